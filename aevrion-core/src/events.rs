@@ -1,0 +1,57 @@
+//! Reading events back from the store. What does not match its id is reported, never served.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::store::{KeyRange, Pages, Projection, Table, View};
+use crate::tables::{EventRow, address_key, parse_address};
+use crate::{Address, Event, ReadError};
+
+/// The event at exactly this address. Cost: one or two lookups and a BLAKE3 over the event.
+pub(crate) async fn read_event(view: &dyn View, address: Address) -> Result<Option<Event>, ReadError> {
+    let key = address_key(address);
+    match view.get(Table::Events, &key).await? {
+        Some(row) => decode_event(view, &key, &row).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The event of a row of the table `events`.
+pub(crate) async fn decode_event(view: &dyn View, key: &[u8], row: &Bytes) -> Result<Event, ReadError> {
+    let damaged = |what: String| ReadError::damaged(Table::Events, key, what);
+    let address = parse_address(key).ok_or_else(|| damaged("its key is not an address".into()))?;
+    let parsed = EventRow::parse(row).map_err(|error| damaged(error.to_string()))?;
+    let body = if parsed.needs_body() { view.get(Table::Bodies, key).await? } else { None };
+    parsed.into_event(address, body).map_err(|error| damaged(error.to_string()))
+}
+
+/// Walks events in the order of time.
+pub(crate) struct EventPages<'v> {
+    view: &'v dyn View,
+    pages: Pages<'v>,
+}
+
+impl<'v> EventPages<'v> {
+    /// The events behind `after`, or all of them.
+    pub(crate) fn behind(view: &'v dyn View, after: Option<Address>) -> Self {
+        let after = after.map(address_key);
+        let start = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
+        let range = KeyRange { start, end: Bound::Unbounded };
+        Self { view, pages: Pages::new(view, Table::Events, range, Projection::Rows) }
+    }
+
+    /// A page of them, each with its row's key and the event or what is wrong with it; `None` after the last page.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<(Bytes, Result<Event, ReadError>)>>, ReadError> {
+        let Some(page) = self.pages.next().await? else { return Ok(None) };
+        let mut events = Vec::with_capacity(page.len());
+        for (key, row) in page.into_rows() {
+            let event = match decode_event(self.view, &key, &row).await {
+                Err(ReadError::Store(error)) => return Err(error.into()),
+                event => event,
+            };
+            events.push((key, event));
+        }
+        Ok(Some(events))
+    }
+}

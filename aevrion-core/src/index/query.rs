@@ -1,0 +1,129 @@
+//! Questions to the index, and their answers: always a page, always resumable.
+
+use bytes::Bytes;
+
+use crate::bounds::PAGE_ROWS;
+use crate::{Address, Event, Timestamp};
+
+/// In which order versions are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The winning version first.
+    #[default]
+    NewestFirst,
+    /// The first write first.
+    OldestFirst,
+}
+
+/// Which versions of a key to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionQuery {
+    /// In which order.
+    pub order: Order,
+    /// None later than this; by default the node's present.
+    pub until: Option<Timestamp>,
+    /// Continue behind this version, with [`Versions::next`] of the page before.
+    pub after: Option<Address>,
+    /// At most so many; 4,096 at most.
+    pub limit: usize,
+}
+
+impl Default for VersionQuery {
+    fn default() -> Self {
+        Self { order: Order::NewestFirst, until: None, after: None, limit: PAGE_ROWS }
+    }
+}
+
+/// A page of the history of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versions {
+    /// Versions in the order asked for, deletions and expired values among them.
+    pub events: Vec<Event>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<Address>,
+}
+
+/// A span of keys, in byte order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySpan {
+    pub(super) start: Bytes,
+    pub(super) end: Option<Bytes>,
+}
+
+impl KeySpan {
+    /// Every key.
+    pub fn all() -> Self {
+        Self { start: Bytes::new(), end: None }
+    }
+
+    /// The keys that begin with `prefix`.
+    pub fn prefix(prefix: impl AsRef<[u8]>) -> Self {
+        let start = Bytes::copy_from_slice(prefix.as_ref());
+        let end = behind_prefix(&start);
+        Self { start, end }
+    }
+
+    /// The keys from `start` on, up to but without `end` (to the last one if `None`).
+    pub fn range(start: impl AsRef<[u8]>, end: Option<&[u8]>) -> Self {
+        Self { start: Bytes::copy_from_slice(start.as_ref()), end: end.map(Bytes::copy_from_slice) }
+    }
+
+    /// Whether `key` lies in the span.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.start <= key && self.end.as_ref().is_none_or(|end| key < end)
+    }
+}
+
+/// The least key greater than all keys that begin with `prefix`; `None` if there is none.
+fn behind_prefix(prefix: &[u8]) -> Option<Bytes> {
+    let last = prefix.iter().rposition(|byte| *byte != 0xFF)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end.into())
+}
+
+/// Which keys to list, and the moment whose values are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryQuery {
+    /// Which keys.
+    pub span: KeySpan,
+    /// The moment; by default the node's present.
+    pub at: Option<Timestamp>,
+    /// Continue behind this key, with [`Entries::next`] of the page before.
+    pub after: Option<Bytes>,
+    /// At most so many; 4,096 at most.
+    pub limit: usize,
+}
+
+impl Default for EntryQuery {
+    fn default() -> Self {
+        Self { span: KeySpan::all(), at: None, after: None, limit: PAGE_ROWS }
+    }
+}
+
+/// A page of keys that have a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entries {
+    /// The event whose value is visible, for each key, in byte order of the keys.
+    pub events: Vec<Event>,
+    /// The moment that the values are of. Further pages should ask for the same one.
+    pub at: Timestamp,
+    /// Where the next page begins, if there may be one. A page may hold fewer entries than asked for, even none, and
+    /// still have a next one: the keys without a value that it passed over are work, too.
+    pub next: Option<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_end_where_the_next_begins() {
+        assert!(KeySpan::prefix("ab").contains(b"ab") && KeySpan::prefix("ab").contains(b"ab\xFF\xFF"));
+        assert!(!KeySpan::prefix("ab").contains(b"ac") && !KeySpan::prefix("ab").contains(b"a"));
+        assert!(
+            KeySpan::prefix(b"a\xFF").contains(b"a\xFF\xFF") && !KeySpan::prefix(b"a\xFF").contains(b"b")
+        );
+        assert!(KeySpan::prefix(b"\xFF").contains(b"\xFF\xFF") && KeySpan::prefix("").contains(b"\x00"));
+    }
+}

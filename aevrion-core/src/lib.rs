@@ -1,0 +1,50 @@
+//! The core of Aevrion: a key-value store in which every write is an immutable event on a time axis.
+//!
+//! ```text
+//! put → clock → event → store.commit → tree, index, watchers
+//! ```
+//!
+//! [`Replica`] is the embeddable database. It keeps its tables in any [`EventStore`](store::EventStore):
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use aevrion_core::{Options, Replica, store::MemoryStore};
+//!
+//! let replica = Replica::open(MemoryStore::new(), Options::default()).await?;
+//! let first = replica.put("plane:N14228", "departed").await?;
+//! replica.put("plane:N14228", "arrived").await?;
+//!
+//! assert_eq!(replica.get("plane:N14228").await?.as_deref(), Some(b"arrived".as_slice()));
+//! assert_eq!(replica.get_at("plane:N14228", first.timestamp).await?.as_deref(), Some(b"departed".as_slice()));
+//! # Ok(()) }
+//! ```
+//!
+//! Layers, lowest first; none knows those above it: [`EventId`], [`Timestamp`] → [`Event`] → tree and index, blind to
+//! each other → [`Replica`], the one place where order is decided.
+
+pub mod bounds;
+mod clock;
+mod error;
+mod event;
+mod events;
+mod id;
+pub mod index;
+mod parameters;
+mod replica;
+pub mod store;
+mod tables;
+mod time;
+pub mod tree;
+mod wall;
+
+pub use clock::{Clock, MAX_DRIFT, TooFarAhead};
+pub use error::{Damage, OpenError, ReadError, WatchError, WriteError};
+pub use event::{Address, Event, RESERVED_PREFIX, TooLong, Value, is_reserved};
+pub use id::{EventId, Hash, NodeId, NotHex};
+pub use parameters::{Difference, OutOfRange, Parameters};
+pub use replica::{
+    Cursor, Export, Import, Inserted, NotACursor, Operation, Options, Progress, Rebuilt, Replica, Status,
+    Verification, Watch, Watched,
+};
+pub use time::Timestamp;
+pub use wall::{ManualWall, SystemWall, WallClock};

@@ -1,0 +1,157 @@
+//! What all nodes of a cluster must share, fixed when a store is made.
+//!
+//! A node with another granularity would compare hashes of different things; a node that refuses a key that others
+//! accept would differ from them for ever. So these are stored, compared and never changed.
+
+use std::fmt;
+
+use crate::bounds::{LARGEST_DATA, LONGEST_KEY};
+use crate::{Value, WriteError};
+
+/// The shape of the tree and the size of an event, the same on every node of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameters {
+    /// Milliseconds covered by one leaf (G).
+    pub granularity: u64,
+    /// Children of an inner node (B).
+    pub branching: u32,
+    /// Longest key, in bytes.
+    pub longest_key: u32,
+    /// Largest value, in bytes.
+    pub largest_data: u32,
+}
+
+impl Default for Parameters {
+    /// One leaf a minute, 32 children, keys up to 4,096 B, values up to 16 MiB.
+    fn default() -> Self {
+        Self { granularity: 60_000, branching: 32, longest_key: 4_096, largest_data: 16 << 20 }
+    }
+}
+
+/// A parameter outside its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {given} is not between {least} and {most}")]
+pub struct OutOfRange {
+    name: &'static str,
+    given: u64,
+    least: u64,
+    most: u64,
+}
+
+/// A parameter that differs from the stored one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which one.
+    pub name: &'static str,
+    /// What the store was made with.
+    pub stored: u64,
+    /// What was asked for.
+    pub given: u64,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, not {}", self.name, self.stored, self.given)
+    }
+}
+
+impl Parameters {
+    /// Length of [`Parameters::to_bytes`].
+    pub(crate) const ENCODED_LEN: usize = 20;
+
+    /// Checks every field against what the formats can hold.
+    ///
+    /// # Errors
+    /// The first parameter that is [out of range](OutOfRange).
+    pub fn validate(&self) -> Result<(), OutOfRange> {
+        let ranges = [(1, 86_400_000), (2, 256), (1, u64::from(LONGEST_KEY)), (0, u64::from(LARGEST_DATA))];
+        for ((name, given), (least, most)) in self.fields().into_iter().zip(ranges) {
+            if !(least..=most).contains(&given) {
+                return Err(OutOfRange { name, given, least, most });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks key and value against the limits of the cluster.
+    ///
+    /// # Errors
+    /// [`WriteError::EmptyKey`], [`WriteError::KeyTooLong`], [`WriteError::ValueTooLong`].
+    pub fn check(&self, key: &[u8], value: &Value) -> Result<(), WriteError> {
+        let exceeds = |len: usize, most: u32| usize::try_from(most).is_ok_and(|most| len > most);
+        if key.is_empty() {
+            Err(WriteError::EmptyKey)
+        } else if exceeds(key.len(), self.longest_key) {
+            Err(WriteError::KeyTooLong { len: key.len(), most: self.longest_key })
+        } else if exceeds(value.len(), self.largest_data) {
+            Err(WriteError::ValueTooLong { len: value.len(), most: self.largest_data })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Every parameter in which `self`, the stored ones, and `given` differ.
+    pub fn differences(&self, given: &Self) -> Vec<Difference> {
+        let pairs = self.fields().into_iter().zip(given.fields());
+        pairs
+            .filter(|(stored, given)| stored.1 != given.1)
+            .map(|((name, stored), (_, given))| Difference { name, stored, given })
+            .collect()
+    }
+
+    fn fields(&self) -> [(&'static str, u64); 4] {
+        [
+            ("granularity", self.granularity),
+            ("branching", u64::from(self.branching)),
+            ("longest_key", u64::from(self.longest_key)),
+            ("largest_data", u64::from(self.largest_data)),
+        ]
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::ENCODED_LEN] {
+        let mut out = [0; Self::ENCODED_LEN];
+        out[..8].copy_from_slice(&self.granularity.to_be_bytes());
+        out[8..12].copy_from_slice(&self.branching.to_be_bytes());
+        out[12..16].copy_from_slice(&self.longest_key.to_be_bytes());
+        out[16..].copy_from_slice(&self.largest_data.to_be_bytes());
+        out
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; Self::ENCODED_LEN] = bytes.try_into().ok()?;
+        let word = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let parameters = Self {
+            granularity: u64::from_be_bytes(*bytes.first_chunk()?),
+            branching: word(8),
+            longest_key: word(12),
+            largest_data: word(16),
+        };
+        parameters.validate().ok()?;
+        Some(parameters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_round_trip() {
+        let parameters = Parameters { granularity: 1_000, branching: 4, longest_key: 77, largest_data: 5 };
+        assert_eq!(Parameters::from_bytes(&parameters.to_bytes()), Some(parameters));
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let other = Parameters { branching: 16, ..Parameters::default() };
+        let differences = Parameters::default().differences(&other);
+        assert_eq!(differences, [Difference { name: "branching", stored: 32, given: 16 }]);
+        assert_eq!(differences[0].to_string(), "branching is 32, not 16");
+    }
+
+    #[test]
+    fn a_tree_of_one_child_is_refused() {
+        let parameters = Parameters { branching: 1, ..Parameters::default() };
+        assert_eq!(parameters.validate().unwrap_err().to_string(), "branching 1 is not between 2 and 256");
+    }
+}

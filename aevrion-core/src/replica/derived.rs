@@ -1,0 +1,43 @@
+//! What the rows of derived tables stand for: shared by those who check them and those who mend them.
+
+use crate::ReadError;
+use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
+use crate::tables::{EventRow, IndexRow, address_key, parse_node_key, time_range};
+use crate::tree::{LEVELS, NodeAddress, Shape};
+
+/// Whether a row of `by_key` stands for an event. A damaged event counts: its row must stay, or a read would silently
+/// answer with the version before.
+pub(super) async fn stands_for_event(view: &dyn View, row: &[u8]) -> Result<bool, ReadError> {
+    let Some(parsed) = IndexRow::parse(row) else { return Ok(false) };
+    let (first, last) = parsed.addresses();
+    let (start, end) = (address_key(first), address_key(last));
+    let mut pages = Pages::new(view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Rows);
+    while let Some(page) = pages.next().await? {
+        for (_, event) in page.into_rows() {
+            if EventRow::parse(&event).map_or(true, |event| event.key == parsed.key) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a row of `nodes` stands for a node with events below it.
+pub(super) async fn node_has_events(view: &dyn View, shape: Shape, row: &[u8]) -> Result<bool, ReadError> {
+    let Some((level, index)) = parse_node_key(row) else { return Ok(false) };
+    if level >= LEVELS || !shape.indexes(level).contains(&index) {
+        return Ok(false);
+    }
+    let node = NodeAddress { level, index };
+    let (start, end) = time_range(shape.first(node), shape.last(node));
+    let page = view
+        .scan(ScanRequest {
+            table: Table::Events,
+            range: KeyRange::inclusive(&start, &end),
+            direction: Direction::Forward,
+            projection: Projection::Keys,
+            limit: PageLimit::ONE,
+        })
+        .await?;
+    Ok(!page.is_empty())
+}

@@ -1,0 +1,104 @@
+//! Importing: many events, lot by lot, with the next lot prepared while the last one becomes durable.
+
+use std::collections::VecDeque;
+
+use tokio::sync::oneshot;
+
+use super::Replica;
+use crate::bounds::{LOT_BYTES, LOT_EVENTS};
+use crate::store::Durability;
+use crate::{Event, WriteError};
+
+/// What an insertion brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inserted {
+    /// Events that were not stored before.
+    pub new: u64,
+    /// Events that were.
+    pub known: u64,
+}
+
+/// Lots under way at once: one being stored, one waiting to be.
+const LOTS_IN_FLIGHT: usize = 2;
+
+/// Inserts a stream of events. Each lot of up to 4,096 events or 8 MiB is one atomic, durable write.
+pub struct Import<'r> {
+    replica: &'r Replica,
+    lot: Vec<Event>,
+    bytes: usize,
+    in_flight: VecDeque<oneshot::Receiver<Result<Inserted, WriteError>>>,
+    inserted: Inserted,
+}
+
+impl Replica {
+    /// Begins an import. Importing an event again changes nothing, so an import that broke off is simply repeated.
+    pub fn import(&self) -> Import<'_> {
+        Import {
+            replica: self,
+            lot: Vec::new(),
+            bytes: 0,
+            in_flight: VecDeque::new(),
+            inserted: Inserted::default(),
+        }
+    }
+}
+
+impl Import<'_> {
+    /// Adds an event. Waits while two lots are on their way to the disk.
+    ///
+    /// # Errors
+    /// As [`Replica::insert`]; about this event, or about a lot pushed earlier. What [`Import::inserted`] counts is
+    /// stored.
+    pub async fn push(&mut self, event: Event) -> Result<(), WriteError> {
+        self.bytes += event.weight();
+        self.lot.push(event);
+        if self.lot.len() >= LOT_EVENTS || self.bytes >= LOT_BYTES { self.send_lot().await } else { Ok(()) }
+    }
+
+    /// Stores what is left, and says what the whole import brought.
+    ///
+    /// # Errors
+    /// As [`Import::push`].
+    pub async fn finish(mut self) -> Result<Inserted, WriteError> {
+        self.settle().await?;
+        Ok(self.inserted)
+    }
+
+    /// Waits until everything pushed so far is stored.
+    ///
+    /// # Errors
+    /// As [`Import::push`].
+    pub async fn settle(&mut self) -> Result<(), WriteError> {
+        if !self.lot.is_empty() {
+            self.send_lot().await?;
+        }
+        while !self.in_flight.is_empty() {
+            self.await_oldest().await?;
+        }
+        Ok(())
+    }
+
+    /// What is stored so far.
+    pub fn inserted(&self) -> Inserted {
+        self.inserted
+    }
+
+    async fn send_lot(&mut self) -> Result<(), WriteError> {
+        while self.in_flight.len() >= LOTS_IN_FLIGHT {
+            self.await_oldest().await?;
+        }
+        let lot = std::mem::take(&mut self.lot);
+        self.bytes = 0;
+        self.in_flight.push_back(self.replica.submit(lot, Durability::Immediate).await?);
+        Ok(())
+    }
+
+    async fn await_oldest(&mut self) -> Result<(), WriteError> {
+        if let Some(answer) = self.in_flight.pop_front() {
+            let inserted = answer.await.map_err(|_| WriteError::Closed)??;
+            self.inserted.new += inserted.new;
+            self.inserted.known += inserted.known;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! Opening: what a store says of itself, and what has to be made again from it.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::queue::Queue;
+use super::writer::Writer;
+use super::{Options, ReadState, Replica, Shared};
+use crate::events::read_event;
+use crate::index::Pending;
+use crate::store::{
+    Direction, Durability, EventStore, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View,
+    WriteBatch,
+};
+use crate::tables::{
+    Checkpoint, FORMAT_VERSION, name, parse_address, parse_sequence, sequence_key, time_range,
+};
+use crate::{Clock, NodeId, OpenError, Parameters, ReadError, Timestamp};
+
+/// What a store says of itself.
+struct Identity {
+    parameters: Parameters,
+    node: NodeId,
+    checkpoint: Checkpoint,
+}
+
+impl Replica {
+    /// Opens the replica in `store`, making it if the store is empty. Call it inside a Tokio runtime, which the
+    /// replica's writer lives in.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the store holds another format or other parameters, is damaged where it must not be, or does
+    /// not answer. A refused store is not changed.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub async fn open(store: impl EventStore, options: Options) -> Result<Self, OpenError> {
+        let store: Arc<dyn EventStore> = Arc::new(store);
+        let view = store.view().await?;
+        let identity = match read_identity(&*view).await? {
+            Some(identity) => identity,
+            None => make(&*store, &options).await?,
+        };
+        if let Some(given) = options.parameters {
+            let differences = identity.parameters.differences(&given);
+            if !differences.is_empty() {
+                return Err(OpenError::OtherParameters(differences));
+            }
+        }
+        let view = store.view().await?;
+        let pending = recover_pending(&*view, &identity.checkpoint).await?;
+        let greatest = last_event(&*view, Timestamp::MAX).await?;
+        let present = options.wall.now().after(options.max_drift);
+        let last = last_event(&*view, present).await?.unwrap_or(Timestamp::MIN);
+        let state = ReadState { view, pending, checkpoint: identity.checkpoint };
+        let (queue, requests) = Queue::new();
+        let Identity { parameters, node, .. } = identity;
+        let shared = Arc::new(Shared::new(store, parameters, node, &options, state, last));
+        let clock = Clock::new(last, options.max_drift);
+        tokio::spawn(Writer::new(Arc::clone(&shared), requests, clock, greatest).run());
+        Ok(Self { shared, queue })
+    }
+}
+
+/// What the store says of itself; `None` if it is empty.
+async fn read_identity(view: &dyn View) -> Result<Option<Identity>, OpenError> {
+    let Some(format) = view.get(Table::Meta, name::FORMAT.as_bytes()).await? else {
+        let range = KeyRange::ALL;
+        let (direction, projection, limit) = (Direction::Forward, Projection::Keys, PageLimit::ONE);
+        for table in Table::ALL {
+            let page = view.scan(ScanRequest { table, range, direction, projection, limit }).await?;
+            if !page.is_empty() {
+                return Err(OpenError::Damaged(name::FORMAT));
+            }
+        }
+        return Ok(None);
+    };
+    let found = format[..].try_into().map_or(0, u32::from_be_bytes);
+    if found != FORMAT_VERSION {
+        return Err(OpenError::OtherFormat { found, known: FORMAT_VERSION });
+    }
+    let parameters = view.get(Table::Meta, name::PARAMETERS.as_bytes()).await?;
+    let parameters = parameters.and_then(|row| Parameters::from_bytes(&row));
+    let node = view.get(Table::Meta, name::NODE.as_bytes()).await?;
+    let node = node.and_then(|row| Some(NodeId::from_bytes(row[..].try_into().ok()?)));
+    Ok(Some(Identity {
+        parameters: parameters.ok_or(OpenError::Damaged(name::PARAMETERS))?,
+        node: node.ok_or(OpenError::Damaged(name::NODE))?,
+        checkpoint: read_checkpoint(view).await?.ok_or(OpenError::Damaged(name::CHECKPOINT))?,
+    }))
+}
+
+pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint>, ReadError> {
+    let row = view.get(Table::Meta, name::CHECKPOINT.as_bytes()).await?;
+    Ok(row.and_then(|row| Checkpoint::parse(&row)))
+}
+
+async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, OpenError> {
+    let parameters = options.parameters.unwrap_or_default();
+    parameters.validate()?;
+    let node = options.node.unwrap_or_else(NodeId::random);
+    let checkpoint = Checkpoint::default();
+    let mut batch = WriteBatch::new();
+    batch.put(Table::Meta, name::FORMAT, Bytes::copy_from_slice(&FORMAT_VERSION.to_be_bytes()));
+    batch.put(Table::Meta, name::PARAMETERS, Bytes::copy_from_slice(&parameters.to_bytes()));
+    batch.put(Table::Meta, name::NODE, Bytes::copy_from_slice(node.as_bytes()));
+    batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
+    store.commit(batch, Durability::Immediate).await?;
+    Ok(Identity { parameters, node, checkpoint })
+}
+
+/// The index rows that were not written when the store was last open: those of the arrivals since the checkpoint.
+pub(super) async fn recover_pending(view: &dyn View, checkpoint: &Checkpoint) -> Result<Pending, ReadError> {
+    let mut pending = Pending::default();
+    let mut arena = BytesMut::new();
+    let (first, end) = (sequence_key(checkpoint.next_to_index), sequence_key(checkpoint.next_arrival));
+    let range = KeyRange::half_open(&first, &end);
+    let mut pages = Pages::new(view, Table::Arrivals, range, Projection::Rows);
+    while let Some(page) = pages.next().await? {
+        for (sequence, address) in page.rows() {
+            debug_assert!(parse_sequence(sequence).is_some());
+            let address = parse_address(address)
+                .ok_or_else(|| ReadError::damaged(Table::Arrivals, sequence, "its address cannot be read"))?;
+            match read_event(view, address).await {
+                Ok(Some(event)) => pending.insert(&event, &mut arena),
+                // A replica opens in spite of a damaged event: `verify` names it, and `rebuild` does what can be done.
+                Ok(None) | Err(ReadError::Damaged(_)) => {
+                    tracing::error!(%address, "an event that arrived last cannot be read; run `verify`");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(pending)
+}
+
+/// The time of the last stored event that is not after `until`.
+async fn last_event(view: &dyn View, until: Timestamp) -> Result<Option<Timestamp>, ReadError> {
+    let (start, end) = time_range(Timestamp::MIN, until);
+    let page = view
+        .scan(ScanRequest {
+            table: Table::Events,
+            range: KeyRange::inclusive(&start, &end),
+            direction: Direction::Backward,
+            projection: Projection::Keys,
+            limit: PageLimit::ONE,
+        })
+        .await?;
+    Ok(page.last_key().and_then(parse_address).map(|address| address.timestamp))
+}

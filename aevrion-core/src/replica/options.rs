@@ -1,0 +1,37 @@
+//! How a replica is opened.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{MAX_DRIFT, NodeId, Parameters, SystemWall, WallClock};
+
+/// How a replica is opened. The default suits everyone who does not know better.
+#[derive(Clone)]
+pub struct Options {
+    /// What a new store is made with, and an existing one must have been made with. `None`: the defaults for a new
+    /// store, whatever it has for an existing one.
+    pub parameters: Option<Parameters>,
+    /// The identity that a new store gets; drawn at random if `None`. An existing store keeps its own.
+    pub node: Option<NodeId>,
+    /// How far ahead of the wall clock an event may be and still move this node's clock (60 s).
+    pub max_drift: Duration,
+    /// Where the time comes from (the operating system).
+    pub wall: Arc<dyn WallClock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { parameters: None, node: None, max_drift: MAX_DRIFT, wall: Arc::new(SystemWall) }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("parameters", &self.parameters)
+            .field("node", &self.node)
+            .field("max_drift", &self.max_drift)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,129 @@
+//! The way to the writer: bounded in requests and in bytes.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::{Inserted, Operation, ReadState};
+use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
+use crate::store::{Durability, StoreError, WriteBatch};
+use crate::tree::{Node, NodeAddress};
+use crate::{Address, Event, WriteError};
+
+/// What the writer can be asked for.
+pub(super) enum Request {
+    /// Store something.
+    Submit(Submission),
+    /// Let someone walk the tree.
+    Walk(oneshot::Sender<Walk>),
+    /// Commit these rows of derived tables, and correct the counts.
+    Mend(WriteBatch, Option<Counted>, oneshot::Sender<Result<(), StoreError>>),
+    /// A read failed: publish a fresh view.
+    Refresh,
+    /// Finish, and close the store.
+    Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// Something to store, and where the answer goes.
+pub(super) struct Submission {
+    pub(super) content: Content,
+    pub(super) durability: Durability,
+    /// Given back when the submission is answered.
+    pub(super) space: OwnedSemaphorePermit,
+}
+
+/// By how much the stored counts were wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counted {
+    pub(super) events: i64,
+    pub(super) indexed_keys: i64,
+}
+
+/// What a submission brings.
+pub(super) enum Content {
+    /// Writes that get their time from this node's clock.
+    Operations(Vec<Operation>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
+    /// Events that have theirs.
+    Events(Vec<Event>, oneshot::Sender<Result<Inserted, WriteError>>),
+}
+
+impl Content {
+    /// How many events it brings, and bytes of keys and values.
+    pub(super) fn size(&self) -> (usize, usize) {
+        match self {
+            Self::Operations(operations, _) => (
+                operations.len(),
+                operations.iter().map(|operation| operation.key.len() + operation.value.len()).sum(),
+            ),
+            Self::Events(events, _) => (events.len(), events.iter().map(Event::weight).sum()),
+        }
+    }
+
+    /// Answers that it was not stored.
+    pub(super) fn refuse(self, error: WriteError) {
+        match self {
+            Self::Operations(_, reply) => drop(reply.send(Err(error))),
+            Self::Events(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// Computed nodes, children before their parents.
+pub(super) type Nodes = Vec<(NodeAddress, Node)>;
+
+/// Leave to walk the tree, until dropped.
+pub(super) struct Walk {
+    /// What to walk. It stays as it is until the end of the walk, even in a store without isolated views.
+    pub(super) state: Arc<ReadState>,
+    /// Where computed nodes go.
+    pub(super) nodes: mpsc::Sender<Nodes>,
+}
+
+/// The sending side.
+#[derive(Clone)]
+pub(super) struct Queue {
+    requests: mpsc::Sender<Request>,
+    space: Arc<Semaphore>,
+}
+
+/// The queue's bytes are counted in units of this, because a semaphore's permits are.
+const UNIT: usize = 1 << 10;
+
+impl Queue {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (requests, queue) = mpsc::channel(QUEUE_REQUESTS);
+        (Self { requests, space: Arc::new(Semaphore::new(QUEUE_BYTES / UNIT)) }, queue)
+    }
+
+    /// Queues something of `bytes` to store, as soon as there is room.
+    pub(super) async fn submit(
+        &self,
+        content: Content,
+        bytes: usize,
+        durability: Durability,
+    ) -> Result<(), WriteError> {
+        let units = bytes.div_ceil(UNIT).clamp(1, QUEUE_BYTES / UNIT);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let space = Arc::clone(&self.space).acquire_many_owned(units).await;
+        let space = space.map_err(|_| WriteError::Closed)?;
+        let request = Request::Submit(Submission { content, durability, space });
+        self.requests.send(request).await.map_err(|_| WriteError::Closed)
+    }
+
+    /// Asks the writer for something else; `None` if it is gone.
+    pub(super) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Asks for a fresh view. If the queue is full the writer will publish one anyway.
+    pub(super) fn refresh(&self) {
+        let _ = self.requests.try_send(Request::Refresh);
+    }
+}
+
+/// A channel for computed nodes: two messages in flight are enough to keep both sides busy.
+pub(super) fn node_channel() -> (mpsc::Sender<Nodes>, mpsc::Receiver<Nodes>) {
+    mpsc::channel(2)
+}

@@ -1,0 +1,165 @@
+//! Rebuilding: everything derived made again from the events.
+//!
+//! It adds what is missing and removes what is wrong, in small commits, each of which leaves the store better than
+//! before. So it may be interrupted anywhere and simply begun again, and reads and writes go on meanwhile.
+
+use bytes::{Bytes, BytesMut};
+
+use super::derived::stands_for_event;
+use super::queue::{Counted, Request};
+use super::{Progress, ReadState, Replica};
+use crate::bounds::PAGE_ROWS;
+use crate::event::is_reserved;
+use crate::events::EventPages;
+use crate::store::{KeyRange, Pages, Projection, Table, WriteBatch};
+use crate::tables::IndexRow;
+use crate::tree::Root;
+use crate::{ReadError, WriteError};
+
+/// What `rebuild` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Index rows that were missing.
+    pub rows_added: u64,
+    /// Index rows that stood for nothing.
+    pub rows_removed: u64,
+    /// Events that are damaged: nothing can be derived from them.
+    pub damaged_events: u64,
+    /// The root, computed anew.
+    pub root: Root,
+}
+
+impl Replica {
+    /// Makes index, tree and counts again from the events, and reports `progress` now and then. Cost: reads every row,
+    /// hashes every event, and writes what was wrong and all tree nodes.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the store cannot be read or written. What was mended so far stays mended.
+    pub async fn rebuild(&self, mut progress: impl FnMut(Progress) + Send) -> Result<Rebuilt, WriteError> {
+        let (rows_added, damaged_events) = self.add_missing_rows(&mut progress).await?;
+        let rows_removed = self.remove_wrong_rows(&mut progress).await?;
+        self.drop_hashes(&mut progress).await?;
+        let root = self.root().await?;
+        Ok(Rebuilt { rows_added, rows_removed, damaged_events, root })
+    }
+
+    /// Writes the index rows that are missing, and corrects the count of events.
+    async fn add_missing_rows(
+        &self,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<(u64, u64), WriteError> {
+        let state = self.shared.state()?;
+        let mut mend = Mend::new(self);
+        let (mut walked, mut damaged, mut arena) = (0, 0, BytesMut::new());
+        let mut pages = EventPages::behind(&*state.view, None);
+        while let Some(page) = pages.next().await? {
+            for (_, event) in page {
+                walked += 1;
+                match event {
+                    Ok(event) => {
+                        IndexRow::encode(&event, &mut arena);
+                        let row = arena.split().freeze();
+                        if !has_row(&state, &row).await? {
+                            mend.batch.put(Table::ByKey, row, Bytes::new());
+                            mend.counted().await?;
+                        }
+                    }
+                    Err(ReadError::Damaged(_)) => damaged += 1,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            progress(Progress { phase: "index", done: walked, total: state.checkpoint.events.max(walked) });
+        }
+        let events = difference(walked, state.checkpoint.events);
+        Ok((mend.finish(Some(Counted { events, indexed_keys: 0 })).await?, damaged))
+    }
+
+    /// Removes the index rows that stand for nothing, and corrects the count of keys.
+    async fn remove_wrong_rows(
+        &self,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<u64, WriteError> {
+        let state = self.shared.state()?;
+        let mut mend = Mend::new(self);
+        let (mut walked, mut keys, mut previous) = (0, 0, Vec::new());
+        let mut pages = Pages::new(&*state.view, Table::ByKey, KeyRange::ALL, Projection::Keys);
+        while let Some(page) = pages.next().await.map_err(ReadError::from)? {
+            for (row, _) in page.rows() {
+                walked += 1;
+                if !stands_for_event(&*state.view, row).await? {
+                    mend.batch.remove(Table::ByKey, Bytes::copy_from_slice(row));
+                    mend.counted().await?;
+                    continue;
+                }
+                let key = IndexRow::key_part(row);
+                if key != previous {
+                    keys += u64::from(!is_reserved(key));
+                    previous = key.to_vec();
+                }
+            }
+            progress(Progress {
+                phase: "check",
+                done: walked,
+                total: state.checkpoint.next_to_index.max(walked),
+            });
+        }
+        let indexed_keys = difference(keys, state.checkpoint.indexed_keys);
+        mend.finish(Some(Counted { events: 0, indexed_keys })).await
+    }
+
+    /// Removes every stored hash: they are computed again when next asked for.
+    async fn drop_hashes(&self, progress: &mut (impl FnMut(Progress) + Send)) -> Result<(), WriteError> {
+        let state = self.shared.state()?;
+        let mut mend = Mend::new(self);
+        let mut pages = Pages::new(&*state.view, Table::Nodes, KeyRange::ALL, Projection::Keys);
+        while let Some(page) = pages.next().await.map_err(ReadError::from)? {
+            for (node, _) in page.rows() {
+                mend.batch.remove(Table::Nodes, Bytes::copy_from_slice(node));
+                mend.counted().await?;
+            }
+            progress(Progress { phase: "tree", done: mend.rows, total: mend.rows });
+        }
+        mend.finish(None).await.map(drop)
+    }
+}
+
+async fn has_row(state: &ReadState, row: &[u8]) -> Result<bool, ReadError> {
+    Ok(state.pending.contains(row) || state.view.get(Table::ByKey, row).await?.is_some())
+}
+
+fn difference(counted: u64, stored: u64) -> i64 {
+    i64::try_from(i128::from(counted) - i128::from(stored)).unwrap_or(0)
+}
+
+/// Rows on their way to the writer, a commit at a time.
+struct Mend<'r> {
+    replica: &'r Replica,
+    batch: WriteBatch,
+    in_batch: usize,
+    rows: u64,
+}
+
+impl<'r> Mend<'r> {
+    fn new(replica: &'r Replica) -> Self {
+        Self { replica, batch: WriteBatch::new(), in_batch: 0, rows: 0 }
+    }
+
+    /// Counts a row just put into the batch, and sends the batch if it is full.
+    async fn counted(&mut self) -> Result<(), WriteError> {
+        self.rows += 1;
+        self.in_batch += 1;
+        if self.in_batch >= PAGE_ROWS { self.send(None).await } else { Ok(()) }
+    }
+
+    async fn send(&mut self, counted: Option<Counted>) -> Result<(), WriteError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.in_batch = 0;
+        let sent = self.replica.queue.ask(|reply| Request::Mend(batch, counted, reply)).await;
+        sent.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+    }
+
+    async fn finish(mut self, counted: Option<Counted>) -> Result<u64, WriteError> {
+        self.send(counted).await?;
+        Ok(self.rows)
+    }
+}

@@ -1,0 +1,82 @@
+//! What handles, readers and the writer share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Mutex, watch};
+
+use super::Options;
+use crate::index::{IndexReader, Pending};
+use crate::store::{Capabilities, EventStore, StoreError, View};
+use crate::tables::Checkpoint;
+use crate::tree::Shape;
+use crate::{NodeId, Parameters, ReadError, Timestamp, WallClock};
+
+/// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
+pub(crate) struct ReadState {
+    pub(crate) view: Arc<dyn View>,
+    pub(crate) pending: Pending,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl ReadState {
+    pub(crate) fn index(&self) -> IndexReader<'_> {
+        IndexReader::new(&*self.view, &self.pending)
+    }
+}
+
+/// One replica, whatever the number of its handles.
+pub(crate) struct Shared {
+    pub(super) store: Arc<dyn EventStore>,
+    pub(super) capabilities: Capabilities,
+    pub(super) parameters: Parameters,
+    pub(super) shape: Shape,
+    pub(super) node: NodeId,
+    pub(super) wall: Arc<dyn WallClock>,
+    /// What the writer published last; nothing once closed.
+    pub(super) state: ArcSwapOption<ReadState>,
+    /// Why no writes are taken at the moment, if none are.
+    pub(super) failure: ArcSwap<Option<StoreError>>,
+    /// The clock's last timestamp, for reads.
+    pub(super) clock: AtomicU64,
+    /// The sequence of the next arrival, for watchers.
+    pub(super) arrivals: watch::Sender<u64>,
+    /// Held by whoever walks the tree: two walks would compute the same hashes.
+    pub(super) tree_walk: Mutex<()>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        store: Arc<dyn EventStore>,
+        parameters: Parameters,
+        node: NodeId,
+        options: &Options,
+        state: ReadState,
+        last: Timestamp,
+    ) -> Self {
+        Self {
+            capabilities: store.capabilities(),
+            store,
+            shape: Shape::new(&parameters),
+            parameters,
+            node,
+            wall: Arc::clone(&options.wall),
+            arrivals: watch::Sender::new(state.checkpoint.next_arrival),
+            state: ArcSwapOption::from_pointee(state),
+            failure: ArcSwap::from_pointee(None),
+            clock: AtomicU64::new(last.as_millis()),
+            tree_walk: Mutex::new(()),
+        }
+    }
+
+    /// The state that reads begin from.
+    pub(super) fn state(&self) -> Result<Arc<ReadState>, ReadError> {
+        self.state.load_full().ok_or(ReadError::Closed)
+    }
+
+    /// The time at which reads happen.
+    pub(super) fn now(&self) -> Timestamp {
+        self.wall.now().max(Timestamp::from_millis(self.clock.load(Ordering::Acquire)))
+    }
+}

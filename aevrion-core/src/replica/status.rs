@@ -1,0 +1,64 @@
+//! What a replica says of itself.
+
+use std::time::Duration;
+
+use super::Replica;
+use crate::store::{Capabilities, StoreError};
+use crate::tree::Root;
+use crate::{NodeId, Parameters, ReadError, Timestamp};
+
+/// What a replica says of itself.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Its identity.
+    pub node: NodeId,
+    /// The engine that keeps it, and what that can do.
+    pub store: Capabilities,
+    /// What its cluster shares.
+    pub parameters: Parameters,
+    /// Events stored, those from the future included.
+    pub events: u64,
+    /// Keys that clients ever wrote, deleted ones included.
+    pub keys: u64,
+    /// Hash and count of all events.
+    pub root: Root,
+    /// Why no writes are taken at the moment, if none are.
+    pub read_only: Option<StoreError>,
+    /// The present, at which reads happen.
+    pub now: Timestamp,
+    /// How far the local clock runs ahead of the wall; local writes wait while it is more than the drift allowed.
+    pub clock_ahead: Duration,
+    /// Index rows in memory that are not in the store yet.
+    pub pending_index_rows: u64,
+    /// Arrivals that a watcher can resume from: the oldest kept, and the next to come.
+    pub arrivals: (u64, u64),
+}
+
+impl Replica {
+    /// What the replica says of itself. Cost: as [`Replica::root`], and a search for each pending key.
+    ///
+    /// # Errors
+    /// As [`Replica::root`].
+    pub async fn status(&self) -> Result<Status, ReadError> {
+        let root = self.root().await?;
+        let shared = &self.shared;
+        let state = shared.state()?;
+        let checkpoint = state.checkpoint;
+        let new_keys =
+            self.noting(state.pending.count_new_keys(&*state.view).await.map_err(ReadError::from))?;
+        let now = shared.now();
+        Ok(Status {
+            node: shared.node,
+            store: shared.capabilities,
+            parameters: shared.parameters,
+            events: checkpoint.events,
+            keys: checkpoint.indexed_keys + new_keys,
+            root,
+            read_only: Option::clone(&shared.failure.load()),
+            now,
+            clock_ahead: now.ahead_of(shared.wall.now()),
+            pending_index_rows: u64::try_from(state.pending.len()).unwrap_or(u64::MAX),
+            arrivals: (checkpoint.oldest_arrival, checkpoint.next_arrival),
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! The tree as the replica offers it: hashes on request, computed where they are missing and stored for the next one.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use tokio::sync::{MutexGuard, mpsc};
+
+use super::queue::{Nodes, Request, Walk};
+use super::{ReadState, Replica};
+use crate::tree::{Node, NodeSink, Root, TreePass};
+use crate::{ReadError, Timestamp};
+
+/// Leave to walk the tree while nobody else does.
+pub(super) struct TreeWalk<'r> {
+    walk: Walk,
+    _alone: MutexGuard<'r, ()>,
+}
+
+impl TreeWalk<'_> {
+    /// What to walk.
+    pub(super) fn state(&self) -> &Arc<ReadState> {
+        &self.walk.state
+    }
+}
+
+/// Hands computed nodes to the writer.
+struct ToWriter(mpsc::Sender<Nodes>);
+
+impl NodeSink for ToWriter {
+    async fn take(&mut self, nodes: Nodes) -> Result<(), ReadError> {
+        // A writer that no longer listens has reasons not to store them; the walk goes on.
+        let _ = self.0.send(nodes).await;
+        Ok(())
+    }
+}
+
+impl Replica {
+    /// Hash and count of all events. Cost: a few lookups, and the hashing of what was written since the last call.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store cannot be read.
+    pub async fn root(&self) -> Result<Root, ReadError> {
+        let walk = self.walk().await?;
+        self.noting(self.pass(&walk).root().await)
+    }
+
+    /// Hash and count of the events before `moment`: what replicas compare, so that what is in flight is not taken
+    /// for a difference. Cost: as [`Replica::root`], and one path of the tree.
+    ///
+    /// # Errors
+    /// As [`Replica::root`].
+    pub async fn root_at(&self, moment: Timestamp) -> Result<Root, ReadError> {
+        let walk = self.walk().await?;
+        self.noting(self.pass(&walk).before(moment).root().await)
+    }
+
+    /// The non-empty nodes of a level with these indexes, ascending.
+    ///
+    /// # Errors
+    /// As [`Replica::root`].
+    pub async fn nodes(
+        &self,
+        level: u8,
+        indexes: RangeInclusive<u64>,
+    ) -> Result<Vec<(u64, Node)>, ReadError> {
+        let walk = self.walk().await?;
+        self.noting(self.pass(&walk).nodes(level, indexes).await)
+    }
+
+    /// Begins a walk. In a store without isolated views nothing is written until it ends.
+    pub(super) async fn walk(&self) -> Result<TreeWalk<'_>, ReadError> {
+        let alone = self.shared.tree_walk.lock().await;
+        let walk = self.queue.ask(Request::Walk).await.ok_or(ReadError::Closed)?;
+        Ok(TreeWalk { walk, _alone: alone })
+    }
+
+    fn pass<'w>(&self, walk: &'w TreeWalk<'_>) -> TreePass<'w, impl NodeSink> {
+        TreePass::new(&*walk.state().view, self.shared.shape, ToWriter(walk.walk.nodes.clone()))
+    }
+}

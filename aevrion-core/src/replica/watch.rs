@@ -1,0 +1,180 @@
+//! Watching: every event of interest, in the order in which this node learned of it, from a cursor on, without end.
+//!
+//! A watcher pulls: it reads the table `arrivals` at its own pace, and sleeps while there is nothing to read. So a
+//! slow one holds nobody up, and costs no memory but its own page.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{Replica, Shared};
+use crate::event::is_reserved;
+use crate::events::read_event;
+use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table};
+use crate::tables::{parse_address, parse_sequence, sequence_key};
+use crate::{Address, Event, NodeId, ReadError, WatchError};
+
+/// Arrivals read at once.
+const PAGE: usize = 256;
+
+/// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-42`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The beginning of the node's identity: sequences of other nodes mean something else.
+    node: u32,
+    /// The next arrival to see.
+    next: u64,
+}
+
+impl Cursor {
+    fn new(node: NodeId, next: u64) -> Self {
+        let [a, b, c, d, ..] = *node.as_bytes();
+        Self { node: u32::from_be_bytes([a, b, c, d]), next }
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.node, self.next)
+    }
+}
+
+/// A text that is not a cursor.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a cursor: pass on what came with an event, such as 6d8a31cc-42")]
+pub struct NotACursor(String);
+
+impl FromStr for Cursor {
+    type Err = NotACursor;
+
+    fn from_str(text: &str) -> Result<Self, NotACursor> {
+        let parse = || {
+            let (node, next) = text.split_once('-')?;
+            Some(Self { node: u32::from_str_radix(node, 16).ok()?, next: next.parse().ok()? })
+        };
+        parse().ok_or_else(|| NotACursor(text.to_owned()))
+    }
+}
+
+/// An event, and where to resume behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// The event: a write of this node, or one that came from elsewhere, perhaps older than others seen before.
+    pub event: Event,
+    /// Behind it.
+    pub cursor: Cursor,
+}
+
+/// An endless walk over the events of a prefix, in the order of their arrival at this node.
+pub struct Watch {
+    shared: Arc<Shared>,
+    prefix: Bytes,
+    next: u64,
+    page: VecDeque<(u64, Address)>,
+    arrivals: watch::Receiver<u64>,
+}
+
+impl Replica {
+    /// Watches the keys that begin with `prefix`: from `cursor` on, or from now on.
+    ///
+    /// # Errors
+    /// [`WatchError::OtherNode`] and [`WatchError::Compacted`] about the cursor.
+    pub fn watch(&self, prefix: impl AsRef<[u8]>, cursor: Option<Cursor>) -> Result<Watch, WatchError> {
+        let shared = Arc::clone(&self.shared);
+        let checkpoint = shared.state()?.checkpoint;
+        let next = match cursor {
+            Some(cursor) if cursor.node != Cursor::new(shared.node, 0).node => {
+                return Err(WatchError::OtherNode);
+            }
+            Some(cursor) if cursor.next > checkpoint.next_arrival => return Err(WatchError::OtherNode),
+            Some(cursor) if cursor.next < checkpoint.oldest_arrival => {
+                return Err(WatchError::Compacted { oldest: checkpoint.oldest_arrival });
+            }
+            Some(cursor) => cursor.next,
+            None => checkpoint.next_arrival,
+        };
+        let prefix = Bytes::copy_from_slice(prefix.as_ref());
+        let arrivals = shared.arrivals.subscribe();
+        Ok(Watch { shared, prefix, next, page: VecDeque::new(), arrivals })
+    }
+}
+
+impl Watch {
+    /// The next event; waits for it. `None` once the replica is closed. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// [`WatchError::Compacted`] if the watcher was so slow that what it had to see next is gone, [`WatchError::Read`]
+    /// if the store fails. It may be asked again; a damaged event is passed over then.
+    pub async fn next(&mut self) -> Result<Option<Watched>, WatchError> {
+        loop {
+            let state = match self.shared.state() {
+                Ok(state) => state,
+                Err(ReadError::Closed) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            while let Some((sequence, address)) = self.page.front().copied() {
+                let event = read_event(&*state.view, address).await;
+                self.page.pop_front();
+                self.next = sequence + 1;
+                let missing = || {
+                    ReadError::damaged(
+                        Table::Arrivals,
+                        &sequence_key(sequence),
+                        "its event is not in the store",
+                    )
+                };
+                let event = event?.ok_or_else(missing)?;
+                if event.key().starts_with(&self.prefix) && !is_reserved(event.key()) {
+                    return Ok(Some(Watched { event, cursor: self.cursor() }));
+                }
+            }
+            let oldest = state.checkpoint.oldest_arrival;
+            if self.next < oldest {
+                return Err(WatchError::Compacted { oldest });
+            }
+            self.arrivals.mark_unchanged();
+            self.read_page().await?;
+            if self.page.is_empty() && self.shared.state().is_ok() && self.arrivals.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Behind the last event seen: where a later watch may resume.
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(self.shared.node, self.next)
+    }
+
+    async fn read_page(&mut self) -> Result<(), WatchError> {
+        let state = match self.shared.state() {
+            Err(ReadError::Closed) => return Ok(()),
+            state => state?,
+        };
+        let (first, end) = (sequence_key(self.next), sequence_key(state.checkpoint.next_arrival));
+        if first >= end {
+            return Ok(());
+        }
+        let page = state
+            .view
+            .scan(ScanRequest {
+                table: Table::Arrivals,
+                range: KeyRange::half_open(&first, &end),
+                direction: Direction::Forward,
+                projection: Projection::Rows,
+                limit: PageLimit::rows(PAGE),
+            })
+            .await
+            .map_err(ReadError::from)?;
+        for (sequence, address) in page.rows() {
+            let (Some(sequence), Some(address)) = (parse_sequence(sequence), parse_address(address)) else {
+                return Err(ReadError::damaged(Table::Arrivals, sequence, "its row cannot be read").into());
+            };
+            self.page.push_back((sequence, address));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,529 @@
+//! The writer: the one task that changes the store.
+//!
+//! It drains what waits, up to the bounds of a lot, makes one commit of it and answers. What is written meanwhile
+//! waits for the next lot: under load every fsync serves thousands of writes, at rest a write waits for nobody.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::lot::Lot;
+use super::open::{read_checkpoint, recover_pending};
+use super::queue::{Content, Counted, Nodes, Request, Submission, Walk, node_channel};
+use super::{Inserted, Operation, ReadState, Shared};
+use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
+use crate::index::Pending;
+use crate::store::{Durability, StoreError, Table, WriteBatch};
+use crate::tables::{Checkpoint, name, node_key, node_value};
+use crate::tree::NodeAddress;
+use crate::{Address, Clock, Event, ReadError, Timestamp, TooFarAhead, WriteError};
+
+/// A buffered write is synced no later than this.
+const SYNC_WITHIN: Duration = Duration::from_millis(500);
+
+/// After a failure the store is tried again with the first write that comes after this long.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The only one who writes.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Request>,
+    clock: Clock,
+    /// The greatest timestamp stored.
+    greatest: Option<Timestamp>,
+    /// Nodes that certainly have no stored hash: removing it once more would be wasted.
+    known_stale: BTreeSet<NodeAddress>,
+    walk: Option<ActiveWalk>,
+    /// Local writes for which the clock is too far ahead of the wall.
+    waiting: VecDeque<Submission>,
+    clock_ready: Option<Instant>,
+    /// When buffered commits have to be synced.
+    sync_at: Option<Instant>,
+    retry_at: Option<Instant>,
+    /// A request taken from the queue that did not belong to the lot.
+    stash: Option<Request>,
+}
+
+/// Someone walks the tree.
+struct ActiveWalk {
+    nodes: mpsc::Receiver<Nodes>,
+    /// Nodes written to since the walk began: what it computed of them may be stale.
+    touched: BTreeSet<NodeAddress>,
+}
+
+/// A submission whose content is in the lot, and what to answer once that is stored.
+enum Answer {
+    Addresses(Vec<Address>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
+    Inserted(Inserted, oneshot::Sender<Result<Inserted, WriteError>>),
+}
+
+impl Answer {
+    fn send(self, outcome: Result<(), WriteError>) {
+        // Whoever asked may have gone away: the write stands all the same.
+        match self {
+            Self::Addresses(addresses, reply) => drop(reply.send(outcome.map(|()| addresses))),
+            Self::Inserted(inserted, reply) => drop(reply.send(outcome.map(|()| inserted))),
+        }
+    }
+}
+
+/// What to do next.
+enum Next {
+    Request(Option<Request>),
+    Nodes(Option<Nodes>),
+    Sync,
+    ClockReady,
+}
+
+impl Writer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        requests: mpsc::Receiver<Request>,
+        clock: Clock,
+        greatest: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            shared,
+            requests,
+            clock,
+            greatest,
+            known_stale: BTreeSet::new(),
+            walk: None,
+            waiting: VecDeque::new(),
+            clock_ready: None,
+            sync_at: None,
+            retry_at: None,
+            stash: None,
+        }
+    }
+
+    /// Works until the replica is closed or its last handle is gone.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.next().await {
+                Next::Request(None) => {
+                    if let Err(error) = self.close().await {
+                        tracing::error!(%error, "closing the store failed");
+                    }
+                    return;
+                }
+                Next::Request(Some(Request::Close(reply))) => {
+                    let closed = self.close().await;
+                    drop(reply.send(closed));
+                    return;
+                }
+                Next::Request(Some(request)) => self.serve(request).await,
+                Next::Nodes(Some(nodes)) => self.store_nodes(nodes).await,
+                Next::Nodes(None) => self.walk = None,
+                Next::Sync => drop(self.sync().await),
+                Next::ClockReady => {
+                    self.clock_ready = None;
+                    let waiting = std::mem::take(&mut self.waiting);
+                    self.store_lot(waiting.into()).await;
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Next {
+        if let Some(request) = self.stash.take() {
+            return Next::Request(Some(request));
+        }
+        // A store without isolated views must stand still while someone walks the tree.
+        let stand_still = self.walk.is_some() && !self.shared.capabilities.isolated_views;
+        tokio::select! {
+            biased;
+            () = until(self.sync_at) => Next::Sync,
+            () = until(self.clock_ready), if !stand_still => Next::ClockReady,
+            nodes = next_nodes(&mut self.walk) => Next::Nodes(nodes),
+            request = self.requests.recv(), if !stand_still => Next::Request(request),
+        }
+    }
+
+    async fn serve(&mut self, request: Request) {
+        match request {
+            Request::Submit(first) => {
+                let lot = self.drain(first);
+                self.store_lot(lot).await;
+            }
+            Request::Walk(reply) => self.begin_walk(reply),
+            Request::Mend(batch, checkpoint, reply) => drop(reply.send(self.mend(batch, checkpoint).await)),
+            Request::Refresh => self.publish(None).await,
+            Request::Close(reply) => drop(reply.send(self.close().await)),
+        }
+    }
+
+    /// What waits behind `first`, as much of it as one lot may hold.
+    fn drain(&mut self, first: Submission) -> Vec<Submission> {
+        let (mut events, mut bytes) = first.content.size();
+        let mut lot = vec![first];
+        while events < LOT_EVENTS && bytes < LOT_BYTES {
+            match self.requests.try_recv() {
+                Ok(Request::Submit(submission)) => {
+                    let (more_events, more_bytes) = submission.content.size();
+                    events += more_events;
+                    bytes += more_bytes;
+                    lot.push(submission);
+                }
+                Ok(other) => {
+                    self.stash = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        lot
+    }
+
+    /// Stores what the submissions bring in one commit, and answers them.
+    async fn store_lot(&mut self, submissions: Vec<Submission>) {
+        if let Some(error) = self.refusal() {
+            for submission in submissions {
+                submission.content.refuse(WriteError::ReadOnly(error.clone()));
+            }
+            return;
+        }
+        let Some(state) = self.shared.state.load_full() else { return };
+        let buffered = submissions.iter().all(|submission| submission.durability == Durability::Buffered);
+        let durability = if buffered { Durability::Buffered } else { Durability::Immediate };
+        let mut lot = Lot::new(&state, self.greatest, self.shared.shape);
+        let mut answers = Vec::with_capacity(submissions.len());
+        // Held until the answers are out: it is what bounds the queue.
+        let mut spaces = Vec::with_capacity(submissions.len());
+        let mut failure = None;
+        for Submission { content, durability, space } in submissions {
+            if let Some(error) = &failure {
+                content.refuse(WriteError::clone(error));
+                continue;
+            }
+            match self.assemble(content, &mut lot, &state).await {
+                Assembled::Ready(answer) => {
+                    answers.push(answer);
+                    spaces.push(space);
+                }
+                Assembled::Waits(content) => {
+                    self.waiting.push_back(Submission { content, durability, space })
+                }
+                // What this submission has put into the lot cannot be told from the rest: none of it is stored.
+                Assembled::Failed(content, error) => {
+                    content.refuse(error.clone());
+                    failure = Some(error);
+                }
+            }
+        }
+        let outcome = match failure {
+            Some(error) => Err(error),
+            None => self.finish(lot, &state, durability).await.map_err(WriteError::Store),
+        };
+        for answer in answers {
+            answer.send(outcome.clone());
+        }
+    }
+
+    /// Puts what a submission brings into the lot.
+    async fn assemble(&mut self, content: Content, lot: &mut Lot, state: &ReadState) -> Assembled {
+        match content {
+            Content::Events(events, reply) => match self.add_events(&events, lot, state).await {
+                Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
+                Err(error) => Assembled::Failed(Content::Events(events, reply), error),
+            },
+            Content::Operations(operations, reply) => {
+                match self.add_operations(&operations, lot, state).await {
+                    Ok(Some(addresses)) => Assembled::Ready(Answer::Addresses(addresses, reply)),
+                    Ok(None) => Assembled::Waits(Content::Operations(operations, reply)),
+                    Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
+                }
+            }
+        }
+    }
+
+    /// Stamps local writes and adds them; `None` if they have to wait for the wall.
+    async fn add_operations(
+        &mut self,
+        operations: &[Operation],
+        lot: &mut Lot,
+        state: &ReadState,
+    ) -> Result<Option<Vec<Address>>, WriteError> {
+        // Writes are stamped in the order in which they came.
+        if !self.waiting.is_empty() {
+            return Ok(None);
+        }
+        let Some(events) = self.stamp(operations, state).await? else { return Ok(None) };
+        self.add_events(&events, lot, state).await?;
+        Ok(Some(events.iter().map(Event::address).collect()))
+    }
+
+    async fn add_events(
+        &mut self,
+        events: &[Event],
+        lot: &mut Lot,
+        state: &ReadState,
+    ) -> Result<Inserted, WriteError> {
+        let wall = self.shared.wall.now();
+        let mut inserted = Inserted::default();
+        for event in events {
+            self.clock.observe(wall, event.key(), event.timestamp());
+            if lot.add(event, &*state.view).await.map_err(WriteError::Store)? {
+                inserted.new += 1;
+            } else {
+                inserted.known += 1;
+            }
+        }
+        Ok(inserted)
+    }
+
+    /// Gives each operation its time; `None` if the clock has to wait for the wall.
+    async fn stamp(
+        &mut self,
+        operations: &[Operation],
+        state: &ReadState,
+    ) -> Result<Option<Vec<Event>>, WriteError> {
+        let mut events = Vec::with_capacity(operations.len());
+        for Operation { key, value } in operations {
+            let timestamp = loop {
+                let timestamp = match self.clock.issue(self.shared.wall.now(), key) {
+                    Ok(timestamp) => timestamp,
+                    Err(TooFarAhead { wait }) => {
+                        self.clock_ready = Some(Instant::now() + wait);
+                        return Ok(None);
+                    }
+                };
+                // An event that came from the future may stand at this very moment.
+                let may_be_taken = self.greatest.is_some_and(|greatest| timestamp <= greatest);
+                if !(may_be_taken && state.index().has_version_at(key, timestamp).await?) {
+                    break timestamp;
+                }
+            };
+            events.push(Event::new(key.clone(), value.clone(), timestamp)?);
+        }
+        Ok(Some(events))
+    }
+
+    /// Commits a lot and publishes what reads see from now on.
+    async fn finish(
+        &mut self,
+        mut lot: Lot,
+        state: &ReadState,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        if lot.is_empty() {
+            // All of it was known. If not everything known is durable yet, what was asked for still has to be.
+            return if durability == Durability::Immediate { self.sync().await } else { Ok(()) };
+        }
+        lot.remove_stale_hashes(&self.known_stale);
+        let stored = match lot.apply_index(&*state.view, false).await {
+            Ok(()) => {
+                lot.put_checkpoint();
+                self.commit(lot.batch, durability).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = stored {
+            self.fail(&error).await;
+            return Err(error);
+        }
+        self.greatest = lot.greatest;
+        self.remember_stale(lot.touched);
+        self.publish(Some((lot.pending, lot.checkpoint))).await;
+        Ok(())
+    }
+
+    async fn commit(&mut self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        self.shared.store.commit(batch, durability).await?;
+        if self.shared.failure.swap(Arc::new(None)).is_some() {
+            tracing::info!("the store takes writes again");
+        }
+        self.retry_at = None;
+        self.sync_at = match durability {
+            Durability::Immediate => None,
+            Durability::Buffered => self.sync_at.or_else(|| Some(Instant::now() + SYNC_WITHIN)),
+        };
+        Ok(())
+    }
+
+    /// Makes buffered commits durable.
+    async fn sync(&mut self) -> Result<(), StoreError> {
+        if self.sync_at.is_none() {
+            return Ok(());
+        }
+        let synced = self.commit(WriteBatch::new(), Durability::Immediate).await;
+        if let Err(error) = &synced {
+            self.sync_at = Some(Instant::now() + RETRY_AFTER);
+            self.fail(error).await;
+        }
+        synced
+    }
+
+    fn remember_stale(&mut self, touched: BTreeSet<NodeAddress>) {
+        if let Some(ActiveWalk { touched: during_walk, .. }) = &mut self.walk {
+            during_walk.extend(&touched);
+            if during_walk.len() > TOUCHED_DURING_PASS {
+                self.walk = None;
+            }
+        }
+        if self.known_stale.len() + touched.len() > KNOWN_STALE {
+            self.known_stale.clear();
+        }
+        self.known_stale.extend(touched);
+    }
+
+    /// Shows readers the latest commit, and watchers that there is one.
+    async fn publish(&self, brought: Option<(Pending, Checkpoint)>) {
+        let Some(state) = self.shared.state.load_full() else { return };
+        let view = match self.shared.store.view().await {
+            Ok(view) => view,
+            Err(error) => {
+                tracing::error!(%error, "the store gives no view; reads go on with the one before");
+                Arc::clone(&state.view)
+            }
+        };
+        let (pending, checkpoint) = brought.unwrap_or_else(|| (state.pending.clone(), state.checkpoint));
+        self.shared.clock.store(self.clock.last().as_millis(), Ordering::Release);
+        self.shared.state.store(Some(Arc::new(ReadState { view, pending, checkpoint })));
+        self.shared.arrivals.send_replace(checkpoint.next_arrival);
+    }
+
+    /// Why writes are refused, if they are and it is too early to try again.
+    fn refusal(&self) -> Option<StoreError> {
+        let retry_at = self.retry_at?;
+        if Instant::now() >= retry_at {
+            return None;
+        }
+        Option::clone(&self.shared.failure.load())
+    }
+
+    /// Turns read-only until the store takes a write again. Whether the failed commit was stored after all is for the
+    /// store to say: what stands in it counts.
+    async fn fail(&mut self, error: &StoreError) {
+        tracing::error!(%error, "the store failed: read-only until it takes a write again");
+        self.shared.failure.store(Arc::new(Some(error.clone())));
+        self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        self.known_stale.clear();
+        match self.reload().await {
+            Ok(found) => self.publish(found).await,
+            Err(error) => tracing::error!(%error, "the store cannot be read after its failure"),
+        }
+    }
+
+    /// What the store holds, if that is not what was published last.
+    async fn reload(&self) -> Result<Option<(Pending, Checkpoint)>, ReadError> {
+        let view = self.shared.store.view().await?;
+        let published = self.shared.state()?.checkpoint;
+        match read_checkpoint(&*view).await? {
+            Some(stored) if stored != published => {
+                Ok(Some((recover_pending(&*view, &stored).await?, stored)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn begin_walk(&mut self, reply: oneshot::Sender<Walk>) {
+        let Some(state) = self.shared.state.load_full() else { return };
+        let (sender, nodes) = node_channel();
+        if reply.send(Walk { state, nodes: sender }).is_ok() {
+            self.walk = Some(ActiveWalk { nodes, touched: BTreeSet::new() });
+        }
+    }
+
+    /// Stores computed nodes, but for those that were written to since they were computed.
+    async fn store_nodes(&mut self, nodes: Nodes) {
+        let Some(ActiveWalk { touched, .. }) = &self.walk else { return };
+        let mut batch = WriteBatch::new();
+        let mut stored = Vec::with_capacity(nodes.len());
+        for (address, node) in nodes {
+            if !touched.contains(&address) {
+                let key = Bytes::copy_from_slice(&node_key(address.level, address.index));
+                batch.put(Table::Nodes, key, Bytes::copy_from_slice(&node_value(node.count, node.hash)));
+                stored.push(address);
+            }
+        }
+        if stored.is_empty() || self.refusal().is_some() {
+            return;
+        }
+        match self.commit(batch, Durability::Buffered).await {
+            Ok(()) => {
+                for address in &stored {
+                    self.known_stale.remove(address);
+                }
+                self.publish(None).await;
+            }
+            // Hashes are derived: whoever needs them computes them again.
+            Err(error) => self.fail(&error).await,
+        }
+    }
+
+    /// Writes the pending index rows.
+    async fn apply_index(&mut self) -> Result<(), StoreError> {
+        let state = self.shared.state.load_full().ok_or(StoreError::Closed)?;
+        if state.pending.is_empty() {
+            return Ok(());
+        }
+        let mut lot = Lot::new(&state, self.greatest, self.shared.shape);
+        lot.apply_index(&*state.view, true).await?;
+        lot.put_checkpoint();
+        if let Err(error) = self.commit(lot.batch, Durability::Immediate).await {
+            self.fail(&error).await;
+            return Err(error);
+        }
+        self.publish(Some((lot.pending, lot.checkpoint))).await;
+        Ok(())
+    }
+
+    /// Commits rows of derived tables that `rebuild` found missing or wrong.
+    async fn mend(&mut self, mut batch: WriteBatch, counted: Option<Counted>) -> Result<(), StoreError> {
+        let state = self.shared.state.load_full().ok_or(StoreError::Closed)?;
+        let mut checkpoint = state.checkpoint;
+        if let Some(counted) = counted {
+            checkpoint.events = checkpoint.events.saturating_add_signed(counted.events);
+            checkpoint.indexed_keys = checkpoint.indexed_keys.saturating_add_signed(counted.indexed_keys);
+            batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
+        }
+        if let Err(error) = self.commit(batch, Durability::Immediate).await {
+            self.fail(&error).await;
+            return Err(error);
+        }
+        self.known_stale.clear();
+        self.publish(Some((state.pending.clone(), checkpoint))).await;
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<(), StoreError> {
+        let pending = self.shared.state.load_full().map_or(0, |state| state.pending.len());
+        let applied = if pending > PENDING_LEFT { self.apply_index().await } else { Ok(()) };
+        let synced = self.sync().await;
+        self.shared.state.store(None);
+        self.shared.arrivals.send_modify(|_| ());
+        let closed = self.shared.store.close().await;
+        applied.and(synced).and(closed)
+    }
+}
+
+/// What became of a submission.
+enum Assembled {
+    /// It is in the lot.
+    Ready(Answer),
+    /// The clock is too far ahead of the wall to stamp it.
+    Waits(Content),
+    /// The store could not be read to place it.
+    Failed(Content, WriteError),
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
+async fn next_nodes(walk: &mut Option<ActiveWalk>) -> Option<Nodes> {
+    match walk {
+        Some(walk) => walk.nodes.recv().await,
+        None => pending().await,
+    }
+}

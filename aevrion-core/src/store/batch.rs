@@ -1,0 +1,132 @@
+//! What a commit carries: rows to write and to remove, sorted per table.
+
+use bytes::Bytes;
+
+/// The tables of a replica. What stands in each is the business of the core; an engine sees bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// The one copy of every event, in the order of the time axis.
+    Events,
+    /// Values too long to stand in `Events`, under the same key.
+    Bodies,
+    /// The versions of every key, newest first.
+    ByKey,
+    /// Hash and count of tree nodes, only valid ones.
+    Nodes,
+    /// The order in which this replica learned of events.
+    Arrivals,
+    /// A few named settings and checkpoints.
+    Meta,
+}
+
+impl Table {
+    /// Every table, in the order of their tags.
+    pub const ALL: [Self; 6] =
+        [Self::Events, Self::Bodies, Self::ByKey, Self::Nodes, Self::Arrivals, Self::Meta];
+
+    /// A name for the engine's own catalogue. Fixed: it is stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Bodies => "bodies",
+            Self::ByKey => "by_key",
+            Self::Nodes => "nodes",
+            Self::Arrivals => "arrivals",
+            Self::Meta => "meta",
+        }
+    }
+
+    /// A byte for engines that keep all tables in one ordered map. Fixed: it is stored.
+    pub const fn tag(self) -> u8 {
+        self as u8
+    }
+
+    const fn slot(self) -> usize {
+        self as usize
+    }
+}
+
+/// One row to write, or to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The row's key.
+    pub key: Bytes,
+    /// The row's value; `None` removes the row if it is there.
+    pub value: Option<Bytes>,
+}
+
+/// All that one commit changes. Collect in any order; [`WriteBatch::into_tables`] gives it sorted.
+#[derive(Debug, Clone, Default)]
+pub struct WriteBatch {
+    tables: [Vec<Write>; Table::ALL.len()],
+}
+
+impl WriteBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes a row, over whatever stands there. Of several writes to one key the last counts.
+    pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.tables[table.slot()].push(Write { key: key.into(), value: Some(value.into()) });
+    }
+
+    /// Removes a row, if it is there.
+    pub fn remove(&mut self, table: Table, key: impl Into<Bytes>) {
+        self.tables[table.slot()].push(Write { key: key.into(), value: None });
+    }
+
+    /// Whether the batch changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.tables.iter().all(Vec::is_empty)
+    }
+
+    /// The writes per table, those of a table sorted by key and each key at most once. Tables without writes are
+    /// left out.
+    pub fn into_tables(self) -> impl Iterator<Item = (Table, Vec<Write>)> {
+        Table::ALL.into_iter().zip(self.tables).filter(|(_, writes)| !writes.is_empty()).map(
+            |(table, mut writes)| {
+                if !writes.is_sorted_by(|a, b| a.key < b.key) {
+                    writes.sort_by(|a, b| a.key.cmp(&b.key));
+                    keep_last_of_each_key(&mut writes);
+                }
+                (table, writes)
+            },
+        )
+    }
+}
+
+fn keep_last_of_each_key(writes: &mut Vec<Write>) {
+    writes.reverse();
+    writes.dedup_by(|earlier, later| earlier.key == later.key);
+    writes.reverse();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sorted_with_the_last_write_of_a_key() {
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Meta, "b", "1");
+        batch.put(Table::Meta, "a", "2");
+        batch.put(Table::Meta, "b", "3");
+        batch.remove(Table::Meta, "a");
+        let tables: Vec<_> = batch.into_tables().collect();
+        let write = |key: &'static str, value: Option<&'static str>| Write {
+            key: key.into(),
+            value: value.map(Into::into),
+        };
+        assert_eq!(tables, [(Table::Meta, vec![write("a", None), write("b", Some("3"))])]);
+    }
+
+    #[test]
+    fn tags_are_positions() {
+        for (position, table) in Table::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(table.tag()), position);
+        }
+    }
+}

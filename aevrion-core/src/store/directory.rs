@@ -1,0 +1,245 @@
+//! The directory in which a store lives: says which engine and which layout, and is held by one process at a time.
+//!
+//! ```text
+//! DIR/STORE     two lines: the engine's name, the layout's version
+//! DIR/LOCK      locked by the process that has the store open; holds its process id for the error message
+//! DIR/…         the engine's own files
+//! ```
+//!
+//! The lock is the operating system's, so it ends with the process that holds it, however that ends.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+/// Version of the layout above. Raised when an older binary could not read what a newer one writes.
+const LAYOUT: u32 = 1;
+const STORE_FILE: &str = "STORE";
+const LOCK_FILE: &str = "LOCK";
+
+/// A store directory, locked for this process until dropped.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a directory cannot be used as a store.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The path is there and is not a directory.
+    #[error("{0} is a file: a store lives in a directory of its own")]
+    NotADirectory(PathBuf),
+    /// Something else lives there.
+    #[error("{0} holds files but no Aevrion store: give a new or an empty directory")]
+    NotAStore(PathBuf),
+    /// Made by another engine.
+    #[error(
+        "{path} is a {found} store, not {wanted}: open it with --store {found}, or give another directory"
+    )]
+    OtherEngine {
+        /// The directory.
+        path: PathBuf,
+        /// The engine that made it.
+        found: String,
+        /// The engine that was to open it.
+        wanted: &'static str,
+    },
+    /// Made by another version.
+    #[error(
+        "{path} has layout {found}, this program knows layout {LAYOUT}: use the version of aevrion that made \
+         it, export there and import here"
+    )]
+    OtherLayout {
+        /// The directory.
+        path: PathBuf,
+        /// Its version.
+        found: String,
+    },
+    /// Another process has it.
+    #[error("{path} is open in another process{}: end that one, or talk to it", holder(.process))]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process that holds it, if it said so.
+        process: Option<u32>,
+    },
+    /// The operating system refused.
+    #[error("{doing} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn holder(process: &Option<u32>) -> String {
+    process.map(|id| format!(" (process {id})")).unwrap_or_default()
+}
+
+fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
+    move |source| DirectoryError::Io { doing, path: path.to_owned(), source }
+}
+
+impl Directory {
+    /// Opens `path` for `engine` and locks it; makes it if it is not there or empty.
+    ///
+    /// # Errors
+    /// Every variant of [`DirectoryError`]. Nothing is created inside a directory that is refused, except its lock
+    /// file in one that already is a store.
+    pub fn open(path: impl AsRef<Path>, engine: &'static str) -> Result<Self, DirectoryError> {
+        let path = path.as_ref();
+        if path.exists() && !path.is_dir() {
+            return Err(DirectoryError::NotADirectory(path.to_owned()));
+        }
+        match Self::engine_of(path)? {
+            Some(found) if found != engine => {
+                return Err(DirectoryError::OtherEngine { path: path.to_owned(), found, wanted: engine });
+            }
+            Some(_) => {}
+            None => fs::create_dir_all(path).map_err(io("cannot make the directory", path))?,
+        }
+        let lock = lock(path)?;
+        // Someone may have made a store here since the look above; now that the lock is held, nobody else will.
+        match Self::engine_of(path)? {
+            None => write_descriptor(path, engine)?,
+            Some(found) if found != engine => {
+                return Err(DirectoryError::OtherEngine { path: path.to_owned(), found, wanted: engine });
+            }
+            Some(_) => {}
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The engine whose store is at `path`; `None` if a new one may be made there.
+    ///
+    /// # Errors
+    /// As [`Directory::open`], but for the lock.
+    pub fn engine_of(path: impl AsRef<Path>) -> Result<Option<String>, DirectoryError> {
+        let path = path.as_ref();
+        let descriptor = path.join(STORE_FILE);
+        let text = match fs::read_to_string(&descriptor) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return expect_empty(path).map(|()| None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                return Err(DirectoryError::NotADirectory(path.to_owned()));
+            }
+            Err(error) => return Err(io("cannot read", &descriptor)(error)),
+        };
+        let mut lines = text.lines();
+        match (lines.next(), lines.next().and_then(|line| line.strip_prefix("layout "))) {
+            (Some(engine), Some(layout)) if layout == LAYOUT.to_string() => Ok(Some(engine.to_owned())),
+            (_, layout) => Err(DirectoryError::OtherLayout {
+                path: path.to_owned(),
+                found: layout.unwrap_or("unknown").to_owned(),
+            }),
+        }
+    }
+
+    /// Where the engine's files belong.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// An empty directory, or none, may become a store. A lone lock file is one that was never finished.
+fn expect_empty(path: &Path) -> Result<(), DirectoryError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io("cannot read", path)(error)),
+    };
+    for entry in entries {
+        let name = entry.map_err(io("cannot read", path))?.file_name();
+        if name != LOCK_FILE && name != "STORE.new" {
+            return Err(DirectoryError::NotAStore(path.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File, DirectoryError> {
+    let lock_path = path.join(LOCK_FILE);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(&lock_path).map_err(io("cannot open for writing", &lock_path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            let process = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(DirectoryError::InUse { path: path.to_owned(), process });
+        }
+        Err(TryLockError::Error(error)) => return Err(io("cannot lock", &lock_path)(error)),
+    }
+    // The number is a courtesy to whoever is refused: on a full disk the store must open all the same.
+    let _ =
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+fn write_descriptor(path: &Path, engine: &str) -> Result<(), DirectoryError> {
+    let (target, draft) = (path.join(STORE_FILE), path.join("STORE.new"));
+    let write = || {
+        let mut file = File::create(&draft)?;
+        write!(file, "{engine}\nlayout {LAYOUT}\n")?;
+        file.sync_all()?;
+        fs::rename(&draft, &target)?;
+        sync_directory(path)
+    };
+    write().map_err(io("cannot write", &target))
+}
+
+/// Makes the names in a directory durable, where the system has such a thing.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remembers_its_engine() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("new/store");
+        assert_eq!(Directory::engine_of(&path).unwrap(), None);
+        drop(Directory::open(&path, "redb").unwrap());
+        assert_eq!(Directory::engine_of(&path).unwrap().as_deref(), Some("redb"));
+        let refusal = Directory::open(&path, "sled").unwrap_err();
+        assert!(refusal.to_string().contains("is a redb store, not sled: open it with --store redb"));
+    }
+
+    #[test]
+    fn held_by_one_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let held = Directory::open(parent.path(), "redb").unwrap();
+        let refusal = Directory::open(parent.path(), "redb").unwrap_err().to_string();
+        assert!(refusal.contains(&format!("(process {})", std::process::id())), "{refusal}");
+        drop(held);
+        Directory::open(parent.path(), "redb").unwrap();
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_store() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join("thesis.doc"), "…").unwrap();
+        assert!(matches!(Directory::open(parent.path(), "redb"), Err(DirectoryError::NotAStore(_))));
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing was created");
+        let file = parent.path().join("thesis.doc");
+        assert!(matches!(Directory::open(&file, "redb"), Err(DirectoryError::NotADirectory(_))));
+    }
+
+    #[test]
+    fn refuses_another_layout() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join(STORE_FILE), "redb\nlayout 7\n").unwrap();
+        let refusal = Directory::open(parent.path(), "redb").unwrap_err().to_string();
+        assert!(refusal.contains("has layout 7, this program knows layout 1"), "{refusal}");
+    }
+}

@@ -1,0 +1,103 @@
+//! The reference store: everything in memory, gone with the process.
+//!
+//! Persistent maps make a view a pointer copy, and a writer never waits for a reader.
+
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::{
+    Capabilities, Direction, Durability, EventStore, Page, PageBuilder, Projection, ScanRequest, StoreError,
+    Table, View, WriteBatch,
+};
+
+type Tables = [OrdMap<Bytes, Bytes>; Table::ALL.len()];
+
+/// A store without a disk, for tests, caches and simulations. Its commits are as atomic as anyone's.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    tables: Mutex<Option<Arc<MemoryView>>>,
+}
+
+/// One state of a [`MemoryStore`].
+#[derive(Debug, Clone, Default)]
+struct MemoryView {
+    tables: Tables,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self { tables: Mutex::new(Some(Arc::default())) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<MemoryView>>> {
+        // A panic elsewhere cannot leave half a commit here: the new state is put in place by one assignment.
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl EventStore for MemoryStore {
+    async fn commit(&self, batch: WriteBatch, _durability: Durability) -> Result<(), StoreError> {
+        let mut next = MemoryView::clone(self.lock().as_ref().ok_or(StoreError::Closed)?);
+        for (table, writes) in batch.into_tables() {
+            let rows = &mut next.tables[usize::from(table.tag())];
+            for write in writes {
+                match write.value {
+                    Some(value) => rows.insert(write.key, value),
+                    None => rows.remove(&write.key),
+                };
+            }
+        }
+        *self.lock() = Some(Arc::new(next));
+        Ok(())
+    }
+
+    async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
+        let view = self.lock().clone().ok_or(StoreError::Closed)?;
+        Ok(view)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { name: "memory", persistent: false, power_safe: false, isolated_views: true }
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        *self.lock() = None;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl View for MemoryView {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.tables[usize::from(table.tag())].get(key).cloned())
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<Page, StoreError> {
+        if request.range.is_empty() {
+            return Ok(PageBuilder::new(request.limit).end_of_range());
+        }
+        let bounds: (Bound<&[u8]>, Bound<&[u8]>) = (request.range.start, request.range.end);
+        let rows = self.tables[usize::from(request.table.tag())].range::<_, [u8]>(bounds);
+        Ok(match request.direction {
+            Direction::Forward => fill(rows, request),
+            Direction::Backward => fill(rows.rev(), request),
+        })
+    }
+}
+
+fn fill<'a>(rows: impl Iterator<Item = (&'a Bytes, &'a Bytes)>, request: ScanRequest<'_>) -> Page {
+    let mut page = PageBuilder::new(request.limit);
+    for (key, value) in rows {
+        if page.is_full() {
+            return page.more_follow();
+        }
+        page.push(key, if request.projection == Projection::Rows { value } else { &[] });
+    }
+    page.end_of_range()
+}

@@ -1,0 +1,103 @@
+//! What stands in the tables, byte by byte. Every encoding is written by hand: it is stored, so it may not drift.
+//!
+//! ```text
+//! events    u64 timestamp ‖ id                                →  u8 flags ‖ u32 len(key) ‖ key ‖ [u64 expires_at] ‖ data
+//! bodies    u64 timestamp ‖ id                                →  data, where flags say so
+//! by_key    escaped key ‖ 00 00 ‖ ¬u64 timestamp ‖ ¬id[..8]   →  nothing
+//! nodes     u8 level ‖ u64 index                              →  u64 count ‖ hash
+//! arrivals  u64 sequence                                      →  u64 timestamp ‖ id
+//! meta      name                                              →  see `meta`
+//! ```
+//!
+//! Integers are big-endian, so that byte order is number order; `¬` is the bitwise complement, so that the newest
+//! version comes first, and of two in one millisecond the one that wins.
+
+mod event_row;
+mod index_row;
+mod meta;
+
+use crate::store::Table;
+use crate::{Address, EventId, Hash, Timestamp};
+
+pub(crate) use event_row::{EventRow, encode_event};
+pub(crate) use index_row::{IndexRow, escape, has_key, key_end, versions_until};
+pub(crate) use meta::{Checkpoint, FORMAT_VERSION, name};
+
+/// Length of the key of an event, a body, and of the value of an arrival.
+pub(crate) const ADDRESS_LEN: usize = 40;
+
+/// The key under which an event stands.
+pub(crate) fn address_key(address: Address) -> [u8; ADDRESS_LEN] {
+    let mut key = [0; ADDRESS_LEN];
+    key[..8].copy_from_slice(&address.timestamp.as_millis().to_be_bytes());
+    key[8..].copy_from_slice(address.id.as_bytes());
+    key
+}
+
+/// Reads [`address_key`].
+pub(crate) fn parse_address(key: &[u8]) -> Option<Address> {
+    let key: &[u8; ADDRESS_LEN] = key.try_into().ok()?;
+    let (timestamp, id) = key.split_first_chunk()?;
+    Some(Address {
+        timestamp: Timestamp::from_millis(u64::from_be_bytes(*timestamp)),
+        id: EventId::from_bytes(id.try_into().ok()?),
+    })
+}
+
+/// The first and the last key that an event within these moments can have.
+pub(crate) fn time_range(first: Timestamp, last: Timestamp) -> ([u8; ADDRESS_LEN], [u8; ADDRESS_LEN]) {
+    let end = |timestamp, fill| address_key(Address { timestamp, id: EventId::from_bytes([fill; 32]) });
+    (end(first, 0x00), end(last, 0xFF))
+}
+
+/// The key of a tree node.
+pub(crate) fn node_key(level: u8, index: u64) -> [u8; 9] {
+    let mut key = [level; 9];
+    key[1..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// Reads [`node_key`]: level and index.
+pub(crate) fn parse_node_key(key: &[u8]) -> Option<(u8, u64)> {
+    let (level, index) = key.split_first()?;
+    Some((*level, u64::from_be_bytes(index.try_into().ok()?)))
+}
+
+/// The value of a tree node.
+pub(crate) fn node_value(count: u64, hash: Hash) -> [u8; 40] {
+    let mut value = [0; 40];
+    value[..8].copy_from_slice(&count.to_be_bytes());
+    value[8..].copy_from_slice(hash.as_bytes());
+    value
+}
+
+/// Reads [`node_value`]: count and hash.
+pub(crate) fn parse_node_value(value: &[u8]) -> Option<(u64, Hash)> {
+    let value: &[u8; 40] = value.try_into().ok()?;
+    let (count, hash) = value.split_first_chunk()?;
+    Some((u64::from_be_bytes(*count), Hash::from_bytes(hash.try_into().ok()?)))
+}
+
+/// The key of an arrival.
+pub(crate) fn sequence_key(sequence: u64) -> [u8; 8] {
+    sequence.to_be_bytes()
+}
+
+/// Reads [`sequence_key`].
+pub(crate) fn parse_sequence(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.try_into().ok()?))
+}
+
+/// A key as a person can read it.
+pub(crate) fn describe_key(table: Table, key: &[u8]) -> String {
+    let described = match table {
+        Table::Events | Table::Bodies => parse_address(key).map(|address| address.to_string()),
+        Table::ByKey => {
+            IndexRow::parse(key).map(|row| format!("key `{}` at {}", row.key.escape_ascii(), row.timestamp))
+        }
+        Table::Nodes => parse_node_key(key).map(|(level, index)| format!("level {level} index {index}")),
+        Table::Arrivals => parse_sequence(key).map(|sequence| sequence.to_string()),
+        Table::Meta => Some(key.escape_ascii().to_string()),
+    };
+    described.unwrap_or_else(|| format!("0x{}", hex::encode(key)))
+}

@@ -1,0 +1,279 @@
+//! One walk over the tree that finds the hash of every node asked for, and computes those that are missing.
+//!
+//! A pass reads one view, so it sees one set of events from beginning to end. What it computes goes to a
+//! [`NodeSink`]; whether it may still be stored is for the writer to decide, which knows what was written meanwhile.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+
+use super::hash::inner_hash;
+use super::leaf::LeafIds;
+use super::{Node, NodeAddress, Root, Shape, root_hash};
+use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY};
+use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
+use crate::tables::{node_key, parse_address, parse_node_key, parse_node_value, time_range};
+use crate::{Address, ReadError, Timestamp};
+
+/// Where freshly computed nodes go.
+pub(crate) trait NodeSink: Send {
+    /// Takes nodes, children before their parents.
+    fn take(&mut self, nodes: Vec<(NodeAddress, Node)>)
+    -> impl Future<Output = Result<(), ReadError>> + Send;
+}
+
+/// The state of a walk.
+pub(crate) struct TreePass<'v, S> {
+    view: &'v dyn View,
+    shape: Shape,
+    /// Only events before this moment count; all if `None`.
+    before: Option<Timestamp>,
+    /// Whether stored hashes are used, or all are computed from the events.
+    trust_stored: bool,
+    fresh: Vec<(NodeAddress, Node)>,
+    sink: S,
+}
+
+/// A node of the row being walked, by its index.
+type Indexed = (u64, Node);
+
+impl<'v, S: NodeSink> TreePass<'v, S> {
+    /// A walk over all events of `view`, using the hashes that are stored.
+    pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
+        Self { view, shape, before: None, trust_stored: true, fresh: Vec::new(), sink }
+    }
+
+    /// Counts only events before `moment`. The nodes that it cuts through are computed and not handed to the sink.
+    pub(crate) fn before(mut self, moment: Timestamp) -> Self {
+        self.before = Some(moment);
+        self
+    }
+
+    /// Uses no stored hash: every node is computed from the events and handed to the sink.
+    pub(crate) fn distrusting(mut self) -> Self {
+        self.trust_stored = false;
+        self
+    }
+
+    /// Hash and count of everything.
+    pub(crate) async fn root(mut self) -> Result<Root, ReadError> {
+        let top = self.row(Shape::TOP, self.shape.indexes(Shape::TOP)).await?;
+        self.flush().await?;
+        let count = top.iter().map(|(_, node)| node.count).sum();
+        Ok(Root { count, hash: root_hash(top.iter().map(|(index, node)| (*index, node.hash))) })
+    }
+
+    /// The non-empty nodes of a level with these indexes, ascending.
+    pub(crate) async fn nodes(
+        mut self,
+        level: u8,
+        indexes: RangeInclusive<u64>,
+    ) -> Result<Vec<Indexed>, ReadError> {
+        let row = self.row(level, indexes).await?;
+        self.flush().await?;
+        Ok(row)
+    }
+
+    async fn row(&mut self, level: u8, indexes: RangeInclusive<u64>) -> Result<Vec<Indexed>, ReadError> {
+        let Some(indexes) = self.clip(level, indexes) else { return Ok(Vec::new()) };
+        let mut row = self.stored(level, indexes.clone()).await?;
+        let gaps = gaps(&row, indexes);
+        let complete = row.len();
+        for gap in gaps {
+            if level == 0 {
+                self.hash_leaves(gap, &mut row).await?;
+            } else {
+                self.hash_inner(level, gap, &mut row).await?;
+            }
+        }
+        if row.len() > complete {
+            row.sort_unstable_by_key(|(index, _)| *index);
+        }
+        Ok(row)
+    }
+
+    /// The stored nodes of a row, but for one that the time limit cuts through.
+    async fn stored(&mut self, level: u8, indexes: RangeInclusive<u64>) -> Result<Vec<Indexed>, ReadError> {
+        let mut row = Vec::new();
+        if !self.trust_stored {
+            return Ok(row);
+        }
+        let (first, last) = (node_key(level, *indexes.start()), node_key(level, *indexes.end()));
+        let mut pages =
+            Pages::new(self.view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
+        while let Some(page) = pages.next().await? {
+            for (key, value) in page.rows() {
+                let (Some((_, index)), Some((count, hash))) = (parse_node_key(key), parse_node_value(value))
+                else {
+                    return Err(ReadError::damaged(Table::Nodes, key, "its row cannot be read"));
+                };
+                if !self.is_cut(NodeAddress { level, index }) {
+                    row.push((index, Node { count, hash }));
+                }
+            }
+        }
+        Ok(row)
+    }
+
+    /// Finds and hashes the non-empty inner nodes of a gap, one search in the events for each.
+    async fn hash_inner(
+        &mut self,
+        level: u8,
+        gap: RangeInclusive<u64>,
+        row: &mut Vec<Indexed>,
+    ) -> Result<(), ReadError> {
+        let last = self.last_counted(NodeAddress { level, index: *gap.end() });
+        let mut from = self.shape.first(NodeAddress { level, index: *gap.start() });
+        while let Some(event) = self.first_event(from, last).await? {
+            let address = self.shape.node_at(level, event.timestamp);
+            let node = self.hash_children(address).await?;
+            self.emit(address, node).await?;
+            row.push((address.index, node));
+            if self.shape.last(address) >= last {
+                break;
+            }
+            from = self.shape.last(address).next();
+        }
+        Ok(())
+    }
+
+    fn hash_children<'p>(
+        &'p mut self,
+        parent: NodeAddress,
+    ) -> Pin<Box<dyn Future<Output = Result<Node, ReadError>> + Send + 'p>> {
+        Box::pin(async move {
+            let slots = self.shape.children(parent);
+            let children = self.row(parent.level - 1, slots.clone()).await?;
+            let count = children.iter().map(|(_, child)| child.count).sum();
+            let placed = children.iter().map(|(index, child)| (index - slots.start(), child.hash));
+            Ok(Node { count, hash: inner_hash(self.shape.branching(), placed) })
+        })
+    }
+
+    /// Hashes the leaves of a gap in one walk over its events.
+    async fn hash_leaves(
+        &mut self,
+        gap: RangeInclusive<u64>,
+        row: &mut Vec<Indexed>,
+    ) -> Result<(), ReadError> {
+        let leaf = |index| NodeAddress { level: 0, index };
+        let first = self.shape.first(leaf(*gap.start()));
+        let last = self.last_counted(leaf(*gap.end()));
+        let (start, end) = time_range(first, last);
+        let mut pages =
+            Pages::new(self.view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Keys);
+        let mut open: Option<(NodeAddress, u64, LeafIds)> = None;
+        while let Some(page) = pages.next().await? {
+            for (key, _) in page.rows() {
+                let event = address_of(key)?;
+                let address = self.shape.node_at(0, event.timestamp);
+                if open.as_ref().is_none_or(|(current, ..)| *current != address) {
+                    self.close_leaf(open.take(), row).await?;
+                    open = Some((address, 0, LeafIds::new(LEAF_IDS_IN_MEMORY)));
+                }
+                if let Some((_, count, ids)) = &mut open {
+                    *count += 1;
+                    ids.push(event.id);
+                }
+            }
+        }
+        self.close_leaf(open, row).await
+    }
+
+    async fn close_leaf(
+        &mut self,
+        leaf: Option<(NodeAddress, u64, LeafIds)>,
+        row: &mut Vec<Indexed>,
+    ) -> Result<(), ReadError> {
+        let Some((address, count, mut ids)) = leaf else { return Ok(()) };
+        let hash = loop {
+            match ids.end_of_walk() {
+                Some(hash) => break hash,
+                None => self.walk_again(address, &mut ids).await?,
+            }
+        };
+        let node = Node { count, hash };
+        self.emit(address, node).await?;
+        row.push((address.index, node));
+        Ok(())
+    }
+
+    async fn walk_again(&mut self, leaf: NodeAddress, ids: &mut LeafIds) -> Result<(), ReadError> {
+        let (start, end) = time_range(self.shape.first(leaf), self.last_counted(leaf));
+        let mut pages =
+            Pages::new(self.view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Keys);
+        while let Some(page) = pages.next().await? {
+            for (key, _) in page.rows() {
+                ids.push(address_of(key)?.id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn first_event(&mut self, from: Timestamp, last: Timestamp) -> Result<Option<Address>, ReadError> {
+        let (start, end) = time_range(from, last);
+        let page = self
+            .view
+            .scan(ScanRequest {
+                table: Table::Events,
+                range: KeyRange::inclusive(&start, &end),
+                direction: Direction::Forward,
+                projection: Projection::Keys,
+                limit: PageLimit::ONE,
+            })
+            .await?;
+        page.last_key().map(address_of).transpose()
+    }
+
+    async fn emit(&mut self, address: NodeAddress, node: Node) -> Result<(), ReadError> {
+        if !self.is_cut(address) {
+            self.fresh.push((address, node));
+        }
+        if self.fresh.len() >= HASH_ROWS { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), ReadError> {
+        if self.fresh.is_empty() {
+            return Ok(());
+        }
+        self.sink.take(std::mem::take(&mut self.fresh)).await
+    }
+
+    /// The part of a row that lies, at least with its first moment, before the time limit.
+    fn clip(&self, level: u8, indexes: RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
+        let Some(before) = self.before else { return Some(indexes) };
+        if before == Timestamp::MIN {
+            return None;
+        }
+        let last = self.shape.node_at(level, before.previous()).index.min(*indexes.end());
+        (*indexes.start() <= last).then(|| *indexes.start()..=last)
+    }
+
+    fn is_cut(&self, node: NodeAddress) -> bool {
+        self.before.is_some_and(|before| self.shape.last(node) >= before)
+    }
+
+    /// The last moment of a node whose events count.
+    fn last_counted(&self, node: NodeAddress) -> Timestamp {
+        let last = self.shape.last(node);
+        self.before.map_or(last, |before| last.min(before.previous()))
+    }
+}
+
+/// The runs of `indexes` between the nodes of `row`, which ascend.
+fn gaps(row: &[Indexed], indexes: RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
+    let mut gaps = Vec::new();
+    let mut from = Some(*indexes.start());
+    for (index, _) in row {
+        if let Some(start) = from.filter(|start| start < index) {
+            gaps.push(start..=index - 1);
+        }
+        from = index.checked_add(1);
+    }
+    gaps.extend(from.filter(|start| start <= indexes.end()).map(|start| start..=*indexes.end()));
+    gaps
+}
+
+fn address_of(key: &[u8]) -> Result<Address, ReadError> {
+    parse_address(key).ok_or_else(|| ReadError::damaged(Table::Events, key, "its key is not an address"))
+}

@@ -1,0 +1,54 @@
+//! The one door through which wall-clock time enters the core.
+//!
+//! Everything else takes the time as an argument, so that a test or a simulation decides what time it is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::Timestamp;
+
+/// What the wall clock shows. It may stand still, jump and run backwards: [`Clock`](crate::Clock) makes something
+/// dependable of it.
+pub trait WallClock: Send + Sync + 'static {
+    /// The time of day, in milliseconds since the Unix epoch.
+    fn now(&self) -> Timestamp;
+}
+
+/// The operating system's clock. Before 1970 it reads as 1970.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemWall;
+
+impl WallClock for SystemWall {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn now(&self) -> Timestamp {
+        Timestamp::MIN.after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+/// A clock that shows what it was told, for tests and simulations.
+#[derive(Debug, Default)]
+pub struct ManualWall(AtomicU64);
+
+impl ManualWall {
+    /// A clock that stands at `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self(AtomicU64::new(now.as_millis()))
+    }
+
+    /// Moves the hands to `now`, forward or back.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_millis(), Ordering::SeqCst);
+    }
+}
+
+impl WallClock for ManualWall {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl<W: WallClock + ?Sized> WallClock for std::sync::Arc<W> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
