@@ -145,7 +145,7 @@ impl Event {
         let key_len = u32::try_from(self.key.len()).unwrap_or(u32::MAX);
         let data_len = u32::try_from(self.value.len()).unwrap_or(u32::MAX);
         canonical(&self.key, key_len, &self.value, data_len, self.timestamp, |part| {
-            out.extend_from_slice(part)
+            out.extend_from_slice(part);
         });
         out
     }

@@ -41,7 +41,7 @@ pub use clock::{Clock, MAX_DRIFT, TooFarAhead};
 pub use error::{Damage, OpenError, ReadError, WatchError, WriteError};
 pub use event::{Address, Event, RESERVED_PREFIX, TooLong, Value, is_reserved};
 pub use id::{EventId, Hash, NodeId, NotHex};
-pub use parameters::{Difference, OutOfRange, Parameters};
+pub use parameters::{Difference, OutOfRange, Parameters, WantedParameters};
 pub use replica::{
     Cursor, Export, Import, Inserted, NotACursor, Operation, Options, Progress, Rebuilt, Replica, Status,
     Verification, Watch, Watched,

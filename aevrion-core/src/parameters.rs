@@ -28,6 +28,31 @@ impl Default for Parameters {
     }
 }
 
+/// The parameters that someone insists on; what is `None` may be anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WantedParameters {
+    /// As [`Parameters::granularity`].
+    pub granularity: Option<u64>,
+    /// As [`Parameters::branching`].
+    pub branching: Option<u32>,
+    /// As [`Parameters::longest_key`].
+    pub longest_key: Option<u32>,
+    /// As [`Parameters::largest_data`].
+    pub largest_data: Option<u32>,
+}
+
+impl WantedParameters {
+    /// `others`, but for what is wanted.
+    pub fn or(self, others: Parameters) -> Parameters {
+        Parameters {
+            granularity: self.granularity.unwrap_or(others.granularity),
+            branching: self.branching.unwrap_or(others.branching),
+            longest_key: self.longest_key.unwrap_or(others.longest_key),
+            largest_data: self.largest_data.unwrap_or(others.largest_data),
+        }
+    }
+}
+
 /// A parameter outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {given} is not between {least} and {most}")]

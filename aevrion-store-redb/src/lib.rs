@@ -1,1 +1,300 @@
-//! redb
+//! Aevrion's default storage: [redb](https://docs.rs/redb), a copy-on-write B-tree in one file.
+//!
+//! Power-safe, with isolated views that never wait for the writer. Every table of the core is a redb table of bytes.
+//!
+//! Two things are particular here. After any input/output error redb refuses all further work on a database, reads
+//! included; so the store reopens it at once, from the last commit, and the replica goes on reading while its writes
+//! are refused. And quick repair is on: it costs a second fsync a commit, and reopens a large file after a crash in
+//! milliseconds instead of seconds.
+
+mod backend;
+mod error;
+mod view;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aevrion_core::store::{
+    Capabilities, Directory, DirectoryError, Durability, EventStore, StoreError, Table, View, Write,
+    WriteBatch, blocking,
+};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use redb::{Builder, Database, ReadableDatabase, StorageBackend};
+
+use backend::{Fence, FileBackend};
+use error::{into_open_error, into_store_error};
+use view::{RedbView, definition};
+
+/// The file in the store's directory.
+const FILE: &str = "events.redb";
+
+/// How a store is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct RedbOptions {
+    /// Memory for pages of the file, in bytes (64 MiB).
+    pub cache_bytes: usize,
+    /// Whether a commit records what reopening after a crash would otherwise have to work out from the whole file
+    /// (yes). Costs a second fsync a commit.
+    pub quick_repair: bool,
+}
+
+impl Default for RedbOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, quick_repair: true }
+    }
+}
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The file cannot be used.
+    #[error("the database file: {0}")]
+    Store(#[from] StoreError),
+    /// The file was written by an older redb.
+    #[error(
+        "the database file has format {0} of redb, too old for this version: export with the old, import here"
+    )]
+    TooOld(u8),
+}
+
+/// A store in a redb file.
+pub struct RedbStore {
+    core: Arc<Core>,
+}
+
+/// Gives the backend anew at every (re)opening.
+type Backends = Box<dyn Fn() -> std::io::Result<Box<dyn StorageBackend>> + Send + Sync>;
+
+struct Core {
+    backends: Backends,
+    options: RedbOptions,
+    directory: Option<Arc<Directory>>,
+    state: ArcSwap<State>,
+    /// Held by whoever commits, reopens or closes.
+    changing: Mutex<()>,
+}
+
+enum State {
+    Open(Open),
+    /// It could not be reopened after a failure; the next call tries again.
+    Failed,
+    Closed,
+}
+
+/// A database in use, and the view of its latest commit.
+#[derive(Clone)]
+struct Open {
+    database: Arc<Database>,
+    fence: Arc<Fence>,
+    view: Arc<RedbView>,
+}
+
+impl RedbStore {
+    /// Opens the store in the directory `path`, or makes one there.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::open_with(path, RedbOptions::default())
+    }
+
+    /// As [`RedbStore::open`], with options.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, OpenError> {
+        let directory = Directory::open(path, "redb")?;
+        let file = directory.path().join(FILE);
+        let backends = Box::new(move || Ok(Box::new(FileBackend::open(&file)?) as Box<dyn StorageBackend>));
+        Self::assemble(backends, options, Some(Arc::new(directory)))
+    }
+
+    /// Opens a store on a backend of your own, such as one that injects faults. `backends` is called again whenever
+    /// the database has to be reopened, and gives access to the same bytes each time.
+    ///
+    /// # Errors
+    /// As [`RedbStore::open`].
+    pub fn open_on(
+        backends: impl Fn() -> std::io::Result<Box<dyn StorageBackend>> + Send + Sync + 'static,
+        options: RedbOptions,
+    ) -> Result<Self, OpenError> {
+        Self::assemble(Box::new(backends), options, None)
+    }
+
+    fn assemble(
+        backends: Backends,
+        options: RedbOptions,
+        directory: Option<Arc<Directory>>,
+    ) -> Result<Self, OpenError> {
+        let state = State::Open(Open::new(&backends, options, directory.clone())?);
+        let state = ArcSwap::from_pointee(state);
+        let core = Core { backends, options, directory, state, changing: Mutex::new(()) };
+        Ok(Self { core: Arc::new(core) })
+    }
+}
+
+impl fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbStore").field("options", &self.core.options).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl EventStore for RedbStore {
+    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        let core = Arc::clone(&self.core);
+        blocking(move || core.commit(batch, durability)).await
+    }
+
+    async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
+        if let State::Open(open) = &**self.core.state.load()
+            && !open.fence.is_raised()
+        {
+            let view: Arc<dyn View> = Arc::<RedbView>::clone(&open.view);
+            return Ok(view);
+        }
+        let core = Arc::clone(&self.core);
+        blocking(move || {
+            let _changing = core.lock();
+            let view: Arc<dyn View> = core.open()?.view;
+            Ok(view)
+        })
+        .await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { name: "redb", persistent: true, power_safe: true, isolated_views: true }
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        let core = Arc::clone(&self.core);
+        blocking(move || {
+            let _changing = core.lock();
+            // Dropping the database makes buffered commits durable and marks the file as cleanly closed.
+            core.state.store(Arc::new(State::Closed));
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Core {
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // A panic in redb leaves the transaction undone, and the fence decides what happens next.
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The database, reopened if it has failed. Call it with the lock held.
+    fn open(&self) -> Result<Open, StoreError> {
+        match &**self.state.load() {
+            State::Open(open) if !open.fence.is_raised() => return Ok(open.clone()),
+            State::Open(_) | State::Failed => {}
+            State::Closed => return Err(StoreError::Closed),
+        }
+        // The old database goes before the new one comes; its views answer with errors from here on.
+        self.state.store(Arc::new(State::Failed));
+        tracing::warn!("reopening the database after a failure");
+        let open =
+            Open::new(&self.backends, self.options, self.directory.clone()).map_err(|error| match error {
+                OpenError::Store(error) => error,
+                other => StoreError::Corrupt(other.to_string()),
+            })?;
+        self.state.store(Arc::new(State::Open(open.clone())));
+        Ok(open)
+    }
+
+    fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        let _changing = self.lock();
+        let open = self.open()?;
+        let written = write(&open.database, batch, durability, self.options.quick_repair)
+            .and_then(|()| open.at_latest_commit(self.directory.clone()));
+        match written {
+            Ok(open) => {
+                self.state.store(Arc::new(State::Open(open)));
+                Ok(())
+            }
+            Err(error) => {
+                open.fence.raise();
+                drop(open);
+                if let Err(reopening) = self.open() {
+                    tracing::error!(%reopening, "the database does not reopen after a failure");
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Open {
+    fn new(
+        backends: &Backends,
+        options: RedbOptions,
+        directory: Option<Arc<Directory>>,
+    ) -> Result<Self, OpenError> {
+        let fence = Arc::new(Fence::default());
+        let backend = backend::Fenced::new(backends().map_err(StoreError::from)?, Arc::clone(&fence));
+        let database = Builder::new()
+            .set_cache_size(options.cache_bytes)
+            .set_repair_callback(|repair| {
+                tracing::info!(progress = repair.progress(), "repairing after a crash");
+            })
+            .create_with_backend(backend)
+            .map_err(into_open_error)?;
+        make_tables(&database)?;
+        let view = Arc::new(RedbView::new(&database, Arc::clone(&fence), directory)?);
+        Ok(Self { database: Arc::new(database), fence, view })
+    }
+
+    fn at_latest_commit(&self, directory: Option<Arc<Directory>>) -> Result<Self, StoreError> {
+        let view = Arc::new(RedbView::new(&self.database, Arc::clone(&self.fence), directory)?);
+        Ok(Self { view, ..self.clone() })
+    }
+}
+
+/// Makes the tables of a new database: a view could not open them otherwise.
+fn make_tables(database: &Database) -> Result<(), StoreError> {
+    let existing =
+        database.begin_read().map_err(into_store_error)?.list_tables().map_err(into_store_error)?.count();
+    if existing == Table::ALL.len() {
+        return Ok(());
+    }
+    let transaction = database.begin_write().map_err(into_store_error)?;
+    for table in Table::ALL {
+        transaction.open_table(definition(table)).map_err(into_store_error)?;
+    }
+    transaction.commit().map_err(into_store_error)
+}
+
+fn write(
+    database: &Database,
+    batch: WriteBatch,
+    durability: Durability,
+    quick_repair: bool,
+) -> Result<(), StoreError> {
+    let mut transaction = database.begin_write().map_err(into_store_error)?;
+    transaction.set_quick_repair(quick_repair);
+    transaction
+        .set_durability(match durability {
+            Durability::Immediate => redb::Durability::Immediate,
+            Durability::Buffered => redb::Durability::None,
+        })
+        .map_err(into_store_error)?;
+    for (table, writes) in batch.into_tables() {
+        let mut rows = transaction.open_table(definition(table)).map_err(into_store_error)?;
+        for Write { key, value } in writes {
+            match value {
+                Some(value) => rows.insert(&key[..], &value[..]).map_err(into_store_error)?,
+                None => rows.remove(&key[..]).map_err(into_store_error)?,
+            };
+        }
+    }
+    transaction.commit().map_err(|error| match into_store_error(error) {
+        StoreError::Io(error) => StoreError::Unknown(error),
+        error => error,
+    })
+}

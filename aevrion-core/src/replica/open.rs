@@ -42,11 +42,10 @@ impl Replica {
             Some(identity) => identity,
             None => make(&*store, &options).await?,
         };
-        if let Some(given) = options.parameters {
-            let differences = identity.parameters.differences(&given);
-            if !differences.is_empty() {
-                return Err(OpenError::OtherParameters(differences));
-            }
+        let wanted = options.parameters.or(identity.parameters);
+        let differences = identity.parameters.differences(&wanted);
+        if !differences.is_empty() {
+            return Err(OpenError::OtherParameters(differences));
         }
         let view = store.view().await?;
         let pending = recover_pending(&*view, &identity.checkpoint).await?;
@@ -97,7 +96,7 @@ pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint
 }
 
 async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, OpenError> {
-    let parameters = options.parameters.unwrap_or_default();
+    let parameters = options.parameters.or(Parameters::default());
     parameters.validate()?;
     let node = options.node.unwrap_or_else(NodeId::random);
     let checkpoint = Checkpoint::default();
@@ -137,12 +136,21 @@ pub(super) async fn recover_pending(view: &dyn View, checkpoint: &Checkpoint) ->
 
 /// The time of the last stored event that is not after `until`.
 async fn last_event(view: &dyn View, until: Timestamp) -> Result<Option<Timestamp>, ReadError> {
+    outermost_event(view, until, Direction::Backward).await
+}
+
+/// The time of the first or the last stored event that is not after `until`.
+pub(super) async fn outermost_event(
+    view: &dyn View,
+    until: Timestamp,
+    direction: Direction,
+) -> Result<Option<Timestamp>, ReadError> {
     let (start, end) = time_range(Timestamp::MIN, until);
     let page = view
         .scan(ScanRequest {
             table: Table::Events,
             range: KeyRange::inclusive(&start, &end),
-            direction: Direction::Backward,
+            direction,
             projection: Projection::Keys,
             limit: PageLimit::ONE,
         })

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{MAX_DRIFT, NodeId, Parameters, SystemWall, WallClock};
+use crate::{MAX_DRIFT, NodeId, SystemWall, WallClock, WantedParameters};
 
 /// How a replica is opened. The default suits everyone who does not know better.
 #[derive(Clone)]
 pub struct Options {
-    /// What a new store is made with, and an existing one must have been made with. `None`: the defaults for a new
-    /// store, whatever it has for an existing one.
-    pub parameters: Option<Parameters>,
+    /// What a new store is made with, and an existing one must have been made with. What is left open is the default
+    /// in a new store, and whatever it has in an existing one.
+    pub parameters: WantedParameters,
     /// The identity that a new store gets; drawn at random if `None`. An existing store keeps its own.
     pub node: Option<NodeId>,
     /// How far ahead of the wall clock an event may be and still move this node's clock (60 s).
@@ -22,7 +22,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { parameters: None, node: None, max_drift: MAX_DRIFT, wall: Arc::new(SystemWall) }
+        Self { parameters: WantedParameters::default(), node: None, max_drift: MAX_DRIFT, wall: Arc::new(SystemWall) }
     }
 }
 

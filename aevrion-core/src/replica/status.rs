@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Replica;
-use crate::store::{Capabilities, StoreError};
+use super::open::outermost_event;
+use crate::store::{Capabilities, Direction, StoreError};
 use crate::tree::Root;
 use crate::{NodeId, Parameters, ReadError, Timestamp};
 
@@ -22,6 +23,8 @@ pub struct Status {
     pub keys: u64,
     /// Hash and count of all events.
     pub root: Root,
+    /// When the first and the last event happened.
+    pub span: Option<(Timestamp, Timestamp)>,
     /// Why no writes are taken at the moment, if none are.
     pub read_only: Option<StoreError>,
     /// The present, at which reads happen.
@@ -47,6 +50,8 @@ impl Replica {
         let new_keys =
             self.noting(state.pending.count_new_keys(&*state.view).await.map_err(ReadError::from))?;
         let now = shared.now();
+        let first = outermost_event(&*state.view, Timestamp::MAX, Direction::Forward).await?;
+        let last = outermost_event(&*state.view, Timestamp::MAX, Direction::Backward).await?;
         Ok(Status {
             node: shared.node,
             store: shared.capabilities,
@@ -54,6 +59,7 @@ impl Replica {
             events: checkpoint.events,
             keys: checkpoint.indexed_keys + new_keys,
             root,
+            span: first.zip(last),
             read_only: Option::clone(&shared.failure.load()),
             now,
             clock_ahead: now.ahead_of(shared.wall.now()),

@@ -208,7 +208,7 @@ impl Writer {
                     spaces.push(space);
                 }
                 Assembled::Waits(content) => {
-                    self.waiting.push_back(Submission { content, durability, space })
+                    self.waiting.push_back(Submission { content, durability, space });
                 }
                 // What this submission has put into the lot cannot be told from the rest: none of it is stored.
                 Assembled::Failed(content, error) => {

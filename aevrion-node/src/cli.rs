@@ -1,0 +1,223 @@
+//! The command line, as it is parsed and as `--help` explains it.
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::moment::{Moment, Span};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 7 integrity failure, 130 interrupted.
+TIME is milliseconds since 1970, RFC 3339 (2013-07-04T12:00:00Z) or a span ago (15m, 2h, 3days).";
+
+/// A key-value store in which every write is an immutable event on a time axis.
+#[derive(Debug, Parser)]
+#[command(name = "aevrion", version, styles = STYLES, after_help = EXIT_CODES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What every verb understands.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Directory of the store; made if it is not there
+    #[arg(long, global = true, env = "AEVRION_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Engine of a new store (an existing one knows its own) [default: redb]
+    #[arg(long, global = true, env = "AEVRION_STORE", value_name = "ENGINE")]
+    pub(crate) store: Option<StoreKind>,
+    /// Milliseconds covered by a leaf of a new store's tree [default: 60000]
+    #[arg(long, global = true, env = "AEVRION_GRANULARITY", value_name = "MS")]
+    pub(crate) granularity: Option<u64>,
+    /// Children of a node of a new store's tree [default: 32]
+    #[arg(long, global = true, env = "AEVRION_BRANCHING", value_name = "N")]
+    pub(crate) branching: Option<u32>,
+    /// Settings from a TOML file; flags and the environment go before it
+    #[arg(long, global = true, env = "AEVRION_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How to print what is listed [default: table]
+    #[arg(short, long, global = true, env = "AEVRION_OUTPUT", value_name = "FORMAT")]
+    pub(crate) output: Option<Format>,
+    /// Keys and values are hexadecimal
+    #[arg(long, global = true, conflicts_with = "base64")]
+    pub(crate) hex: bool,
+    /// Keys and values are base64
+    #[arg(long, global = true)]
+    pub(crate) base64: bool,
+}
+
+/// A storage engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreKind {
+    /// One file, power-safe (the default)
+    Redb,
+    /// sled 0.34
+    Sled,
+    /// Nothing is kept
+    Memory,
+}
+
+/// How to print what is listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// Columns for people
+    #[default]
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// Values alone, a line each
+    Raw,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Give a key a value
+    Put {
+        /// The key
+        key: String,
+        /// The value, or - to read it from standard input
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// How long the value is visible, such as 90s, 1h or 7days
+        #[arg(long, value_name = "SPAN")]
+        ttl: Option<Span>,
+        /// When the write happened, in milliseconds since 1970 [default: now]
+        #[arg(long, value_name = "MS")]
+        at: Option<u64>,
+    },
+    /// Print the value of a key, and nothing else
+    Get {
+        /// The key
+        key: String,
+        /// The moment whose value is wanted [default: now]
+        #[arg(long, value_name = "TIME")]
+        at: Option<Moment>,
+    },
+    /// Leave a key without a value; its history stays
+    Delete {
+        /// The key
+        key: String,
+    },
+    /// List the versions of a key, oldest first
+    History {
+        /// The key
+        key: String,
+        /// None later than this [default: now]
+        #[arg(long, value_name = "TIME")]
+        at: Option<Moment>,
+        /// At most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// Newest first
+        #[arg(long)]
+        reverse: bool,
+    },
+    /// List the keys that have a value, in byte order
+    Scan {
+        /// Only keys that begin with this
+        prefix: Option<String>,
+        /// The moment whose values are wanted [default: now]
+        #[arg(long, value_name = "TIME")]
+        at: Option<Moment>,
+        /// At most so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// Only keys from this one on
+        #[arg(long, value_name = "KEY", conflicts_with = "prefix")]
+        from: Option<String>,
+        /// Only keys before this one
+        #[arg(long, value_name = "KEY", conflicts_with = "prefix")]
+        to: Option<String>,
+    },
+    /// Store the events of a file; what is stored already is passed over
+    Import(ImportArgs),
+    /// Write all events, one JSON object a line, in the order of time
+    Export {
+        /// Where to; gzip if the name ends in .gz [default: standard output]
+        file: Option<PathBuf>,
+    },
+    /// Say what the store holds
+    Status,
+    /// Check everything stored: events, index, tree
+    Verify,
+    /// Make index, tree and counts again from the events
+    Rebuild,
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file, gzip or plain, or - for standard input
+    pub(crate) file: PathBuf,
+    /// What the file holds [default: csv if its name says so, else jsonl]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<FileFormat>,
+    /// Pass over lines that cannot be imported, and report them
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    /// What the file's times count
+    #[arg(long, value_name = "UNIT", default_value = "ms")]
+    pub(crate) time_unit: TimeUnit,
+    #[command(flatten)]
+    pub(crate) csv: CsvArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Columns of a CSV file")]
+pub(crate) struct CsvArgs {
+    /// How the key is made of columns, such as 'plane:{tailnum}'
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) key: Option<String>,
+    /// The column of the time, or a template such as '{date} {time}'
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) time: Option<String>,
+    /// How the time is written, such as '%Y-%m-%d %H:%M' (UTC unless it has an offset) [default: a number, or RFC 3339]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) time_format: Option<String>,
+    /// How the value is made of columns [default: a JSON object of the whole row]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) value: Option<String>,
+    /// What separates columns
+    #[arg(long, value_name = "CHAR", default_value_t = ',')]
+    pub(crate) delimiter: char,
+}
+
+/// What a file to import holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileFormat {
+    /// One JSON object a line: key, value, timestamp, perhaps `expires_at`
+    Jsonl,
+    /// Columns with a header line
+    Csv,
+}
+
+/// What a number that stands for a time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TimeUnit {
+    /// Seconds since 1970
+    S,
+    /// Milliseconds since 1970
+    Ms,
+    /// Microseconds since 1970
+    Us,
+}

@@ -1,0 +1,103 @@
+//! Opening the data directory with whatever engine it was made with.
+
+use std::path::Path;
+
+use aevrion_core::store::{Directory, EventStore};
+use aevrion_core::{Options, Replica, WantedParameters};
+
+use crate::cli::{Global, StoreKind};
+use crate::exit::Failure;
+
+/// Opens the replica that the command line names, or makes it.
+pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
+    if let (None, Some(StoreKind::Memory)) = (&global.data, global.store) {
+        return open_memory(global).await;
+    }
+    let Some(path) = &global.data else {
+        return Err(Failure::usage("which store? Give its directory with --data DIR, or set AEVRION_DATA"));
+    };
+    let existing = Directory::engine_of(path).map_err(Failure::error)?;
+    let kind = match (existing.as_deref(), global.store) {
+        (Some(name), Some(kind)) if kind.name() != name => {
+            return Err(Failure::error(format!(
+                "{} is a {name} store: leave --store out, or give another directory",
+                path.display()
+            )));
+        }
+        (Some(name), _) => StoreKind::named(name).ok_or_else(|| {
+            Failure::error(format!("{} is a {name} store, which this program does not know", path.display()))
+        })?,
+        (None, kind) => kind.unwrap_or(StoreKind::Redb),
+    };
+    match kind {
+        StoreKind::Redb => open_redb(path, global).await,
+        StoreKind::Sled => open_sled(path, global).await,
+        StoreKind::Memory => {
+            Err(Failure::usage("a memory store keeps nothing: leave --data out, or choose another --store"))
+        }
+    }
+}
+
+impl StoreKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Redb => "redb",
+            Self::Sled => "sled",
+            Self::Memory => "memory",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Redb, Self::Sled].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+async fn open_on(store: impl EventStore, global: &Global) -> Result<Replica, Failure> {
+    let parameters = WantedParameters {
+        granularity: global.granularity,
+        branching: global.branching,
+        ..WantedParameters::default()
+    };
+    Ok(Replica::open(store, Options { parameters, ..Options::default() }).await?)
+}
+
+#[cfg(feature = "redb")]
+async fn open_redb(path: &Path, global: &Global) -> Result<Replica, Failure> {
+    let path = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || aevrion_store_redb::RedbStore::open(path)).await;
+    let store = opened.map_err(Failure::error)?.map_err(Failure::error)?;
+    open_on(store, global).await
+}
+
+#[cfg(not(feature = "redb"))]
+async fn open_redb(_: &Path, _: &Global) -> Result<Replica, Failure> {
+    Err(not_built_in("redb"))
+}
+
+#[cfg(feature = "sled")]
+async fn open_sled(path: &Path, global: &Global) -> Result<Replica, Failure> {
+    let path = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || aevrion_store_sled::SledStore::open(path)).await;
+    let store = opened.map_err(Failure::error)?.map_err(Failure::error)?;
+    open_on(store, global).await
+}
+
+#[cfg(not(feature = "sled"))]
+async fn open_sled(_: &Path, _: &Global) -> Result<Replica, Failure> {
+    Err(not_built_in("sled"))
+}
+
+#[cfg(feature = "memory")]
+async fn open_memory(global: &Global) -> Result<Replica, Failure> {
+    open_on(aevrion_core::store::MemoryStore::new(), global).await
+}
+
+#[cfg(not(feature = "memory"))]
+async fn open_memory(_: &Global) -> Result<Replica, Failure> {
+    Err(not_built_in("memory"))
+}
+
+#[cfg(not(all(feature = "redb", feature = "sled", feature = "memory")))]
+fn not_built_in(name: &str) -> Failure {
+    Failure::error(format!("this program was built without {name}: build it with `--features {name}`"))
+}

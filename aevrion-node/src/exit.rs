@@ -1,0 +1,104 @@
+//! How the binary ends: a code that scripts can rely on, and a sentence that says what to do.
+
+use std::fmt::Display;
+use std::io;
+use std::process::ExitCode;
+
+use aevrion_core::store::StoreError;
+use aevrion_core::{OpenError, ReadError, WriteError};
+use anstyle::{AnsiColor, Style};
+
+/// What went wrong. Fixed: scripts test for the numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Error = 1,
+    Usage = 2,
+    NotFound = 3,
+    Integrity = 7,
+    Interrupted = 130,
+}
+
+/// An end other than success.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn error(message: impl Display) -> Self {
+        Self { exit: Exit::Error, message: message.to_string() }
+    }
+
+    pub(crate) fn usage(message: impl Display) -> Self {
+        Self { exit: Exit::Usage, message: message.to_string() }
+    }
+
+    pub(crate) fn not_found(message: impl Display) -> Self {
+        Self { exit: Exit::NotFound, message: message.to_string() }
+    }
+
+    pub(crate) fn integrity(message: impl Display) -> Self {
+        Self { exit: Exit::Integrity, message: message.to_string() }
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self { exit: Exit::Interrupted, message: "interrupted".into() }
+    }
+
+    /// The same failure, told with what was being done.
+    pub(crate) fn during(self, what: impl Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// Tells the person and gives the code.
+    pub(crate) fn report(&self) -> ExitCode {
+        let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        anstream::eprintln!("{style}aevrion:{style:#} {}", self.message);
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged(_) | ReadError::Store(StoreError::Corrupt(_)) => Self::integrity(error),
+            error => Self::error(error),
+        }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Read(_) | WriteError::Store(StoreError::Corrupt(_)) => Self::integrity(error),
+            error => Self::error(error),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Damaged(_) | OpenError::Store(StoreError::Corrupt(_)) => Self::integrity(error),
+            OpenError::Read(error) => error.into(),
+            OpenError::Write(error) => error.into(),
+            OpenError::BadParameters(_) => Self::usage(error),
+            error => Self::error(error),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        ReadError::from(error).into()
+    }
+}
+
+/// Writing to standard output. A reader that has seen enough (`| head`) is no failure.
+pub(crate) fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result.map_err(|error| Failure::error(format!("cannot write the output: {error}"))),
+    }
+}

@@ -1,0 +1,173 @@
+//! Files of columns: templates say how key, time and value are made of them.
+
+use std::io::BufRead;
+
+use aevrion_core::{Event, Timestamp, Value};
+use csv::{Reader, ReaderBuilder, StringRecord};
+use jiff::fmt::strtime;
+
+use super::source::{Source, explain};
+use super::{Record, Records};
+use crate::cli::{ImportArgs, TimeUnit};
+use crate::exit::Failure;
+use crate::moment::from_jiff;
+use crate::record::{BadField, parse_time};
+
+/// The rows of a CSV file as events.
+pub(super) struct CsvRows {
+    reader: Reader<Box<dyn BufRead + Send>>,
+    names: StringRecord,
+    key: Template,
+    time: Template,
+    time_format: Option<String>,
+    unit: TimeUnit,
+    value: Option<Template>,
+    row: StringRecord,
+    broken: bool,
+}
+
+impl CsvRows {
+    pub(super) fn new(source: Source, arguments: &ImportArgs) -> Result<Self, Failure> {
+        let csv = &arguments.csv;
+        let (Some(key), Some(time)) = (&csv.key, &csv.time) else {
+            return Err(Failure::usage(
+                "a CSV file needs --key and --time, such as --key 'plane:{tailnum}' --time time_hour",
+            ));
+        };
+        let Ok(delimiter) = u8::try_from(csv.delimiter) else {
+            return Err(Failure::usage(format!("--delimiter {}: give one ASCII character", csv.delimiter)));
+        };
+        let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(source.into_reader());
+        let names = reader.headers().map_err(|error| Failure::error(problem(&error)))?.clone();
+        if names.is_empty() {
+            return Err(Failure::error("the file is empty: a CSV file begins with the names of its columns"));
+        }
+        let time = if time.contains('{') { time.clone() } else { format!("{{{time}}}") };
+        Ok(Self {
+            key: Template::parse("--key", key, &names)?,
+            time: Template::parse("--time", &time, &names)?,
+            value: csv.value.as_ref().map(|value| Template::parse("--value", value, &names)).transpose()?,
+            time_format: csv.time_format.clone(),
+            unit: arguments.time_unit,
+            reader,
+            names,
+            row: StringRecord::new(),
+            broken: false,
+        })
+    }
+
+    fn event(&self) -> Result<Event, BadField> {
+        let key = self.key.fill(&self.row);
+        let timestamp = self.timestamp(&self.time.fill(&self.row))?;
+        let data = match &self.value {
+            Some(template) => template.fill(&self.row).into_bytes(),
+            None => self.row_as_json(),
+        };
+        Event::new(key.into(), Value::Data(data.into()), timestamp)
+            .map_err(|error| BadField::new("value", error.to_string()))
+    }
+
+    fn timestamp(&self, text: &str) -> Result<Timestamp, BadField> {
+        let Some(format) = &self.time_format else {
+            return match text.parse::<jiff::Timestamp>() {
+                Ok(moment) => from_jiff(moment).map_err(|problem| BadField::new("time", problem)),
+                Err(_) if text.is_empty() => Err(BadField::new("time", "it is empty")),
+                Err(_) if text.bytes().all(|byte| byte.is_ascii_digit() || b"-.eE".contains(&byte)) => {
+                    parse_time("time", text, self.unit)
+                }
+                Err(_) => Err(BadField::new(
+                    "time",
+                    format!(
+                        "`{text}` is neither a number nor RFC 3339: say how it is written with --time-format"
+                    ),
+                )),
+            };
+        };
+        let parsed = strtime::parse(format, text).and_then(|time| match time.offset() {
+            Some(_) => time.to_timestamp(),
+            None => Ok(time.to_datetime()?.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp()),
+        });
+        let moment = parsed.map_err(|error| {
+            BadField::new("time", format!("`{text}` is not written as --time-format says: {error}"))
+        })?;
+        from_jiff(moment).map_err(|problem| BadField::new("time", problem))
+    }
+
+    /// The row as a JSON object of texts, in the order of the columns.
+    fn row_as_json(&self) -> Vec<u8> {
+        let fields = self.names.iter().zip(&self.row);
+        let object: serde_json::Map<_, _> =
+            fields.map(|(name, text)| (name.to_owned(), text.to_owned().into())).collect();
+        serde_json::Value::Object(object).to_string().into_bytes()
+    }
+}
+
+impl Records for CsvRows {
+    fn next(&mut self) -> Option<(u64, Record)> {
+        if self.broken {
+            return None;
+        }
+        let line = self.reader.position().line();
+        match self.reader.read_record(&mut self.row) {
+            Ok(false) => None,
+            Ok(true) => {
+                let line = self.row.position().map_or(line, csv::Position::line);
+                Some((line, self.event().map_or_else(Record::Bad, Record::Event)))
+            }
+            Err(error) if error.is_io_error() => {
+                self.broken = true;
+                Some((line, Record::Broken(problem(&error))))
+            }
+            Err(error) => Some((line, Record::Bad(BadField::new("row", problem(&error))))),
+        }
+    }
+}
+
+fn problem(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Io(error) => explain(error),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("it has {len} columns, the header has {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { err, .. } => format!("it is not UTF-8: {err}"),
+        _ => error.to_string(),
+    }
+}
+
+/// Text with columns in braces, such as `plane:{tailnum}`.
+struct Template(Vec<Part>);
+
+enum Part {
+    Text(String),
+    Column(usize),
+}
+
+impl Template {
+    fn parse(flag: &str, text: &str, names: &StringRecord) -> Result<Self, Failure> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((before, behind)) = rest.split_once('{') {
+            let Some((name, after)) = behind.split_once('}') else {
+                return Err(Failure::usage(format!("{flag} '{text}': a brace is not closed")));
+            };
+            let Some(column) = names.iter().position(|known| known == name) else {
+                let known = names.iter().collect::<Vec<_>>().join(", ");
+                return Err(Failure::usage(format!(
+                    "{flag}: there is no column `{name}`, there are {known}"
+                )));
+            };
+            parts.extend([Part::Text(before.to_owned()), Part::Column(column)]);
+            rest = after;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        Ok(Self(parts))
+    }
+
+    fn fill(&self, row: &StringRecord) -> String {
+        let parts = self.0.iter().map(|part| match part {
+            Part::Text(text) => text,
+            Part::Column(column) => row.get(*column).unwrap_or_default(),
+        });
+        parts.collect()
+    }
+}

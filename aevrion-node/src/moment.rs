@@ -1,0 +1,105 @@
+//! Times as people write them: milliseconds, RFC 3339, or a span ago.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use aevrion_core::Timestamp;
+
+/// A moment given on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+impl Moment {
+    /// The moment itself, seen from `now`.
+    pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(timestamp) => timestamp,
+            Self::Ago(span) => now.before(span),
+        }
+    }
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(timestamp) = text.parse() {
+            return Ok(Self::At(timestamp));
+        }
+        if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+            return from_jiff(timestamp).map(Self::At);
+        }
+        match text.trim_end_matches("ago").trim().parse::<Span>() {
+            Ok(Span(span)) => Ok(Self::Ago(span)),
+            Err(_) => {
+                Err("give milliseconds since 1970, RFC 3339 such as 2013-07-04T12:00:00Z, or a span ago \
+                           such as 15m"
+                    .into())
+            }
+        }
+    }
+}
+
+/// A length of time given on the command line, such as `90s`, `1h 30m` or `7days`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let help = || "give a span such as 90s, 15m, 1h 30m or 7days".to_owned();
+        let span: jiff::Span = text.parse().map_err(|_| help())?;
+        let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| help())?;
+        Duration::try_from(span).map(Self).map_err(|_| help())
+    }
+}
+
+/// A moment of the library's as one of ours.
+pub(crate) fn from_jiff(timestamp: jiff::Timestamp) -> Result<Timestamp, String> {
+    let ms = u64::try_from(timestamp.as_millisecond());
+    ms.map(Timestamp::from_millis).map_err(|_| format!("{timestamp} is before 1970"))
+}
+
+/// A moment as RFC 3339; beyond the year 9999 as milliseconds.
+pub(crate) fn show(timestamp: Timestamp) -> String {
+    let ms = i64::try_from(timestamp.as_millis()).ok();
+    match ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
+        Some(moment) => format!("{moment:.3}"),
+        None => format!("{timestamp} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_in_every_spelling() {
+        let at = |ms| Ok(Moment::At(Timestamp::from_millis(ms)));
+        assert_eq!("1372939200000".parse(), at(1_372_939_200_000));
+        assert_eq!("2013-07-04T12:00:00Z".parse(), at(1_372_939_200_000));
+        assert_eq!("2013-07-04T14:00:00+02:00".parse(), at(1_372_939_200_000));
+        assert_eq!("15m".parse(), Ok(Moment::Ago(Duration::from_secs(900))));
+        assert_eq!("2 hours ago".parse(), Ok(Moment::Ago(Duration::from_secs(7_200))));
+        assert!("yesterday".parse::<Moment>().is_err());
+        assert!("1969-07-20T20:17:00Z".parse::<Moment>().is_err());
+        assert!("-5".parse::<Moment>().is_err());
+    }
+
+    #[test]
+    fn spans() {
+        assert_eq!("1h 30m".parse(), Ok(Span(Duration::from_secs(5_400))));
+        assert_eq!("7days".parse(), Ok(Span(Duration::from_secs(604_800))));
+        assert!("-1h".parse::<Span>().is_err() && "soon".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn shown_as_rfc_3339() {
+        assert_eq!(show(Timestamp::from_millis(1_372_939_200_042)), "2013-07-04T12:00:00.042Z");
+        assert_eq!(show(Timestamp::MAX), format!("{} ms", u64::MAX));
+    }
+}

@@ -1,0 +1,160 @@
+//! Listing events: as a table for people, as JSON for programs, or raw.
+
+use std::io::{self, Write};
+
+use aevrion_core::Event;
+use anstyle::{AnsiColor, Style};
+
+use crate::cli::Format;
+use crate::exit::{Failure, written};
+use crate::moment;
+use crate::record::Shown;
+
+/// Longest value that a table shows.
+const SHOWN_VALUE: usize = 80;
+const HEADER: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const DELETED: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
+
+/// Writes events one by one, so that a listing of any length needs no memory.
+pub(crate) struct Listing {
+    format: Format,
+    out: Box<dyn Write>,
+    rows: u64,
+    key_width: usize,
+}
+
+impl Listing {
+    pub(crate) fn new(format: Format) -> Self {
+        let out: Box<dyn Write> = match format {
+            Format::Table => Box::new(anstream::AutoStream::auto(io::stdout())),
+            _ => Box::new(io::BufWriter::new(io::stdout().lock())),
+        };
+        Self { format, out, rows: 0, key_width: 0 }
+    }
+
+    /// Adds a page of events.
+    pub(crate) fn add(&mut self, events: &[Event]) -> Result<(), Failure> {
+        let widest = events.iter().map(|event| text(event.key()).chars().count()).max().unwrap_or(0);
+        self.key_width = self.key_width.max(widest.min(48)).max(3);
+        for event in events {
+            written(self.row(event))?;
+            self.rows += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends the listing.
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        let end = match (self.format, self.rows) {
+            (Format::Json, 0) => self.out.write_all(b"[]\n"),
+            (Format::Json, _) => self.out.write_all(b"\n]\n"),
+            (Format::Table, 0) => {
+                anstream::eprintln!("{FAINT}nothing there{FAINT:#}");
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        written(end.and_then(|()| self.out.flush()))
+    }
+
+    fn row(&mut self, event: &Event) -> io::Result<()> {
+        match self.format {
+            Format::Table => self.table_row(event),
+            Format::Json => {
+                self.out.write_all(if self.rows == 0 { b"[\n" } else { b",\n" })?;
+                serde_json::to_writer(&mut self.out, &Shown::new(event)).map_err(io::Error::from)
+            }
+            Format::Jsonl => {
+                serde_json::to_writer(&mut self.out, &Shown::new(event)).map_err(io::Error::from)?;
+                self.out.write_all(b"\n")
+            }
+            Format::Raw => {
+                self.out.write_all(event.value().data().map_or(&[], |data| &data[..]))?;
+                self.out.write_all(b"\n")
+            }
+        }
+    }
+
+    fn table_row(&mut self, event: &Event) -> io::Result<()> {
+        let width = self.key_width;
+        if self.rows == 0 {
+            writeln!(self.out, "{HEADER}{:<24}  {:<width$}  {:<8}  VALUE{HEADER:#}", "TIME", "KEY", "ID")?;
+        }
+        let time = moment::show(event.timestamp());
+        let id = event.id().to_string();
+        let key = text(event.key());
+        write!(self.out, "{time:<24}  {key:<width$}  {FAINT}{}{FAINT:#}  ", &id[..8])?;
+        match event.value().data() {
+            None => write!(self.out, "{DELETED}deleted{DELETED:#}")?,
+            Some(data) => write!(self.out, "{}", shortened(data))?,
+        }
+        if let Some(expires_at) = event.value().expires_at() {
+            write!(self.out, "  {FAINT}until {}{FAINT:#}", moment::show(expires_at))?;
+        }
+        writeln!(self.out)
+    }
+}
+
+/// Bytes as text that leaves a terminal in peace.
+fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        Ok(text) => text.chars().flat_map(escape_control).collect(),
+        Err(_) => bytes.escape_ascii().to_string(),
+    }
+}
+
+fn escape_control(char: char) -> Vec<char> {
+    if char.is_control() { char.escape_default().collect() } else { vec![char] }
+}
+
+fn shortened(data: &[u8]) -> String {
+    // A character has at most four bytes: no need to look at a whole large value.
+    let head = &data[..data.len().min(SHOWN_VALUE * 4)];
+    let head = match std::str::from_utf8(head) {
+        Err(error) if data.len() > head.len() && error.error_len().is_none() => &head[..error.valid_up_to()],
+        _ => head,
+    };
+    let shown = text(head);
+    let mut short: String = shown.chars().take(SHOWN_VALUE).collect();
+    if short.len() < shown.len() || head.len() < data.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Pairs of names and values: a table, or a JSON object.
+pub(crate) fn print_fields(fields: &[(&str, String)]) -> Result<(), Failure> {
+    let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut out = anstream::AutoStream::auto(io::stdout());
+    for (name, value) in fields {
+        written(writeln!(out, "{FAINT}{name:<width$}{FAINT:#}  {value}"))?;
+    }
+    Ok(())
+}
+
+/// One JSON document.
+pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string_pretty(document).map_err(Failure::error)?;
+    text.push('\n');
+    written(io::stdout().write_all(text.as_bytes()))
+}
+
+/// A number with its thousands set apart.
+pub(crate) fn thousands(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_cut_between_characters() {
+        assert_eq!(shortened(b"short"), "short");
+        assert_eq!(shortened("é".repeat(200).as_bytes()), format!("{}…", "é".repeat(80)));
+        assert_eq!(shortened(b"line\nbreak\x1b"), "line\\nbreak\\u{1b}");
+        assert_eq!(shortened(b"\xFF\x00"), "\\xff\\x00");
+    }
+}

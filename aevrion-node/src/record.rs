@@ -1,0 +1,249 @@
+//! An event as JSON: the object that every interface of Aevrion shows and every import reads.
+
+use aevrion_core::{Event, Timestamp, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::cli::TimeUnit;
+use crate::encoding::{from_base64, to_base64};
+
+/// An event on its way out. Bytes that are not UTF-8 stand as base64 under another name.
+#[derive(Debug, Serialize)]
+pub(crate) struct Shown<'e> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    /// The outer option is whether to show the field, the inner one whether there is a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Option<&'e str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+    timestamp: u64,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+}
+
+impl<'e> Shown<'e> {
+    pub(crate) fn new(event: &'e Event) -> Self {
+        let key = std::str::from_utf8(event.key()).ok();
+        let data = event.value().data();
+        let value = data.map(|data| std::str::from_utf8(data));
+        Self {
+            key,
+            key_base64: key.is_none().then(|| to_base64(event.key())),
+            value: match value {
+                None => Some(None),
+                Some(Ok(text)) => Some(Some(text)),
+                Some(Err(_)) => None,
+            },
+            value_base64: data.filter(|_| matches!(value, Some(Err(_)))).map(|data| to_base64(data)),
+            timestamp: event.timestamp().as_millis(),
+            id: event.id().to_string(),
+            expires_at: event.value().expires_at().map(Timestamp::as_millis),
+        }
+    }
+}
+
+/// A line of a file to import, before its fields are looked at.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'l> {
+    key: Option<String>,
+    key_base64: Option<String>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'l RawValue>,
+    value_base64: Option<String>,
+    #[serde(borrow)]
+    timestamp: Option<&'l RawValue>,
+    #[serde(borrow)]
+    expires_at: Option<&'l RawValue>,
+    id: Option<String>,
+}
+
+/// A field that is there, `null` included.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+/// What is wrong with a record, and in which field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BadField {
+    pub(crate) field: &'static str,
+    pub(crate) problem: String,
+}
+
+impl BadField {
+    pub(crate) fn new(field: &'static str, problem: impl Into<String>) -> Self {
+        Self { field, problem: problem.into() }
+    }
+}
+
+/// Reads one JSON object. Limits of the store are not checked here.
+pub(crate) fn parse(line: &[u8], unit: TimeUnit) -> Result<Event, BadField> {
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| explain(&error))?;
+    let key = match (line.key, line.key_base64) {
+        (Some(key), None) => key.into_bytes(),
+        (None, Some(text)) => from_base64(&text).map_err(|problem| BadField::new("key_base64", problem))?,
+        (None, None) => return Err(BadField::new("key", "it is missing: give key, or key_base64")),
+        (Some(_), Some(_)) => return Err(BadField::new("key", "it is there twice: give key or key_base64")),
+    };
+    let data = match (line.value, line.value_base64) {
+        (Some(value), None) => data_of(value)?,
+        (None, Some(text)) => {
+            Some(from_base64(&text).map_err(|problem| BadField::new("value_base64", problem))?)
+        }
+        (None, None) => {
+            return Err(BadField::new("value", "it is missing: give value (null deletes), or value_base64"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(BadField::new("value", "it is there twice: give value or value_base64"));
+        }
+    };
+    let timestamp = match line.timestamp {
+        Some(raw) => parse_time("timestamp", raw.get(), unit)?,
+        None => {
+            return Err(BadField::new(
+                "timestamp",
+                "it is missing: give the milliseconds since 1970 of the write",
+            ));
+        }
+    };
+    let expires_at = line.expires_at.map(|raw| parse_time("expires_at", raw.get(), unit)).transpose()?;
+    let value = match (data, expires_at) {
+        (None, None) => Value::Deletion,
+        (None, Some(_)) => {
+            return Err(BadField::new("expires_at", "a deletion does not expire: leave it out"));
+        }
+        (Some(data), None) => Value::Data(data.into()),
+        (Some(data), Some(expires_at)) => Value::Expiring { data: data.into(), expires_at },
+    };
+    let event = Event::new(key.into(), value, timestamp)
+        .map_err(|error| BadField::new("value", error.to_string()))?;
+    match line.id {
+        Some(id) if id != event.id().to_string() => {
+            let problem =
+                format!("it does not belong to this event, whose id is {}: the line was changed", event.id());
+            Err(BadField::new("id", problem))
+        }
+        _ => Ok(event),
+    }
+}
+
+/// `null` deletes, a string is its UTF-8 bytes, anything else is its text exactly as it stands.
+fn data_of(value: &RawValue) -> Result<Option<Vec<u8>>, BadField> {
+    match value.get() {
+        "null" => Ok(None),
+        text if text.starts_with('"') => {
+            let text: String = serde_json::from_str(text).map_err(|error| explain(&error))?;
+            Ok(Some(text.into_bytes()))
+        }
+        text => Ok(Some(text.as_bytes().to_vec())),
+    }
+}
+
+/// Reads a number that stands for a time.
+pub(crate) fn parse_time(field: &'static str, text: &str, unit: TimeUnit) -> Result<Timestamp, BadField> {
+    let problem = match text.parse::<u64>() {
+        Ok(number) => {
+            let ms = match unit {
+                TimeUnit::S => number.checked_mul(1_000),
+                TimeUnit::Ms => Some(number),
+                TimeUnit::Us => Some(number / 1_000),
+            };
+            match ms {
+                Some(ms) => return Ok(Timestamp::from_millis(ms)),
+                None => "is too large for seconds",
+            }
+        }
+        Err(_) if text.starts_with('-') => "is negative: times begin in 1970",
+        Err(_) if text.starts_with('"') => "is a text: give a number without quotes",
+        Err(_) if text.contains(['.', 'e', 'E']) => {
+            "is not a whole number: give milliseconds, without a fraction or an exponent"
+        }
+        Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => {
+            "is beyond the end of time, 18446744073709551615"
+        }
+        Err(_) => "is not a number: give whole milliseconds since 1970",
+    };
+    Err(BadField::new(field, format!("{text} {problem}")))
+}
+
+fn explain(error: &serde_json::Error) -> BadField {
+    let text = error.to_string();
+    let (problem, _) = text.split_once(" at line 1").unwrap_or((&text, ""));
+    if error.is_data() {
+        return BadField::new("line", format!("{problem} (column {})", error.column()));
+    }
+    BadField::new("line", format!("it is not valid JSON: {problem} (column {})", error.column()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Event, BadField> {
+        parse(line.as_bytes(), TimeUnit::Ms)
+    }
+
+    fn data_of_line(line: &str) -> Option<Vec<u8>> {
+        parsed(line).unwrap().value().data().map(|data| data.to_vec())
+    }
+
+    #[test]
+    fn values_of_every_kind() {
+        let of = |value: &str| data_of_line(&format!(r#"{{"key":"k","value":{value},"timestamp":1}}"#));
+        assert_eq!(of("null"), None);
+        assert_eq!(of(r#""a\u00e9\"b""#), Some("aé\"b".into()));
+        assert_eq!(of(r#"{"a": 1.50,"b":[]}"#), Some(r#"{"a": 1.50,"b":[]}"#.into()));
+        assert_eq!(of("1e3"), Some("1e3".into()));
+        assert_eq!(data_of_line(r#"{"key":"k","value_base64":"AP8=","timestamp":1}"#), Some(vec![0, 0xFF]));
+    }
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        for (key, value) in [
+            (b"key".to_vec(), Value::Deletion),
+            (b"k\xFF".to_vec(), Value::Data(b"v\x00\xFF".to_vec().into())),
+            (b"key".to_vec(), Value::Expiring { data: "v".into(), expires_at: Timestamp::from_millis(9) }),
+        ] {
+            let event = Event::new(key.into(), value, Timestamp::from_millis(42)).unwrap();
+            let line = serde_json::to_string(&Shown::new(&event)).unwrap();
+            assert_eq!(parsed(&line), Ok(event), "{line}");
+        }
+    }
+
+    #[test]
+    fn bad_fields_are_named() {
+        let field = |line: &str| parsed(line).unwrap_err();
+        for (line, name, part) in [
+            (r#"{"value":1,"timestamp":1}"#, "key", "missing"),
+            (r#"{"key":"k","timestamp":1}"#, "value", "missing"),
+            (r#"{"key":"k","value":1}"#, "timestamp", "missing"),
+            (r#"{"key":"k","value":1,"timestamp":-1}"#, "timestamp", "negative"),
+            (r#"{"key":"k","value":1,"timestamp":1.5}"#, "timestamp", "whole number"),
+            (r#"{"key":"k","value":1,"timestamp":1e3}"#, "timestamp", "whole number"),
+            (r#"{"key":"k","value":1,"timestamp":"1"}"#, "timestamp", "text"),
+            (r#"{"key":"k","value":1,"timestamp":99999999999999999999}"#, "timestamp", "end of time"),
+            (r#"{"key":"k","value":null,"timestamp":1,"expires_at":2}"#, "expires_at", "does not expire"),
+            (r#"{"key_base64":"?","value":1,"timestamp":1}"#, "key_base64", "not base64"),
+            (r#"{"key":"k","value":1,"timestamp":1,"id":"00"}"#, "id", "was changed"),
+            (r#"{"key":"k","value":1,"timestamp":1,"ttl":5}"#, "line", "unknown field `ttl`"),
+            (r#"{"key":"k","value":1,"timestamp":1"#, "line", "not valid JSON"),
+            ("", "line", "not valid JSON"),
+        ] {
+            let bad = field(line);
+            assert_eq!(bad.field, name, "{line}: {bad:?}");
+            assert!(bad.problem.contains(part), "{line}: {bad:?}");
+        }
+    }
+
+    #[test]
+    fn units() {
+        let time = |text, unit| parse_time("timestamp", text, unit).map(Timestamp::as_millis);
+        assert_eq!(time("1357035420", TimeUnit::S), Ok(1_357_035_420_000));
+        assert_eq!(time("1357035420000999", TimeUnit::Us), Ok(1_357_035_420_000));
+        assert!(time("18446744073709551615", TimeUnit::S).is_err());
+    }
+}
