@@ -73,7 +73,6 @@ type Backends = Box<dyn Fn() -> std::io::Result<Box<dyn StorageBackend>> + Send 
 struct Core {
     backends: Backends,
     options: RedbOptions,
-    directory: Option<Arc<Directory>>,
     state: ArcSwap<State>,
     /// Held by whoever commits, reopens or closes.
     changing: Mutex<()>,
@@ -82,9 +81,12 @@ struct Core {
 enum State {
     Open(Open),
     /// It could not be reopened after a failure; the next call tries again.
-    Failed,
+    Failed(Home),
     Closed,
 }
+
+/// The locked directory of a store that has one. The lock ends with the last view that holds it.
+type Home = Option<Arc<Directory>>;
 
 /// A database in use, and the view of its latest commit.
 #[derive(Clone)]
@@ -92,6 +94,7 @@ struct Open {
     database: Arc<Database>,
     fence: Arc<Fence>,
     view: Arc<RedbView>,
+    home: Home,
 }
 
 impl RedbStore {
@@ -126,14 +129,9 @@ impl RedbStore {
         Self::assemble(Box::new(backends), options, None)
     }
 
-    fn assemble(
-        backends: Backends,
-        options: RedbOptions,
-        directory: Option<Arc<Directory>>,
-    ) -> Result<Self, OpenError> {
-        let state = State::Open(Open::new(&backends, options, directory.clone())?);
-        let state = ArcSwap::from_pointee(state);
-        let core = Core { backends, options, directory, state, changing: Mutex::new(()) };
+    fn assemble(backends: Backends, options: RedbOptions, home: Home) -> Result<Self, OpenError> {
+        let state = ArcSwap::from_pointee(State::Open(Open::new(&backends, options, home)?));
+        let core = Core { backends, options, state, changing: Mutex::new(()) };
         Ok(Self { core: Arc::new(core) })
     }
 }
@@ -191,19 +189,18 @@ impl Core {
 
     /// The database, reopened if it has failed. Call it with the lock held.
     fn open(&self) -> Result<Open, StoreError> {
-        match &**self.state.load() {
+        let home = match &**self.state.load() {
             State::Open(open) if !open.fence.is_raised() => return Ok(open.clone()),
-            State::Open(_) | State::Failed => {}
+            State::Open(Open { home, .. }) | State::Failed(home) => home.clone(),
             State::Closed => return Err(StoreError::Closed),
-        }
+        };
         // The old database goes before the new one comes; its views answer with errors from here on.
-        self.state.store(Arc::new(State::Failed));
+        self.state.store(Arc::new(State::Failed(home.clone())));
         tracing::warn!("reopening the database after a failure");
-        let open =
-            Open::new(&self.backends, self.options, self.directory.clone()).map_err(|error| match error {
-                OpenError::Store(error) => error,
-                other => StoreError::Corrupt(other.to_string()),
-            })?;
+        let open = Open::new(&self.backends, self.options, home).map_err(|error| match error {
+            OpenError::Store(error) => error,
+            other => StoreError::Corrupt(other.to_string()),
+        })?;
         self.state.store(Arc::new(State::Open(open.clone())));
         Ok(open)
     }
@@ -212,7 +209,7 @@ impl Core {
         let _changing = self.lock();
         let open = self.open()?;
         let written = write(&open.database, batch, durability, self.options.quick_repair)
-            .and_then(|()| open.at_latest_commit(self.directory.clone()));
+            .and_then(|()| open.at_latest_commit());
         match written {
             Ok(open) => {
                 self.state.store(Arc::new(State::Open(open)));
@@ -231,11 +228,7 @@ impl Core {
 }
 
 impl Open {
-    fn new(
-        backends: &Backends,
-        options: RedbOptions,
-        directory: Option<Arc<Directory>>,
-    ) -> Result<Self, OpenError> {
+    fn new(backends: &Backends, options: RedbOptions, home: Home) -> Result<Self, OpenError> {
         let fence = Arc::new(Fence::default());
         let backend = backend::Fenced::new(backends().map_err(StoreError::from)?, Arc::clone(&fence));
         let database = Builder::new()
@@ -246,12 +239,12 @@ impl Open {
             .create_with_backend(backend)
             .map_err(into_open_error)?;
         make_tables(&database)?;
-        let view = Arc::new(RedbView::new(&database, Arc::clone(&fence), directory)?);
-        Ok(Self { database: Arc::new(database), fence, view })
+        let view = Arc::new(RedbView::new(&database, Arc::clone(&fence), home.clone())?);
+        Ok(Self { database: Arc::new(database), fence, view, home })
     }
 
-    fn at_latest_commit(&self, directory: Option<Arc<Directory>>) -> Result<Self, StoreError> {
-        let view = Arc::new(RedbView::new(&self.database, Arc::clone(&self.fence), directory)?);
+    fn at_latest_commit(&self) -> Result<Self, StoreError> {
+        let view = Arc::new(RedbView::new(&self.database, Arc::clone(&self.fence), self.home.clone())?);
         Ok(Self { view, ..self.clone() })
     }
 }

@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use aevrion_core::store::{
-    Direction, Directory, Page, PageBuilder, Projection, ScanRequest, StoreError, Table, View,
-};
+use aevrion_core::store::{Direction, Page, PageBuilder, Projection, ScanRequest, StoreError, Table, View};
 use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, StorageError, TableDefinition};
 
+use crate::Home;
 use crate::backend::Fence;
 use crate::error::into_store_error;
 
@@ -26,21 +25,17 @@ pub(crate) struct RedbView {
     tables: [Rows; Table::ALL.len()],
     fence: Arc<Fence>,
     /// Keeps the directory locked until nobody reads any more.
-    _directory: Option<Arc<Directory>>,
+    _home: Home,
 }
 
 impl RedbView {
-    pub(crate) fn new(
-        database: &Database,
-        fence: Arc<Fence>,
-        directory: Option<Arc<Directory>>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn new(database: &Database, fence: Arc<Fence>, home: Home) -> Result<Self, StoreError> {
         let transaction = database.begin_read().map_err(into_store_error)?;
         let open = |table| transaction.open_table(definition(table)).map_err(into_store_error);
         let [events, bodies, by_key, nodes, arrivals, meta] = Table::ALL;
         let tables =
             [open(events)?, open(bodies)?, open(by_key)?, open(nodes)?, open(arrivals)?, open(meta)?];
-        Ok(Self { tables, fence, _directory: directory })
+        Ok(Self { tables, fence, _home: home })
     }
 
     fn rows(&self, table: Table) -> &Rows {

@@ -4,16 +4,15 @@ use std::collections::{BTreeSet, HashSet};
 
 use bytes::{Bytes, BytesMut};
 
-use super::ReadState;
-use crate::bounds::{ARRIVALS_KEPT, PENDING_ROWS};
+use super::{ReadState, Shared};
 use crate::index::Pending;
 use crate::store::{StoreError, Table, View, WriteBatch};
 use crate::tables::{Checkpoint, address_key, encode_event, name, node_key, sequence_key};
-use crate::tree::{NodeAddress, Shape};
+use crate::tree::NodeAddress;
 use crate::{Address, Event, Timestamp};
 
 /// A commit in the making. Dropping it leaves everything as it was.
-pub(super) struct Lot {
+pub(super) struct Lot<'s> {
     pub(super) batch: WriteBatch,
     pub(super) pending: Pending,
     pub(super) checkpoint: Checkpoint,
@@ -23,14 +22,14 @@ pub(super) struct Lot {
     pub(super) touched: BTreeSet<NodeAddress>,
     /// For membership only: never iterated.
     addresses: HashSet<Address>,
-    shape: Shape,
+    shared: &'s Shared,
     rows: BytesMut,
     index_rows: BytesMut,
 }
 
-impl Lot {
+impl<'s> Lot<'s> {
     /// An empty lot, to be committed on top of `state`.
-    pub(super) fn new(state: &ReadState, greatest: Option<Timestamp>, shape: Shape) -> Self {
+    pub(super) fn new(state: &ReadState, greatest: Option<Timestamp>, shared: &'s Shared) -> Self {
         Self {
             batch: WriteBatch::new(),
             pending: state.pending.clone(),
@@ -38,7 +37,7 @@ impl Lot {
             greatest,
             touched: BTreeSet::new(),
             addresses: HashSet::new(),
-            shape,
+            shared,
             rows: BytesMut::new(),
             index_rows: BytesMut::new(),
         }
@@ -79,7 +78,7 @@ impl Lot {
 
     fn touch(&mut self, timestamp: Timestamp) {
         // An ancestor is in the set exactly if one of its children is.
-        for node in self.shape.path(timestamp) {
+        for node in self.shared.shape.path(timestamp) {
             if !self.touched.insert(node) {
                 break;
             }
@@ -100,7 +99,7 @@ impl Lot {
 
     /// Writes the pending index rows if there are many, or if it `must` be.
     pub(super) async fn apply_index(&mut self, view: &dyn View, must: bool) -> Result<(), StoreError> {
-        if self.pending.len() < PENDING_ROWS && !must {
+        if self.pending.len() < self.shared.index_lot && !must {
             return Ok(());
         }
         self.checkpoint.indexed_keys += self.pending.count_new_keys(view).await?;
@@ -114,7 +113,7 @@ impl Lot {
     }
 
     fn trim_arrivals(&mut self) {
-        let oldest = self.checkpoint.next_arrival.saturating_sub(ARRIVALS_KEPT);
+        let oldest = self.checkpoint.next_arrival.saturating_sub(self.shared.arrivals_kept);
         for sequence in self.checkpoint.oldest_arrival..oldest {
             self.batch.remove(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)));
         }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bounds::{ARRIVALS_KEPT, PENDING_ROWS};
 use crate::{MAX_DRIFT, NodeId, SystemWall, WallClock, WantedParameters};
 
 /// How a replica is opened. The default suits everyone who does not know better.
@@ -18,11 +19,23 @@ pub struct Options {
     pub max_drift: Duration,
     /// Where the time comes from (the operating system).
     pub wall: Arc<dyn WallClock>,
+    /// Index rows held in memory before they are written in one sorted lot (32,768). See
+    /// [`bounds::PENDING_ROWS`](crate::bounds::PENDING_ROWS) for what it trades.
+    pub index_lot: usize,
+    /// The newest arrivals that watchers can resume from (a million); at least an index lot is kept.
+    pub arrivals_kept: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { parameters: WantedParameters::default(), node: None, max_drift: MAX_DRIFT, wall: Arc::new(SystemWall) }
+        Self {
+            parameters: WantedParameters::default(),
+            node: None,
+            max_drift: MAX_DRIFT,
+            wall: Arc::new(SystemWall),
+            index_lot: PENDING_ROWS,
+            arrivals_kept: ARRIVALS_KEPT,
+        }
     }
 }
 
@@ -32,6 +45,8 @@ impl fmt::Debug for Options {
             .field("parameters", &self.parameters)
             .field("node", &self.node)
             .field("max_drift", &self.max_drift)
+            .field("index_lot", &self.index_lot)
+            .field("arrivals_kept", &self.arrivals_kept)
             .finish_non_exhaustive()
     }
 }

@@ -34,6 +34,9 @@ pub(crate) struct Shared {
     pub(super) shape: Shape,
     pub(super) node: NodeId,
     pub(super) wall: Arc<dyn WallClock>,
+    /// See [`Options`].
+    pub(super) index_lot: usize,
+    pub(super) arrivals_kept: u64,
     /// What the writer published last; nothing once closed.
     pub(super) state: ArcSwapOption<ReadState>,
     /// Why no writes are taken at the moment, if none are.
@@ -62,6 +65,8 @@ impl Shared {
             parameters,
             node,
             wall: Arc::clone(&options.wall),
+            index_lot: options.index_lot,
+            arrivals_kept: options.arrivals_kept,
             arrivals: watch::Sender::new(state.checkpoint.next_arrival),
             state: ArcSwapOption::from_pointee(state),
             failure: ArcSwap::from_pointee(None),

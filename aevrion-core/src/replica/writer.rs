@@ -190,9 +190,10 @@ impl Writer {
             return;
         }
         let Some(state) = self.shared.state.load_full() else { return };
+        let shared = Arc::clone(&self.shared);
         let buffered = submissions.iter().all(|submission| submission.durability == Durability::Buffered);
         let durability = if buffered { Durability::Buffered } else { Durability::Immediate };
-        let mut lot = Lot::new(&state, self.greatest, self.shared.shape);
+        let mut lot = Lot::new(&state, self.greatest, &shared);
         let mut answers = Vec::with_capacity(submissions.len());
         // Held until the answers are out: it is what bounds the queue.
         let mut spaces = Vec::with_capacity(submissions.len());
@@ -227,7 +228,7 @@ impl Writer {
     }
 
     /// Puts what a submission brings into the lot.
-    async fn assemble(&mut self, content: Content, lot: &mut Lot, state: &ReadState) -> Assembled {
+    async fn assemble(&mut self, content: Content, lot: &mut Lot<'_>, state: &ReadState) -> Assembled {
         match content {
             Content::Events(events, reply) => match self.add_events(&events, lot, state).await {
                 Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
@@ -247,7 +248,7 @@ impl Writer {
     async fn add_operations(
         &mut self,
         operations: &[Operation],
-        lot: &mut Lot,
+        lot: &mut Lot<'_>,
         state: &ReadState,
     ) -> Result<Option<Vec<Address>>, WriteError> {
         // Writes are stamped in the order in which they came.
@@ -262,7 +263,7 @@ impl Writer {
     async fn add_events(
         &mut self,
         events: &[Event],
-        lot: &mut Lot,
+        lot: &mut Lot<'_>,
         state: &ReadState,
     ) -> Result<Inserted, WriteError> {
         let wall = self.shared.wall.now();
@@ -308,7 +309,7 @@ impl Writer {
     /// Commits a lot and publishes what reads see from now on.
     async fn finish(
         &mut self,
-        mut lot: Lot,
+        mut lot: Lot<'_>,
         state: &ReadState,
         durability: Durability,
     ) -> Result<(), StoreError> {
@@ -464,7 +465,8 @@ impl Writer {
         if state.pending.is_empty() {
             return Ok(());
         }
-        let mut lot = Lot::new(&state, self.greatest, self.shared.shape);
+        let shared = Arc::clone(&self.shared);
+        let mut lot = Lot::new(&state, self.greatest, &shared);
         lot.apply_index(&*state.view, true).await?;
         lot.put_checkpoint();
         if let Err(error) = self.commit(lot.batch, Durability::Immediate).await {

@@ -32,9 +32,7 @@ impl JsonLines {
         self.number += 1;
         match self.reader.by_ref().take(self.longest).read_until(b'\n', &mut self.line) {
             Ok(0) => None,
-            Ok(_) if self.line.ends_with(b"\n") || (self.line.len() as u64) < self.longest => {
-                Some(Ok(()))
-            }
+            Ok(_) if self.line.ends_with(b"\n") || (self.line.len() as u64) < self.longest => Some(Ok(())),
             Ok(_) => {
                 let problem = format!(
                     "it is longer than {} bytes, which no event of this store can need",
