@@ -47,4 +47,5 @@ pub use replica::{
     Verification, Watch, Watched,
 };
 pub use time::Timestamp;
+pub use tree::Root;
 pub use wall::{ManualWall, SystemWall, WallClock};

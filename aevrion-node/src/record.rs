@@ -82,7 +82,14 @@ impl BadField {
 
 /// Reads one JSON object. Limits of the store are not checked here.
 pub(crate) fn parse(line: &[u8], unit: TimeUnit) -> Result<Event, BadField> {
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| explain(&error))?;
+    let line = std::str::from_utf8(line).map_err(|error| {
+        let at = error.valid_up_to() + 1;
+        BadField::new(
+            "line",
+            format!("it is not UTF-8 at byte {at}: give such bytes as key_base64 or value_base64"),
+        )
+    })?;
+    let line: Line<'_> = serde_json::from_str(line).map_err(|error| explain(&error))?;
     let key = match (line.key, line.key_base64) {
         (Some(key), None) => key.into_bytes(),
         (None, Some(text)) => from_base64(&text).map_err(|problem| BadField::new("key_base64", problem))?,

@@ -41,6 +41,11 @@ impl Pending {
         self.rows.contains(row)
     }
 
+    /// The first row of a range.
+    pub(super) fn first(&self, range: KeyRange<'_>) -> Option<Bytes> {
+        self.range(range, Direction::Forward, 1).pop()
+    }
+
     /// Up to `limit` rows of a range, in the order of the walk.
     pub(super) fn range(&self, range: KeyRange<'_>, direction: Direction, limit: usize) -> Vec<Bytes> {
         if self.rows.is_empty() || range.is_empty() {

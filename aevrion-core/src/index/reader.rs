@@ -27,10 +27,9 @@ impl<'v> IndexReader<'v> {
     /// The version of `key` that wins at `at`, be it a deletion or expired. Cost: two searches in the store.
     pub(crate) async fn winner(&self, key: &[u8], at: Timestamp) -> Result<Option<Event>, ReadError> {
         let (start, end) = versions_until(key, at);
-        match self.first_row(KeyRange::half_open(&start, &end)).await? {
-            Some(row) => Ok(self.events_of(&row).await?.into_iter().next()),
-            None => Ok(None),
-        }
+        let Some(row) = self.first_row(KeyRange::half_open(&start, &end)).await? else { return Ok(None) };
+        let row = IndexRow::parse_of(key, &row).ok_or_else(|| unreadable(&row))?;
+        Ok(self.resolve(&row).await?.into_iter().next())
     }
 
     /// Whether `key` has a version at exactly this moment.
@@ -140,7 +139,14 @@ impl<'v> IndexReader<'v> {
     }
 
     async fn first_row(&self, range: KeyRange<'_>) -> Result<Option<Bytes>, ReadError> {
-        Ok(self.rows(range, Direction::Forward, 1).await?.0.into_iter().next())
+        let (direction, projection, limit) = (Direction::Forward, Projection::Keys, PageLimit::ONE);
+        let request = ScanRequest { table: Table::ByKey, range, direction, projection, limit };
+        let stored = self.view.scan(request).await?.into_rows().next().map(|(row, _)| row);
+        let pending = self.pending.first(range);
+        Ok(match (stored, pending) {
+            (Some(stored), Some(pending)) => Some(stored.min(pending)),
+            (stored, pending) => stored.or(pending),
+        })
     }
 
     /// Up to `limit` rows of a range, stored and pending ones, and whether the range ends with them.
@@ -183,17 +189,15 @@ impl<'v> IndexReader<'v> {
     }
 
     async fn events_of(&self, row: &[u8]) -> Result<Vec<Event>, ReadError> {
-        let parsed = IndexRow::parse(row)
-            .ok_or_else(|| ReadError::damaged(Table::ByKey, row, "its row cannot be read"))?;
-        self.resolve(&parsed).await
+        self.resolve(&IndexRow::parse(row).ok_or_else(|| unreadable(row))?).await
     }
 
     /// The events that a row stands for, the winner first: nearly always one.
     async fn resolve(&self, row: &IndexRow) -> Result<Vec<Event>, ReadError> {
         let (first, last) = row.addresses();
         let (start, end) = (address_key(first), address_key(last));
-        let mut pages =
-            Pages::new(self.view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Rows);
+        let range = KeyRange::inclusive(&start, &end);
+        let mut pages = Pages::new(self.view, Table::Events, range, Projection::Rows);
         let mut events = Vec::with_capacity(1);
         while let Some(page) = pages.next().await? {
             for (address, stored) in page.into_rows() {
@@ -236,8 +240,7 @@ impl KeyWalk {
                 return Ok(None);
             }
             let Some(row) = index.first_row(range).await? else { return Ok(None) };
-            let newest = IndexRow::parse(&row)
-                .ok_or_else(|| ReadError::damaged(Table::ByKey, &row, "its row cannot be read"))?;
+            let newest = IndexRow::parse(&row).ok_or_else(|| unreadable(&row))?;
             if is_reserved(&newest.key) {
                 let behind = KeySpan::prefix(RESERVED_PREFIX).end.unwrap_or_default();
                 self.start = escape(&behind);
@@ -247,4 +250,8 @@ impl KeyWalk {
             return Ok(Some((newest.key.clone(), newest)));
         }
     }
+}
+
+fn unreadable(row: &[u8]) -> ReadError {
+    ReadError::damaged(Table::ByKey, row, "its row cannot be read")
 }

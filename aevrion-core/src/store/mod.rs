@@ -95,8 +95,8 @@ pub trait View: Send + Sync {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
     /// The rows of a range in the order asked for, up to the limit. Keys are ordered as bytes. [`Page::complete`] is
-    /// true only if nothing of the range lies behind the last row; a caller continues from [`Page::last_key`]. A page
-    /// of a non-empty range is never empty.
+    /// true exactly if nothing of the range lies behind the last row; a caller continues from [`Page::last_key`]. A
+    /// page of a non-empty range is never empty.
     ///
     /// # Errors
     /// As [`View::get`].

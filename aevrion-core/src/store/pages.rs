@@ -49,8 +49,7 @@ impl<'v> Pages<'v> {
                 limit: PageLimit::MOST,
             })
             .await?;
-        self.exhausted = page.complete();
-        match page.last_key() {
+        match page.last_key().filter(|_| !page.complete()) {
             Some(last) => self.start = Bound::Excluded(last.to_vec()),
             None => self.exhausted = true,
         }

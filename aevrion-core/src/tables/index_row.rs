@@ -37,15 +37,23 @@ impl IndexRow {
 
     /// Takes a row apart; `None` if it is not one.
     pub(crate) fn parse(row: &[u8]) -> Option<Self> {
-        let (head, suffix) = row.split_at_checked(row.len().checked_sub(SUFFIX)?)?;
+        let head = &row[..row.len().checked_sub(SUFFIX)?];
         let key = unescape(head.strip_suffix(&TERMINATOR)?)?;
-        let (timestamp, id_start) = suffix.split_first_chunk()?;
-        let id_start: &[u8; 8] = id_start.try_into().ok()?;
-        Some(Self {
-            key,
-            timestamp: Timestamp::from_millis(!u64::from_be_bytes(*timestamp)),
-            id_start: id_start.map(|byte| !byte),
-        })
+        let (timestamp, id_start) = Self::suffix(row)?;
+        Some(Self { key, timestamp, id_start })
+    }
+
+    /// Takes apart a row that is known to be of `key`, without reading the key from it.
+    pub(crate) fn parse_of(key: &[u8], row: &[u8]) -> Option<Self> {
+        let (timestamp, id_start) = Self::suffix(row)?;
+        Some(Self { key: Bytes::copy_from_slice(key), timestamp, id_start })
+    }
+
+    fn suffix(row: &[u8]) -> Option<(Timestamp, [u8; 8])> {
+        let (rest, id_start) = row.split_last_chunk()?;
+        let (_, timestamp) = rest.split_last_chunk()?;
+        let timestamp = Timestamp::from_millis(!u64::from_be_bytes(*timestamp));
+        Some((timestamp, (!u64::from_be_bytes(*id_start)).to_be_bytes()))
     }
 
     /// The part of `row` that is the same for all versions of its key: the escaped key with its terminator.

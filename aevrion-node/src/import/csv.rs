@@ -34,7 +34,7 @@ impl CsvRows {
                 "a CSV file needs --key and --time, such as --key 'plane:{tailnum}' --time time_hour",
             ));
         };
-        let Ok(delimiter) = u8::try_from(csv.delimiter) else {
+        let Some(delimiter) = u8::try_from(csv.delimiter).ok().filter(u8::is_ascii) else {
             return Err(Failure::usage(format!("--delimiter {}: give one ASCII character", csv.delimiter)));
         };
         let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(source.into_reader());

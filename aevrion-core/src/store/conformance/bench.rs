@@ -1,0 +1,232 @@
+//! What the promises share: stores to try them on, and reading a range to its end.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use crate::store::{
+    Direction, Durability, EventStore, KeyRange, Page, PageLimit, Projection, ScanRequest, Table, View,
+    WriteBatch,
+};
+
+/// A key and its value.
+pub(super) type Row = (Bytes, Bytes);
+
+pub(super) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn EventStore>, String>> + 'a>>;
+
+pub(super) const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
+
+/// Far beyond what anything here takes: whoever is not done by then waits for something that never comes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Opens stores, each in a directory of its own that goes when the bench does.
+pub(super) struct Bench<'a> {
+    opener: Box<dyn Fn(PathBuf) -> Opening<'a> + 'a>,
+    root: TempDir,
+    directories: Cell<u32>,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(opener: impl Fn(PathBuf) -> Opening<'a> + 'a) -> Self {
+        let root = tempfile::tempdir().expect("the suite needs a temporary directory");
+        Self { opener: Box::new(opener), root, directories: Cell::new(0) }
+    }
+
+    /// A path where nothing is yet.
+    pub(super) fn new_directory(&self) -> PathBuf {
+        self.directories.set(self.directories.get() + 1);
+        self.root.path().join(format!("store-{}", self.directories.get()))
+    }
+
+    /// Opens a store, or makes one.
+    pub(super) async fn open(&self, directory: PathBuf) -> Arc<dyn EventStore> {
+        match (self.opener)(directory.clone()).await {
+            Ok(store) => store,
+            Err(error) => panic!("the store in {} must open: {error}", directory.display()),
+        }
+    }
+
+    /// A new store.
+    pub(super) async fn fresh(&self) -> Arc<dyn EventStore> {
+        self.open(self.new_directory()).await
+    }
+
+    /// A new store that holds `rows` in `table`.
+    pub(super) async fn holding(&self, table: Table, rows: &[Row]) -> Arc<dyn EventStore> {
+        let store = self.fresh().await;
+        commit(&*store, batch_of(table, rows)).await;
+        store
+    }
+}
+
+pub(super) fn batch_of(table: Table, rows: &[Row]) -> WriteBatch {
+    let mut batch = WriteBatch::new();
+    for (key, value) in rows {
+        batch.put(table, key.clone(), value.clone());
+    }
+    batch
+}
+
+/// Commits without waiting for the disk: most promises are not about durability.
+pub(super) async fn commit(store: &dyn EventStore, batch: WriteBatch) {
+    commit_as(store, batch, Durability::Buffered).await;
+}
+
+pub(super) async fn commit_as(store: &dyn EventStore, batch: WriteBatch, durability: Durability) {
+    if let Err(error) = store.commit(batch, durability).await {
+        panic!("a commit must succeed where nothing stands in its way: {error}");
+    }
+}
+
+pub(super) async fn view(store: &dyn EventStore) -> Arc<dyn View> {
+    store.view().await.unwrap_or_else(|error| panic!("an open store must give a view: {error}"))
+}
+
+pub(super) async fn get(view: &dyn View, table: Table, key: &[u8]) -> Option<Bytes> {
+    view.get(table, key).await.unwrap_or_else(|error| panic!("get must succeed: {error}"))
+}
+
+/// A request for as much of `range` as a page may hold.
+pub(super) fn all_of(table: Table, range: KeyRange<'_>, direction: Direction) -> ScanRequest<'_> {
+    ScanRequest { table, range, direction, projection: Projection::Rows, limit: PageLimit::MOST }
+}
+
+/// One page, after checking what must be true of every page.
+pub(super) async fn page(view: &dyn View, request: ScanRequest<'_>) -> Page {
+    let page = view.scan(request).await.unwrap_or_else(|error| panic!("a scan must succeed: {error}"));
+    let limit = request.limit;
+    assert!(
+        page.len() <= limit.rows.max(1),
+        "a page holds at most the rows of its limit: {} rows with {limit:?}",
+        page.len()
+    );
+    let before_last: usize = page.rows().rev().skip(1).map(|(key, value)| key.len() + value.len()).sum();
+    assert!(
+        page.len() <= 1 || before_last < limit.bytes,
+        "a page takes no further row once its bytes reach the limit: {before_last} B before the last row with {limit:?}"
+    );
+    assert!(
+        !page.is_empty() || page.complete(),
+        "a page of a non-empty range is never empty: no row, and yet not complete, for {request:?}"
+    );
+    if request.projection == Projection::Keys {
+        assert!(
+            page.rows().all(|(_, value)| value.is_empty()),
+            "a scan of keys alone gives every value back empty: {request:?}"
+        );
+    }
+    page
+}
+
+/// All rows of the request's range, page after page.
+pub(super) async fn read(view: &dyn View, request: ScanRequest<'_>) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut last: Option<Bytes> = None;
+    loop {
+        let range = match &last {
+            Some(last) => request.range.after(last, request.direction),
+            None => request.range,
+        };
+        let page = page(view, ScanRequest { range, ..request }).await;
+        let complete = page.complete();
+        for (key, value) in page.into_rows() {
+            let in_order = last.as_ref().is_none_or(|last| match request.direction {
+                Direction::Forward => *last < key,
+                Direction::Backward => *last > key,
+            });
+            assert!(in_order, "rows come in the order asked for: {key:?} after {last:?} in {request:?}");
+            last = Some(key.clone());
+            rows.push((key, value));
+        }
+        if complete {
+            return rows;
+        }
+    }
+}
+
+/// All rows of a table.
+pub(super) async fn read_table(view: &dyn View, table: Table) -> Vec<Row> {
+    read(view, all_of(table, KeyRange::ALL, Direction::Forward)).await
+}
+
+/// What a correct store holds of `rows`, given in any order, within `range`.
+pub(super) fn expected(rows: &[Row], range: KeyRange<'_>, direction: Direction) -> Vec<Row> {
+    let mut rows: Vec<Row> = rows.iter().filter(|(key, _)| contains(range, key)).cloned().collect();
+    rows.sort();
+    if direction == Direction::Backward {
+        rows.reverse();
+    }
+    rows
+}
+
+fn contains(range: KeyRange<'_>, key: &[u8]) -> bool {
+    let after_start = match range.start {
+        Bound::Unbounded => true,
+        Bound::Included(start) => start <= key,
+        Bound::Excluded(start) => start < key,
+    };
+    let before_end = match range.end {
+        Bound::Unbounded => true,
+        Bound::Included(end) => key <= end,
+        Bound::Excluded(end) => key < end,
+    };
+    after_start && before_end
+}
+
+/// `length` bytes that look like no other such run.
+pub(super) fn filler(seed: u64, length: usize) -> Bytes {
+    let mut numbers = Numbers::new(seed);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&numbers.next().to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// Numbers that look random and are the same every time (splitmix64).
+pub(super) struct Numbers(u64);
+
+impl Numbers {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 32).unwrap_or_default() % bound
+    }
+}
+
+/// Starts `work` on a thread of its own, so that it goes on beside everything else whatever the runtime's flavour.
+pub(super) fn beside<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    let runtime = Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(work))
+}
+
+/// Waits for work that was started [`beside`] this, and passes its panic on.
+pub(super) async fn finished<T>(promise: &str, work: tokio::task::JoinHandle<T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Ok(Err(error)) => panic!("the suite's own task ended: {error}"),
+        Err(_) => panic!("{promise}: still waiting after {PATIENCE:?}"),
+    }
+}

@@ -1,0 +1,39 @@
+//! sled's errors in the terms of the core.
+
+use std::io;
+use std::sync::Arc;
+
+use aevrion_core::store::{DirectoryError, StoreError};
+
+/// Why a store does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// sled cannot use its files.
+    #[error("the sled files: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A failure that changed nothing.
+pub(crate) fn into_store_error(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(error) => error.into(),
+        sled::Error::Corruption { at: Some(at), .. } => StoreError::Corrupt(format!("sled, at {at:?}")),
+        other => StoreError::Corrupt(format!("sled: {other}")),
+    }
+}
+
+/// A failure on the way to the disk: what was written until then may be found after reopening, or not.
+pub(crate) fn into_unknown(error: sled::Error) -> StoreError {
+    match error {
+        sled::Error::Io(error) => unknown(error),
+        other => into_store_error(other),
+    }
+}
+
+/// As [`into_unknown`], of the operating system's own errors.
+pub(crate) fn unknown(error: io::Error) -> StoreError {
+    StoreError::Unknown(Arc::new(error))
+}

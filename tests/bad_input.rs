@@ -1,0 +1,569 @@
+//! The promise: bad input is refused with the line, the field and what to do, and leaves nothing half-written behind.
+//! Neither does a directory or a setting that does not fit.
+
+#[path = "support/engine.rs"]
+mod engine;
+#[path = "support/random.rs"]
+mod random;
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use base64::Engine;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use support::{ENGINES, Finished, aevrion, run_on, run_with_input, status};
+
+/// The largest value that a store takes unless told otherwise.
+const LARGEST: usize = 16 << 20;
+
+const GOOD: &str = "{\"key\":\"k\",\"value\":\"v\",\"timestamp\":1700000000000}\n";
+const GOOD_LATER: &str = "{\"key\":\"k\",\"value\":\"w\",\"timestamp\":1700000000001}\n";
+
+/// A place for one case: a directory for the store, and files beside it.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.directory.path().join(name);
+        fs::write(&path, content).expect("the file is written");
+        path.into_os_string().into_string().expect("the path is UTF-8")
+    }
+
+    fn run(&self, arguments: &[&str]) -> Finished {
+        run_on(&self.data(), arguments)
+    }
+
+    /// Imports text that stands in a file, with further arguments.
+    fn import(&self, content: impl AsRef<[u8]>, arguments: &[&str]) -> Finished {
+        let file = self.file("input.jsonl", content);
+        self.run(&[&["import", &file], arguments].concat())
+    }
+
+    /// Checks that exactly so many events are stored and that all is sound.
+    #[track_caller]
+    fn holds(&self, events: u64) {
+        assert_eq!(status(&self.data())["events"], events);
+        self.run(&["verify"]).ok();
+    }
+}
+
+fn zipped(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(content).and_then(|()| encoder.finish()).expect("memory takes it")
+}
+
+// ---- Lines of JSON ----
+
+/// Between two good lines: what is wrong, which field is named, what the message says besides.
+const BAD_LINES: &[(&str, &str, &[&str])] = &[
+    (r#"{"key":"","value":1,"timestamp":1}"#, "key", &["empty", "at least one byte"]),
+    (r#"{"value":1,"timestamp":1}"#, "key", &["missing", "key_base64"]),
+    (r#"{"key":"a","key_base64":"YQ==","value":1,"timestamp":1}"#, "key", &["twice"]),
+    (r#"{"key_base64":"*","value":1,"timestamp":1}"#, "key_base64", &["not base64"]),
+    (r#"{"key":"__aevrion/x","value":1,"timestamp":1}"#, "key", &["system's own", "choose another"]),
+    (r#"{"key":"a","timestamp":1}"#, "value", &["missing", "null deletes"]),
+    (r#"{"key":"a","value_base64":"=","timestamp":1}"#, "value_base64", &["not base64"]),
+    (r#"{"key":"a","value":1}"#, "timestamp", &["missing", "milliseconds since 1970"]),
+    (r#"{"key":"a","value":1,"timestamp":-5}"#, "timestamp", &["-5", "negative", "1970"]),
+    (r#"{"key":"a","value":1,"timestamp":1.5}"#, "timestamp", &["1.5", "whole number", "milliseconds"]),
+    (r#"{"key":"a","value":1,"timestamp":"17"}"#, "timestamp", &["text", "without quotes"]),
+    (r#"{"key":"a","value":1,"timestamp":18446744073709551616}"#, "timestamp", &["18446744073709551615"]),
+    (r#"{"key":"a","value":1,"timestamp":null}"#, "timestamp", &["milliseconds"]),
+    (r#"{"key":"a","value":null,"timestamp":1,"expires_at":9}"#, "expires_at", &["leave it out"]),
+    (r#"{"key":"a","value":1,"timestamp":1,"id":"beef"}"#, "id", &["was changed"]),
+    (r#"{"key":"a","value":1,"timestamp":1,"ttl":60}"#, "line", &["unknown field", "ttl"]),
+    (r#"{"key":"a","key":"b","value":1,"timestamp":1}"#, "line", &["duplicate", "key"]),
+    (r#"{"key":"a","value":1,"timestamp":1,"timestamp":2}"#, "line", &["duplicate", "timestamp"]),
+    (r#"{"key":"a","value":1,"timestamp":1"#, "line", &["not valid JSON", "column"]),
+    (r#"{"key":"a","value":1,"timestamp":1} more"#, "line", &["not valid JSON"]),
+    (r#"["a",1,1]"#, "line", &["column"]),
+    ("key,value,timestamp", "line", &["not valid JSON"]),
+];
+
+#[test]
+fn a_bad_line_stops_the_import_and_is_named() {
+    for (line, field, words) in BAD_LINES {
+        let place = Place::new();
+        let file = format!("{GOOD}{line}\n{GOOD_LATER}");
+        let named = format!("line 2, {field}:");
+        let advice = ["1 events before it are stored", "--skip-bad", &named];
+        place.import(&file, &[]).fails(1, &[&advice, *words].concat());
+        place.holds(1);
+        let passed = place.import(&file, &["--skip-bad"]).ok();
+        for word in [&[&named[..], "1 bad lines were passed over"], *words].concat() {
+            assert!(passed.stderr.contains(word), "`{word}` is not in: {}", passed.stderr);
+        }
+        place.holds(2);
+    }
+}
+
+#[test]
+fn a_key_that_is_too_long_is_named_with_both_lengths() {
+    let place = Place::new();
+    let line = |len| format!("{{\"key\":\"{}\",\"value\":1,\"timestamp\":1}}\n", "k".repeat(len));
+    place.import(line(4_097), &[]).fails(1, &["line 1, key:", "4097 bytes", "at most 4096"]);
+    place.holds(0);
+    place.run(&["put", &"k".repeat(4_097), "v"]).fails(1, &["4097 bytes", "at most 4096"]);
+    place.holds(0);
+    place.import(line(4_096), &[]).ok();
+    place.holds(1);
+}
+
+#[test]
+fn a_value_that_is_too_long_is_named_with_both_lengths() {
+    let place = Place::new();
+    let words = ["16777217 bytes", "at most 16777216"];
+    let line = |len: usize| {
+        let value = base64::engine::general_purpose::STANDARD.encode(vec![0xFF; len]);
+        format!("{{\"key\":\"k\",\"value_base64\":\"{value}\",\"timestamp\":1}}\n")
+    };
+    place.import(line(LARGEST + 1), &[]).fails(1, &["line 1, value:", words[0], words[1]]);
+    place.holds(0);
+    run_with_input(&place.data(), &["put", "k", "-"], &vec![0; LARGEST + 1]).fails(1, &["at most 16777216"]);
+    place.holds(0);
+    place.import(line(LARGEST), &[]).ok();
+    run_with_input(&place.data(), &["put", "k", "-"], &vec![0; LARGEST]).ok();
+    place.holds(2);
+}
+
+#[test]
+fn an_empty_key_is_refused() {
+    let place = Place::new();
+    place.run(&["put", "", "v"]).fails(1, &["the key is empty", "at least one byte"]);
+    place.run(&["delete", ""]).fails(1, &["the key is empty"]);
+    place.holds(0);
+}
+
+#[test]
+fn reserved_keys_are_neither_written_nor_seen() {
+    let place = Place::new();
+    place.run(&["put", "__aevrion/x", "v"]).fails(1, &["__aevrion/", "choose another"]);
+    place.run(&["delete", "__aevrion/x"]).fails(1, &["__aevrion/"]);
+    place.run(&["get", "__aevrion/x"]).fails(3, &[]);
+    place.run(&["put", "__aevrion", "v"]).ok();
+    place.holds(1);
+}
+
+#[test]
+fn what_was_stored_before_a_bad_line_is_whole_lots_and_the_rest_of_them() {
+    let place = Place::new();
+    let good = |number: u64| {
+        format!("{{\"key\":\"k{number}\",\"value\":{number},\"timestamp\":{}}}\n", 1_700_000_000_000 + number)
+    };
+    let before: String = (0..10_000).map(good).collect();
+    let file = format!("{before}{{nonsense\n{}", good(10_000));
+    place.import(&file, &[]).fails(1, &["line 10001, line:", "10,000 events before it are stored"]);
+    place.holds(10_000);
+    place.import(&file, &["--skip-bad"]).ok();
+    place.holds(10_001);
+}
+
+#[test]
+fn many_bad_lines_are_counted_and_not_all_printed() {
+    let place = Place::new();
+    let file = format!("{}{GOOD}", "nonsense\n".repeat(1_000));
+    let passed = place.import(file, &["--skip-bad"]).ok();
+    assert!(passed.stderr.contains("1,000 bad lines were passed over"), "{}", passed.stderr);
+    assert!(passed.stderr.lines().count() < 20, "{}", passed.stderr);
+    place.holds(1);
+}
+
+#[test]
+fn a_line_without_end_is_refused() {
+    let place = Place::new();
+    let mut command = aevrion();
+    command.args(["import", "-", "--skip-bad", "--data"]).arg(place.data());
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("it has an input");
+    for _ in 0..200 {
+        stdin.write_all(&[b'x'; 1 << 20]).expect("it reads on");
+    }
+    stdin.write_all(format!("\n{GOOD}").as_bytes()).expect("it reads on");
+    drop(stdin);
+    let finished: Finished = child.wait_with_output().expect("it ends").into();
+    let finished = finished.ok();
+    assert!(finished.stderr.contains("line 1, line: it is longer than"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("1 bad lines were passed over"), "{}", finished.stderr);
+    place.holds(1);
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_refused() {
+    let place = Place::new();
+    let line = [GOOD.as_bytes(), b"{\"key\":\"\xFF\xFE\",\"value\":1,\"timestamp\":1}\n"].concat();
+    place
+        .import(line, &[])
+        .fails(1, &["line 2, line:", "not UTF-8 at byte 9", "key_base64", "1 events before it are stored"]);
+    place.holds(1);
+}
+
+#[test]
+fn lines_may_end_like_those_of_windows_and_be_empty() {
+    let place = Place::new();
+    let file = format!("{GOOD}\n{GOOD_LATER}").replace('\n', "\r\n");
+    place.import(file, &[]).ok();
+    place.holds(2);
+    assert_eq!(place.run(&["get", "k"]).ok().stdout, "w");
+    let bad = format!("\r\n{GOOD}\r\nnonsense\r\n");
+    place.import(bad, &[]).fails(1, &["line 4, line:"]);
+}
+
+// ---- Units of time ----
+
+#[test]
+fn seconds_and_microseconds_are_noticed_and_can_be_said() {
+    for (unit, time) in [("s", 1_700_000_000_u64), ("us", 1_700_000_000_000_999)] {
+        let file = format!("{{\"key\":\"k\",\"value\":\"v\",\"timestamp\":{time}}}\n");
+        let place = Place::new();
+        let warned = place.import(&file, &[]).ok();
+        let flag = format!("--time-unit {unit}");
+        assert!(warned.stderr.contains("warning") && warned.stderr.contains(&flag), "{}", warned.stderr);
+
+        let place = Place::new();
+        let quiet = place.import(&file, &["--time-unit", unit]).ok();
+        assert!(!quiet.stderr.contains("warning"), "{}", quiet.stderr);
+        let history = place.run(&["history", "k", "-o", "json"]).ok().json();
+        assert_eq!(history[0]["timestamp"].as_u64().map(|ms| ms / 1_000), Some(1_700_000_000));
+        place.holds(1);
+    }
+    let place = Place::new();
+    let file = "{\"key\":\"k\",\"value\":1,\"timestamp\":18446744073709551615}\n";
+    place.import(file, &["--time-unit", "s"]).fails(1, &["line 1, timestamp:", "too large"]);
+    place.holds(0);
+}
+
+// ---- Files ----
+
+#[test]
+fn a_truncated_gzip_file_stops_with_what_it_held() {
+    let place = Place::new();
+    let good = |number: u64| {
+        format!("{{\"key\":\"k\",\"value\":\"{number}\",\"timestamp\":{}}}\n", 1_700_000_000_000 + number)
+    };
+    let text: String = (0..20_000).map(good).collect();
+    let whole = zipped(text.as_bytes());
+    place.import(&whole[..whole.len() / 2], &[]).fails(1, &["gzip", "cut off", "fetch it again", "line "]);
+    let stored = status(&place.data())["events"].as_u64().expect("a number");
+    assert!(stored > 0 && stored < 20_000, "{stored}");
+    place.holds(stored);
+    place.import(&whole, &[]).ok();
+    place.holds(20_000);
+}
+
+#[test]
+fn gzip_with_garbage_behind_it_is_reported() {
+    let place = Place::new();
+    let file = [&zipped(GOOD.as_bytes())[..], b"this is not gzip, and longer than a header"].concat();
+    place.import(file, &[]).fails(1, &["gzip", "damaged", "1 events before it are stored"]);
+    place.holds(1);
+}
+
+#[test]
+fn several_gzip_members_are_one_file() {
+    let place = Place::new();
+    let file = [zipped(GOOD.as_bytes()), zipped(GOOD_LATER.as_bytes())].concat();
+    place.import(file, &[]).ok();
+    place.holds(2);
+}
+
+#[test]
+fn gzip_with_a_spoilt_byte_is_reported() {
+    let place = Place::new();
+    let mut file = zipped(GOOD.repeat(100).as_bytes());
+    let checksum = file.len() - 6;
+    file[checksum] ^= 0x01;
+    place.import(file, &[]).fails(1, &["gzip", "damaged"]);
+    place.run(&["verify"]).ok();
+}
+
+#[test]
+fn an_empty_file_brings_nothing() {
+    let place = Place::new();
+    assert!(place.import("", &[]).ok().stderr.contains("0 events imported"));
+    assert!(place.import(zipped(b""), &[]).ok().stderr.contains("0 events imported"));
+    place.holds(0);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let place = Place::new();
+    place.run(&["import", "no-such-file.jsonl"]).fails(1, &["no-such-file.jsonl", "No such file"]);
+    let directory = place.directory.path().to_str().expect("a text");
+    place.run(&["import", directory]).fails(1, &[directory, "directory"]);
+    place.holds(0);
+}
+
+// ---- CSV ----
+
+const CSV: &str = "tail,when,state\nN1,1700000000000,up\nN2,1700000000001,down\n";
+
+impl Place {
+    fn import_csv(&self, content: &str, arguments: &[&str]) -> Finished {
+        let file = self.file("input.csv", content);
+        self.run(&[&["import", &file], arguments].concat())
+    }
+}
+
+#[test]
+fn columns_become_events() {
+    let place = Place::new();
+    place.import_csv(CSV, &["--key", "plane:{tail}", "--time", "when", "--value", "{state}!"]).ok();
+    place.holds(2);
+    assert_eq!(place.run(&["get", "plane:N2"]).ok().stdout, "down!");
+    let place = Place::new();
+    place.import_csv(&CSV.replace(',', ";"), &["--key", "{tail}", "--time", "when", "--delimiter", ";"]).ok();
+    assert_eq!(place.run(&["get", "N1"]).ok().stdout, r#"{"tail":"N1","when":"1700000000000","state":"up"}"#);
+}
+
+#[test]
+fn times_of_a_csv_file_may_be_written_in_any_way_that_is_said() {
+    let place = Place::new();
+    let csv = "tail,day,hour\nN1,2013-07-04,14:30\n";
+    let time = ["--key", "{tail}", "--time", "{day} {hour}", "--time-format", "%Y-%m-%d %H:%M"];
+    place.import_csv(csv, &time).ok();
+    let history = place.run(&["history", "N1", "-o", "json"]).ok().json();
+    assert_eq!(history[0]["timestamp"], 1_372_948_200_000_u64);
+    place
+        .import_csv(&csv.replace("14:30", "25:30"), &time)
+        .fails(1, &["line 2, time:", "2013-07-04 25:30", "--time-format"]);
+    place.holds(1);
+    let offset = ["--key", "{tail}", "--time", "when", "--time-format", "%Y-%m-%d %H:%M %z"];
+    place.import_csv("tail,when\nN2,2013-07-04 14:30 +0200\n", &offset).ok();
+    let history = place.run(&["history", "N2", "-o", "json"]).ok().json();
+    assert_eq!(history[0]["timestamp"], 1_372_941_000_000_u64);
+}
+
+/// What is wrong with the arguments or the columns, the exit code, and what the message says.
+const BAD_CSV: &[(&str, &[&str], i32, &[&str])] = &[
+    (CSV, &[], 2, &["--key", "--time", "such as"]),
+    (CSV, &["--time", "when"], 2, &["--key"]),
+    (CSV, &["--key", "{tail}"], 2, &["--time"]),
+    (CSV, &["--key", "{tial}", "--time", "when"], 2, &["--key", "`tial`", "tail, when, state"]),
+    (CSV, &["--key", "{tail}", "--time", "then"], 2, &["--time", "`then`", "tail, when, state"]),
+    (
+        CSV,
+        &["--key", "{tail}", "--time", "when", "--value", "{x}"],
+        2,
+        &["--value", "`x`", "tail, when, state"],
+    ),
+    (CSV, &["--key", "plane:{tail", "--time", "when"], 2, &["--key", "plane:{tail", "brace is not closed"]),
+    (CSV, &["--key", "{tail}", "--time", "when", "--delimiter", "é"], 2, &["--delimiter", "ASCII"]),
+    (CSV, &["--key", "{tail}", "--time", "state"], 1, &["line 2, time:", "`up`", "--time-format"]),
+    (
+        "tail,when\nN1,1,2\n",
+        &["--key", "{tail}", "--time", "when"],
+        1,
+        &["line 2, row:", "3 columns", "has 2"],
+    ),
+    ("tail,when\nN1\n", &["--key", "{tail}", "--time", "when"], 1, &["line 2, row:", "1 columns", "has 2"]),
+    ("tail,when\nN1,\n", &["--key", "{tail}", "--time", "when"], 1, &["line 2, time:", "empty"]),
+    ("tail,when\nN1,-7\n", &["--key", "{tail}", "--time", "when"], 1, &["line 2, time:", "-7 is negative"]),
+    ("tail,when\nN1,1.5\n", &["--key", "{tail}", "--time", "when"], 1, &["line 2, time:", "whole number"]),
+    ("tail,when\n,1\n", &["--key", "{tail}", "--time", "when"], 1, &["line 2, key:", "empty"]),
+    ("", &["--key", "{tail}", "--time", "when"], 1, &["empty", "names of its columns"]),
+];
+
+#[test]
+fn bad_columns_are_named() {
+    for (csv, arguments, code, words) in BAD_CSV {
+        let place = Place::new();
+        place.import_csv(csv, arguments).fails(*code, words);
+        place.holds(0);
+    }
+}
+
+#[test]
+fn bad_rows_can_be_passed_over() {
+    let place = Place::new();
+    let csv = "tail,when\nN1,1700000000000\nN2\nN3,soon\nN4,1700000000001\n";
+    let passed = place.import_csv(csv, &["--key", "{tail}", "--time", "when", "--skip-bad"]).ok();
+    for word in ["line 3, row:", "line 4, time:", "2 bad lines were passed over"] {
+        assert!(passed.stderr.contains(word), "`{word}` is not in: {}", passed.stderr);
+    }
+    place.holds(2);
+}
+
+// ---- Directories ----
+
+#[test]
+fn a_directory_that_is_not_a_store_is_left_alone() {
+    let place = Place::new();
+    fs::create_dir(place.data()).expect("a directory");
+    fs::write(place.data().join("thesis.txt"), "…").expect("a file");
+    place.run(&["status"]).fails(1, &["no Aevrion store", "a new or an empty directory"]);
+    place.run(&["put", "k", "v"]).fails(1, &["no Aevrion store"]);
+    let names: Vec<_> = fs::read_dir(place.data()).expect("it can be read").collect();
+    assert_eq!(names.len(), 1, "something was written into it: {names:?}");
+}
+
+#[test]
+fn a_file_is_no_directory() {
+    let place = Place::new();
+    fs::write(place.data(), "text").expect("a file");
+    place.run(&["status"]).fails(1, &["is a file", "a directory of its own"]);
+    assert_eq!(fs::read(place.data()).expect("it can be read"), b"text");
+}
+
+#[test]
+fn a_store_is_opened_by_its_own_engine_only() {
+    for (own, other) in [("redb", "sled"), ("sled", "redb")] {
+        if !ENGINES.contains(&own) {
+            eprintln!("SKIPPED: the {own} half, {own} is not built in");
+            continue;
+        }
+        let place = Place::new();
+        place.run(&["put", "k", "v", "--store", own]).ok();
+        place.run(&["get", "k", "--store", other]).fails(1, &[&format!("is a {own} store"), "--store"]);
+        assert_eq!(place.run(&["get", "k"]).ok().stdout, "v");
+        place.holds(1);
+    }
+}
+
+#[test]
+fn other_parameters_are_refused_with_both_values() {
+    for engine in ENGINES {
+        let place = Place::new();
+        place.run(&["put", "k", "v", "--store", engine]).ok();
+        place.run(&["status", "--granularity", "1000"]).fails(1, &["granularity is 60000, not 1000"]);
+        place.run(&["status", "--branching", "16"]).fails(1, &["branching is 32, not 16"]);
+        place.run(&["status", "--granularity", "60000", "--branching", "32"]).ok();
+        place.holds(1);
+    }
+    let place = Place::new();
+    place.run(&["status", "--granularity", "0"]).fails(2, &["granularity 0 is not between 1 and 86400000"]);
+    place.run(&["status", "--branching", "1"]).fails(2, &["branching 1 is not between 2 and 256"]);
+}
+
+#[test]
+fn another_layout_is_refused_with_what_to_do() {
+    for engine in ENGINES {
+        let place = Place::new();
+        place.run(&["put", "k", "v", "--store", engine]).ok();
+        let descriptor = place.data().join("STORE");
+        let own = fs::read_to_string(&descriptor).expect("it says what it is");
+        fs::write(&descriptor, own.replace("layout 1", "layout 9")).expect("it is edited");
+        place.run(&["get", "k"]).fails(1, &["layout 9", "layout 1", "export there and import here"]);
+        fs::write(&descriptor, "").expect("it is emptied");
+        place.run(&["get", "k"]).fails(1, &["layout unknown"]);
+        fs::write(&descriptor, own).expect("it is edited");
+        assert_eq!(place.run(&["get", "k"]).ok().stdout, "v");
+    }
+}
+
+#[test]
+fn a_second_process_is_refused_and_told_who_holds_the_store() {
+    for engine in ENGINES {
+        let place = Place::new();
+        place.run(&["put", "k", "v", "--store", engine]).ok();
+        let mut command = aevrion();
+        command.args(["import", "-", "--skip-bad", "--data"]).arg(place.data());
+        command.stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut holder = command.spawn().expect("the binary starts");
+        let mut stdin = holder.stdin.take().expect("it has an input");
+        // It has opened the store when it has read what does not fit in the pipe.
+        stdin.write_all(GOOD.repeat(50_000).as_bytes()).expect("it reads");
+        let process = format!("(process {})", holder.id());
+        place.run(&["get", "k"]).fails(1, &["open in another process", &process]);
+        place.run(&["put", "k", "w"]).fails(1, &["open in another process", &process]);
+        drop(stdin);
+        assert!(holder.wait().expect("it ends").success());
+        // The lock went with its process.
+        place.holds(2);
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    /// Nobody in particular.
+    const NOBODY: u32 = 65_534;
+
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can run the binary as a user who may not write");
+        return;
+    }
+    for engine in ENGINES {
+        let place = Place::new();
+        place.run(&["put", "k", "v", "--store", engine]).ok();
+        let open_to_all = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(place.directory.path(), open_to_all).expect("they can be set");
+        // A copy, for the user may have no way to where the binary was built.
+        let binary = place.directory.path().join("aevrion");
+        fs::copy(env!("CARGO_BIN_EXE_aevrion"), &binary).expect("it can be copied");
+        let run = |arguments: &[&str], data: &Path| -> Finished {
+            let mut command = std::process::Command::new(&binary);
+            command.args(arguments).arg("--data").arg(data).stdin(Stdio::null()).uid(NOBODY).gid(NOBODY);
+            command.output().expect("the copy starts").into()
+        };
+        run(&["put", "k", "w"], &place.data()).fails(1, &["data", "ermission denied"]);
+        run(&["status"], &place.directory.path().join("new")).fails(1, &["new", "ermission denied"]);
+        assert_eq!(place.run(&["get", "k"]).ok().stdout, "v");
+        place.holds(1);
+    }
+}
+
+// ---- The command line ----
+
+#[test]
+fn what_is_not_hexadecimal_or_base64_is_said_so() {
+    let place = Place::new();
+    place.run(&["put", "xyz", "00", "--hex"]).fails(2, &["key", "not hexadecimal"]);
+    place.run(&["put", "00", "123", "--hex"]).fails(2, &["value", "not hexadecimal"]);
+    place.run(&["get", "%%%", "--base64"]).fails(2, &["key", "not base64"]);
+    place.run(&["put", "AA==", "%%%", "--base64"]).fails(2, &["value", "not base64"]);
+    place.run(&["get", "00", "--hex", "--base64"]).fails(2, &["--hex", "--base64"]);
+    place.holds(0);
+}
+
+#[test]
+fn times_that_are_none_are_usage_errors() {
+    let place = Place::new();
+    for time in ["yesterday", "2013-13-01T00:00:00Z", "-5", "1969-07-20T20:17:00Z", ""] {
+        place.run(&["get", "k", &format!("--at={time}")]).fails(2, &["--at"]);
+    }
+    place.run(&["get", "k", "--at", "soon"]).fails(2, &["milliseconds", "RFC 3339", "span"]);
+    place.run(&["put", "k", "v", "--at", "1.5"]).fails(2, &["--at"]);
+    place.run(&["put", "k", "v", "--ttl", "soon"]).fails(2, &["--ttl", "such as 90s"]);
+    place.run(&["put", "k", "v", "--ttl=-1h"]).fails(2, &["--ttl"]);
+    place.holds(0);
+}
+
+#[test]
+fn settings_that_do_not_exist_are_errors() {
+    let place = Place::new();
+    for (config, words) in [
+        ("colour = \"red\"\n", &["unknown field", "colour", "settings.toml"][..]),
+        ("granularity = \"long\"\n", &["granularity", "settings.toml"]),
+        ("store = \"mysql\"\n", &["mysql", "redb"]),
+        ("data = \n", &["settings.toml"]),
+    ] {
+        let file = place.file("settings.toml", config);
+        place.run(&["status", "--config", &file]).fails(2, words);
+    }
+    place.run(&["status", "--config", "no-such.toml"]).fails(2, &["no-such.toml", "No such file"]);
+    assert!(!place.data().exists(), "a store was made in spite of the error");
+}
+
+#[test]
+fn without_a_store_nothing_is_done() {
+    let finished: Finished = aevrion().arg("status").output().expect("the binary starts").into();
+    finished.fails(2, &["which store?", "--data", "AEVRION_DATA"]);
+    let finished: Finished = aevrion().args(["frobnicate"]).output().expect("the binary starts").into();
+    finished.fails(2, &["frobnicate"]);
+}

@@ -1,0 +1,61 @@
+//! Benchmarks by the name of what they measure, whichever crate they stand in.
+
+use anyhow::{Result, bail};
+
+use crate::process::Cargo;
+
+struct Bench {
+    name: &'static str,
+    package: &'static str,
+    target: &'static str,
+}
+
+const BENCHES: &[Bench] = &[
+    Bench { name: "import", package: "aevrion-store-redb", target: "import" },
+    Bench { name: "get", package: "aevrion-store-redb", target: "get" },
+];
+
+/// What follows the name goes to the benchmark itself.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    call(arguments)?.run()
+}
+
+fn call(arguments: &[String]) -> Result<Cargo> {
+    let names = BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>().join(", ");
+    let Some((name, rest)) = arguments.split_first() else {
+        bail!("which benchmark? There are: {names}");
+    };
+    let Some(bench) = BENCHES.iter().find(|bench| bench.name == name) else {
+        bail!("there is no benchmark `{name}`, but: {names}");
+    };
+    let line = format!("bench --package {} --bench {}", bench.package, bench.target);
+    let call = Cargo::new(&line);
+    Ok(if rest.is_empty() { call } else { call.arguments(&["--".to_owned()]).arguments(rest) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(arguments: &[&str]) -> Result<String> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Ok(call(&arguments)?.to_string())
+    }
+
+    #[test]
+    fn a_name_becomes_a_package_and_a_target() {
+        assert_eq!(shown(&["import"]).unwrap(), "cargo bench --package aevrion-store-redb --bench import");
+    }
+
+    #[test]
+    fn what_follows_the_name_is_passed_on() {
+        let line = shown(&["get", "--events", "1000"]).unwrap();
+        assert_eq!(line, "cargo bench --package aevrion-store-redb --bench get -- --events 1000");
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_known_ones() {
+        let error = shown(&["gte"]).unwrap_err().to_string();
+        assert!(error.contains("import, get"), "{error}");
+    }
+}

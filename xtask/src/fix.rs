@@ -1,0 +1,14 @@
+//! Everything that a machine can mend without being asked twice.
+
+use anyhow::Result;
+
+use crate::process::{Cargo, no_arguments, require_component};
+
+/// Clippy goes first: rustfmt then lays out what clippy wrote.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    no_arguments(arguments)?;
+    require_component("clippy", "clippy")?;
+    require_component("rustfmt", "fmt")?;
+    Cargo::new("clippy --fix --allow-dirty --allow-staged --workspace --all-targets --all-features").run()?;
+    Cargo::new("fmt --all").run()
+}

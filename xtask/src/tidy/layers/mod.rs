@@ -1,0 +1,208 @@
+//! The layers inside the core (house rule 2): no module names one that stands above it.
+//!
+//! What is read are paths that begin with `crate` or `super`, in code; documentation may point upwards, and so may
+//! tests, which stand outside the layers. Types that `lib.rs` re-exports at the root count for the module they come
+//! from.
+
+mod paths;
+mod root_names;
+
+use super::Problem;
+use super::rust::{Source, is_test_file};
+use super::tree::Tree;
+use root_names::{Home, RootNames};
+
+/// Modules of one height.
+struct Layer {
+    modules: &'static [&'static str],
+    /// Whether these modules may name each other.
+    acquainted: bool,
+}
+
+const fn blind(modules: &'static [&'static str]) -> Layer {
+    Layer { modules, acquainted: false }
+}
+
+/// Lowest first.
+const LAYERS: &[Layer] = &[
+    blind(&["bounds", "id", "time"]),
+    blind(&["event", "wall", "clock"]),
+    // What an engine must do. It knows rows as bytes, not what is in them.
+    blind(&["store"]),
+    // What is in them.
+    blind(&["tables"]),
+    // Acquainted: a write is refused because of a parameter, and the error that says so also says which one. Above
+    // the tables, since an error about a damaged row describes its key in words.
+    Layer { modules: &["parameters", "error"], acquainted: true },
+    blind(&["events"]),
+    blind(&["tree", "index"]),
+    blind(&["replica"]),
+];
+
+const SOURCES: &str = "aevrion-core/src/";
+const ROOT: &str = "aevrion-core/src/lib.rs";
+
+pub(super) fn check(tree: &Tree) -> Vec<Problem> {
+    check_against(tree, LAYERS)
+}
+
+fn check_against(tree: &Tree, layers: &[Layer]) -> Vec<Problem> {
+    let Some(root) = tree.text(ROOT) else {
+        return vec![Problem::in_file(ROOT, "missing: the layers are checked against its modules")];
+    };
+    let names = RootNames::parse(&Source::parse(root));
+    let mut problems = table_problems(&names, layers);
+    for (path, text) in tree.rust_files() {
+        let Some(inside) = path.strip_prefix(SOURCES) else { continue };
+        if path != ROOT && !is_test_file(inside) {
+            problems.extend(file_problems(path, &module_path(inside), text, &names, layers));
+        }
+    }
+    problems
+}
+
+/// The table is to say the truth about the modules there are.
+fn table_problems(names: &RootNames, layers: &[Layer]) -> Vec<Problem> {
+    let in_table = |module: &str| layers.iter().any(|layer| layer.modules.contains(&module));
+    let homeless = names.modules().filter(|module| !in_table(module));
+    let mut problems: Vec<Problem> = homeless
+        .map(|module| {
+            Problem::in_file(ROOT, format!("the module `{module}` has no layer in xtask/src/tidy/layers"))
+        })
+        .collect();
+    let listed = layers.iter().flat_map(|layer| layer.modules);
+    let gone = listed.filter(|listed| !names.modules().any(|module| module == **listed));
+    problems.extend(
+        gone.map(|module| Problem::in_file(ROOT, format!("the layer of `{module}` has no such module"))),
+    );
+    problems
+}
+
+fn file_problems(
+    path: &str,
+    module: &[&str],
+    text: &str,
+    names: &RootNames,
+    layers: &[Layer],
+) -> Vec<Problem> {
+    let Some(&here) = module.first() else { return Vec::new() };
+    let source = Source::parse(text);
+    let mut problems = Vec::new();
+    for reference in paths::references(&source, module) {
+        let fault = match names.home(&reference.name) {
+            Home::Module(there) => fault(here, there, layers),
+            Home::Elsewhere => None,
+            Home::Unknown => Some(format!("lib.rs has no `{}` whose layer could be known", reference.name)),
+        };
+        problems.extend(fault.map(|what| Problem::at(path, source.line(reference.offset), what)));
+    }
+    problems
+}
+
+/// What is wrong when `here` names `there`. Modules without a layer were reported before.
+fn fault(here: &str, there: &str, layers: &[Layer]) -> Option<String> {
+    let height = |module: &str| layers.iter().position(|layer| layer.modules.contains(&module));
+    let (low, high) = (height(here)?, height(there)?);
+    if here == there || high < low {
+        None
+    } else if high > low {
+        Some(format!("`{here}` names `{there}`, which stands above it"))
+    } else {
+        (!layers[low].acquainted)
+            .then(|| format!("`{here}` names `{there}`, and the two are blind to each other"))
+    }
+}
+
+/// `tree/pass.rs` is `tree::pass`, and `tree/mod.rs` is `tree`.
+fn module_path(inside: &str) -> Vec<&str> {
+    let mut parts: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
+    if matches!(parts.last(), Some(&"mod")) {
+        parts.pop();
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &[Layer] = &[
+        blind(&["id"]),
+        blind(&["tree", "index"]),
+        Layer { modules: &["a", "b"], acquainted: true },
+        blind(&["replica"]),
+    ];
+    const LIB: &str = "//! Why.\nmod id;\npub mod tree;\npub mod index;\nmod a;\nmod b;\nmod replica;\n\
+        pub use id::EventId;\npub use replica::{Replica as Whole, Status};\npub use bytes::Bytes;\n";
+
+    fn problems(file: &str, text: &str) -> Vec<String> {
+        let tree = Tree::of(&[(ROOT, LIB), (&format!("{SOURCES}{file}"), text)]);
+        check_against(&tree, TABLE).into_iter().map(|problem| problem.to_string()).collect()
+    }
+
+    #[test]
+    fn a_path_downwards_is_fine() {
+        assert!(
+            problems(
+                "replica/open.rs",
+                "use super::Status;\nuse crate::tree::{Node, Root};\nuse crate::EventId;"
+            )
+            .is_empty()
+        );
+        assert!(problems("tree/pass.rs", "use crate::{Bytes, EventId};").is_empty());
+    }
+
+    #[test]
+    fn a_path_upwards_is_found_however_it_is_written() {
+        for text in [
+            "use crate::replica::Status;",
+            "use crate::{EventId, Status};",
+            "use crate::{EventId, replica::{self, Status}};",
+            "fn f() -> crate::Whole { todo }",
+            "use super::super::replica;",
+            "mod inner { fn f() { super::super::super::replica::g() } }",
+            "use super::super::{replica::Status, id};",
+            "macro_rules! m { () => { $crate::replica::f() } }",
+        ] {
+            let found = problems("tree/pass.rs", text);
+            assert_eq!(
+                found,
+                ["aevrion-core/src/tree/pass.rs:1: `tree` names `replica`, which stands above it"],
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn neighbours_are_blind_unless_the_table_says_otherwise() {
+        assert!(
+            problems("tree/mod.rs", "\nuse crate::index::Reader;")[0]
+                .contains("mod.rs:2: `tree` names `index`, and")
+        );
+        assert!(problems("tree/mod.rs", "use super::index::Reader;")[0].contains("blind"));
+        assert!(problems("a.rs", "use crate::b::B;").is_empty());
+    }
+
+    #[test]
+    fn documentation_and_tests_may_point_upwards() {
+        let text = "//! See [`crate::replica`].\nconst A: &str = \"crate::replica\";\n\
+            #[cfg(test)]\nmod tests { use crate::replica::Status; }\n";
+        assert!(problems("tree/mod.rs", text).is_empty());
+        assert!(problems("tree/tests.rs", "use crate::replica::Status;").is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_not_taken_for_harmless() {
+        assert!(problems("tree/mod.rs", "use crate::Strange;")[0].contains("`Strange`"));
+        assert!(problems("tree/mod.rs", "use crate::*;")[0].contains("`*`"));
+    }
+
+    #[test]
+    fn the_table_and_the_modules_agree() {
+        let tree = Tree::of(&[(ROOT, "mod id;\nmod fresh;\n")]);
+        let found: Vec<String> =
+            check_against(&tree, &[blind(&["id", "gone"])]).into_iter().map(|p| p.what).collect();
+        assert!(found[0].contains("`fresh` has no layer") && found[1].contains("`gone`"), "{found:?}");
+        assert_eq!(check_against(&Tree::of(&[]), TABLE).len(), 1);
+    }
+}

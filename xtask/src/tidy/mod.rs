@@ -1,0 +1,84 @@
+//! What review forgets: rules of this repository that neither compiler nor clippy knows.
+//!
+//! Every check is a function from the [`Tree`] in memory to the problems it finds. It reads no file itself, so its
+//! tests show on a few lines of input that it can fail.
+
+mod crates;
+mod layers;
+mod length;
+mod manifest;
+mod module_doc;
+mod ratchet;
+mod readme;
+mod rust;
+mod tree;
+mod wired;
+mod words;
+mod workspace;
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+
+use crate::process::{no_arguments, root};
+use tree::Tree;
+
+/// Something to mend, and where.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Problem {
+    path: String,
+    /// Counted from 1; 0 where the file as a whole is meant.
+    line: usize,
+    what: String,
+}
+
+impl Problem {
+    fn in_file(path: &str, what: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line: 0, what: what.into() }
+    }
+
+    fn at(path: &str, line: usize, what: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, what: what.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.path, self.what),
+            line => write!(f, "{}:{line}: {}", self.path, self.what),
+        }
+    }
+}
+
+type Check = fn(&Tree) -> Vec<Problem>;
+
+const CHECKS: &[(&str, Check)] = &[
+    ("layers", layers::check),
+    ("crates", crates::check),
+    ("workspace", workspace::check),
+    ("module doc", module_doc::check),
+    ("length", length::check),
+    ("words", words::check),
+    ("readme", readme::check),
+    ("wired", wired::check),
+];
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    no_arguments(arguments)?;
+    let tree = Tree::read(&root())?;
+    let mut found = 0;
+    for (name, check) in CHECKS {
+        let mut problems = check(&tree);
+        problems.sort();
+        found += problems.len();
+        for problem in problems {
+            println!("{problem} [{name}]");
+        }
+    }
+    if found > 0 {
+        bail!("{found} to mend");
+    }
+    println!("tidy: {} files, {} checks, nothing to mend", tree.files().count(), CHECKS.len());
+    Ok(())
+}

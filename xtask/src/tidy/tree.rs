@@ -1,0 +1,61 @@
+//! The text files of the repository, read once, so that checks are plain functions of what they are given.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// Path (from the root, with `/`) to text. Binary files are not in it.
+#[derive(Debug, Default)]
+pub(super) struct Tree(BTreeMap<String, String>);
+
+impl Tree {
+    /// What git tracks, and what it would track after `git add`: a new file is judged before it is committed.
+    pub(super) fn read(root: &Path) -> Result<Self> {
+        let output = Command::new("git")
+            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .current_dir(root)
+            .output()
+            .context("tidy asks git which files there are, and git cannot be started")?;
+        if !output.status.success() {
+            bail!("git does not list the files: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let listing = String::from_utf8(output.stdout).context("a file name that is not UTF-8")?;
+        let mut files = BTreeMap::new();
+        for path in listing.split('\0').filter(|path| !path.is_empty()) {
+            if let Some(text) = read_text(&root.join(path)).with_context(|| format!("cannot read {path}"))? {
+                files.insert(path.to_owned(), text);
+            }
+        }
+        Ok(Self(files))
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(files: &[(&str, &str)]) -> Self {
+        Self(files.iter().map(|&(path, text)| (path.to_owned(), text.to_owned())).collect())
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()))
+    }
+
+    pub(super) fn rust_files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files().filter(|(path, _)| path.ends_with(".rs"))
+    }
+
+    pub(super) fn text(&self, path: &str) -> Option<&str> {
+        self.0.get(path).map(String::as_str)
+    }
+}
+
+/// Nothing for a file that git still lists but that is gone, for a directory (a submodule) and for binary content.
+fn read_text(path: &Path) -> Result<Option<String>> {
+    match std::fs::read(path) {
+        Ok(bytes) if bytes.contains(&0) => Ok(None),
+        Ok(bytes) => Ok(String::from_utf8(bytes).ok()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
