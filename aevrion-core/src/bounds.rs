@@ -40,10 +40,13 @@ pub const QUEUE_BYTES: usize = 64 << 20;
 
 /// Index rows held in memory before they are written in one sorted lot. Larger lots write faster, cost memory
 /// (about 150 B a row) and lengthen the first start after a crash (about 3 µs a row).
-pub const PENDING_ROWS: usize = 32_768;
+pub const PENDING_ROWS: usize = 65_536;
 
 /// Index rows that closing leaves to be recovered at the next start, rather than pay for another commit now.
 pub const PENDING_LEFT: usize = 1_024;
+
+/// Arrivals in one row: enough to make the row's own cost small, little enough to read for the sake of one of them.
+pub const ARRIVAL_RUN: usize = 256;
 
 /// The newest arrivals that stay readable for watchers that come back.
 pub const ARRIVALS_KEPT: u64 = 1_000_000;
@@ -59,6 +62,12 @@ pub const KNOWN_STALE: usize = 1 << 16;
 
 /// Nodes written to while a hashing pass runs. Beyond it the pass stores nothing more, and the next one does.
 pub const TOUCHED_DURING_PASS: usize = 1 << 20;
+
+/// Keys whose newest version is kept in memory once it was read.
+pub const TIP_SLOTS: usize = 8_192;
+
+/// Largest event kept so, in bytes of key and value: with the slots it bounds the memory to 8 MiB.
+pub const TIP_BYTES: usize = 1 << 10;
 
 /// Damage that `verify` lists one by one; what is beyond is counted.
 pub const FINDINGS_LISTED: usize = 100;

@@ -22,6 +22,7 @@
 //! Layers, lowest first; none knows those above it: [`EventId`], [`Timestamp`] → [`Event`] → tree and index, blind to
 //! each other → [`Replica`], the one place where order is decided.
 
+mod arrivals;
 pub mod bounds;
 mod clock;
 mod error;

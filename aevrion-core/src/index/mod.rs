@@ -10,7 +10,9 @@
 mod pending;
 mod query;
 mod reader;
+mod tips;
 
 pub(crate) use pending::Pending;
 pub use query::{Entries, EntryQuery, KeySpan, Order, VersionQuery, Versions};
 pub(crate) use reader::IndexReader;
+pub(crate) use tips::Tips;

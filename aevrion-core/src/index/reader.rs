@@ -32,6 +32,11 @@ impl<'v> IndexReader<'v> {
         Ok(self.resolve(&row).await?.into_iter().next())
     }
 
+    /// The newest version of `key`, be it from the future. Cost: as [`IndexReader::winner`].
+    pub(crate) async fn newest(&self, key: &[u8]) -> Result<Option<Event>, ReadError> {
+        self.winner(key, Timestamp::MAX).await
+    }
+
     /// Whether `key` has a version at exactly this moment.
     pub(crate) async fn has_version_at(&self, key: &[u8], at: Timestamp) -> Result<bool, ReadError> {
         let (start, end) = versions_until(key, at);

@@ -5,9 +5,11 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::{Bytes, BytesMut};
 
 use super::{ReadState, Shared};
+use crate::arrivals::runs_before;
+use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::index::Pending;
 use crate::store::{StoreError, Table, View, WriteBatch};
-use crate::tables::{Checkpoint, address_key, encode_event, name, node_key, sequence_key};
+use crate::tables::{ADDRESS_LEN, Checkpoint, address_key, encode_event, name, node_key, sequence_key};
 use crate::tree::NodeAddress;
 use crate::{Address, Event, Timestamp};
 
@@ -18,6 +20,8 @@ pub(super) struct Lot<'s> {
     pub(super) checkpoint: Checkpoint,
     /// The greatest timestamp stored, this lot included.
     pub(super) greatest: Option<Timestamp>,
+    /// The keys written to, some perhaps more than once.
+    pub(super) keys: Vec<Bytes>,
     /// The tree nodes whose hashes become stale.
     pub(super) touched: BTreeSet<NodeAddress>,
     /// For membership only: never iterated.
@@ -25,6 +29,9 @@ pub(super) struct Lot<'s> {
     shared: &'s Shared,
     rows: BytesMut,
     index_rows: BytesMut,
+    /// The addresses of the new events, one after the other, in the order in which they came.
+    arrivals: BytesMut,
+    first_arrival: u64,
 }
 
 impl<'s> Lot<'s> {
@@ -35,11 +42,14 @@ impl<'s> Lot<'s> {
             pending: state.pending.clone(),
             checkpoint: state.checkpoint,
             greatest,
+            keys: Vec::new(),
             touched: BTreeSet::new(),
             addresses: HashSet::new(),
             shared,
             rows: BytesMut::new(),
             index_rows: BytesMut::new(),
+            arrivals: BytesMut::new(),
+            first_arrival: state.checkpoint.next_arrival,
         }
     }
 
@@ -56,6 +66,7 @@ impl<'s> Lot<'s> {
         }
         self.addresses.insert(address);
         self.greatest = self.greatest.max(Some(address.timestamp));
+        self.keys.push(event.key().clone());
         self.put_rows(event, &key);
         self.checkpoint.events += 1;
         self.checkpoint.next_arrival += 1;
@@ -64,6 +75,11 @@ impl<'s> Lot<'s> {
     }
 
     fn put_rows(&mut self, event: &Event, key: &[u8]) {
+        // Rows are slices of large chunks: one allocation serves hundreds of them. Index rows, which stay in memory
+        // for a while, have chunks of their own, so that they do not keep the others alive.
+        let inline = event.value().len().min(INLINE_DATA);
+        reserve(&mut self.rows, CHUNK, ADDRESS_LEN + event.key().len() + inline + 64);
+        reserve(&mut self.index_rows, INDEX_CHUNK, event.key().len() * 2 + 32);
         self.rows.extend_from_slice(key);
         let key = self.rows.split().freeze();
         let body = encode_event(event, &mut self.rows);
@@ -71,8 +87,7 @@ impl<'s> Lot<'s> {
         if let Some(body) = body {
             self.batch.put(Table::Bodies, key.clone(), body.clone());
         }
-        self.rows.extend_from_slice(&sequence_key(self.checkpoint.next_arrival));
-        self.batch.put(Table::Arrivals, self.rows.split().freeze(), key);
+        self.arrivals.extend_from_slice(&key);
         self.pending.insert(event, &mut self.index_rows);
     }
 
@@ -108,20 +123,42 @@ impl<'s> Lot<'s> {
         }
         self.pending = Pending::default();
         self.checkpoint.next_to_index = self.checkpoint.next_arrival;
-        self.trim_arrivals();
+        self.trim_arrivals(view).await
+    }
+
+    async fn trim_arrivals(&mut self, view: &dyn View) -> Result<(), StoreError> {
+        let oldest = self.checkpoint.next_arrival.saturating_sub(self.shared.arrivals_kept);
+        if oldest > self.checkpoint.oldest_arrival {
+            // What this lot brings is never trimmed by it.
+            let (runs, rest) = runs_before(view, oldest.min(self.first_arrival)).await?;
+            for first in runs {
+                self.batch.remove(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(first)));
+            }
+            self.checkpoint.oldest_arrival = rest;
+        }
         Ok(())
     }
 
-    fn trim_arrivals(&mut self) {
-        let oldest = self.checkpoint.next_arrival.saturating_sub(self.shared.arrivals_kept);
-        for sequence in self.checkpoint.oldest_arrival..oldest {
-            self.batch.remove(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)));
+    /// Puts in what stands for the lot as a whole: the last step before the commit.
+    pub(super) fn seal(&mut self) {
+        let arrivals = self.arrivals.split().freeze();
+        let mut sequence = self.first_arrival;
+        for start in (0..arrivals.len()).step_by(ARRIVAL_RUN * ADDRESS_LEN) {
+            let run = arrivals.slice(start..arrivals.len().min(start + ARRIVAL_RUN * ADDRESS_LEN));
+            self.batch.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), run);
+            sequence += ARRIVAL_RUN as u64;
         }
-        self.checkpoint.oldest_arrival = self.checkpoint.oldest_arrival.max(oldest);
-    }
-
-    /// Puts the checkpoint in: the last step before the commit.
-    pub(super) fn put_checkpoint(&mut self) {
         self.batch.put(Table::Meta, name::CHECKPOINT, self.checkpoint.encode());
+    }
+}
+
+/// Bytes of rows allocated at once.
+const CHUNK: usize = 256 << 10;
+const INDEX_CHUNK: usize = 32 << 10;
+
+/// Makes room for `needed` bytes, in a new chunk if the present one has too little.
+fn reserve(rows: &mut BytesMut, chunk: usize, needed: usize) {
+    if rows.capacity() - rows.len() < needed {
+        *rows = BytesMut::with_capacity(chunk.max(needed));
     }
 }

@@ -208,8 +208,7 @@ impl Replica {
         if is_reserved(key) {
             return Ok(None);
         }
-        let state = self.shared.state()?;
-        let winner = self.noting(state.index().winner(key, at).await)?;
+        let winner = self.noting(self.shared.winner(key, at).await)?;
         Ok(winner.filter(|event| event.value().visible_at(at).is_some()))
     }
 

@@ -7,15 +7,13 @@ use bytes::{Bytes, BytesMut};
 use super::queue::Queue;
 use super::writer::Writer;
 use super::{Options, ReadState, Replica, Shared};
+use crate::arrivals::run_at;
 use crate::events::read_event;
 use crate::index::Pending;
 use crate::store::{
-    Direction, Durability, EventStore, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View,
-    WriteBatch,
+    Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table, View, WriteBatch,
 };
-use crate::tables::{
-    Checkpoint, FORMAT_VERSION, name, parse_address, parse_sequence, sequence_key, time_range,
-};
+use crate::tables::{Checkpoint, FORMAT_VERSION, name, parse_address, time_range};
 use crate::{Clock, NodeId, OpenError, Parameters, ReadError, Timestamp};
 
 /// What a store says of itself.
@@ -113,14 +111,11 @@ async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, Ope
 pub(super) async fn recover_pending(view: &dyn View, checkpoint: &Checkpoint) -> Result<Pending, ReadError> {
     let mut pending = Pending::default();
     let mut arena = BytesMut::new();
-    let (first, end) = (sequence_key(checkpoint.next_to_index), sequence_key(checkpoint.next_arrival));
-    let range = KeyRange::half_open(&first, &end);
-    let mut pages = Pages::new(view, Table::Arrivals, range, Projection::Rows);
-    while let Some(page) = pages.next().await? {
-        for (sequence, address) in page.rows() {
-            debug_assert!(parse_sequence(sequence).is_some());
-            let address = parse_address(address)
-                .ok_or_else(|| ReadError::damaged(Table::Arrivals, sequence, "its address cannot be read"))?;
+    let mut next = checkpoint.next_to_index;
+    while next < checkpoint.next_arrival
+        && let Some(run) = run_at(view, next).await?
+    {
+        for (_, address) in run.from(next) {
             match read_event(view, address).await {
                 Ok(Some(event)) => pending.insert(&event, &mut arena),
                 // A replica opens in spite of a damaged event: `verify` names it, and `rebuild` does what can be done.
@@ -130,6 +125,7 @@ pub(super) async fn recover_pending(view: &dyn View, checkpoint: &Checkpoint) ->
                 Err(error) => return Err(error),
             }
         }
+        next = run.end();
     }
     Ok(pending)
 }

@@ -19,7 +19,7 @@ pub struct Options {
     pub max_drift: Duration,
     /// Where the time comes from (the operating system).
     pub wall: Arc<dyn WallClock>,
-    /// Index rows held in memory before they are written in one sorted lot (32,768). See
+    /// Index rows held in memory before they are written in one sorted lot (65,536). See
     /// [`bounds::PENDING_ROWS`](crate::bounds::PENDING_ROWS) for what it trades.
     pub index_lot: usize,
     /// The newest arrivals that watchers can resume from (a million); at least an index lot is kept.

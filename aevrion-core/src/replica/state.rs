@@ -7,11 +7,11 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, watch};
 
 use super::Options;
-use crate::index::{IndexReader, Pending};
+use crate::index::{IndexReader, Pending, Tips};
 use crate::store::{Capabilities, EventStore, StoreError, View};
 use crate::tables::Checkpoint;
 use crate::tree::Shape;
-use crate::{NodeId, Parameters, ReadError, Timestamp, WallClock};
+use crate::{Event, NodeId, Parameters, ReadError, Timestamp, WallClock};
 
 /// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
 pub(crate) struct ReadState {
@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(super) arrivals_kept: u64,
     /// What the writer published last; nothing once closed.
     pub(super) state: ArcSwapOption<ReadState>,
+    pub(super) tips: Tips,
     /// Why no writes are taken at the moment, if none are.
     pub(super) failure: ArcSwap<Option<StoreError>>,
     /// The clock's last timestamp, for reads.
@@ -69,6 +70,7 @@ impl Shared {
             arrivals_kept: options.arrivals_kept,
             arrivals: watch::Sender::new(state.checkpoint.next_arrival),
             state: ArcSwapOption::from_pointee(state),
+            tips: Tips::new(),
             failure: ArcSwap::from_pointee(None),
             clock: AtomicU64::new(last.as_millis()),
             tree_walk: Mutex::new(()),
@@ -78,6 +80,25 @@ impl Shared {
     /// The state that reads begin from.
     pub(super) fn state(&self) -> Result<Arc<ReadState>, ReadError> {
         self.state.load_full().ok_or(ReadError::Closed)
+    }
+
+    /// The version of `key` that wins at `at`.
+    pub(super) async fn winner(&self, key: &[u8], at: Timestamp) -> Result<Option<Event>, ReadError> {
+        let state = self.state()?;
+        if at < self.now() {
+            return state.index().winner(key, at).await;
+        }
+        if let Some(event) = self.tips.get(key, at) {
+            return Ok(Some(event));
+        }
+        match state.index().newest(key).await? {
+            Some(event) if event.timestamp() > at => state.index().winner(key, at).await,
+            Some(event) => {
+                self.tips.keep(&event, state.checkpoint.next_arrival);
+                Ok(Some(event))
+            }
+            None => Ok(None),
+        }
     }
 
     /// The time at which reads happen.

@@ -9,13 +9,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::derived::{node_has_events, stands_for_event};
 use super::{ReadState, Replica};
+use crate::arrivals::{Run, Runs};
 use crate::bounds::FINDINGS_LISTED;
 use crate::event::is_reserved;
 use crate::events::EventPages;
 use crate::store::{KeyRange, Pages, Projection, Table, View};
-use crate::tables::{
-    IndexRow, address_key, name, node_key, parse_address, parse_node_value, parse_sequence, sequence_key,
-};
+use crate::tables::{IndexRow, address_key, name, node_key, parse_node_value, sequence_key};
 use crate::tree::{Node, NodeAddress, NodeSink, Root, Shape, TreePass};
 use crate::{Damage, Event, Parameters, ReadError};
 
@@ -210,37 +209,40 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
         let checkpoint = self.state.checkpoint;
         let mut expected = checkpoint.oldest_arrival;
         let total = checkpoint.next_arrival - expected;
-        let mut pages = Pages::new(self.view, Table::Arrivals, KeyRange::ALL, Projection::Rows);
-        while let Some(page) = pages.next().await? {
-            for (key, value) in page.rows() {
-                let Some(sequence) = parse_sequence(key) else {
-                    self.findings.lost(Table::Arrivals, key, "its row cannot be read");
-                    continue;
-                };
-                if sequence != expected {
-                    let what = format!("{expected} was to follow");
-                    self.findings.lost(Table::Arrivals, key, what);
-                }
-                expected = sequence + 1;
-                match parse_address(value) {
-                    Some(address) if self.view.get(Table::Events, &address_key(address)).await?.is_some() => {
+        let mut runs = Runs::all(self.view);
+        while let Some(page) = runs.next().await? {
+            for run in page {
+                match run {
+                    Ok(run) => {
+                        self.run_of_arrivals(&run, expected).await?;
+                        expected = run.end();
                     }
-                    Some(address) => {
-                        let what = format!("its event {address} is missing");
-                        self.findings.lost(Table::Arrivals, key, what);
+                    Err(ReadError::Damaged(Damage { key, what, .. })) => {
+                        self.findings.lost(Table::Arrivals, &key, what);
                     }
-                    None => self.findings.lost(Table::Arrivals, key, "its address cannot be read"),
+                    Err(error) => return Err(error),
                 }
             }
-            self.report(
-                "arrivals",
-                total.saturating_sub(checkpoint.next_arrival.saturating_sub(expected)),
-                total,
-            );
+            let left = checkpoint.next_arrival.saturating_sub(expected);
+            self.report("arrivals", total.saturating_sub(left), total);
         }
         if expected != checkpoint.next_arrival {
             let key = sequence_key(expected);
             self.findings.lost(Table::Arrivals, &key, "this arrival and those after it are missing");
+        }
+        Ok(())
+    }
+
+    async fn run_of_arrivals(&mut self, run: &Run, expected: u64) -> Result<(), ReadError> {
+        if run.first != expected {
+            let what = format!("the run of arrival {expected} was to follow");
+            self.findings.lost(Table::Arrivals, &sequence_key(run.first), what);
+        }
+        for (sequence, address) in run.from(run.first) {
+            if self.view.get(Table::Events, &address_key(address)).await?.is_none() {
+                let what = format!("its event {address} is missing");
+                self.findings.lost(Table::Arrivals, &sequence_key(sequence), what);
+            }
         }
         Ok(())
     }

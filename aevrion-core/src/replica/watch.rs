@@ -12,14 +12,12 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{Replica, Shared};
+use crate::arrivals::run_at;
 use crate::event::is_reserved;
 use crate::events::read_event;
-use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table};
-use crate::tables::{parse_address, parse_sequence, sequence_key};
+use crate::store::Table;
+use crate::tables::sequence_key;
 use crate::{Address, Event, NodeId, ReadError, WatchError};
-
-/// Arrivals read at once.
-const PAGE: usize = 256;
 
 /// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-42`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,27 +152,18 @@ impl Watch {
             Err(ReadError::Closed) => return Ok(()),
             state => state?,
         };
-        let (first, end) = (sequence_key(self.next), sequence_key(state.checkpoint.next_arrival));
-        if first >= end {
+        if self.next >= state.checkpoint.next_arrival {
             return Ok(());
         }
-        let page = state
-            .view
-            .scan(ScanRequest {
-                table: Table::Arrivals,
-                range: KeyRange::half_open(&first, &end),
-                direction: Direction::Forward,
-                projection: Projection::Rows,
-                limit: PageLimit::rows(PAGE),
-            })
-            .await
-            .map_err(ReadError::from)?;
-        for (sequence, address) in page.rows() {
-            let (Some(sequence), Some(address)) = (parse_sequence(sequence), parse_address(address)) else {
-                return Err(ReadError::damaged(Table::Arrivals, sequence, "its row cannot be read").into());
-            };
-            self.page.push_back((sequence, address));
+        let run = run_at(&*state.view, self.next).await?;
+        let found = run.as_ref().map_or(state.checkpoint.next_arrival, |run| run.first.max(self.next));
+        if found > self.next {
+            let what = format!("the arrivals up to {} are missing", found - 1);
+            let error = ReadError::damaged(Table::Arrivals, &sequence_key(self.next), what);
+            self.next = found;
+            return Err(error.into());
         }
+        self.page.extend(run.iter().flat_map(|run| run.from(self.next)));
         Ok(())
     }
 }

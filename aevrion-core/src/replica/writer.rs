@@ -320,7 +320,7 @@ impl Writer {
         lot.remove_stale_hashes(&self.known_stale);
         let stored = match lot.apply_index(&*state.view, false).await {
             Ok(()) => {
-                lot.put_checkpoint();
+                lot.seal();
                 self.commit(lot.batch, durability).await
             }
             Err(error) => Err(error),
@@ -328,6 +328,9 @@ impl Writer {
         if let Err(error) = stored {
             self.fail(&error).await;
             return Err(error);
+        }
+        for key in &lot.keys {
+            self.shared.tips.note_write(key, lot.checkpoint.next_arrival);
         }
         self.greatest = lot.greatest;
         self.remember_stale(lot.touched);
@@ -418,6 +421,7 @@ impl Writer {
         let published = self.shared.state()?.checkpoint;
         match read_checkpoint(&*view).await? {
             Some(stored) if stored != published => {
+                self.shared.tips.forget_all(stored.next_arrival);
                 Ok(Some((recover_pending(&*view, &stored).await?, stored)))
             }
             _ => Ok(None),
@@ -468,7 +472,7 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut lot = Lot::new(&state, self.greatest, &shared);
         lot.apply_index(&*state.view, true).await?;
-        lot.put_checkpoint();
+        lot.seal();
         if let Err(error) = self.commit(lot.batch, Durability::Immediate).await {
             self.fail(&error).await;
             return Err(error);
@@ -491,6 +495,9 @@ impl Writer {
             return Err(error);
         }
         self.known_stale.clear();
+        // An index row that was missing may make another version the newest, and a mended state has no more arrivals
+        // than the one before: what is read from either is not kept until the next write.
+        self.shared.tips.forget_all(checkpoint.next_arrival + 1);
         self.publish(Some((state.pending.clone(), checkpoint))).await;
         Ok(())
     }
