@@ -1,48 +1,23 @@
 //! Promise: a replica answers like a plain map of versions, whatever is written to it in whatever order: late and
 //! future events, equal timestamps, clocks that jump, keys that are prefixes of each other, bytes 0x00 and 0xFF.
 
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::index::{EntryQuery, KeySpan, Order, VersionQuery};
-use aevrion_core::store::{Capabilities, Durability, EventStore, MemoryStore, StoreError, View, WriteBatch};
+use aevrion_core::store::Durability;
 use aevrion_core::{
     Event, Hash, ManualWall, Operation, Options, Parameters, Replica, Root, Timestamp, Value,
     WantedParameters,
 };
-use async_trait::async_trait;
 use bytes::Bytes;
 use proptest::prelude::*;
-
-/// A memory store that can be closed and opened again.
-#[derive(Clone, Default)]
-struct Kept(Arc<MemoryStore>);
-
-impl Kept {
-    fn new() -> Self {
-        Self(Arc::new(MemoryStore::new()))
-    }
-}
-
-#[async_trait]
-impl EventStore for Kept {
-    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
-        self.0.commit(batch, durability).await
-    }
-
-    async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
-        self.0.view().await
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
+use support::Kept;
 
 /// The model: every event, by address.
 #[derive(Default)]
@@ -194,7 +169,7 @@ struct Pair {
 
 impl Pair {
     async fn new(index_lot: usize) -> Self {
-        let (store, wall) = (Kept::new(), Arc::new(ManualWall::at(Timestamp::from_millis(START))));
+        let (store, wall) = (Kept::default(), Arc::new(ManualWall::at(Timestamp::from_millis(START))));
         let replica = open(&store, &wall, index_lot).await;
         let (model, own) = (Model::default(), BTreeMap::new());
         Self { store, wall, wall_ms: START, index_lot, replica, model, own }
@@ -299,7 +274,7 @@ impl Pair {
         events.sort_by_key(|event| {
             blake3::hash(&[&seed.to_be_bytes()[..], event.id().as_bytes()].concat()).to_hex()
         });
-        let other = open(&Kept::new(), &self.wall, 5).await;
+        let other = open(&Kept::default(), &self.wall, 5).await;
         for lot in events.chunks(1 + usize::try_from(seed % 7).unwrap()) {
             other.insert(lot.to_vec(), Durability::Buffered).await.unwrap();
             other.root().await.unwrap();

@@ -1,0 +1,185 @@
+//! Promise: writes are grouped, bounded and answered honestly: what is answered is stored, what waits is bounded, and
+//! nobody is overtaken.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::store::Durability;
+use aevrion_core::{ManualWall, Operation, Options, Replica, Timestamp, WriteError, bounds};
+use support::Kept;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+async fn open(store: &Kept) -> Replica {
+    Replica::open(store.clone(), Options::default()).await.unwrap()
+}
+
+#[tokio::test]
+async fn many_writers_share_a_commit() {
+    let store = Kept::gated();
+    store.let_commit(1);
+    let replica = open(&store).await;
+    let mut writers = JoinSet::new();
+    for number in 0..1_000 {
+        let replica = replica.clone();
+        writers.spawn(async move { replica.put(format!("key{number}"), "value").await });
+    }
+    // All of them are queued before the first commit may pass.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    store.let_commit(10);
+    while let Some(written) = writers.join_next().await {
+        written.unwrap().unwrap();
+    }
+    assert!(store.commits() <= 4, "{} commits for 1,000 writes", store.commits());
+    assert_eq!(replica.status().await.unwrap().events, 1_000);
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_in_bytes() {
+    let store = Kept::gated();
+    store.let_commit(1);
+    let replica = open(&store).await;
+    let value = vec![0; 1 << 20];
+    let mut writers = JoinSet::new();
+    for number in 0..200 {
+        let (replica, value) = (replica.clone(), value.clone());
+        writers.spawn(async move { replica.put(format!("key{number}"), value).await });
+    }
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    // Nothing is stored while the disk stands still, and nothing is refused: 200 MiB wait, 64 of them in the queue.
+    assert!(writers.try_join_next().is_none());
+    const { assert!(bounds::QUEUE_BYTES < 200 << 20) };
+    store.let_commit(1_000);
+    while let Some(written) = writers.join_next().await {
+        written.unwrap().unwrap();
+    }
+    assert_eq!(replica.status().await.unwrap().events, 200);
+}
+
+#[tokio::test]
+async fn reads_do_not_wait_for_a_commit() {
+    let store = Kept::gated();
+    store.let_commit(2);
+    let replica = open(&store).await;
+    replica.put("key", "old").await.unwrap();
+    let slow = tokio::spawn({
+        let replica = replica.clone();
+        async move { replica.put("key", "new").await }
+    });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        assert_eq!(replica.get("key").await.unwrap().as_deref(), Some(b"old".as_slice()));
+    }
+    store.let_commit(1);
+    slow.await.unwrap().unwrap();
+    assert_eq!(replica.get("key").await.unwrap().as_deref(), Some(b"new".as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn buffered_writes_are_synced_within_half_a_second() {
+    let store = Kept::default();
+    let replica = open(&store).await;
+    let before = store.syncs();
+    replica.write(Operation::put("key", "value"), Durability::Buffered).await.unwrap();
+    assert_eq!(store.syncs(), before);
+    tokio::time::sleep(Duration::from_millis(501)).await;
+    assert_eq!(store.syncs(), before + 1);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(store.syncs(), before + 1, "nothing to sync, no sync");
+}
+
+#[tokio::test]
+async fn a_clock_too_far_ahead_makes_a_write_wait_not_fail() {
+    let wall = Arc::new(ManualWall::at(Timestamp::from_millis(1_000_000)));
+    let max_drift = Duration::from_millis(10);
+    let options = Options { wall: Arc::clone(&wall) as _, max_drift, ..Options::default() };
+    let replica = Replica::open(Kept::default(), options).await.unwrap();
+    let mut hot = JoinSet::new();
+    for _ in 0..30 {
+        let replica = replica.clone();
+        hot.spawn(async move { replica.put("hot", "value").await });
+    }
+    let mut stamps = Vec::new();
+    for _ in 0..12 {
+        stamps.push(hot.join_next().await.unwrap().unwrap().unwrap().timestamp);
+    }
+    // The rest waits, for a wall that stands still; events that bring their own time do not.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(hot.try_join_next().is_none());
+    let past = aevrion_core::Value::Deletion;
+    replica.put_at("other", past, Timestamp::from_millis(5)).await.unwrap();
+    for ms in 1_000_100.. {
+        wall.set(Timestamp::from_millis(ms));
+        let Some(written) = timeout(Duration::from_secs(20), hot.join_next()).await.unwrap() else { break };
+        stamps.push(written.unwrap().unwrap().timestamp);
+    }
+    stamps.sort_unstable();
+    stamps.dedup();
+    assert_eq!(stamps.len(), 30, "strictly increasing per key");
+}
+
+#[tokio::test]
+async fn batches_are_bounded() {
+    let replica = open(&Kept::default()).await;
+    let many = vec![Operation::delete("key"); bounds::BATCH_OPERATIONS + 1];
+    let refused = replica.batch(many, Durability::Buffered).await.unwrap_err();
+    assert!(matches!(refused, WriteError::BatchTooLarge { .. }), "{refused}");
+    let value = vec![0; 10 << 20];
+    let large = vec![Operation::put("key", value); 7];
+    assert!(matches!(
+        replica.batch(large, Durability::Buffered).await,
+        Err(WriteError::BatchTooLarge { .. })
+    ));
+    assert!(replica.batch(Vec::new(), Durability::Immediate).await.unwrap().is_empty());
+    assert_eq!(replica.status().await.unwrap().events, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_taken_after_closing() {
+    let replica = open(&Kept::default()).await;
+    replica.put("key", "value").await.unwrap();
+    replica.close().await.unwrap();
+    assert!(matches!(replica.put("key", "value").await, Err(WriteError::Closed)));
+    assert!(replica.get("key").await.is_err());
+    assert!(replica.root().await.is_err());
+    replica.close().await.unwrap();
+}
+
+/// Readers and a writer on few keys: a reader never sees a key go back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_never_sees_a_key_go_back() {
+    let replica = open(&Kept::default()).await;
+    replica.put("key", "0").await.unwrap();
+    let mut readers = JoinSet::new();
+    for _ in 0..3 {
+        let replica = replica.clone();
+        readers.spawn(async move {
+            let mut last = 0_u64;
+            while last < 3_000 {
+                let value = replica.get("key").await.unwrap().unwrap();
+                let number = std::str::from_utf8(&value).unwrap().parse().unwrap();
+                assert!(number >= last, "{number} after {last}");
+                last = number;
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    for number in 1..=3_000 {
+        replica.put("key", number.to_string()).await.unwrap();
+        let own = replica.get("key").await.unwrap().unwrap();
+        assert_eq!(own, number.to_string(), "a node reads its own writes");
+    }
+    while let Some(reader) = timeout(Duration::from_secs(60), readers.join_next()).await.unwrap() {
+        reader.unwrap();
+    }
+}
