@@ -29,24 +29,25 @@ pub(crate) struct Cli {
 
 /// What every verb understands.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "For every verb")]
 pub(crate) struct Global {
     /// Directory of the store; made if it is not there
-    #[arg(long, global = true, env = "AEVRION_DATA", value_name = "DIR")]
+    #[arg(long, global = true, env = "AEVRION_DATA", hide_env_values = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Engine of a new store (an existing one knows its own) [default: redb]
-    #[arg(long, global = true, env = "AEVRION_STORE", value_name = "ENGINE")]
+    #[arg(long, global = true, env = "AEVRION_STORE", hide_env_values = true, value_name = "ENGINE")]
     pub(crate) store: Option<StoreKind>,
     /// Milliseconds covered by a leaf of a new store's tree [default: 60000]
-    #[arg(long, global = true, env = "AEVRION_GRANULARITY", value_name = "MS")]
+    #[arg(long, global = true, env = "AEVRION_GRANULARITY", hide_env_values = true, value_name = "MS")]
     pub(crate) granularity: Option<u64>,
     /// Children of a node of a new store's tree [default: 32]
-    #[arg(long, global = true, env = "AEVRION_BRANCHING", value_name = "N")]
+    #[arg(long, global = true, env = "AEVRION_BRANCHING", hide_env_values = true, value_name = "N")]
     pub(crate) branching: Option<u32>,
     /// Settings from a TOML file; flags and the environment go before it
-    #[arg(long, global = true, env = "AEVRION_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "AEVRION_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// How to print what is listed [default: table]
-    #[arg(short, long, global = true, env = "AEVRION_OUTPUT", value_name = "FORMAT")]
+    #[arg(short, long, global = true, env = "AEVRION_OUTPUT", hide_env_values = true, value_name = "FORMAT")]
     pub(crate) output: Option<Format>,
     /// Keys and values are hexadecimal
     #[arg(long, global = true, conflicts_with = "base64")]

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use crate::cli::TimeUnit;
 use crate::encoding::{from_base64, to_base64};
 
-/// An event on its way out. Bytes that are not UTF-8 stand as base64 under another name.
+/// An event on its way out. Bytes that are not UTF-8 stand as base64 under another name, and so does a long text that
+/// JSON would more than double: an import bounds its lines.
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,20 +30,39 @@ impl<'e> Shown<'e> {
     pub(crate) fn new(event: &'e Event) -> Self {
         let key = std::str::from_utf8(event.key()).ok();
         let data = event.value().data();
-        let value = data.map(|data| std::str::from_utf8(data));
+        let value = data.map(|data| std::str::from_utf8(data).ok().filter(|text| !swells(text)));
         Self {
             key,
             key_base64: key.is_none().then(|| to_base64(event.key())),
             value: match value {
                 None => Some(None),
-                Some(Ok(text)) => Some(Some(text)),
-                Some(Err(_)) => None,
+                Some(Some(text)) => Some(Some(text)),
+                Some(None) => None,
             },
-            value_base64: data.filter(|_| matches!(value, Some(Err(_)))).map(|data| to_base64(data)),
+            value_base64: data.filter(|_| matches!(value, Some(None))).map(|data| to_base64(data)),
             timestamp: event.timestamp().as_millis(),
             id: event.id().to_string(),
             expires_at: event.value().expires_at().map(Timestamp::as_millis),
         }
+    }
+}
+
+/// Texts up to this length fit the shortest line that an import takes, whatever they hold.
+const NEVER_TOO_LONG: usize = 8 << 10;
+
+/// Whether a long text would more than double as JSON, where most control characters take six bytes.
+fn swells(text: &str) -> bool {
+    text.len() > NEVER_TOO_LONG && {
+        let escaped: usize = text.bytes().map(bytes_in_json).sum();
+        escaped > 2 * text.len()
+    }
+}
+
+fn bytes_in_json(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 2,
+        0x00..0x20 => 6,
+        _ => 1,
     }
 }
 
@@ -213,11 +233,23 @@ mod tests {
         for (key, value) in [
             (b"key".to_vec(), Value::Deletion),
             (b"k\xFF".to_vec(), Value::Data(b"v\x00\xFF".to_vec().into())),
+            (b"key".to_vec(), Value::Data(vec![0; NEVER_TOO_LONG + 1].into())),
             (b"key".to_vec(), Value::Expiring { data: "v".into(), expires_at: Timestamp::from_millis(9) }),
         ] {
             let event = Event::new(key.into(), value, Timestamp::from_millis(42)).unwrap();
             let line = serde_json::to_string(&Shown::new(&event)).unwrap();
             assert_eq!(parsed(&line), Ok(event), "{line}");
+        }
+    }
+
+    #[test]
+    fn no_text_more_than_doubles() {
+        for text in ["\0", "\u{1F}\"", "\\\n", "é\t", "plain"] {
+            let text = text.repeat(NEVER_TOO_LONG + 1);
+            let event = Event::new("k".into(), Value::Data(text.clone().into()), Timestamp::MIN).unwrap();
+            let line = serde_json::to_string(&Shown::new(&event)).unwrap();
+            assert!(line.len() <= 2 * text.len() + 200, "{} for {}", line.len(), text.len());
+            assert_eq!(parsed(&line), Ok(event));
         }
     }
 

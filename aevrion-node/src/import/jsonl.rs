@@ -21,8 +21,8 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     pub(super) fn new(source: Source, unit: TimeUnit, parameters: &Parameters) -> Self {
-        // Twice the bytes is room for base64 and for ordinary escapes.
-        let longest = 2 * (u64::from(parameters.largest_data) + u64::from(parameters.longest_key)) + 65_536;
+        // A value takes no more than twice its bytes, as base64 or with ordinary escapes; a key six times.
+        let longest = 2 * u64::from(parameters.largest_data) + 6 * u64::from(parameters.longest_key) + 65_536;
         Self { reader: source.into_reader(), unit, longest, line: Vec::new(), number: 0, broken: false }
     }
 
