@@ -133,7 +133,7 @@ async fn invariant_1_append_only() {
 
 #[tokio::test]
 async fn invariant_2_same_events_same_tree_same_reads() {
-    let mut orders = vec![mixed_events(), mixed_events(), mixed_events()];
+    let mut orders = [mixed_events(), mixed_events(), mixed_events()];
     orders[1].reverse();
     let middle = orders[2].len() / 2;
     orders[2].rotate_left(middle);

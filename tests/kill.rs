@@ -187,6 +187,38 @@ fn finish_import(data: &Path, input: &Input) {
     run_on(data, &["verify"]).ok();
 }
 
+// ---- Killed while the store is made ----
+
+#[test]
+fn a_store_whose_making_was_killed_is_made_after_all() {
+    /// The moments in which a half-made file would be left are few.
+    const KILLS: u32 = 100;
+    /// Longer than it takes to make a store.
+    const MOST_MICROS: u64 = 20_000;
+
+    let seed = Random::seed_or(7);
+    for engine in ENGINES {
+        eprintln!("{engine}: AEVRION_TEST_SEED={seed}");
+        let mut random = Random::new(seed);
+        for _ in 0..KILLS {
+            let place = tempfile::tempdir().expect("a directory");
+            let data = place.path().join("data");
+            let mut command = aevrion();
+            command.args(["status", "--store", engine, "--data"]).arg(&data);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            let pause = Duration::from_micros(random.below(MOST_MICROS));
+            let mut child = command.spawn().expect("the binary starts");
+            // No wait for an event: the moment is the test.
+            std::thread::sleep(pause);
+            child.kill().expect("it can be killed");
+            child.wait().expect("it ends");
+            eprintln!("{engine}, killed after {pause:?}");
+            run_on(&data, &["put", "k", "v", "--store", engine]).ok();
+            assert_eq!(run_on(&data, &["get", "k"]).ok().stdout, "v");
+        }
+    }
+}
+
 // ---- Killed while writes are acknowledged ----
 
 /// Tells this test's own program, started anew, to be the writer. It holds the engine and the first number.

@@ -1,1 +1,130 @@
-//! To come.
+//! The promise: memory does not grow with history. An import of a year of events, the opening of the store that it
+//! made, and a line without end each stay below a bound, with every engine.
+//!
+//! What counts is `VmHWM`, the kernel's own high-water mark of resident memory: it only rises, so reading it until the
+//! process ends misses no peak but one in the last moment of its life.
+
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use flate2::read::GzDecoder;
+use support::{ENGINES, aevrion, run_on, sample, shared, status};
+
+const MB: u64 = 1_000_000;
+/// Importing, whatever the length of the file.
+const WHILE_IMPORTING: u64 = 300 * MB;
+/// Opening a store and saying what it holds, whatever it holds.
+const WHILE_OPENING: u64 = 100 * MB;
+/// A line may be as long as the largest event needs, some 34 MB, and no longer one is kept.
+const WITH_A_LONG_LINE: u64 = 200 * MB;
+
+/// Between two looks at the high-water mark. Memory cannot grow by much in so short a time.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Waits for the end of a process, which must be a success, and gives the most bytes that it held.
+#[track_caller]
+fn peak_of(mut child: Child) -> u64 {
+    let mut peak = 0;
+    loop {
+        peak = peak.max(high_water_mark(child.id()).unwrap_or(0));
+        if let Some(end) = child.try_wait().expect("it can be waited for") {
+            assert!(end.success(), "{end}");
+            assert!(peak > MB, "the high-water mark was not read");
+            return peak;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// `None` once the process has given its memory back.
+fn high_water_mark(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn start(arguments: &[&str], data: &Path) -> Child {
+    let mut command = aevrion();
+    command.args(arguments).arg("--data").arg(data).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("the binary starts")
+}
+
+/// A year of flights: the real one, or else the sample week over and over, a week later each time.
+fn year(place: &Path) -> PathBuf {
+    if let Some(real) = shared("data/flights.jsonl.gz") {
+        return real;
+    }
+    const WEEK_MS: u64 = 7 * 86_400_000;
+    let file = File::open(sample()).expect("the sample comes with the source");
+    let week: Vec<String> =
+        BufReader::new(GzDecoder::new(file)).lines().collect::<Result<_, _>>().expect("the sample is text");
+    let path = place.join("year.jsonl");
+    let mut out = std::io::BufWriter::new(File::create(&path).expect("it can be made"));
+    for number in 0..52 {
+        for line in &week {
+            let (before, time) = line.rsplit_once(':').expect("the time comes last");
+            let time: u64 = time.trim_end_matches('}').parse().expect("a number");
+            writeln!(out, "{before}:{}}}", time + number * WEEK_MS).expect("it is written");
+        }
+    }
+    out.flush().expect("it is written");
+    path
+}
+
+#[test]
+fn a_year_is_imported_and_opened_in_bounded_memory() {
+    let place = tempfile::tempdir().expect("a directory");
+    let year = year(place.path());
+    let year = year.to_str().expect("the path is UTF-8");
+    for engine in ENGINES {
+        let data = place.path().join(engine);
+        let importing = peak_of(start(&["import", year, "--store", engine], &data));
+        assert!(
+            status(&data)["events"].as_u64().expect("a number") > 500_000,
+            "the year is shorter than one"
+        );
+        let opening = peak_of(start(&["status"], &data));
+        let reading = peak_of(start(&["get", "plane:N14228"], &data));
+        eprintln!(
+            "{engine}: import {} MB, status {} MB, get {} MB",
+            importing / MB,
+            opening / MB,
+            reading / MB
+        );
+        assert!(importing < WHILE_IMPORTING, "{engine}: the import took {} MB", importing / MB);
+        assert!(opening < WHILE_OPENING, "{engine}: status took {} MB", opening / MB);
+        assert!(reading < WHILE_OPENING, "{engine}: get took {} MB", reading / MB);
+    }
+}
+
+#[test]
+fn a_line_without_end_does_not_end_up_in_memory() {
+    let place = tempfile::tempdir().expect("a directory");
+    for engine in ENGINES {
+        let data = place.path().join(engine);
+        let mut command = aevrion();
+        command.args(["import", "-", "--skip-bad", "--store", engine, "--data"]).arg(&data);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the binary starts");
+        let mut stdin = child.stdin.take().expect("it has an input");
+        let feeder = std::thread::spawn(move || {
+            for _ in 0..200 {
+                stdin.write_all(&[b'x'; 1_000_000]).expect("it reads on");
+            }
+        });
+        let peak = peak_of(child);
+        feeder.join().expect("it took all of the line");
+        eprintln!("{engine}: {} MB", peak / MB);
+        assert!(peak < WITH_A_LONG_LINE, "{engine}: a line of 200 MB took {} MB", peak / MB);
+        assert_eq!(status(&data)["events"], 0);
+        run_on(&data, &["verify"]).ok();
+    }
+}

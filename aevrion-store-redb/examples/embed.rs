@@ -10,7 +10,7 @@ use aevrion_core::{Operation, Options, Replica};
 use aevrion_store_redb::RedbStore;
 
 #[tokio::main(flavor = "current_thread")]
-pub async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let home = tempfile::tempdir()?;
     let replica = Replica::open(RedbStore::open(home.path().join("store"))?, Options::default()).await?;
 

@@ -16,6 +16,7 @@ use crate::OpenError;
 use crate::blobs::Blobs;
 use crate::error::{into_store_error, into_unknown, unknown};
 use crate::layout::batch_of;
+use crate::room::{expect_room, expect_room_to_open};
 use crate::view::SledView;
 
 const ENGINE: &str = "sled";
@@ -48,7 +49,10 @@ impl Default for SledOptions {
 /// a large page before the page is synced; if the power fails between, it skips the reference in silence when it
 /// opens again, so that half of an unacknowledged batch may be left.
 ///
-/// After an error in a commit, the store takes no further ones until it is opened again: sled refuses them, and what a
+/// sled does not survive a full disk: a flush that finds no room never returns. So a commit is refused, and nothing
+/// of it begun, while less than 16 MiB and four times the batch are free; it is taken again when there is room.
+///
+/// After any other error in a commit, the store takes no further ones until it is opened again: sled refuses them, and what a
 /// failed sync has lost no later one brings back.
 pub struct SledStore {
     state: Mutex<Option<Arc<Open>>>,
@@ -61,7 +65,7 @@ pub(crate) struct Open {
     /// that failed half-way, for then nothing can be read any more without showing half a batch.
     batches: RwLock<Result<(), StoreError>>,
     disk: Mutex<Disk>,
-    _directory: Directory,
+    directory: Directory,
 }
 
 /// What has to be synced, and whether that ever failed.
@@ -86,11 +90,12 @@ impl SledStore {
     /// As [`SledStore::open`].
     pub fn open_with(path: impl AsRef<Path>, options: SledOptions) -> Result<Self, OpenError> {
         let directory = Directory::open(path, ENGINE)?;
+        expect_room_to_open(directory.path())?;
         let files = directory.path().join(ENGINE);
         let db = open_sled(&files, options)?;
         let log = File::options().read(true).write(true).open(files.join("db")).map_err(StoreError::from)?;
         let disk = Disk { log, blobs: Blobs::new(files.join("blobs")), state: Ok(()) };
-        let open = Open { db, batches: RwLock::new(Ok(())), disk: Mutex::new(disk), _directory: directory };
+        let open = Open { db, batches: RwLock::new(Ok(())), disk: Mutex::new(disk), directory };
         open.sync_new_names(&files).map_err(StoreError::from)?;
         Ok(Self { state: Mutex::new(Some(Arc::new(open))) })
     }
@@ -137,6 +142,7 @@ impl Open {
         let mut disk = self.disk();
         disk.state.clone()?;
         if !batch.is_empty() {
+            expect_room(self.directory.path(), batch.bytes())?;
             let rows = batch_of(batch);
             let mut batches = self.batches.write().map_err(|_| half_applied())?;
             batches.clone()?;

@@ -504,12 +504,17 @@ impl Writer {
 
     async fn close(&mut self) -> Result<(), StoreError> {
         let pending = self.shared.state.load_full().map_or(0, |state| state.pending.len());
-        let applied = if pending > PENDING_LEFT { self.apply_index().await } else { Ok(()) };
+        if pending > PENDING_LEFT
+            && let Err(error) = self.apply_index().await
+        {
+            // Nothing is lost by it: the next start makes these rows again.
+            tracing::warn!(%error, "the pending index rows were not written");
+        }
         let synced = self.sync().await;
         self.shared.state.store(None);
         self.shared.arrivals.send_modify(|_| ());
         let closed = self.shared.store.close().await;
-        applied.and(synced).and(closed)
+        synced.and(closed)
     }
 }
 

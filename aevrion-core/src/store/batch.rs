@@ -83,6 +83,12 @@ impl WriteBatch {
         self.tables.iter().all(Vec::is_empty)
     }
 
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> usize {
+        let weight = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, Bytes::len);
+        self.tables.iter().flatten().map(weight).sum()
+    }
+
     /// The writes per table, those of a table sorted by key and each key at most once. Tables without writes are
     /// left out.
     pub fn into_tables(self) -> impl Iterator<Item = (Table, Vec<Write>)> {

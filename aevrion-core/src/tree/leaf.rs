@@ -82,7 +82,7 @@ mod tests {
             let (whole, walks) = hash_in_walks(&ids, 1_000);
             prop_assert_eq!(walks, 1);
             prop_assert_eq!(hash_in_walks(&ids, at_once).0, whole);
-            let mut sorted = ids.clone();
+            let mut sorted = ids;
             sorted.sort_unstable();
             let plain = sorted.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<_>>();
             prop_assert_eq!(whole, blake3::hash(&plain).into());

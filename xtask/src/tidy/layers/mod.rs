@@ -34,7 +34,7 @@ const LAYERS: &[Layer] = &[
     // Acquainted: a write is refused because of a parameter, and the error that says so also says which one. Above
     // the tables, since an error about a damaged row describes its key in words.
     Layer { modules: &["parameters", "error"], acquainted: true },
-    blind(&["events"]),
+    blind(&["events", "arrivals"]),
     blind(&["tree", "index"]),
     blind(&["replica"]),
 ];
