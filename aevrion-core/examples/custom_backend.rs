@@ -151,7 +151,7 @@ impl EventStore for LogStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { name: "log", persistent: true, power_safe: true, isolated_views: true }
+        Capabilities { persistent: true, power_safe: true, isolated_views: true, ..Capabilities::new("log") }
     }
 
     async fn close(&self) -> Result<(), StoreError> {

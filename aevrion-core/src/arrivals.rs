@@ -64,6 +64,18 @@ impl<'v> Runs<'v> {
         Self(Pages::new(view, Table::Arrivals, KeyRange::ALL, Projection::Rows))
     }
 
+    /// The runs from the one on that holds the arrival `sequence`.
+    pub(crate) async fn from(view: &'v dyn View, sequence: u64) -> Result<Self, StoreError> {
+        let key = sequence_key(sequence);
+        let before = KeyRange { start: Bound::Unbounded, end: Bound::Included(&key[..]) };
+        let (direction, projection, limit) = (Direction::Backward, Projection::Keys, PageLimit::ONE);
+        let table = Table::Arrivals;
+        let page = view.scan(ScanRequest { table, range: before, direction, projection, limit }).await?;
+        let first = page.last_key().unwrap_or(&key);
+        let range = KeyRange { start: Bound::Included(first), end: Bound::Unbounded };
+        Ok(Self(Pages::new(view, table, range, Projection::Rows)))
+    }
+
     /// A page of runs, each read or what is wrong with it; `None` after the last page.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Result<Run, ReadError>>>, StoreError> {
         let page = self.0.next().await?;

@@ -34,6 +34,8 @@ use view::{RedbView, definition};
 
 /// The file in the store's directory.
 const FILE: &str = "events.redb";
+/// What it is called until it is whole.
+const DRAFT: &str = "events.redb.new";
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +120,9 @@ impl RedbStore {
     pub fn open_with(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, OpenError> {
         let directory = Directory::open(path, "redb")?;
         let file = directory.path().join(FILE);
+        if !file.exists() {
+            make_file(directory.path(), &file, options)?;
+        }
         let backends = Box::new(move || Ok(Box::new(FileBackend::open(&file)?) as Box<dyn StorageBackend>));
         Self::assemble(backends, options, Some(Arc::new(directory)))
     }
@@ -171,7 +176,7 @@ impl EventStore for RedbStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { name: "redb", persistent: true, power_safe: true, isolated_views: true }
+        Capabilities { persistent: true, power_safe: true, isolated_views: true, ..Capabilities::new("redb") }
     }
 
     async fn close(&self) -> Result<(), StoreError> {
@@ -252,6 +257,22 @@ impl Open {
         let view = Arc::new(RedbView::new(&self.database, Arc::clone(&self.fence), self.home.clone())?);
         Ok(Self { view, ..self.clone() })
     }
+}
+
+/// Makes the file under another name first: a process that dies on the way leaves no half of one behind.
+fn make_file(directory: &Path, file: &Path, options: RedbOptions) -> Result<(), OpenError> {
+    let draft = directory.join(DRAFT);
+    let path = draft.clone();
+    let backends: Backends = Box::new(move || {
+        std::fs::File::create(&path)?;
+        Ok(Box::new(FileBackend::open(&path)?))
+    });
+    drop(Open::new(&backends, options, None)?);
+    std::fs::rename(&draft, file).map_err(StoreError::from)?;
+    if cfg!(unix) {
+        std::fs::File::open(directory).and_then(|names| names.sync_all()).map_err(StoreError::from)?;
+    }
+    Ok(())
 }
 
 /// Makes the tables of a new database: a view could not open them otherwise.

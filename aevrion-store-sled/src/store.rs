@@ -21,16 +21,20 @@ use crate::view::SledView;
 
 const ENGINE: &str = "sled";
 
+/// sled frees nothing that a batch replaces before the whole batch is in: with 65,536 scattered rows that was measured
+/// at 500 MB and more.
+const ROWS_AT_ONCE: usize = 8_192;
+
 /// How a store is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct SledOptions {
-    /// Memory for pages of the file, in bytes (64 MiB).
+    /// Memory for pages of the file, in bytes (32 MiB). sled takes several times as much while it writes.
     pub cache_bytes: u64,
 }
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 32 << 20 }
     }
 }
 
@@ -197,7 +201,7 @@ impl EventStore for SledStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { name: ENGINE, persistent: true, power_safe: false, isolated_views: false }
+        Capabilities { persistent: true, rows_at_once: ROWS_AT_ONCE, ..Capabilities::new(ENGINE) }
     }
 
     async fn close(&self) -> Result<(), StoreError> {

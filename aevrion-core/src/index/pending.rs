@@ -5,7 +5,7 @@ use std::ops::Bound;
 use bytes::{Bytes, BytesMut};
 use imbl::OrdSet;
 
-use crate::Event;
+use crate::Address;
 use crate::event::is_reserved;
 use crate::store::{Direction, KeyRange, StoreError, View};
 use crate::tables::{IndexRow, has_key};
@@ -17,9 +17,9 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Adds the row of an event.
-    pub(crate) fn insert(&mut self, event: &Event, arena: &mut BytesMut) {
-        IndexRow::encode(event, arena);
+    /// Adds the row of the version of `key` at `address`.
+    pub(crate) fn insert(&mut self, key: &[u8], address: Address, arena: &mut BytesMut) {
+        IndexRow::encode(key, address, arena);
         self.rows.insert(arena.split().freeze());
     }
 

@@ -1,6 +1,7 @@
 //! What the rows of derived tables stand for: shared by those who check them and those who mend them.
 
 use crate::ReadError;
+use crate::events::decode_event;
 use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
 use crate::tables::{EventRow, IndexRow, address_key, parse_node_key, time_range};
 use crate::tree::{LEVELS, NodeAddress, Shape};
@@ -13,9 +14,15 @@ pub(super) async fn stands_for_event(view: &dyn View, row: &[u8]) -> Result<bool
     let (start, end) = (address_key(first), address_key(last));
     let mut pages = Pages::new(view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Rows);
     while let Some(page) = pages.next().await? {
-        for (_, event) in page.into_rows() {
+        for (address, event) in page.into_rows() {
             if EventRow::parse(&event).map_or(true, |event| event.key == parsed.key) {
                 return Ok(true);
+            }
+            // Another key: that of another event whose id begins alike, or a damaged one.
+            match decode_event(view, &address, &event).await {
+                Ok(_) => {}
+                Err(ReadError::Damaged(_)) => return Ok(true),
+                Err(error) => return Err(error),
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Lot<'s> {
     pub(super) keys: Vec<Bytes>,
     /// The tree nodes whose hashes become stale.
     pub(super) touched: BTreeSet<NodeAddress>,
+    /// Known events written anew because their stored copy was damaged.
+    mended: usize,
     /// For membership only: never iterated.
     addresses: HashSet<Address>,
     shared: &'s Shared,
@@ -44,6 +46,7 @@ impl<'s> Lot<'s> {
             greatest,
             keys: Vec::new(),
             touched: BTreeSet::new(),
+            mended: 0,
             addresses: HashSet::new(),
             shared,
             rows: BytesMut::new(),
@@ -59,10 +62,14 @@ impl<'s> Lot<'s> {
         let key = address_key(address);
         // What is later than everything stored cannot be stored: no need to look.
         let may_be_known = self.greatest.is_some_and(|greatest| address.timestamp <= greatest);
-        if may_be_known
-            && (self.addresses.contains(&address) || view.get(Table::Events, &key).await?.is_some())
-        {
-            return Ok(false);
+        if may_be_known {
+            if self.addresses.contains(&address) {
+                return Ok(false);
+            }
+            if let Some(stored) = view.get(Table::Events, &key).await? {
+                self.mend_if_damaged(event, &key, &stored, view).await?;
+                return Ok(false);
+            }
         }
         self.addresses.insert(address);
         self.greatest = self.greatest.max(Some(address.timestamp));
@@ -74,11 +81,39 @@ impl<'s> Lot<'s> {
         Ok(true)
     }
 
+    /// Writes a known event anew if what is stored of it is not what it must be.
+    async fn mend_if_damaged(
+        &mut self,
+        event: &Event,
+        key: &[u8],
+        stored: &[u8],
+        view: &dyn View,
+    ) -> Result<(), StoreError> {
+        self.reserve_row(event);
+        let body = encode_event(event, &mut self.rows);
+        let row = self.rows.split().freeze();
+        let body_is_sound = match body {
+            Some(body) => view.get(Table::Bodies, key).await?.is_some_and(|stored| stored == body),
+            None => true,
+        };
+        if row == stored && body_is_sound {
+            return Ok(());
+        }
+        tracing::warn!(address = %event.address(), "a damaged event was mended from a sound copy");
+        self.mended += 1;
+        self.keys.push(event.key().clone());
+        let key = Bytes::copy_from_slice(key);
+        self.batch.put(Table::Events, key.clone(), row);
+        if let Some(body) = body {
+            self.batch.put(Table::Bodies, key, body.clone());
+        }
+        Ok(())
+    }
+
     fn put_rows(&mut self, event: &Event, key: &[u8]) {
         // Rows are slices of large chunks: one allocation serves hundreds of them. Index rows, which stay in memory
         // for a while, have chunks of their own, so that they do not keep the others alive.
-        let inline = event.value().len().min(INLINE_DATA);
-        reserve(&mut self.rows, CHUNK, ADDRESS_LEN + event.key().len() + inline + 64);
+        self.reserve_row(event);
         reserve(&mut self.index_rows, INDEX_CHUNK, event.key().len() * 2 + 32);
         self.rows.extend_from_slice(key);
         let key = self.rows.split().freeze();
@@ -88,7 +123,12 @@ impl<'s> Lot<'s> {
             self.batch.put(Table::Bodies, key.clone(), body.clone());
         }
         self.arrivals.extend_from_slice(&key);
-        self.pending.insert(event, &mut self.index_rows);
+        self.pending.insert(event.key(), event.address(), &mut self.index_rows);
+    }
+
+    fn reserve_row(&mut self, event: &Event) {
+        let inline = event.value().len().min(INLINE_DATA);
+        reserve(&mut self.rows, CHUNK, ADDRESS_LEN + event.key().len() + inline + 64);
     }
 
     fn touch(&mut self, timestamp: Timestamp) {
@@ -102,7 +142,7 @@ impl<'s> Lot<'s> {
 
     /// Whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
-        self.addresses.is_empty()
+        self.addresses.is_empty() && self.mended == 0
     }
 
     /// Removes the stored hashes of touched nodes, but for those that are `known` to have none.

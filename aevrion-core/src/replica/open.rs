@@ -7,13 +7,12 @@ use bytes::{Bytes, BytesMut};
 use super::queue::Queue;
 use super::writer::Writer;
 use super::{Options, ReadState, Replica, Shared};
-use crate::arrivals::run_at;
-use crate::events::read_event;
+use crate::arrivals::Runs;
 use crate::index::Pending;
 use crate::store::{
     Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table, View, WriteBatch,
 };
-use crate::tables::{Checkpoint, FORMAT_VERSION, name, parse_address, time_range};
+use crate::tables::{Checkpoint, EventRow, FORMAT_VERSION, address_key, name, parse_address, time_range};
 use crate::{Clock, NodeId, OpenError, Parameters, ReadError, Timestamp};
 
 /// What a store says of itself.
@@ -108,24 +107,33 @@ async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, Ope
 }
 
 /// The index rows that were not written when the store was last open: those of the arrivals since the checkpoint.
+///
+/// A replica opens in spite of damage here: `verify` names it, and `rebuild` does what can be done. For the same reason
+/// events are not checked against their ids: the row of a damaged one has to stand, or a read would silently answer
+/// with the version before.
 pub(super) async fn recover_pending(view: &dyn View, checkpoint: &Checkpoint) -> Result<Pending, ReadError> {
     let mut pending = Pending::default();
     let mut arena = BytesMut::new();
-    let mut next = checkpoint.next_to_index;
-    while next < checkpoint.next_arrival
-        && let Some(run) = run_at(view, next).await?
-    {
-        for (_, address) in run.from(next) {
-            match read_event(view, address).await {
-                Ok(Some(event)) => pending.insert(&event, &mut arena),
-                // A replica opens in spite of a damaged event: `verify` names it, and `rebuild` does what can be done.
-                Ok(None) | Err(ReadError::Damaged(_)) => {
-                    tracing::error!(%address, "an event that arrived last cannot be read; run `verify`");
+    if checkpoint.next_to_index == checkpoint.next_arrival {
+        return Ok(pending);
+    }
+    let mut runs = Runs::from(view, checkpoint.next_to_index).await?;
+    while let Some(page) = runs.next().await? {
+        for run in page {
+            match run {
+                Ok(run) => {
+                    for (_, address) in run.from(checkpoint.next_to_index) {
+                        let row = view.get(Table::Events, &address_key(address)).await?;
+                        if let Some(Ok(row)) = row.as_ref().map(EventRow::parse) {
+                            pending.insert(&row.key, address, &mut arena);
+                        } else {
+                            tracing::error!(%address, "an event that arrived last is missing; run `verify`");
+                        }
+                    }
                 }
-                Err(error) => return Err(error),
+                Err(damage) => tracing::error!(%damage, "events that arrived last may not be found"),
             }
         }
-        next = run.end();
     }
     Ok(pending)
 }

@@ -57,7 +57,7 @@ impl Replica {
                 walked += 1;
                 match event {
                     Ok(event) => {
-                        IndexRow::encode(&event, &mut arena);
+                        IndexRow::encode(event.key(), event.address(), &mut arena);
                         let row = arena.split().freeze();
                         if !has_row(&state, &row).await? {
                             mend.batch.put(Table::ByKey, row, Bytes::new());

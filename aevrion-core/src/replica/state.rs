@@ -59,14 +59,15 @@ impl Shared {
         state: ReadState,
         last: Timestamp,
     ) -> Self {
+        let capabilities = store.capabilities();
         Self {
-            capabilities: store.capabilities(),
+            capabilities,
             store,
             shape: Shape::new(&parameters),
             parameters,
             node,
             wall: Arc::clone(&options.wall),
-            index_lot: options.index_lot,
+            index_lot: options.index_lot.min(capabilities.rows_at_once),
             arrivals_kept: options.arrivals_kept,
             arrivals: watch::Sender::new(state.checkpoint.next_arrival),
             state: ArcSwapOption::from_pointee(state),

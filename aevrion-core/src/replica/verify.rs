@@ -159,7 +159,7 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
             self.findings.lost(Table::Events, key, error.to_string());
         }
         index_row.clear();
-        IndexRow::encode(event, index_row);
+        IndexRow::encode(event.key(), event.address(), index_row);
         if !self.state.pending.contains(index_row) && self.view.get(Table::ByKey, index_row).await?.is_none()
         {
             self.findings.mendable(Table::ByKey, index_row, "the row of this version is missing");

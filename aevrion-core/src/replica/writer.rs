@@ -339,15 +339,21 @@ impl Writer {
     }
 
     async fn commit(&mut self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        self.commit_derived(batch, durability).await?;
+        self.sync_at = match durability {
+            Durability::Immediate => None,
+            Durability::Buffered => self.sync_at.or_else(|| Some(Instant::now() + SYNC_WITHIN)),
+        };
+        Ok(())
+    }
+
+    /// A commit of rows that are made again if they are lost: nobody waits for it to be synced.
+    async fn commit_derived(&mut self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
         self.shared.store.commit(batch, durability).await?;
         if self.shared.failure.swap(Arc::new(None)).is_some() {
             tracing::info!("the store takes writes again");
         }
         self.retry_at = None;
-        self.sync_at = match durability {
-            Durability::Immediate => None,
-            Durability::Buffered => self.sync_at.or_else(|| Some(Instant::now() + SYNC_WITHIN)),
-        };
         Ok(())
     }
 
@@ -451,7 +457,7 @@ impl Writer {
         if stored.is_empty() || self.refusal().is_some() {
             return;
         }
-        match self.commit(batch, Durability::Buffered).await {
+        match self.commit_derived(batch, Durability::Buffered).await {
             Ok(()) => {
                 for address in &stored {
                     self.known_stale.remove(address);

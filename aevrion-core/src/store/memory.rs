@@ -63,7 +63,7 @@ impl EventStore for MemoryStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { name: "memory", persistent: false, power_safe: false, isolated_views: true }
+        Capabilities { isolated_views: true, ..Capabilities::new("memory") }
     }
 
     async fn close(&self) -> Result<(), StoreError> {

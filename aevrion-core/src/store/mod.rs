@@ -47,6 +47,16 @@ pub struct Capabilities {
     pub power_safe: bool,
     /// Whether a view keeps showing the state it was taken from while later commits go on.
     pub isolated_views: bool,
+    /// Rows up to which one commit takes memory and time in proportion. The core cuts what it may cut accordingly; a
+    /// batch of a client it may not.
+    pub rows_at_once: usize,
+}
+
+impl Capabilities {
+    /// Of an engine that promises nothing, and takes a commit of any size.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, persistent: false, power_safe: false, isolated_views: false, rows_at_once: usize::MAX }
+    }
 }
 
 /// An engine that keeps the tables of one replica.

@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, StoreError, Table, View};
-use crate::{Address, Event, EventId, Timestamp};
+use crate::{Address, EventId, Timestamp};
 
 /// Bytes behind the escaped key and its terminator: timestamp and the beginning of the id.
 const SUFFIX: usize = 16;
@@ -23,11 +23,11 @@ pub(crate) struct IndexRow {
 }
 
 impl IndexRow {
-    /// Appends the row of `event` to `out`.
-    pub(crate) fn encode(event: &Event, out: &mut BytesMut) {
+    /// Appends the row of the version of `key` at `address` to `out`.
+    pub(crate) fn encode(key: &[u8], address: Address, out: &mut BytesMut) {
         let mut id_start = [0; 8];
-        id_start.copy_from_slice(&event.id().as_bytes()[..8]);
-        write_row(event.key(), event.timestamp(), id_start, out);
+        id_start.copy_from_slice(&address.id.as_bytes()[..8]);
+        write_row(key, address.timestamp, id_start, out);
     }
 
     /// Appends the row to `out`, as [`IndexRow::encode`] did.
@@ -152,13 +152,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Value;
+    use crate::{Event, Value};
 
     fn row(key: &[u8], ms: u64) -> (Event, Bytes) {
         let event =
             Event::new(Bytes::copy_from_slice(key), Value::Deletion, Timestamp::from_millis(ms)).unwrap();
         let mut out = BytesMut::new();
-        IndexRow::encode(&event, &mut out);
+        IndexRow::encode(event.key(), event.address(), &mut out);
         (event, out.freeze())
     }
 

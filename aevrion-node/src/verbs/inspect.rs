@@ -1,5 +1,6 @@
 //! `status`, `verify`, `rebuild`: what the store holds, whether it is sound, and mending it.
 
+use aevrion_core::store::Table;
 use aevrion_core::{Damage, Replica, Status, Verification};
 use serde_json::json;
 
@@ -71,7 +72,11 @@ pub(super) async fn verify(replica: &Replica, global: &Global) -> Result<(), Fai
     if found.is_clean() {
         return Ok(());
     }
+    let only_arrivals = found.lost.iter().all(|damage| damage.table == Table::Arrivals);
     let advice = match (found.lost.is_empty(), found.mendable.is_empty()) {
+        (false, _) if only_arrivals => {
+            "the order of arrival is damaged: no event is lost, but a watcher that resumes may miss some"
+        }
         (true, _) => "`aevrion rebuild` mends it",
         (false, true) => {
             "restore these events from a backup or an export: import it, nothing is lost by that"
