@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use aevrion_core::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output::thousands;
+
 /// Work shorter than this shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -14,6 +16,7 @@ pub(crate) struct Bar {
     began: Instant,
     shown: bool,
     phase: &'static str,
+    phase_began: Instant,
 }
 
 /// What a bar counts.
@@ -26,14 +29,15 @@ pub(crate) enum Counts {
 impl Bar {
     pub(crate) fn new(what: &'static str, counts: Counts) -> Self {
         let template = match counts {
-            Counts::Bytes => "{prefix:>9} [{bar:30}] {bytes} of {total_bytes} {msg}, {eta} left",
-            Counts::Rows => "{prefix:>9} [{bar:30}] {human_pos} of {human_len}, {per_sec}, {eta} left",
+            Counts::Bytes => "{prefix:>9} [{bar:30}] {bytes} of {total_bytes}, {msg}, {eta} left",
+            Counts::Rows => "{prefix:>9} [{bar:30}] {human_pos} of {human_len}, {msg}, {eta} left",
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         bar.set_style(style.progress_chars("=> "));
         bar.set_prefix(what);
-        Self { bar, began: Instant::now(), shown: false, phase: what }
+        let now = Instant::now();
+        Self { bar, began: now, shown: false, phase: what, phase_began: now }
     }
 
     /// Shows that `done` of `total` is done.
@@ -51,8 +55,10 @@ impl Bar {
         if progress.phase != self.phase {
             self.phase = progress.phase;
             self.bar.set_prefix(progress.phase);
+            self.phase_began = Instant::now();
             self.bar.reset();
         }
+        self.bar.set_message(format!("{}/s", self.rate(progress.done)));
         self.set(progress.done, progress.total);
     }
 
@@ -61,9 +67,15 @@ impl Bar {
         self.began.elapsed()
     }
 
-    /// Says something beside the bar.
-    pub(crate) fn say(&self, message: impl Into<String>) {
-        self.bar.set_message(message.into());
+    /// Says beside the bar how many events that makes, and how fast they come.
+    pub(crate) fn say_events(&self, events: u64) {
+        self.bar.set_message(format!("{} events, {}/s", thousands(events), self.rate(events)));
+    }
+
+    /// So many a second since the phase began, for people to read.
+    pub(crate) fn rate(&self, count: u64) -> String {
+        let ms = u64::try_from(self.phase_began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        thousands(count.saturating_mul(1_000) / ms)
     }
 
     /// Prints a line above the bar.

@@ -81,7 +81,7 @@ pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(),
                     import.push(event).await.map_err(|error| partly(&error, import.inserted().new))?;
                 }
                 bar.set(read.load(Relaxed), length.unwrap_or_else(|| read.load(Relaxed)));
-                bar.say(format!("{} events", thousands(import.inserted().new + import.inserted().known)));
+                bar.say_events(import.inserted().new + import.inserted().known);
             }
             Message::Skipped(what) => {
                 skipped += 1;
@@ -96,7 +96,7 @@ pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(),
         Ok(()) => import.inserted(),
         Err(error) => return Err(partly(&error, import.inserted().new)),
     };
-    let took = bar.elapsed();
+    let (took, rate) = (bar.elapsed(), bar.rate(inserted.new + inserted.known));
     drop(bar);
     if let Some(why) = stopped {
         let stored = inserted.new + inserted.known;
@@ -106,13 +106,12 @@ pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(),
             thousands(stored)
         )));
     }
-    let rate = (inserted.new + inserted.known) as f64 / took.as_secs_f64().max(1e-9);
     anstream::eprintln!(
         "{} events imported, {} were stored already; {:.1} s, {} events/s",
         thousands(inserted.new),
         thousands(inserted.known),
         took.as_secs_f64(),
-        thousands(whole(rate)),
+        rate,
     );
     if let Some(warning) = units.verdict() {
         anstream::eprintln!("{warning}");
@@ -121,11 +120,6 @@ pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(),
         anstream::eprintln!("{} bad lines were passed over", thousands(skipped));
     }
     Ok(())
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people to read")]
-fn whole(rate: f64) -> u64 {
-    rate as u64
 }
 
 /// The store stopped taking events.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use aevrion_core::Replica;
+use aevrion_core::{Progress, Replica};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
@@ -69,7 +69,7 @@ async fn write_all(
             told(line.and_then(|()| out.write_all(b"\n")))?;
             count += 1;
         }
-        bar.set(count, total);
+        bar.follow(Progress { phase: "export", done: count, total });
     }
     Ok(count)
 }
