@@ -4,9 +4,9 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::store::{KeyRange, Pages, Projection, Table, View};
-use crate::tables::{EventRow, address_key, parse_address};
-use crate::{Address, Event, ReadError};
+use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
+use crate::tables::{EventRow, address_key, parse_address, time_range};
+use crate::{Address, Event, ReadError, Timestamp};
 
 /// The event at exactly this address. Cost: one or two lookups and a BLAKE3 over the event.
 pub(crate) async fn read_event(view: &dyn View, address: Address) -> Result<Option<Event>, ReadError> {
@@ -24,6 +24,20 @@ pub(crate) async fn decode_event(view: &dyn View, key: &[u8], row: &Bytes) -> Re
     let parsed = EventRow::parse(row).map_err(|error| damaged(error.to_string()))?;
     let body = if parsed.needs_body() { view.get(Table::Bodies, key).await? } else { None };
     parsed.into_event(address, body).map_err(|error| damaged(error.to_string()))
+}
+
+/// The first event from `first` to `last`, both included; the last one if the direction is backward. Cost: one search.
+pub(crate) async fn outermost_event(
+    view: &dyn View,
+    (first, last): (Timestamp, Timestamp),
+    direction: Direction,
+) -> Result<Option<Address>, ReadError> {
+    let (start, end) = time_range(first, last);
+    let (table, range) = (Table::Events, KeyRange::inclusive(&start, &end));
+    let (projection, limit) = (Projection::Keys, PageLimit::ONE);
+    let page = view.scan(ScanRequest { table, range, direction, projection, limit }).await?;
+    let unreadable = |key: &[u8]| ReadError::damaged(Table::Events, key, "its key is not an address");
+    page.last_key().map(|key| parse_address(key).ok_or_else(|| unreadable(key))).transpose()
 }
 
 /// Walks events in the order of time.

@@ -1,9 +1,9 @@
 //! What the rows of derived tables stand for: shared by those who check them and those who mend them.
 
 use crate::ReadError;
-use crate::events::decode_event;
-use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
-use crate::tables::{EventRow, IndexRow, address_key, parse_node_key, time_range};
+use crate::events::{decode_event, outermost_event};
+use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
+use crate::tables::{EventRow, IndexRow, address_key, parse_node_key};
 use crate::tree::{LEVELS, NodeAddress, Shape};
 
 /// Whether a row of `by_key` stands for an event. A damaged event counts: its row must stay, or a read would silently
@@ -36,15 +36,6 @@ pub(super) async fn node_has_events(view: &dyn View, shape: Shape, row: &[u8]) -
         return Ok(false);
     }
     let node = NodeAddress { level, index };
-    let (start, end) = time_range(shape.first(node), shape.last(node));
-    let page = view
-        .scan(ScanRequest {
-            table: Table::Events,
-            range: KeyRange::inclusive(&start, &end),
-            direction: Direction::Forward,
-            projection: Projection::Keys,
-            limit: PageLimit::ONE,
-        })
-        .await?;
-    Ok(!page.is_empty())
+    let span = (shape.first(node), shape.last(node));
+    Ok(outermost_event(view, span, Direction::Forward).await?.is_some())
 }

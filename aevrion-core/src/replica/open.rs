@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::queue::Queue;
+use super::recover::{read_checkpoint, recover_pending};
 use super::writer::Writer;
 use super::{Options, ReadState, Replica, Shared};
-use crate::arrivals::Runs;
-use crate::index::Pending;
+use crate::events::outermost_event;
 use crate::store::{
     Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table, View, WriteBatch,
 };
-use crate::tables::{Checkpoint, EventRow, FORMAT_VERSION, address_key, name, parse_address, time_range};
-use crate::{Clock, NodeId, OpenError, Parameters, ReadError, Timestamp};
+use crate::tables::{Checkpoint, FORMAT_VERSION, name};
+use crate::{Clock, NodeId, OpenError, Parameters, Timestamp};
 
 /// What a store says of itself.
 struct Identity {
@@ -46,9 +46,13 @@ impl Replica {
         }
         let view = store.view().await?;
         let pending = recover_pending(&*view, &identity.checkpoint).await?;
-        let greatest = last_event(&*view, Timestamp::MAX).await?;
+        let last_until = async |until| {
+            let event = outermost_event(&*view, (Timestamp::MIN, until), Direction::Backward).await;
+            event.map(|event| event.map(|address| address.timestamp))
+        };
+        let greatest = last_until(Timestamp::MAX).await?;
         let present = options.wall.now().after(options.max_drift);
-        let last = last_event(&*view, present).await?.unwrap_or(Timestamp::MIN);
+        let last = last_until(present).await?.unwrap_or(Timestamp::MIN);
         let state = ReadState { view, pending, checkpoint: identity.checkpoint };
         let (queue, requests) = Queue::new();
         let Identity { parameters, node, .. } = identity;
@@ -87,11 +91,6 @@ async fn read_identity(view: &dyn View) -> Result<Option<Identity>, OpenError> {
     }))
 }
 
-pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint>, ReadError> {
-    let row = view.get(Table::Meta, name::CHECKPOINT.as_bytes()).await?;
-    Ok(row.and_then(|row| Checkpoint::parse(&row)))
-}
-
 async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, OpenError> {
     let parameters = options.parameters.or(Parameters::default());
     parameters.validate()?;
@@ -104,60 +103,4 @@ async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, Ope
     batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
     store.commit(batch, Durability::Immediate).await?;
     Ok(Identity { parameters, node, checkpoint })
-}
-
-/// The index rows that were not written when the store was last open: those of the arrivals since the checkpoint.
-///
-/// A replica opens in spite of damage here: `verify` names it, and `rebuild` does what can be done. For the same reason
-/// events are not checked against their ids: the row of a damaged one has to stand, or a read would silently answer
-/// with the version before.
-pub(super) async fn recover_pending(view: &dyn View, checkpoint: &Checkpoint) -> Result<Pending, ReadError> {
-    let mut pending = Pending::default();
-    let mut arena = BytesMut::new();
-    if checkpoint.next_to_index == checkpoint.next_arrival {
-        return Ok(pending);
-    }
-    let mut runs = Runs::from(view, checkpoint.next_to_index).await?;
-    while let Some(page) = runs.next().await? {
-        for run in page {
-            match run {
-                Ok(run) => {
-                    for (_, address) in run.from(checkpoint.next_to_index) {
-                        let row = view.get(Table::Events, &address_key(address)).await?;
-                        if let Some(Ok(row)) = row.as_ref().map(EventRow::parse) {
-                            pending.insert(&row.key, address, &mut arena);
-                        } else {
-                            tracing::error!(%address, "an event that arrived last is missing; run `verify`");
-                        }
-                    }
-                }
-                Err(damage) => tracing::error!(%damage, "events that arrived last may not be found"),
-            }
-        }
-    }
-    Ok(pending)
-}
-
-/// The time of the last stored event that is not after `until`.
-async fn last_event(view: &dyn View, until: Timestamp) -> Result<Option<Timestamp>, ReadError> {
-    outermost_event(view, until, Direction::Backward).await
-}
-
-/// The time of the first or the last stored event that is not after `until`.
-pub(super) async fn outermost_event(
-    view: &dyn View,
-    until: Timestamp,
-    direction: Direction,
-) -> Result<Option<Timestamp>, ReadError> {
-    let (start, end) = time_range(Timestamp::MIN, until);
-    let page = view
-        .scan(ScanRequest {
-            table: Table::Events,
-            range: KeyRange::inclusive(&start, &end),
-            direction,
-            projection: Projection::Keys,
-            limit: PageLimit::ONE,
-        })
-        .await?;
-    Ok(page.last_key().and_then(parse_address).map(|address| address.timestamp))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Replica;
-use super::open::outermost_event;
+use crate::events::outermost_event;
 use crate::store::{Capabilities, Direction, StoreError};
 use crate::tree::Root;
 use crate::{NodeId, Parameters, ReadError, Timestamp};
@@ -50,8 +50,9 @@ impl Replica {
         let new_keys =
             self.noting(state.pending.count_new_keys(&*state.view).await.map_err(ReadError::from))?;
         let now = shared.now();
-        let first = outermost_event(&*state.view, Timestamp::MAX, Direction::Forward).await?;
-        let last = outermost_event(&*state.view, Timestamp::MAX, Direction::Backward).await?;
+        let all = (Timestamp::MIN, Timestamp::MAX);
+        let first = outermost_event(&*state.view, all, Direction::Forward).await?;
+        let last = outermost_event(&*state.view, all, Direction::Backward).await?;
         Ok(Status {
             node: shared.node,
             store: shared.capabilities,
@@ -59,7 +60,7 @@ impl Replica {
             events: checkpoint.events,
             keys: checkpoint.indexed_keys + new_keys,
             root,
-            span: first.zip(last),
+            span: first.zip(last).map(|(first, last)| (first.timestamp, last.timestamp)),
             read_only: Option::clone(&shared.failure.load()),
             now,
             clock_ahead: now.ahead_of(shared.wall.now()),

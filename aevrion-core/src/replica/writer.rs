@@ -14,15 +14,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::lot::Lot;
-use super::open::{read_checkpoint, recover_pending};
-use super::queue::{Content, Counted, Nodes, Request, Submission, Walk, node_channel};
-use super::{Inserted, Operation, ReadState, Shared};
+use super::queue::{Counted, Nodes, Request, Submission, Walk, node_channel};
+use super::recover::{read_checkpoint, recover_pending};
+use super::{ReadState, Shared};
 use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
 use crate::index::Pending;
 use crate::store::{Durability, StoreError, Table, WriteBatch};
 use crate::tables::{Checkpoint, name, node_key, node_value};
 use crate::tree::NodeAddress;
-use crate::{Address, Clock, Event, ReadError, Timestamp, TooFarAhead, WriteError};
+use crate::{Clock, ReadError, Timestamp};
 
 /// A buffered write is synced no later than this.
 const SYNC_WITHIN: Duration = Duration::from_millis(500);
@@ -32,17 +32,17 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The only one who writes.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     requests: mpsc::Receiver<Request>,
-    clock: Clock,
+    pub(super) clock: Clock,
     /// The greatest timestamp stored.
-    greatest: Option<Timestamp>,
+    pub(super) greatest: Option<Timestamp>,
     /// Nodes that certainly have no stored hash: removing it once more would be wasted.
     known_stale: BTreeSet<NodeAddress>,
     walk: Option<ActiveWalk>,
     /// Local writes for which the clock is too far ahead of the wall.
-    waiting: VecDeque<Submission>,
-    clock_ready: Option<Instant>,
+    pub(super) waiting: VecDeque<Submission>,
+    pub(super) clock_ready: Option<Instant>,
     /// When buffered commits have to be synced.
     sync_at: Option<Instant>,
     retry_at: Option<Instant>,
@@ -55,22 +55,6 @@ struct ActiveWalk {
     nodes: mpsc::Receiver<Nodes>,
     /// Nodes written to since the walk began: what it computed of them may be stale.
     touched: BTreeSet<NodeAddress>,
-}
-
-/// A submission whose content is in the lot, and what to answer once that is stored.
-enum Answer {
-    Addresses(Vec<Address>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
-    Inserted(Inserted, oneshot::Sender<Result<Inserted, WriteError>>),
-}
-
-impl Answer {
-    fn send(self, outcome: Result<(), WriteError>) {
-        // Whoever asked may have gone away: the write stands all the same.
-        match self {
-            Self::Addresses(addresses, reply) => drop(reply.send(outcome.map(|()| addresses))),
-            Self::Inserted(inserted, reply) => drop(reply.send(outcome.map(|()| inserted))),
-        }
-    }
 }
 
 /// What to do next.
@@ -181,133 +165,8 @@ impl Writer {
         lot
     }
 
-    /// Stores what the submissions bring in one commit, and answers them.
-    async fn store_lot(&mut self, submissions: Vec<Submission>) {
-        if let Some(error) = self.refusal() {
-            for submission in submissions {
-                submission.content.refuse(WriteError::ReadOnly(error.clone()));
-            }
-            return;
-        }
-        let Some(state) = self.shared.state.load_full() else { return };
-        let shared = Arc::clone(&self.shared);
-        let buffered = submissions.iter().all(|submission| submission.durability == Durability::Buffered);
-        let durability = if buffered { Durability::Buffered } else { Durability::Immediate };
-        let mut lot = Lot::new(&state, self.greatest, &shared);
-        let mut answers = Vec::with_capacity(submissions.len());
-        // Held until the answers are out: it is what bounds the queue.
-        let mut spaces = Vec::with_capacity(submissions.len());
-        let mut failure = None;
-        for Submission { content, durability, space } in submissions {
-            if let Some(error) = &failure {
-                content.refuse(WriteError::clone(error));
-                continue;
-            }
-            match self.assemble(content, &mut lot, &state).await {
-                Assembled::Ready(answer) => {
-                    answers.push(answer);
-                    spaces.push(space);
-                }
-                Assembled::Waits(content) => {
-                    self.waiting.push_back(Submission { content, durability, space });
-                }
-                // What this submission has put into the lot cannot be told from the rest: none of it is stored.
-                Assembled::Failed(content, error) => {
-                    content.refuse(error.clone());
-                    failure = Some(error);
-                }
-            }
-        }
-        let outcome = match failure {
-            Some(error) => Err(error),
-            None => self.finish(lot, &state, durability).await.map_err(WriteError::Store),
-        };
-        for answer in answers {
-            answer.send(outcome.clone());
-        }
-    }
-
-    /// Puts what a submission brings into the lot.
-    async fn assemble(&mut self, content: Content, lot: &mut Lot<'_>, state: &ReadState) -> Assembled {
-        match content {
-            Content::Events(events, reply) => match self.add_events(&events, lot, state).await {
-                Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
-                Err(error) => Assembled::Failed(Content::Events(events, reply), error),
-            },
-            Content::Operations(operations, reply) => {
-                match self.add_operations(&operations, lot, state).await {
-                    Ok(Some(addresses)) => Assembled::Ready(Answer::Addresses(addresses, reply)),
-                    Ok(None) => Assembled::Waits(Content::Operations(operations, reply)),
-                    Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
-                }
-            }
-        }
-    }
-
-    /// Stamps local writes and adds them; `None` if they have to wait for the wall.
-    async fn add_operations(
-        &mut self,
-        operations: &[Operation],
-        lot: &mut Lot<'_>,
-        state: &ReadState,
-    ) -> Result<Option<Vec<Address>>, WriteError> {
-        // Writes are stamped in the order in which they came.
-        if !self.waiting.is_empty() {
-            return Ok(None);
-        }
-        let Some(events) = self.stamp(operations, state).await? else { return Ok(None) };
-        self.add_events(&events, lot, state).await?;
-        Ok(Some(events.iter().map(Event::address).collect()))
-    }
-
-    async fn add_events(
-        &mut self,
-        events: &[Event],
-        lot: &mut Lot<'_>,
-        state: &ReadState,
-    ) -> Result<Inserted, WriteError> {
-        let wall = self.shared.wall.now();
-        let mut inserted = Inserted::default();
-        for event in events {
-            self.clock.observe(wall, event.key(), event.timestamp());
-            if lot.add(event, &*state.view).await.map_err(WriteError::Store)? {
-                inserted.new += 1;
-            } else {
-                inserted.known += 1;
-            }
-        }
-        Ok(inserted)
-    }
-
-    /// Gives each operation its time; `None` if the clock has to wait for the wall.
-    async fn stamp(
-        &mut self,
-        operations: &[Operation],
-        state: &ReadState,
-    ) -> Result<Option<Vec<Event>>, WriteError> {
-        let mut events = Vec::with_capacity(operations.len());
-        for Operation { key, value } in operations {
-            let timestamp = loop {
-                let timestamp = match self.clock.issue(self.shared.wall.now(), key) {
-                    Ok(timestamp) => timestamp,
-                    Err(TooFarAhead { wait }) => {
-                        self.clock_ready = Some(Instant::now() + wait);
-                        return Ok(None);
-                    }
-                };
-                // An event that came from the future may stand at this very moment.
-                let may_be_taken = self.greatest.is_some_and(|greatest| timestamp <= greatest);
-                if !(may_be_taken && state.index().has_version_at(key, timestamp).await?) {
-                    break timestamp;
-                }
-            };
-            events.push(Event::new(key.clone(), value.clone(), timestamp)?);
-        }
-        Ok(Some(events))
-    }
-
     /// Commits a lot and publishes what reads see from now on.
-    async fn finish(
+    pub(super) async fn finish(
         &mut self,
         mut lot: Lot<'_>,
         state: &ReadState,
@@ -384,7 +243,7 @@ impl Writer {
     }
 
     /// Shows readers the latest commit, and watchers that there is one.
-    async fn publish(&self, brought: Option<(Pending, Checkpoint)>) {
+    pub(super) async fn publish(&self, brought: Option<(Pending, Checkpoint)>) {
         let Some(state) = self.shared.state.load_full() else { return };
         let view = match self.shared.store.view().await {
             Ok(view) => view,
@@ -400,7 +259,7 @@ impl Writer {
     }
 
     /// Why writes are refused, if they are and it is too early to try again.
-    fn refusal(&self) -> Option<StoreError> {
+    pub(super) fn refusal(&self) -> Option<StoreError> {
         let retry_at = self.retry_at?;
         if Instant::now() >= retry_at {
             return None;
@@ -522,16 +381,6 @@ impl Writer {
         let closed = self.shared.store.close().await;
         synced.and(closed)
     }
-}
-
-/// What became of a submission.
-enum Assembled {
-    /// It is in the lot.
-    Ready(Answer),
-    /// The clock is too far ahead of the wall to stamp it.
-    Waits(Content),
-    /// The store could not be read to place it.
-    Failed(Content, WriteError),
 }
 
 async fn until(moment: Option<Instant>) {

@@ -11,7 +11,8 @@ use super::hash::inner_hash;
 use super::leaf::LeafIds;
 use super::{Node, NodeAddress, Root, Shape, root_hash};
 use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY};
-use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
+use crate::events::outermost_event;
+use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
 use crate::tables::{node_key, parse_address, parse_node_key, parse_node_value, time_range};
 use crate::{Address, ReadError, Timestamp};
 
@@ -124,7 +125,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     ) -> Result<(), ReadError> {
         let last = self.last_counted(NodeAddress { level, index: *gap.end() });
         let mut from = self.shape.first(NodeAddress { level, index: *gap.start() });
-        while let Some(event) = self.first_event(from, last).await? {
+        while let Some(event) = outermost_event(self.view, (from, last), Direction::Forward).await? {
             let address = self.shape.node_at(level, event.timestamp);
             let node = self.hash_children(address).await?;
             self.emit(address, node).await?;
@@ -208,21 +209,6 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
             }
         }
         Ok(())
-    }
-
-    async fn first_event(&mut self, from: Timestamp, last: Timestamp) -> Result<Option<Address>, ReadError> {
-        let (start, end) = time_range(from, last);
-        let page = self
-            .view
-            .scan(ScanRequest {
-                table: Table::Events,
-                range: KeyRange::inclusive(&start, &end),
-                direction: Direction::Forward,
-                projection: Projection::Keys,
-                limit: PageLimit::ONE,
-            })
-            .await?;
-        page.last_key().map(address_of).transpose()
     }
 
     async fn emit(&mut self, address: NodeAddress, node: Node) -> Result<(), ReadError> {

@@ -1,0 +1,171 @@
+//! From what was asked for to one lot: local writes get their time, events that have theirs are taken as they are, and
+//! whoever asked is answered when the lot is stored.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::lot::Lot;
+use super::queue::{Content, Submission};
+use super::writer::Writer;
+use super::{Inserted, Operation, ReadState};
+use crate::store::Durability;
+use crate::{Address, Event, TooFarAhead, WriteError};
+
+/// A submission whose content is in the lot, and what to answer once that is stored.
+enum Answer {
+    Addresses(Vec<Address>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
+    Inserted(Inserted, oneshot::Sender<Result<Inserted, WriteError>>),
+}
+
+impl Answer {
+    fn send(self, outcome: Result<(), WriteError>) {
+        // Whoever asked may have gone away: the write stands all the same.
+        match self {
+            Self::Addresses(addresses, reply) => drop(reply.send(outcome.map(|()| addresses))),
+            Self::Inserted(inserted, reply) => drop(reply.send(outcome.map(|()| inserted))),
+        }
+    }
+}
+
+/// What became of a submission.
+enum Assembled {
+    /// It is in the lot.
+    Ready(Answer),
+    /// The clock is too far ahead of the wall to stamp it.
+    Waits(Content),
+    /// The store could not be read to place it.
+    Failed(Content, WriteError),
+}
+
+impl Writer {
+    /// Stores what the submissions bring in one commit, and answers them.
+    pub(super) async fn store_lot(&mut self, submissions: Vec<Submission>) {
+        if let Some(error) = self.refusal() {
+            for submission in submissions {
+                submission.content.refuse(WriteError::ReadOnly(error.clone()));
+            }
+            return;
+        }
+        let Some(state) = self.shared.state.load_full() else { return };
+        let shared = Arc::clone(&self.shared);
+        let buffered = submissions.iter().all(|submission| submission.durability == Durability::Buffered);
+        let durability = if buffered { Durability::Buffered } else { Durability::Immediate };
+        let mut lot = Lot::new(&state, self.greatest, &shared);
+        let mut answers = Vec::with_capacity(submissions.len());
+        // Held until the answers are out: it is what bounds the queue.
+        let mut spaces = Vec::with_capacity(submissions.len());
+        let mut failure = None;
+        for Submission { content, durability, space } in submissions {
+            if let Some(error) = &failure {
+                content.refuse(WriteError::clone(error));
+                continue;
+            }
+            match self.assemble(content, &mut lot, &state).await {
+                Assembled::Ready(answer) => {
+                    answers.push(answer);
+                    spaces.push(space);
+                }
+                Assembled::Waits(content) => {
+                    self.waiting.push_back(Submission { content, durability, space });
+                }
+                // What this submission has put into the lot cannot be told from the rest: none of it is stored.
+                Assembled::Failed(content, error) => {
+                    content.refuse(error.clone());
+                    failure = Some(error);
+                }
+            }
+        }
+        let outcome = match failure {
+            Some(error) => {
+                // An engine that failed a read may have to be reopened.
+                self.publish(None).await;
+                Err(error)
+            }
+            None => self.finish(lot, &state, durability).await.map_err(WriteError::Store),
+        };
+        for answer in answers {
+            answer.send(outcome.clone());
+        }
+    }
+
+    /// Puts what a submission brings into the lot.
+    async fn assemble(&mut self, content: Content, lot: &mut Lot<'_>, state: &ReadState) -> Assembled {
+        match content {
+            Content::Events(events, reply) => match self.add_events(&events, lot, state).await {
+                Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
+                Err(error) => Assembled::Failed(Content::Events(events, reply), error),
+            },
+            Content::Operations(operations, reply) => {
+                match self.add_operations(&operations, lot, state).await {
+                    Ok(Some(addresses)) => Assembled::Ready(Answer::Addresses(addresses, reply)),
+                    Ok(None) => Assembled::Waits(Content::Operations(operations, reply)),
+                    Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
+                }
+            }
+        }
+    }
+
+    /// Stamps local writes and adds them; `None` if they have to wait for the wall.
+    async fn add_operations(
+        &mut self,
+        operations: &[Operation],
+        lot: &mut Lot<'_>,
+        state: &ReadState,
+    ) -> Result<Option<Vec<Address>>, WriteError> {
+        // Writes are stamped in the order in which they came.
+        if !self.waiting.is_empty() {
+            return Ok(None);
+        }
+        let Some(events) = self.stamp(operations, state).await? else { return Ok(None) };
+        self.add_events(&events, lot, state).await?;
+        Ok(Some(events.iter().map(Event::address).collect()))
+    }
+
+    async fn add_events(
+        &mut self,
+        events: &[Event],
+        lot: &mut Lot<'_>,
+        state: &ReadState,
+    ) -> Result<Inserted, WriteError> {
+        let wall = self.shared.wall.now();
+        let mut inserted = Inserted::default();
+        for event in events {
+            self.clock.observe(wall, event.key(), event.timestamp());
+            if lot.add(event, &*state.view).await.map_err(WriteError::Store)? {
+                inserted.new += 1;
+            } else {
+                inserted.known += 1;
+            }
+        }
+        Ok(inserted)
+    }
+
+    /// Gives each operation its time; `None` if the clock has to wait for the wall.
+    async fn stamp(
+        &mut self,
+        operations: &[Operation],
+        state: &ReadState,
+    ) -> Result<Option<Vec<Event>>, WriteError> {
+        let mut events = Vec::with_capacity(operations.len());
+        for Operation { key, value } in operations {
+            let timestamp = loop {
+                let timestamp = match self.clock.issue(self.shared.wall.now(), key) {
+                    Ok(timestamp) => timestamp,
+                    Err(TooFarAhead { wait }) => {
+                        self.clock_ready = Some(Instant::now() + wait);
+                        return Ok(None);
+                    }
+                };
+                // An event that came from the future may stand at this very moment.
+                let may_be_taken = self.greatest.is_some_and(|greatest| timestamp <= greatest);
+                if !(may_be_taken && state.index().has_version_at(key, timestamp).await?) {
+                    break timestamp;
+                }
+            };
+            events.push(Event::new(key.clone(), value.clone(), timestamp)?);
+        }
+        Ok(Some(events))
+    }
+}
