@@ -398,6 +398,37 @@ fn bad_rows_can_be_passed_over() {
     place.holds(2);
 }
 
+#[test]
+fn a_row_without_a_key_is_no_event() {
+    let place = Place::new();
+    let csv = "tail,when\nN1,1700000000000\n,1700000000001\n";
+    place
+        .import_csv(csv, &["--key", "plane:{tail}", "--time", "when"])
+        .fails(1, &["line 3", "`tail` is empty"]);
+    place.holds(1);
+}
+
+#[test]
+fn columns_of_one_name_are_not_thrown_away() {
+    let place = Place::new();
+    let csv = "a,a,when\n1,2,1700000000000\n";
+    place.import_csv(csv, &["--key", "{a}", "--time", "when"]).fails(1, &["called `a`", "--value"]);
+    place.import_csv(csv, &["--key", "{a}", "--time", "when", "--value", "{a}"]).ok();
+    place.holds(1);
+}
+
+/// Some 120 MB behind the quote: more than any event of the store can need.
+#[test]
+fn a_quote_that_is_not_closed_does_not_end_up_in_memory() {
+    let place = Place::new();
+    let mut csv = String::from("tail,when\nN1,1700000000000\n\"N2,1700000000001\n");
+    csv.push_str(&"N3,1700000000002\n".repeat(7_500_000));
+    place
+        .import_csv(&csv, &["--key", "{tail}", "--time", "when"])
+        .fails(1, &["line 3", "is a quote not closed?"]);
+    place.holds(1);
+}
+
 // ---- Directories ----
 
 #[test]

@@ -33,21 +33,26 @@ impl Clock {
         Self { last, seen: BTreeSet::new(), max_drift }
     }
 
-    /// The timestamp for a local write of `key`, greater than any this clock has issued or accepted for it.
+    /// Whether local writes may be stamped. Ask once for a batch: its own timestamps may run ahead.
     ///
     /// # Errors
     /// [`TooFarAhead`] if the clock runs more than `max_drift` ahead of the wall: ask again after the time named.
-    pub fn issue(&mut self, wall: Timestamp, key: &Bytes) -> Result<Timestamp, TooFarAhead> {
-        self.follow(wall);
+    pub fn ready(&self, wall: Timestamp) -> Result<(), TooFarAhead> {
         let ahead = self.last.ahead_of(wall);
         if ahead > self.max_drift {
             return Err(TooFarAhead { wait: ahead.saturating_sub(self.max_drift) });
         }
+        Ok(())
+    }
+
+    /// The timestamp for a local write of `key`, greater than any this clock has issued or accepted for it.
+    pub fn issue(&mut self, wall: Timestamp, key: &Bytes) -> Timestamp {
+        self.follow(wall);
         if self.seen.contains(key) {
             self.move_to(self.last.next());
         }
         self.seen.insert(key.clone());
-        Ok(self.last)
+        self.last
     }
 
     /// Takes note of an event accepted from elsewhere, or found in the store.
@@ -110,18 +115,18 @@ mod tests {
     #[test]
     fn different_keys_share_a_millisecond_and_one_key_does_not() {
         let mut clock = clock();
-        assert_eq!(clock.issue(at(100), &KEY), Ok(at(100)));
-        assert_eq!(clock.issue(at(100), &OTHER), Ok(at(100)));
-        assert_eq!(clock.issue(at(100), &KEY), Ok(at(101)));
-        assert_eq!(clock.issue(at(100), &OTHER), Ok(at(101)));
+        assert_eq!(clock.issue(at(100), &KEY), at(100));
+        assert_eq!(clock.issue(at(100), &OTHER), at(100));
+        assert_eq!(clock.issue(at(100), &KEY), at(101));
+        assert_eq!(clock.issue(at(100), &OTHER), at(101));
     }
 
     #[test]
     fn follows_what_it_accepts() {
         let mut clock = clock();
         clock.observe(at(100), &KEY, at(5_000));
-        assert_eq!(clock.issue(at(100), &OTHER), Ok(at(5_000)));
-        assert_eq!(clock.issue(at(100), &KEY), Ok(at(5_001)));
+        assert_eq!(clock.issue(at(100), &OTHER), at(5_000));
+        assert_eq!(clock.issue(at(100), &KEY), at(5_001));
         assert_eq!(clock.now(at(100)), at(5_001));
     }
 
@@ -129,21 +134,22 @@ mod tests {
     fn ignores_the_far_future() {
         let mut clock = clock();
         clock.observe(at(100), &KEY, at(100 + 60_001));
-        assert_eq!(clock.issue(at(100), &KEY), Ok(at(100)));
+        assert_eq!(clock.issue(at(100), &KEY), at(100));
     }
 
     #[test]
     fn stands_still_while_the_wall_runs_back() {
         let mut clock = clock();
-        assert_eq!(clock.issue(at(9_000), &KEY), Ok(at(9_000)));
-        assert_eq!(clock.issue(at(4_000), &OTHER), Ok(at(9_000)));
-        assert_eq!(clock.issue(at(4_000), &KEY), Ok(at(9_001)));
+        assert_eq!(clock.issue(at(9_000), &KEY), at(9_000));
+        assert_eq!(clock.issue(at(4_000), &OTHER), at(9_000));
+        assert_eq!(clock.issue(at(4_000), &KEY), at(9_001));
     }
 
     #[test]
     fn waits_rather_than_running_away() {
         let mut clock = Clock::new(at(70_000), MAX_DRIFT);
-        assert_eq!(clock.issue(at(0), &KEY), Err(TooFarAhead { wait: Duration::from_secs(10) }));
-        assert_eq!(clock.issue(at(10_000), &KEY), Ok(at(70_000)));
+        assert_eq!(clock.ready(at(0)), Err(TooFarAhead { wait: Duration::from_secs(10) }));
+        assert_eq!(clock.ready(at(10_000)), Ok(()));
+        assert_eq!(clock.issue(at(10_000), &KEY), at(70_000));
     }
 }

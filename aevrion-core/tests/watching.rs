@@ -112,3 +112,34 @@ async fn a_cursor_of_another_node_is_refused() {
     assert!(matches!(other.watch("", Some(cursor)), Err(WatchError::OtherNode)));
     assert!("6d8a31cc".parse::<Cursor>().is_err() && "x-1".parse::<Cursor>().is_err());
 }
+
+#[tokio::test]
+async fn a_read_that_fails_skips_nothing() {
+    let store = Kept::default();
+    let replica = open(&store).await;
+    let mut watch = replica.watch("", None).unwrap();
+    let writes = vec![Operation::put("x", ""), Operation::put("y", "")];
+    replica.batch(writes, Durability::Immediate).await.unwrap();
+    let mut failures = 0;
+    for expected in ["x", "y"] {
+        store.fail_reads(1);
+        while let Err(error) =
+            watch.next().await.map(|watched| assert_eq!(key_of(&watched.unwrap()), expected))
+        {
+            assert!(matches!(error, WatchError::Read(_)), "{error}");
+            failures += 1;
+        }
+    }
+    assert_eq!(failures, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_buffered_is_not_shown_yet() {
+    let store = Kept::default();
+    let replica = open(&store).await;
+    let mut watch = replica.watch("", None).unwrap();
+    let before = store.syncs();
+    replica.write(Operation::put("key", ""), Durability::Buffered).await.unwrap();
+    assert_eq!(key_of(&next(&mut watch).await.unwrap()), "key");
+    assert_eq!(store.syncs(), before + 1, "it was shown before it was durable");
+}

@@ -183,3 +183,54 @@ async fn a_reader_never_sees_a_key_go_back() {
         reader.unwrap();
     }
 }
+
+/// A batch is stamped as a whole: its own timestamps may run ahead of the wall further than the drift allows.
+#[tokio::test]
+async fn a_large_batch_on_one_key_holds_nobody_up_for_good() {
+    let wall = Arc::new(ManualWall::at(Timestamp::from_millis(1_000_000)));
+    let max_drift = Duration::from_millis(10);
+    let options = Options { wall: Arc::clone(&wall) as _, max_drift, ..Options::default() };
+    let replica = Replica::open(Kept::default(), options).await.unwrap();
+    let batch = (0..5_000).map(|number| Operation::put("hot", number.to_string())).collect();
+    let written =
+        timeout(Duration::from_secs(20), replica.batch(batch, Durability::Immediate)).await.unwrap();
+    assert_eq!(written.unwrap().len(), 5_000);
+    wall.set(Timestamp::from_millis(1_005_000));
+    timeout(Duration::from_secs(20), replica.put("other", "value")).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_was_stored_though_it_failed_is_noticed() {
+    let store = Kept::default();
+    let replica = open(&store).await;
+    let deletion = || aevrion_core::Value::Deletion;
+    replica.put_at("key", deletion(), Timestamp::from_millis(1_000)).await.unwrap();
+    store.lie_once();
+    replica.put_at("key", deletion(), Timestamp::from_millis(2_000)).await.unwrap_err();
+    assert!(replica.status().await.unwrap().read_only.is_some());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    replica.put_at("key", deletion(), Timestamp::from_millis(2_000)).await.unwrap();
+    replica.put_at("key", deletion(), Timestamp::from_millis(3_000)).await.unwrap();
+    let status = replica.status().await.unwrap();
+    assert_eq!((status.events, status.root.count, status.arrivals), (3, 3, (0, 3)));
+    assert!(status.read_only.is_none());
+    assert!(replica.verify(|_| {}).await.unwrap().is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_fails_in_the_writer_stores_nothing_of_the_lot() {
+    let store = Kept::default();
+    let replica = open(&store).await;
+    replica.put_at("key", aevrion_core::Value::Deletion, Timestamp::from_millis(2_000)).await.unwrap();
+    let event = |key: &'static str, ms| {
+        let time = Timestamp::from_millis(ms);
+        aevrion_core::Event::new(key.into(), aevrion_core::Value::Deletion, time).unwrap()
+    };
+    store.fail_reads(1);
+    let events = vec![event("new", 3_000), event("late", 1_000)];
+    replica.insert(events.clone(), Durability::Immediate).await.unwrap_err();
+    assert_eq!(replica.status().await.unwrap().events, 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(replica.insert(events, Durability::Immediate).await.unwrap().new, 2);
+    assert!(replica.verify(|_| {}).await.unwrap().is_clean());
+}

@@ -51,6 +51,11 @@ impl Failure {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
+    /// The exit code as a number.
+    pub(crate) fn code(&self) -> i32 {
+        self.exit as i32
+    }
+
     /// Tells the person and gives the code.
     pub(crate) fn report(&self) -> ExitCode {
         let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));

@@ -34,12 +34,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::error(format!("cannot start: {error}")))?;
-    runtime.block_on(async {
-        tokio::select! {
-            done = verbs::run(cli) => done,
-            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
-        }
-    })
+    runtime.spawn(exit_when_interrupted());
+    runtime.block_on(verbs::run(cli))
+}
+
+/// Ends the process at once, whatever it is doing: what was acknowledged is safe, and nothing else is needed.
+async fn exit_when_interrupted() {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        let failure = Failure::interrupted();
+        failure.report();
+        std::process::exit(failure.code());
+    }
 }
 
 /// Warnings and errors of the libraries, or what `AEVRION_LOG` asks for.

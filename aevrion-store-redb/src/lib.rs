@@ -217,7 +217,13 @@ impl Core {
 
     fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
         let _changing = self.lock();
+        let failed = !matches!(&**self.state.load(), State::Open(open) if !open.fence.is_raised());
         let open = self.open()?;
+        if failed {
+            // Reopening undid what was buffered: the core has to see what is there before it builds on it.
+            let reopened = std::io::Error::other("the database had failed and was reopened");
+            return Err(StoreError::Io(Arc::new(reopened)));
+        }
         let written = write(&open.database, batch, durability, self.options.quick_repair)
             .and_then(|()| open.at_latest_commit());
         match written {

@@ -5,7 +5,8 @@ use super::queue::Request;
 use crate::store::StoreError;
 
 impl Replica {
-    /// Finishes what is queued, makes everything durable and closes the store. Later calls on any handle fail.
+    /// Finishes what was queued before, makes everything durable and closes the store. What comes later is refused, on any
+    /// handle, and so are writes that wait for the clock.
     /// Dropping the last handle does the same, but nobody learns when it is done, or of an error.
     ///
     /// # Errors

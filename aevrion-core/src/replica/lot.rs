@@ -102,6 +102,8 @@ impl<'s> Lot<'s> {
         tracing::warn!(address = %event.address(), "a damaged event was mended from a sound copy");
         self.mended += 1;
         self.keys.push(event.key().clone());
+        // If its key was damaged before it was indexed, its row stands under another one.
+        self.pending.insert(event.key(), event.address(), &mut self.index_rows);
         let key = Bytes::copy_from_slice(key);
         self.batch.put(Table::Events, key.clone(), row);
         if let Some(body) = body {

@@ -71,7 +71,8 @@ impl Replica {
             progress(Progress { phase: "index", done: walked, total: state.checkpoint.events.max(walked) });
         }
         let events = difference(walked, state.checkpoint.events);
-        Ok((mend.finish(Some(Counted { events, indexed_keys: 0 })).await?, damaged))
+        let counted = self.counts_hold(&state)?.then_some(Counted { events, indexed_keys: 0 });
+        Ok((mend.finish(counted).await?, damaged))
     }
 
     /// Removes the index rows that stand for nothing, and corrects the count of keys.
@@ -104,7 +105,15 @@ impl Replica {
             });
         }
         let indexed_keys = difference(keys, state.checkpoint.indexed_keys);
-        mend.finish(Some(Counted { events: 0, indexed_keys })).await
+        let counted = self.counts_hold(&state)?.then_some(Counted { events: 0, indexed_keys });
+        mend.finish(counted).await
+    }
+
+    /// Whether what was counted in the view of `state` can be compared with its checkpoint: in a store without isolated
+    /// views, only if nothing was written meanwhile.
+    fn counts_hold(&self, state: &ReadState) -> Result<bool, ReadError> {
+        let isolated = self.shared.capabilities.isolated_views;
+        Ok(isolated || self.shared.state()?.checkpoint.next_arrival == state.checkpoint.next_arrival)
     }
 
     /// Removes every stored hash: they are computed again when next asked for.

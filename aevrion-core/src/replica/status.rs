@@ -43,9 +43,10 @@ impl Replica {
     /// # Errors
     /// As [`Replica::root`].
     pub async fn status(&self) -> Result<Status, ReadError> {
-        let root = self.root().await?;
+        let walk = self.walk().await?;
+        let root = self.noting(self.pass(&walk).root().await)?;
         let shared = &self.shared;
-        let state = shared.state()?;
+        let state = walk.state();
         let checkpoint = state.checkpoint;
         let new_keys =
             self.noting(state.pending.count_new_keys(&*state.view).await.map_err(ReadError::from))?;

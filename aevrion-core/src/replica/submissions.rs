@@ -79,8 +79,9 @@ impl Writer {
         }
         let outcome = match failure {
             Some(error) => {
-                // An engine that failed a read may have to be reopened.
-                self.publish(None).await;
+                if let WriteError::Store(error) = &error {
+                    self.fail(error).await;
+                }
                 Err(error)
             }
             None => self.finish(lot, &state, durability).await.map_err(WriteError::Store),
@@ -148,16 +149,14 @@ impl Writer {
         operations: &[Operation],
         state: &ReadState,
     ) -> Result<Option<Vec<Event>>, WriteError> {
+        if let Err(TooFarAhead { wait }) = self.clock.ready(self.shared.wall.now()) {
+            self.clock_ready = Some(Instant::now() + wait);
+            return Ok(None);
+        }
         let mut events = Vec::with_capacity(operations.len());
         for Operation { key, value } in operations {
             let timestamp = loop {
-                let timestamp = match self.clock.issue(self.shared.wall.now(), key) {
-                    Ok(timestamp) => timestamp,
-                    Err(TooFarAhead { wait }) => {
-                        self.clock_ready = Some(Instant::now() + wait);
-                        return Ok(None);
-                    }
-                };
+                let timestamp = self.clock.issue(self.shared.wall.now(), key);
                 // An event that came from the future may stand at this very moment.
                 let may_be_taken = self.greatest.is_some_and(|greatest| timestamp <= greatest);
                 if !(may_be_taken && state.index().has_version_at(key, timestamp).await?) {

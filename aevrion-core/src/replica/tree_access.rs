@@ -74,7 +74,7 @@ impl Replica {
         Ok(TreeWalk { walk, _alone: alone })
     }
 
-    fn pass<'w>(&self, walk: &'w TreeWalk<'_>) -> TreePass<'w, impl NodeSink> {
+    pub(super) fn pass<'w>(&self, walk: &'w TreeWalk<'_>) -> TreePass<'w, impl NodeSink> {
         TreePass::new(&*walk.state().view, self.shared.shape, ToWriter(walk.walk.nodes.clone()))
     }
 }

@@ -208,7 +208,7 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
     async fn arrivals(&mut self) -> Result<(), ReadError> {
         let checkpoint = self.state.checkpoint;
         let mut expected = checkpoint.oldest_arrival;
-        let total = checkpoint.next_arrival - expected;
+        let total = checkpoint.next_arrival.saturating_sub(expected);
         let mut runs = Runs::all(self.view);
         while let Some(page) = runs.next().await? {
             for run in page {

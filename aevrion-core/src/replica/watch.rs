@@ -93,7 +93,7 @@ impl Replica {
                 return Err(WatchError::Compacted { oldest: checkpoint.oldest_arrival });
             }
             Some(cursor) => cursor.next,
-            None => checkpoint.next_arrival,
+            None => *shared.arrivals.borrow(),
         };
         let prefix = Bytes::copy_from_slice(prefix.as_ref());
         let arrivals = shared.arrivals.subscribe();
@@ -115,7 +115,11 @@ impl Watch {
                 Err(error) => return Err(error.into()),
             };
             while let Some((sequence, address)) = self.page.front().copied() {
-                let event = read_event(&*state.view, address).await;
+                let event = match read_event(&*state.view, address).await {
+                    // The store may be readable again when the same event is asked for once more.
+                    Err(ReadError::Store(error)) => return Err(ReadError::Store(error).into()),
+                    event => event,
+                };
                 self.page.pop_front();
                 self.next = sequence + 1;
                 let missing = || {
@@ -134,8 +138,8 @@ impl Watch {
             if self.next < oldest {
                 return Err(WatchError::Compacted { oldest });
             }
-            self.arrivals.mark_unchanged();
-            self.read_page().await?;
+            let end = *self.arrivals.borrow_and_update();
+            self.read_page(end).await?;
             if self.page.is_empty() && self.shared.state().is_ok() && self.arrivals.changed().await.is_err() {
                 return Ok(None);
             }
@@ -147,23 +151,25 @@ impl Watch {
         Cursor::new(self.shared.node, self.next)
     }
 
-    async fn read_page(&mut self) -> Result<(), WatchError> {
+    /// Reads a run of arrivals before `end`.
+    async fn read_page(&mut self, end: u64) -> Result<(), WatchError> {
         let state = match self.shared.state() {
             Err(ReadError::Closed) => return Ok(()),
             state => state?,
         };
-        if self.next >= state.checkpoint.next_arrival {
+        if self.next >= end {
             return Ok(());
         }
         let run = run_at(&*state.view, self.next).await?;
-        let found = run.as_ref().map_or(state.checkpoint.next_arrival, |run| run.first.max(self.next));
+        let found = run.as_ref().map_or(end, |run| run.first.max(self.next));
         if found > self.next {
             let what = format!("the arrivals up to {} are missing", found - 1);
             let error = ReadError::damaged(Table::Arrivals, &sequence_key(self.next), what);
             self.next = found;
             return Err(error.into());
         }
-        self.page.extend(run.iter().flat_map(|run| run.from(self.next)));
+        let arrived = run.iter().flat_map(|run| run.from(self.next));
+        self.page.extend(arrived.take_while(|(sequence, _)| *sequence < end));
         Ok(())
     }
 }

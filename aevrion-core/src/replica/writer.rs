@@ -18,8 +18,9 @@ use super::queue::{Counted, Nodes, Request, Submission, Walk, node_channel};
 use super::recover::{read_checkpoint, recover_pending};
 use super::{ReadState, Shared};
 use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
+use crate::events::outermost_event;
 use crate::index::Pending;
-use crate::store::{Durability, StoreError, Table, WriteBatch};
+use crate::store::{Direction, Durability, StoreError, Table, WriteBatch};
 use crate::tables::{Checkpoint, name, node_key, node_value};
 use crate::tree::NodeAddress;
 use crate::{Clock, ReadError, Timestamp};
@@ -138,7 +139,7 @@ impl Writer {
             }
             Request::Walk(reply) => self.begin_walk(reply),
             Request::Mend(batch, checkpoint, reply) => drop(reply.send(self.mend(batch, checkpoint).await)),
-            Request::Refresh => self.publish(None).await,
+            Request::Refresh => self.resync().await,
             Request::Close(reply) => drop(reply.send(self.close().await)),
         }
     }
@@ -222,9 +223,15 @@ impl Writer {
             return Ok(());
         }
         let synced = self.commit(WriteBatch::new(), Durability::Immediate).await;
-        if let Err(error) = &synced {
-            self.sync_at = Some(Instant::now() + RETRY_AFTER);
-            self.fail(error).await;
+        match &synced {
+            Ok(()) => {
+                let state = self.shared.state.load();
+                self.show_arrivals(state.as_ref().map_or(0, |state| state.checkpoint.next_arrival));
+            }
+            Err(error) => {
+                self.sync_at = Some(Instant::now() + RETRY_AFTER);
+                self.fail(error).await;
+            }
         }
         synced
     }
@@ -255,7 +262,15 @@ impl Writer {
         let (pending, checkpoint) = brought.unwrap_or_else(|| (state.pending.clone(), state.checkpoint));
         self.shared.clock.store(self.clock.last().as_millis(), Ordering::Release);
         self.shared.state.store(Some(Arc::new(ReadState { view, pending, checkpoint })));
-        self.shared.arrivals.send_replace(checkpoint.next_arrival);
+        self.show_arrivals(checkpoint.next_arrival);
+    }
+
+    /// Wakes the watchers, once all that arrived is durable: what they have seen must not be forgotten, nor its place in
+    /// the order be given to another event.
+    fn show_arrivals(&self, next_arrival: u64) {
+        if self.sync_at.is_none() {
+            self.shared.arrivals.send_replace(next_arrival);
+        }
     }
 
     /// Why writes are refused, if they are and it is too early to try again.
@@ -269,11 +284,18 @@ impl Writer {
 
     /// Turns read-only until the store takes a write again. Whether the failed commit was stored after all is for the
     /// store to say: what stands in it counts.
-    async fn fail(&mut self, error: &StoreError) {
+    pub(super) async fn fail(&mut self, error: &StoreError) {
         tracing::error!(%error, "the store failed: read-only until it takes a write again");
         self.shared.failure.store(Arc::new(Some(error.clone())));
         self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        self.resync().await;
+    }
+
+    /// Takes everything that memory holds of the store from the store again. An engine that was reopened after a
+    /// failure may have lost what was buffered, or have kept a commit that failed.
+    async fn resync(&mut self) {
         self.known_stale.clear();
+        self.walk = None;
         match self.reload().await {
             Ok(found) => self.publish(found).await,
             Err(error) => tracing::error!(%error, "the store cannot be read after its failure"),
@@ -281,13 +303,18 @@ impl Writer {
     }
 
     /// What the store holds, if that is not what was published last.
-    async fn reload(&self) -> Result<Option<(Pending, Checkpoint)>, ReadError> {
+    async fn reload(&mut self) -> Result<Option<(Pending, Checkpoint)>, ReadError> {
         let view = self.shared.store.view().await?;
         let published = self.shared.state()?.checkpoint;
+        let all = (Timestamp::MIN, Timestamp::MAX);
+        let last = outermost_event(&*view, all, Direction::Backward).await?;
+        self.greatest = last.map(|address| address.timestamp);
         match read_checkpoint(&*view).await? {
             Some(stored) if stored != published => {
-                self.shared.tips.forget_all(stored.next_arrival);
-                Ok(Some((recover_pending(&*view, &stored).await?, stored)))
+                tracing::warn!("the store holds another state than was known: going on from what it holds");
+                let pending = recover_pending(&*view, &stored).await?;
+                self.shared.tips.forget_all(stored.next_arrival.max(published.next_arrival) + 1);
+                Ok(Some((pending, stored)))
             }
             _ => Ok(None),
         }
@@ -360,6 +387,8 @@ impl Writer {
             return Err(error);
         }
         self.known_stale.clear();
+        // A walk that has read what was wrong must not store what it made of it.
+        self.walk = None;
         // An index row that was missing may make another version the newest, and a mended state has no more arrivals
         // than the one before: what is read from either is not kept until the next write.
         self.shared.tips.forget_all(checkpoint.next_arrival + 1);

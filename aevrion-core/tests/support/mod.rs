@@ -3,10 +3,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use aevrion_core::store::{Capabilities, Durability, EventStore, MemoryStore, StoreError, View, WriteBatch};
+use aevrion_core::store::{
+    Capabilities, Durability, EventStore, MemoryStore, Page, ScanRequest, StoreError, Table, View, WriteBatch,
+};
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 /// A memory store that can be closed and opened again; clones are the same store.
@@ -19,6 +22,34 @@ struct Inner {
     syncs: AtomicU64,
     /// Each commit takes a permit: without permits they wait.
     gate: Semaphore,
+    /// The next commit is stored, and answered with an error.
+    lies: AtomicBool,
+    /// So many further reads fail.
+    failing_reads: AtomicU64,
+}
+
+/// A view whose reads fail when they are told to.
+struct Flaky(Arc<dyn View>, Kept);
+
+impl Flaky {
+    fn read(&self) -> Result<(), StoreError> {
+        let failing = &self.1.0.failing_reads;
+        let failed = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if failed.is_ok() { Err(std::io::Error::other("the disk failed").into()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl View for Flaky {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.read()?;
+        self.0.get(table, key).await
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<Page, StoreError> {
+        self.read()?;
+        self.0.scan(request).await
+    }
 }
 
 impl Default for Kept {
@@ -28,6 +59,8 @@ impl Default for Kept {
             commits: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            lies: AtomicBool::new(false),
+            failing_reads: AtomicU64::new(0),
         }))
     }
 }
@@ -43,6 +76,16 @@ impl Kept {
     /// Lets so many further commits pass.
     pub fn let_commit(&self, commits: usize) {
         self.0.gate.add_permits(commits);
+    }
+
+    /// Stores the next commit, and says that it failed.
+    pub fn lie_once(&self) {
+        self.0.lies.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets so many further reads fail.
+    pub fn fail_reads(&self, reads: u64) {
+        self.0.failing_reads.store(reads, Ordering::SeqCst);
     }
 
     /// Commits so far, empty ones included.
@@ -64,11 +107,15 @@ impl EventStore for Kept {
         if durability == Durability::Immediate {
             self.0.syncs.fetch_add(1, Ordering::SeqCst);
         }
-        self.0.store.commit(batch, durability).await
+        self.0.store.commit(batch, durability).await?;
+        if self.0.lies.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::Unknown(Arc::new(std::io::Error::other("the disk failed"))));
+        }
+        Ok(())
     }
 
     async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
-        self.0.store.view().await
+        Ok(Arc::new(Flaky(self.0.store.view().await?, self.clone())))
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -1,12 +1,15 @@
 //! Files of columns: templates say how key, time and value are made of them.
 
-use std::io::BufRead;
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
-use aevrion_core::{Event, Timestamp, Value};
+use aevrion_core::{Event, Parameters, Timestamp, Value};
 use csv::{Reader, ReaderBuilder, StringRecord};
 use jiff::fmt::strtime;
 
-use super::source::{Source, explain};
+use super::source::{Source, explain, longest_record};
 use super::{Record, Records};
 use crate::cli::{ImportArgs, TimeUnit};
 use crate::exit::Failure;
@@ -15,7 +18,10 @@ use crate::record::{BadField, parse_time};
 
 /// The rows of a CSV file as events.
 pub(super) struct CsvRows {
-    reader: Reader<Box<dyn BufRead + Send>>,
+    reader: Reader<Bounded>,
+    /// Bytes that may still be read for the row at hand.
+    allowance: Arc<AtomicU64>,
+    longest: u64,
     names: StringRecord,
     key: Template,
     time: Template,
@@ -27,7 +33,11 @@ pub(super) struct CsvRows {
 }
 
 impl CsvRows {
-    pub(super) fn new(source: Source, arguments: &ImportArgs) -> Result<Self, Failure> {
+    pub(super) fn new(
+        source: Source,
+        arguments: &ImportArgs,
+        parameters: &Parameters,
+    ) -> Result<Self, Failure> {
         let csv = &arguments.csv;
         let (Some(key), Some(time)) = (&csv.key, &csv.time) else {
             return Err(Failure::usage(
@@ -37,10 +47,21 @@ impl CsvRows {
         let Some(delimiter) = u8::try_from(csv.delimiter).ok().filter(u8::is_ascii) else {
             return Err(Failure::usage(format!("--delimiter {}: give one ASCII character", csv.delimiter)));
         };
-        let mut reader = ReaderBuilder::new().delimiter(delimiter).from_reader(source.into_reader());
+        let longest = longest_record(parameters);
+        let allowance = Arc::new(AtomicU64::new(longest));
+        let mut reader = ReaderBuilder::new()
+            .delimiter(delimiter)
+            .from_reader(Bounded { inner: source.into_reader(), allowance: Arc::clone(&allowance) });
         let names = reader.headers().map_err(|error| Failure::error(problem(&error)))?.clone();
         if names.is_empty() {
             return Err(Failure::error("the file is empty: a CSV file begins with the names of its columns"));
+        }
+        if csv.value.is_none()
+            && let Some(twice) = named_twice(&names)
+        {
+            return Err(Failure::error(format!(
+                "two columns are called `{twice}`, and a JSON object has room for one: say with --value what to keep"
+            )));
         }
         let time = if time.contains('{') { time.clone() } else { format!("{{{time}}}") };
         Ok(Self {
@@ -49,6 +70,8 @@ impl CsvRows {
             value: csv.value.as_ref().map(|value| Template::parse("--value", value, &names)).transpose()?,
             time_format: csv.time_format.clone(),
             unit: arguments.time_unit,
+            allowance,
+            longest,
             reader,
             names,
             row: StringRecord::new(),
@@ -57,6 +80,9 @@ impl CsvRows {
     }
 
     fn event(&self) -> Result<Event, BadField> {
+        if let Some(column) = self.key.empty_column(&self.row) {
+            return Err(BadField::new("key", format!("the column `{}` is empty", &self.names[column])));
+        }
         let key = self.key.fill(&self.row);
         let timestamp = self.timestamp(&self.time.fill(&self.row))?;
         let data = match &self.value {
@@ -108,6 +134,7 @@ impl Records for CsvRows {
             return None;
         }
         let line = self.reader.position().line();
+        self.allowance.store(self.longest, Relaxed);
         match self.reader.read_record(&mut self.row) {
             Ok(false) => None,
             Ok(true) => {
@@ -163,11 +190,49 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// A column of the template that has nothing in this row.
+    fn empty_column(&self, row: &StringRecord) -> Option<usize> {
+        self.0.iter().find_map(|part| match part {
+            Part::Column(column) if row.get(*column).unwrap_or_default().is_empty() => Some(*column),
+            _ => None,
+        })
+    }
+
     fn fill(&self, row: &StringRecord) -> String {
         let parts = self.0.iter().map(|part| match part {
             Part::Text(text) => text,
             Part::Column(column) => row.get(*column).unwrap_or_default(),
         });
         parts.collect()
+    }
+}
+
+fn named_twice(names: &StringRecord) -> Option<&str> {
+    names
+        .iter()
+        .enumerate()
+        .find(|(at, name)| names.iter().take(*at).any(|before| before == *name))
+        .map(|(_, name)| name)
+}
+
+/// A reader that gives up when one row takes more than its allowance: a quote that is never closed would otherwise make
+/// one row of the rest of the file.
+struct Bounded {
+    inner: Box<dyn BufRead + Send>,
+    allowance: Arc<AtomicU64>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.allowance.load(Relaxed);
+        if left == 0 {
+            return Err(io::Error::other(
+                "a row is too long for any event of this store: is a quote not closed?",
+            ));
+        }
+        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = self.inner.read(&mut buffer[..most])?;
+        self.allowance.fetch_sub(count as u64, Relaxed);
+        Ok(count)
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read};
 
 use aevrion_core::Parameters;
 
-use super::source::{Source, explain};
+use super::source::{Source, explain, longest_record};
 use super::{Record, Records};
 use crate::cli::TimeUnit;
 use crate::record::{self, BadField};
@@ -21,8 +21,7 @@ pub(super) struct JsonLines {
 
 impl JsonLines {
     pub(super) fn new(source: Source, unit: TimeUnit, parameters: &Parameters) -> Self {
-        // A value takes no more than twice its bytes, as base64 or with ordinary escapes; a key six times.
-        let longest = 2 * u64::from(parameters.largest_data) + 6 * u64::from(parameters.longest_key) + 65_536;
+        let longest = longest_record(parameters);
         Self { reader: source.into_reader(), unit, longest, line: Vec::new(), number: 0, broken: false }
     }
 

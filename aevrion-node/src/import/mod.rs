@@ -60,7 +60,7 @@ pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(),
     let parameters = replica.parameters();
     let records: Box<dyn Records> = match format_of(arguments) {
         FileFormat::Jsonl => Box::new(jsonl::JsonLines::new(source, arguments.time_unit, &parameters)),
-        FileFormat::Csv => Box::new(csv::CsvRows::new(source, arguments)?),
+        FileFormat::Csv => Box::new(csv::CsvRows::new(source, arguments, &parameters)?),
     };
     let (sender, mut messages) = mpsc::channel(LOTS_AHEAD);
     let (skip_bad, parameters) = (arguments.skip_bad, replica.parameters());

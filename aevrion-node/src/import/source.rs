@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use aevrion_core::Parameters;
 use flate2::read::MultiGzDecoder;
 
 /// What every gzip file begins with.
@@ -77,6 +78,11 @@ impl Source {
     pub(super) fn into_reader(self) -> Box<dyn BufRead + Send> {
         self.reader
     }
+}
+
+/// Bytes that the longest record of a store can take in a file: JSON writes some characters with six times their bytes.
+pub(super) fn longest_record(parameters: &Parameters) -> u64 {
+    6 * (u64::from(parameters.largest_data) + u64::from(parameters.longest_key)) + 65_536
 }
 
 /// What a failing read means for whoever imports the file.
