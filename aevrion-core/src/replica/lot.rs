@@ -25,7 +25,7 @@ pub(super) struct Lot<'s> {
     /// The tree nodes whose hashes become stale.
     pub(super) touched: BTreeSet<NodeAddress>,
     /// Known events written anew because their stored copy was damaged.
-    mended: usize,
+    pub(super) mended: usize,
     /// For membership only: never iterated.
     addresses: HashSet<Address>,
     shared: &'s Shared,

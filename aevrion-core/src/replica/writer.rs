@@ -189,8 +189,10 @@ impl Writer {
             self.fail(&error).await;
             return Err(error);
         }
+        // A lot that only mends brings no arrival: what was read before it must become useless all the same.
+        let written = lot.checkpoint.next_arrival + u64::from(lot.mended > 0);
         for key in &lot.keys {
-            self.shared.tips.note_write(key, lot.checkpoint.next_arrival);
+            self.shared.tips.note_write(key, written);
         }
         self.greatest = lot.greatest;
         self.remember_stale(lot.touched);
