@@ -35,6 +35,7 @@ mod replica;
 pub mod store;
 mod tables;
 mod time;
+pub mod transport;
 pub mod tree;
 mod wall;
 

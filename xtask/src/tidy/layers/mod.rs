@@ -28,7 +28,8 @@ const LAYERS: &[Layer] = &[
     blind(&["bounds", "id", "time"]),
     blind(&["event", "wall", "clock"]),
     // What an engine must do. It knows rows as bytes, not what is in them.
-    blind(&["store"]),
+    // And what a network must do: it knows frames as bytes, not what is in them.
+    blind(&["store", "transport"]),
     // What is in them.
     blind(&["tables"]),
     // Acquainted: a write is refused because of a parameter, and the error that says so also says which one. Above

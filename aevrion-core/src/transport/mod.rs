@@ -1,0 +1,241 @@
+//! How replicas reach each other: named, authenticated neighbours, and two ordered lanes of frames to each.
+//!
+//! The core knows nothing of QUIC or TCP. A transport carries frames, whose contents it never looks at, says who is
+//! at the other end, and refuses whoever cannot prove it. The contract stands at each method.
+//!
+//! There are two lanes so that the news of this moment never waits behind the repair of a year: a transport must not
+//! let one of them block the other, neither when the network is slow nor when the receiver is.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::NodeId;
+
+/// Which of the two lanes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// What happens now: greetings, pushes, announcements, snapshots.
+    Live,
+    /// What is mended: nodes, lists, wanted events and the events themselves.
+    Repair,
+}
+
+impl Lane {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Live, Self::Repair];
+}
+
+/// Bytes that went over a connection since it began, as near to the wire as the transport can count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Bytes sent.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+}
+
+/// A way to reach other nodes, and to be reached by them.
+#[async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// What it is called in addresses and in `status`: `quic`, `tcp`, `memory`. Constant.
+    fn name(&self) -> &'static str;
+
+    /// Who this node is to those it meets here.
+    fn node(&self) -> NodeId;
+
+    /// Where it listens, as `host:port`.
+    fn address(&self) -> String;
+
+    /// Connects to the node at `address` (`host:port`), and proves each to the other. Gives up by itself after its own
+    /// handshake timeout. Dropping the future abandons the attempt.
+    ///
+    /// # Errors
+    /// [`TransportError`] that says which side is to blame, with the other side's reason where it gave one.
+    async fn dial(&self, address: &str) -> Result<Arc<dyn Connection>, TransportError>;
+
+    /// The next node that connected and proved who it is; `None` once closed. Those that cannot prove it are refused by
+    /// the transport itself, told why, logged and [counted](Transport::refusals); they occupy nobody else's place, and
+    /// never make this method fail. Dropping the future loses no connection.
+    async fn accept(&self) -> Option<Arc<dyn Connection>>;
+
+    /// How many were refused since the start, by reason, in the order of [`Refusal::ALL`].
+    fn refusals(&self) -> Vec<(Refusal, u64)>;
+
+    /// Stops listening and closes every connection with `reason`. Closing twice is no error.
+    async fn close(&self, reason: &str);
+}
+
+/// An authenticated neighbour at the other end, and two lanes to it.
+///
+/// On each lane frames arrive once, whole, and in the order in which they were sent. Nothing is promised about the
+/// order between lanes. One task at a time sends on a lane, and one receives.
+#[async_trait]
+pub trait Connection: Send + Sync + 'static {
+    /// Who is at the other end, proven.
+    fn neighbour(&self) -> NodeId;
+
+    /// Where it is, as `host:port`.
+    fn address(&self) -> String;
+
+    /// Hands a frame over. Waits while the other side is not taking what was sent before on this lane; the other lane
+    /// goes on meanwhile.
+    ///
+    /// # Errors
+    /// [`TransportError::Closed`] once the connection is at its end, with the reason and who gave it.
+    async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError>;
+
+    /// The next frame; `None` at the end of an orderly close. Memory grows with what has arrived, never with what a
+    /// length claims. While nobody receives, the sender is held back after a bounded number of bytes.
+    ///
+    /// # Errors
+    /// [`TransportError::FrameTooLong`] if it is longer than `longest` bytes, which closes the connection;
+    /// [`TransportError::Closed`] as for [`Connection::send`].
+    async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError>;
+
+    /// Closes the connection, at once and without waiting; the other side is told `reason` (at most
+    /// [`LONGEST_REASON`] bytes of it) as far as the network allows. What waits on either side fails with it.
+    fn close(&self, reason: &str);
+
+    /// Bytes so far.
+    fn traffic(&self) -> Traffic;
+
+    /// The transport's own estimate of the time there and back, if it has one.
+    fn round_trip(&self) -> Option<Duration>;
+}
+
+/// Bytes of a reason that reach the other side.
+pub const LONGEST_REASON: usize = 200;
+
+/// Why someone who connected was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Refusal {
+    /// Its certificate is from the authority of another cluster.
+    ForeignAuthority,
+    /// It showed no certificate.
+    NoCertificate,
+    /// Its certificate has run out, or is not valid yet.
+    Expired,
+    /// Its certificate is not one at all, or does not prove what it claims.
+    BadCertificate,
+    /// It does not speak this protocol.
+    WrongProtocol,
+    /// It did not complete the handshake in time.
+    TooSlow,
+    /// There are as many connections or handshakes as are allowed.
+    TooMany,
+    /// Anything else that broke the handshake.
+    Broken,
+}
+
+impl Refusal {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::ForeignAuthority,
+        Self::NoCertificate,
+        Self::Expired,
+        Self::BadCertificate,
+        Self::WrongProtocol,
+        Self::TooSlow,
+        Self::TooMany,
+        Self::Broken,
+    ];
+
+    /// A short name, for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ForeignAuthority => "foreign_authority",
+            Self::NoCertificate => "no_certificate",
+            Self::Expired => "expired",
+            Self::BadCertificate => "bad_certificate",
+            Self::WrongProtocol => "wrong_protocol",
+            Self::TooSlow => "too_slow",
+            Self::TooMany => "too_many",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForeignAuthority => "the certificate is from the authority of another cluster",
+            Self::NoCertificate => "no certificate was shown: join the cluster first",
+            Self::Expired => {
+                "the certificate has expired or is not valid yet: check the clocks, or join again"
+            }
+            Self::BadCertificate => "the certificate cannot be trusted",
+            Self::WrongProtocol => "the other side does not speak Aevrion's protocol",
+            Self::TooSlow => "the handshake was not completed in time",
+            Self::TooMany => "there are too many connections: try again later",
+            Self::Broken => "the handshake failed",
+        })
+    }
+}
+
+/// Which side of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// This node.
+    Here,
+    /// The neighbour.
+    There,
+    /// Neither: the network.
+    Network,
+}
+
+/// Why a transport could not do what was asked, by blame.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TransportError {
+    /// The address cannot be used: a mistake of whoever configured it.
+    #[error("`{address}` is not an address to dial: {what}")]
+    BadAddress {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Nothing answered there.
+    #[error("{address} cannot be reached: {what}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What the network said.
+        what: String,
+    },
+    /// Something answered and could not prove to be a node of this cluster.
+    #[error("{address} is not trusted: {refusal}")]
+    NotTrusted {
+        /// Where.
+        address: String,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// The node there does not trust this one, or has no place for it.
+    #[error("{address} refuses this node: {reason}")]
+    Refused {
+        /// Where.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The neighbour sent a frame longer than any that the protocol knows.
+    #[error("a frame of {len} bytes was sent, at most {most} are allowed")]
+    FrameTooLong {
+        /// Its length, as claimed.
+        len: u64,
+        /// The limit.
+        most: usize,
+    },
+    /// The connection is at its end.
+    #[error("the connection was closed by {}: {reason}", match by { Side::Here => "this node", Side::There => "the neighbour", Side::Network => "the network" })]
+    Closed {
+        /// Who ended it.
+        by: Side,
+        /// Why.
+        reason: String,
+    },
+}
