@@ -72,7 +72,88 @@ pub const TIP_BYTES: usize = 1 << 10;
 /// Damage that `verify` lists one by one; what is beyond is counted.
 pub const FINDINGS_LISTED: usize = 100;
 
+/// Events and lists of one frame stop at this size, unless a single event is larger: enough to keep a link busy,
+/// little enough to hold a few.
+pub const BATCH_FRAME: usize = 1 << 20;
+
+/// Bytes of a frame beside its events: numbers, lengths and the fields of the message.
+pub const FRAME_OVERHEAD: usize = 1 << 10;
+
+/// Events in one message: a batch of the smallest ones.
+pub const MESSAGE_EVENTS: usize = 16_384;
+
+/// Addresses in one message, 38 B each: they fit in [`BATCH_FRAME`].
+pub const MESSAGE_ADDRESSES: usize = 16_384;
+
+/// Ids in all the lists of one message, 5 B each when shortened. Whole ones are four times fewer in a frame.
+pub const MESSAGE_IDS: usize = 131_072;
+
+/// Scopes listed in one message.
+pub const MESSAGE_SPANS: usize = 4_096;
+
+/// Nodes whose children are named in one message.
+pub const MESSAGE_PARENTS: usize = 512;
+
+/// Children named in one message, about 40 B each.
+pub const MESSAGE_CHILDREN: usize = 16_384;
+
+/// Rows of a digest: two for each level.
+pub const DIGEST_ROWS: usize = 10;
+
+/// Nodes in one row of a digest. Only the top row, a node for two years, can ever come near.
+pub const DIGEST_TILES: usize = 1_024;
+
+/// Most children that [`Parameters`](crate::Parameters) may give a node.
+pub const WIDEST_NODE: usize = 256;
+
+/// Bytes of the name of a space.
+pub const SPACE_NAME: usize = 64;
+
+/// Events that one message of a neighbour is answered with, in bytes of keys and values (a single event may be larger).
+/// What is beyond follows when the neighbour asks on: it sets the pace.
+pub const WINDOW_BYTES: usize = 2 << 20;
+
+/// Addresses looked at for one scope of a list. A scope is a leaf or a small node; a million ids in it are sent in
+/// shares, so each of them walks all of it.
+pub const SCANNED_ADDRESSES: usize = 1 << 22;
+
+/// Addresses read at a time while scanning.
+pub const SCAN_PAGE: usize = 4_096;
+
+/// Events that a node asks its neighbours for at once after an announcement. What is beyond is found by the next
+/// comparison.
+pub const WANTED_AT_ONCE: usize = 65_536;
+
+/// Announcements that wait for their few milliseconds; with these they go at once.
+pub const ANNOUNCED_AT_ONCE: usize = 1_024;
+
+/// Events in flight whose time is remembered.
+pub const IN_FLIGHT: usize = 4_096;
+
+/// Nodes of one repair whose children were named.
+pub const OPENED_NODES: usize = 65_536;
+
+/// Requests for events that do not exist, before the connection is closed.
+pub const MISTAKEN_WISHES: u32 = 16;
+
+/// Hellos before the clocks are settled.
+pub const GREETINGS: u32 = 64;
+
+/// Bytes that wait on one lane to a neighbour before nothing more is put there. One answer may go beyond it by
+/// [`WINDOW_BYTES`] and its lists.
+pub const LANE_BYTES: usize = 2 << 20;
+
+/// News held for the neighbours that have not sent it yet. A neighbour that is further behind compares instead.
+pub const FEED_EVENTS: usize = 16_384;
+
+/// Bytes of keys and values of these.
+pub const FEED_BYTES: usize = 16 << 20;
+
+/// News taken for one neighbour at a time.
+pub const FEED_PAGE: usize = 1_024;
+
 // A page holds at least one row of everything but a body, and a lot fits in the queue.
 const _: () = assert!(LONGEST_KEY as usize * 2 + INLINE_DATA < PAGE_BYTES);
 const _: () = assert!(LOT_BYTES <= QUEUE_BYTES && BATCH_BYTES <= QUEUE_BYTES);
+const _: () = assert!(MESSAGE_ADDRESSES * 42 <= BATCH_FRAME && MESSAGE_IDS * 5 <= BATCH_FRAME);
 const _: () = assert!(LOT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);

@@ -100,6 +100,12 @@ pub enum WriteError {
     /// What was read to place the write could not be trusted.
     #[error("not written: {0}")]
     Read(ReadError),
+    /// This node's clock is ahead of its neighbours': they would see an acknowledged write only later.
+    #[error("this node's clock is {} s ahead of its neighbours', so it takes no writes: set it right", by.as_secs())]
+    ClockAhead {
+        /// How far.
+        by: std::time::Duration,
+    },
     /// The replica was closed.
     #[error("the replica is closed")]
     Closed,

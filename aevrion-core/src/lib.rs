@@ -22,6 +22,7 @@
 //! Layers, lowest first; none knows those above it: [`EventId`], [`Timestamp`] → [`Event`] → tree and index, blind to
 //! each other → [`Replica`], the one place where order is decided.
 
+pub mod agent;
 mod arrivals;
 pub mod bounds;
 mod clock;
@@ -29,10 +30,14 @@ mod error;
 mod event;
 mod events;
 mod id;
+#[cfg(feature = "identity")]
+pub mod identity;
 pub mod index;
+pub mod message;
 mod parameters;
 mod replica;
 pub mod store;
+pub mod sync;
 mod tables;
 mod time;
 pub mod transport;
@@ -48,6 +53,6 @@ pub use replica::{
     Cursor, Export, Import, Inserted, NotACursor, Operation, Options, Progress, Rebuilt, Replica, Status,
     Verification, Watch, Watched,
 };
-pub use time::Timestamp;
+pub use time::{TimeSpan, Timestamp};
 pub use tree::Root;
 pub use wall::{ManualWall, SystemWall, WallClock};

@@ -9,7 +9,7 @@ use crate::bounds::{LARGEST_DATA, LONGEST_KEY};
 use crate::{Value, WriteError};
 
 /// The shape of the tree and the size of an event, the same on every node of a cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Parameters {
     /// Milliseconds covered by one leaf (G).
     pub granularity: u64,

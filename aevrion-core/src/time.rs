@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// A moment on the time axis: milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -52,6 +52,66 @@ impl Timestamp {
     /// How far `self` is ahead of `other`; zero if it is not.
     pub const fn ahead_of(self, other: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(other.0))
+    }
+}
+
+/// A stretch of the time axis, both ends included; never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimeSpan {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl TimeSpan {
+    /// The whole axis.
+    pub const ALL: Self = Self { first: Timestamp::MIN, last: Timestamp::MAX };
+
+    /// From `first` to `last`; `None` if that is no stretch at all.
+    pub fn new(first: Timestamp, last: Timestamp) -> Option<Self> {
+        (first <= last).then_some(Self { first, last })
+    }
+
+    /// Everything before `moment`; `None` at the beginning of the axis.
+    pub fn before(moment: Timestamp) -> Option<Self> {
+        (moment > Timestamp::MIN).then(|| Self { first: Timestamp::MIN, last: moment.previous() })
+    }
+
+    /// `moment` and everything after it.
+    pub fn from(moment: Timestamp) -> Self {
+        Self { first: moment, last: Timestamp::MAX }
+    }
+
+    /// Its first moment.
+    pub fn first(self) -> Timestamp {
+        self.first
+    }
+
+    /// Its last moment, included.
+    pub fn last(self) -> Timestamp {
+        self.last
+    }
+
+    /// Whether `moment` lies in it.
+    pub fn contains(self, moment: Timestamp) -> bool {
+        self.first <= moment && moment <= self.last
+    }
+
+    /// What both have in common.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        Self::new(self.first.max(other.first), self.last.min(other.last))
+    }
+
+    /// The smallest stretch that holds both.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+}
+
+impl fmt::Display for TimeSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..={}", self.first, self.last)
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::Replica;
+use crate::agent::Origin;
 use crate::bounds::{LOT_BYTES, LOT_EVENTS};
+use crate::event::is_reserved;
 use crate::store::Durability;
 use crate::{Event, WriteError};
 
@@ -50,6 +52,9 @@ impl Import<'_> {
     /// As [`Replica::insert`]; about this event, or about a lot pushed earlier. What [`Import::inserted`] counts is
     /// stored.
     pub async fn push(&mut self, event: Event) -> Result<(), WriteError> {
+        if is_reserved(event.key()) {
+            return Err(WriteError::ReservedKey);
+        }
         self.bytes += event.weight();
         self.lot.push(event);
         if self.lot.len() >= LOT_EVENTS || self.bytes >= LOT_BYTES { self.send_lot().await } else { Ok(()) }
@@ -89,7 +94,7 @@ impl Import<'_> {
         }
         let lot = std::mem::take(&mut self.lot);
         self.bytes = 0;
-        self.in_flight.push_back(self.replica.submit(lot, Durability::Immediate).await?);
+        self.in_flight.push_back(self.replica.submit(lot, Origin::Local, Durability::Immediate).await?);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::{Bytes, BytesMut};
 
 use super::{ReadState, Shared};
+use crate::agent::{Fresh, Origin};
 use crate::arrivals::runs_before;
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::index::Pending;
@@ -24,6 +25,8 @@ pub(super) struct Lot<'s> {
     pub(super) keys: Vec<Bytes>,
     /// The tree nodes whose hashes become stale.
     pub(super) touched: BTreeSet<NodeAddress>,
+    /// What the neighbours are to hear of.
+    pub(super) fresh: Vec<Fresh>,
     /// Known events written anew because their stored copy was damaged.
     pub(super) mended: usize,
     /// For membership only: never iterated.
@@ -46,6 +49,7 @@ impl<'s> Lot<'s> {
             greatest,
             keys: Vec::new(),
             touched: BTreeSet::new(),
+            fresh: Vec::new(),
             mended: 0,
             addresses: HashSet::new(),
             shared,
@@ -79,6 +83,13 @@ impl<'s> Lot<'s> {
         self.checkpoint.next_arrival += 1;
         self.touch(address.timestamp);
         Ok(true)
+    }
+
+    /// Notes an event that was added for the neighbours, if there are any.
+    pub(super) fn tell(&mut self, event: &Event, origin: Origin) {
+        if self.shared.feed.is_read() {
+            self.fresh.push(Fresh { event: event.clone(), origin });
+        }
     }
 
     /// Writes a known event anew if what is stored of it is not what it must be.

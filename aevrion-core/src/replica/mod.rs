@@ -7,6 +7,8 @@
 mod close;
 mod derived;
 mod export;
+mod feed;
+mod holdings;
 mod import;
 mod lot;
 mod open;
@@ -23,16 +25,19 @@ mod watch;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::agent::Origin;
 use crate::event::is_reserved;
 use crate::index::{Entries, EntryQuery, KeySpan, VersionQuery, Versions};
 use crate::store::Durability;
-use crate::{Address, Event, Parameters, ReadError, Timestamp, Value, WriteError};
+use crate::{Address, Event, Parameters, ReadError, Timestamp, Value, WallClock, WriteError};
 
 pub use export::Export;
+pub(crate) use feed::{FeedReader, News};
 pub use import::{Import, Inserted};
 pub use options::Options;
 pub use rebuild::Rebuilt;
@@ -127,6 +132,9 @@ impl Replica {
     ) -> Result<Vec<Address>, WriteError> {
         let bytes = operations.iter().map(|operation| operation.key.len() + operation.value.len()).sum();
         check_batch(operations.len(), bytes)?;
+        if let Some(by) = self.shared.ahead.load().as_deref() {
+            return Err(WriteError::ClockAhead { by: *by });
+        }
         for operation in &operations {
             self.check(&operation.key, &operation.value)?;
         }
@@ -158,22 +166,26 @@ impl Replica {
     /// # Errors
     /// As [`Replica::batch`].
     pub async fn insert(&self, events: Vec<Event>, durability: Durability) -> Result<Inserted, WriteError> {
-        self.submit(events, durability).await?.await.map_err(|_| WriteError::Closed)?
+        if events.iter().any(|event| is_reserved(event.key())) {
+            return Err(WriteError::ReservedKey);
+        }
+        self.submit(events, Origin::Local, durability).await?.await.map_err(|_| WriteError::Closed)?
     }
 
     /// Queues events for insertion; the answer comes when they are stored.
-    async fn submit(
+    pub(crate) async fn submit(
         &self,
         events: Vec<Event>,
+        origin: Origin,
         durability: Durability,
     ) -> Result<oneshot::Receiver<Result<Inserted, WriteError>>, WriteError> {
         let bytes = events.iter().map(Event::weight).sum();
         check_batch(events.len(), bytes)?;
         for event in &events {
-            self.check(event.key(), event.value())?;
+            self.shared.parameters.check(event.key(), event.value())?;
         }
         let (reply, answer) = oneshot::channel();
-        self.queue.submit(Content::Events(events, reply), bytes, durability).await?;
+        self.queue.submit(Content::Events(events, origin, reply), bytes, durability).await?;
         Ok(answer)
     }
 
@@ -276,6 +288,33 @@ impl Replica {
     /// The time at which reads happen: the wall clock's, or the latest that this node has seen if that is later.
     pub fn now(&self) -> Timestamp {
         self.shared.now()
+    }
+
+    /// How far ahead of the wall clock an event may be and still count as the present.
+    pub fn max_drift(&self) -> Duration {
+        self.shared.max_drift
+    }
+
+    /// Refuses local writes while this node's clock is so far ahead of its neighbours', or takes them again.
+    pub(crate) fn refuse_writes_ahead(&self, by: Option<Duration>) {
+        let before = self.shared.ahead.swap(by.map(Arc::new));
+        match (before.is_some(), by) {
+            (false, Some(by)) => {
+                tracing::error!(?by, "this node's clock is ahead of its neighbours': local writes are refused");
+            }
+            (true, None) => tracing::info!("this node's clock agrees with its neighbours': local writes are taken again"),
+            _ => {}
+        }
+    }
+
+    /// What the neighbours are to hear of, from now on.
+    pub(crate) fn feed(&self) -> FeedReader {
+        self.shared.feed.read()
+    }
+
+    /// Where the time comes from.
+    pub(crate) fn wall(&self) -> Arc<dyn WallClock> {
+        Arc::clone(&self.shared.wall)
     }
 
     /// What the cluster of this replica shares.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{Inserted, Operation, ReadState};
+use crate::agent::Origin;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
 use crate::store::{Durability, StoreError, WriteBatch};
 use crate::tree::{Node, NodeAddress};
@@ -43,8 +44,8 @@ pub(super) struct Counted {
 pub(super) enum Content {
     /// Writes that get their time from this node's clock.
     Operations(Vec<Operation>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
-    /// Events that have theirs.
-    Events(Vec<Event>, oneshot::Sender<Result<Inserted, WriteError>>),
+    /// Events that have theirs, and from whom they come.
+    Events(Vec<Event>, Origin, oneshot::Sender<Result<Inserted, WriteError>>),
 }
 
 impl Content {
@@ -55,7 +56,7 @@ impl Content {
                 operations.len(),
                 operations.iter().map(|operation| operation.key.len() + operation.value.len()).sum(),
             ),
-            Self::Events(events, _) => (events.len(), events.iter().map(Event::weight).sum()),
+            Self::Events(events, ..) => (events.len(), events.iter().map(Event::weight).sum()),
         }
     }
 
@@ -63,7 +64,7 @@ impl Content {
     pub(super) fn refuse(self, error: WriteError) {
         match self {
             Self::Operations(_, reply) => drop(reply.send(Err(error))),
-            Self::Events(_, reply) => drop(reply.send(Err(error))),
+            Self::Events(.., reply) => drop(reply.send(Err(error))),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, watch};
 
 use super::Options;
+use super::feed::Feed;
 use crate::index::{IndexReader, Pending, Tips};
 use crate::store::{Capabilities, EventStore, StoreError, View};
 use crate::tables::Checkpoint;
@@ -34,6 +36,9 @@ pub(crate) struct Shared {
     pub(super) shape: Shape,
     pub(super) node: NodeId,
     pub(super) wall: Arc<dyn WallClock>,
+    pub(super) max_drift: Duration,
+    /// How far the neighbours say that this node's clock is ahead, while local writes are refused because of it.
+    pub(super) ahead: ArcSwapOption<Duration>,
     /// See [`Options`].
     pub(super) index_lot: usize,
     pub(super) arrivals_kept: u64,
@@ -46,6 +51,8 @@ pub(crate) struct Shared {
     pub(super) clock: AtomicU64,
     /// The sequence of the next arrival, for watchers.
     pub(super) arrivals: watch::Sender<u64>,
+    /// What the neighbours are to hear of.
+    pub(super) feed: Arc<Feed>,
     /// Held by whoever walks the tree: two walks would compute the same hashes.
     pub(super) tree_walk: Mutex<()>,
 }
@@ -67,11 +74,14 @@ impl Shared {
             parameters,
             node,
             wall: Arc::clone(&options.wall),
+            max_drift: options.max_drift,
+            ahead: ArcSwapOption::empty(),
             index_lot: options.index_lot.min(capabilities.rows_at_once),
             arrivals_kept: options.arrivals_kept,
             arrivals: watch::Sender::new(state.checkpoint.next_arrival),
             state: ArcSwapOption::from_pointee(state),
             tips: Tips::new(),
+            feed: Arc::new(Feed::new()),
             failure: ArcSwap::from_pointee(None),
             clock: AtomicU64::new(last.as_millis()),
             tree_walk: Mutex::new(()),

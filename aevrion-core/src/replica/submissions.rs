@@ -10,6 +10,7 @@ use super::lot::Lot;
 use super::queue::{Content, Submission};
 use super::writer::Writer;
 use super::{Inserted, Operation, ReadState};
+use crate::agent::Origin;
 use crate::store::Durability;
 use crate::{Address, Event, TooFarAhead, WriteError};
 
@@ -94,9 +95,9 @@ impl Writer {
     /// Puts what a submission brings into the lot.
     async fn assemble(&mut self, content: Content, lot: &mut Lot<'_>, state: &ReadState) -> Assembled {
         match content {
-            Content::Events(events, reply) => match self.add_events(&events, lot, state).await {
+            Content::Events(events, origin, reply) => match self.add_events(&events, origin, lot, state).await {
                 Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
-                Err(error) => Assembled::Failed(Content::Events(events, reply), error),
+                Err(error) => Assembled::Failed(Content::Events(events, origin, reply), error),
             },
             Content::Operations(operations, reply) => {
                 match self.add_operations(&operations, lot, state).await {
@@ -120,13 +121,14 @@ impl Writer {
             return Ok(None);
         }
         let Some(events) = self.stamp(operations, state).await? else { return Ok(None) };
-        self.add_events(&events, lot, state).await?;
+        self.add_events(&events, Origin::Local, lot, state).await?;
         Ok(Some(events.iter().map(Event::address).collect()))
     }
 
     async fn add_events(
         &mut self,
         events: &[Event],
+        origin: Origin,
         lot: &mut Lot<'_>,
         state: &ReadState,
     ) -> Result<Inserted, WriteError> {
@@ -136,6 +138,7 @@ impl Writer {
             self.clock.observe(wall, event.key(), event.timestamp());
             if lot.add(event, &*state.view).await.map_err(WriteError::Store)? {
                 inserted.new += 1;
+                lot.tell(event, origin);
             } else {
                 inserted.known += 1;
             }

@@ -8,7 +8,7 @@ use tokio::sync::{MutexGuard, mpsc};
 use super::queue::{Nodes, Request, Walk};
 use super::{ReadState, Replica};
 use crate::tree::{Node, NodeSink, Root, TreePass};
-use crate::{ReadError, Timestamp};
+use crate::{Hash, ReadError, TimeSpan, Timestamp};
 
 /// Leave to walk the tree while nobody else does.
 pub(super) struct TreeWalk<'r> {
@@ -50,8 +50,9 @@ impl Replica {
     /// # Errors
     /// As [`Replica::root`].
     pub async fn root_at(&self, moment: Timestamp) -> Result<Root, ReadError> {
+        let Some(span) = TimeSpan::before(moment) else { return Ok(Root { count: 0, hash: Hash::EMPTY }) };
         let walk = self.walk().await?;
-        self.noting(self.pass(&walk).before(moment).root().await)
+        self.noting(self.pass(&walk).within(span).root().await)
     }
 
     /// The non-empty nodes of a level with these indexes, ascending.

@@ -195,6 +195,7 @@ impl Writer {
             self.shared.tips.note_write(key, written);
         }
         self.greatest = lot.greatest;
+        self.shared.feed.offer(lot.fresh);
         self.remember_stale(lot.touched);
         self.publish(Some((lot.pending, lot.checkpoint))).await;
         Ok(())
@@ -267,11 +268,12 @@ impl Writer {
         self.show_arrivals(checkpoint.next_arrival);
     }
 
-    /// Wakes the watchers, once all that arrived is durable: what they have seen must not be forgotten, nor its place in
+    /// Wakes watchers and neighbours, once all that arrived is durable: what they have seen must not be forgotten, nor its place in
     /// the order be given to another event.
     fn show_arrivals(&self, next_arrival: u64) {
         if self.sync_at.is_none() {
             self.shared.arrivals.send_replace(next_arrival);
+            self.shared.feed.show();
         }
     }
 
@@ -296,6 +298,7 @@ impl Writer {
     /// Takes everything that memory holds of the store from the store again. An engine that was reopened after a
     /// failure may have lost what was buffered, or have kept a commit that failed.
     async fn resync(&mut self) {
+        self.shared.feed.forget_unshown();
         self.known_stale.clear();
         self.walk = None;
         match self.reload().await {

@@ -14,7 +14,7 @@ use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY};
 use crate::events::outermost_event;
 use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
 use crate::tables::{node_key, parse_address, parse_node_key, parse_node_value, time_range};
-use crate::{Address, ReadError, Timestamp};
+use crate::{Address, ReadError, TimeSpan, Timestamp};
 
 /// Where freshly computed nodes go.
 pub(crate) trait NodeSink: Send {
@@ -27,8 +27,8 @@ pub(crate) trait NodeSink: Send {
 pub(crate) struct TreePass<'v, S> {
     view: &'v dyn View,
     shape: Shape,
-    /// Only events before this moment count; all if `None`.
-    before: Option<Timestamp>,
+    /// Only events of this time count.
+    span: TimeSpan,
     /// Whether stored hashes are used, or all are computed from the events.
     trust_stored: bool,
     fresh: Vec<(NodeAddress, Node)>,
@@ -41,12 +41,12 @@ type Indexed = (u64, Node);
 impl<'v, S: NodeSink> TreePass<'v, S> {
     /// A walk over all events of `view`, using the hashes that are stored.
     pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
-        Self { view, shape, before: None, trust_stored: true, fresh: Vec::new(), sink }
+        Self { view, shape, span: TimeSpan::ALL, trust_stored: true, fresh: Vec::new(), sink }
     }
 
-    /// Counts only events before `moment`. The nodes that it cuts through are computed and not handed to the sink.
-    pub(crate) fn before(mut self, moment: Timestamp) -> Self {
-        self.before = Some(moment);
+    /// Counts only events of `span`. The nodes that its ends cut through are computed and not handed to the sink.
+    pub(crate) fn within(mut self, span: TimeSpan) -> Self {
+        self.span = span;
         self
     }
 
@@ -124,7 +124,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         row: &mut Vec<Indexed>,
     ) -> Result<(), ReadError> {
         let last = self.last_counted(NodeAddress { level, index: *gap.end() });
-        let mut from = self.shape.first(NodeAddress { level, index: *gap.start() });
+        let mut from = self.first_counted(NodeAddress { level, index: *gap.start() });
         while let Some(event) = outermost_event(self.view, (from, last), Direction::Forward).await? {
             let address = self.shape.node_at(level, event.timestamp);
             let node = self.hash_children(address).await?;
@@ -158,7 +158,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         row: &mut Vec<Indexed>,
     ) -> Result<(), ReadError> {
         let leaf = |index| NodeAddress { level: 0, index };
-        let first = self.shape.first(leaf(*gap.start()));
+        let first = self.first_counted(leaf(*gap.start()));
         let last = self.last_counted(leaf(*gap.end()));
         let (start, end) = time_range(first, last);
         let mut pages =
@@ -200,7 +200,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     async fn walk_again(&mut self, leaf: NodeAddress, ids: &mut LeafIds) -> Result<(), ReadError> {
-        let (start, end) = time_range(self.shape.first(leaf), self.last_counted(leaf));
+        let (start, end) = time_range(self.first_counted(leaf), self.last_counted(leaf));
         let mut pages =
             Pages::new(self.view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Keys);
         while let Some(page) = pages.next().await? {
@@ -225,24 +225,25 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         self.sink.take(std::mem::take(&mut self.fresh)).await
     }
 
-    /// The part of a row that lies, at least with its first moment, before the time limit.
+    /// The part of a row that lies, at least in part, within the span.
     fn clip(&self, level: u8, indexes: RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
-        let Some(before) = self.before else { return Some(indexes) };
-        if before == Timestamp::MIN {
-            return None;
-        }
-        let last = self.shape.node_at(level, before.previous()).index.min(*indexes.end());
-        (*indexes.start() <= last).then(|| *indexes.start()..=last)
+        let first = self.shape.node_at(level, self.span.first()).index.max(*indexes.start());
+        let last = self.shape.node_at(level, self.span.last()).index.min(*indexes.end());
+        (first <= last).then_some(first..=last)
     }
 
     fn is_cut(&self, node: NodeAddress) -> bool {
-        self.before.is_some_and(|before| self.shape.last(node) >= before)
+        self.shape.first(node) < self.span.first() || self.shape.last(node) > self.span.last()
+    }
+
+    /// The first moment of a node whose events count.
+    fn first_counted(&self, node: NodeAddress) -> Timestamp {
+        self.shape.first(node).max(self.span.first())
     }
 
     /// The last moment of a node whose events count.
     fn last_counted(&self, node: NodeAddress) -> Timestamp {
-        let last = self.shape.last(node);
-        self.before.map_or(last, |before| last.min(before.previous()))
+        self.shape.last(node).min(self.span.last())
     }
 }
 

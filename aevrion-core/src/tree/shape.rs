@@ -3,13 +3,13 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::{Parameters, Timestamp};
+use crate::{Parameters, TimeSpan, Timestamp};
 
 /// Levels of the tree: leaves are level 0, the open-ended top is level 4.
 pub const LEVELS: u8 = 5;
 
 /// The place of a node: its level, and its index within the level counted from the epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct NodeAddress {
     /// 0 for a leaf, up to [`LEVELS`] - 1.
     pub level: u8,
@@ -76,6 +76,55 @@ impl Shape {
         first..=first.saturating_add(self.branching - 1)
     }
 
+    /// The time that a node covers.
+    pub fn time_of(self, node: NodeAddress) -> TimeSpan {
+        TimeSpan::new(self.first(node), self.last(node)).unwrap_or(TimeSpan::ALL)
+    }
+
+    /// The node one level up; `None` above the top.
+    pub fn parent(self, node: NodeAddress) -> Option<NodeAddress> {
+        let level = node.level + 1;
+        (level < LEVELS).then(|| NodeAddress { level, index: node.index / self.branching })
+    }
+
+    /// The rows of nodes that together cover `span`: as few and as large nodes as possible, runs of siblings from
+    /// the edges of the span upwards. Only the leaves at the edges may reach beyond it. Seen from one end of the span
+    /// it is a map: the streets nearby, the districts further away, the cities on the horizon.
+    pub fn cover(self, span: TimeSpan) -> Vec<(u8, RangeInclusive<u64>)> {
+        let mut rows = Vec::new();
+        let mut low = self.node_at(0, span.first()).index;
+        let mut high = self.node_at(0, span.last()).index;
+        for level in 0..Self::TOP {
+            let above = |index: u64| index / self.branching;
+            if above(low) == above(high) {
+                rows.push((level, low..=high));
+                return rows;
+            }
+            // A block that is covered to its end, or from its beginning, is one node further up.
+            let (mut next_low, mut next_high) = (above(low), above(high));
+            if low % self.branching != 0 || (level == 0 && self.first(NodeAddress { level, index: low }) < span.first()) {
+                rows.push((level, low..=next_low * self.branching + (self.branching - 1)));
+                next_low += 1;
+            }
+            if high % self.branching != self.branching - 1
+                || (level == 0 && self.last(NodeAddress { level, index: high }) > span.last())
+            {
+                rows.push((level, next_high * self.branching..=high));
+                // The row above ends before this block, and may be empty.
+                if next_high == 0 || next_high - 1 < next_low {
+                    return rows;
+                }
+                next_high -= 1;
+            }
+            if next_low > next_high {
+                return rows;
+            }
+            (low, high) = (next_low, next_high);
+        }
+        rows.push((Self::TOP, low..=high));
+        rows
+    }
+
     /// The indexes of a level: up to where time ends.
     pub fn indexes(self, level: u8) -> RangeInclusive<u64> {
         0..=self.node_at(level, Timestamp::MAX).index
@@ -115,6 +164,58 @@ mod tests {
                 let next = NodeAddress { index: node.index + 1, ..node };
                 prop_assert_eq!(shape.last(node).next(), shape.first(next));
             }
+        }
+    }
+
+    fn cover_of(shape: Shape, first: u64, last: u64) -> Vec<(u8, RangeInclusive<u64>)> {
+        let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last));
+        shape.cover(span.unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn a_cover_is_the_span_without_gap_or_overlap(
+            shape in (1..=1_000_u64, 2..=64_u32).prop_map(|(granularity, branching)| {
+                Shape::new(&Parameters { granularity, branching, ..Parameters::default() })
+            }),
+            ends in (any::<u64>(), any::<u64>()), shift in 0..64_u32,
+        ) {
+            let (first, last) = (ends.0.min(ends.1) >> shift, ends.0.max(ends.1) >> shift);
+            let mut parts: Vec<_> = cover_of(shape, first, last)
+                .into_iter()
+                .map(|(level, row)| {
+                    let edge = |index| NodeAddress { level, index };
+                    prop_assert!(row.start() <= row.end());
+                    let most = if level == Shape::TOP { u64::MAX } else { shape.branching() };
+                    prop_assert!(row.end() - row.start() < most);
+                    Ok((shape.first(edge(*row.start())), shape.last(edge(*row.end())), level))
+                })
+                .collect::<Result<_, _>>()?;
+            parts.sort_unstable();
+            let (covered_first, covered_last) = (parts[0].0, parts[parts.len() - 1].1);
+            prop_assert_eq!(covered_first, shape.first(shape.node_at(0, Timestamp::from_millis(first))).min(covered_first));
+            prop_assert!(covered_first <= Timestamp::from_millis(first));
+            prop_assert!(covered_last >= Timestamp::from_millis(last));
+            prop_assert!(parts[0].2 == 0 || covered_first == Timestamp::from_millis(first));
+            prop_assert!(parts[parts.len() - 1].2 == 0 || covered_last == Timestamp::from_millis(last));
+            for pair in parts.windows(2) {
+                prop_assert_eq!(pair[0].1.next(), pair[1].0);
+            }
+        }
+    }
+
+    #[test]
+    fn the_past_is_covered_by_a_map_of_at_most_a_hundred_and_sixty_nodes() {
+        let shape = Shape::new(&Parameters::default());
+        let nodes = |ms: u64| -> u64 {
+            cover_of(shape, 0, ms - 1).into_iter().map(|(_, row)| row.end() - row.start() + 1).sum()
+        };
+        let level_spans = 62_914_560_000_u64; // one node of the top level, 1.99 years
+        // The last moment before a top node begins is the fullest map of those two years.
+        for top in 1..=65 {
+            let fullest = nodes(top * level_spans - 1);
+            assert!(fullest <= 4 * 31 + 1 + top, "{fullest} nodes in the top node {top}");
+            assert!(fullest <= 160 || top > 32, "before 2033 there are at most 160 nodes, not {fullest}");
         }
     }
 

@@ -1,0 +1,110 @@
+//! What the agents of one node agree on among themselves: who has been asked for an event, and who is repairing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::bounds::WANTED_AT_ONCE;
+use crate::{Address, NodeId};
+
+/// After this long without an answer another neighbour may be asked for an event.
+const ASKED_FOR: Duration = Duration::from_secs(2);
+
+/// After this long without a sign of life a repair no longer keeps others from theirs.
+const REPAIR_LEASE: Duration = Duration::from_secs(5);
+
+/// Shared by all agents of a node.
+#[derive(Debug, Default)]
+pub struct Desk(Mutex<Entries>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    asked: BTreeMap<Address, Duration>,
+    repairing: Option<(NodeId, Duration)>,
+}
+
+impl Desk {
+    /// Those of `addresses` that nobody is being asked for; they count as asked for from now on.
+    pub(super) fn claim(&self, addresses: Vec<Address>, now: Duration) -> Vec<Address> {
+        let mut entries = self.entries();
+        if entries.asked.len() > WANTED_AT_ONCE {
+            entries.asked.retain(|_, until| *until > now);
+        }
+        let mut claimed = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let free = entries.asked.get(&address).is_none_or(|until| *until <= now);
+            if free && entries.asked.len() < WANTED_AT_ONCE * 2 {
+                entries.asked.insert(address, now + ASKED_FOR);
+                claimed.push(address);
+            }
+        }
+        claimed
+    }
+
+    /// These have come, or will not come.
+    pub(super) fn release<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) {
+        let mut entries = self.entries();
+        for address in addresses {
+            entries.asked.remove(address);
+        }
+    }
+
+    /// Leave to repair with `neighbour`, or to go on with it: one at a time, or the same events would come from two
+    /// sides.
+    pub(super) fn may_repair(&self, neighbour: NodeId, now: Duration) -> bool {
+        let mut entries = self.entries();
+        let free = entries.repairing.is_none_or(|(who, until)| who == neighbour || until <= now);
+        if free {
+            entries.repairing = Some((neighbour, now + REPAIR_LEASE));
+        }
+        free
+    }
+
+    /// The repair with `neighbour` is over.
+    pub(super) fn repaired(&self, neighbour: NodeId) {
+        let mut entries = self.entries();
+        if entries.repairing.is_some_and(|(who, _)| who == neighbour) {
+            entries.repairing = None;
+        }
+    }
+
+    /// The connection to `neighbour` is over: what only it was asked for may be had from others.
+    pub(super) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<Address>) {
+        self.release(wanted);
+        self.repaired(neighbour);
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // Nothing in here can be left half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventId, Timestamp};
+
+    #[test]
+    fn an_event_is_asked_for_once_until_it_is_overdue() {
+        let desk = Desk::default();
+        let address = Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([1; 32]) };
+        assert_eq!(desk.claim(vec![address], Duration::ZERO), [address]);
+        assert_eq!(desk.claim(vec![address], ASKED_FOR / 2), []);
+        assert_eq!(desk.claim(vec![address], ASKED_FOR), [address]);
+        desk.release(&[address]);
+        assert_eq!(desk.claim(vec![address], ASKED_FOR), [address]);
+    }
+
+    #[test]
+    fn one_repair_at_a_time() {
+        let desk = Desk::default();
+        let (a, b) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
+        assert!(desk.may_repair(a, Duration::ZERO));
+        assert!(desk.may_repair(a, Duration::ZERO));
+        assert!(!desk.may_repair(b, Duration::from_secs(1)));
+        desk.repaired(a);
+        assert!(desk.may_repair(b, Duration::from_secs(1)));
+        assert!(desk.may_repair(a, Duration::from_secs(1) + REPAIR_LEASE));
+    }
+}

@@ -1,0 +1,111 @@
+//! A repair under way: what was opened, what has moved, and when it is over.
+//!
+//! There is no session and no script: each message is answered for what it says. What is kept here only bounds a
+//! repair and notices its end, which is silence: when nothing came or went for a while, snapshots are compared again.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::TimeSpan;
+use crate::bounds::OPENED_NODES;
+use crate::tree::{NodeAddress, Shape};
+
+/// Silence that ends a repair, at least.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// Spans of snapshots that messages may still be about.
+const SPANS_REMEMBERED: usize = 16;
+
+/// Repairs in a row that move nothing before the next one waits for its minute.
+pub(super) const FRUITLESS: u32 = 3;
+
+/// What the repair with one neighbour has come to.
+#[derive(Debug, Default)]
+pub(super) struct Exchange {
+    /// When something last came or went, if a repair is under way.
+    active: Option<Duration>,
+    /// Spans of the snapshots that went either way lately.
+    spans: VecDeque<TimeSpan>,
+    /// Nodes whose children this side has named: the other may name theirs.
+    opened: BTreeSet<NodeAddress>,
+    /// Events that came or went since snapshots were last compared.
+    moved: u64,
+    /// How many repairs in a row moved nothing.
+    pub(super) fruitless: u32,
+}
+
+impl Exchange {
+    /// A snapshot about `span` came or went.
+    pub(super) fn compared(&mut self, span: TimeSpan) {
+        if self.spans.contains(&span) {
+            return;
+        }
+        if self.spans.len() == SPANS_REMEMBERED {
+            self.spans.pop_front();
+        }
+        self.spans.push_back(span);
+    }
+
+    /// Whether a snapshot was about `span`.
+    pub(super) fn knows(&self, span: TimeSpan) -> bool {
+        self.spans.contains(&span)
+    }
+
+    /// Whether there was any snapshot yet.
+    pub(super) fn has_compared(&self) -> bool {
+        !self.spans.is_empty()
+    }
+
+    /// Something of a repair came or went.
+    pub(super) fn touch(&mut self, now: Duration) {
+        self.active = Some(now);
+    }
+
+    /// So many events came or went.
+    pub(super) fn moved(&mut self, events: usize) {
+        self.moved += events as u64;
+    }
+
+    /// Whether a repair is under way.
+    pub(super) fn is_active(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// When the silence has lasted long enough, if nothing comes.
+    pub(super) fn quiet_at(&self, round_trip: Duration) -> Option<Duration> {
+        Some(self.active? + QUIET.max(round_trip * 2))
+    }
+
+    /// The repair is over. Says whether it was worth it.
+    pub(super) fn end(&mut self) -> bool {
+        let worth = self.moved > 0;
+        self.fruitless = if worth { 0 } else { self.fruitless + 1 };
+        self.moved = 0;
+        self.active = None;
+        self.opened.clear();
+        worth
+    }
+
+    /// The two sides agree.
+    pub(super) fn agreed(&mut self) {
+        self.end();
+        self.fruitless = 0;
+    }
+
+    /// Notes that the children of these nodes are named to the neighbour.
+    pub(super) fn open(&mut self, nodes: impl IntoIterator<Item = NodeAddress>) {
+        if self.opened.len() > OPENED_NODES {
+            self.opened.clear();
+        }
+        self.opened.extend(nodes);
+    }
+
+    /// Whether the neighbour may name the children of `node`: it covers a span that was compared, or is a child of a
+    /// node whose children were named to it.
+    pub(super) fn may_open(&self, shape: Shape, span: TimeSpan, node: NodeAddress) -> bool {
+        let covers = || {
+            shape.cover(span).into_iter().any(|(level, row)| level == node.level && row.contains(&node.index))
+        };
+        shape.parent(node).is_some_and(|parent| self.opened.contains(&parent)) || covers()
+    }
+}

@@ -1,0 +1,71 @@
+//! Greetings: whether the two fit together, and what time it is on either side. No data flows before that is settled.
+
+use std::time::Duration;
+
+use super::{Agent, Fault, Halt, Hello, Incompatible, Message, Moment, Output, SAMPLES};
+use crate::bounds::GREETINGS;
+use crate::message::{Echo, FEATURES, PROTOCOL_VERSION};
+use crate::transport::Lane;
+
+impl Agent {
+    /// The next Hello; an answer echoes the neighbour's last one.
+    pub(super) fn greeting(&mut self, now: Moment, answer: bool) -> Output {
+        self.greetings = self.greetings.wrapping_add(1);
+        self.clocks.sending(self.greetings, now.steady);
+        self.stated = self.clocks.taken();
+        let echo = self.heard.filter(|_| answer).map(|(number, _, came)| {
+            let held = now.steady.saturating_sub(came).as_micros();
+            Echo { number, held_us: u64::try_from(held).unwrap_or(u64::MAX) }
+        });
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            features: FEATURES,
+            space: self.terms.space.clone(),
+            parameters: self.terms.parameters,
+            node: self.terms.node,
+            wall: now.wall,
+            number: self.greetings,
+            echo,
+            samples: self.stated,
+        };
+        Output::Send(Lane::Live, Message::Hello(hello))
+    }
+
+    pub(super) fn on_hello(&mut self, hello: &Hello, now: Moment) -> Result<Vec<Output>, Halt> {
+        self.check_fit(hello).map_err(Fault::Incompatible)?;
+        let was_settled = self.is_settled();
+        if !was_settled && hello.number > GREETINGS {
+            return Err(Fault::Babble.into());
+        }
+        if let Some(echo) = hello.echo {
+            let held = Duration::from_micros(echo.held_us);
+            self.clocks.answered(echo.number, held, hello.wall, (now.steady, now.wall));
+        }
+        self.heard = Some((hello.number, hello.samples, now.steady));
+        let mut outputs = Vec::new();
+        // A question is answered; and so is everything until each side knows that both have measured enough.
+        if hello.echo.is_none() || hello.samples < SAMPLES || self.stated < SAMPLES {
+            outputs.push(self.greeting(now, true));
+        }
+        if !was_settled && self.is_settled() {
+            self.compare_at = Some(now.steady);
+            self.tick_at = Some(now.steady + self.until_tick(now.wall));
+        }
+        Ok(outputs)
+    }
+
+    fn check_fit(&self, hello: &Hello) -> Result<(), Incompatible> {
+        if hello.version != PROTOCOL_VERSION {
+            return Err(Incompatible::Version(hello.version));
+        }
+        if hello.node != self.neighbour {
+            return Err(Incompatible::Identity { said: hello.node, proven: self.neighbour });
+        }
+        if hello.space != self.terms.space {
+            let (theirs, ours) = (hello.space.clone(), self.terms.space.clone());
+            return Err(Incompatible::Space { theirs, ours });
+        }
+        let differences = self.terms.parameters.differences(&hello.parameters);
+        if differences.is_empty() { Ok(()) } else { Err(Incompatible::Parameters(differences)) }
+    }
+}

@@ -1,0 +1,41 @@
+//! What the agent may ask of the replica that it speaks for.
+
+use std::future::Future;
+
+use crate::message::{Digest, Tile};
+use crate::tree::{NodeAddress, Root};
+use crate::{Address, Event, ReadError, TimeSpan};
+
+/// What a replica holds, as its agents see it. Each answer is consistent in itself; between two of them events may
+/// arrive, and never any leave.
+pub trait Holdings: Send + Sync {
+    /// Hash and count of the events of `span`.
+    fn root(&self, span: TimeSpan) -> impl Future<Output = Result<Root, ReadError>> + Send;
+
+    /// The same, and the non-empty nodes that cover the span.
+    fn digest(&self, span: TimeSpan) -> impl Future<Output = Result<(Root, Digest), ReadError>> + Send;
+
+    /// For each parent its non-empty children, counting only events of `span`; indexes from the first child on.
+    fn children(
+        &self,
+        span: TimeSpan,
+        parents: &[NodeAddress],
+    ) -> impl Future<Output = Result<Vec<Vec<Tile>>, ReadError>> + Send;
+
+    /// Addresses of events of `span` before `before`, latest first, at most `most` of them.
+    fn addresses(
+        &self,
+        span: TimeSpan,
+        before: Option<Address>,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<Address>, ReadError>> + Send;
+
+    /// The event at an address.
+    fn event(&self, address: Address) -> impl Future<Output = Result<Option<Event>, ReadError>> + Send;
+
+    /// Which of these events are not held, in the same order.
+    fn missing(
+        &self,
+        addresses: &[Address],
+    ) -> impl Future<Output = Result<Vec<Address>, ReadError>> + Send;
+}

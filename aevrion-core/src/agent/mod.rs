@@ -1,0 +1,372 @@
+//! The agent: what this node says to one neighbour, and what it makes of what it hears.
+//!
+//! One function, [`Agent::handle`], takes a message and gives what follows from it as [`Output`]s. Repair is a chain
+//! reaction of such calls: there is no mode and no session script, and whoever falls silent in the middle has broken
+//! nothing. The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the
+//! replica as [`Holdings`] (which is why some functions are `async`: for reading, never for waiting); so a thousand
+//! agents can run in one process under one clock, and any failure replays from its seed.
+//!
+//! The order of calls: [`Agent::connected`] once; then, as it happens, `handle` for a message, `written` for events
+//! that are new here, `stored` when an [`Output::Store`] is done, `wake` at [`Agent::wake_at`]; every output in order.
+//!
+//! Of two neighbours the one with the smaller id acts when snapshots differ, and the other answers a snapshot that
+//! differs with its own: otherwise both would repair the same difference at once. From there on both sides give and
+//! ask alike.
+
+mod clocks;
+mod compare;
+mod desk;
+mod exchange;
+mod fault;
+mod flight;
+mod greet;
+mod holdings;
+mod live;
+mod repair;
+mod snapshot;
+mod window;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::message::{EventList, Events, Hello, Listed, Message, NeedEvents, Reply};
+use crate::transport::Lane;
+use crate::tree::Shape;
+use crate::{Address, Event, Hash, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
+
+use clocks::Clocks;
+pub use clocks::SAMPLES;
+pub use desk::Desk;
+use exchange::Exchange;
+pub use fault::{Fault, Incompatible};
+use flight::InFlight;
+pub use holdings::Holdings;
+
+/// What time it is, for an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Since some fixed beginning; never runs backwards. What is waited for is measured by it.
+    pub steady: Duration,
+    /// The time of day. It may jump.
+    pub wall: Timestamp,
+}
+
+/// From whom this node learned of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It wrote the event itself, or was given it by a client.
+    Local,
+    /// A neighbour pushed or announced it.
+    Pushed(NodeId),
+    /// A comparison with a neighbour brought it to light.
+    Repaired(NodeId),
+}
+
+/// An event that is new on this node, and durable.
+#[derive(Debug, Clone)]
+pub struct Fresh {
+    /// It.
+    pub event: Event,
+    /// From whom it came.
+    pub origin: Origin,
+}
+
+/// What the agent wants done, in this order.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Send this to the neighbour.
+    Send(Lane, Message),
+    /// Store these; tell [`Agent::stored`] when it is done.
+    Store(Vec<Event>, Origin),
+}
+
+/// Why the agent could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Halt {
+    /// The neighbour's doing: the connection is to be closed with this reason. The agent is of no more use.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The replica could not be read. Nothing was answered; the agent goes on with what comes next.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// For whom an agent speaks, and on what terms.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// This node.
+    pub node: NodeId,
+    /// What its cluster shares.
+    pub parameters: Parameters,
+    /// The space that is synchronised.
+    pub space: String,
+    /// How far back of the present snapshots end, at least: what is younger may still be in flight.
+    pub grace: Duration,
+    /// How far apart clocks may be without alarm.
+    pub max_drift: Duration,
+}
+
+/// What is known of a neighbour's agreement with this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Agreement {
+    /// Every event before this moment is the same on both sides, as of the last comparison.
+    pub until: Option<Timestamp>,
+    /// Whether the last comparison of the future found it equal; `None` before the first.
+    pub future: Option<bool>,
+    /// Events still to go in either direction, as far as counts can tell; 0 in agreement.
+    pub behind: u64,
+    /// Events that repairs have brought here since the connection began.
+    pub received: u64,
+    /// Events that repairs have sent since.
+    pub sent: u64,
+    /// Snapshots that differed since.
+    pub differed: u64,
+}
+
+/// What this node says to one neighbour. See the [module](self).
+pub struct Agent {
+    terms: Terms,
+    shape: Shape,
+    neighbour: NodeId,
+    desk: Arc<Desk>,
+    random: u64,
+    clocks: Clocks,
+    /// Hellos sent on this connection.
+    greetings: u32,
+    /// Measurements that our last Hello stated.
+    stated: u8,
+    /// The neighbour's last Hello: its number, how many measurements it stated, when it came.
+    heard: Option<(u32, u8, Duration)>,
+    /// Events to be announced, and when at the latest.
+    announcements: Vec<Address>,
+    announce_at: Option<Duration>,
+    /// Events asked for after an announcement, and until when they are awaited.
+    wanted: BTreeSet<Address>,
+    awaited: VecDeque<(Duration, Vec<Address>)>,
+    /// How many events were given up and may come after all.
+    forgotten: usize,
+    flight: InFlight,
+    exchange: Exchange,
+    /// Ids asked for within scopes, and not seen yet.
+    wished: Vec<Listed>,
+    /// Wishes of the neighbour for what does not exist.
+    mistaken: u32,
+    /// Stores that are not done.
+    storing: u32,
+    /// Where the neighbour holds more, to be asked for once what came is stored.
+    rest: Option<TimeSpan>,
+    /// When snapshots are compared next for a reason of their own, and when for the minute.
+    compare_at: Option<Duration>,
+    tick_at: Option<Duration>,
+    /// The last digest sent of the past and of the future.
+    digest_sent: [Option<Duration>; 2],
+    /// The root at the last agreement about the past and about the future.
+    agreed_root: [Option<Hash>; 2],
+    /// Snapshots in a row that were left alone because events were in flight.
+    deferred: u32,
+    agreement: Agreement,
+}
+
+impl Agent {
+    /// An agent for the connection to `neighbour`. `seed` is the source of its randomness (salts of lists), `desk`
+    /// what it shares with the other agents of its node.
+    pub fn new(terms: Terms, neighbour: NodeId, desk: Arc<Desk>, seed: u64) -> Self {
+        Self {
+            shape: Shape::new(&terms.parameters),
+            terms,
+            neighbour,
+            desk,
+            random: seed,
+            clocks: Clocks::default(),
+            greetings: 0,
+            stated: 0,
+            heard: None,
+            announcements: Vec::new(),
+            announce_at: None,
+            wanted: BTreeSet::new(),
+            awaited: VecDeque::new(),
+            forgotten: 0,
+            flight: InFlight::default(),
+            exchange: Exchange::default(),
+            wished: Vec::new(),
+            mistaken: 0,
+            storing: 0,
+            rest: None,
+            compare_at: None,
+            tick_at: None,
+            digest_sent: [None; 2],
+            agreed_root: [None; 2],
+            deferred: 0,
+            agreement: Agreement::default(),
+        }
+    }
+
+    /// The connection stands: the first greeting.
+    pub fn connected(&mut self, now: Moment) -> Vec<Output> {
+        vec![self.greeting(now, false)]
+    }
+
+    /// Answers a message.
+    ///
+    /// # Errors
+    /// [`Halt`].
+    pub async fn handle(
+        &mut self,
+        message: Message,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        if !matches!(message, Message::Hello(_)) && self.clocks.taken() < SAMPLES {
+            return Err(Fault::Unsettled(message.name()).into());
+        }
+        match message {
+            Message::Hello(hello) => self.on_hello(&hello, now),
+            Message::Push(push) => Ok(self.on_push(push, now)),
+            Message::Snapshot(snapshot) => self.on_snapshot(snapshot, now, holdings).await,
+            Message::Nodes(nodes) => self.on_nodes(nodes, now, holdings).await,
+            Message::EventList(EventList::Announced(addresses)) => {
+                self.on_announced(addresses, now, holdings).await
+            }
+            Message::EventList(EventList::Held(lists)) => self.on_lists(lists, now, holdings).await,
+            Message::NeedEvents(NeedEvents::At(addresses)) => self.on_wanted(&addresses, now, holdings).await,
+            Message::NeedEvents(NeedEvents::Of(lists)) => self.on_wished(&lists, now, holdings).await,
+            Message::Events(Events { reply: Reply::Wanted { more }, events }) => {
+                self.on_wanted_events(events, more, now)
+            }
+            Message::Events(Events { reply: Reply::Block { span, rest }, events }) => {
+                self.on_block(span, rest, events, now, holdings).await
+            }
+        }
+    }
+
+    /// What an [`Output::Store`] has come to: how many of its events were new here.
+    ///
+    /// # Errors
+    /// [`Halt::Read`].
+    pub async fn stored(
+        &mut self,
+        new: u64,
+        origin: Origin,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        self.storing = self.storing.saturating_sub(1);
+        if matches!(origin, Origin::Repaired(_)) {
+            self.exchange.moved(usize::try_from(new).unwrap_or(usize::MAX));
+            self.exchange.touch(now.steady);
+            self.agreement.received += new;
+            self.agreement.behind = self.agreement.behind.saturating_sub(new);
+        }
+        if self.storing > 0 {
+            return Ok(Vec::new());
+        }
+        match self.rest.take() {
+            Some(rest) => self.ask_on(rest, now, holdings).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// [`Halt::Read`].
+    pub async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
+        let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.steady);
+        let mut outputs = Vec::new();
+        if due(self.announce_at) {
+            outputs.extend(self.announce(now));
+        }
+        if !self.is_settled() {
+            return Ok(outputs);
+        }
+        if due(self.first_overdue()) {
+            if self.forget_overdue(now.steady) {
+                self.compare_soon(now.steady);
+            }
+        }
+        if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.storing == 0 {
+            self.end_of_exchange(now);
+        }
+        if due(self.tick_at) {
+            self.tick_at = Some(now.steady + self.until_tick(now.wall));
+            self.exchange.fruitless = 0;
+            outputs.push(self.greeting(now, false));
+            self.compare_at = Some(now.steady);
+        }
+        if due(self.compare_at) && !self.exchange.is_active() {
+            self.compare_at = None;
+            outputs.extend(self.compare(now, holdings, false).await?);
+        }
+        Ok(outputs)
+    }
+
+    /// When [`Agent::wake`] is to be called, if nothing happens before.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.storing == 0);
+        let compare = self.compare_at.filter(|_| !self.exchange.is_active());
+        let settled = [self.first_overdue(), quiet, self.tick_at, compare];
+        let settled = settled.into_iter().filter(|_| self.is_settled()).flatten();
+        settled.chain(self.announce_at).min()
+    }
+
+    /// Compares everything, the future included and without regard to what is in flight.
+    ///
+    /// # Errors
+    /// [`Halt::Read`].
+    pub async fn compare_now(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
+        if !self.is_settled() {
+            return Ok(Vec::new());
+        }
+        self.exchange.fruitless = 0;
+        self.compare(now, holdings, true).await
+    }
+
+    /// More happened than could be told: what was missed is found by comparing.
+    pub fn overflowed(&mut self, now: Moment) {
+        self.announcements.clear();
+        self.announce_at = None;
+        self.agreement.behind = self.agreement.behind.max(1);
+        self.compare_soon(now.steady);
+    }
+
+    /// The connection is over: others may be asked for what this neighbour was.
+    pub fn disconnected(&mut self) {
+        let wanted = std::mem::take(&mut self.wanted);
+        self.desk.leave(self.neighbour, &wanted);
+    }
+
+    /// Whether data may flow: both sides have measured the other's clock.
+    pub fn is_settled(&self) -> bool {
+        self.clocks.taken() >= SAMPLES && self.heard.is_some_and(|(_, samples, _)| samples >= SAMPLES)
+    }
+
+    /// Whether a repair is under way.
+    pub fn is_repairing(&self) -> bool {
+        self.exchange.is_active() || self.storing > 0
+    }
+
+    /// Milliseconds that the neighbour's clock is ahead of this node's; negative if it is behind.
+    pub fn clock_offset(&self) -> Option<i64> {
+        self.clocks.offset()
+    }
+
+    /// The time there and back, as the greetings measured it.
+    pub fn round_trip(&self) -> Duration {
+        self.clocks.round_trip()
+    }
+
+    /// What is known of the neighbour's agreement.
+    pub fn agreement(&self) -> Agreement {
+        self.agreement
+    }
+
+    /// The next number of this agent's randomness (SplitMix64, Steele et al. 2014).
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,369 @@
+//! Repair, message by message: nodes are compared with nodes, lists with lists, and what is missing moves.
+
+use super::compare::{Step, compare_children};
+use super::live::wanted_events;
+use super::window::{Scope, Window};
+use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
+use crate::bounds::{MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES};
+use crate::message::{
+    EventList, Events, Ids, Listed, Message, NeedEvents, Nodes, Parent, Reply, Share, shorten,
+};
+use crate::transport::Lane;
+use crate::tree::{NodeAddress, Shape};
+use crate::{Address, Event, ReadError, TimeSpan};
+
+/// Whole ids in one message: as many as fit a frame.
+const FULL_IDS: usize = MESSAGE_IDS / 8;
+
+/// Messages of ids that one difference is answered with. A fuller leaf takes several rounds.
+const LISTS_AT_ONCE: u32 = 8;
+
+impl Step {
+    /// The time that it is about.
+    pub(super) fn span(self, shape: Shape) -> TimeSpan {
+        match self {
+            Self::Drill(node) => shape.time_of(node),
+            Self::List(span) | Self::Ask(span) | Self::Give(span) => span,
+        }
+    }
+}
+
+impl Agent {
+    /// Does what was decided, as far as the budgets of one answer go. What is left out is found by the next comparison.
+    pub(super) async fn take(
+        &mut self,
+        steps: Vec<Step>,
+        span: TimeSpan,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let (mut drill, mut lists, mut give) = (Vec::new(), Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Drill(node) => drill.push(node),
+                Step::List(time) => lists.push((time, true)),
+                Step::Ask(time) => lists.push((time, false)),
+                Step::Give(time) => give.push(Scope::all_of(time)),
+            }
+        }
+        let mut outputs = self.name_children(drill, span, holdings).await?;
+        outputs.extend(self.list(lists, holdings).await?);
+        let window = Window::gather(&give, holdings).await?;
+        outputs.extend(self.send_window(window, now));
+        Ok(outputs)
+    }
+
+    async fn name_children(
+        &mut self,
+        mut nodes: Vec<NodeAddress>,
+        span: TimeSpan,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let branching = usize::try_from(self.shape.branching()).unwrap_or(usize::MAX);
+        nodes.truncate(MESSAGE_PARENTS.min(MESSAGE_CHILDREN / branching));
+        if nodes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let children = holdings.children(span, &nodes).await?;
+        self.exchange.open(nodes.iter().copied());
+        let parents = nodes.into_iter().zip(children).map(|(node, children)| Parent { node, children });
+        Ok(vec![repair(Message::Nodes(Nodes { span, parents: parents.collect() }))])
+    }
+
+    /// Lists what this side holds in each span; nothing where it is known to hold nothing.
+    async fn list(
+        &mut self,
+        spans: Vec<(TimeSpan, bool)>,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let full = self.exchange.fruitless > 0;
+        let at_once = if full { FULL_IDS } else { MESSAGE_IDS };
+        let mut outputs = Vec::new();
+        let mut lists: Vec<Listed> = Vec::new();
+        let mut room = at_once;
+        for (span, holds) in spans {
+            let (span, addresses) = if holds { everything(span, holdings).await? } else { (span, Vec::new()) };
+            if addresses.len() > at_once {
+                outputs.extend(self.list_in_shares(span, &addresses, at_once, full));
+                continue;
+            }
+            if addresses.len() > room || lists.len() == MESSAGE_SPANS {
+                if outputs.len() >= LISTS_AT_ONCE as usize {
+                    break;
+                }
+                outputs.push(held(std::mem::take(&mut lists)));
+                room = at_once;
+            }
+            room -= addresses.len();
+            lists.push(Listed { span, share: Share::WHOLE, ids: self.ids(&addresses, full) });
+        }
+        if !lists.is_empty() {
+            outputs.push(held(lists));
+        }
+        Ok(outputs)
+    }
+
+    /// Lists a span of more events than one message takes, a share of its ids in each message.
+    fn list_in_shares(&mut self, span: TimeSpan, addresses: &[Address], at_once: usize, full: bool) -> Vec<Output> {
+        // Shares are even but for chance: a tenth of each message is left free.
+        let of = u32::try_from(addresses.len() * 10 / (at_once * 9) + 1).unwrap_or(u32::MAX);
+        let begin = u32::try_from(self.draw() % u64::from(of)).unwrap_or(0);
+        let mut outputs = Vec::new();
+        for turn in 0..of.min(LISTS_AT_ONCE) {
+            let share = Share { part: (begin + turn) % of, of };
+            let of_share: Vec<_> = addresses.iter().copied().filter(|address| share.contains(address.id)).collect();
+            if of_share.len() <= at_once {
+                outputs.push(held(vec![Listed { span, share, ids: self.ids(&of_share, full) }]));
+            }
+        }
+        outputs
+    }
+
+    fn ids(&mut self, addresses: &[Address], full: bool) -> Ids {
+        if full {
+            return Ids::Full(addresses.iter().map(|address| address.id).collect());
+        }
+        let salt = self.draw();
+        Ids::Short { salt, ids: addresses.iter().map(|address| shorten(salt, address.id)).collect() }
+    }
+
+    pub(super) async fn on_nodes(
+        &mut self,
+        nodes: Nodes,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let Nodes { span, parents } = nodes;
+        if !self.exchange.knows(span) {
+            return Err(Fault::StrangeSpan(span).into());
+        }
+        if !parents.iter().all(|parent| self.exchange.may_open(self.shape, span, parent.node)) {
+            return Err(Fault::StrangeNodes.into());
+        }
+        self.join_repair(now);
+        let places: Vec<_> = parents.iter().map(|parent| parent.node).collect();
+        let mine = holdings.children(span, &places).await?;
+        // The neighbour's children of these nodes may follow in turn.
+        self.exchange.open(places);
+        let steps = compare_children(self.shape, span, &mine, &parents);
+        self.take(steps, span, now, holdings).await
+    }
+
+    /// The neighbour says what it holds: it gets what it lacks, and is asked for what is missing here.
+    pub(super) async fn on_lists(
+        &mut self,
+        lists: Vec<Listed>,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        self.join_repair(now);
+        let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
+        let window = Window::gather(&scopes, holdings).await?;
+        let mut wishes = Vec::new();
+        for (list, unseen) in lists.iter().zip(&window.unseen) {
+            if !unseen.is_empty() {
+                wishes.push(Listed { ids: list.ids.select(unseen.iter().copied()), ..list.clone() });
+            }
+        }
+        let mut outputs = Vec::new();
+        if !wishes.is_empty() {
+            self.wish(&wishes);
+            outputs.push(repair(Message::NeedEvents(NeedEvents::Of(wishes))));
+        }
+        outputs.extend(self.send_window(window, now));
+        Ok(outputs)
+    }
+
+    /// The neighbour wants events by the ids that this side listed.
+    pub(super) async fn on_wished(
+        &mut self,
+        lists: &[Listed],
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        self.join_repair(now);
+        let scopes: Vec<_> = lists.iter().map(Scope::only).collect();
+        let window = Window::gather(&scopes, holdings).await?;
+        let more = window.rest.is_some();
+        if !more {
+            self.note_mistake(window.unseen.iter().map(Vec::len).sum())?;
+        }
+        self.count_sent(window.events.len());
+        Ok(wanted_events(window.events, more, Lane::Repair))
+    }
+
+    /// Events that were asked for, after an announcement or after a list.
+    pub(super) fn on_wanted_events(
+        &mut self,
+        events: Vec<Event>,
+        more: bool,
+        now: Moment,
+    ) -> Result<Vec<Output>, Halt> {
+        let (announced, listed): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|event| self.wanted.contains(&event.address()));
+        let mut unasked = 0;
+        if !self.take_wished(&listed) {
+            unasked = listed.len();
+        }
+        if unasked > self.forgotten {
+            return Err(Fault::Unasked(unasked).into());
+        }
+        self.forgotten -= unasked;
+        self.take_wanted(&announced);
+        let mut outputs = Vec::new();
+        if more {
+            outputs.extend(if listed.is_empty() { self.want_again(now) } else { self.wish_again() });
+        }
+        outputs.extend(self.keep(announced, Origin::Pushed(self.neighbour)));
+        if !listed.is_empty() {
+            self.join_repair(now);
+            outputs.extend(self.keep(listed, Origin::Repaired(self.neighbour)));
+        }
+        Ok(outputs)
+    }
+
+    /// Strikes events off the wishes; `false` if some were never wished for.
+    fn take_wished(&mut self, events: &[Event]) -> bool {
+        let sorted: Vec<_> = self.wished.iter().map(|list| (list.span, list.ids.sorted())).collect();
+        let mut come: Vec<Vec<usize>> = vec![Vec::new(); sorted.len()];
+        for event in events {
+            let places = sorted.iter().zip(&mut come).filter(|((span, _), _)| span.contains(event.timestamp()));
+            let mut wished = false;
+            for ((_, ids), come) in places {
+                if let Some(place) = ids.position(event.id()) {
+                    come.push(place);
+                    wished = true;
+                }
+            }
+            if !wished {
+                return false;
+            }
+        }
+        for (list, come) in self.wished.iter_mut().zip(&mut come) {
+            come.sort_unstable();
+            let open = (0..list.ids.len()).filter(|place| come.binary_search(place).is_err());
+            list.ids = list.ids.select(open);
+        }
+        self.wished.retain(|list| !list.ids.is_empty());
+        true
+    }
+
+    fn wish_again(&self) -> Vec<Output> {
+        if self.wished.is_empty() {
+            return Vec::new();
+        }
+        vec![repair(Message::NeedEvents(NeedEvents::Of(self.wished.clone())))]
+    }
+
+    /// Remembers what was asked for, so that what comes can be told from what nobody asked for.
+    fn wish(&mut self, wishes: &[Listed]) {
+        self.wished.extend_from_slice(wishes);
+        let mut ids: usize = self.wished.iter().map(|list| list.ids.len()).sum();
+        let old = self.wished.iter().take_while(|list| {
+            let too_many = ids > MESSAGE_IDS * 2;
+            ids -= if too_many { list.ids.len() } else { 0 };
+            too_many
+        });
+        let old = old.count();
+        self.forgotten += self.wished.drain(..old).map(|list| list.ids.len()).sum::<usize>();
+    }
+
+    /// What has not come will be found by the next comparison.
+    pub(super) fn forget_wishes(&mut self) {
+        self.forgotten += self.wished.drain(..).map(|list| list.ids.len()).sum::<usize>();
+    }
+
+    /// Events of a span that this side lacked.
+    pub(super) async fn on_block(
+        &mut self,
+        span: TimeSpan,
+        rest: Option<TimeSpan>,
+        events: Vec<Event>,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let strangers = events.iter().filter(|event| !span.contains(event.timestamp())).count();
+        if strangers > 0 || !self.exchange.has_compared() {
+            return Err(Fault::Unasked(strangers.max(events.len())).into());
+        }
+        self.join_repair(now);
+        let mut outputs = Vec::new();
+        if let Some(rest) = rest {
+            // Where this side holds nothing the next window can come while this one is being stored.
+            let overlaps = events.iter().any(|event| rest.contains(event.timestamp()));
+            if !overlaps && holdings.addresses(rest, None, 1).await?.is_empty() {
+                outputs.extend(self.ask_on(rest, now, holdings).await?);
+            } else {
+                self.rest = Some(rest);
+            }
+        }
+        outputs.extend(self.keep(events, Origin::Repaired(self.neighbour)));
+        if let (0, Some(rest)) = (self.storing, self.rest) {
+            self.rest = None;
+            outputs.extend(self.ask_on(rest, now, holdings).await?);
+        }
+        Ok(outputs)
+    }
+
+    /// Asks for the rest of a span, saying what this side holds there. Where that is much, the next comparison is
+    /// the shorter way.
+    pub(super) async fn ask_on(
+        &mut self,
+        rest: TimeSpan,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        self.exchange.touch(now.steady);
+        let addresses = holdings.addresses(rest, None, MESSAGE_IDS + 1).await?;
+        if addresses.len() > MESSAGE_IDS {
+            return Ok(Vec::new());
+        }
+        let list = Listed { span: rest, share: Share::WHOLE, ids: self.ids(&addresses, false) };
+        Ok(vec![held(vec![list])])
+    }
+
+    fn send_window(&mut self, window: Window, now: Moment) -> Vec<Output> {
+        let Some(span) = window.span else { return Vec::new() };
+        self.count_sent(window.events.len());
+        self.exchange.touch(now.steady);
+        let mut outputs: Vec<_> = super::live::batches(window.events)
+            .map(|events| repair(Message::Events(Events { reply: Reply::Block { span, rest: None }, events })))
+            .collect();
+        if let Some(Output::Send(_, Message::Events(last))) = outputs.last_mut() {
+            last.reply = Reply::Block { span, rest: window.rest };
+        }
+        outputs
+    }
+
+    fn count_sent(&mut self, events: usize) {
+        self.exchange.moved(events);
+        self.agreement.sent += events as u64;
+        self.agreement.behind = self.agreement.behind.saturating_sub(events as u64);
+    }
+
+    /// The neighbour repairs with this side, which is busy with it from now on.
+    fn join_repair(&mut self, now: Moment) {
+        self.exchange.touch(now.steady);
+        self.desk.may_repair(self.neighbour, now.steady);
+    }
+}
+
+/// All addresses of `span`; if there are more than can be looked at, those of its latest part, and that part.
+async fn everything(
+    span: TimeSpan,
+    holdings: &impl Holdings,
+) -> Result<(TimeSpan, Vec<Address>), ReadError> {
+    let mut addresses = holdings.addresses(span, None, SCANNED_ADDRESSES).await?;
+    let full = addresses.len() == SCANNED_ADDRESSES;
+    let Some(last) = addresses.last().filter(|_| full).map(|last| last.timestamp) else { return Ok((span, addresses)) };
+    addresses.retain(|address| address.timestamp > last);
+    Ok((TimeSpan::new(last.next(), span.last()).unwrap_or(span), addresses))
+}
+
+fn repair(message: Message) -> Output {
+    Output::Send(Lane::Repair, message)
+}
+
+fn held(lists: Vec<Listed>) -> Output {
+    repair(Message::EventList(EventList::Held(lists)))
+}

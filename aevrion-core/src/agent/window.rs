@@ -1,0 +1,179 @@
+//! Gathering what the neighbour lacks, latest first, up to the budget of one answer.
+
+use super::Holdings;
+use crate::bounds::{SCAN_PAGE, SCANNED_ADDRESSES, WINDOW_BYTES};
+use crate::message::{Ids, Listed, Share};
+use crate::{Address, Event, ReadError, TimeSpan};
+
+/// Events of a span that are looked at.
+pub(super) struct Scope<'l> {
+    span: TimeSpan,
+    share: Share,
+    rule: Rule<'l>,
+}
+
+/// Which of the events of a scope are wanted.
+enum Rule<'l> {
+    /// All.
+    All,
+    /// Those that the list does not name.
+    Not(&'l Ids),
+    /// Those that the list names.
+    Only(&'l Ids),
+}
+
+impl<'l> Scope<'l> {
+    /// Everything in `span`.
+    pub(super) fn all_of(span: TimeSpan) -> Self {
+        Self { span, share: Share::WHOLE, rule: Rule::All }
+    }
+
+    /// What the list of the other side lacks.
+    pub(super) fn of(list: &'l Listed) -> Self {
+        let rule = if list.ids.is_empty() { Rule::All } else { Rule::Not(&list.ids) };
+        Self { span: list.span, share: list.share, rule }
+    }
+
+    /// What the list of the other side names.
+    pub(super) fn only(list: &'l Listed) -> Self {
+        Self { span: list.span, share: list.share, rule: Rule::Only(&list.ids) }
+    }
+
+    fn list(&self) -> Option<&'l Ids> {
+        match self.rule {
+            Rule::All => None,
+            Rule::Not(ids) | Rule::Only(ids) => Some(ids),
+        }
+    }
+}
+
+/// What was gathered.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// Events, latest first.
+    pub(super) events: Vec<Event>,
+    /// The span in which they lie; `None` if there are none.
+    pub(super) span: Option<TimeSpan>,
+    /// Where more of them lie that the budget left out.
+    pub(super) rest: Option<TimeSpan>,
+    /// For each scope the places in its list of ids that this side does not hold.
+    pub(super) unseen: Vec<Vec<usize>>,
+    bytes: usize,
+}
+
+impl Window {
+    /// Gathers from `scopes`, which come latest first. Every scope with a list is compared to its end, whatever the
+    /// budget: otherwise what is missing here could not be told from what was not looked at.
+    pub(super) async fn gather(scopes: &[Scope<'_>], holdings: &impl Holdings) -> Result<Self, ReadError> {
+        let mut window = Self::default();
+        for scope in scopes {
+            let unseen = match scope.list() {
+                None => {
+                    window.gather_all(scope.span, holdings).await?;
+                    Vec::new()
+                }
+                Some(ids) => window.gather_compared(scope, ids, holdings).await?,
+            };
+            window.unseen.push(unseen);
+        }
+        Ok(window)
+    }
+
+    async fn gather_all(&mut self, span: TimeSpan, holdings: &impl Holdings) -> Result<(), ReadError> {
+        let mut before = None;
+        while !self.is_full() {
+            let page = holdings.addresses(span, before, SCAN_PAGE).await?;
+            let Some(last) = page.last().copied() else { return Ok(()) };
+            before = Some(last);
+            if let Some(left_out) = self.add(&page, holdings).await? {
+                self.leave(TimeSpan::new(span.first(), left_out.timestamp).unwrap_or(span));
+                return Ok(());
+            }
+        }
+        if !holdings.addresses(span, before, 1).await?.is_empty() {
+            let end = before.map_or(span.last(), |last| last.timestamp);
+            self.leave(TimeSpan::new(span.first(), end).unwrap_or(span));
+        }
+        Ok(())
+    }
+
+    /// Compares a scope with its list. Returns the places of the list that were not seen.
+    async fn gather_compared(
+        &mut self,
+        scope: &Scope<'_>,
+        ids: &Ids,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<usize>, ReadError> {
+        let listed = ids.sorted();
+        let mut seen = vec![false; ids.len()];
+        let wants_listed = matches!(scope.rule, Rule::Only(_));
+        let mut before = None;
+        let mut scanned = 0;
+        while scanned < SCANNED_ADDRESSES {
+            let page = holdings.addresses(scope.span, before, SCAN_PAGE).await?;
+            let Some(last) = page.last().copied() else {
+                let unseen = seen.iter().enumerate().filter(|(_, seen)| !**seen).map(|(place, _)| place);
+                return Ok(unseen.collect());
+            };
+            before = Some(last);
+            scanned += page.len();
+            let mut wanted = Vec::new();
+            for address in page.into_iter().filter(|address| scope.share.contains(address.id)) {
+                let place = listed.position(address.id);
+                if let Some(place) = place {
+                    seen[place] = true;
+                }
+                if place.is_some() == wants_listed {
+                    wanted.push(address);
+                }
+            }
+            if let Some(left_out) = self.add(&wanted, holdings).await? {
+                self.leave(TimeSpan::new(scope.span.first(), left_out.timestamp).unwrap_or(scope.span));
+            }
+        }
+        // Too much to compare it all: nothing can be said of what is missing here.
+        Ok(Vec::new())
+    }
+
+    /// Adds events while there is room. Returns the first that has none.
+    async fn add(
+        &mut self,
+        addresses: &[Address],
+        holdings: &impl Holdings,
+    ) -> Result<Option<Address>, ReadError> {
+        for address in addresses {
+            if self.is_full() {
+                return Ok(Some(*address));
+            }
+            // Damaged events are for `verify` to report; the neighbour gets the others.
+            let Some(event) = readable(holdings.event(*address).await)? else { continue };
+            self.bytes += event.weight();
+            let here = TimeSpan::new(address.timestamp, address.timestamp);
+            self.span = match (self.span, here) {
+                (Some(span), Some(here)) => Some(span.hull(here)),
+                (span, here) => span.or(here),
+            };
+            self.events.push(event);
+        }
+        Ok(None)
+    }
+
+    fn leave(&mut self, span: TimeSpan) {
+        self.rest = Some(self.rest.map_or(span, |rest| rest.hull(span)));
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= WINDOW_BYTES
+    }
+}
+
+/// An event that cannot be trusted is passed over; a store that fails is an error.
+fn readable(event: Result<Option<Event>, ReadError>) -> Result<Option<Event>, ReadError> {
+    match event {
+        Err(ReadError::Damaged(damage)) => {
+            tracing::warn!(%damage, "a damaged event is not sent to a neighbour");
+            Ok(None)
+        }
+        event => event,
+    }
+}

@@ -1,0 +1,108 @@
+//! Messages to bytes and back: postcard, checked for size and sense.
+//!
+//! A frame is the encoding of one message: the message's number from 0 to 6, then its fields as postcard lays them out
+//! (<https://postcard.jamesmunns.com/wire-format>). What cannot be read costs the neighbour its connection.
+
+use bytes::Bytes;
+
+use super::{EventList, Ids, Listed, Message, NeedEvents, Share};
+use crate::bounds::{BATCH_FRAME, FRAME_OVERHEAD};
+use crate::tree::LEVELS;
+use crate::{Event, Parameters};
+
+/// A frame that is not a message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// It is empty.
+    #[error("an empty frame")]
+    Empty,
+    /// There is no such message.
+    #[error("message number {0} is unknown: this side speaks version {version}", version = super::PROTOCOL_VERSION)]
+    UnknownKind(u8),
+    /// It ends in the middle.
+    #[error("a {0} that ends in the middle")]
+    Truncated(&'static str),
+    /// A field cannot be what it says: a list that is too long, a span that ends before it begins.
+    #[error("a {0} with a field that is out of bounds or cannot be read")]
+    BadField(&'static str),
+    /// Bytes follow it.
+    #[error("a {0} with {1} bytes behind its end")]
+    Trailing(&'static str, usize),
+    /// A key or a value is longer than the cluster allows, or empty.
+    #[error("an event that the cluster does not allow: {0}")]
+    BadEvent(String),
+}
+
+/// The names of the messages by their number.
+const NAMES: [&str; 7] = ["Hello", "Push", "Snapshot", "Nodes", "EventList", "NeedEvents", "Events"];
+
+/// The frame of a message.
+///
+/// # Panics
+/// Never: nothing in a message can fail to be encoded.
+pub fn encode(message: &Message) -> Bytes {
+    #[expect(clippy::expect_used, reason = "a growing vector takes everything, and every length is known")]
+    postcard::to_stdvec(message).expect("a message can be encoded").into()
+}
+
+/// The message of a frame, with every bound checked and every event's id computed.
+///
+/// # Errors
+/// [`Malformed`]: the sender's fault, whatever it is.
+pub fn decode(frame: &[u8], parameters: &Parameters) -> Result<Message, Malformed> {
+    let kind = *frame.first().ok_or(Malformed::Empty)?;
+    let name = *NAMES.get(usize::from(kind)).ok_or(Malformed::UnknownKind(kind))?;
+    let (message, rest) =
+        postcard::take_from_bytes::<Message>(frame).map_err(|error| match error {
+            postcard::Error::DeserializeUnexpectedEnd => Malformed::Truncated(name),
+            _ => Malformed::BadField(name),
+        })?;
+    if !rest.is_empty() {
+        return Err(Malformed::Trailing(name, rest.len()));
+    }
+    check_events(message.events(), parameters)?;
+    if makes_sense(&message, parameters) { Ok(message) } else { Err(Malformed::BadField(name)) }
+}
+
+/// The longest frame that nodes with these parameters exchange: a batch, or one event of the greatest size.
+pub fn longest_frame(parameters: &Parameters) -> usize {
+    let event = u64::from(parameters.longest_key) + u64::from(parameters.largest_data);
+    usize::try_from(event).unwrap_or(usize::MAX).max(BATCH_FRAME).saturating_add(FRAME_OVERHEAD)
+}
+
+fn check_events(events: &[Event], parameters: &Parameters) -> Result<(), Malformed> {
+    for event in events {
+        parameters
+            .check(event.key(), event.value())
+            .map_err(|error| Malformed::BadEvent(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
+    let ascends = |mut indexes: Box<dyn Iterator<Item = u64> + '_>| {
+        let mut last = None;
+        indexes.all(|index| last.replace(index).is_none_or(|last| last < index))
+    };
+    match message {
+        Message::Hello(hello) => hello.parameters.validate().is_ok(),
+        Message::Snapshot(snapshot) => snapshot.digest.iter().flat_map(|digest| &digest.rows).all(|row| {
+            row.level < LEVELS && ascends(Box::new(row.tiles.iter().map(|tile| tile.index)))
+        }),
+        Message::Nodes(nodes) => nodes.parents.iter().all(|parent| {
+            (1..LEVELS).contains(&parent.node.level)
+                && parent.children.iter().all(|child| child.index < u64::from(parameters.branching))
+                && ascends(Box::new(parent.children.iter().map(|child| child.index)))
+        }),
+        Message::EventList(EventList::Held(lists)) | Message::NeedEvents(NeedEvents::Of(lists)) => {
+            lists.iter().all(list_makes_sense) && lists.iter().map(|list| list.ids.len()).sum::<usize>() <= crate::bounds::MESSAGE_IDS
+        }
+        _ => true,
+    }
+}
+
+fn list_makes_sense(list: &Listed) -> bool {
+    let Share { part, of } = list.share;
+    let whole = matches!(&list.ids, Ids::Full(ids) if !ids.iter().all(|id| list.share.contains(*id)));
+    part < of && !whole
+}

@@ -1,0 +1,124 @@
+//! Ids as they travel in lists: whole, or shortened under a fresh salt.
+//!
+//! Five bytes tell a million events apart from one that is missing but for one time in a million. The salt is drawn
+//! for each list, so nobody who chooses contents can aim at a collision, and one that happens by chance is gone in
+//! the next list.
+
+use serde::{Deserialize, Serialize};
+
+use super::wire::bounded;
+use crate::EventId;
+use crate::bounds::MESSAGE_IDS;
+
+/// The first five bytes of BLAKE3(salt ‖ id).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShortId(pub [u8; 5]);
+
+/// Shortens an id. Cost: one BLAKE3 of 40 bytes.
+pub fn shorten(salt: u64, id: EventId) -> ShortId {
+    let mut salted = [0; 40];
+    salted[..8].copy_from_slice(&salt.to_be_bytes());
+    salted[8..].copy_from_slice(id.as_bytes());
+    let [a, b, c, d, e, ..] = *blake3::hash(&salted).as_bytes();
+    ShortId([a, b, c, d, e])
+}
+
+/// Ids of one scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ids {
+    /// Whole.
+    Full(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_IDS>")] Vec<EventId>),
+    /// Shortened.
+    Short {
+        /// Drawn for this list alone.
+        salt: u64,
+        /// They.
+        #[serde(deserialize_with = "bounded::<_, _, MESSAGE_IDS>")]
+        ids: Vec<ShortId>,
+    },
+}
+
+impl Ids {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Full(ids) => ids.len(),
+            Self::Short { ids, .. } => ids.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sorted, so that [`Sorted::position`] can be asked for.
+    pub(crate) fn sorted(&self) -> Sorted {
+        match self {
+            Self::Full(ids) => {
+                let mut ids: Vec<_> = ids.iter().copied().zip(0..).collect();
+                ids.sort_unstable();
+                Sorted::Full(ids)
+            }
+            Self::Short { salt, ids } => {
+                let mut ids: Vec<_> = ids.iter().copied().zip(0..).collect();
+                ids.sort_unstable();
+                Sorted::Short(*salt, ids)
+            }
+        }
+    }
+
+    /// Those at these places of the list.
+    pub(crate) fn select(&self, places: impl Iterator<Item = usize>) -> Self {
+        match self {
+            Self::Full(ids) => Self::Full(places.filter_map(|place| ids.get(place).copied()).collect()),
+            Self::Short { salt, ids } => {
+                Self::Short { salt: *salt, ids: places.filter_map(|place| ids.get(place).copied()).collect() }
+            }
+        }
+    }
+}
+
+/// Ids by which events can be looked up, each with its place in the list.
+pub(crate) enum Sorted {
+    Full(Vec<(EventId, usize)>),
+    Short(u64, Vec<(ShortId, usize)>),
+}
+
+impl Sorted {
+    /// Where the list names this event.
+    pub(crate) fn position(&self, id: EventId) -> Option<usize> {
+        match self {
+            Self::Full(ids) => {
+                let found = ids.binary_search_by(|(listed, _)| listed.cmp(&id)).ok()?;
+                Some(ids[found].1)
+            }
+            Self::Short(salt, ids) => {
+                let short = shorten(*salt, id);
+                let found = ids.binary_search_by(|(listed, _)| listed.cmp(&short)).ok()?;
+                Some(ids[found].1)
+            }
+        }
+    }
+}
+
+/// A part of the ids of a span, for spans with more of them than one message takes: those whose first eight bytes,
+/// as a number, leave `part` when divided by `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Which part.
+    pub part: u32,
+    /// Of how many; at least 1.
+    pub of: u32,
+}
+
+impl Share {
+    /// All of them.
+    pub const WHOLE: Self = Self { part: 0, of: 1 };
+
+    /// Whether the id is spoken of.
+    pub fn contains(self, id: EventId) -> bool {
+        let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
+        self.of <= 1 || u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.of) == u64::from(self.part)
+    }
+}

@@ -1,0 +1,132 @@
+//! How the types of the core travel. Lists are checked against their bound before memory is allocated for them.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Address, Event, EventId, TimeSpan, Timestamp, Value};
+
+/// A list of at most `MOST`.
+pub(super) fn bounded<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Bounded<T, const MOST: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Bounded<T, MOST> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {MOST}")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let len = list.size_hint().unwrap_or(0);
+            if len > MOST {
+                return Err(A::Error::invalid_length(len, &self));
+            }
+            // What is claimed may not be there: memory follows what is read.
+            let mut items = Vec::with_capacity(len.min(1_024));
+            while let Some(item) = list.next_element()? {
+                if items.len() == MOST {
+                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                }
+                items.push(item);
+            }
+            Ok(items)
+        }
+    }
+
+    deserializer.deserialize_seq(Bounded::<T, MOST>(PhantomData))
+}
+
+/// A text of at most `MOST` bytes.
+pub(super) fn bounded_text<'de, D: Deserializer<'de>, const MOST: usize>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    let text = <&str>::deserialize(deserializer)?;
+    if text.len() > MOST {
+        return Err(D::Error::invalid_length(text.len(), &"a shorter text"));
+    }
+    Ok(text.to_owned())
+}
+
+impl Serialize for TimeSpan {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.first(), self.last()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeSpan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (first, last) = <(Timestamp, Timestamp)>::deserialize(deserializer)?;
+        Self::new(first, last).ok_or_else(|| D::Error::custom("a span ends before it begins"))
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.timestamp, self.id).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (timestamp, id) = <(Timestamp, EventId)>::deserialize(deserializer)?;
+        Ok(Self { timestamp, id })
+    }
+}
+
+/// Bytes as one run: as compact as a list of numbers, and read and written in one step.
+struct Run<'b>(&'b [u8]);
+
+impl Serialize for Run<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'b, 'b> Deserialize<'de> for Run<'b> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(deserializer).map(Run)
+    }
+}
+
+/// A value as it travels: a tag, then what the tag says.
+#[derive(Serialize, Deserialize)]
+enum WireValue<'v> {
+    Deletion,
+    #[serde(borrow)]
+    Data(Run<'v>),
+    Expiring(Timestamp, #[serde(borrow)] Run<'v>),
+}
+
+/// An event travels as its three fields. Its id does not: the receiver computes it.
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value = match self.value() {
+            Value::Deletion => WireValue::Deletion,
+            Value::Data(data) => WireValue::Data(Run(data)),
+            Value::Expiring { data, expires_at } => WireValue::Expiring(*expires_at, Run(data)),
+        };
+        (self.timestamp(), Run(self.key()), value).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (timestamp, key, value) = <(Timestamp, Run<'_>, WireValue<'_>)>::deserialize(deserializer)?;
+        let value = match value {
+            WireValue::Deletion => Value::Deletion,
+            WireValue::Data(Run(data)) => Value::Data(Bytes::copy_from_slice(data)),
+            WireValue::Expiring(expires_at, Run(data)) => {
+                Value::Expiring { data: Bytes::copy_from_slice(data), expires_at }
+            }
+        };
+        Self::new(Bytes::copy_from_slice(key.0), value, timestamp).map_err(D::Error::custom)
+    }
+}

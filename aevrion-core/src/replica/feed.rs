@@ -1,0 +1,219 @@
+//! News for the neighbours: the last events that became durable here, with whom they came from.
+//!
+//! One bounded ring serves all neighbours, each with its own place in it; nobody's queue can grow. Whoever falls so
+//! far behind that the ring has moved on learns just that, and finds by comparing what it did not hear of.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::agent::Fresh;
+use crate::bounds::{FEED_BYTES, FEED_EVENTS, FEED_PAGE};
+
+/// The ring.
+pub(crate) struct Feed {
+    ring: Mutex<Ring>,
+    /// The number of the next event to be shown.
+    shown: watch::Sender<u64>,
+    readers: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Ring {
+    events: VecDeque<Fresh>,
+    bytes: usize,
+    /// The number of the first event in the ring.
+    first: u64,
+}
+
+impl Ring {
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.events.pop_front() {
+            self.bytes -= oldest.event.weight();
+            self.first += 1;
+        }
+    }
+}
+
+impl Feed {
+    pub(super) fn new() -> Self {
+        Self { ring: Mutex::default(), shown: watch::Sender::new(0), readers: AtomicUsize::new(0) }
+    }
+
+    /// Whether anyone reads it.
+    pub(super) fn is_read(&self) -> bool {
+        self.readers.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes events that were stored, to be shown when they are durable.
+    pub(super) fn offer(&self, fresh: Vec<Fresh>) {
+        let mut ring = self.ring();
+        for fresh in fresh {
+            ring.bytes += fresh.event.weight();
+            ring.events.push_back(fresh);
+            while ring.events.len() > FEED_EVENTS || ring.bytes > FEED_BYTES && ring.events.len() > 1 {
+                ring.drop_oldest();
+            }
+        }
+    }
+
+    /// Everything offered is durable.
+    pub(super) fn show(&self) {
+        let end = self.ring().end();
+        self.shown.send_if_modified(|shown| std::mem::replace(shown, end) != end);
+    }
+
+    /// What was offered and not shown may not have been stored after all: the neighbours have to compare.
+    pub(super) fn forget_unshown(&self) {
+        let mut ring = self.ring();
+        while ring.end() > *self.shown.borrow() && !ring.events.is_empty() {
+            if let Some(newest) = ring.events.pop_back() {
+                ring.bytes -= newest.event.weight();
+            }
+        }
+        // The numbers of what was forgotten are not given again.
+        drop(ring);
+        self.interrupt();
+    }
+
+    /// Makes every reader find that it has missed something.
+    fn interrupt(&self) {
+        let mut ring = self.ring();
+        let end = ring.end();
+        ring.events.clear();
+        ring.bytes = 0;
+        ring.first = end + 1;
+        drop(ring);
+        self.shown.send_modify(|shown| *shown = end + 1);
+    }
+
+    /// A place behind everything that was shown so far.
+    pub(crate) fn read(self: &Arc<Self>) -> FeedReader {
+        self.readers.fetch_add(1, Ordering::AcqRel);
+        let shown = self.shown.subscribe();
+        let next = *shown.borrow();
+        FeedReader { feed: Arc::clone(self), shown, next }
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the feed.
+pub(crate) struct FeedReader {
+    feed: Arc<Feed>,
+    shown: watch::Receiver<u64>,
+    next: u64,
+}
+
+/// What a reader finds.
+pub(crate) enum News {
+    /// Events, in the order of arrival.
+    Events(Vec<Fresh>),
+    /// The ring has moved on: there was more than this reader could follow.
+    Missed,
+}
+
+impl FeedReader {
+    /// Waits for news. Dropping the future loses none.
+    pub(crate) async fn next(&mut self) -> News {
+        loop {
+            if let Some(news) = self.take() {
+                return news;
+            }
+            if self.shown.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// What there is now.
+    pub(crate) fn take(&mut self) -> Option<News> {
+        let end = *self.shown.borrow_and_update();
+        if self.next >= end {
+            return None;
+        }
+        let ring = self.feed.ring();
+        if self.next < ring.first {
+            self.next = end;
+            return Some(News::Missed);
+        }
+        let start = usize::try_from(self.next - ring.first).ok()?;
+        let len = usize::try_from(end - self.next).ok()?.min(FEED_PAGE);
+        let events: Vec<_> = ring.events.iter().skip(start).take(len).cloned().collect();
+        self.next += events.len() as u64;
+        Some(News::Events(events))
+    }
+}
+
+impl Drop for FeedReader {
+    fn drop(&mut self) {
+        self.feed.readers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::agent::Origin;
+    use crate::{Event, Timestamp, Value};
+
+    fn fresh(number: u64, bytes: usize) -> Fresh {
+        let value = Value::Data(Bytes::from(vec![0; bytes]));
+        let event = Event::new(Bytes::from_static(b"k"), value, Timestamp::from_millis(number)).unwrap();
+        Fresh { event, origin: Origin::Local }
+    }
+
+    fn numbers(news: Option<News>) -> Option<Vec<u64>> {
+        match news? {
+            News::Events(events) => {
+                Some(events.iter().map(|fresh| fresh.event.timestamp().as_millis()).collect())
+            }
+            News::Missed => Some(Vec::new()),
+        }
+    }
+
+    #[test]
+    fn shows_what_is_durable_in_order() {
+        let feed = Arc::new(Feed::new());
+        let mut reader = feed.read();
+        feed.offer(vec![fresh(1, 1), fresh(2, 1)]);
+        assert_eq!(numbers(reader.take()), None);
+        feed.show();
+        assert_eq!(numbers(reader.take()), Some(vec![1, 2]));
+        assert_eq!(numbers(reader.take()), None);
+    }
+
+    #[test]
+    fn whoever_falls_behind_learns_that_and_goes_on() {
+        let feed = Arc::new(Feed::new());
+        let mut reader = feed.read();
+        feed.offer((0..3).map(|number| fresh(number, FEED_BYTES / 2)).collect());
+        feed.show();
+        assert_eq!(numbers(reader.take()), Some(vec![]));
+        feed.offer(vec![fresh(9, 1)]);
+        feed.show();
+        assert_eq!(numbers(reader.take()), Some(vec![9]));
+    }
+
+    #[test]
+    fn what_was_not_shown_can_be_taken_back() {
+        let feed = Arc::new(Feed::new());
+        let mut reader = feed.read();
+        feed.offer(vec![fresh(1, 1)]);
+        feed.forget_unshown();
+        assert_eq!(numbers(reader.take()), Some(vec![]), "something was missed");
+        feed.offer(vec![fresh(2, 1)]);
+        feed.show();
+        assert_eq!(numbers(reader.take()), Some(vec![2]));
+    }
+}

@@ -1,0 +1,337 @@
+//! A link: the task that drives one agent over one connection.
+//!
+//! It never waits for the network: what comes in is read ahead by tasks of its own, what goes out is queued. When the
+//! neighbour does not take what is sent, its questions are dropped rather than their answers piled up, and news are
+//! left in the feed; comparing makes up for both once there is room. When this node's disk is slow, nothing more is
+//! read, and the transport holds the neighbour back. Either way nobody else notices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::counters::Counters;
+use super::lanes::{Incoming, Outgoing, receive_on, send_on};
+use super::status::{Activity, Progress};
+use crate::agent::{Agent, Fault, Halt, Moment, Origin, Output};
+use crate::message::{EventList, Message, NeedEvents};
+use crate::replica::{FeedReader, News, Replica};
+use crate::store::Durability;
+use crate::transport::{Connection, Lane, TransportError};
+use crate::{Event, Inserted, WallClock, WriteError};
+
+/// Lots of events of one neighbour that are being stored at once.
+const STORES_AT_ONCE: usize = 3;
+
+/// How long the greetings may take.
+const SETTLE_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a link rests after the replica could not be read or written.
+const REST: Duration = Duration::from_secs(1);
+
+/// What a link can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Compare everything now.
+    Compare,
+}
+
+/// What a link needs.
+pub(super) struct Setup {
+    pub(super) agent: Agent,
+    pub(super) connection: Arc<dyn Connection>,
+    pub(super) replica: Replica,
+    pub(super) feed: FeedReader,
+    pub(super) wall: Arc<dyn WallClock>,
+    pub(super) began: Instant,
+    pub(super) counters: Arc<Counters>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkEnd {
+    /// The neighbour misbehaved, or does not fit.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The connection is over.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The neighbour left.
+    #[error("the neighbour closed the connection")]
+    Left,
+    /// The greetings took too long.
+    #[error("the clocks were not settled within {} seconds", SETTLE_WITHIN.as_secs())]
+    NotSettled,
+    /// This node ends it.
+    #[error("this node ended the connection")]
+    Dismissed,
+}
+
+struct Link {
+    agent: Agent,
+    replica: Replica,
+    wall: Arc<dyn WallClock>,
+    began: Instant,
+    counters: Arc<Counters>,
+    live: Outgoing,
+    repair: Outgoing,
+    stores: JoinSet<(Origin, Result<Inserted, WriteError>)>,
+    /// A snapshot that waits until what came before it is stored.
+    held: Option<Message>,
+    /// Until when nothing is asked of the replica, after it failed.
+    resting: Option<Instant>,
+    progress: watch::Sender<Progress>,
+    connection: Arc<dyn Connection>,
+}
+
+/// Runs a link to its end, and says why it ended. The connection is closed with that reason.
+pub(super) async fn run(setup: Setup) -> LinkEnd {
+    let Setup { agent, connection, replica, mut feed, wall, began, counters, mut commands, progress } = setup;
+    let mut lanes = JoinSet::new();
+    let outgoing = |lane, lanes: &mut JoinSet<()>| send_on(Arc::clone(&connection), lane, lanes);
+    let (live, repair) = (outgoing(Lane::Live, &mut lanes), outgoing(Lane::Repair, &mut lanes));
+    let incoming = |lane, lanes: &mut JoinSet<()>| {
+        receive_on(Arc::clone(&connection), lane, replica.parameters(), Arc::clone(&counters), lanes)
+    };
+    let (mut live_in, mut repair_in) = (incoming(Lane::Live, &mut lanes), incoming(Lane::Repair, &mut lanes));
+    let mut link = Link {
+        agent,
+        replica,
+        wall,
+        began,
+        counters,
+        live,
+        repair,
+        stores: JoinSet::new(),
+        held: None,
+        resting: None,
+        progress,
+        connection: Arc::clone(&connection),
+    };
+    let end = link.drive(&mut feed, &mut commands, &mut live_in, &mut repair_in).await;
+    link.agent.disconnected();
+    if let LinkEnd::Fault(fault) = &end {
+        link.counters.fault(fault);
+    }
+    connection.close(&end.to_string());
+    end
+}
+
+impl Link {
+    async fn drive(
+        &mut self,
+        feed: &mut FeedReader,
+        commands: &mut mpsc::Receiver<Command>,
+        live_in: &mut mpsc::Receiver<Incoming>,
+        repair_in: &mut mpsc::Receiver<Incoming>,
+    ) -> LinkEnd {
+        let now = self.now();
+        let greeting = self.agent.connected(now);
+        self.perform(greeting);
+        let give_up = Instant::now() + SETTLE_WITHIN;
+        loop {
+            self.report();
+            let wake = self.wake_at(give_up);
+            let reads = self.stores.len() < STORES_AT_ONCE && self.resting.is_none_or(|until| until <= Instant::now());
+            let done = tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    Some(Command::Compare) => {
+                        let outputs = self.agent.compare_now(self.now(), &self.replica).await;
+                        self.follow(outputs)
+                    }
+                    None => Err(LinkEnd::Dismissed),
+                },
+                Some(stored) = self.stores.join_next() => self.stored(stored).await,
+                () = tokio::time::sleep_until(wake) => self.wake(give_up).await,
+                Some(incoming) = live_in.recv(), if reads && self.held.is_none() => {
+                    self.receive(Lane::Live, incoming).await
+                }
+                news = feed.next(), if self.live.has_room() => self.tell(news),
+                () = self.live.room(), if !self.live.has_room() => Ok(()),
+                Some(incoming) = repair_in.recv(), if reads => self.receive(Lane::Repair, incoming).await,
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    async fn receive(&mut self, lane: Lane, incoming: Incoming) -> Result<(), LinkEnd> {
+        let message = match incoming {
+            Incoming::Message(message) => message,
+            Incoming::Fault(fault) => return Err(fault.into()),
+            Incoming::End(Some(error)) => return Err(error.into()),
+            Incoming::End(None) => return Err(LinkEnd::Left),
+        };
+        let outgoing = if lane == Lane::Live { &self.live } else { &self.repair };
+        if is_question(&message) && !outgoing.has_room() {
+            tracing::debug!(message = message.name(), "not answered: the lane is full");
+            self.counters.shed();
+            return Ok(());
+        }
+        if matches!(message, Message::Snapshot(_)) && !self.stores.is_empty() {
+            self.held = Some(message);
+            return Ok(());
+        }
+        self.handle(message).await
+    }
+
+    async fn handle(&mut self, message: Message) -> Result<(), LinkEnd> {
+        let outputs = self.agent.handle(message, self.now(), &self.replica).await;
+        self.follow(outputs)
+    }
+
+    async fn stored(
+        &mut self,
+        stored: Result<(Origin, Result<Inserted, WriteError>), tokio::task::JoinError>,
+    ) -> Result<(), LinkEnd> {
+        let Ok((origin, outcome)) = stored else { return Err(LinkEnd::Dismissed) };
+        let new = match outcome {
+            Ok(inserted) => inserted.new,
+            Err(error) if is_neighbours_fault(&error) => return Err(Fault::CannotStore(error).into()),
+            Err(WriteError::Closed) => return Err(LinkEnd::Dismissed),
+            Err(error) => {
+                tracing::warn!(%error, "events of a neighbour were not stored; comparing again later");
+                self.rest();
+                0
+            }
+        };
+        let outputs = self.agent.stored(new, origin, self.now(), &self.replica).await;
+        self.follow(outputs)?;
+        match self.held.take_if(|_| self.stores.is_empty()) {
+            Some(held) => self.handle(held).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn wake(&mut self, give_up: Instant) -> Result<(), LinkEnd> {
+        if !self.agent.is_settled() && Instant::now() >= give_up {
+            return Err(LinkEnd::NotSettled);
+        }
+        if self.resting.is_some_and(|until| until <= Instant::now()) {
+            self.resting = None;
+            let now = self.now();
+            self.agent.overflowed(now);
+        }
+        let outputs = self.agent.wake(self.now(), &self.replica).await;
+        self.follow(outputs)
+    }
+
+    fn tell(&mut self, news: News) -> Result<(), LinkEnd> {
+        let now = self.now();
+        match news {
+            News::Events(fresh) => {
+                let outputs = self.agent.written(&fresh, now);
+                self.perform(outputs);
+            }
+            News::Missed => {
+                self.counters.overflow();
+                self.agent.overflowed(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the agent wants, or learns why it could not go on.
+    fn follow(&mut self, outputs: Result<Vec<Output>, Halt>) -> Result<(), LinkEnd> {
+        match outputs {
+            Ok(outputs) => self.perform(outputs),
+            Err(Halt::Fault(fault)) => return Err(fault.into()),
+            Err(Halt::Read(crate::ReadError::Closed)) => return Err(LinkEnd::Dismissed),
+            Err(Halt::Read(error)) => {
+                tracing::warn!(%error, "the replica could not be read for a neighbour; comparing again later");
+                self.rest();
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Send(lane, message) => {
+                    self.counters.sent(&message);
+                    let outgoing = if lane == Lane::Live { &self.live } else { &self.repair };
+                    outgoing.send(&message);
+                }
+                Output::Store(events, origin) => self.store(events, origin),
+            }
+        }
+    }
+
+    fn store(&mut self, events: Vec<Event>, origin: Origin) {
+        let replica = self.replica.clone();
+        self.stores.spawn(async move {
+            let answer = async {
+                let answer = replica.submit(events, origin, Durability::Immediate).await?;
+                answer.await.map_err(|_| WriteError::Closed)?
+            };
+            (origin, answer.await)
+        });
+    }
+
+    fn rest(&mut self) {
+        self.resting = Some(Instant::now() + REST);
+    }
+
+    fn wake_at(&self, give_up: Instant) -> Instant {
+        let settle = (!self.agent.is_settled()).then_some(give_up);
+        let wakes = [self.agent.wake_at().map(|at| self.began + at), settle, self.resting];
+        let soonest = wakes.into_iter().flatten().min();
+        let soonest = soonest.unwrap_or_else(|| Instant::now() + SETTLE_WITHIN);
+        // While it rests, the agent's own wishes wait.
+        self.resting.map_or(soonest, |until| soonest.max(until))
+    }
+
+    fn now(&self) -> Moment {
+        Moment { steady: Instant::now() - self.began, wall: self.wall.now() }
+    }
+
+    fn report(&self) {
+        let activity = if !self.agent.is_settled() {
+            Activity::Settling
+        } else if self.agent.is_repairing() {
+            Activity::Repairing
+        } else {
+            Activity::Idle
+        };
+        let progress = Progress {
+            activity,
+            clock_offset: self.agent.clock_offset(),
+            round_trip: self.agent.round_trip(),
+            agreement: self.agent.agreement(),
+            traffic: self.connection.traffic(),
+        };
+        self.progress.send_if_modified(|last| std::mem::replace(last, progress) != progress);
+    }
+}
+
+/// Whether a message is answered with much: when there is no room for the answer it is dropped.
+fn is_question(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Nodes(_) | Message::EventList(EventList::Held(_)) | Message::NeedEvents(NeedEvents::At(_) | NeedEvents::Of(_))
+    )
+}
+
+/// Whether events were refused for what they are.
+fn is_neighbours_fault(error: &WriteError) -> bool {
+    match error {
+        WriteError::EmptyKey
+        | WriteError::KeyTooLong { .. }
+        | WriteError::ValueTooLong { .. }
+        | WriteError::TooLong(_)
+        | WriteError::ReservedKey
+        | WriteError::BatchTooLarge { .. } => true,
+        WriteError::ReadOnly(_)
+        | WriteError::Store(_)
+        | WriteError::Read(_)
+        | WriteError::ClockAhead { .. }
+        | WriteError::Closed => false,
+    }
+}

@@ -1,0 +1,188 @@
+//! The links that stand, one for each neighbour.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{mpsc, watch};
+
+use super::link::{self, Command, LinkEnd, Setup};
+use super::status::{Neighbour, Progress};
+use super::{Shared, lock};
+use crate::NodeId;
+use crate::agent::{Agent, Terms};
+use crate::transport::Connection;
+
+/// Commands that wait for a link. Another one to compare says nothing new.
+const COMMANDS: usize = 4;
+
+/// The registry.
+#[derive(Default)]
+pub(super) struct Links {
+    entries: Mutex<BTreeMap<NodeId, Entry>>,
+    /// Counts changes, for whoever waits for one.
+    changed: watch::Sender<u64>,
+}
+
+struct Entry {
+    connection: Arc<dyn Connection>,
+    address: String,
+    /// Which of the two dialled.
+    dialler: NodeId,
+    commands: mpsc::Sender<Command>,
+    progress: watch::Receiver<Progress>,
+}
+
+/// A connection that was taken into service.
+pub(super) struct Attended {
+    /// Resolves with the reason when it ends.
+    pub(super) end: tokio::sync::oneshot::Receiver<String>,
+}
+
+impl Links {
+    pub(super) fn neighbours(&self) -> Vec<Neighbour> {
+        let entries = lock(&self.entries);
+        entries
+            .iter()
+            .map(|(id, entry)| Neighbour::connected(*id, entry.address.clone(), *entry.progress.borrow()))
+            .collect()
+    }
+
+    /// Whether there is a link to this node.
+    pub(super) fn has(&self, neighbour: NodeId) -> bool {
+        lock(&self.entries).contains_key(&neighbour)
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn compare(&self) {
+        for entry in lock(&self.entries).values() {
+            let _ = entry.commands.try_send(Command::Compare);
+        }
+    }
+
+    /// Lets all links end.
+    pub(super) fn dismiss(&self) {
+        lock(&self.entries).clear();
+        self.note_change();
+    }
+
+    fn note_change(&self) {
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    /// Enters a link, unless the one that stands is the better one. Both nodes must decide alike: the connection that
+    /// the smaller id dialled stays, and of two by the same dialler the newer.
+    fn enter(&self, neighbour: NodeId, entry: Entry, most: usize) -> Result<(), &'static str> {
+        let mut entries = lock(&self.entries);
+        match entries.get(&neighbour) {
+            Some(standing) if standing.dialler < entry.dialler => return Err("there is a connection already"),
+            None if entries.len() >= most => return Err("this node has as many neighbours as it takes"),
+            _ => {}
+        }
+        if let Some(replaced) = entries.insert(neighbour, entry) {
+            replaced.connection.close("a newer connection takes its place");
+        }
+        drop(entries);
+        self.note_change();
+        Ok(())
+    }
+
+    /// Strikes a link off, unless another one has taken its place.
+    fn leave(&self, neighbour: NodeId, connection: &Arc<dyn Connection>) {
+        let mut entries = lock(&self.entries);
+        if entries.get(&neighbour).is_some_and(|entry| Arc::ptr_eq(&entry.connection, connection)) {
+            entries.remove(&neighbour);
+        }
+        drop(entries);
+        self.note_change();
+    }
+}
+
+/// Takes a connection into service. `None` if it was not: it is closed then.
+pub(super) fn attend(
+    shared: &Arc<Shared>,
+    node: NodeId,
+    connection: Arc<dyn Connection>,
+    address: String,
+    dialled: bool,
+) -> Option<Attended> {
+    let neighbour = connection.neighbour();
+    if neighbour == node {
+        connection.close("this is the node itself");
+        return None;
+    }
+    let (commands, told) = mpsc::channel(COMMANDS);
+    let (progress, seen) = watch::channel(Progress::default());
+    let dialler = if dialled { node } else { neighbour };
+    let entry = Entry {
+        connection: Arc::clone(&connection),
+        address: address.clone(),
+        dialler,
+        commands,
+        progress: seen.clone(),
+    };
+    if let Err(reason) = shared.links.enter(neighbour, entry, shared.options.most_neighbours) {
+        tracing::debug!(%neighbour, %address, reason, "a connection was turned away");
+        connection.close(reason);
+        return None;
+    }
+    tracing::info!(%neighbour, %address, "connected");
+    let setup = Setup {
+        agent: Agent::new(terms(shared, node), neighbour, Arc::clone(&shared.desk), seed()),
+        connection: Arc::clone(&connection),
+        replica: shared.replica.clone(),
+        feed: shared.replica.feed(),
+        wall: shared.replica.wall(),
+        began: shared.began,
+        counters: Arc::clone(&shared.counters),
+        commands: told,
+        progress,
+    };
+    let (ended, end) = tokio::sync::oneshot::channel();
+    let links = Arc::downgrade(shared);
+    shared.spawn(tell_changes(Arc::downgrade(shared), seen));
+    shared.spawn(async move {
+        let reason = link::run(setup).await;
+        tell_end(&reason, neighbour, &address);
+        if let Some(shared) = links.upgrade() {
+            shared.links.leave(neighbour, &connection);
+        }
+        let _ = ended.send(reason.to_string());
+    });
+    Some(Attended { end })
+}
+
+/// Wakes whoever waits for a change of any link.
+async fn tell_changes(shared: std::sync::Weak<Shared>, mut progress: watch::Receiver<Progress>) {
+    while progress.changed().await.is_ok() {
+        match shared.upgrade() {
+            Some(shared) => shared.links.note_change(),
+            None => return,
+        }
+    }
+}
+
+fn tell_end(end: &LinkEnd, neighbour: NodeId, address: &str) {
+    match end {
+        LinkEnd::Fault(fault) => tracing::warn!(%neighbour, %address, reason = %fault, "a neighbour was cut off"),
+        end => tracing::info!(%neighbour, %address, reason = %end, "disconnected"),
+    }
+}
+
+fn terms(shared: &Shared, node: NodeId) -> Terms {
+    Terms {
+        node,
+        parameters: shared.replica.parameters(),
+        space: shared.options.space.clone(),
+        grace: shared.options.grace,
+        max_drift: shared.replica.max_drift(),
+    }
+}
+
+/// Randomness for one agent.
+fn seed() -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *NodeId::random().as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}

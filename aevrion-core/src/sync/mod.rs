@@ -1,0 +1,266 @@
+//! Synchronisation as it runs: agents, one for each neighbour, over real connections and real time.
+//!
+//! ```text
+//!             ┌ reader ─▶ ┐                ┌─▶ writer ┐
+//! connection ─┤           ├─▶ link (agent) ─┤          ├─▶ connection
+//!             └ reader ─▶ ┘    ▲      │     └─▶ writer ┘
+//!                              │      ▼
+//!                      feed of the replica
+//! ```
+//!
+//! The [`agent`](crate::agent) decides, a [link](link) drives it, and this module keeps the links: it accepts whoever
+//! a transport has authenticated, keeps on dialling the peers it was told of, and sees to it that two nodes have one
+//! connection, not two. One link's trouble is its own: each is a task, with bounded memory, that waits for nobody.
+
+mod clock_watch;
+mod counters;
+mod dial;
+mod lanes;
+mod link;
+mod links;
+mod peer;
+mod status;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::agent::Desk;
+use crate::transport::{Connection, Refusal, Transport};
+use crate::{NodeId, Replica, Timestamp};
+
+pub use counters::{Flow, Totals};
+use counters::Counters;
+use links::Links;
+pub use peer::{NotAPeer, Peer};
+pub use status::{Neighbour, NeighbourState};
+
+/// How a replica synchronises. The default suits everyone who does not know better.
+#[derive(Debug, Clone)]
+pub struct SyncOptions {
+    /// The space that is synchronised: neighbours that keep another are refused (`default`).
+    pub space: String,
+    /// How far back of the present comparisons end, at least (2 s): what is younger may still be on its way. Four round
+    /// trips if that is longer.
+    pub grace: Duration,
+    /// Refuse local writes while this node's clock is ahead of its neighbours' by more than the drift allowed (yes).
+    pub refuse_writes_when_ahead: bool,
+    /// Neighbours with a connection at once (64). More are turned away, and told so.
+    pub most_neighbours: usize,
+}
+
+impl Default for SyncOptions {
+    fn default() -> Self {
+        Self {
+            space: "default".to_owned(),
+            grace: Duration::from_secs(2),
+            refuse_writes_when_ahead: true,
+            most_neighbours: 64,
+        }
+    }
+}
+
+/// A replica that synchronises. Cloning gives another handle; it goes on until [closed](Sync::close), or until the last
+/// handle is dropped.
+#[derive(Clone)]
+pub struct Sync {
+    shared: Arc<Shared>,
+    _alive: Arc<Alive>,
+}
+
+/// Ends everything with the last handle: the tasks themselves hold what they share.
+struct Alive(Arc<Shared>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.closing.send_replace(true);
+        self.0.links.dismiss();
+        lock(&self.0.transports).clear();
+        lock(&self.0.tasks).abort_all();
+    }
+}
+
+/// What accepting, dialling and the links have in common.
+struct Shared {
+    replica: Replica,
+    options: SyncOptions,
+    began: Instant,
+    desk: Arc<Desk>,
+    counters: Arc<Counters>,
+    links: Links,
+    transports: Mutex<Vec<Arc<dyn Transport>>>,
+    dialled: dial::Dialled,
+    tasks: Mutex<JoinSet<()>>,
+    closing: watch::Sender<bool>,
+}
+
+impl Replica {
+    /// Begins to synchronise, so far with nobody: add transports and peers.
+    pub fn sync(&self, options: SyncOptions) -> Sync {
+        let shared = Shared {
+            replica: self.clone(),
+            options,
+            began: Instant::now(),
+            desk: Arc::default(),
+            counters: Arc::default(),
+            links: Links::default(),
+            transports: Mutex::default(),
+            dialled: dial::Dialled::default(),
+            tasks: Mutex::default(),
+            closing: watch::Sender::new(false),
+        };
+        let shared = Arc::new(shared);
+        clock_watch::begin(&shared);
+        Sync { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
+    }
+
+    /// Begins to synchronise over `transport` with whoever connects, and with the peers that are added.
+    pub fn sync_over(&self, transport: impl Transport) -> Sync {
+        let sync = self.sync(SyncOptions::default());
+        sync.over(transport);
+        sync
+    }
+}
+
+impl Sync {
+    /// Accepts neighbours over this transport, too, and dials those whose address names it. The first one is for
+    /// addresses that name none.
+    pub fn over(&self, transport: impl Transport) -> &Self {
+        let transport: Arc<dyn Transport> = Arc::new(transport);
+        lock(&self.shared.transports).push(Arc::clone(&transport));
+        let shared = Arc::downgrade(&self.shared);
+        self.shared.spawn(async move {
+            while let Some(connection) = transport.accept().await {
+                let Some(shared) = shared.upgrade() else { return };
+                let address = format!("{}://{}", transport.name(), connection.address());
+                Shared::attend(&shared, transport.node(), connection, address, false);
+            }
+        });
+        self
+    }
+
+    /// Stays connected to this peer from now on, dialling again whenever the connection ends. Knowing it already is no
+    /// error.
+    pub fn add_peer(&self, peer: Peer) {
+        dial::keep(&self.shared, peer);
+    }
+
+    /// No longer dials this peer. A connection that stands stays.
+    pub fn remove_peer(&self, peer: &Peer) {
+        self.shared.dialled.remove(peer);
+    }
+
+    /// The neighbours, connected ones first.
+    pub fn neighbours(&self) -> Vec<Neighbour> {
+        let connected = self.shared.links.neighbours();
+        let expected = self.shared.dialled.unreached(&connected);
+        connected.into_iter().chain(expected).collect()
+    }
+
+    /// The names of the transports, in the order in which they were added.
+    pub fn transports(&self) -> Vec<&'static str> {
+        lock(&self.shared.transports).iter().map(|transport| transport.name()).collect()
+    }
+
+    /// Where this node can be reached: the addresses of its transports.
+    pub fn addresses(&self) -> Vec<Peer> {
+        let transports = lock(&self.shared.transports);
+        transports.iter().map(|transport| Peer::over(transport.name(), transport.address())).collect()
+    }
+
+    /// What was done so far.
+    pub fn totals(&self) -> Totals {
+        self.shared.counters.totals()
+    }
+
+    /// Connections that the transports refused, by reason.
+    pub fn refusals(&self) -> Vec<(&'static str, Refusal, u64)> {
+        let transports = lock(&self.shared.transports);
+        let each = transports.iter().map(|transport| (transport.name(), transport.refusals()));
+        each.flat_map(|(name, refusals)| refusals.into_iter().map(move |(refusal, n)| (name, refusal, n))).collect()
+    }
+
+    /// The time before which this node and every connected neighbour have agreed on every event; `None` while one of
+    /// them has not been compared with, or there are none.
+    pub fn stable_until(&self) -> Option<Timestamp> {
+        let neighbours = self.shared.links.neighbours();
+        neighbours.iter().map(|neighbour| neighbour.agreed_until).min().flatten()
+    }
+
+    /// Why this node's clock is an alarm, if it is.
+    pub fn clock_alarm(&self) -> Option<String> {
+        clock_watch::alarm(&self.shared)
+    }
+
+    /// Compares with every connected neighbour now, and repairs what differs.
+    pub fn compare(&self) {
+        self.shared.links.compare();
+    }
+
+    /// Waits until every connected neighbour agrees with this node on everything up to the moment of the call, the
+    /// future included. Waits for ever if they never do, and while there is none.
+    pub async fn agreement(&self) {
+        let from = self.shared.replica.now();
+        let mut changes = self.shared.links.changes();
+        self.compare();
+        let mut again = tokio::time::interval(Duration::from_secs(1));
+        again.tick().await;
+        loop {
+            let neighbours = self.shared.links.neighbours();
+            let agrees = |one: &Neighbour| {
+                one.state == NeighbourState::Agrees && one.agreed_until.is_some_and(|until| until > from)
+            };
+            if !neighbours.is_empty() && neighbours.iter().all(agrees) {
+                return;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                // Someone may have joined, or a repair have come to its end without a comparison.
+                _ = again.tick() => self.compare(),
+            }
+        }
+    }
+
+    /// Ends all connections and stops listening. The replica goes on.
+    pub async fn close(&self) {
+        self.shared.closing.send_replace(true);
+        let transports = std::mem::take(&mut *lock(&self.shared.transports));
+        self.shared.links.dismiss();
+        for transport in transports {
+            transport.close("this node is shutting down").await;
+        }
+        let mut tasks = std::mem::take(&mut *lock(&self.shared.tasks));
+        tasks.shutdown().await;
+    }
+}
+
+impl Shared {
+    /// Takes a connection into service, unless there is a better one to the same neighbour.
+    fn attend(
+        shared: &Arc<Self>,
+        node: NodeId,
+        connection: Arc<dyn Connection>,
+        address: String,
+        dialled: bool,
+    ) -> Option<links::Attended> {
+        links::attend(shared, node, connection, address, dialled)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if *self.closing.borrow() {
+            return;
+        }
+        let mut tasks = lock(&self.tasks);
+        // What has ended is forgotten.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nothing that is kept under these locks can be left half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

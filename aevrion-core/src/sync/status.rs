@@ -1,0 +1,141 @@
+//! What is known of the neighbours.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::agent::{Agreement, SAMPLES};
+use crate::transport::Traffic;
+use crate::{NodeId, Timestamp};
+
+/// What a link is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Activity {
+    #[default]
+    Settling,
+    Repairing,
+    Idle,
+}
+
+/// What a link says of itself, as it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Progress {
+    pub(super) activity: Activity,
+    pub(super) clock_offset: Option<i64>,
+    pub(super) round_trip: Duration,
+    pub(super) agreement: Agreement,
+    pub(super) traffic: Traffic,
+}
+
+/// How things stand with a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NeighbourState {
+    /// There is no connection; it is being tried.
+    Unreachable,
+    /// Connected; the clocks are being measured.
+    Settling,
+    /// The two hold different events, and are at it.
+    Repairing,
+    /// The two hold different events as far as is known.
+    Differs,
+    /// Both hold the same, as of the last comparison.
+    Agrees,
+}
+
+impl NeighbourState {
+    /// As `status` prints it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Settling => "settling",
+            Self::Repairing => "repairing",
+            Self::Differs => "differs",
+            Self::Agrees => "agrees",
+        }
+    }
+}
+
+impl fmt::Display for NeighbourState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A neighbour, or an address at which one is expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Who it is, once known.
+    pub id: Option<NodeId>,
+    /// Where it is, with its transport: `quic://host:port`.
+    pub address: String,
+    /// How things stand.
+    pub state: NeighbourState,
+    /// Why there is no connection, or why the last one ended.
+    pub problem: Option<String>,
+    /// Milliseconds that its clock is ahead of this node's; negative if it is behind.
+    pub clock_offset: Option<i64>,
+    /// The time there and back.
+    pub round_trip: Option<Duration>,
+    /// Every event before this moment is the same on both sides, as of the last comparison.
+    pub agreed_until: Option<Timestamp>,
+    /// Whether the future was found equal, too.
+    pub future_agrees: bool,
+    /// Events still to go in either direction, as far as is known; 0 in agreement.
+    pub behind: u64,
+    /// Events that repairs have brought here since the connection began.
+    pub received: u64,
+    /// Events that repairs have sent.
+    pub sent: u64,
+    /// Bytes since the connection began.
+    pub traffic: Traffic,
+}
+
+impl Neighbour {
+    pub(super) fn connected(id: NodeId, address: String, progress: Progress) -> Self {
+        let Progress { activity, clock_offset, round_trip, agreement, traffic } = progress;
+        let agrees = agreement.behind == 0 && agreement.until.is_some() && agreement.future != Some(false);
+        let state = match activity {
+            Activity::Settling => NeighbourState::Settling,
+            _ if agrees => NeighbourState::Agrees,
+            Activity::Repairing => NeighbourState::Repairing,
+            Activity::Idle => NeighbourState::Differs,
+        };
+        Self {
+            id: Some(id),
+            address,
+            state,
+            problem: None,
+            clock_offset,
+            round_trip: clock_offset.map(|_| round_trip),
+            agreed_until: agreement.until,
+            future_agrees: agreement.future == Some(true),
+            behind: agreement.behind,
+            received: agreement.received,
+            sent: agreement.sent,
+            traffic,
+        }
+    }
+
+    pub(super) fn expected(address: String, id: Option<NodeId>, problem: Option<String>) -> Self {
+        Self {
+            id,
+            address,
+            state: NeighbourState::Unreachable,
+            problem,
+            clock_offset: None,
+            round_trip: None,
+            agreed_until: None,
+            future_agrees: false,
+            behind: 0,
+            received: 0,
+            sent: 0,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.state != NeighbourState::Unreachable
+    }
+}
+
+const _: () = assert!(SAMPLES > 0);
