@@ -14,6 +14,7 @@
 //! new variants of the enums here, announced by a feature bit in Hello, not new messages.
 
 mod codec;
+mod describe;
 mod ids;
 mod wire;
 

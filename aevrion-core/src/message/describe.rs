@@ -1,0 +1,126 @@
+//! Messages in a line of text, for logs and transcripts.
+
+use std::fmt;
+
+use super::{
+    Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply, Share, Snapshot,
+};
+use crate::{Event, Hash, TimeSpan, Timestamp};
+
+/// Items of a list that are written out.
+const WRITTEN_OUT: usize = 4;
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name())?;
+        match self {
+            Self::Hello(hello) => hello.describe(f),
+            Self::Push(Push { events }) => list(f, events, describe_event),
+            Self::Snapshot(snapshot) => snapshot.describe(f),
+            Self::Nodes(Nodes { span, parents }) => {
+                write!(f, " of {}", Brief(*span))?;
+                list(f, parents, describe_parent)
+            }
+            Self::EventList(EventList::Announced(addresses)) => {
+                write!(f, " announced")?;
+                list(f, addresses, |f, address| write!(f, "{}", address.timestamp))
+            }
+            Self::EventList(EventList::Held(lists)) => {
+                write!(f, " held")?;
+                list(f, lists, describe_list)
+            }
+            Self::NeedEvents(NeedEvents::At(addresses)) => {
+                list(f, addresses, |f, address| write!(f, "{}", address.timestamp))
+            }
+            Self::NeedEvents(NeedEvents::Of(lists)) => list(f, lists, describe_list),
+            Self::Events(Events { reply, events }) => {
+                match reply {
+                    Reply::Wanted { more: false } => write!(f, " wanted")?,
+                    Reply::Wanted { more: true } => write!(f, " wanted, more to come")?,
+                    Reply::Block { span, rest: None } => write!(f, " of {}", Brief(*span))?,
+                    Reply::Block { span, rest: Some(rest) } => {
+                        write!(f, " of {}, rest {}", Brief(*span), Brief(*rest))?;
+                    }
+                }
+                list(f, events, describe_event)
+            }
+        }
+    }
+}
+
+impl Hello {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " number {}", self.number)?;
+        if let Some(echo) = self.echo {
+            write!(f, " echo {}", echo.number)?;
+        }
+        write!(f, " samples {}", self.samples)
+    }
+}
+
+impl Snapshot {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " of {} count {} root {}", Brief(self.span), self.count, short(self.root))?;
+        if let Some(Digest { rows }) = &self.digest {
+            for row in rows {
+                write!(f, " level {}:", row.level)?;
+                list(f, &row.tiles, |f, tile| write!(f, "{}×{}", tile.index, tile.count))?;
+            }
+        }
+        if self.answer { write!(f, " answer") } else { Ok(()) }
+    }
+}
+
+fn describe_event(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
+    write!(f, "{}@{}", event.key().escape_ascii(), event.timestamp())
+}
+
+fn describe_parent(f: &mut fmt::Formatter<'_>, parent: &Parent) -> fmt::Result {
+    write!(f, "{}:", parent.node)?;
+    list(f, &parent.children, |f, tile| write!(f, "{}×{}", tile.index, tile.count))
+}
+
+fn describe_list(f: &mut fmt::Formatter<'_>, list: &Listed) -> fmt::Result {
+    let kind = match &list.ids {
+        Ids::Full(_) => "ids",
+        Ids::Short { .. } => "short ids",
+    };
+    write!(f, "{}: {} {kind}", Brief(list.span), list.ids.len())?;
+    if list.share == Share::WHOLE { Ok(()) } else { write!(f, " of share {}/{}", list.share.part, list.share.of) }
+}
+
+/// The first items of a list, and how many there are.
+fn list<T>(
+    f: &mut fmt::Formatter<'_>,
+    items: &[T],
+    describe: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+) -> fmt::Result {
+    write!(f, " [")?;
+    for (number, item) in items.iter().take(WRITTEN_OUT).enumerate() {
+        if number > 0 {
+            write!(f, ", ")?;
+        }
+        describe(f, item)?;
+    }
+    match items.len().checked_sub(WRITTEN_OUT).filter(|left| *left > 0) {
+        Some(left) => write!(f, ", and {left} more]"),
+        None => write!(f, "]"),
+    }
+}
+
+fn short(hash: Hash) -> String {
+    hash.to_string().chars().take(8).collect()
+}
+
+/// A span whose open end is left out.
+struct Brief(TimeSpan);
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.first() > Timestamp::MIN {
+            write!(f, "{}", self.0.first())?;
+        }
+        write!(f, "..")?;
+        if self.0.last() < Timestamp::MAX { write!(f, "={}", self.0.last()) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,203 @@
+//! Two agents and the replicas they speak for, with every message between them written down. Time stands still but for
+//! the way of each message; what is said depends on nothing but what the two hold.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::agent::{Agent, Desk, Fresh, Moment, Origin, Output, Terms};
+use aevrion_core::message::{Message, decode, encode};
+use aevrion_core::store::{Durability, MemoryStore};
+use aevrion_core::transport::Lane;
+use aevrion_core::{Event, ManualWall, NodeId, Options, Parameters, Replica, Timestamp};
+
+/// One side.
+pub(crate) struct Side {
+    pub(crate) replica: Replica,
+    agent: Agent,
+    /// Frames under way to it.
+    inbox: VecDeque<(Lane, Vec<u8>)>,
+    name: &'static str,
+    pub(crate) sent_frames: u64,
+    pub(crate) sent_bytes: u64,
+}
+
+/// Both, and what was said.
+pub(crate) struct Pair {
+    pub(crate) sides: [Side; 2],
+    pub(crate) transcript: String,
+    steady: Duration,
+    wall: Timestamp,
+    /// Changes of direction, which is what round trips are made of.
+    pub(crate) turns: u64,
+    last_speaker: Option<usize>,
+}
+
+/// One way.
+const LATENCY: Duration = Duration::from_millis(5);
+
+impl Pair {
+    /// Two empty replicas, `a` and `b`, whose clocks show `wall`. `a` has the smaller id.
+    pub(crate) async fn new(parameters: Parameters, wall: u64) -> Self {
+        let wall = Timestamp::from_millis(wall);
+        let side = async |number: u8, other: u8, name| {
+            let node = NodeId::from_bytes([number; 32]);
+            let options = Options {
+                parameters: aevrion_core::WantedParameters {
+                    granularity: Some(parameters.granularity),
+                    branching: Some(parameters.branching),
+                    ..Default::default()
+                },
+                node: Some(node),
+                wall: Arc::new(ManualWall::at(wall)),
+                ..Options::default()
+            };
+            let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
+            let terms = Terms {
+                node,
+                parameters,
+                space: "default".into(),
+                grace: Duration::from_secs(2),
+                max_drift: Duration::from_secs(60),
+            };
+            let neighbour = NodeId::from_bytes([other; 32]);
+            let agent = Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(number));
+            Side { replica, agent, inbox: VecDeque::new(), name, sent_frames: 0, sent_bytes: 0 }
+        };
+        let sides = [side(1, 2, "a").await, side(2, 1, "b").await];
+        Self { sides, transcript: String::new(), steady: Duration::ZERO, wall, turns: 0, last_speaker: None }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { steady: self.steady, wall: self.wall.after(self.steady) }
+    }
+
+    /// Stores events on one side without telling the other.
+    pub(crate) async fn hold(&mut self, side: usize, events: Vec<Event>) {
+        for lot in events.chunks(4_096) {
+            self.sides[side].replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap();
+        }
+    }
+
+    /// A write on one side, of which the other is told.
+    pub(crate) async fn write(&mut self, side: usize, event: Event) {
+        self.sides[side].replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
+        let now = self.now();
+        let outputs = self.sides[side].agent.written(&[Fresh { event, origin: Origin::Local }], now);
+        self.follow(side, outputs).await;
+        self.settle().await;
+    }
+
+    /// Connects the two, greets and compares, until nothing is left to say.
+    pub(crate) async fn connect(&mut self) {
+        for side in 0..2 {
+            let now = self.now();
+            let outputs = self.sides[side].agent.connected(now);
+            self.follow(side, outputs).await;
+        }
+        self.settle().await;
+    }
+
+    /// Lets the next thing happen that the agents wait for, the minute's comparison included.
+    pub(crate) async fn pass_time(&mut self, span: Duration) {
+        let until = self.steady + span;
+        while let Some(at) = self.sides.iter().filter_map(|side| side.agent.wake_at()).min().filter(|at| *at <= until) {
+            self.steady = self.steady.max(at);
+            for side in 0..2 {
+                self.wake(side).await;
+            }
+            self.deliver_all().await;
+        }
+        self.steady = until;
+    }
+
+    /// Delivers what is under way, and lets the agents do what they want within a few seconds.
+    pub(crate) async fn settle(&mut self) {
+        self.deliver_all().await;
+        self.pass_time(Duration::from_secs(3)).await;
+    }
+
+    async fn wake(&mut self, side: usize) {
+        let now = self.now();
+        let Side { agent, replica, .. } = &mut self.sides[side];
+        let outputs = agent.wake(now, replica).await.unwrap();
+        self.follow(side, outputs).await;
+    }
+
+    async fn deliver_all(&mut self) {
+        while self.sides.iter().any(|side| !side.inbox.is_empty()) {
+            self.steady += LATENCY;
+            for side in 0..2 {
+                let arrived = std::mem::take(&mut self.sides[side].inbox);
+                for (_, frame) in arrived {
+                    let parameters = self.sides[side].replica.parameters();
+                    let message = decode(&frame, &parameters).unwrap();
+                    let now = self.now();
+                    let Side { agent, replica, .. } = &mut self.sides[side];
+                    let outputs = agent.handle(message, now, replica).await.unwrap();
+                    self.follow(side, outputs).await;
+                }
+            }
+        }
+    }
+
+    async fn follow(&mut self, side: usize, outputs: Vec<Output>) {
+        let mut outputs = VecDeque::from(outputs);
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                Output::Send(lane, message) => self.send(side, lane, &message),
+                Output::Store(events, origin) => {
+                    let now = self.now();
+                    let Side { agent, replica, .. } = &mut self.sides[side];
+                    let mut new = 0;
+                    for lot in events.chunks(4_096) {
+                        new += replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap().new;
+                    }
+                    outputs.extend(agent.stored(new, origin, now, replica).await.unwrap());
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, side: usize, lane: Lane, message: &Message) {
+        let frame = encode(message);
+        // Greetings are left out of the count: they are the same for every connection.
+        if !matches!(message, Message::Hello(_)) {
+            if self.last_speaker != Some(side) {
+                self.turns += 1;
+                self.last_speaker = Some(side);
+            }
+            self.sides[side].sent_frames += 1;
+            self.sides[side].sent_bytes += frame.len() as u64 + 4;
+        }
+        let (from, to) = (self.sides[side].name, self.sides[1 - side].name);
+        let _ = writeln!(self.transcript, "{from} → {to}  {message}  ({} B)", frame.len());
+        self.sides[1 - side].inbox.push_back((lane, frame.to_vec()));
+    }
+
+    /// Forgets what was said so far.
+    pub(crate) fn begin_to_count(&mut self) {
+        self.transcript.clear();
+        self.turns = 0;
+        self.last_speaker = None;
+        for side in &mut self.sides {
+            (side.sent_frames, side.sent_bytes) = (0, 0);
+        }
+    }
+
+    /// Bytes that went either way, lengths of frames included, greetings not.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.sides.iter().map(|side| side.sent_bytes).sum()
+    }
+
+    /// Frames that went either way, greetings not.
+    pub(crate) fn frames(&self) -> u64 {
+        self.sides.iter().map(|side| side.sent_frames).sum()
+    }
+
+    /// Whether both hold the same.
+    pub(crate) async fn agree(&self) -> bool {
+        self.sides[0].replica.root().await.unwrap() == self.sides[1].replica.root().await.unwrap()
+    }
+}

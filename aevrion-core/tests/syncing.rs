@@ -1,0 +1,164 @@
+//! Replicas that synchronise over an in-memory network: real links, real time, no sockets.
+
+use std::time::Duration;
+
+use aevrion_core::store::{Durability, MemoryStore};
+use aevrion_core::sync::{NeighbourState, Peer, Sync};
+use aevrion_core::transport::memory::MemoryNetwork;
+use aevrion_core::{NodeId, Operation, Options, Replica, Timestamp, Value, WantedParameters};
+
+/// More than anything here takes on a busy machine: reached only when something never happens.
+const NEVER: Duration = Duration::from_secs(60);
+
+struct Node {
+    replica: Replica,
+    sync: Sync,
+    address: String,
+}
+
+fn id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 32])
+}
+
+async fn node(network: &MemoryNetwork, number: u8) -> Node {
+    let transport = network.bind(id(number));
+    let address = aevrion_core::transport::Transport::address(&transport);
+    let parameters = WantedParameters { granularity: Some(500), ..WantedParameters::default() };
+    let options = Options { parameters, node: Some(id(number)), ..Options::default() };
+    let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
+    let sync = replica.sync_over(transport);
+    Node { replica, sync, address }
+}
+
+impl Node {
+    fn dials(&self, other: &Self) {
+        self.sync.add_peer(Peer::over("memory", other.address.clone()));
+    }
+
+    async fn connected(&self, neighbours: usize) {
+        self.until(|sync| sync.neighbours().iter().filter(|one| one.agreed_until.is_some()).count() == neighbours).await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Sync) -> bool) {
+        tokio::time::timeout(NEVER, async {
+            while !holds(&self.sync) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("it never holds: {:#?} {:?}", self.sync.neighbours(), self.sync.totals()));
+    }
+
+    async fn agrees(&self) {
+        tokio::time::timeout(NEVER, self.sync.agreement())
+            .await
+            .unwrap_or_else(|_| panic!("no agreement: {:#?} {:?}", self.sync.neighbours(), self.sync.totals()));
+    }
+
+    async fn fill(&self, from: u64, events: u64) {
+        for lot in (from..from + events).collect::<Vec<_>>().chunks(1_000) {
+            let event = |ms: &u64| {
+                let value = Value::Data(format!("value {ms}").into_bytes().into());
+                aevrion_core::Event::new(format!("key {}", ms % 97).into_bytes().into(), value, Timestamp::from_millis(*ms))
+            };
+            let events = lot.iter().map(|ms| event(ms).unwrap()).collect();
+            self.replica.insert(events, Durability::Immediate).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_on_one_node_is_read_on_its_neighbour() {
+    let network = MemoryNetwork::new();
+    let (a, b) = (node(&network, 1).await, node(&network, 2).await);
+    a.dials(&b);
+    a.connected(1).await;
+    b.connected(1).await;
+    let mut watch = b.replica.watch("", None).unwrap();
+    let written = a.replica.put("key", "value").await.unwrap();
+    let seen = tokio::time::timeout(NEVER, watch.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(seen.event.address(), written);
+    let back = b.replica.put("key", "newer").await.unwrap();
+    assert!(back.timestamp >= written.timestamp);
+    a.agrees().await;
+    assert_eq!(a.replica.get("key").await.unwrap().as_deref(), Some(b"newer".as_slice()));
+}
+
+#[tokio::test]
+async fn what_is_written_while_apart_is_repaired_both_ways() {
+    let network = MemoryNetwork::new();
+    let (a, b) = (node(&network, 1).await, node(&network, 2).await);
+    a.fill(1_000, 5_000).await;
+    b.fill(4_000, 5_000).await;
+    b.replica.put_at("future", Value::Data("later".into()), Timestamp::from_millis(u64::MAX)).await.unwrap();
+    b.dials(&a);
+    a.connected(1).await;
+    b.agrees().await;
+    assert_eq!(a.replica.root().await.unwrap(), b.replica.root().await.unwrap());
+    assert_eq!(a.replica.root().await.unwrap().count, 8_001);
+}
+
+#[tokio::test]
+async fn a_new_node_catches_up_and_three_agree() {
+    let network = MemoryNetwork::new();
+    let (a, b, c) = (node(&network, 2).await, node(&network, 3).await, node(&network, 1).await);
+    a.fill(1_000_000, 100_000).await;
+    b.dials(&a);
+    c.dials(&a);
+    c.dials(&b);
+    a.connected(2).await;
+    for node in [&a, &b, &c] {
+        node.agrees().await;
+    }
+    let root = a.replica.root().await.unwrap();
+    assert_eq!(root.count, 100_000);
+    assert_eq!(b.replica.root().await.unwrap(), root);
+    assert_eq!(c.replica.root().await.unwrap(), root);
+    let moved: u64 = [&a, &b, &c].iter().map(|node| node.sync.neighbours().iter().map(|n| n.sent).sum::<u64>()).sum();
+    assert!(moved < 230_000, "{moved} events were sent for 200,000 that were missing");
+}
+
+#[tokio::test]
+async fn news_travel_along_a_line() {
+    let network = MemoryNetwork::new();
+    let (a, b, c) = (node(&network, 1).await, node(&network, 2).await, node(&network, 3).await);
+    a.dials(&b);
+    b.dials(&c);
+    b.connected(2).await;
+    c.connected(1).await;
+    let mut watch = c.replica.watch("", None).unwrap();
+    for round in 0..10 {
+        let written = a.replica.put("key", format!("{round}")).await.unwrap();
+        let seen = tokio::time::timeout(NEVER, watch.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(seen.event.address(), written);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_larger_than_the_feed_is_repaired() {
+    let network = MemoryNetwork::new();
+    let (a, b) = (node(&network, 1).await, node(&network, 2).await);
+    a.dials(&b);
+    a.connected(1).await;
+    let batch = (0..60_000).map(|n| Operation::put(format!("key {n}"), "value")).collect();
+    a.replica.batch(batch, Durability::Immediate).await.unwrap();
+    a.agrees().await;
+    assert_eq!(b.replica.root().await.unwrap().count, 60_000);
+}
+
+#[tokio::test]
+async fn a_cut_connection_comes_back() {
+    let network = MemoryNetwork::new();
+    let (a, b) = (node(&network, 1).await, node(&network, 2).await);
+    a.dials(&b);
+    a.connected(1).await;
+    network.part(id(1), id(2));
+    a.until(|sync| sync.neighbours().iter().all(|one| one.state == NeighbourState::Unreachable)).await;
+    a.replica.put("left", "1").await.unwrap();
+    b.replica.put("right", "1").await.unwrap();
+    network.heal(id(1), id(2));
+    a.connected(1).await;
+    a.agrees().await;
+    assert!(a.replica.get("right").await.unwrap().is_some());
+    assert!(b.replica.get("left").await.unwrap().is_some());
+}
