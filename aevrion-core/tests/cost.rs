@@ -49,7 +49,8 @@ async fn agreeing_nodes_say_so_in_a_hundred_bytes() {
 async fn one_event_missing_a_year_back_is_found_in_a_few_messages() {
     let mut pair = Pair::new(Parameters::default(), NOW).await;
     let events = spread(NOW - YEAR, YEAR, 200_000, 60);
-    let without: Vec<_> = events.iter().enumerate().filter(|(n, _)| *n != 777).map(|(_, e)| e.clone()).collect();
+    let without: Vec<_> =
+        events.iter().enumerate().filter(|(n, _)| *n != 777).map(|(_, e)| e.clone()).collect();
     pair.hold(0, events).await;
     pair.hold(1, without).await;
     pair.connect().await;
@@ -68,15 +69,23 @@ async fn two_nodes_a_week_apart_exchange_little_more_than_what_is_missing() {
             pair.hold(side, spread(NOW - YEAR, YEAR - week, 100_000, 100)).await;
         }
         let missing: Vec<_> = spread(NOW - week, week, left + right, 100);
-        let (lefts, rights): (Vec<_>, Vec<_>) =
-            missing.iter().cloned().enumerate().partition(|(n, _)| (*n as u64 * left) % (left + right) < left);
-        let only = |events: Vec<(usize, Event)>| events.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
+        let (lefts, rights): (Vec<_>, Vec<_>) = missing
+            .iter()
+            .cloned()
+            .enumerate()
+            .partition(|(n, _)| (*n as u64 * left) % (left + right) < left);
+        let only =
+            |events: Vec<(usize, Event)>| events.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
         pair.hold(0, only(lefts)).await;
         pair.hold(1, only(rights)).await;
         pair.connect().await;
         assert!(pair.agree().await, "{}", pair.transcript);
         let ratio = pair.bytes() as f64 / weight(&missing) as f64;
-        println!("{left} and {right}: {} bytes, {ratio:.3} of the events, {} turns", pair.bytes(), pair.turns);
+        println!(
+            "{left} and {right}: {} bytes, {ratio:.3} of the events, {} turns",
+            pair.bytes(),
+            pair.turns
+        );
         assert!(ratio <= 1.3, "{ratio}");
     }
 }

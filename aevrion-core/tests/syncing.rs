@@ -36,7 +36,10 @@ impl Node {
     }
 
     async fn connected(&self, neighbours: usize) {
-        self.until(|sync| sync.neighbours().iter().filter(|one| one.agreed_until.is_some()).count() == neighbours).await;
+        self.until(|sync| {
+            sync.neighbours().iter().filter(|one| one.agreed_until.is_some()).count() == neighbours
+        })
+        .await;
     }
 
     async fn until(&self, holds: impl Fn(&Sync) -> bool) {
@@ -50,16 +53,20 @@ impl Node {
     }
 
     async fn agrees(&self) {
-        tokio::time::timeout(NEVER, self.sync.agreement())
-            .await
-            .unwrap_or_else(|_| panic!("no agreement: {:#?} {:?}", self.sync.neighbours(), self.sync.totals()));
+        tokio::time::timeout(NEVER, self.sync.agreement()).await.unwrap_or_else(|_| {
+            panic!("no agreement: {:#?} {:?}", self.sync.neighbours(), self.sync.totals())
+        });
     }
 
     async fn fill(&self, from: u64, events: u64) {
         for lot in (from..from + events).collect::<Vec<_>>().chunks(1_000) {
             let event = |ms: &u64| {
                 let value = Value::Data(format!("value {ms}").into_bytes().into());
-                aevrion_core::Event::new(format!("key {}", ms % 97).into_bytes().into(), value, Timestamp::from_millis(*ms))
+                aevrion_core::Event::new(
+                    format!("key {}", ms % 97).into_bytes().into(),
+                    value,
+                    Timestamp::from_millis(*ms),
+                )
             };
             let events = lot.iter().map(|ms| event(ms).unwrap()).collect();
             self.replica.insert(events, Durability::Immediate).await.unwrap();
@@ -114,7 +121,8 @@ async fn a_new_node_catches_up_and_three_agree() {
     assert_eq!(root.count, 100_000);
     assert_eq!(b.replica.root().await.unwrap(), root);
     assert_eq!(c.replica.root().await.unwrap(), root);
-    let moved: u64 = [&a, &b, &c].iter().map(|node| node.sync.neighbours().iter().map(|n| n.sent).sum::<u64>()).sum();
+    let moved: u64 =
+        [&a, &b, &c].iter().map(|node| node.sync.neighbours().iter().map(|n| n.sent).sum::<u64>()).sum();
     assert!(moved < 230_000, "{moved} events were sent for 200,000 that were missing");
 }
 

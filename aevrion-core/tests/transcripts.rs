@@ -38,7 +38,8 @@ async fn play(script: &str) -> String {
         match words[..] {
             [_, "hold" | "holds", count, "events", "from", first, "every", step] => {
                 let (first, step) = (number(first), number(step));
-                let events: Vec<_> = (0..number(count)).map(|n| event(&format!("k{n}"), first + n * step)).collect();
+                let events: Vec<_> =
+                    (0..number(count)).map(|n| event(&format!("k{n}"), first + n * step)).collect();
                 for side in sides {
                     pair.hold(*side, events.clone()).await;
                 }

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply, Share, Snapshot,
+    Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply, Share,
+    Snapshot,
 };
 use crate::{Event, Hash, TimeSpan, Timestamp};
 
@@ -86,7 +87,11 @@ fn describe_list(f: &mut fmt::Formatter<'_>, list: &Listed) -> fmt::Result {
         Ids::Short { .. } => "short ids",
     };
     write!(f, "{}: {} {kind}", Brief(list.span), list.ids.len())?;
-    if list.share == Share::WHOLE { Ok(()) } else { write!(f, " of share {}/{}", list.share.part, list.share.of) }
+    if list.share == Share::WHOLE {
+        Ok(())
+    } else {
+        write!(f, " of share {}/{}", list.share.part, list.share.of)
+    }
 }
 
 /// The first items of a list, and how many there are.

@@ -102,7 +102,9 @@ impl Pair {
     /// Lets the next thing happen that the agents wait for, the minute's comparison included.
     pub(crate) async fn pass_time(&mut self, span: Duration) {
         let until = self.steady + span;
-        while let Some(at) = self.sides.iter().filter_map(|side| side.agent.wake_at()).min().filter(|at| *at <= until) {
+        while let Some(at) =
+            self.sides.iter().filter_map(|side| side.agent.wake_at()).min().filter(|at| *at <= until)
+        {
             self.steady = self.steady.max(at);
             for side in 0..2 {
                 self.wake(side).await;

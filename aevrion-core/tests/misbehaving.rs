@@ -1,0 +1,331 @@
+//! Neighbours that misbehave. Each is cut off with a reason that both sides can read, counted, and costs nobody else
+//! anything: an honest neighbour goes on meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::message::{
+    Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
+    Row, Share, Snapshot, Tile, decode, encode, longest_frame,
+};
+use aevrion_core::store::MemoryStore;
+use aevrion_core::sync::{NeighbourState, Peer, Sync};
+use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
+use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
+use aevrion_core::tree::NodeAddress;
+use aevrion_core::{
+    Address, Event, EventId, Hash, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value,
+};
+use bytes::Bytes;
+
+/// More than anything here takes on a busy machine.
+const NEVER: Duration = Duration::from_secs(60);
+
+const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
+
+struct Victim {
+    replica: Replica,
+    sync: Sync,
+    address: String,
+    friend: (Replica, Sync),
+    hostile: MemoryTransport,
+}
+
+async fn node(network: &MemoryNetwork, number: u8) -> (Replica, Sync, String) {
+    let transport = network.bind(NodeId::from_bytes([number; 32]));
+    let address = transport.address();
+    let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+    let sync = replica.sync_over(transport);
+    (replica, sync, address)
+}
+
+/// A node with an honest neighbour, and a hostile one about to come.
+async fn victim() -> Victim {
+    let network = MemoryNetwork::new();
+    let (replica, sync, address) = node(&network, 5).await;
+    let (friends, friend, _) = node(&network, 6).await;
+    friend.add_peer(Peer::over("memory", address.clone()));
+    friend_agrees(&sync).await;
+    Victim { replica, sync, address, friend: (friends, friend), hostile: network.bind(HOSTILE) }
+}
+
+async fn friend_agrees(sync: &Sync) {
+    tokio::time::timeout(NEVER, sync.agreement()).await.expect("the honest neighbour agrees");
+}
+
+fn hello(number: u32, echo: Option<Echo>, samples: u8) -> Hello {
+    Hello {
+        version: 1,
+        features: 0,
+        space: "default".into(),
+        parameters: Parameters::default(),
+        node: HOSTILE,
+        wall: Timestamp::from_millis(1_700_000_000_000),
+        number,
+        echo,
+        samples,
+    }
+}
+
+impl Victim {
+    async fn connect(&self) -> Arc<dyn Connection> {
+        self.hostile.dial(&self.address).await.unwrap()
+    }
+
+    /// A connection on which the greetings are done.
+    async fn settled(&self) -> Arc<dyn Connection> {
+        let connection = self.connect().await;
+        let mut number = 0;
+        loop {
+            match receive(&*connection, Lane::Live).await {
+                Some(Message::Hello(theirs)) => {
+                    number += 1;
+                    let echo = Some(Echo { number: theirs.number, held_us: 0 });
+                    send(&*connection, Lane::Live, &Message::Hello(hello(number, echo, 3))).await;
+                }
+                Some(_) => return connection,
+                None => panic!("the greetings were not answered"),
+            }
+        }
+    }
+
+    /// The connection ends with a reason that says `what`, it is counted under `name`, and the friend notices nothing.
+    async fn cuts_off(&self, connection: &dyn Connection, name: &str, what: &str) {
+        let reason = tokio::time::timeout(NEVER, end(connection)).await.expect("the connection ends");
+        assert!(reason.contains(what), "{reason}");
+        let counted = async {
+            while self.sync.totals().faults.get(name) != Some(&1) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let counted = tokio::time::timeout(NEVER, counted).await;
+        counted.unwrap_or_else(|_| panic!("{name} is not counted: {:?}", self.sync.totals().faults));
+        self.others_go_on().await;
+    }
+
+    async fn others_go_on(&self) {
+        let mut watch = self.friend.0.watch("", None).unwrap();
+        let written = self.replica.put("still", "here").await.unwrap();
+        let seen = tokio::time::timeout(NEVER, watch.next()).await.expect("the friend hears of a write");
+        assert_eq!(seen.unwrap().unwrap().event.address(), written);
+        let states: Vec<_> = self.friend.1.neighbours().iter().map(|one| one.state).collect();
+        assert!(!states.contains(&NeighbourState::Unreachable), "{states:?}");
+    }
+}
+
+async fn send(connection: &dyn Connection, lane: Lane, message: &Message) {
+    send_bytes(connection, lane, encode(message)).await;
+}
+
+async fn send_bytes(connection: &dyn Connection, lane: Lane, frame: Bytes) {
+    // That the other side has hung up already is what some tests are about.
+    let _ = connection.send(lane, frame).await;
+}
+
+async fn receive(connection: &dyn Connection, lane: Lane) -> Option<Message> {
+    let parameters = Parameters::default();
+    let received = tokio::time::timeout(NEVER, connection.receive(lane, longest_frame(&parameters))).await;
+    received.expect("something comes").ok()?.map(|frame| decode(&frame, &parameters).unwrap())
+}
+
+/// Reads on until the connection is at its end, and says why it is.
+async fn end(connection: &dyn Connection) -> String {
+    loop {
+        match connection.receive(Lane::Live, 64 << 20).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return String::new(),
+            Err(TransportError::Closed { reason, .. }) => return reason,
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+fn event(key: &'static str, ms: u64) -> Event {
+    Event::new(key.into(), Value::Data("value".into()), Timestamp::from_millis(ms)).unwrap()
+}
+
+#[tokio::test]
+async fn a_frame_that_is_no_message() {
+    for (frame, what) in [
+        (vec![9, 1, 2], "message number 9 is unknown"),
+        (vec![], "an empty frame"),
+        (encode(&Message::Hello(hello(1, None, 0)))[..20].to_vec(), "ends in the middle"),
+    ] {
+        let victim = victim().await;
+        let connection = victim.connect().await;
+        send_bytes(&*connection, Lane::Live, frame.into()).await;
+        victim.cuts_off(&*connection, "malformed", what).await;
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_is_too_long() {
+    let victim = victim().await;
+    let connection = victim.connect().await;
+    send_bytes(&*connection, Lane::Repair, vec![0; 17 << 20].into()).await;
+    let reason = tokio::time::timeout(NEVER, end(&*connection)).await.expect("the connection ends");
+    assert!(reason.contains("at most"), "{reason}");
+    victim.others_go_on().await;
+}
+
+#[tokio::test]
+async fn another_version_other_parameters_another_space_another_name() {
+    type Change = fn(&mut Hello);
+    let cases: [(Change, &str); 4] = [
+        (|hello| hello.version = 2, "version 2 of the protocol, this node 1"),
+        (|hello| hello.parameters.granularity = 1_000, "granularity is 60000 here and 1000 there"),
+        (|hello| hello.space = "other".into(), "it keeps the space `other`, this node `default`"),
+        (|hello| hello.node = NodeId::from_bytes([1; 32]), "has proven to be"),
+    ];
+    for (change, what) in cases {
+        let victim = victim().await;
+        let connection = victim.connect().await;
+        let mut changed = hello(1, None, 0);
+        change(&mut changed);
+        send(&*connection, Lane::Live, &Message::Hello(changed)).await;
+        victim.cuts_off(&*connection, "incompatible", what).await;
+    }
+}
+
+#[tokio::test]
+async fn data_before_the_clocks_are_settled() {
+    let victim = victim().await;
+    let connection = victim.connect().await;
+    send(&*connection, Lane::Live, &Message::Push(Push { events: vec![event("k", 1)] })).await;
+    victim.cuts_off(&*connection, "unsettled", "a Push before the clocks were settled").await;
+    assert_eq!(victim.replica.get("k").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn greetings_without_end() {
+    let victim = victim().await;
+    let connection = victim.connect().await;
+    for number in 1..=100 {
+        send(&*connection, Lane::Live, &Message::Hello(hello(number, None, 0))).await;
+    }
+    victim.cuts_off(&*connection, "babble", "greets without end").await;
+}
+
+#[tokio::test]
+async fn events_that_nobody_asked_for() {
+    let victim = victim().await;
+    let connection = victim.settled().await;
+    let events = Events { reply: Reply::Wanted { more: false }, events: vec![event("unasked", 1_000)] };
+    send(&*connection, Lane::Repair, &Message::Events(events)).await;
+    victim.cuts_off(&*connection, "unasked", "1 events that nobody asked for").await;
+    assert_eq!(victim.replica.get("unasked").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_the_one_asked_for() {
+    let victim = victim().await;
+    let connection = victim.settled().await;
+    let promised = event("promised", 1_000).address();
+    send(&*connection, Lane::Live, &Message::EventList(EventList::Announced(vec![promised]))).await;
+    loop {
+        match receive(&*connection, Lane::Live).await {
+            Some(Message::NeedEvents(NeedEvents::At(wanted))) => {
+                assert_eq!(wanted, [promised]);
+                break;
+            }
+            Some(_) => {}
+            None => panic!("the announcement was not answered"),
+        }
+    }
+    // Its content is another, so its id is, too.
+    let events = Events { reply: Reply::Wanted { more: false }, events: vec![event("forged", 1_000)] };
+    send(&*connection, Lane::Live, &Message::Events(events)).await;
+    victim.cuts_off(&*connection, "unasked", "that nobody asked for").await;
+    assert_eq!(victim.replica.get("forged").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_block_with_events_outside_its_span() {
+    let victim = victim().await;
+    let connection = victim.settled().await;
+    let span = TimeSpan::new(Timestamp::from_millis(0), Timestamp::from_millis(999)).unwrap();
+    let events = Events { reply: Reply::Block { span, rest: None }, events: vec![event("outside", 1_000)] };
+    send(&*connection, Lane::Repair, &Message::Events(events)).await;
+    victim.cuts_off(&*connection, "unasked", "that nobody asked for").await;
+}
+
+#[tokio::test]
+async fn wishes_for_what_does_not_exist() {
+    let victim = victim().await;
+    let connection = victim.settled().await;
+    for number in 0..100_u8 {
+        let address = Address { timestamp: Timestamp::from_millis(1), id: EventId::from_bytes([number; 32]) };
+        send(&*connection, Lane::Live, &Message::NeedEvents(NeedEvents::At(vec![address]))).await;
+    }
+    victim.cuts_off(&*connection, "no_such_events", "asked 17 times for events that do not exist").await;
+}
+
+#[tokio::test]
+async fn listed_wishes_for_what_does_not_exist() {
+    let victim = victim().await;
+    let connection = victim.settled().await;
+    for number in 0..100_u8 {
+        let ids = Ids::Full(vec![EventId::from_bytes([number; 32])]);
+        let list = Listed { span: TimeSpan::ALL, share: Share::WHOLE, ids };
+        send(&*connection, Lane::Repair, &Message::NeedEvents(NeedEvents::Of(vec![list]))).await;
+    }
+    victim.cuts_off(&*connection, "no_such_events", "for events that do not exist").await;
+}
+
+#[tokio::test]
+async fn nodes_that_are_not_children_of_what_was_asked() {
+    let victim = victim().await;
+    let connection = victim.settled().await;
+    let span = TimeSpan::before(Timestamp::from_millis(10 * 60_000)).unwrap();
+    let tile = Tile { index: 0, count: 1, hash: Hash::from_bytes([1; 32]) };
+    let snapshot = Snapshot {
+        span,
+        root: Hash::from_bytes([2; 32]),
+        count: 1,
+        digest: Some(Digest { rows: vec![Row { level: 0, tiles: vec![tile] }] }),
+        answer: false,
+    };
+    send(&*connection, Lane::Live, &Message::Snapshot(snapshot)).await;
+    let nodes = |span| {
+        let parent = Parent { node: NodeAddress { level: 1, index: 500 }, children: vec![tile] };
+        Message::Nodes(Nodes { span, parents: vec![parent] })
+    };
+    send(&*connection, Lane::Live, &nodes(span)).await;
+    victim.cuts_off(&*connection, "strange_nodes", "not children of what was asked").await;
+}
+
+#[tokio::test]
+async fn nodes_of_a_span_that_was_never_compared() {
+    let victim = victim().await;
+    let connection = victim.settled().await;
+    let span = TimeSpan::new(Timestamp::from_millis(5), Timestamp::from_millis(6)).unwrap();
+    send(&*connection, Lane::Repair, &Message::Nodes(Nodes { span, parents: Vec::new() })).await;
+    victim.cuts_off(&*connection, "strange_span", "which no snapshot was about").await;
+}
+
+#[tokio::test]
+async fn one_that_takes_nothing_and_asks_for_everything() {
+    let victim = victim().await;
+    let big = vec![b'v'; 1 << 20];
+    for number in 0..64_u8 {
+        victim.replica.put(format!("big {number}"), big.clone()).await.unwrap();
+    }
+    let connection = victim.settled().await;
+    // It asks for 64 MiB a thousand times over, and reads none of it.
+    let list = Listed { span: TimeSpan::ALL, share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
+    let question = Message::EventList(EventList::Held(vec![list]));
+    let asking = async {
+        for _ in 0..1_000 {
+            send(&*connection, Lane::Repair, &question).await;
+        }
+    };
+    let shed = async {
+        while victim.sync.totals().shed == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let both = async { tokio::join!(asking, shed) };
+    let both = tokio::time::timeout(NEVER, both).await;
+    assert!(both.is_ok(), "questions are dropped while nobody takes the answers: {:?}", victim.sync.totals());
+    victim.others_go_on().await;
+}
