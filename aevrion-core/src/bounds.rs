@@ -139,6 +139,9 @@ pub const MISTAKEN_WISHES: u32 = 16;
 /// Hellos before the clocks are settled.
 pub const GREETINGS: u32 = 64;
 
+/// Bytes of one thing that a node remembers about itself: it is read whole.
+pub const SETTING_BYTES: usize = 1 << 20;
+
 /// Bytes that wait on one lane to a neighbour before nothing more is put there. One answer may go beyond it by
 /// [`WINDOW_BYTES`] and its lists.
 pub const LANE_BYTES: usize = 2 << 20;

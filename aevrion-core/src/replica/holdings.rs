@@ -90,3 +90,11 @@ impl Holdings for Replica {
         Ok(missing)
     }
 }
+
+#[cfg(feature = "testkit")]
+impl Replica {
+    /// How many events are held, so that a simulation need not ask for the root to see that it cannot be equal.
+    pub(crate) fn events_held(&self) -> Option<u64> {
+        self.shared.state().ok().map(|state| state.checkpoint.events)
+    }
+}

@@ -16,6 +16,7 @@ mod options;
 mod queue;
 mod rebuild;
 mod recover;
+mod settings;
 mod state;
 mod status;
 mod submissions;

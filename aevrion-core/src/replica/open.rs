@@ -35,7 +35,7 @@ impl Replica {
     pub async fn open(store: impl EventStore, options: Options) -> Result<Self, OpenError> {
         let store: Arc<dyn EventStore> = Arc::new(store);
         let view = store.view().await?;
-        let identity = match read_identity(&*view).await? {
+        let mut identity = match read_identity(&*view).await? {
             Some(identity) => identity,
             None => make(&*store, &options).await?,
         };
@@ -43,6 +43,10 @@ impl Replica {
         let differences = identity.parameters.differences(&wanted);
         if !differences.is_empty() {
             return Err(OpenError::OtherParameters(differences));
+        }
+        if let Some(node) = options.node.filter(|node| *node != identity.node) {
+            rename(&*store, node).await?;
+            identity.node = node;
         }
         let view = store.view().await?;
         let pending = recover_pending(&*view, &identity.checkpoint).await?;
@@ -89,6 +93,14 @@ async fn read_identity(view: &dyn View) -> Result<Option<Identity>, OpenError> {
         node: node.ok_or(OpenError::Damaged(name::NODE))?,
         checkpoint: read_checkpoint(view).await?.ok_or(OpenError::Damaged(name::CHECKPOINT))?,
     }))
+}
+
+/// Gives the store of one node to another: one that has joined a cluster is named after its key.
+async fn rename(store: &dyn EventStore, node: NodeId) -> Result<(), OpenError> {
+    let mut batch = WriteBatch::new();
+    batch.put(Table::Meta, name::NODE, Bytes::copy_from_slice(node.as_bytes()));
+    store.commit(batch, Durability::Immediate).await?;
+    Ok(())
 }
 
 async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, OpenError> {

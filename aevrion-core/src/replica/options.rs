@@ -13,7 +13,8 @@ pub struct Options {
     /// What a new store is made with, and an existing one must have been made with. What is left open is the default
     /// in a new store, and whatever it has in an existing one.
     pub parameters: WantedParameters,
-    /// The identity that a new store gets; drawn at random if `None`. An existing store keeps its own.
+    /// The node's identity. If `None` a new store draws one at random, and an existing one keeps what it has. A store
+    /// that gets another identity keeps its events; cursors of watchers that the old one gave are refused.
     pub node: Option<NodeId>,
     /// How far ahead of the wall clock an event may be and still move this node's clock (60 s).
     pub max_drift: Duration,

@@ -85,7 +85,6 @@ struct Link {
     /// Until when nothing is asked of the replica, after it failed.
     resting: Option<Instant>,
     progress: watch::Sender<Progress>,
-    connection: Arc<dyn Connection>,
 }
 
 /// Runs a link to its end, and says why it ended. The connection is closed with that reason.
@@ -110,7 +109,6 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         held: None,
         resting: None,
         progress,
-        connection: Arc::clone(&connection),
     };
     let end = link.drive(&mut feed, &mut commands, &mut live_in, &mut repair_in).await;
     link.agent.disconnected();
@@ -305,9 +303,13 @@ impl Link {
             clock_offset: self.agent.clock_offset(),
             round_trip: self.agent.round_trip(),
             agreement: self.agent.agreement(),
-            traffic: self.connection.traffic(),
+            differences: Arc::clone(self.agent.differences()),
         };
-        self.progress.send_if_modified(|last| std::mem::replace(last, progress) != progress);
+        self.progress.send_if_modified(|last| {
+            let changed = *last != progress;
+            *last = progress;
+            changed
+        });
     }
 }
 

@@ -41,10 +41,11 @@ pub(super) struct Attended {
 impl Links {
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
         let entries = lock(&self.entries);
-        entries
-            .iter()
-            .map(|(id, entry)| Neighbour::connected(*id, entry.address.clone(), *entry.progress.borrow()))
-            .collect()
+        let describe = |(id, entry): (&NodeId, &Entry)| {
+            let progress = entry.progress.borrow().clone();
+            Neighbour::connected(*id, entry.address.clone(), entry.connection.traffic(), progress)
+        };
+        entries.iter().map(describe).collect()
     }
 
     /// Whether there is a link to this node.

@@ -1,11 +1,12 @@
 //! What is known of the neighbours.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::agent::{Agreement, SAMPLES};
 use crate::transport::Traffic;
-use crate::{NodeId, Timestamp};
+use crate::{NodeId, TimeSpan, Timestamp};
 
 /// What a link is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,13 +18,13 @@ pub(super) enum Activity {
 }
 
 /// What a link says of itself, as it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Progress {
     pub(super) activity: Activity,
     pub(super) clock_offset: Option<i64>,
     pub(super) round_trip: Duration,
     pub(super) agreement: Agreement,
-    pub(super) traffic: Traffic,
+    pub(super) differences: Arc<[TimeSpan]>,
 }
 
 /// How things stand with a neighbour.
@@ -87,11 +88,13 @@ pub struct Neighbour {
     pub sent: u64,
     /// Bytes since the connection began.
     pub traffic: Traffic,
+    /// Where the two differed when they were last compared, the latest first: the first few spans.
+    pub differences: Arc<[TimeSpan]>,
 }
 
 impl Neighbour {
-    pub(super) fn connected(id: NodeId, address: String, progress: Progress) -> Self {
-        let Progress { activity, clock_offset, round_trip, agreement, traffic } = progress;
+    pub(super) fn connected(id: NodeId, address: String, traffic: Traffic, progress: Progress) -> Self {
+        let Progress { activity, clock_offset, round_trip, agreement, differences } = progress;
         let agrees = agreement.behind == 0 && agreement.until.is_some() && agreement.future != Some(false);
         let state = match activity {
             Activity::Settling => NeighbourState::Settling,
@@ -112,6 +115,7 @@ impl Neighbour {
             received: agreement.received,
             sent: agreement.sent,
             traffic,
+            differences,
         }
     }
 
@@ -129,6 +133,7 @@ impl Neighbour {
             received: 0,
             sent: 0,
             traffic: Traffic::default(),
+            differences: Arc::default(),
         }
     }
 

@@ -15,6 +15,11 @@ pub(crate) mod name {
     pub(crate) const NODE: &str = "node";
     /// The [`Checkpoint`](super::Checkpoint).
     pub(crate) const CHECKPOINT: &str = "checkpoint";
+
+    /// What the node remembers about itself under `name`: bytes that mean nothing here.
+    pub(crate) fn setting(name: &str) -> String {
+        format!("setting/{name}")
+    }
 }
 
 /// How far a replica has come. Written by every commit that brings events, so it is as atomic as they are.
