@@ -592,8 +592,10 @@ fn settings_that_do_not_exist_are_errors() {
 }
 
 #[test]
-fn without_a_store_nothing_is_done() {
+fn without_a_store_or_a_node_nothing_is_done() {
     let finished: Finished = aevrion().arg("status").output().expect("the binary starts").into();
+    finished.fails(6, &["nothing answers at", "aevrion serve --data DIR", "--data"]);
+    let finished: Finished = aevrion().arg("serve").output().expect("the binary starts").into();
     finished.fails(2, &["which store?", "--data", "AEVRION_DATA"]);
     let finished: Finished = aevrion().args(["frobnicate"]).output().expect("the binary starts").into();
     finished.fails(2, &["frobnicate"]);

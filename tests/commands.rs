@@ -433,9 +433,13 @@ fn completions_and_the_manual_are_printed_without_a_store() {
 fn help_names_every_verb_and_the_exit_codes() {
     let finished: Finished = aevrion().arg("--help").output().expect("the binary starts").into();
     let help = finished.ok().stdout;
-    let verbs =
-        ["put", "get", "delete", "history", "scan", "import", "export", "status", "verify", "rebuild"];
-    for word in verbs.iter().chain(&["Exit codes", "7 integrity failure", "TIME is"]) {
+    let verbs = [
+        "put", "get", "delete", "history", "scan", "watch", "import", "export", "status", "verify",
+        "rebuild", "serve",
+    ];
+    for word in
+        verbs.iter().chain(&["Exit codes", "6 unreachable", "7 integrity failure", "TIME is", "--endpoint"])
+    {
         assert!(help.contains(word), "`{word}` is not in the help");
     }
     for verb in verbs {

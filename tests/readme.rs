@@ -56,7 +56,12 @@ fn every_command_works_and_prints_what_the_readme_says() {
                     // The binary is built already; building it again is not what is tested.
                     let line = line.replace("cargo run --release --", env!("CARGO_BIN_EXE_aevrion"));
                     assert!(!line.contains("cargo"), "the test does not know how to run: {line}");
-                    let output = Command::new("sh").args(["-euc", &line]).current_dir(home.path()).output();
+                    let mut shell = Command::new("sh");
+                    let settings = std::env::vars_os().map(|(name, _)| name);
+                    for name in settings.filter(|name| name.to_string_lossy().starts_with("AEVRION_")) {
+                        shell.env_remove(name);
+                    }
+                    let output = shell.args(["-euc", &line]).current_dir(home.path()).output();
                     let finished = Finished::from(output.expect("a shell")).ok();
                     printed = finished.stdout;
                     commands += 1;

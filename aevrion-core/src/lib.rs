@@ -35,7 +35,13 @@ pub mod identity;
 pub mod index;
 pub mod message;
 mod parameters;
+#[cfg(feature = "testkit")]
+pub mod planted;
+#[cfg(not(feature = "testkit"))]
+mod planted;
 mod replica;
+#[cfg(feature = "testkit")]
+pub mod simulation;
 pub mod store;
 pub mod sync;
 mod tables;

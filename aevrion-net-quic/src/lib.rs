@@ -1,4 +1,188 @@
-//! The transport of Aevrion over QUIC: not built yet, and this crate is empty.
+//! The transport of Aevrion over QUIC: a stream for each lane, the live one first in every packet.
 //!
-//! Replicas do not talk to each other in this version. The crate holds the place that the transport will have in the
-//! workspace, beside the storage crates: it will implement the core's `Transport` trait, and depend on nothing else.
+//! ```text
+//! client                                  server
+//! handshake: TLS 1.3, both certificates ◀─▶
+//!                                       admits the client, or closes with the reason
+//!        ◀─ two bidirectional streams; the first byte of each says which lane it is
+//! frames ◀─▶ frames                     a length of four bytes, and as many bytes
+//! ```
+//!
+//! It is the server that opens the streams: so a client knows that it was admitted before it says anything.
+
+mod connection;
+mod dial;
+mod error;
+mod join;
+mod lane;
+mod listener;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aevrion_core::NodeId;
+use aevrion_core::identity::join::{JoinError, JoinHandler, Joining};
+use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
+use aevrion_core::transport::{
+    Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError, shortened,
+};
+use async_trait::async_trait;
+use quinn::{ClientConfig, Endpoint, VarInt};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use connection::QuicConnection;
+pub use error::BindError;
+pub use join::join;
+
+/// How long the last words may take: a close that cannot be said in this time is not said.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The code of a close. The reason goes along in words; nothing depends on the number.
+const CLOSED: VarInt = VarInt::from_u32(0);
+
+/// A node's place on a QUIC network.
+pub struct QuicTransport {
+    core: Arc<Core>,
+    arriving: tokio::sync::Mutex<mpsc::UnboundedReceiver<QuicConnection>>,
+}
+
+struct Core {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    credentials: Credentials,
+    limits: Limits,
+    gate: Arc<Gate>,
+    dialling: ClientConfig,
+    renewing: ClientConfig,
+    joins: Mutex<Option<Arc<dyn JoinHandler>>>,
+    ending: Arc<Ending>,
+}
+
+impl QuicTransport {
+    /// Listens at `address`; port 0 stands for any that is free. Needs a tokio runtime, which drives it from then on.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(
+        address: SocketAddr,
+        credentials: impl Into<Credentials>,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
+        let credentials = credentials.into();
+        Handle::try_current().map_err(|_| BindError::NoRuntime)?;
+        let listening = |source| BindError::Listen { address, source };
+        let serving = settings::server(credentials.server_config()?, &limits)?;
+        let dialling = settings::client(credentials.client_config(PROTOCOL)?, &limits)?;
+        let renewing = settings::client(credentials.client_config(JOIN_PROTOCOL)?, &limits)?;
+        let endpoint = Endpoint::server(serving, address).map_err(listening)?;
+        let core = Arc::new(Core {
+            address: endpoint.local_addr().map_err(listening)?,
+            endpoint,
+            credentials,
+            limits,
+            gate: Gate::new(&limits),
+            dialling,
+            renewing,
+            joins: Mutex::default(),
+            ending: Arc::default(),
+        });
+        // As many wait here as there are places for connections.
+        let (queue, arriving) = mpsc::unbounded_channel();
+        tokio::spawn(listener::listen(Arc::clone(&core), queue));
+        Ok(Self { core, arriving: tokio::sync::Mutex::new(arriving) })
+    }
+
+    /// Where it listens.
+    pub fn local_address(&self) -> SocketAddr {
+        self.core.address
+    }
+
+    /// What it proves itself with. Replacing the identity there counts from the next handshake on.
+    pub fn credentials(&self) -> &Credentials {
+        &self.core.credentials
+    }
+}
+
+impl Core {
+    fn joins(&self) -> MutexGuard<'_, Option<Arc<dyn JoinHandler>>> {
+        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self, reason: &str) {
+        // The second reason is neither kept nor sent.
+        if self.ending.end(Side::Here, reason) {
+            self.endpoint.close(CLOSED, shortened(reason).as_bytes());
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for QuicTransport {
+    fn name(&self) -> &'static str {
+        "quic"
+    }
+
+    fn node(&self) -> NodeId {
+        self.core.credentials.node()
+    }
+
+    fn address(&self) -> String {
+        self.core.address.to_string()
+    }
+
+    async fn dial(&self, address: &str) -> Result<Arc<dyn Connection>, TransportError> {
+        let connection = dial::dial(&self.core, address).await?;
+        Ok(Arc::new(connection))
+    }
+
+    async fn accept(&self) -> Option<Arc<dyn Connection>> {
+        let mut arriving = self.arriving.lock().await;
+        tokio::select! {
+            biased;
+            _ = self.core.ending.wait() => None,
+            connection = arriving.recv() => connection.map(|one| Arc::new(one) as Arc<dyn Connection>),
+        }
+    }
+
+    fn refusals(&self) -> Vec<(Refusal, u64)> {
+        self.core.gate.refusals()
+    }
+
+    async fn close(&self, reason: &str) {
+        self.core.close(reason);
+        // Until the last words are said.
+        let _ = tokio::time::timeout(GRACE, self.core.endpoint.wait_idle()).await;
+    }
+}
+
+#[async_trait]
+impl Joining for QuicTransport {
+    fn answer_joins(&self, handler: Arc<dyn JoinHandler>) {
+        *self.core.joins() = Some(handler);
+    }
+
+    async fn renew(&self, address: &str) -> Result<Identity, JoinError> {
+        join::renew(&self.core, address).await
+    }
+}
+
+impl Drop for QuicTransport {
+    fn drop(&mut self) {
+        self.core.close("the node is stopping");
+    }
+}
+
+impl fmt::Debug for QuicTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicTransport")
+            .field("address", &self.core.address)
+            .field("node", &self.core.credentials.node())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,4 +1,200 @@
-//! The transport of Aevrion over TCP: not built yet, and this crate is empty.
+//! The transport of Aevrion over TCP and TLS 1.3, for networks that carry no UDP.
 //!
-//! Replicas do not talk to each other in this version. The crate holds the place that the transport will have in the
-//! workspace, beside the storage crates: it will implement the core's `Transport` trait, and depend on nothing else.
+//! Both lanes of a connection share one stream, in chunks taken from each in turn, so that neither waits for more than
+//! a chunk of the other. Each lane has its own credit: the receiver says how many bytes it will take, and a lane whose
+//! frames nobody wants stops alone. The file `chunk.rs` says what goes over the wire.
+
+mod chunk;
+mod connection;
+mod counted;
+mod dial;
+mod drive;
+mod error;
+mod inbox;
+mod join;
+mod listener;
+mod outbox;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use aevrion_core::NodeId;
+use aevrion_core::identity::join::{JoinError, JoinHandler, Joining};
+use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
+use aevrion_core::transport::{Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError};
+use async_trait::async_trait;
+use rustls::{ClientConfig, ServerConfig};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use connection::TcpConnection;
+use drive::Shared;
+pub use error::BindError;
+pub use join::join;
+
+/// How long the last words may take: a close that cannot be said in this time is not said.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// A node's place on a TCP network.
+pub struct TcpTransport {
+    core: Arc<Core>,
+    arriving: tokio::sync::Mutex<mpsc::UnboundedReceiver<TcpConnection>>,
+}
+
+struct Core {
+    address: SocketAddr,
+    credentials: Credentials,
+    limits: Limits,
+    gate: Arc<Gate>,
+    serving: Arc<ServerConfig>,
+    dialling: Arc<ClientConfig>,
+    renewing: Arc<ClientConfig>,
+    joins: Mutex<Option<Arc<dyn JoinHandler>>>,
+    ending: Ending,
+    connections: Mutex<Vec<Weak<Shared>>>,
+}
+
+impl TcpTransport {
+    /// Listens at `address`; port 0 stands for any that is free. Needs a tokio runtime, which drives it from then on.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(
+        address: SocketAddr,
+        credentials: impl Into<Credentials>,
+        limits: Limits,
+    ) -> Result<Self, BindError> {
+        let credentials = credentials.into();
+        Handle::try_current().map_err(|_| BindError::NoRuntime)?;
+        let listening = |source| BindError::Listen { address, source };
+        let listener = std::net::TcpListener::bind(address).map_err(listening)?;
+        listener.set_nonblocking(true).map_err(listening)?;
+        let listener = TcpListener::from_std(listener).map_err(listening)?;
+        let core = Arc::new(Core {
+            address: listener.local_addr().map_err(listening)?,
+            gate: Gate::new(&limits),
+            serving: Arc::new(credentials.server_config()?),
+            dialling: Arc::new(credentials.client_config(PROTOCOL)?),
+            renewing: Arc::new(credentials.client_config(JOIN_PROTOCOL)?),
+            credentials,
+            limits,
+            joins: Mutex::default(),
+            ending: Ending::default(),
+            connections: Mutex::default(),
+        });
+        // As many wait here as there are places for connections.
+        let (queue, arriving) = mpsc::unbounded_channel();
+        tokio::spawn(listener::listen(Arc::clone(&core), listener, queue));
+        Ok(Self { core, arriving: tokio::sync::Mutex::new(arriving) })
+    }
+
+    /// Where it listens.
+    pub fn local_address(&self) -> SocketAddr {
+        self.core.address
+    }
+
+    /// What it proves itself with. Replacing the identity there counts from the next handshake on.
+    pub fn credentials(&self) -> &Credentials {
+        &self.core.credentials
+    }
+}
+
+impl Core {
+    fn joins(&self) -> MutexGuard<'_, Option<Arc<dyn JoinHandler>>> {
+        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, Vec<Weak<Shared>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a connection, so that closing the transport closes it too.
+    fn note(&self, shared: &Arc<Shared>) {
+        let mut connections = self.connections();
+        connections.retain(|shared| shared.strong_count() > 0);
+        connections.push(Arc::downgrade(shared));
+        drop(connections);
+        // It may have closed in between.
+        if let Some((_, reason)) = self.ending.how() {
+            shared.close(&reason);
+        }
+    }
+
+    fn close(&self, reason: &str) {
+        self.ending.end(Side::Here, reason);
+        let connections: Vec<_> = self.connections().iter().filter_map(Weak::upgrade).collect();
+        for shared in connections {
+            shared.close(reason);
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for TcpTransport {
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn node(&self) -> NodeId {
+        self.core.credentials.node()
+    }
+
+    fn address(&self) -> String {
+        self.core.address.to_string()
+    }
+
+    async fn dial(&self, address: &str) -> Result<Arc<dyn Connection>, TransportError> {
+        let connection = dial::dial(&self.core, address).await?;
+        Ok(Arc::new(connection))
+    }
+
+    async fn accept(&self) -> Option<Arc<dyn Connection>> {
+        let mut arriving = self.arriving.lock().await;
+        tokio::select! {
+            biased;
+            _ = self.core.ending.wait() => None,
+            connection = arriving.recv() => connection.map(|one| Arc::new(one) as Arc<dyn Connection>),
+        }
+    }
+
+    fn refusals(&self) -> Vec<(Refusal, u64)> {
+        self.core.gate.refusals()
+    }
+
+    async fn close(&self, reason: &str) {
+        self.core.close(reason);
+        // The places are given back once the last words are said.
+        let _ = tokio::time::timeout(GRACE * 2, self.core.gate.empty()).await;
+    }
+}
+
+#[async_trait]
+impl Joining for TcpTransport {
+    fn answer_joins(&self, handler: Arc<dyn JoinHandler>) {
+        *self.core.joins() = Some(handler);
+    }
+
+    async fn renew(&self, address: &str) -> Result<Identity, JoinError> {
+        join::renew(&self.core, address).await
+    }
+}
+
+impl Drop for TcpTransport {
+    fn drop(&mut self) {
+        self.core.close("the node is stopping");
+    }
+}
+
+impl fmt::Debug for TcpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpTransport")
+            .field("address", &self.core.address)
+            .field("node", &self.core.credentials.node())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,11 +1,14 @@
 //! Settings: a flag goes before the environment, which goes before the file, which goes before the default.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::ArgMatches;
+use clap::parser::ValueSource;
 use serde::Deserialize;
 
-use crate::cli::{Format, Global, StoreKind};
+use crate::cli::{Format, Global, ServeFile, StoreKind, TransportKind};
 use crate::exit::Failure;
 
 /// What a configuration file may say. Unknown keys are errors: a misspelt setting is worse than none.
@@ -13,24 +16,48 @@ use crate::exit::Failure;
 #[serde(deny_unknown_fields)]
 struct File {
     data: Option<PathBuf>,
+    endpoint: Option<String>,
     store: Option<StoreKind>,
     granularity: Option<u64>,
     branching: Option<u32>,
     output: Option<Format>,
+    http: Option<SocketAddr>,
+    listen: Option<SocketAddr>,
+    transport: Option<TransportKind>,
+    peer: Option<Vec<String>>,
 }
 
 impl Global {
-    /// Fills in what neither flags nor the environment say. (Those two are merged while parsing.)
-    pub(crate) fn with_file(mut self) -> Result<Self, Failure> {
-        let Some(path) = &self.config else { return Ok(self) };
+    /// Takes note of what stands on the command line itself, where a directory and an endpoint exclude each other.
+    pub(crate) fn told_apart(mut self, matches: &ArgMatches) -> Result<Self, Failure> {
+        let insisted_on = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        if !insisted_on("endpoint") {
+            return Ok(self);
+        }
+        if insisted_on("data") {
+            return Err(Failure::usage(
+                "--data works on a directory, --endpoint asks a running node: give one of them",
+            ));
+        }
+        self.endpoint_insisted_on = true;
+        self.data = None;
+        Ok(self)
+    }
+
+    /// Fills in what neither flags nor the environment say. (Those two are merged while parsing.) What concerns only
+    /// the server is handed on.
+    pub(crate) fn with_file(mut self) -> Result<(Self, ServeFile), Failure> {
+        let Some(path) = &self.config else { return Ok((self, ServeFile::default())) };
         let problem = |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| problem(&error))?;
         let file: File = toml::from_str(&text).map_err(|error| problem(&error.to_string().trim_end()))?;
-        self.data = self.data.or(file.data);
+        self.data = self.data.or(file.data.filter(|_| !self.endpoint_insisted_on));
+        self.endpoint = self.endpoint.or(file.endpoint);
         self.store = self.store.or(file.store);
         self.granularity = self.granularity.or(file.granularity);
         self.branching = self.branching.or(file.branching);
         self.output = self.output.or(file.output);
-        Ok(self)
+        let File { http, listen, transport, peer, .. } = file;
+        Ok((self, ServeFile { http, listen, transport, peer }))
     }
 }

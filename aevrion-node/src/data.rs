@@ -2,19 +2,23 @@
 
 use std::path::Path;
 
+#[cfg(any(feature = "redb", feature = "sled"))]
+use aevrion_core::store::DirectoryError;
 use aevrion_core::store::{Directory, EventStore};
 use aevrion_core::{Options, Replica, WantedParameters};
 
 use crate::cli::{Global, StoreKind};
 use crate::exit::Failure;
 
-/// Opens the replica that the command line names, or makes it.
+/// Opens the replica that the settings name, or makes it.
 pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
     if let (None, Some(StoreKind::Memory)) = (&global.data, global.store) {
         return open_memory(global).await;
     }
     let Some(path) = &global.data else {
-        return Err(Failure::usage("which store? Give its directory with --data DIR, or set AEVRION_DATA"));
+        return Err(Failure::usage(
+            "which store? Give its directory with --data DIR or AEVRION_DATA; --store memory keeps one in memory only",
+        ));
     };
     let existing = Directory::engine_of(path).map_err(Failure::error)?;
     let kind = match (existing.as_deref(), global.store) {
@@ -52,6 +56,18 @@ impl StoreKind {
     }
 }
 
+/// The directory cannot be opened. If a server has it, that is whom to ask.
+#[cfg(any(feature = "redb", feature = "sled"))]
+fn refused(error: DirectoryError) -> Failure {
+    let in_use = matches!(error, DirectoryError::InUse { .. });
+    let failure = Failure::error(error);
+    if !in_use {
+        return failure;
+    }
+    failure
+        .and("if that is `aevrion serve`, leave --data out: the verb then asks the server (see --endpoint)")
+}
+
 async fn open_on(store: impl EventStore, global: &Global) -> Result<Replica, Failure> {
     let parameters = WantedParameters {
         granularity: global.granularity,
@@ -65,7 +81,10 @@ async fn open_on(store: impl EventStore, global: &Global) -> Result<Replica, Fai
 async fn open_redb(path: &Path, global: &Global) -> Result<Replica, Failure> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || aevrion_store_redb::RedbStore::open(path)).await;
-    let store = opened.map_err(Failure::error)?.map_err(Failure::error)?;
+    let store = opened.map_err(Failure::error)?.map_err(|error| match error {
+        aevrion_store_redb::OpenError::Directory(error) => refused(error),
+        error => Failure::error(error),
+    })?;
     open_on(store, global).await
 }
 
@@ -78,7 +97,10 @@ async fn open_redb(_: &Path, _: &Global) -> Result<Replica, Failure> {
 async fn open_sled(path: &Path, global: &Global) -> Result<Replica, Failure> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || aevrion_store_sled::SledStore::open(path)).await;
-    let store = opened.map_err(Failure::error)?.map_err(Failure::error)?;
+    let store = opened.map_err(Failure::error)?.map_err(|error| match error {
+        aevrion_store_sled::OpenError::Directory(error) => refused(error),
+        error => Failure::error(error),
+    })?;
     open_on(store, global).await
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use aevrion_core::store::StoreError;
-use aevrion_core::{OpenError, ReadError, WriteError};
+use aevrion_core::{OpenError, ReadError, WatchError, WriteError};
 use anstyle::{AnsiColor, Style};
 
 /// What went wrong. Fixed: scripts test for the numbers.
@@ -14,6 +14,9 @@ pub(crate) enum Exit {
     Error = 1,
     Usage = 2,
     NotFound = 3,
+    ConditionNotMet = 4,
+    NotAllowed = 5,
+    Unreachable = 6,
     Integrity = 7,
     Interrupted = 130,
 }
@@ -38,6 +41,10 @@ impl Failure {
         Self { exit: Exit::NotFound, message: message.to_string() }
     }
 
+    pub(crate) fn unreachable(message: impl Display) -> Self {
+        Self { exit: Exit::Unreachable, message: message.to_string() }
+    }
+
     pub(crate) fn integrity(message: impl Display) -> Self {
         Self { exit: Exit::Integrity, message: message.to_string() }
     }
@@ -46,9 +53,19 @@ impl Failure {
         Self { exit: Exit::Interrupted, message: "interrupted".into() }
     }
 
+    /// A failure that a node reported, with the code that the same failure has here.
+    pub(crate) fn reported(exit: Exit, message: impl Display) -> Self {
+        Self { exit, message: message.to_string() }
+    }
+
     /// The same failure, told with what was being done.
     pub(crate) fn during(self, what: impl Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
+    }
+
+    /// The same failure, with a further sentence.
+    pub(crate) fn and(self, more: impl Display) -> Self {
+        Self { message: format!("{}\n{more}", self.message), ..self }
     }
 
     /// The exit code as a number.
@@ -98,6 +115,21 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         ReadError::from(error).into()
     }
+}
+
+impl From<WatchError> for Failure {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Read(error) => error.into(),
+            error => Self::error(error),
+        }
+    }
+}
+
+/// Ends the process at once.
+pub(crate) fn now(failure: &Failure) -> ! {
+    failure.report();
+    std::process::exit(failure.code());
 }
 
 /// Writing to standard output. A reader that has seen enough (`| head`) is no failure.

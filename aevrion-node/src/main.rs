@@ -1,7 +1,9 @@
-//! The `aevrion` binary: parses what is asked, does it on a data directory, and exits with a code that says how it
-//! went.
+//! The `aevrion` binary: parses what is asked, does it on a running node or on a data directory, and exits with a code
+//! that says how it went.
 
+mod backend;
 mod cli;
+mod client;
 mod config;
 mod data;
 mod encoding;
@@ -9,21 +11,28 @@ mod exit;
 mod import;
 mod moment;
 mod output;
+mod paging;
+mod problem;
 mod progress;
 mod record;
+mod report;
+mod requests;
+mod server;
 mod verbs;
+mod wire;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
-use cli::Cli;
+use cli::{Cli, Verb};
 use exit::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let Cli { global, verb } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log_to_stderr();
-    match run(cli) {
+    match global.told_apart(&matches).and_then(|global| run(Cli { global, verb })) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -34,16 +43,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::error(format!("cannot start: {error}")))?;
-    runtime.spawn(exit_when_interrupted());
+    // A server ends in its own way: it finishes what it has begun.
+    if !matches!(cli.verb, Verb::Serve(_)) {
+        runtime.spawn(exit_when_interrupted());
+    }
     runtime.block_on(verbs::run(cli))
 }
 
 /// Ends the process at once, whatever it is doing: what was acknowledged is safe, and nothing else is needed.
 async fn exit_when_interrupted() {
     if tokio::signal::ctrl_c().await.is_ok() {
-        let failure = Failure::interrupted();
-        failure.report();
-        std::process::exit(failure.code());
+        exit::now(&Failure::interrupted());
     }
 }
 

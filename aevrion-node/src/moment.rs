@@ -1,5 +1,6 @@
 //! Times as people write them: milliseconds, RFC 3339, or a span ago.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -43,6 +44,16 @@ impl FromStr for Moment {
     }
 }
 
+/// As it is parsed.
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(timestamp) => timestamp.fmt(f),
+            Self::Ago(span) => Span(*span).fmt(f),
+        }
+    }
+}
+
 /// A length of time given on the command line, such as `90s`, `1h 30m` or `7days`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
@@ -55,6 +66,13 @@ impl FromStr for Span {
         let span: jiff::Span = text.parse().map_err(|_| help())?;
         let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| help())?;
         Duration::try_from(span).map(Self).map_err(|_| help())
+    }
+}
+
+/// As it is parsed, in whole milliseconds: nothing finer has a meaning here.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}ms", self.0.as_millis())
     }
 }
 
@@ -95,6 +113,14 @@ mod tests {
         assert_eq!("1h 30m".parse(), Ok(Span(Duration::from_secs(5_400))));
         assert_eq!("7days".parse(), Ok(Span(Duration::from_secs(604_800))));
         assert!("-1h".parse::<Span>().is_err() && "soon".parse::<Span>().is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in ["1372939200000", "15m", "0s", "300days", "1ms"] {
+            let moment: Moment = text.parse().unwrap();
+            assert_eq!(moment.to_string().parse(), Ok(moment), "{moment}");
+        }
     }
 
     #[test]

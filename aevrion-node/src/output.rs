@@ -12,6 +12,8 @@ use crate::record::Shown;
 
 /// Longest value that a table shows.
 const SHOWN_VALUE: usize = 80;
+/// Eight digits of the node, and a number that rarely has more than ten.
+const CURSOR_WIDTH: usize = 19;
 const HEADER: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();
 const DELETED: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor::Red)));
@@ -58,9 +60,25 @@ impl Listing {
         written(end.and_then(|()| self.out.flush()))
     }
 
+    /// Adds an event as it is seen, with the cursor to go on from, and shows it at once. (A list without end is no JSON
+    /// document: it is one for each event.)
+    pub(crate) fn see(&mut self, event: &Event, cursor: &str) -> Result<(), Failure> {
+        self.key_width = self.key_width.max(text(event.key()).chars().count().min(48)).max(3);
+        let row = match self.format {
+            Format::Table => self.table_row(event, Some(cursor)),
+            Format::Json | Format::Jsonl => {
+                let line = serde_json::to_writer(&mut self.out, &Shown::new(event).seen_at(cursor));
+                line.map_err(io::Error::from).and_then(|()| self.out.write_all(b"\n"))
+            }
+            Format::Raw => self.row(event),
+        };
+        self.rows += 1;
+        written(row.and_then(|()| self.out.flush()))
+    }
+
     fn row(&mut self, event: &Event) -> io::Result<()> {
         match self.format {
-            Format::Table => self.table_row(event),
+            Format::Table => self.table_row(event, None),
             Format::Json => {
                 self.out.write_all(if self.rows == 0 { b"[\n" } else { b",\n" })?;
                 serde_json::to_writer(&mut self.out, &Shown::new(event)).map_err(io::Error::from)
@@ -76,10 +94,18 @@ impl Listing {
         }
     }
 
-    fn table_row(&mut self, event: &Event) -> io::Result<()> {
+    fn table_row(&mut self, event: &Event, cursor: Option<&str>) -> io::Result<()> {
         let width = self.key_width;
         if self.rows == 0 {
-            writeln!(self.out, "{HEADER}{:<24}  {:<width$}  {:<8}  VALUE{HEADER:#}", "TIME", "KEY", "ID")?;
+            let cursor = cursor.map_or(String::new(), |_| format!("{:<CURSOR_WIDTH$}  ", "CURSOR"));
+            writeln!(
+                self.out,
+                "{HEADER}{cursor}{:<24}  {:<width$}  {:<8}  VALUE{HEADER:#}",
+                "TIME", "KEY", "ID"
+            )?;
+        }
+        if let Some(cursor) = cursor {
+            write!(self.out, "{FAINT}{cursor:<CURSOR_WIDTH$}{FAINT:#}  ")?;
         }
         let time = moment::show(event.timestamp());
         let id = event.id().to_string();

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use aevrion_core::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::thousands;
+use crate::report::Step;
 
 /// Work shorter than this shows nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -15,7 +15,7 @@ pub(crate) struct Bar {
     bar: ProgressBar,
     began: Instant,
     shown: bool,
-    phase: &'static str,
+    phase: String,
     phase_began: Instant,
 }
 
@@ -37,7 +37,7 @@ impl Bar {
         bar.set_style(style.progress_chars("=> "));
         bar.set_prefix(what);
         let now = Instant::now();
-        Self { bar, began: now, shown: false, phase: what, phase_began: now }
+        Self { bar, began: now, shown: false, phase: what.to_owned(), phase_began: now }
     }
 
     /// Shows that `done` of `total` is done.
@@ -50,16 +50,16 @@ impl Bar {
         }
     }
 
-    /// Shows the progress of the core's long work, phase by phase.
-    pub(crate) fn follow(&mut self, progress: Progress) {
-        if progress.phase != self.phase {
-            self.phase = progress.phase;
-            self.bar.set_prefix(progress.phase);
+    /// Shows how far long work has come, phase by phase.
+    pub(crate) fn follow(&mut self, step: Step) {
+        if step.phase != self.phase {
+            self.bar.set_prefix(step.phase.clone());
+            self.phase = step.phase;
             self.phase_began = Instant::now();
             self.bar.reset();
         }
-        self.bar.set_message(format!("{}/s", self.rate(progress.done)));
-        self.set(progress.done, progress.total);
+        self.bar.set_message(format!("{}/s", self.rate(step.done)));
+        self.set(step.done, step.total);
     }
 
     /// Since the work began.

@@ -24,6 +24,9 @@ pub(crate) struct Shown<'e> {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
+    /// Where to go on behind it, for who watches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'e str>,
 }
 
 impl<'e> Shown<'e> {
@@ -43,7 +46,12 @@ impl<'e> Shown<'e> {
             timestamp: event.timestamp().as_millis(),
             id: event.id().to_string(),
             expires_at: event.value().expires_at().map(Timestamp::as_millis),
+            cursor: None,
         }
+    }
+
+    pub(crate) fn seen_at(self, cursor: &'e str) -> Self {
+        Self { cursor: Some(cursor), ..self }
     }
 }
 

@@ -41,7 +41,11 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// The `aevrion` binary, with no settings of the environment.
+/// An endpoint at which nothing answers: port 1 is nobody's, and none that a system would give away.
+const NOBODY: &str = "http://127.0.0.1:1";
+
+/// The `aevrion` binary, with no settings of the environment but an endpoint at which there is no node: whatever runs on
+/// this machine is not to be touched.
 pub fn aevrion() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aevrion"));
     for (name, _) in std::env::vars_os() {
@@ -49,7 +53,7 @@ pub fn aevrion() -> Command {
             command.env_remove(name);
         }
     }
-    command.stdin(Stdio::null());
+    command.env("AEVRION_ENDPOINT", NOBODY).stdin(Stdio::null());
     command
 }
 

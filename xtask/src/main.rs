@@ -8,6 +8,7 @@ mod deny;
 mod features;
 mod fix;
 mod process;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
@@ -40,6 +41,11 @@ const TASKS: &[Task] = &[
         run: features::run,
     },
     Task { name: "bench", help: "runs a benchmark by name: bench NAME [ARGUMENTS]", run: bench::run },
+    Task {
+        name: "sim",
+        help: "simulates networks in trouble: sim --seed N [--seeds M] [--nodes K --topology T]",
+        run: sim::run,
+    },
     Task {
         name: "deny",
         help: "licences, advisories and sources of the dependencies, by cargo-deny",

@@ -14,7 +14,7 @@ use crate::tree::{NodeAddress, Shape};
 const QUIET: Duration = Duration::from_millis(50);
 
 /// Spans of snapshots that messages may still be about.
-const SPANS_REMEMBERED: usize = 16;
+const SPANS_REMEMBERED: usize = 256;
 
 /// Repairs in a row that move nothing before the next one waits for its minute.
 pub(super) const FRUITLESS: u32 = 3;
@@ -82,7 +82,7 @@ impl Exchange {
         self.fruitless = if worth { 0 } else { self.fruitless + 1 };
         self.moved = 0;
         self.active = None;
-        self.opened.clear();
+        // What was opened stays open: an answer may come after a silence that was taken for the end.
         worth
     }
 

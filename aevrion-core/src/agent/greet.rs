@@ -48,7 +48,7 @@ impl Agent {
             outputs.push(self.greeting(now, true));
         }
         if !was_settled && self.is_settled() {
-            self.compare_at = Some(now.steady);
+            self.compare_soon(now.steady);
             self.tick_at = Some(now.steady + self.until_tick(now.wall));
         }
         Ok(outputs)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, NeedEvents, Origin, Output};
 use crate::bounds::{ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_EVENTS, MISTAKEN_WISHES, WANTED_AT_ONCE, WINDOW_BYTES};
 use crate::message::{EventList, Events, Message, Push, Reply};
+use crate::planted::{Bug, planted};
 use crate::transport::Lane;
 use crate::{Address, Event};
 
@@ -29,11 +30,14 @@ impl Agent {
         for Fresh { event, origin } in fresh {
             match *origin {
                 Origin::Local => own.push(event.clone()),
-                Origin::Pushed(from) | Origin::Repaired(from) if from == self.neighbour => {}
+                Origin::Pushed(from) | Origin::Repaired(from)
+                    if from == self.neighbour && !planted(Bug::EchoedAnnouncement) => {}
                 Origin::Repaired(_) if self.announcements.len() >= ANNOUNCED_AT_ONCE => crowded = true,
                 Origin::Pushed(_) | Origin::Repaired(_) => self.announcements.push(event.address()),
             }
         }
+        // Under way already, although they wait for company.
+        self.note_flight(self.announcements.clone(), now);
         let mut outputs = Vec::new();
         if !own.is_empty() {
             self.note_flight(own.iter().map(Event::address), now);
@@ -73,7 +77,8 @@ impl Agent {
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         self.note_flight(addresses.iter().copied(), now);
-        let missing = holdings.missing(&addresses).await?;
+        let known = planted(Bug::AsksForKnown);
+        let missing = if known { addresses } else { holdings.missing(&addresses).await? };
         let room = WANTED_AT_ONCE.saturating_sub(self.wanted.len());
         let crowded = missing.len() > room;
         let claimed = self.desk.claim(missing.into_iter().take(room).collect(), now.steady);
@@ -122,6 +127,8 @@ impl Agent {
     /// Asks again for what was announced and left out of an answer.
     pub(super) fn want_again(&mut self, now: Moment) -> Vec<Output> {
         let addresses: Vec<_> = self.wanted.iter().copied().take(ANNOUNCED_AT_ONCE * 4).collect();
+        // The answers to some of these may be under way already.
+        self.forgotten += addresses.len();
         self.want(addresses, now)
     }
 

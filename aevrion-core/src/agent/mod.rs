@@ -158,14 +158,19 @@ pub struct Agent {
     rest: Option<TimeSpan>,
     /// When snapshots are compared next for a reason of their own, and when for the minute.
     compare_at: Option<Duration>,
+    /// When what was too young for the last comparison can be compared.
+    look_again_at: Option<Duration>,
     tick_at: Option<Duration>,
-    /// The last digest sent of the past and of the future.
-    digest_sent: [Option<Duration>; 2],
-    /// The root at the last agreement about the past and about the future.
-    agreed_root: [Option<Hash>; 2],
+    /// The last digest sent of the past and of the future: when, and of what span.
+    digest_sent: [Option<(Duration, TimeSpan)>; 2],
+    /// The roots at the last agreements about the past and about the future: about the neighbour's span and about this
+    /// side's own. Where the clocks are far apart the two spans have little in common.
+    agreed_root: [[Option<Hash>; 2]; 2],
     /// Snapshots in a row that were left alone because events were in flight.
     deferred: u32,
     agreement: Agreement,
+    /// Where the last digest differed, the latest first; nothing in agreement.
+    differences: Arc<[TimeSpan]>,
 }
 
 impl Agent {
@@ -194,11 +199,13 @@ impl Agent {
             storing: 0,
             rest: None,
             compare_at: None,
+            look_again_at: None,
             tick_at: None,
             digest_sent: [None; 2],
-            agreed_root: [None; 2],
+            agreed_root: [[None; 2]; 2],
             deferred: 0,
             agreement: Agreement::default(),
+            differences: Arc::default(),
         }
     }
 
@@ -294,6 +301,10 @@ impl Agent {
             outputs.push(self.greeting(now, false));
             self.compare_at = Some(now.steady);
         }
+        if due(self.look_again_at) {
+            self.look_again_at = None;
+            self.compare_at = Some(now.steady);
+        }
         if due(self.compare_at) && !self.exchange.is_active() {
             self.compare_at = None;
             outputs.extend(self.compare(now, holdings, false).await?);
@@ -305,7 +316,7 @@ impl Agent {
     pub fn wake_at(&self) -> Option<Duration> {
         let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.storing == 0);
         let compare = self.compare_at.filter(|_| !self.exchange.is_active());
-        let settled = [self.first_overdue(), quiet, self.tick_at, compare];
+        let settled = [self.first_overdue(), quiet, self.tick_at, self.look_again_at, compare];
         let settled = settled.into_iter().filter(|_| self.is_settled()).flatten();
         settled.chain(self.announce_at).min()
     }
@@ -356,9 +367,22 @@ impl Agent {
         self.clocks.round_trip()
     }
 
+    /// Questions and news that wait for something: none when both sides agree and nothing happens.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn open_ends(&self) -> usize {
+        let told = self.announcements.len() + self.awaited.len();
+        let wished: usize = self.wished.iter().map(|list| list.ids.len()).sum();
+        told + self.wanted.len() + wished + self.storing as usize
+    }
+
     /// What is known of the neighbour's agreement.
     pub fn agreement(&self) -> Agreement {
         self.agreement
+    }
+
+    /// The spans in which the two differed when digests were last compared, the latest first: the first few.
+    pub fn differences(&self) -> &Arc<[TimeSpan]> {
+        &self.differences
     }
 
     /// The next number of this agent's randomness (SplitMix64, Steele et al. 2014).

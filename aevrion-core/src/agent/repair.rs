@@ -1,5 +1,7 @@
 //! Repair, message by message: nodes are compared with nodes, lists with lists, and what is missing moves.
 
+use std::collections::BTreeSet;
+
 use super::compare::{Step, compare_children};
 use super::live::wanted_events;
 use super::window::{Scope, Window};
@@ -201,10 +203,7 @@ impl Agent {
     ) -> Result<Vec<Output>, Halt> {
         let (announced, listed): (Vec<_>, Vec<_>) =
             events.into_iter().partition(|event| self.wanted.contains(&event.address()));
-        let mut unasked = 0;
-        if !self.take_wished(&listed) {
-            unasked = listed.len();
-        }
+        let unasked = self.take_wished(&listed);
         if unasked > self.forgotten {
             return Err(Fault::Unasked(unasked).into());
         }
@@ -222,36 +221,31 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// Strikes events off the wishes; `false` if some were never wished for.
-    fn take_wished(&mut self, events: &[Event]) -> bool {
+    /// Strikes events off the wishes; says how many were not wished for. What was wished for twice, because it
+    /// was not stored yet when it was listed again, comes twice: each time strikes one wish.
+    fn take_wished(&mut self, events: &[Event]) -> usize {
         let sorted: Vec<_> = self.wished.iter().map(|list| (list.span, list.ids.sorted())).collect();
-        let mut come: Vec<Vec<usize>> = vec![Vec::new(); sorted.len()];
+        let mut come: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); sorted.len()];
+        let mut unasked = 0;
         for event in events {
-            let places = sorted.iter().zip(&mut come).filter(|((span, _), _)| span.contains(event.timestamp()));
-            let mut wished = false;
-            for ((_, ids), come) in places {
-                if let Some(place) = ids.position(event.id()) {
-                    come.push(place);
-                    wished = true;
-                }
-            }
-            if !wished {
-                return false;
+            let mut places = sorted.iter().zip(&mut come).filter(|((span, _), _)| span.contains(event.timestamp()));
+            if !places.any(|((_, ids), come)| ids.position(event.id()).is_some_and(|place| come.insert(place))) {
+                unasked += 1;
             }
         }
-        for (list, come) in self.wished.iter_mut().zip(&mut come) {
-            come.sort_unstable();
-            let open = (0..list.ids.len()).filter(|place| come.binary_search(place).is_err());
-            list.ids = list.ids.select(open);
+        for (list, come) in self.wished.iter_mut().zip(&come) {
+            list.ids = list.ids.select((0..list.ids.len()).filter(|place| !come.contains(place)));
         }
         self.wished.retain(|list| !list.ids.is_empty());
-        true
+        unasked
     }
 
-    fn wish_again(&self) -> Vec<Output> {
+    fn wish_again(&mut self) -> Vec<Output> {
         if self.wished.is_empty() {
             return Vec::new();
         }
+        // The answers to some of these may be under way already.
+        self.forgotten += self.wished.iter().map(|list| list.ids.len()).sum::<usize>();
         vec![repair(Message::NeedEvents(NeedEvents::Of(self.wished.clone())))]
     }
 

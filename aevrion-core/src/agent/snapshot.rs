@@ -7,6 +7,7 @@ use super::exchange::FRUITLESS;
 use super::live::send_live;
 use super::{Agent, Halt, Holdings, Moment, Output};
 use crate::message::{Message, Snapshot};
+use crate::planted::{Bug, planted};
 use crate::{TimeSpan, Timestamp};
 
 /// How long a digest that was sent stands for a fresh one, at least: its answer may be on the way.
@@ -14,6 +15,9 @@ const DIGEST_FRESH: Duration = Duration::from_millis(200);
 
 /// How soon a snapshot that could not be acted upon is compared again.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// Differing spans that are shown to whoever asks.
+const DIFFERENCES_SHOWN: usize = 16;
 
 /// Snapshots in a row that may be left alone because events are in flight.
 const DEFERRED: u32 = 3;
@@ -26,6 +30,9 @@ impl Agent {
         holdings: &impl Holdings,
         everything: bool,
     ) -> Result<Vec<Output>, Halt> {
+        if planted(Bug::NoSnapshots) {
+            return Ok(Vec::new());
+        }
         // A snapshot follows the news that it covers.
         let mut outputs = self.announce(now);
         let (past, future) = if everything {
@@ -37,7 +44,9 @@ impl Agent {
             outputs.push(self.snapshot(past, now, holdings, true).await?);
         }
         let root = holdings.root(future).await?;
-        if everything || root.count > 0 || self.agreement.future == Some(false) {
+        if planted(Bug::FutureIgnored) {
+            self.agreement.future = Some(true);
+        } else if everything || root.count > 0 || self.agreement.future == Some(false) {
             outputs.push(self.snapshot(future, now, holdings, true).await?);
         } else if self.agreement.future.is_none() {
             // The neighbour speaks up if it holds any.
@@ -56,12 +65,12 @@ impl Agent {
     ) -> Result<Output, Halt> {
         self.exchange.compared(span);
         let root = holdings.root(span).await?;
-        let agreed = self.agreed_root[kind(span)] == Some(root.hash);
+        let agreed = self.agreed_root[kind(span)].contains(&Some(root.hash));
         let (root, digest) = if agreed && answer {
             (root, None)
         } else {
             let (root, digest) = holdings.digest(span).await?;
-            self.digest_sent[kind(span)] = Some(now.steady);
+            self.digest_sent[kind(span)] = Some((now.steady, span));
             (root, Some(digest))
         };
         let snapshot = Snapshot { span, root: root.hash, count: root.count, digest, answer };
@@ -77,12 +86,18 @@ impl Agent {
         let Snapshot { span, root: theirs, count, digest, answer } = snapshot;
         self.exchange.compared(span);
         let mine = holdings.root(span).await?;
-        if mine.hash == theirs {
-            self.note_agreement(span, theirs);
+        if mine.hash == theirs || (planted(Bug::CountIsEquality) && mine.count == count) {
+            self.note_agreement(span, theirs, !answer);
             let equal = Snapshot { span, root: theirs, count, digest: None, answer: false };
             return Ok(answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
         }
         self.note_difference(span, mine.count.abs_diff(count));
+        let mut steps = Vec::new();
+        if let Some(theirs) = &digest {
+            let (_, mine) = holdings.digest(span).await?;
+            steps = compare_digests(self.shape, span, &mine, theirs);
+            self.differences = steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
+        }
         if self.exchange.is_active() {
             // What differs is being repaired; when that is over, snapshots are compared again.
             return Ok(Vec::new());
@@ -90,11 +105,7 @@ impl Agent {
         match digest {
             // It thought that nothing had changed. Here is what has.
             None => Ok(vec![self.snapshot(span, now, holdings, false).await?]),
-            Some(theirs) if self.acts() => {
-                let (_, mine) = holdings.digest(span).await?;
-                let steps = compare_digests(self.shape, span, &mine, &theirs);
-                self.act(steps, span, now, holdings).await
-            }
+            Some(_) if self.acts() => self.act(steps, span, now, holdings).await,
             // The neighbour acts, once it knows what this side holds.
             Some(_) if self.digest_is_fresh(span, now) => Ok(Vec::new()),
             Some(_) if !self.desk.may_repair(self.neighbour, now.steady) => {
@@ -146,9 +157,11 @@ impl Agent {
         }
     }
 
-    fn note_agreement(&mut self, span: TimeSpan, root: crate::Hash) {
-        self.agreed_root[kind(span)] = Some(root);
+    /// Both agree about `span`, which is this side's `own` or the neighbour's.
+    fn note_agreement(&mut self, span: TimeSpan, root: crate::Hash, own: bool) {
+        self.agreed_root[kind(span)][usize::from(own)] = Some(root);
         if is_past(span) {
+            self.differences = std::sync::Arc::default();
             self.agreement.until = self.agreement.until.max(Some(span.last().next()));
             self.agreement.behind = 0;
         } else {
@@ -163,7 +176,7 @@ impl Agent {
     }
 
     fn note_difference(&mut self, span: TimeSpan, by: u64) {
-        self.agreed_root[kind(span)] = None;
+        self.agreed_root[kind(span)] = [None; 2];
         self.agreement.differed += 1;
         self.agreement.behind = self.agreement.behind.max(by.max(1));
         if !is_past(span) {
@@ -173,12 +186,15 @@ impl Agent {
 
     /// Whether this side acts when snapshots differ.
     fn acts(&self) -> bool {
-        self.terms.node < self.neighbour
+        self.terms.node < self.neighbour && !planted(Bug::NobodyActs)
     }
 
     fn digest_is_fresh(&self, span: TimeSpan, now: Moment) -> bool {
         let fresh = DIGEST_FRESH.max(self.round_trip() * 4);
-        self.digest_sent[kind(span)].is_some_and(|sent| sent + fresh > now.steady)
+        // Clocks that are far apart make spans that are: what was sent must be about the same time.
+        let end = |span: TimeSpan| if is_past(span) { span.last() } else { span.first() };
+        let near = |sent: TimeSpan| end(sent).ahead_of(end(span)).max(end(span).ahead_of(end(sent))) <= self.grace();
+        self.digest_sent[kind(span)].is_some_and(|(at, sent)| at + fresh > now.steady && near(sent))
     }
 
     fn compare_again(&mut self, now: Moment) {
@@ -187,7 +203,9 @@ impl Agent {
         self.compare_at = Some(now.steady + AGAIN + jitter);
     }
 
+    /// Compares at once, and once more when what was missed just now is old enough for a snapshot to cover it.
     pub(super) fn compare_soon(&mut self, now: Duration) {
+        self.look_again_at = Some(now + self.grace() + AGAIN);
         self.compare_at = Some(self.compare_at.map_or(now, |at| at.min(now)));
     }
 

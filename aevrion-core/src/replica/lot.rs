@@ -8,7 +8,8 @@ use super::{ReadState, Shared};
 use crate::agent::{Fresh, Origin};
 use crate::arrivals::runs_before;
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
-use crate::index::Pending;
+use crate::index::{IndexReader, Pending};
+use crate::planted::{Bug, planted};
 use crate::store::{StoreError, Table, View, WriteBatch};
 use crate::tables::{ADDRESS_LEN, Checkpoint, address_key, encode_event, name, node_key, sequence_key};
 use crate::tree::NodeAddress;
@@ -66,6 +67,7 @@ impl<'s> Lot<'s> {
         let key = address_key(address);
         // What is later than everything stored cannot be stored: no need to look.
         let may_be_known = self.greatest.is_some_and(|greatest| address.timestamp <= greatest);
+        let may_be_known = may_be_known && !planted(Bug::KnownIsNew);
         if may_be_known {
             if self.addresses.contains(&address) {
                 return Ok(false);
@@ -78,7 +80,8 @@ impl<'s> Lot<'s> {
         self.addresses.insert(address);
         self.greatest = self.greatest.max(Some(address.timestamp));
         self.keys.push(event.key().clone());
-        self.put_rows(event, &key);
+        let hidden = planted(Bug::TieByArrival) && self.has_version_beside(event, view).await;
+        self.put_rows(event, &key, hidden);
         self.checkpoint.events += 1;
         self.checkpoint.next_arrival += 1;
         self.touch(address.timestamp);
@@ -123,7 +126,13 @@ impl<'s> Lot<'s> {
         Ok(())
     }
 
-    fn put_rows(&mut self, event: &Event, key: &[u8]) {
+    /// Whether the key has another version in the same millisecond.
+    async fn has_version_beside(&self, event: &Event, view: &dyn View) -> bool {
+        let index = IndexReader::new(view, &self.pending);
+        index.has_version_at(event.key(), event.timestamp()).await.unwrap_or(false)
+    }
+
+    fn put_rows(&mut self, event: &Event, key: &[u8], hidden: bool) {
         // Rows are slices of large chunks: one allocation serves hundreds of them. Index rows, which stay in memory
         // for a while, have chunks of their own, so that they do not keep the others alive.
         self.reserve_row(event);
@@ -136,7 +145,9 @@ impl<'s> Lot<'s> {
             self.batch.put(Table::Bodies, key.clone(), body.clone());
         }
         self.arrivals.extend_from_slice(&key);
-        self.pending.insert(event.key(), event.address(), &mut self.index_rows);
+        if !hidden {
+            self.pending.insert(event.key(), event.address(), &mut self.index_rows);
+        }
     }
 
     fn reserve_row(&mut self, event: &Event) {
@@ -160,6 +171,9 @@ impl<'s> Lot<'s> {
 
     /// Removes the stored hashes of touched nodes, but for those that are `known` to have none.
     pub(super) fn remove_stale_hashes(&mut self, known: &BTreeSet<NodeAddress>) {
+        if planted(Bug::StaleHash) {
+            return;
+        }
         for node in self.touched.difference(known) {
             self.batch.remove(Table::Nodes, Bytes::copy_from_slice(&node_key(node.level, node.index)));
         }

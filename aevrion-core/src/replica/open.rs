@@ -9,6 +9,7 @@ use super::recover::{read_checkpoint, recover_pending};
 use super::writer::Writer;
 use super::{Options, ReadState, Replica, Shared};
 use crate::events::outermost_event;
+use crate::planted::{Bug, planted};
 use crate::store::{
     Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table, View, WriteBatch,
 };
@@ -57,6 +58,7 @@ impl Replica {
         let greatest = last_until(Timestamp::MAX).await?;
         let present = options.wall.now().after(options.max_drift);
         let last = last_until(present).await?.unwrap_or(Timestamp::MIN);
+        let last = if planted(Bug::ClockBack) { Timestamp::MIN } else { last };
         let state = ReadState { view, pending, checkpoint: identity.checkpoint };
         let (queue, requests) = Queue::new();
         let Identity { parameters, node, .. } = identity;

@@ -2,6 +2,7 @@
 //! whoever asked is answered when the lot is stored.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -11,8 +12,9 @@ use super::queue::{Content, Submission};
 use super::writer::Writer;
 use super::{Inserted, Operation, ReadState};
 use crate::agent::Origin;
+use crate::planted::{Bug, planted};
 use crate::store::Durability;
-use crate::{Address, Event, TooFarAhead, WriteError};
+use crate::{Address, Event, Timestamp, TooFarAhead, Value, WriteError};
 
 /// A submission whose content is in the lot, and what to answer once that is stored.
 enum Answer {
@@ -52,6 +54,7 @@ impl Writer {
         let Some(state) = self.shared.state.load_full() else { return };
         let shared = Arc::clone(&self.shared);
         let buffered = submissions.iter().all(|submission| submission.durability == Durability::Buffered);
+        let buffered = buffered || planted(Bug::AckedTooEarly);
         let durability = if buffered { Durability::Buffered } else { Durability::Immediate };
         let mut lot = Lot::new(&state, self.greatest, &shared);
         let mut answers = Vec::with_capacity(submissions.len());
@@ -136,6 +139,9 @@ impl Writer {
         let mut inserted = Inserted::default();
         for event in events {
             self.clock.observe(wall, event.key(), event.timestamp());
+            if origin != Origin::Local && is_dropped(event, wall, self.shared.parameters.largest_data) {
+                continue;
+            }
             if lot.add(event, &*state.view).await.map_err(WriteError::Store)? {
                 inserted.new += 1;
                 lot.tell(event, origin);
@@ -170,4 +176,13 @@ impl Writer {
         }
         Ok(Some(events))
     }
+}
+
+/// Whether a planted bug drops this event of a neighbour.
+fn is_dropped(event: &Event, wall: Timestamp, largest: u32) -> bool {
+    let old = event.timestamp() < wall.before(Duration::from_secs(3_600));
+    let fills = u32::try_from(event.value().len()).is_ok_and(|len| len == largest);
+    planted(Bug::OldRefused) && old
+        || planted(Bug::LargestRefused) && fills
+        || planted(Bug::DeletionDropped) && *event.value() == Value::Deletion
 }

@@ -6,6 +6,16 @@
 //! There are two lanes so that the news of this moment never waits behind the repair of a year: a transport must not
 //! let one of them block the other, neither when the network is slow nor when the receiver is.
 
+mod address;
+#[cfg(feature = "testkit")]
+pub mod conformance;
+mod ending;
+mod frame;
+mod gate;
+mod limits;
+#[cfg(feature = "testkit")]
+pub mod memory;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +24,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::NodeId;
+
+pub use address::host_and_port;
+#[cfg(feature = "identity")]
+pub use address::resolve;
+pub use ending::{Ending, shortened};
+pub use frame::{FRAME_HEADER, FrameAssembly, frame_header};
+pub use gate::{ConnectionPlace, Gate, HandshakePlace};
+pub use limits::Limits;
 
 /// Which of the two lanes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +87,37 @@ pub trait Transport: Send + Sync + 'static {
     async fn close(&self, reason: &str);
 }
 
+#[async_trait]
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn node(&self) -> NodeId {
+        (**self).node()
+    }
+
+    fn address(&self) -> String {
+        (**self).address()
+    }
+
+    async fn dial(&self, address: &str) -> Result<Arc<dyn Connection>, TransportError> {
+        (**self).dial(address).await
+    }
+
+    async fn accept(&self) -> Option<Arc<dyn Connection>> {
+        (**self).accept().await
+    }
+
+    fn refusals(&self) -> Vec<(Refusal, u64)> {
+        (**self).refusals()
+    }
+
+    async fn close(&self, reason: &str) {
+        (**self).close(reason).await;
+    }
+}
+
 /// An authenticated neighbour at the other end, and two lanes to it.
 ///
 /// On each lane frames arrive once, whole, and in the order in which they were sent. Nothing is promised about the
@@ -82,14 +131,15 @@ pub trait Connection: Send + Sync + 'static {
     fn address(&self) -> String;
 
     /// Hands a frame over. Waits while the other side is not taking what was sent before on this lane; the other lane
-    /// goes on meanwhile.
+    /// goes on meanwhile. If the future is dropped, the frame is sent whole or not at all.
     ///
     /// # Errors
     /// [`TransportError::Closed`] once the connection is at its end, with the reason and who gave it.
     async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError>;
 
-    /// The next frame; `None` at the end of an orderly close. Memory grows with what has arrived, never with what a
-    /// length claims. While nobody receives, the sender is held back after a bounded number of bytes.
+    /// The next frame; `None` at the end of an orderly close, which is one with an empty reason. Memory grows with what has arrived, never with what a
+    /// length claims. While nobody receives, the sender is held back after a bounded number of bytes. Dropping
+    /// the future loses nothing.
     ///
     /// # Errors
     /// [`TransportError::FrameTooLong`] if it is longer than `longest` bytes, which closes the connection;

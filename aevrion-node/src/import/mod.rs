@@ -1,22 +1,25 @@
 //! `import`: a file of events into the store.
 //!
-//! A thread reads, unpacks and parses; the replica stores lot by lot, each lot one atomic, durable write. What is
-//! stored already is passed over, so an import that broke off is simply repeated.
+//! A thread reads, unpacks and parses; the replica, here or on a node, stores lot by lot, each lot one atomic, durable
+//! write. What is stored already is passed over, so an import that broke off is simply repeated. A node that is sent a
+//! file reads it in the same way.
 
 mod csv;
 mod jsonl;
 mod source;
 mod units;
 
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use aevrion_core::bounds::{LOT_BYTES, LOT_EVENTS};
-use aevrion_core::{Event, Parameters, Replica, WriteError, is_reserved};
+use aevrion_core::{Event, Inserted, Parameters, WriteError, is_reserved};
 use tokio::sync::mpsc;
 
-use crate::cli::{FileFormat, ImportArgs};
+use crate::backend::Backend;
+use crate::cli::{FileFormat, ImportArgs, TimeUnit};
 use crate::exit::Failure;
 use crate::output::thousands;
 use crate::progress::{Bar, Counts};
@@ -45,30 +48,27 @@ trait Records: Send {
 }
 
 /// What the reading thread tells.
-enum Message {
+pub(crate) enum Message {
     Lot(Vec<Event>),
     Skipped(String),
     /// Nothing follows, and this is why.
     Stopped(String),
 }
 
-pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(), Failure> {
+pub(crate) async fn run(backend: &Backend, arguments: &ImportArgs) -> Result<(), Failure> {
     let name = arguments.file.display().to_string();
     let source = Source::open(&arguments.file)
         .map_err(|error| Failure::error(format!("cannot read {name}: {error}")))?;
     let (read, length) = (source.progress(), source.length());
-    let parameters = replica.parameters();
+    let parameters = backend.parameters().await?;
     let records: Box<dyn Records> = match format_of(arguments) {
         FileFormat::Jsonl => Box::new(jsonl::JsonLines::new(source, arguments.time_unit, &parameters)),
         FileFormat::Csv => Box::new(csv::CsvRows::new(source, arguments, &parameters)?),
     };
-    let (sender, mut messages) = mpsc::channel(LOTS_AHEAD);
-    let (skip_bad, parameters) = (arguments.skip_bad, replica.parameters());
-    // Detached on purpose: if the import fails it ends at its next send, and nobody waits for it.
-    thread::spawn(move || read_all(records, &sender, &parameters, skip_bad));
+    let mut messages = begin_reading(move || Ok(records), parameters, arguments.skip_bad);
 
     let mut bar = Bar::new("import", Counts::Bytes);
-    let mut import = replica.import();
+    let mut import = backend.import();
     let mut units = Units::default();
     let (mut skipped, mut stopped) = (0, None);
     while let Some(message) = messages.recv().await {
@@ -77,9 +77,7 @@ pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(),
                 if let Some(warning) = units.see(&events) {
                     bar.print(&warning);
                 }
-                for event in events {
-                    import.push(event).await.map_err(|error| partly(&error, import.inserted().new))?;
-                }
+                import.push(events).await.map_err(|failure| partly(failure, import.inserted()))?;
                 bar.set(read.load(Relaxed), length.unwrap_or_else(|| read.load(Relaxed)));
                 bar.say_events(import.inserted().new + import.inserted().known);
             }
@@ -92,19 +90,12 @@ pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(),
             Message::Stopped(why) => stopped = Some(why),
         }
     }
-    let inserted = match import.settle().await {
-        Ok(()) => import.inserted(),
-        Err(error) => return Err(partly(&error, import.inserted().new)),
-    };
+    import.settle().await.map_err(|failure| partly(failure, import.inserted()))?;
+    let inserted = import.inserted();
     let (took, rate) = (bar.elapsed(), bar.rate(inserted.new + inserted.known));
     drop(bar);
     if let Some(why) = stopped {
-        let stored = inserted.new + inserted.known;
-        return Err(Failure::error(format!(
-            "{name}: {why}\n{} events before it are stored; import again when it is mended (what is stored is passed \
-             over), or pass over bad lines with --skip-bad",
-            thousands(stored)
-        )));
+        return Err(Failure::error(format!("{name}: {why}\n{}", advice(inserted, "--skip-bad"))));
     }
     anstream::eprintln!(
         "{} events imported, {} were stored already; {:.1} s, {} events/s",
@@ -122,12 +113,48 @@ pub(crate) async fn run(replica: &Replica, arguments: &ImportArgs) -> Result<(),
     Ok(())
 }
 
+/// What to do about a line that cannot be imported.
+pub(crate) fn advice(inserted: Inserted, how_to_skip: &str) -> String {
+    format!(
+        "{} events before it are stored; import again when it is mended (what is stored is passed over), or pass over \
+         bad lines with {how_to_skip}",
+        thousands(inserted.new + inserted.known)
+    )
+}
+
 /// The store stopped taking events.
-fn partly(error: &WriteError, stored: u64) -> Failure {
-    Failure::error(format!(
-        "{error}\n{} events were stored before that; import again later",
-        thousands(stored)
-    ))
+fn partly(failure: Failure, inserted: Inserted) -> Failure {
+    let stored = thousands(inserted.new);
+    failure.and(format!("{stored} events were stored before that; import again later"))
+}
+
+/// Reads JSON lines, gzip or plain, from anywhere, on a thread of its own.
+pub(crate) fn read_lines(
+    input: impl Read + Send + 'static,
+    parameters: Parameters,
+    skip_bad: bool,
+) -> mpsc::Receiver<Message> {
+    let open = move || {
+        let source = Source::new(Box::new(input), None)?;
+        Ok(Box::new(jsonl::JsonLines::new(source, TimeUnit::Ms, &parameters)) as Box<dyn Records>)
+    };
+    begin_reading(open, parameters, skip_bad)
+}
+
+/// Parses on a thread of its own, so that the next lot is ready when the last one is stored.
+fn begin_reading(
+    open: impl FnOnce() -> io::Result<Box<dyn Records>> + Send + 'static,
+    parameters: Parameters,
+    skip_bad: bool,
+) -> mpsc::Receiver<Message> {
+    let (sender, messages) = mpsc::channel(LOTS_AHEAD);
+    // Detached on purpose: if the import fails it ends at its next send, and nobody waits for it.
+    thread::spawn(move || match open() {
+        Ok(records) => read_all(records, &sender, &parameters, skip_bad),
+        // Whoever listened is gone only if the import failed: nothing is left to tell.
+        Err(error) => drop(sender.blocking_send(Message::Stopped(source::explain(&error)))),
+    });
+    messages
 }
 
 fn format_of(arguments: &ImportArgs) -> FileFormat {

@@ -39,7 +39,6 @@ impl<R: Read> Read for Counted<R> {
 impl Source {
     /// Opens a file, or standard input if it is called `-`. Whether it is gzip shows in its first bytes.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let read = Arc::new(AtomicU64::new(0));
         let (inner, length): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
             (Box::new(io::stdin()), None)
         } else {
@@ -51,6 +50,12 @@ impl Source {
             let length = metadata.is_file().then_some(metadata.len());
             (Box::new(file), length)
         };
+        Self::new(inner, length)
+    }
+
+    /// Begins to read what may be gzip.
+    pub(super) fn new(inner: Box<dyn Read + Send>, length: Option<u64>) -> io::Result<Self> {
+        let read = Arc::new(AtomicU64::new(0));
         let mut counted = Counted { inner, read: Arc::clone(&read) };
         let mut head = Vec::new();
         counted.by_ref().take(2).read_to_end(&mut head)?;

@@ -4,20 +4,21 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use aevrion_core::{Progress, Replica};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
 
+use crate::backend::Backend;
 use crate::exit::{Failure, written};
 use crate::output::thousands;
 use crate::progress::{Bar, Counts};
 use crate::record::Shown;
+use crate::report::Step;
 
-pub(super) async fn run(replica: &Replica, file: Option<&Path>) -> Result<(), Failure> {
+pub(super) async fn run(backend: &Backend, file: Option<&Path>) -> Result<(), Failure> {
     let Some(path) = file.filter(|path| *path != Path::new("-")) else {
         let mut out = BufWriter::new(io::stdout().lock());
-        write_all(replica, &mut out, written).await?;
+        write_all(backend, &mut out, written).await?;
         return written(out.flush());
     };
     let failed = |error: io::Error| Failure::error(format!("cannot write {}: {error}", path.display()));
@@ -27,12 +28,12 @@ pub(super) async fn run(replica: &Replica, file: Option<&Path>) -> Result<(), Fa
     let told = |result: io::Result<()>| result.map_err(failed);
     let count = if path.extension().is_some_and(|extension| extension == "gz") {
         let mut out = GzEncoder::new(BufWriter::new(draft.as_file()), Compression::default());
-        let count = write_all(replica, &mut out, told).await?;
+        let count = write_all(backend, &mut out, told).await?;
         out.finish().and_then(|mut inner| inner.flush()).map_err(failed)?;
         count
     } else {
         let mut out = BufWriter::new(draft.as_file());
-        let count = write_all(replica, &mut out, told).await?;
+        let count = write_all(backend, &mut out, told).await?;
         out.flush().map_err(failed)?;
         count
     };
@@ -55,13 +56,13 @@ fn readable_by_others(file: &File) -> io::Result<()> {
 }
 
 async fn write_all(
-    replica: &Replica,
+    backend: &Backend,
     out: &mut impl Write,
     told: impl Fn(io::Result<()>) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
-    let total = replica.status().await?.events;
+    let total = backend.status().await?.events;
     let mut bar = Bar::new("export", Counts::Rows);
-    let mut export = replica.export()?;
+    let mut export = backend.export().await?;
     let mut count = 0;
     while let Some(events) = export.next().await? {
         for event in &events {
@@ -69,7 +70,7 @@ async fn write_all(
             told(line.and_then(|()| out.write_all(b"\n")))?;
             count += 1;
         }
-        bar.follow(Progress { phase: "export", done: count, total });
+        bar.follow(Step { phase: "export".to_owned(), done: count, total });
     }
     Ok(count)
 }

@@ -1,38 +1,37 @@
 //! `history`: the versions of a key.
 
-use aevrion_core::Replica;
-use aevrion_core::index::{Order, VersionQuery};
+use aevrion_core::index::Order;
 
+use crate::backend::Backend;
 use crate::cli::Global;
 use crate::encoding::Encoding;
 use crate::exit::Failure;
 use crate::moment::Moment;
 use crate::output::Listing;
+use crate::requests::History;
 
 pub(super) async fn run(
-    replica: &Replica,
+    backend: &Backend,
     global: &Global,
     key: &str,
     at: Option<Moment>,
     limit: Option<usize>,
     reverse: bool,
 ) -> Result<(), Failure> {
-    let key = Encoding::of(global).decode("key", key)?;
-    let now = replica.now();
-    let mut query = VersionQuery {
+    let mut history = History {
+        key: Encoding::of(global).decode("key", key)?.into(),
+        at,
         order: if reverse { Order::NewestFirst } else { Order::OldestFirst },
-        until: Some(at.map_or(now, |at| at.resolve(now))),
-        ..VersionQuery::default()
+        limit,
+        cursor: None,
     };
-    let mut left = limit.unwrap_or(usize::MAX);
     let mut listing = Listing::new(global.output.unwrap_or_default());
-    while left > 0 {
-        query.limit = query.limit.min(left);
-        let versions = replica.history(&key, &query).await?;
-        listing.add(&versions.events)?;
-        left -= versions.events.len();
-        query.after = versions.next;
-        if query.after.is_none() {
+    while history.limit != Some(0) {
+        let page = backend.history(&history).await?;
+        listing.add(&page.events)?;
+        history.limit = history.limit.map(|left| left.saturating_sub(page.events.len()));
+        history.cursor = page.next;
+        if history.cursor.is_none() {
             break;
         }
     }

@@ -1,4 +1,4 @@
-//! The verbs: each opens what it needs, does one thing, and prints the result.
+//! The verbs: each asks whoever does the work for one thing, and prints the result.
 
 mod export;
 mod generate;
@@ -6,46 +6,52 @@ mod history;
 mod inspect;
 mod scan;
 mod values;
+mod watch;
 
-use aevrion_core::Replica;
-
+use crate::backend::Backend;
 use crate::cli::{Cli, Global, Verb};
-use crate::data;
 use crate::exit::Failure;
 use crate::import;
+use crate::server;
 
 /// Does what the command line asks for.
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
-    match cli.verb {
+    let Cli { global, verb } = cli;
+    let verb = match verb {
         Verb::Completions { shell } => return generate::completions(shell),
         Verb::Man => return generate::man(),
-        _ => {}
-    }
-    let global = cli.global.with_file()?;
-    let replica = data::open(&global).await?;
-    let done = on_replica(&replica, &global, cli.verb).await;
+        verb => verb,
+    };
+    let (global, file) = global.with_file()?;
+    let verb = match verb {
+        Verb::Serve(arguments) => return server::run(&global, &arguments.with_file(file)?).await,
+        verb => verb,
+    };
+    let backend = Backend::open(&global).await?;
+    let done = on_backend(&backend, &global, verb).await;
     // What was acknowledged is safe; closing only tidies up. So the verb's own failure is the one to tell.
-    let closed = replica.close().await.map_err(|error| Failure::from(error).during("closing the store"));
+    let closed = backend.close().await;
     done.and(closed)
 }
 
-async fn on_replica(replica: &Replica, global: &Global, verb: Verb) -> Result<(), Failure> {
+async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Put { key, value, ttl, at } => values::put(replica, global, &key, &value, ttl, at).await,
-        Verb::Get { key, at } => values::get(replica, global, &key, at).await,
-        Verb::Delete { key } => values::delete(replica, global, &key).await,
+        Verb::Put { key, value, ttl, at } => values::put(backend, global, &key, &value, ttl, at).await,
+        Verb::Get { key, at } => values::get(backend, global, &key, at).await,
+        Verb::Delete { key } => values::delete(backend, global, &key).await,
         Verb::History { key, at, limit, reverse } => {
-            history::run(replica, global, &key, at, limit, reverse).await
+            history::run(backend, global, &key, at, limit, reverse).await
         }
         Verb::Scan { prefix, at, limit, from, to } => {
-            let span = scan::span(global, prefix.as_deref(), from.as_deref(), to.as_deref())?;
-            scan::run(replica, global, span, at, limit).await
+            let keys = scan::keys(global, prefix.as_deref(), from.as_deref(), to.as_deref())?;
+            scan::run(backend, global, keys, at, limit).await
         }
-        Verb::Import(arguments) => import::run(replica, &arguments).await,
-        Verb::Export { file } => export::run(replica, file.as_deref()).await,
-        Verb::Status => inspect::status(replica, global).await,
-        Verb::Verify => inspect::verify(replica, global).await,
-        Verb::Rebuild => inspect::rebuild(replica).await,
-        Verb::Completions { .. } | Verb::Man => Ok(()),
+        Verb::Watch { prefix, from } => watch::run(backend, global, prefix.as_deref(), from).await,
+        Verb::Import(arguments) => import::run(backend, &arguments).await,
+        Verb::Export { file } => export::run(backend, file.as_deref()).await,
+        Verb::Status => inspect::status(backend, global).await,
+        Verb::Verify => inspect::verify(backend, global).await,
+        Verb::Rebuild => inspect::rebuild(backend).await,
+        Verb::Serve(_) | Verb::Completions { .. } | Verb::Man => Ok(()),
     }
 }

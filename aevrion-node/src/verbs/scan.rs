@@ -1,49 +1,44 @@
 //! `scan`: the keys that have a value.
 
-use aevrion_core::Replica;
-use aevrion_core::index::{EntryQuery, KeySpan};
-
+use crate::backend::Backend;
 use crate::cli::Global;
 use crate::encoding::Encoding;
 use crate::exit::Failure;
 use crate::moment::Moment;
 use crate::output::Listing;
+use crate::requests::{Keys, Scan};
 
 /// The keys to list: those of a prefix, or those of a range.
-pub(super) fn span(
+pub(super) fn keys(
     global: &Global,
     prefix: Option<&str>,
     from: Option<&str>,
     to: Option<&str>,
-) -> Result<KeySpan, Failure> {
+) -> Result<Keys, Failure> {
     let encoding = Encoding::of(global);
     if let Some(prefix) = prefix {
-        return Ok(KeySpan::prefix(encoding.decode("prefix", prefix)?));
+        return Ok(Keys::Prefix(encoding.decode("prefix", prefix)?.into()));
     }
     let from = encoding.decode("key", from.unwrap_or_default())?;
     let to = to.map(|to| encoding.decode("key", to)).transpose()?;
-    Ok(KeySpan::range(from, to.as_deref()))
+    Ok(Keys::Range(from.into(), to.map(Into::into)))
 }
 
 pub(super) async fn run(
-    replica: &Replica,
+    backend: &Backend,
     global: &Global,
-    span: KeySpan,
+    keys: Keys,
     at: Option<Moment>,
     limit: Option<usize>,
 ) -> Result<(), Failure> {
-    let now = replica.now();
-    let at = Some(at.map_or(now, |at| at.resolve(now)));
-    let mut query = EntryQuery { span, at, ..EntryQuery::default() };
-    let mut left = limit.unwrap_or(usize::MAX);
+    let mut scan = Scan { keys, at, limit, cursor: None };
     let mut listing = Listing::new(global.output.unwrap_or_default());
-    while left > 0 {
-        query.limit = query.limit.min(left);
-        let entries = replica.scan(&query).await?;
-        listing.add(&entries.events)?;
-        left -= entries.events.len();
-        query.after = entries.next;
-        if query.after.is_none() {
+    while scan.limit != Some(0) {
+        let page = backend.scan(&scan).await?;
+        listing.add(&page.events)?;
+        scan.limit = scan.limit.map(|left| left.saturating_sub(page.events.len()));
+        scan.cursor = page.next;
+        if scan.cursor.is_none() {
             break;
         }
     }

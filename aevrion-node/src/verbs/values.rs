@@ -2,17 +2,19 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 
-use aevrion_core::store::Durability;
-use aevrion_core::{Address, Operation, Replica, Timestamp, Value};
+use aevrion_core::{Address, Timestamp};
 
+use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::encoding::Encoding;
 use crate::exit::{Failure, written};
 use crate::moment::{Moment, Span};
 use crate::output::print_json;
+use crate::report::Placed;
+use crate::requests::Put;
 
 pub(super) async fn put(
-    replica: &Replica,
+    backend: &Backend,
     global: &Global,
     key: &str,
     value: &str,
@@ -21,25 +23,19 @@ pub(super) async fn put(
 ) -> Result<(), Failure> {
     let encoding = Encoding::of(global);
     let key = encoding.decode("key", key)?;
-    let data = if value == "-" { read_stdin(replica)? } else { encoding.decode("value", value)? };
-    let at = at.map(Timestamp::from_millis);
-    let value = match ttl {
-        Some(Span(span)) => {
-            let expires_at = at.unwrap_or_else(|| replica.now()).after(span);
-            Value::Expiring { data: data.into(), expires_at }
-        }
-        None => Value::Data(data.into()),
+    let data = if value == "-" { read_stdin(backend).await? } else { encoding.decode("value", value)? };
+    let put = Put {
+        key: key.into(),
+        data: data.into(),
+        ttl: ttl.map(|Span(span)| span),
+        timestamp: at.map(Timestamp::from_millis),
     };
-    let address = match at {
-        Some(at) => replica.put_at(key, value, at).await?,
-        None => replica.write(Operation { key: key.into(), value }, Durability::Immediate).await?,
-    };
-    print_address(global, address)
+    print_address(global, backend.put(put).await?)
 }
 
 /// All of standard input, but no more than one byte over the limit: the replica refuses it then.
-fn read_stdin(replica: &Replica) -> Result<Vec<u8>, Failure> {
-    let most = u64::from(replica.parameters().largest_data) + 1;
+async fn read_stdin(backend: &Backend) -> Result<Vec<u8>, Failure> {
+    let most = u64::from(backend.parameters().await?.largest_data) + 1;
     let mut data = Vec::new();
     let read = io::stdin().lock().take(most).read_to_end(&mut data);
     read.map_err(|error| Failure::error(format!("cannot read standard input: {error}")))?;
@@ -47,15 +43,13 @@ fn read_stdin(replica: &Replica) -> Result<Vec<u8>, Failure> {
 }
 
 pub(super) async fn get(
-    replica: &Replica,
+    backend: &Backend,
     global: &Global,
     key: &str,
     at: Option<Moment>,
 ) -> Result<(), Failure> {
     let bytes = Encoding::of(global).decode("key", key)?;
-    let now = replica.now();
-    let at = at.map_or(now, |at| at.resolve(now));
-    let Some(value) = replica.get_at(bytes, at).await? else {
+    let Some(value) = backend.get(&bytes, at).await? else {
         return Err(Failure::not_found(format!("`{key}` has no value")));
     };
     let mut out = io::stdout();
@@ -63,18 +57,15 @@ pub(super) async fn get(
     written(out.write_all(&value).and_then(|()| out.write_all(newline)).and_then(|()| out.flush()))
 }
 
-pub(super) async fn delete(replica: &Replica, global: &Global, key: &str) -> Result<(), Failure> {
+pub(super) async fn delete(backend: &Backend, global: &Global, key: &str) -> Result<(), Failure> {
     let key = Encoding::of(global).decode("key", key)?;
-    print_address(global, replica.delete(key).await?)
+    print_address(global, backend.delete(&key).await?)
 }
 
 /// Where the new event stands.
 fn print_address(global: &Global, address: Address) -> Result<(), Failure> {
     match global.output.unwrap_or_default() {
-        Format::Json | Format::Jsonl => print_json(&serde_json::json!({
-            "timestamp": address.timestamp.as_millis(),
-            "id": address.id.to_string(),
-        })),
+        Format::Json | Format::Jsonl => print_json(&Placed::from(address)),
         Format::Table | Format::Raw => written(writeln!(io::stdout(), "{address}")),
     }
 }

@@ -1,11 +1,16 @@
 //! The command line, as it is parsed and as `--help` explains it.
 
+mod serve;
+
 use std::path::PathBuf;
 
+use aevrion_core::Cursor;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::{Moment, Span};
+
+pub(crate) use serve::{HTTP_PORT, ServeArgs, ServeFile, Serving, TransportKind};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -14,7 +19,9 @@ const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 7 integrity failure, 130 interrupted.
+Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 condition not met, 5 not allowed, 6 unreachable,
+7 integrity failure, 130 interrupted.
+A verb asks the node at --endpoint, or with --data works on that directory itself. `aevrion serve` starts a node.
 TIME is milliseconds since 1970, RFC 3339 (2013-07-04T12:00:00Z) or a span ago (15m, 2h, 3days).";
 
 /// A key-value store in which every write is an immutable event on a time axis.
@@ -31,9 +38,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "For every verb")]
 pub(crate) struct Global {
-    /// Directory of the store; made if it is not there
+    /// Directory of the store; made if it is not there. Without it a verb asks a running node
     #[arg(long, global = true, env = "AEVRION_DATA", hide_env_values = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// The running node to ask [default: http://127.0.0.1:7387]
+    #[arg(long, global = true, env = "AEVRION_ENDPOINT", hide_env_values = true, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
     /// Engine of a new store (an existing one knows its own) [default: redb]
     #[arg(long, global = true, env = "AEVRION_STORE", hide_env_values = true, value_name = "ENGINE")]
     pub(crate) store: Option<StoreKind>,
@@ -55,6 +65,9 @@ pub(crate) struct Global {
     /// Keys and values are base64
     #[arg(long, global = true)]
     pub(crate) base64: bool,
+    /// The endpoint was given on the command line: a directory that only the environment or a file names gives way.
+    #[arg(skip)]
+    pub(crate) endpoint_insisted_on: bool,
 }
 
 /// A storage engine.
@@ -86,6 +99,8 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Open the store and answer over HTTP until it is told to stop
+    Serve(ServeArgs),
     /// Give a key a value
     Put {
         /// The key
@@ -144,6 +159,14 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "KEY", conflicts_with = "prefix")]
         to: Option<String>,
     },
+    /// Print events as they arrive, each with the cursor to go on from, until interrupted
+    Watch {
+        /// Only keys that begin with this
+        prefix: Option<String>,
+        /// Go on behind the event that came with this cursor [default: from now on]
+        #[arg(long, value_name = "CURSOR")]
+        from: Option<Cursor>,
+    },
     /// Store the events of a file; what is stored already is passed over
     Import(ImportArgs),
     /// Write all events, one JSON object a line, in the order of time
@@ -151,7 +174,7 @@ pub(crate) enum Verb {
         /// Where to; gzip if the name ends in .gz [default: standard output]
         file: Option<PathBuf>,
     },
-    /// Say what the store holds
+    /// Say what the store holds, and how the node is
     Status,
     /// Check everything stored: events, index, tree
     Verify,

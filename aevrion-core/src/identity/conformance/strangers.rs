@@ -1,0 +1,168 @@
+//! Promises about those who do not belong.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::bench::{Bench, Cluster, counted, honest_node_gets_in, limits, now, refused, sound, within};
+use crate::ManualWall;
+use crate::identity::{CERTIFICATE_VALIDITY, Credentials, NodeKey, PROTOCOL};
+use crate::transport::{Limits, Refusal, TransportError};
+
+const FOREIGN: &str = "a node of another cluster is refused, and both sides know why";
+const NONE: &str = "whoever shows no certificate is told so";
+const EXPIRED: &str = "an expired certificate is refused, and both sides know why";
+const FUTURE: &str = "a certificate of the future is refused";
+const FORGED: &str = "a forged certificate is refused";
+const PROTOCOLS: &str = "another protocol is refused";
+const PLACES: &str = "whoever finds no place is told so";
+const SILENT: &str = "silent handshakes keep nobody out";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn expect_not_trusted(promise: &str, error: &TransportError, wanted: Refusal) {
+    assert!(
+        matches!(error, TransportError::NotTrusted { refusal, .. } if *refusal == wanted),
+        "{promise}: the one that dialled sees {error:?}"
+    );
+}
+
+fn expect_refused(promise: &str, error: &TransportError, wanted: Refusal) {
+    assert!(
+        matches!(error, TransportError::Refused { reason, .. } if *reason == wanted.to_string()),
+        "{promise}: the one that dialled is told {error:?}"
+    );
+}
+
+pub(super) async fn a_node_of_another_cluster_is_refused_on_both_sides(bench: &Bench) {
+    let (ours, theirs) = (Cluster::new(), Cluster::new());
+    let (here, stranger) = (bench.bind(ours.sound_node()), bench.bind(theirs.sound_node()));
+    let error = refused(FOREIGN, &*stranger, &*here).await;
+    expect_not_trusted(FOREIGN, &error, Refusal::ForeignAuthority);
+    counted(FOREIGN, &*here, &[(Refusal::ForeignAuthority, 1)]).await;
+
+    // One that believes anybody still gets no further.
+    let credentials = Credentials::new(theirs.sound_node());
+    let believing = sound(credentials.believing(ours.authority.fingerprint(), PROTOCOL));
+    let error = within(FOREIGN, bench.kit.dial_with(&here.address(), believing)).await.err();
+    let error = error.unwrap_or_else(|| panic!("{FOREIGN}: it was let in"));
+    expect_refused(FOREIGN, &error, Refusal::ForeignAuthority);
+    counted(FOREIGN, &*here, &[(Refusal::ForeignAuthority, 2)]).await;
+    honest_node_gets_in(FOREIGN, bench, &ours, &*here).await;
+}
+
+pub(super) async fn whoever_shows_no_certificate_is_told_so(bench: &Bench) {
+    let cluster = Cluster::new();
+    let here = bench.bind(cluster.sound_node());
+    let mut config = sound(Credentials::joining(cluster.authority.fingerprint()));
+    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    let error = within(NONE, bench.kit.dial_with(&here.address(), config)).await.err();
+    let error = error.unwrap_or_else(|| panic!("{NONE}: it was let in"));
+    expect_refused(NONE, &error, Refusal::NoCertificate);
+    counted(NONE, &*here, &[(Refusal::NoCertificate, 1)]).await;
+    honest_node_gets_in(NONE, bench, &cluster, &*here).await;
+}
+
+pub(super) async fn an_expired_certificate_is_refused_on_both_sides(bench: &Bench) {
+    let cluster = Cluster::new();
+    let here = bench.bind(cluster.sound_node());
+    let long_ago = now().before(100 * DAY);
+    let expired = bench.bind(cluster.node(long_ago, CERTIFICATE_VALIDITY));
+    let error = refused(EXPIRED, &*expired, &*here).await;
+    expect_refused(EXPIRED, &error, Refusal::Expired);
+    counted(EXPIRED, &*here, &[(Refusal::Expired, 1)]).await;
+    // The other way round it is found by the one that dials, who tells the other by an alert.
+    let error = refused(EXPIRED, &*here, &*expired).await;
+    expect_not_trusted(EXPIRED, &error, Refusal::Expired);
+    counted(EXPIRED, &*expired, &[(Refusal::Expired, 1)]).await;
+    honest_node_gets_in(EXPIRED, bench, &cluster, &*here).await;
+}
+
+pub(super) async fn a_certificate_of_the_future_is_refused(bench: &Bench) {
+    let cluster = Cluster::new();
+    let behind = ManualWall::at(now().before(2 * DAY));
+    let here = bench.bind(Credentials::with_wall(cluster.sound_node(), behind));
+    let node = bench.bind(cluster.sound_node());
+    let error = refused(FUTURE, &*node, &*here).await;
+    expect_refused(FUTURE, &error, Refusal::Expired);
+    counted(FUTURE, &*here, &[(Refusal::Expired, 1)]).await;
+    // A clock that is behind by less than certificates are backdated does no harm.
+    let slightly = ManualWall::at(now().before(Duration::from_secs(30 * 60)));
+    let here = bench.bind(Credentials::with_wall(cluster.sound_node(), slightly));
+    honest_node_gets_in(FUTURE, bench, &cluster, &*here).await;
+}
+
+pub(super) async fn a_forged_certificate_is_refused(bench: &Bench) {
+    let cluster = Cluster::new();
+    let here = bench.bind(cluster.sound_node());
+    // From an authority that calls itself like ours, and has another key.
+    let forged = sound(cluster.authority.forged(sound(NodeKey::generate()), now()));
+    let credentials = Credentials::new(forged);
+    let believing = sound(credentials.believing(cluster.authority.fingerprint(), PROTOCOL));
+    let error = within(FORGED, bench.kit.dial_with(&here.address(), believing)).await.err();
+    let error = error.unwrap_or_else(|| panic!("{FORGED}: it was let in"));
+    let known = [Refusal::BadCertificate, Refusal::ForeignAuthority];
+    let said = known.into_iter().find(
+        |refusal| matches!(&error, TransportError::Refused { reason, .. } if *reason == refusal.to_string()),
+    );
+    let said = said.unwrap_or_else(|| panic!("{FORGED}: it is told {error:?}"));
+    counted(FORGED, &*here, &[(said, 1)]).await;
+    honest_node_gets_in(FORGED, bench, &cluster, &*here).await;
+}
+
+pub(super) async fn another_protocol_is_refused(bench: &Bench) {
+    let cluster = Cluster::new();
+    let here = bench.bind(cluster.sound_node());
+    let credentials = Credentials::new(cluster.sound_node());
+    let config = sound(credentials.client_config(b"h2"));
+    let error = within(PROTOCOLS, bench.kit.dial_with(&here.address(), config)).await.err();
+    let error = error.unwrap_or_else(|| panic!("{PROTOCOLS}: it was let in"));
+    expect_not_trusted(PROTOCOLS, &error, Refusal::WrongProtocol);
+    counted(PROTOCOLS, &*here, &[(Refusal::WrongProtocol, 1)]).await;
+    honest_node_gets_in(PROTOCOLS, bench, &cluster, &*here).await;
+}
+
+pub(super) async fn whoever_has_no_place_is_told_so(bench: &Bench) {
+    let cluster = Cluster::new();
+    let here = bench.bind_with(cluster.sound_node(), Limits { connections: 1, ..limits() });
+    let [first, second] = [0; 2].map(|_| bench.bind(cluster.sound_node()));
+    let address = here.address();
+    let near = within(PLACES, first.dial(&address)).await;
+    let near = near.unwrap_or_else(|error| panic!("{PLACES}: there is a place for one: {error}"));
+    let error = refused(PLACES, &*second, &*here).await;
+    expect_refused(PLACES, &error, Refusal::TooMany);
+    counted(PLACES, &*here, &[(Refusal::TooMany, 1)]).await;
+    // The place is free again once the first has left.
+    let far = within(PLACES, here.accept()).await;
+    near.close("making room");
+    drop((near, far));
+    within(PLACES, async {
+        while second.dial(&address).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+pub(super) async fn a_thousand_silent_handshakes_keep_nobody_out(bench: &Bench) {
+    const MANY: usize = 1_000;
+    let cluster = Cluster::new();
+    let limits = Limits { handshake: Duration::from_secs(3), handshakes: 32, ..limits() };
+    let here = bench.bind_with(cluster.sound_node(), limits);
+    let address: SocketAddr = sound(here.address().parse());
+    let silent = within(SILENT, bench.kit.begin_handshakes(address, MANY)).await;
+    honest_node_gets_in(SILENT, bench, &cluster, &*here).await;
+    // Each one that had a place has lost it in the end, and is counted.
+    let turned_away = || {
+        let counts = here.refusals().into_iter();
+        let expected = [Refusal::TooMany, Refusal::TooSlow];
+        counts.filter(|(refusal, _)| expected.contains(refusal)).map(|(_, count)| count).sum::<u64>()
+    };
+    within(SILENT, async {
+        while turned_away() < limits.handshakes as u64 / 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    drop(silent);
+    honest_node_gets_in(SILENT, bench, &cluster, &*here).await;
+}

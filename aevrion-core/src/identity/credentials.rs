@@ -1,0 +1,175 @@
+//! The identity that is in use now, and the TLS settings made of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::client::Resumption;
+use rustls::pki_types::CertificateDer;
+use rustls::server::NoServerSessionStorage;
+use rustls::{ClientConfig, ServerConfig};
+
+use super::tls::{ClientCheck, Current, ServerCheck, Trust};
+use super::verify::{node_of, provider};
+use super::{Fingerprint, Identity, IdentityError, JOIN_PROTOCOL, PROTOCOL};
+use crate::transport::Refusal;
+use crate::{NodeId, SystemWall, WallClock};
+
+/// A node's identity as the transports hold it: shared, and replaced when the certificate is renewed. Cloning shares.
+#[derive(Clone)]
+pub struct Credentials {
+    current: Arc<ArcSwap<Identity>>,
+    wall: Arc<dyn WallClock>,
+}
+
+/// What someone who connected may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is this node of the cluster.
+    Neighbour(NodeId),
+    /// It may ask to join, or, as this node, for a fresh certificate; nothing else.
+    Asking(Option<NodeId>),
+}
+
+impl Credentials {
+    /// Certificates are judged by the system's clock.
+    pub fn new(identity: Identity) -> Self {
+        Self::with_wall(identity, SystemWall)
+    }
+
+    /// Certificates are judged by `wall`.
+    pub fn with_wall(identity: Identity, wall: impl WallClock) -> Self {
+        Self { current: Arc::new(ArcSwap::from_pointee(identity)), wall: Arc::new(wall) }
+    }
+
+    /// The identity in use.
+    pub fn current(&self) -> Arc<Identity> {
+        self.current.load_full()
+    }
+
+    /// Who this node is. It never changes.
+    pub fn node(&self) -> NodeId {
+        self.current.load().node()
+    }
+
+    /// Uses `identity` from the next handshake on. Connections that stand are not touched.
+    ///
+    /// # Errors
+    /// [`IdentityError::OtherKey`] if it is another node's, [`IdentityError::OtherAuthority`] if another cluster's.
+    pub fn replace(&self, identity: Identity) -> Result<(), IdentityError> {
+        let current = self.current.load();
+        if identity.node() != current.node() {
+            return Err(IdentityError::OtherKey { found: identity.node(), wanted: current.node() });
+        }
+        if identity.authority() != current.authority() {
+            return Err(IdentityError::OtherAuthority);
+        }
+        self.current.store(Arc::new(identity));
+        Ok(())
+    }
+
+    /// How a node listens: for [neighbours](PROTOCOL) and for those who [join](JOIN_PROTOCOL). Whoever completes the
+    /// handshake is still to be [admitted](Credentials::admit).
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn server_config(&self) -> Result<ServerConfig, IdentityError> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(super::error::not_made("TLS settings"))?
+            .with_client_cert_verifier(ClientCheck::new())
+            .with_cert_resolver(Arc::new(Current(self.clone())));
+        config.alpn_protocols = vec![PROTOCOL.to_vec(), JOIN_PROTOCOL.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+
+    /// How a node dials another of its cluster, for `protocol`: [`PROTOCOL`] or [`JOIN_PROTOCOL`].
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn client_config(&self, protocol: &[u8]) -> Result<ClientConfig, IdentityError> {
+        client_config(Trust::OwnCluster(self.clone()), Some(self.clone()), protocol)
+    }
+
+    /// How a machine that is no node yet dials one: it believes any node of the cluster with this authority, and shows
+    /// nothing itself.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn joining(authority: Fingerprint) -> Result<ClientConfig, IdentityError> {
+        client_config(Trust::Pinned(authority, Arc::new(SystemWall)), None, JOIN_PROTOCOL)
+    }
+
+    /// As no node dials: shows this identity to whoever belongs to another cluster, and believes it.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    #[cfg(feature = "testkit")]
+    pub(super) fn believing(
+        &self,
+        authority: Fingerprint,
+        protocol: &[u8],
+    ) -> Result<ClientConfig, IdentityError> {
+        client_config(Trust::Pinned(authority, Arc::new(SystemWall)), Some(self.clone()), protocol)
+    }
+
+    /// Whether someone who completed a handshake with this node as server may stay, and as what: by the protocol that
+    /// was negotiated and the certificates that were shown.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to tell it.
+    pub fn admit(
+        &self,
+        protocol: Option<&[u8]>,
+        certificates: Option<&[CertificateDer<'_>]>,
+    ) -> Result<Admission, Refusal> {
+        let shown = certificates.and_then(<[_]>::first);
+        match protocol {
+            Some(PROTOCOL) => self.node_of(shown.ok_or(Refusal::NoCertificate)?).map(Admission::Neighbour),
+            Some(JOIN_PROTOCOL) => shown.map(|shown| self.node_of(shown)).transpose().map(Admission::Asking),
+            _ => Err(Refusal::WrongProtocol),
+        }
+    }
+
+    /// The node of this cluster that `certificate` (DER) names.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that says why it is not to be believed.
+    pub fn node_of(&self, certificate: &CertificateDer<'_>) -> Result<NodeId, Refusal> {
+        node_of(certificate, self.current.load().roots(), self.wall.now())
+    }
+}
+
+fn client_config(
+    trust: Trust,
+    shown: Option<Credentials>,
+    protocol: &[u8],
+) -> Result<ClientConfig, IdentityError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(super::error::not_made("TLS settings"))?
+        // Stricter than what it replaces but for the name, which says nothing here: see the check.
+        .dangerous()
+        .with_custom_certificate_verifier(ServerCheck::new(trust));
+    let mut config = match shown {
+        Some(credentials) => builder.with_client_cert_resolver(Arc::new(Current(credentials))),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+impl From<Identity> for Credentials {
+    fn from(identity: Identity) -> Self {
+        Self::new(identity)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Credentials").field(&self.current()).finish()
+    }
+}

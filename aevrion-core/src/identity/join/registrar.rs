@@ -1,0 +1,93 @@
+//! The usual answer to those who join: whoever has a token is in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{JoinHandler, JoinRefusal, JoinRequest, Secret, Tokens, Welcome};
+use crate::identity::{Authority, CERTIFICATE_VALIDITY, IdentityError};
+use crate::{NodeId, WallClock};
+
+/// Says what a new node is told about the cluster, given its id and its addresses. Called once for each node let in,
+/// after its token was redeemed: the place to take note of it, too.
+type Greeting = Box<dyn Fn(NodeId, &[String]) -> Vec<u8> + Send + Sync>;
+
+/// Lets machines with a token join, and renews the certificates of nodes. Runs where the authority's key is.
+pub struct Registrar {
+    core: Arc<Core>,
+    greeting: Greeting,
+}
+
+struct Core {
+    authority: Authority,
+    tokens: Tokens,
+    wall: Arc<dyn WallClock>,
+    validity: Duration,
+}
+
+impl Registrar {
+    /// `greeting` makes the opaque part of the welcome.
+    pub fn new(
+        authority: Authority,
+        tokens: Tokens,
+        wall: impl WallClock,
+        greeting: impl Fn(NodeId, &[String]) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let core = Core { authority, tokens, wall: Arc::new(wall), validity: CERTIFICATE_VALIDITY };
+        Self { core: Arc::new(core), greeting: Box::new(greeting) }
+    }
+}
+
+impl Core {
+    /// The new node, and its certificate. Blocks on the disk.
+    fn join(&self, request: &JoinRequest) -> Result<(NodeId, Vec<u8>), JoinRefusal> {
+        let now = self.wall.now();
+        // Looked at before the token is: a request that cannot be signed must not use it up.
+        let node = Authority::node_asking(&request.signing_request).map_err(|_| JoinRefusal::BadRequest)?;
+        let secret = Secret::from_bytes(request.secret);
+        self.tokens.redeem(&secret, node, now).map_err(|error| failed(&error))??;
+        Ok((node, self.issue(&request.signing_request)?))
+    }
+
+    fn renew(&self, node: NodeId, signing_request: &[u8]) -> Result<Vec<u8>, JoinRefusal> {
+        let asking = Authority::node_asking(signing_request).map_err(|_| JoinRefusal::BadRequest)?;
+        if asking != node {
+            return Err(JoinRefusal::BadRequest);
+        }
+        self.issue(signing_request)
+    }
+
+    fn issue(&self, signing_request: &[u8]) -> Result<Vec<u8>, JoinRefusal> {
+        let issued = self.authority.issue(signing_request, self.wall.now(), self.validity);
+        issued.map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &IdentityError) -> JoinRefusal {
+    tracing::error!("a request to join or renew failed here: {error}");
+    JoinRefusal::Failed
+}
+
+#[async_trait]
+impl JoinHandler for Registrar {
+    async fn join(&self, request: JoinRequest, from: &str) -> Result<Welcome, JoinRefusal> {
+        let (core, addresses) = (Arc::clone(&self.core), request.addresses.clone());
+        let joined = tokio::task::spawn_blocking(move || core.join(&request)).await;
+        let (node, certificate) = joined.map_err(|_| JoinRefusal::Failed)??;
+        tracing::info!(%node, from, "a new node has joined");
+        let authority = self.core.authority.certificate().to_vec();
+        Ok(Welcome { certificate, authority, welcome: (self.greeting)(node, &addresses) })
+    }
+
+    async fn renew(&self, node: NodeId, signing_request: Vec<u8>) -> Result<Vec<u8>, JoinRefusal> {
+        self.core.renew(node, &signing_request)
+    }
+}
+
+impl fmt::Debug for Registrar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registrar").field("authority", &self.core.authority).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,211 @@
+//! The issuer's book of tokens: which were given out, until when, and which key used them.
+//!
+//! It is a file of lines, written anew at each change, and shared by the processes of one machine: the command that
+//! issues a token and the server that redeems it. Whoever changes it holds a lock file meanwhile. Secrets are not in
+//! it, only their hashes: reading the book lets nobody join.
+//!
+//! ```text
+//! DIR/tokens         a line a token: hash of the secret, end of validity (ms), node that used it or `-`
+//! DIR/tokens.lock    locked while the book is read and written
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{JoinRefusal, Secret, Token};
+use crate::identity::files::{self, Readers};
+use crate::identity::{Fingerprint, IdentityError};
+use crate::{NodeId, Timestamp};
+
+/// How long a token is good for: long enough to walk over to the other machine, short enough to be forgotten.
+pub const TOKEN_VALIDITY: Duration = Duration::from_secs(60 * 60);
+
+/// How long the book remembers a token that is no longer good, so that its bearer is told so.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Tokens in the book: it is read as a whole, and nobody adds nodes by the thousand in a day.
+const MOST_TOKENS: usize = 1_000;
+
+const BOOK_FILE: &str = "tokens";
+const LOCK_FILE: &str = "tokens.lock";
+
+/// The book of a directory. It holds nothing open: every call reads the file anew.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    directory: PathBuf,
+}
+
+struct Entry {
+    hash: blake3::Hash,
+    expires_at: Timestamp,
+    used_by: Option<NodeId>,
+}
+
+impl Tokens {
+    /// The book in `directory`, which is made with the first token.
+    pub fn in_directory(directory: impl AsRef<Path>) -> Self {
+        Self { directory: directory.as_ref().to_owned() }
+    }
+
+    /// Issues a token for the cluster of `authority`, good for `validity` from `now` on. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`]; [`IdentityError::NotMade`] if there are too many already.
+    pub fn issue(
+        &self,
+        authority: Fingerprint,
+        now: Timestamp,
+        validity: Duration,
+    ) -> Result<Token, IdentityError> {
+        let _lock = self.lock()?;
+        let mut entries = self.read(now)?;
+        if entries.len() >= MOST_TOKENS {
+            let why = format!("{MOST_TOKENS} were issued within a day; wait until some are forgotten");
+            return Err(IdentityError::NotMade { what: "token", why });
+        }
+        let secret = Secret::random();
+        entries.push(Entry { hash: secret.hash(), expires_at: now.after(validity), used_by: None });
+        self.write(&entries)?;
+        Ok(Token { secret, authority })
+    }
+
+    /// Uses the token with this secret up for the node `by`. The same node may do so again. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The outer one is the disk's. The inner one is for the bearer: [`JoinRefusal::UnknownToken`],
+    /// [`JoinRefusal::ExpiredToken`] or [`JoinRefusal::UsedToken`].
+    pub fn redeem(
+        &self,
+        secret: &Secret,
+        by: NodeId,
+        now: Timestamp,
+    ) -> Result<Result<(), JoinRefusal>, IdentityError> {
+        let _lock = self.lock()?;
+        let mut entries = self.read(now)?;
+        let hash = secret.hash();
+        let Some(entry) = entries.iter_mut().find(|entry| entry.hash == hash) else {
+            return Ok(Err(JoinRefusal::UnknownToken));
+        };
+        match entry.used_by {
+            Some(node) if node != by => return Ok(Err(JoinRefusal::UsedToken)),
+            _ if entry.expires_at <= now => return Ok(Err(JoinRefusal::ExpiredToken)),
+            Some(_) => return Ok(Ok(())),
+            None => entry.used_by = Some(by),
+        }
+        self.write(&entries)?;
+        Ok(Ok(()))
+    }
+
+    fn lock(&self) -> Result<File, IdentityError> {
+        let path = self.directory.join(LOCK_FILE);
+        let lock = || {
+            std::fs::create_dir_all(&self.directory)?;
+            let mut options = OpenOptions::new();
+            let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().map_err(|source| IdentityError::Io { doing: "cannot lock", path: path.clone(), source })
+    }
+
+    /// Without those that are to be forgotten.
+    fn read(&self, now: Timestamp) -> Result<Vec<Entry>, IdentityError> {
+        let path = self.directory.join(BOOK_FILE);
+        let text = match files::read(&path, "book of tokens") {
+            Err(IdentityError::Missing { .. }) => return Ok(Vec::new()),
+            text => text?,
+        };
+        let entries: Option<Vec<Entry>> = text.lines().map(parse).collect();
+        let mut entries = entries.ok_or_else(|| IdentityError::Io {
+            doing: "cannot read",
+            path,
+            source: io::Error::new(io::ErrorKind::InvalidData, "a line is damaged; delete the file"),
+        })?;
+        entries.retain(|entry| entry.expires_at.after(REMEMBERED) > now);
+        Ok(entries)
+    }
+
+    fn write(&self, entries: &[Entry]) -> Result<(), IdentityError> {
+        let text: String = entries.iter().map(line).collect();
+        files::write(&self.directory.join(BOOK_FILE), text.as_bytes(), Readers::Owner)
+    }
+}
+
+fn line(entry: &Entry) -> String {
+    let used_by = entry.used_by.map_or("-".to_owned(), |node| node.to_string());
+    format!("{} {} {used_by}\n", entry.hash.to_hex(), entry.expires_at)
+}
+
+fn parse(line: &str) -> Option<Entry> {
+    let mut words = line.split(' ');
+    let hash = blake3::Hash::from_hex(words.next()?).ok()?;
+    let expires_at = words.next()?.parse().ok()?;
+    let used_by = match words.next()? {
+        "-" => None,
+        node => Some(node.parse().ok()?),
+    };
+    Some(Entry { hash, expires_at, used_by })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUTHORITY: Fingerprint = Fingerprint::from_bytes([1; 32]);
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+    const ONE: NodeId = NodeId::from_bytes([1; 32]);
+    const OTHER: NodeId = NodeId::from_bytes([2; 32]);
+
+    #[test]
+    fn a_token_is_good_once_and_for_its_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::in_directory(directory.path().join("new"));
+        let unknown = Secret::from_bytes([0; 16]);
+        assert_eq!(tokens.redeem(&unknown, ONE, NOW).unwrap(), Err(JoinRefusal::UnknownToken));
+
+        let token = tokens.issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
+        assert_eq!(tokens.redeem(&token.secret, ONE, NOW).unwrap(), Ok(()));
+        assert_eq!(tokens.redeem(&token.secret, ONE, NOW).unwrap(), Ok(()), "the answer may get lost");
+        assert_eq!(tokens.redeem(&token.secret, OTHER, NOW).unwrap(), Err(JoinRefusal::UsedToken));
+        let end = NOW.after(TOKEN_VALIDITY);
+        assert_eq!(tokens.redeem(&token.secret, ONE, end).unwrap(), Err(JoinRefusal::ExpiredToken));
+
+        let token = tokens.issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
+        assert_eq!(tokens.redeem(&token.secret, ONE, end.previous()).unwrap(), Ok(()));
+        let token = tokens.issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
+        assert_eq!(tokens.redeem(&token.secret, ONE, end).unwrap(), Err(JoinRefusal::ExpiredToken));
+        let forgotten = end.after(REMEMBERED);
+        assert_eq!(tokens.redeem(&token.secret, ONE, forgotten).unwrap(), Err(JoinRefusal::UnknownToken));
+    }
+
+    #[test]
+    fn of_many_who_redeem_at_once_one_succeeds() {
+        let directory = tempfile::tempdir().unwrap();
+        let token = Tokens::in_directory(directory.path()).issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
+        let redeem = |node: u8| {
+            // Each opens the book for itself, as another process would.
+            let tokens = Tokens::in_directory(directory.path());
+            tokens.redeem(&token.secret, NodeId::from_bytes([node; 32]), NOW).unwrap()
+        };
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|node| scope.spawn(move || redeem(node))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+        assert_eq!(outcomes.iter().filter(|one| **one == Err(JoinRefusal::UsedToken)).count(), 7);
+    }
+
+    #[test]
+    fn the_book_holds_no_secret_and_not_too_many() {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::in_directory(directory.path());
+        let token = tokens.issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
+        let text = std::fs::read_to_string(directory.path().join(BOOK_FILE)).unwrap();
+        assert!(!text.contains(&hex::encode(token.secret.as_bytes())), "{text}");
+        let full: String = (0..MOST_TOKENS).map(|_| text.clone()).collect();
+        std::fs::write(directory.path().join(BOOK_FILE), full).unwrap();
+        assert!(matches!(tokens.issue(AUTHORITY, NOW, TOKEN_VALIDITY), Err(IdentityError::NotMade { .. })));
+    }
+}

@@ -1,0 +1,141 @@
+//! What the two sides of a join say to each other: one request, one answer, each a length and its postcard.
+
+use std::fmt;
+use std::io;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Version of the exchange. A node that knows another one says so in words.
+pub(super) const VERSION: u16 = 1;
+
+/// Bytes of a request: a signing request has some 200, and addresses are few. Strangers send these.
+pub(super) const LONGEST_REQUEST: usize = 16 << 10;
+
+/// Bytes of an answer: two certificates, and what the caller adds about the cluster and its nodes.
+pub(super) const LONGEST_ANSWER: usize = 4 << 20;
+
+/// Addresses under which a machine that joins says it can be reached.
+pub(super) const MOST_ADDRESSES: usize = 16;
+
+/// Bytes of one of them: the longest host name there is, and a port.
+pub(super) const LONGEST_ADDRESS: usize = 260;
+
+/// What a machine asks that wants to become a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// The token's secret.
+    pub secret: [u8; 16],
+    /// For its key (PKCS #10, DER).
+    pub signing_request: Vec<u8>,
+    /// Where it will listen, as `host:port`.
+    pub addresses: Vec<String>,
+}
+
+/// What a new node is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// Its certificate (DER).
+    pub certificate: Vec<u8>,
+    /// The authority's certificate (DER).
+    pub authority: Vec<u8>,
+    /// What the caller adds: the cluster's parameters, the neighbours. Opaque here.
+    pub welcome: Vec<u8>,
+}
+
+/// Why a machine does not become a node, or a node gets no fresh certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum JoinRefusal {
+    /// No such token was issued here, or it is forgotten by now.
+    UnknownToken,
+    /// Another machine has joined with it.
+    UsedToken,
+    /// Its time is over.
+    ExpiredToken,
+    /// This node does not hold the authority's key.
+    NotAuthority,
+    /// The request makes no sense, or the one who asks is not who may ask for it.
+    BadRequest,
+    /// The two speak different versions of this exchange.
+    OtherVersion,
+    /// Something failed at this node; its log says what.
+    Failed,
+}
+
+impl fmt::Display for JoinRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownToken => "it knows no such token: ask the node that issued it, or get a new one",
+            Self::UsedToken => "the token was used by another machine: get a new one",
+            Self::ExpiredToken => "the token has expired: get a new one",
+            Self::NotAuthority => "it does not hold the cluster's authority: ask the node that does",
+            Self::BadRequest => "it does not accept the request",
+            Self::OtherVersion => "it speaks another version of joining: use the same version of aevrion",
+            Self::Failed => "it failed to carry the request out; its log says why",
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    Join(JoinRequest),
+    Renew { signing_request: Vec<u8> },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Welcome(Welcome),
+    Renewed { certificate: Vec<u8> },
+    Refused(JoinRefusal),
+}
+
+/// Writes the version, the length and the message.
+pub(super) async fn write<M: Serialize>(
+    stream: &mut (impl AsyncWrite + Unpin),
+    message: &M,
+) -> io::Result<()> {
+    let body = postcard::to_stdvec(message).map_err(io::Error::other)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    let mut bytes = Vec::with_capacity(body.len() + 6);
+    bytes.extend_from_slice(&VERSION.to_be_bytes());
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(&body);
+    stream.write_all(&bytes).await?;
+    stream.flush().await
+}
+
+/// Why a message could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unread {
+    #[error("it speaks version {0} of joining, this is version {VERSION}")]
+    Version(u16),
+    #[error("it sends {0} bytes, which is too much")]
+    TooLong(usize),
+    #[error("what it says cannot be understood")]
+    Malformed,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Reads a message of at most `longest` bytes. Memory grows with what arrives, not with what the length claims.
+pub(super) async fn read<M: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+    longest: usize,
+) -> Result<M, Unread> {
+    let version = stream.read_u16().await?;
+    if version != VERSION {
+        return Err(Unread::Version(version));
+    }
+    let length = stream.read_u32().await?;
+    let claimed = usize::try_from(length).unwrap_or(usize::MAX);
+    if claimed > longest {
+        return Err(Unread::TooLong(claimed));
+    }
+    let mut body = Vec::new();
+    (&mut *stream).take(u64::from(length)).read_to_end(&mut body).await?;
+    if body.len() < claimed {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+    }
+    postcard::from_bytes(&body).map_err(|_| Unread::Malformed)
+}

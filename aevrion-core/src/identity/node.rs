@@ -1,0 +1,159 @@
+//! What a node proves itself with: its key, its certificate, and the authority it trusts.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
+
+use super::authority::CERTIFICATE_FILE as AUTHORITY_FILE;
+use super::certificate::{Facts, from_pem, to_pem};
+use super::error::{IdentityError, unreadable};
+use super::files::{self, Readers};
+use super::key::KEY;
+use super::verify::{issued_by, roots};
+use super::{Fingerprint, NodeKey};
+use crate::{NodeId, Timestamp};
+
+const KEY_FILE: &str = "node.key";
+const CERTIFICATE_FILE: &str = "node.crt";
+
+/// A node's identity. Its parts belong together: the certificate is for the key and from the authority. It may have
+/// expired all the same.
+#[derive(Clone)]
+pub struct Identity {
+    key: NodeKey,
+    certificate: CertificateDer<'static>,
+    authority: CertificateDer<'static>,
+    facts: Facts,
+    roots: Arc<RootCertStore>,
+    certified: Arc<CertifiedKey>,
+}
+
+impl Identity {
+    /// Puts the parts together; certificates are DER.
+    ///
+    /// # Errors
+    /// [`IdentityError::OtherKey`] or [`IdentityError::OtherAuthority`] if they do not belong together, and
+    /// [`IdentityError::Unreadable`].
+    pub fn new(key: NodeKey, certificate: Vec<u8>, authority: Vec<u8>) -> Result<Self, IdentityError> {
+        let identity = Self::unchecked(key, certificate, authority)?;
+        // As of the moment it was issued: whether it is still valid is asked at every handshake.
+        if issued_by(&identity.certificate, &identity.roots, identity.facts.issued_at).is_err() {
+            return Err(IdentityError::OtherAuthority);
+        }
+        Ok(identity)
+    }
+
+    /// Whoever the certificate may be from.
+    pub(super) fn unchecked(
+        key: NodeKey,
+        certificate: Vec<u8>,
+        authority: Vec<u8>,
+    ) -> Result<Self, IdentityError> {
+        let (certificate, authority) = (CertificateDer::from(certificate), CertificateDer::from(authority));
+        let facts = Facts::of(&certificate)?;
+        if facts.node != key.node() {
+            return Err(IdentityError::OtherKey { found: facts.node, wanted: key.node() });
+        }
+        let roots = roots(&authority).map_err(unreadable("authority's certificate"))?;
+        let signing = any_supported_type(&key.to_der()).map_err(unreadable(KEY))?;
+        // The authority's certificate goes along for those who join: they know its fingerprint, not yet itself.
+        let chain = vec![certificate.clone(), authority.clone()];
+        let certified = Arc::new(CertifiedKey::new(chain, signing));
+        Ok(Self { key, certificate, authority, facts, roots: Arc::new(roots), certified })
+    }
+
+    /// Reads `node.key`, `node.crt` and `authority.crt` in `directory`.
+    ///
+    /// # Errors
+    /// [`IdentityError::Missing`] if there is no identity yet; others as [`Identity::new`].
+    pub fn load(directory: &Path) -> Result<Self, IdentityError> {
+        let key = files::read(&directory.join(KEY_FILE), "node's private key")?;
+        let certificate = files::read(&directory.join(CERTIFICATE_FILE), "node's certificate")?;
+        let authority = files::read(&directory.join(AUTHORITY_FILE), "authority's certificate")?;
+        let single = |text: &str| Ok(from_pem(text.as_bytes())?.swap_remove(0).to_vec());
+        Self::new(NodeKey::from_pem(&key)?, single(&certificate)?, single(&authority)?)
+    }
+
+    /// Writes the three files into `directory`. The certificate comes last: where it is, there is everything.
+    ///
+    /// # Errors
+    /// [`IdentityError::Io`].
+    pub fn store(&self, directory: &Path) -> Result<(), IdentityError> {
+        files::write(&directory.join(KEY_FILE), self.key.to_pem().as_bytes(), Readers::Owner)?;
+        files::write(&directory.join(AUTHORITY_FILE), to_pem(&self.authority).as_bytes(), Readers::All)?;
+        files::write(&directory.join(CERTIFICATE_FILE), to_pem(&self.certificate).as_bytes(), Readers::All)
+    }
+
+    /// The same node with a fresh certificate (DER).
+    ///
+    /// # Errors
+    /// As [`Identity::new`].
+    pub fn renewed(&self, certificate: Vec<u8>) -> Result<Self, IdentityError> {
+        Self::new(self.key.clone(), certificate, self.authority.to_vec())
+    }
+
+    /// Who the node is.
+    pub fn node(&self) -> NodeId {
+        self.facts.node
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &NodeKey {
+        &self.key
+    }
+
+    /// From when on the certificate is valid, which is a little before it was issued.
+    pub fn valid_from(&self) -> Timestamp {
+        self.facts.issued_at
+    }
+
+    /// When the certificate ends.
+    pub fn expires_at(&self) -> Timestamp {
+        self.facts.expires_at
+    }
+
+    /// When to renew the certificate: after two thirds of its time, which leaves the last third for what goes wrong.
+    pub fn renew_at(&self) -> Timestamp {
+        let validity: Duration = self.expires_at().ahead_of(self.valid_from());
+        self.valid_from().after(validity / 3 * 2)
+    }
+
+    /// The authority it trusts.
+    pub fn authority(&self) -> Fingerprint {
+        Fingerprint::of(&self.authority)
+    }
+
+    /// The authority's certificate (DER).
+    pub fn authority_certificate(&self) -> &[u8] {
+        &self.authority
+    }
+
+    /// The node's certificate as PEM text.
+    pub fn certificate_pem(&self) -> String {
+        to_pem(&self.certificate)
+    }
+
+    pub(super) fn roots(&self) -> &RootCertStore {
+        &self.roots
+    }
+
+    pub(super) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified)
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("node", &self.node())
+            .field("authority", &self.authority())
+            .field("expires_at", &self.expires_at())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+//! The pieces that TLS asks in a handshake: which certificate to show, and whether to believe the other's.
+//!
+//! They read the [`Credentials`] anew each time, so a renewed certificate is used from the next handshake on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
+
+use super::verify::{error_of_refusal, node_of, provider, roots};
+use super::{Credentials, Fingerprint};
+use crate::WallClock;
+use crate::transport::Refusal;
+
+/// Whom a client believes.
+pub(super) enum Trust {
+    /// The nodes of this node's own cluster.
+    OwnCluster(Credentials),
+    /// Any node of the cluster whose authority has this fingerprint: all that a machine knows before it joins.
+    Pinned(Fingerprint, Arc<dyn WallClock>),
+}
+
+/// What a client asks about the server.
+pub(super) struct ServerCheck {
+    pub(super) trust: Trust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCheck {
+    pub(super) fn new(trust: Trust) -> Arc<Self> {
+        Arc::new(Self { trust, algorithms: provider().signature_verification_algorithms })
+    }
+
+    fn check(&self, end: &CertificateDer<'_>, sent_along: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+        match &self.trust {
+            Trust::OwnCluster(credentials) => credentials.node_of(end).map(drop),
+            Trust::Pinned(fingerprint, wall) => {
+                let authority = sent_along
+                    .iter()
+                    .find(|one| Fingerprint::of(one) == *fingerprint)
+                    .ok_or(Refusal::ForeignAuthority)?;
+                let roots = roots(authority).map_err(|_| Refusal::BadCertificate)?;
+                node_of(end, &roots, wall.now()).map(drop)
+            }
+        }
+    }
+}
+
+impl ServerCertVerifier for ServerCheck {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        // The name is not looked at: every node has the same, and which node it is its key says.
+        self.check(end_entity, intermediates).map_err(error_of_refusal)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for ServerCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerCheck")
+    }
+}
+
+/// What a server asks about a client: only that it holds the key of whatever certificate it shows. Everything else is
+/// asked after the handshake, where the answer can be given in words ([`Credentials::admit`]).
+pub(super) struct ClientCheck {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCheck {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { algorithms: provider().signature_verification_algorithms })
+    }
+}
+
+impl ClientCertVerifier for ClientCheck {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for ClientCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCheck")
+    }
+}
+
+fn only_tls13() -> Error {
+    Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
+}
+
+/// Shows the certificate that is current at each handshake.
+pub(super) struct Current(pub(super) Credentials);
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.current().certified())
+    }
+}
+
+impl ResolvesClientCert for Current {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.current().certified())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}

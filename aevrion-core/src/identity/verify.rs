@@ -1,0 +1,106 @@
+//! Whether a certificate proves what it has to, and the exact reason where it does not.
+//!
+//! Both sides of a handshake end here. Between the two, TLS carries only a number (an alert); the tables below lose
+//! no reason on the way there and back.
+
+use std::time::Duration;
+
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{AlertDescription, CertificateError, Error, RootCertStore};
+
+use super::certificate::Facts;
+use crate::transport::Refusal;
+use crate::{NodeId, Timestamp};
+
+/// The cryptography that everything here uses.
+pub(super) fn provider() -> CryptoProvider {
+    ring::default_provider()
+}
+
+/// The one authority to trust.
+pub(super) fn roots(authority: &CertificateDer<'_>) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.clone().into_owned())?;
+    Ok(roots)
+}
+
+/// Whether an authority of `roots` issued `certificate` for a node, and it is valid at `now`.
+pub(super) fn issued_by(
+    certificate: &CertificateDer<'_>,
+    roots: &RootCertStore,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    let now = UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis()));
+    let algorithms = ring::default_provider().signature_verification_algorithms.all;
+    // No intermediates: the authority signs nodes directly, and what a stranger sends along is not read.
+    verify_server_cert_signed_by_trust_anchor(&parsed, roots, &[], now, algorithms)
+}
+
+/// Who shows this certificate, or why it is not to be believed.
+pub(super) fn node_of(
+    certificate: &CertificateDer<'_>,
+    roots: &RootCertStore,
+    now: Timestamp,
+) -> Result<NodeId, Refusal> {
+    issued_by(certificate, roots, now).map_err(|error| refusal_of_error(&error))?;
+    Facts::of(certificate).map(|facts| facts.node).map_err(|_| Refusal::BadCertificate)
+}
+
+/// What a failure of TLS on this side says about the other, and an alert from there about this one.
+pub fn refusal_of_error(error: &Error) -> Refusal {
+    match error {
+        Error::InvalidCertificate(error) => refusal_of_alert(AlertDescription::from(error.clone())),
+        Error::NoCertificatesPresented => Refusal::NoCertificate,
+        Error::NoApplicationProtocol
+        | Error::PeerIncompatible(_)
+        | Error::InvalidMessage(_)
+        | Error::InappropriateMessage { .. }
+        | Error::InappropriateHandshakeMessage { .. } => Refusal::WrongProtocol,
+        Error::AlertReceived(alert) => refusal_of_alert(*alert),
+        _ => Refusal::Broken,
+    }
+}
+
+/// What an alert says of whoever it was sent to.
+pub fn refusal_of_alert(alert: AlertDescription) -> Refusal {
+    match alert {
+        AlertDescription::UnknownCA => Refusal::ForeignAuthority,
+        AlertDescription::CertificateExpired => Refusal::Expired,
+        AlertDescription::CertificateRequired => Refusal::NoCertificate,
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::DecryptError => Refusal::BadCertificate,
+        AlertDescription::NoApplicationProtocol
+        | AlertDescription::ProtocolVersion
+        | AlertDescription::HandshakeFailure => Refusal::WrongProtocol,
+        _ => Refusal::Broken,
+    }
+}
+
+/// The error of TLS whose alert says `refusal`.
+pub(super) fn error_of_refusal(refusal: Refusal) -> Error {
+    Error::InvalidCertificate(match refusal {
+        Refusal::ForeignAuthority => CertificateError::UnknownIssuer,
+        Refusal::Expired => CertificateError::Expired,
+        _ => CertificateError::BadEncoding,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_survive_the_way_through_an_alert() {
+        for refusal in [Refusal::ForeignAuthority, Refusal::Expired, Refusal::BadCertificate] {
+            let Error::InvalidCertificate(error) = error_of_refusal(refusal) else { panic!("{refusal}") };
+            assert_eq!(refusal_of_alert(error.into()), refusal);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The disk of a simulated node: what survives a crash, how long a commit takes, and when it fails.
+//!
+//! A process mounts it. After a crash only a new mount sees it; the old process may still run for a while and finds
+//! that nothing it writes arrives. What was committed `Buffered` and not synced since may be gone after a crash, the
+//! later commits before the earlier ones.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::random::Random;
+use crate::store::{Capabilities, Durability, EventStore, MemoryStore, StoreError, View, WriteBatch};
+
+/// Buffered states that a crash may fall back to.
+const REMEMBERED: usize = 16;
+
+/// What a disk is like at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Habits {
+    /// Milliseconds that a commit takes at most.
+    pub(super) slow: u64,
+    /// One commit in so many fails; none if 0.
+    pub(super) failing: u64,
+}
+
+/// What one machine keeps.
+pub(super) struct Disk(Mutex<Content>);
+
+struct Content {
+    live: MemoryStore,
+    synced: MemoryStore,
+    /// States since the last sync, each with one commit more.
+    buffered: Vec<MemoryStore>,
+    /// Counts the crashes.
+    generation: u64,
+    habits: Habits,
+    random: Random,
+}
+
+/// What will become of a commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stored,
+    Refused,
+    /// Reported as failed; stored or not.
+    Unknown(bool),
+}
+
+impl Disk {
+    pub(super) fn new(random: Random) -> Self {
+        Self(Mutex::new(Content {
+            live: MemoryStore::new(),
+            synced: MemoryStore::new(),
+            buffered: Vec::new(),
+            generation: 0,
+            habits: Habits::default(),
+            random,
+        }))
+    }
+
+    /// From now on commits are like this.
+    pub(super) fn become_like(&self, habits: Habits) {
+        self.content().habits = habits;
+    }
+
+    /// The power is gone.
+    pub(super) fn crash(&self) {
+        let mut content = self.content();
+        content.generation += 1;
+        let states = content.buffered.len();
+        let kept = content.random.place(states + 1);
+        let survived = match kept.checked_sub(1) {
+            None => content.synced.fork(),
+            Some(place) => content.buffered[place].fork(),
+        };
+        content.synced = survived.fork();
+        content.live = survived;
+        content.buffered.clear();
+    }
+
+    /// For a new process.
+    pub(super) fn mount(self: &Arc<Self>) -> Mount {
+        Mount { generation: self.content().generation, disk: Arc::clone(self) }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A disk as one process sees it.
+pub(super) struct Mount {
+    disk: Arc<Disk>,
+    generation: u64,
+}
+
+impl Mount {
+    fn content(&self) -> Result<MutexGuard<'_, Content>, StoreError> {
+        let content = self.disk.content();
+        if content.generation == self.generation { Ok(content) } else { Err(StoreError::Closed) }
+    }
+
+    /// How long the next commit takes, and what becomes of it.
+    fn fate(&self) -> Result<(Duration, Fate), StoreError> {
+        let mut content = self.content()?;
+        let Habits { slow, failing } = content.habits;
+        let wait = content.random.below(slow + 1);
+        let fate = match content.random.once_in(failing) {
+            false => Fate::Stored,
+            true => content.random.pick([Fate::Refused, Fate::Unknown(false), Fate::Unknown(true)]),
+        };
+        Ok((Duration::from_millis(wait), fate))
+    }
+
+    async fn store(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        let target = self.content()?.live.fork();
+        target.commit(compact(batch), durability).await?;
+        let mut content = self.content()?;
+        content.live = target.fork();
+        match durability {
+            Durability::Immediate => {
+                content.synced = target;
+                content.buffered.clear();
+            }
+            Durability::Buffered => {
+                if content.buffered.len() == REMEMBERED {
+                    content.buffered.remove(0);
+                }
+                content.buffered.push(target);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl EventStore for Mount {
+    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        let (wait, fate) = self.fate()?;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let failed = || Arc::new(std::io::Error::other("the simulated disk failed"));
+        match fate {
+            Fate::Stored => self.store(batch, durability).await,
+            Fate::Refused => Err(StoreError::Io(failed())),
+            Fate::Unknown(stored) => {
+                if stored {
+                    self.store(batch, durability).await?;
+                }
+                Err(StoreError::Unknown(failed()))
+            }
+        }
+    }
+
+    async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
+        let now = self.content()?.live.fork();
+        now.view().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { isolated_views: true, ..Capabilities::new("simulated") }
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// The same rows in memory of their own. The writer cuts rows out of large chunks, which a thousand simulated disks
+/// would keep alive for the sake of a few bytes each.
+fn compact(batch: WriteBatch) -> WriteBatch {
+    let mut compacted = WriteBatch::new();
+    for (table, writes) in batch.into_tables() {
+        for write in writes {
+            let key = Bytes::copy_from_slice(&write.key);
+            match write.value {
+                Some(value) => compacted.put(table, key, Bytes::copy_from_slice(&value)),
+                None => compacted.remove(table, key),
+            }
+        }
+    }
+    compacted
+}

@@ -1,0 +1,234 @@
+//! One end of a connection: an agent and what it is driven by, as the real link drives it.
+//!
+//! The order of things is that of [`sync`](crate::sync): stores come back, timers ring, frames are read while few
+//! stores are under way, news are told while there is room, and a snapshot waits for the stores before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::wire::Wire;
+use super::world::{Process, World};
+use crate::agent::{Agent, Fault, Halt, Origin, Output};
+use crate::message::{EventList, Message, NeedEvents, decode, encode};
+use crate::replica::{FeedReader, News};
+use crate::store::Durability;
+use crate::transport::Lane;
+use crate::{Event, Inserted, ReadError, Replica, WriteError};
+
+/// As in the real link.
+const STORES_AT_ONCE: usize = 3;
+const REST: Duration = Duration::from_secs(1);
+
+/// News taken at once beyond which they count as missed, where overflows are wanted.
+const FEW_NEWS: usize = 3;
+
+/// What an agent may have open at most in a simulation: far more than there are events.
+const MUCH: usize = 10_000;
+
+/// One end of a connection.
+pub(super) struct Endpoint {
+    world: Arc<World>,
+    agent: Agent,
+    replica: Replica,
+    feed: FeedReader,
+    /// This node and the other.
+    way: (usize, usize),
+    out: Arc<Wire>,
+    into: Arc<Wire>,
+    stores: JoinSet<(Origin, Result<Inserted, WriteError>)>,
+    held: Option<Message>,
+    resting: Option<Instant>,
+}
+
+/// Why an endpoint ended.
+pub(super) enum End {
+    /// The connection is over.
+    Closed,
+    /// The neighbour is said to misbehave.
+    Fault(Fault),
+}
+
+impl Endpoint {
+    pub(super) fn new(
+        world: &Arc<World>,
+        way: (usize, usize),
+        process: Process,
+        (out, into): (Arc<Wire>, Arc<Wire>),
+        seed: u64,
+    ) -> Self {
+        let Process { replica, desk } = process;
+        let agent = Agent::new(world.terms(way.0), world.nodes[way.1].id, desk, seed);
+        let feed = replica.feed();
+        let (stores, world) = (JoinSet::new(), Arc::clone(world));
+        Self { world, agent, replica, feed, way, out, into, stores, held: None, resting: None }
+    }
+
+    /// Runs until the connection is over.
+    pub(super) async fn run(mut self) -> End {
+        let outputs = self.agent.connected(self.world.moment(self.way.0));
+        self.perform(outputs);
+        let end = loop {
+            if let Err(end) = self.step().await {
+                break end;
+            }
+            if self.agent.open_ends() > MUCH {
+                self.world.wrong(format!(
+                    "the agent of {:?} has {} open ends",
+                    self.way,
+                    self.agent.open_ends()
+                ));
+            }
+        };
+        self.agent.disconnected();
+        self.out.close();
+        self.into.close();
+        end
+    }
+
+    /// Waits for the next thing to happen, and does what follows from it.
+    async fn step(&mut self) -> Result<(), End> {
+        if !self.out.is_open() {
+            return Err(End::Closed);
+        }
+        let now = Instant::now();
+        let reads = self.stores.len() < STORES_AT_ONCE && self.resting.is_none_or(|until| until <= now);
+        let lanes = [reads && self.held.is_none(), reads];
+        let arrival = self.into.next_at(lanes);
+        let wake = self.agent.wake_at().map(|at| self.world.began + at);
+        let wake = self.resting.map_or(wake, |until| Some(wake.map_or(until, |wake| wake.max(until))));
+        tokio::select! {
+            biased;
+            Some(stored) = self.stores.join_next() => match stored {
+                Ok((origin, outcome)) => self.stored(origin, outcome).await,
+                Err(_) => Err(End::Closed),
+            },
+            () = until(wake) => self.wake().await,
+            () = until(arrival) => match self.into.receive(lanes, Instant::now()) {
+                Some((lane, frame)) => self.receive(lane, &frame).await,
+                None => Ok(()),
+            },
+            news = self.feed.next(), if self.out.has_room(Lane::Live) => {
+                self.tell(news);
+                Ok(())
+            }
+            () = self.into.arrived.notified() => Ok(()),
+            () = self.out.drained.notified() => Ok(()),
+        }
+    }
+
+    async fn receive(&mut self, lane: Lane, frame: &[u8]) -> Result<(), End> {
+        let message = decode(frame, &self.world.plan.parameters).map_err(|error| End::Fault(error.into()))?;
+        self.world.traffic().received((self.way.1, self.way.0), &message);
+        if is_question(&message) && !self.out.has_room(lane) {
+            return Ok(());
+        }
+        if matches!(message, Message::Snapshot(_)) && !self.stores.is_empty() {
+            self.held = Some(message);
+            return Ok(());
+        }
+        self.handle(message).await
+    }
+
+    async fn handle(&mut self, message: Message) -> Result<(), End> {
+        let outputs = self.agent.handle(message, self.world.moment(self.way.0), &self.replica).await;
+        self.follow(outputs)
+    }
+
+    async fn stored(&mut self, origin: Origin, outcome: Result<Inserted, WriteError>) -> Result<(), End> {
+        let new = match outcome {
+            Ok(inserted) => inserted.new,
+            Err(WriteError::Closed) => return Err(End::Closed),
+            Err(WriteError::ReadOnly(_) | WriteError::Store(_) | WriteError::Read(_)) => {
+                self.rest();
+                0
+            }
+            Err(error) => return Err(End::Fault(Fault::CannotStore(error))),
+        };
+        let outputs = self.agent.stored(new, origin, self.world.moment(self.way.0), &self.replica).await;
+        self.follow(outputs)?;
+        match self.held.take_if(|_| self.stores.is_empty()) {
+            Some(held) => self.handle(held).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn wake(&mut self) -> Result<(), End> {
+        let now = self.world.moment(self.way.0);
+        if self.resting.is_some_and(|until| until <= Instant::now()) {
+            self.resting = None;
+            self.agent.overflowed(now);
+        }
+        let outputs = self.agent.wake(now, &self.replica).await;
+        self.follow(outputs)
+    }
+
+    fn tell(&mut self, news: News) {
+        let now = self.world.moment(self.way.0);
+        match news {
+            News::Events(fresh) if !(self.world.overflows() && fresh.len() > FEW_NEWS) => {
+                let outputs = self.agent.written(&fresh, now);
+                self.perform(outputs);
+            }
+            News::Events(_) | News::Missed => self.agent.overflowed(now),
+        }
+    }
+
+    fn follow(&mut self, outputs: Result<Vec<Output>, Halt>) -> Result<(), End> {
+        match outputs {
+            Ok(outputs) => self.perform(outputs),
+            Err(Halt::Fault(fault)) => return Err(End::Fault(fault)),
+            Err(Halt::Read(ReadError::Closed)) => return Err(End::Closed),
+            Err(Halt::Read(_)) => self.rest(),
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Send(lane, message) => {
+                    let frame = encode(&message);
+                    let detailed = self.world.plan.is_calm();
+                    self.world.traffic().sent(self.way, &message, &frame, detailed);
+                    self.out.send(lane, frame, Instant::now());
+                }
+                Output::Store(events, origin) => self.store(events, origin),
+            }
+        }
+    }
+
+    fn store(&mut self, events: Vec<Event>, origin: Origin) {
+        let replica = self.replica.clone();
+        self.stores.spawn(async move {
+            let answer = async {
+                let answer = replica.submit(events, origin, Durability::Immediate).await?;
+                answer.await.map_err(|_| WriteError::Closed)?
+            };
+            (origin, answer.await)
+        });
+    }
+
+    fn rest(&mut self) {
+        self.resting = Some(Instant::now() + REST);
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a message is answered with much: when there is no room for the answer it is dropped.
+fn is_question(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Nodes(_)
+            | Message::EventList(EventList::Held(_))
+            | Message::NeedEvents(NeedEvents::At(_) | NeedEvents::Of(_))
+    )
+}

@@ -1,0 +1,160 @@
+//! Whether replicas that should agree do, and whether what they agree on is the truth.
+
+use std::collections::BTreeMap;
+
+use super::model::Model;
+use super::random::Random;
+use super::wall::START;
+use super::world::World;
+use crate::index::{EntryQuery, Order, VersionQuery};
+use crate::{Address, Event, ReadError, Replica, Root, Timestamp};
+
+/// Versions and entries of one page: few, so that paging is tried too.
+const PAGE: usize = 7;
+
+/// Replicas of a crowd that are looked at closely; of fewer nodes all are.
+const CLOSELY: usize = 12;
+
+/// The root that all replicas have in common, if they have.
+pub(super) async fn common_root(world: &World) -> Option<Root> {
+    let mut replicas = Vec::with_capacity(world.nodes.len());
+    for node in &world.nodes {
+        replicas.push(node.process()?.replica);
+    }
+    let count = replicas.first()?.events_held()?;
+    if !replicas.iter().all(|replica| replica.events_held() == Some(count)) {
+        return None;
+    }
+    let mut common = None;
+    for replica in &replicas {
+        let root = replica.root().await.ok()?;
+        if *common.get_or_insert(root) != root {
+            return None;
+        }
+    }
+    common
+}
+
+/// Compares all replicas with each other, with what clients were told, and with the plain model.
+pub(super) async fn judge(world: &World) -> Result<u64, String> {
+    let first = events_of(&replica(world, 0)?).await.map_err(|error| failed(0, &error))?;
+    world.ledger().judge(&first)?;
+    let model = Model::new(first);
+    let root = model.root(&world.plan.parameters);
+    let mut random = Random::new(world.plan.seed, &[10]);
+    let times = times(world, &model, &mut random);
+    let step = world.nodes.len().div_ceil(CLOSELY);
+    for number in 0..world.nodes.len() {
+        let replica = replica(world, number)?;
+        let closely = number % step == 0;
+        compare(number, &replica, &model, root, if closely { &times } else { &[] })
+            .await
+            .map_err(|error| failed(number, &error))??;
+    }
+    Ok(root.count)
+}
+
+fn failed(number: usize, error: &ReadError) -> String {
+    format!("node {number} cannot be read: {error}")
+}
+
+fn replica(world: &World, number: usize) -> Result<Replica, String> {
+    let process = world.nodes[number].process().ok_or_else(|| format!("node {number} does not run"))?;
+    Ok(process.replica)
+}
+
+/// Moments at which reads are compared: present, past, edges of versions, the end of time.
+fn times(world: &World, model: &Model, random: &mut Random) -> Vec<Timestamp> {
+    let mut times = vec![START.after(world.began.elapsed()), Timestamp::MAX];
+    let stamps: Vec<_> = model.events().keys().map(|address| address.timestamp).collect();
+    if !stamps.is_empty() {
+        let stamp = stamps[random.place(stamps.len())];
+        times.extend([stamp, stamp.previous()]);
+    }
+    times
+}
+
+async fn compare(
+    number: usize,
+    replica: &Replica,
+    model: &Model,
+    root: Root,
+    times: &[Timestamp],
+) -> Result<Result<(), String>, ReadError> {
+    let wrong = |what: &str| Ok(Err(format!("node {number}: {what}")));
+    if replica.root().await? != root {
+        return wrong("its root is not that of its events, or it has other events than node 0");
+    }
+    if times.is_empty() {
+        return Ok(Ok(()));
+    }
+    if events_of(replica).await? != *model.events() {
+        return wrong("it has other events than node 0");
+    }
+    for at in times {
+        for key in model.keys() {
+            if replica.get_event(&key, *at).await? != model.visible(&key, *at) {
+                return wrong(&format!("a read of {key:?} at {at} is not what its events say"));
+            }
+        }
+        if scan(replica, *at).await? != entries(model, *at) {
+            return wrong(&format!("a scan at {at} is not what its events say"));
+        }
+    }
+    for key in model.keys() {
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let mut versions = model.versions(&key, Timestamp::MAX);
+            if order == Order::NewestFirst {
+                versions.reverse();
+            }
+            if history(replica, &key, order).await? != versions {
+                return wrong(&format!("the history of {key:?} is not what its events say"));
+            }
+        }
+    }
+    let verified = replica.verify(|_| ()).await?;
+    if !verified.is_clean() {
+        return wrong(&format!("verify finds {:?} {:?}", verified.mendable, verified.lost));
+    }
+    Ok(Ok(()))
+}
+
+async fn events_of(replica: &Replica) -> Result<BTreeMap<Address, Event>, ReadError> {
+    let mut events = BTreeMap::new();
+    let mut export = replica.export()?;
+    while let Some(page) = export.next().await? {
+        events.extend(page.into_iter().map(|event| (event.address(), event)));
+    }
+    Ok(events)
+}
+
+fn entries(model: &Model, at: Timestamp) -> Vec<Event> {
+    model.keys().iter().filter_map(|key| model.visible(key, at)).collect()
+}
+
+async fn scan(replica: &Replica, at: Timestamp) -> Result<Vec<Event>, ReadError> {
+    let mut query = EntryQuery { at: Some(at), limit: PAGE, ..EntryQuery::default() };
+    let mut events = Vec::new();
+    loop {
+        let page = replica.scan(&query).await?;
+        events.extend(page.events);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(events),
+        }
+    }
+}
+
+async fn history(replica: &Replica, key: &[u8], order: Order) -> Result<Vec<Event>, ReadError> {
+    let until = Some(Timestamp::MAX);
+    let mut query = VersionQuery { order, until, limit: PAGE, ..VersionQuery::default() };
+    let mut events = Vec::new();
+    loop {
+        let page = replica.history(key, &query).await?;
+        events.extend(page.events);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(events),
+        }
+    }
+}

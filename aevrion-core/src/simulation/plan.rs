@@ -1,0 +1,247 @@
+//! What a simulation does, all of it decided by a seed.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::random::Random;
+use super::topology::{Topology, reach};
+use super::wire::Weather;
+use crate::Parameters;
+
+/// More nodes than this make a big calm network: some writes and one partition that heals.
+pub const CROWD: usize = 50;
+
+/// Which troubles a simulation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Troubles {
+    /// Connections break.
+    pub breaks: bool,
+    /// The network falls apart: in two, in one direction, again and again.
+    pub partitions: bool,
+    /// Nodes crash and come back.
+    pub crashes: bool,
+    /// Wall clocks jump.
+    pub jumps: bool,
+    /// Disks are slow, and fail.
+    pub disks: bool,
+    /// News come faster than they can be told.
+    pub overflows: bool,
+}
+
+/// One simulation. Prints itself in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// How many replicas there are.
+    pub nodes: usize,
+    /// Who is connected to whom.
+    pub topology: Topology,
+    /// What the cluster shares.
+    pub parameters: Parameters,
+    /// How far back of the present snapshots end, at least.
+    pub grace: Duration,
+    /// How far apart clocks may be without alarm.
+    pub max_drift: Duration,
+    /// Milliseconds that each node's clock is off at the beginning.
+    pub skews: Vec<i64>,
+    /// The longest way from one node to the next.
+    pub latency: Duration,
+    /// Bytes a millisecond on every path.
+    pub bandwidth: u64,
+    /// Bytes under way on a lane beyond which nothing more is sent.
+    pub room: usize,
+    /// How long there is trouble.
+    pub trouble_lasts: Duration,
+    /// What trouble.
+    pub troubles: Troubles,
+    /// What happens to single frames.
+    pub weather: Weather,
+    /// What clients do in that time.
+    pub actions: u64,
+    /// Keys that clients write.
+    pub keys: u64,
+    /// Index rows held in memory.
+    pub index_lot: usize,
+}
+
+impl Plan {
+    /// The simulation of a seed.
+    pub fn from_seed(seed: u64) -> Self {
+        let mut random = Random::new(seed, &[1]);
+        let topologies = [
+            Topology::Full,
+            Topology::Full,
+            Topology::Ring,
+            Topology::Line,
+            Topology::Star,
+            Topology::Random(3),
+        ];
+        let topology = random.pick(topologies);
+        let nodes = random.pick([3, 3, 3, 4, 4, 5, 5, 6, 7]);
+        let granularity = random.pick([100, 250, 1_000, 1_000, 5_000, 20_000, 60_000]);
+        let parameters = Parameters {
+            granularity,
+            branching: random.pick([2, 4, 32]),
+            longest_key: 64,
+            largest_data: LARGEST,
+        };
+        let calm = random.once_in(6);
+        let skews = skews(nodes, calm, &mut random);
+        let lasts = 4_000 + random.below(16_000) + granularity.min(40_000);
+        let on = |random: &mut Random| !calm && random.once_in(2);
+        let harsh = !calm && random.once_in(4);
+        let weather = Weather { lost: 40, doubled: 30, overtaken: 15 };
+        Self {
+            seed,
+            nodes,
+            topology,
+            parameters,
+            grace: Duration::from_millis(random.pick([500, 2_000, 2_000])),
+            max_drift: Duration::from_millis(random.pick([1_000, 5_000, 60_000])),
+            skews,
+            latency: Duration::from_millis(random.pick([2, 20, 20, 100, 250])),
+            bandwidth: random.pick([500, 5_000, 100_000]),
+            room: random.pick([2_000, 100_000, 1_000_000]),
+            trouble_lasts: Duration::from_millis(lasts),
+            troubles: Troubles {
+                breaks: on(&mut random),
+                partitions: on(&mut random),
+                crashes: on(&mut random),
+                jumps: on(&mut random),
+                disks: on(&mut random),
+                overflows: on(&mut random),
+            },
+            weather: if harsh { weather } else { Weather::default() },
+            actions: 30 + random.below(170),
+            keys: random.pick([1, 4, 12]),
+            index_lot: random.pick([1, 8, 64, 65_536]),
+        }
+    }
+
+    /// The same with another number of nodes and another shape of the network, where they are given.
+    #[must_use]
+    pub fn reshaped(mut self, nodes: Option<usize>, topology: Option<Topology>) -> Self {
+        let mut random = Random::new(self.seed, &[2]);
+        if let Some(nodes) = nodes.filter(|nodes| *nodes != self.nodes) {
+            self.skews = skews(nodes, true, &mut random);
+            self.nodes = nodes;
+        }
+        self.topology = topology.unwrap_or(self.topology);
+        if self.nodes > CROWD { self.crowd() } else { self }
+    }
+
+    /// A big calm network.
+    fn crowd(self) -> Self {
+        Self {
+            parameters: Parameters { granularity: 10_000, branching: 32, ..self.parameters },
+            grace: Duration::from_secs(2),
+            max_drift: Duration::from_secs(1),
+            latency: Duration::from_millis(50),
+            bandwidth: 10_000,
+            room: 1_000_000,
+            trouble_lasts: Duration::from_secs(30),
+            troubles: Troubles { partitions: true, ..Troubles::default() },
+            weather: Weather::default(),
+            actions: 100,
+            keys: 50,
+            index_lot: 32,
+            ..self
+        }
+    }
+
+    /// Whether it is the big calm network.
+    pub fn is_crowd(&self) -> bool {
+        self.nodes > CROWD
+    }
+
+    /// Whether there is no trouble at all, clocks included.
+    pub fn is_calm(&self) -> bool {
+        let Troubles { breaks, partitions, crashes, jumps, disks, overflows } = self.troubles;
+        let troubled = breaks || partitions || crashes || jumps || disks || overflows;
+        !troubled && !self.is_harsh() && self.skews.iter().all(|skew| skew.abs() <= CALM_SKEW)
+    }
+
+    /// Whether single frames suffer.
+    pub fn is_harsh(&self) -> bool {
+        self.weather != Weather::default()
+    }
+
+    /// Who is connected to whom.
+    pub fn links(&self) -> Vec<(usize, usize)> {
+        self.topology.links(self.nodes, &mut Random::new(self.seed, &[3]))
+    }
+
+    /// How long after the last trouble all replicas agree at the latest:
+    ///
+    /// * the links are there again after [`RECONNECT`], and their clocks are settled after three ways there and back;
+    /// * what snapshots leave out for a while has become the past after twice the drift (the clocks' own and the one
+    ///   allowed to events), a leaf and the grace;
+    /// * then the next leaf closes (G) and the grace passes; at most three times the grace more if what is in flight
+    ///   is waited for, and one leaf more (the second G) if three repairs in a row moved nothing;
+    /// * what a repair brings goes on by announcements, three ways for each of the links to the farthest node; a
+    ///   repair may wait for others of the same node, and for the lease of one that went silent.
+    pub fn agreement_within(&self) -> Duration {
+        let leaf = Duration::from_millis(self.parameters.granularity);
+        let far = u32::try_from(2 * reach(self.nodes, &self.links())).unwrap_or(u32::MAX);
+        let way = self.latency + TRANSFER;
+        let lease = Duration::from_secs(5);
+        RECONNECT + self.max_drift * 2 + leaf * 3 + self.grace_at_most() * 5 + way * 8 * far + lease * 2
+    }
+
+    /// The grace that agents come to: four ways there and back, if that is more than what they are told.
+    pub fn grace_at_most(&self) -> Duration {
+        self.grace.max((self.latency + TRANSFER) * 8)
+    }
+}
+
+/// Milliseconds that clocks are apart at most where there is no trouble.
+const CALM_SKEW: i64 = 20;
+
+/// The greatest size of a value: small, so that it is met.
+pub(super) const LARGEST: u32 = 300;
+
+/// A lost connection is there again after this long, if nothing is in its way.
+pub(super) const RECONNECT: Duration = Duration::from_millis(1_500);
+
+/// What a batch of events may take on the slowest path.
+const TRANSFER: Duration = Duration::from_millis(250);
+
+fn skews(nodes: usize, calm: bool, random: &mut Random) -> Vec<i64> {
+    const MINUTES: i64 = 60_000;
+    const DAYS: i64 = 86_400_000;
+    let skew = |random: &mut Random| {
+        if calm {
+            return random.pick([0, 0, -CALM_SKEW / 2, CALM_SKEW / 2]);
+        }
+        random.pick([0, 0, 0, 30, -200, 3_000, -45_000, 10 * MINUTES, -10 * MINUTES, 10 * DAYS, -10 * DAYS])
+    };
+    (0..nodes).map(|_| skew(random)).collect()
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, nodes, topology, parameters, troubles, .. } = self;
+        write!(
+            f,
+            "seed {seed}: {nodes} nodes, {topology}, G {} ms, B {}",
+            parameters.granularity, parameters.branching
+        )?;
+        write!(f, ", grace {:?}, drift {:?}, ways up to {:?}", self.grace, self.max_drift, self.latency)?;
+        write!(f, ", {} actions on {} keys in {:?}", self.actions, self.keys, self.trouble_lasts)?;
+        let named = [
+            (troubles.breaks, "breaks"),
+            (troubles.partitions, "partitions"),
+            (troubles.crashes, "crashes"),
+            (troubles.jumps, "jumps"),
+            (troubles.disks, "disks"),
+            (troubles.overflows, "overflows"),
+            (self.is_harsh(), "harsh"),
+            (self.is_calm(), "calm"),
+        ];
+        for (_, name) in named.into_iter().filter(|(on, _)| *on) {
+            write!(f, ", {name}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! The one source of chance of a simulation: SplitMix64 (Steele et al. 2014), seeded and nothing else.
+//!
+//! Whatever draws has a generator of its own, made from the seed and from what it is for: what one part draws more or
+//! less does not change what the others draw.
+
+/// A sequence of numbers that looks random and is not.
+#[derive(Debug, Clone)]
+pub struct Random(u64);
+
+impl Random {
+    /// The sequence for one purpose, which `parts` tell from all others.
+    pub fn new(seed: u64, parts: &[u64]) -> Self {
+        let mut random = Self(seed ^ 0x5851_F42D_4C95_7F2D);
+        for part in parts {
+            random.0 = random.draw() ^ part.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+        random.draw();
+        random
+    }
+
+    /// The next number.
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// One of the numbers below `end`; 0 if there are none.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.draw().checked_rem(end).unwrap_or(0)
+    }
+
+    /// One of `first..=last`.
+    pub fn between(&mut self, first: u64, last: u64) -> u64 {
+        first + self.below((last - first).saturating_add(1))
+    }
+
+    /// A position in a list of `len`.
+    pub fn place(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap_or(0)
+    }
+
+    /// True once in `times`, and never if that is 0.
+    pub fn once_in(&mut self, times: u64) -> bool {
+        times > 0 && self.below(times) == 0
+    }
+
+    /// One of these.
+    pub fn pick<T: Copy, const N: usize>(&mut self, from: [T; N]) -> T {
+        from[self.place(N)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_purpose_draws_the_same() {
+        let draw = |seed, parts: &[u64]| Random::new(seed, parts).draw();
+        assert_eq!(draw(1, &[2, 3]), draw(1, &[2, 3]));
+        assert_ne!(draw(1, &[2, 3]), draw(1, &[3, 2]));
+        assert_ne!(draw(1, &[]), draw(2, &[]));
+    }
+}

@@ -1,0 +1,159 @@
+//! The phases of a simulation: trouble, and what must hold all the same; healing; agreement; rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::judge::{common_root, judge};
+use super::network::keep_connected;
+use super::plan::{Plan, RECONNECT};
+use super::report::{Report, Violation};
+use super::troubles::rage;
+use super::workload::Workload;
+use super::world::World;
+use crate::{Timestamp, WallClock};
+
+/// How often it is looked whether all agree.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long clients may wait once nothing goes wrong any more. Who still waits does so because the clock of its node
+/// is far ahead of the wall, and gives up.
+const PATIENCE: Duration = Duration::from_millis(3_000);
+
+/// Runs a simulation to its end, on this thread.
+///
+/// # Errors
+/// [`Violation`]: something was not as it must be, and how to see it again.
+///
+/// # Panics
+/// Inside another runtime.
+pub fn run(plan: &Plan) -> Result<Report, Violation> {
+    #[expect(
+        clippy::expect_used,
+        reason = "a runtime without input and output needs nothing that could be refused"
+    )]
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without input and output can be built");
+    let outcome = runtime.block_on(simulate(plan.clone()));
+    outcome.map_err(|what| Violation { plan: plan.clone(), what })
+}
+
+async fn simulate(plan: Plan) -> Result<Report, String> {
+    let world = Arc::new(World::new(plan));
+    for number in 0..world.nodes.len() {
+        world.restart(number).await;
+    }
+    let mut connections = JoinSet::new();
+    for link in 0..world.links.len() {
+        connections.spawn(keep_connected(Arc::clone(&world), link));
+    }
+    if world.plan.is_calm() || world.plan.is_crowd() {
+        // What is written before the greetings are over is for repairs.
+        world.pass(RECONNECT + world.plan.latency * 8).await;
+    }
+    let end = Instant::now() + world.plan.trouble_lasts;
+    let trouble = tokio::spawn(rage(Arc::clone(&world), end));
+    Workload::new(Arc::clone(&world)).run(end).await;
+    trouble.await.map_err(|error| format!("the troubles ended badly: {error}"))?;
+    world.verdict()?;
+    settle_clients(&world).await?;
+    let agreed_after = agree(&world).await?;
+    let events = judge(&world).await?;
+    world.verdict()?;
+    rest(&world).await?;
+    if world.plan.is_calm() {
+        world.traffic().judge_calm(world.nodes.len())?;
+    }
+    Ok(Report::of(&world, events, agreed_after))
+}
+
+/// Waits for the answers to what was asked in time.
+async fn settle_clients(world: &World) -> Result<(), String> {
+    let until = Instant::now() + PATIENCE;
+    for (number, node) in world.nodes.iter().enumerate() {
+        while node.waiting()? > 0 && Instant::now() < until {
+            world.pass(LOOK).await;
+        }
+        if node.waiting()? > 0 {
+            world.crash(number);
+            world.restart(number).await;
+        }
+    }
+    world.verdict()
+}
+
+/// Waits until all replicas are the same. Says how long it took.
+async fn agree(world: &World) -> Result<Duration, String> {
+    let healed = Instant::now();
+    let within = world.plan.agreement_within();
+    loop {
+        world.verdict()?;
+        if common_root(world).await.is_some() {
+            return Ok(healed.elapsed());
+        }
+        if healed.elapsed() > within {
+            return Err(format!("no agreement {within:?} after the last trouble: {}", counts(world)));
+        }
+        world.pass(LOOK).await;
+    }
+}
+
+fn counts(world: &World) -> String {
+    let held = |node: &super::world::Node| node.process().and_then(|process| process.replica.events_held());
+    format!("the nodes hold {:?} events", world.nodes.iter().map(held).collect::<Vec<_>>())
+}
+
+/// Where all agree and nothing happens there are only heartbeats.
+async fn rest(world: &World) -> Result<(), String> {
+    let leaf = Duration::from_millis(world.plan.parameters.granularity);
+    let grace = world.plan.grace_at_most();
+    // What was under way when they came to agree is over, and both sides have said so to each other.
+    world.pass(grace * 4 + leaf * 2 + Duration::from_secs(6)).await;
+    let (repairs, digests) = sums(world);
+    let lasts = leaf * 2 + grace;
+    let moved = moments_pass(world, lasts).await;
+    world.pass(lasts).await;
+    world.verdict()?;
+    let (repairs_now, digests_now) = sums(world);
+    if repairs_now > repairs {
+        return Err(format!("{} messages of repairs between nodes that agree", repairs_now - repairs));
+    }
+    if digests_now > digests && !moved {
+        return Err(format!("{} snapshots with digests between nodes that agree", digests_now - digests));
+    }
+    if common_root(world).await.is_none() {
+        return Err(format!("the agreement did not last: {}", counts(world)));
+    }
+    Ok(())
+}
+
+fn sums(world: &World) -> (u64, u64) {
+    let traffic = world.traffic();
+    (traffic.repairs, traffic.digests)
+}
+
+/// Whether events go from what snapshots say of the future to what they say of the past, which is news although
+/// nothing was written.
+async fn moments_pass(world: &World, lasts: Duration) -> bool {
+    let margin = world.plan.grace_at_most() * 6 + Duration::from_secs(6);
+    let leaf = Duration::from_millis(world.plan.parameters.granularity);
+    let ahead = world.plan.max_drift * 2 + leaf * 2 + lasts;
+    let Some(process) = world.nodes[0].process() else { return false };
+    let Ok(mut export) = process.replica.export() else { return false };
+    while let Ok(Some(events)) = export.next().await {
+        let moves = |at: Timestamp| {
+            world.nodes.iter().map(|node| node.wall.now()).any(|now| {
+                now.before(margin + leaf * 2 + world.plan.max_drift) <= at && at <= now.after(ahead)
+            })
+        };
+        if events.iter().any(|event| moves(event.timestamp())) {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,112 @@
+//! Who is connected to whom.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::str::FromStr;
+
+use super::random::Random;
+
+/// The shape of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topology {
+    /// Everyone with everyone.
+    Full,
+    /// Each with the two beside it.
+    Ring,
+    /// Each with the next.
+    Line,
+    /// The first with everyone.
+    Star,
+    /// A ring, and chords at random until there are so many links for each node on average.
+    Random(u32),
+}
+
+impl Topology {
+    /// The links of `nodes` nodes, each named once, the lower number first.
+    pub fn links(self, nodes: usize, random: &mut Random) -> Vec<(usize, usize)> {
+        let mut links: BTreeSet<(usize, usize)> = BTreeSet::new();
+        let mut link = |a: usize, b: usize| a != b && links.insert((a.min(b), a.max(b)));
+        match self {
+            Self::Full => (0..nodes).for_each(|a| (0..a).for_each(|b| drop(link(a, b)))),
+            Self::Ring => (0..nodes).for_each(|a| drop(link(a, (a + 1) % nodes))),
+            Self::Line => (1..nodes).for_each(|a| drop(link(a - 1, a))),
+            Self::Star => (1..nodes).for_each(|a| drop(link(0, a))),
+            Self::Random(degree) => {
+                let most = nodes * (nodes - 1) / 2;
+                let wanted = (nodes * degree.max(2) as usize / 2).min(most);
+                let mut count = (0..nodes).filter(|a| link(*a, (a + 1) % nodes)).count();
+                while count < wanted {
+                    count += usize::from(link(random.place(nodes), random.place(nodes)));
+                }
+            }
+        }
+        links.into_iter().collect()
+    }
+}
+
+/// The greatest number of links between two nodes, as seen from the first: exact for what is symmetric, and at most
+/// half of the truth otherwise.
+pub fn reach(nodes: usize, links: &[(usize, usize)]) -> u64 {
+    let mut neighbours = vec![Vec::new(); nodes];
+    for (a, b) in links {
+        neighbours[*a].push(*b);
+        neighbours[*b].push(*a);
+    }
+    let mut distance = vec![None; nodes];
+    let mut queue = VecDeque::from([0]);
+    distance[0] = Some(0);
+    while let Some(here) = queue.pop_front() {
+        for there in &neighbours[here] {
+            if distance[*there].is_none() {
+                distance[*there] = distance[here].map(|far: u64| far + 1);
+                queue.push_back(*there);
+            }
+        }
+    }
+    distance.into_iter().flatten().max().unwrap_or(0)
+}
+
+impl fmt::Display for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("full"),
+            Self::Ring => f.write_str("ring"),
+            Self::Line => f.write_str("line"),
+            Self::Star => f.write_str("star"),
+            Self::Random(degree) => write!(f, "random-{degree}"),
+        }
+    }
+}
+
+impl FromStr for Topology {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("`{text}` is no topology; there are full, ring, line, star and random-D");
+        Ok(match text {
+            "full" => Self::Full,
+            "ring" => Self::Ring,
+            "line" => Self::Line,
+            "star" => Self::Star,
+            _ => Self::Random(text.strip_prefix("random-").and_then(|d| d.parse().ok()).ok_or_else(unknown)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topology_connects_everyone() {
+        for text in ["full", "ring", "line", "star", "random-3"] {
+            let topology: Topology = text.parse().unwrap();
+            assert_eq!(topology.to_string(), text);
+            let links = topology.links(7, &mut Random::new(1, &[]));
+            assert!((1..7).all(|node| links.iter().any(|(a, b)| *a == node || *b == node)), "{text}");
+            assert!(reach(7, &links) >= 1);
+        }
+        assert_eq!(Topology::Line.links(2, &mut Random::new(1, &[])), [(0, 1)]);
+        assert_eq!(Topology::Ring.links(2, &mut Random::new(1, &[])), [(0, 1)]);
+    }
+}

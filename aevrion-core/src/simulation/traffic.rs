@@ -1,0 +1,176 @@
+//! What went over the wires: counted, and hashed into the transcript by which two runs are compared.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use crate::Address;
+use crate::message::{EventList, Events, Message, NeedEvents, Reply};
+
+/// All messages that were sent, in sums.
+pub(super) struct Traffic {
+    transcript: blake3::Hasher,
+    began: Instant,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    /// Messages that compare or mend what differs.
+    pub(super) repairs: u64,
+    /// Snapshots with a digest.
+    pub(super) digests: u64,
+    /// Events that were sent, each as often as it was.
+    pub(super) transmissions: u64,
+    /// Those that were new to the receiver.
+    pub(super) useful: u64,
+    /// For each node and event how it first came.
+    came: BTreeMap<(usize, Address), Came>,
+    /// How often an event was sent or announced from one node to another.
+    told: BTreeMap<(usize, usize, Address), Told>,
+    /// An event that was announced to the node that it came from.
+    echo: Option<(usize, usize, Address)>,
+    /// A node that asked for an event which it had had for a while.
+    forgetful: Option<(usize, Address)>,
+}
+
+/// How an event came to a node.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    at: Instant,
+    from: usize,
+    /// Over how many links; 0 at the writer.
+    hops: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Told {
+    sent: u32,
+    announced: u32,
+}
+
+impl Traffic {
+    pub(super) fn new(began: Instant) -> Self {
+        Self {
+            transcript: blake3::Hasher::new(),
+            began,
+            messages: 0,
+            bytes: 0,
+            repairs: 0,
+            digests: 0,
+            transmissions: 0,
+            useful: 0,
+            came: BTreeMap::new(),
+            echo: None,
+            forgetful: None,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// A message goes out. `detailed`: whether to remember what was told to whom, which takes memory.
+    pub(super) fn sent(
+        &mut self,
+        (from, to): (usize, usize),
+        message: &Message,
+        frame: &[u8],
+        detailed: bool,
+    ) {
+        self.note(from, to, frame);
+        self.messages += 1;
+        self.bytes += frame.len() as u64;
+        self.repairs += u64::from(is_repair(message));
+        self.digests +=
+            u64::from(matches!(message, Message::Snapshot(snapshot) if snapshot.digest.is_some()));
+        self.transmissions += message.events().len() as u64;
+        if !detailed {
+            return;
+        }
+        for event in message.events() {
+            self.told.entry((from, to, event.address())).or_default().sent += 1;
+        }
+        if let Message::NeedEvents(NeedEvents::At(addresses)) = message {
+            let had = |address: &&Address| {
+                self.came.get(&(from, **address)).is_some_and(|came| came.at < Instant::now())
+            };
+            self.forgetful = self.forgetful.or(addresses.iter().find(had).map(|address| (from, *address)));
+        }
+        if let Message::EventList(EventList::Announced(addresses)) = message {
+            for address in addresses {
+                self.told.entry((from, to, *address)).or_default().announced += 1;
+                if self.came.get(&(from, *address)).is_some_and(|came| came.from == to) {
+                    self.echo = Some((from, to, *address));
+                }
+            }
+        }
+    }
+
+    /// A message has come.
+    pub(super) fn received(&mut self, (from, to): (usize, usize), message: &Message) {
+        for event in message.events() {
+            let hops = self.came.get(&(from, event.address())).map_or(1, |came| came.hops + 1);
+            let useful = &mut self.useful;
+            self.came.entry((to, event.address())).or_insert_with(|| {
+                *useful += 1;
+                Came { at: Instant::now(), from, hops }
+            });
+        }
+    }
+
+    /// A node has an event of its own.
+    pub(super) fn wrote(&mut self, node: usize, address: Address) {
+        self.came.entry((node, address)).or_insert(Came { at: Instant::now(), from: node, hops: 0 });
+    }
+
+    /// Puts something into the transcript.
+    pub(super) fn note(&mut self, from: usize, to: usize, what: &[u8]) {
+        let at = self.began.elapsed().as_micros();
+        self.transcript.update(&at.to_be_bytes());
+        self.transcript.update(&[from as u64, to as u64].map(u64::to_be_bytes).concat());
+        self.transcript.update(what);
+    }
+
+    /// By what two runs are compared.
+    pub(super) fn transcript(&self) -> String {
+        self.transcript.finalize().to_hex()[..16].to_owned()
+    }
+
+    /// The greatest number of links that an event went over to come to a node.
+    pub(super) fn rounds(&self) -> u32 {
+        self.came.values().map(|came| came.hops).max().unwrap_or(0)
+    }
+
+    /// Where there is no trouble an event is sent and announced once at most in either direction of a link, and not
+    /// announced to the node that it came from; what is more is a loop, or will be one. Repairs are next to none: an
+    /// event that bears an old time and was stored a moment ago may be found missing before it is announced.
+    pub(super) fn judge_calm(&self, nodes: usize) -> Result<(), String> {
+        if self.repairs > nodes as u64 * 2 {
+            return Err(format!("{} messages of repairs where there was no trouble", self.repairs));
+        }
+        if let Some((from, to, address)) = self.echo {
+            return Err(format!("node {from} announced {address} to node {to}, which it has it from"));
+        }
+        if let Some((node, address)) = self.forgetful {
+            return Err(format!("node {node} asked for {address}, which it had"));
+        }
+        // A repair may bring what was on its way.
+        let most = 1 + u32::from(self.repairs > 0);
+        let excess = self.told.iter().find(|(_, told)| told.sent > most || told.announced > most);
+        excess.map_or(Ok(()), |((from, to, address), Told { sent, announced })| {
+            let often = format!("sent it {sent} times and announced it {announced} times");
+            Err(format!("node {from} told node {to} of {address} too often: {often}"))
+        })
+    }
+}
+
+/// Whether a message would not have been sent if both sides agreed.
+fn is_repair(message: &Message) -> bool {
+    match message {
+        Message::Nodes(_)
+        | Message::EventList(EventList::Held(_))
+        | Message::NeedEvents(NeedEvents::Of(_))
+        | Message::Events(Events { reply: Reply::Block { .. }, .. }) => true,
+        Message::Hello(_)
+        | Message::Push(_)
+        | Message::Snapshot(_)
+        | Message::EventList(EventList::Announced(_))
+        | Message::NeedEvents(NeedEvents::At(_))
+        | Message::Events(Events { reply: Reply::Wanted { .. }, .. }) => false,
+    }
+}

@@ -1,0 +1,189 @@
+//! What clients do: they write by the clock and by the calendar, read, and compare the answer with what must be true.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::plan::LARGEST;
+use super::random::Random;
+use super::wall::START;
+use super::world::World;
+use crate::index::VersionQuery;
+use crate::store::Durability;
+use crate::{Event, Operation, Replica, Timestamp, Value, WallClock};
+
+const SECOND: u64 = 1_000;
+const DAY: u64 = 86_400_000;
+
+/// Clients at work.
+pub(super) struct Workload {
+    world: Arc<World>,
+    random: Random,
+    /// Makes every value another one.
+    written: u64,
+}
+
+impl Workload {
+    pub(super) fn new(world: Arc<World>) -> Self {
+        let random = Random::new(world.plan.seed, &[9]);
+        Self { world, random, written: 0 }
+    }
+
+    /// Does what the plan says, at moments of its own choice before `end`.
+    pub(super) async fn run(mut self, end: Instant) {
+        let now = Instant::now();
+        let lasts = u64::try_from((end - now).as_millis()).unwrap_or(0);
+        let mut moments: Vec<_> = (0..self.world.plan.actions).map(|_| self.random.below(lasts)).collect();
+        moments.sort_unstable();
+        for moment in moments {
+            tokio::time::sleep_until(now + Duration::from_millis(moment)).await;
+            let node = self.random.place(self.world.nodes.len());
+            if let Some(process) = self.world.nodes[node].process() {
+                self.act(node, process.replica);
+            }
+        }
+    }
+
+    fn act(&mut self, node: usize, replica: Replica) {
+        match self.random.below(20) {
+            0..=6 => {
+                let operation = self.operation();
+                self.write(node, replica, vec![operation], Durability::Immediate);
+            }
+            7..=8 => {
+                let operations = (0..self.random.between(2, 8)).map(|_| self.operation()).collect();
+                self.write(node, replica, operations, Durability::Immediate);
+            }
+            9 => {
+                let operation = self.operation();
+                self.write(node, replica, vec![operation], Durability::Buffered);
+            }
+            10 => {
+                for _ in 0..self.random.between(5, 25) {
+                    let operation = self.operation();
+                    self.write(node, replica.clone(), vec![operation], Durability::Immediate);
+                }
+            }
+            11..=14 => {
+                let at = self.some_time(node);
+                self.place(node, replica, at);
+            }
+            _ => self.look(node, replica),
+        }
+    }
+
+    /// Writes by the clock of the node.
+    fn write(&mut self, node: usize, replica: Replica, operations: Vec<Operation>, durability: Durability) {
+        let world = Arc::clone(&self.world);
+        for Operation { key, value } in &operations {
+            world.ledger().ask(key, value);
+        }
+        self.world.nodes[node].client(async move {
+            let offset = world.nodes[node].wall.offset();
+            let mut seen = Vec::with_capacity(operations.len());
+            for Operation { key, .. } in &operations {
+                seen.push(newest(&replica, key).await.map(|event| event.timestamp()));
+            }
+            let Ok(addresses) = replica.batch(operations.clone(), durability).await else { return };
+            let jumped = world.nodes[node].wall.offset() != offset;
+            for ((Operation { key, value }, address), seen) in operations.into_iter().zip(addresses).zip(seen)
+            {
+                let Ok(event) = Event::new(key, value, address.timestamp) else { continue };
+                if event.address() != address {
+                    world.wrong(format!("node {node} answered {address} for {}", event.address()));
+                }
+                if !jumped && seen.is_some_and(|seen| seen >= address.timestamp) {
+                    world.wrong(format!(
+                        "the write {address} on node {node} does not win over what it had seen"
+                    ));
+                }
+                world.traffic().wrote(node, address);
+                world.promised(node, event, true, durability);
+            }
+        });
+    }
+
+    /// Writes an event with a time of its own.
+    fn place(&mut self, node: usize, replica: Replica, at: Timestamp) {
+        let Operation { key, value } = self.operation();
+        let world = Arc::clone(&self.world);
+        world.ledger().ask(&key, &value);
+        self.world.nodes[node].client(async move {
+            let Ok(address) = replica.put_at(&key, value.clone(), at).await else { return };
+            let Ok(event) = Event::new(key, value, at) else { return };
+            world.traffic().wrote(node, address);
+            world.promised(node, event, false, Durability::Immediate);
+        });
+    }
+
+    /// Reads a key, and checks that the answer can be true.
+    fn look(&mut self, node: usize, replica: Replica) {
+        let key = self.key();
+        let world = Arc::clone(&self.world);
+        self.world.nodes[node].client(async move {
+            let now = replica.now();
+            let own = world.ledger().own(node, &key, now);
+            let newest = newest(&replica, &key).await;
+            let got = replica.get_event(&key, now).await.ok().flatten();
+            for event in got.iter().chain(&newest) {
+                if event.timestamp() > now {
+                    world.wrong(format!("node {node} shows {} at {now}", event.address()));
+                }
+                if !world.ledger().knows(event) {
+                    world.wrong(format!("node {node} shows {}, which nobody wrote", event.address()));
+                }
+            }
+            let visible = newest.clone().filter(|event| event.value().visible_at(now).is_some());
+            if got != visible {
+                world.wrong(format!("node {node} reads another value of a key than its history says"));
+            }
+            if own.is_some_and(|own| newest.is_none_or(|newest| newest.timestamp() < own)) {
+                world.wrong(format!("node {node} does not read what it wrote at {own:?}"));
+            }
+        });
+    }
+
+    fn key(&mut self) -> Bytes {
+        Bytes::from(format!("key-{}", self.random.below(self.world.plan.keys)))
+    }
+
+    fn operation(&mut self) -> Operation {
+        self.written += 1;
+        let mut data = format!("value {}", self.written).into_bytes();
+        if self.random.once_in(8) {
+            data.resize(LARGEST as usize, b'.');
+        }
+        let data = Bytes::from(data);
+        let value = match self.random.below(10) {
+            0..=1 => Value::Deletion,
+            2 => {
+                let after = Duration::from_millis(self.random.between(1, 20 * SECOND));
+                Value::Expiring { data, expires_at: START.after(self.world.began.elapsed() + after) }
+            }
+            _ => Value::Data(data),
+        };
+        Operation { key: self.key(), value }
+    }
+
+    /// A moment for an event that has its own: long past, one that many choose, just ahead, or far in the future.
+    fn some_time(&mut self, node: usize) -> Timestamp {
+        let now = self.world.nodes[node].wall.now();
+        let later = |ms| now.after(Duration::from_millis(ms));
+        match self.random.below(8) {
+            0 => now.before(Duration::from_millis(self.random.below(2 * DAY))),
+            1 => now.before(Duration::from_millis(self.random.below(5 * SECOND))),
+            2..=4 => START.before(Duration::from_millis(self.random.below(3) * 700)),
+            5 => later(self.random.below(4 * SECOND)),
+            6 => later(self.random.between(DAY, 40 * DAY)),
+            _ => later(400 * DAY + self.random.below(DAY)),
+        }
+    }
+}
+
+/// The newest version of a key whose time has come, whatever it says.
+async fn newest(replica: &Replica, key: &Bytes) -> Option<Event> {
+    let query = VersionQuery { limit: 1, ..VersionQuery::default() };
+    replica.history(key, &query).await.ok()?.events.into_iter().next()
+}

@@ -1,0 +1,251 @@
+//! Everything there is in a simulation, shared by its tasks.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::disk::Disk;
+use super::ledger::Ledger;
+use super::plan::Plan;
+use super::random::Random;
+use super::traffic::Traffic;
+use super::wall::SkewedWall;
+use super::wire::{Path, Wire};
+use crate::agent::{Desk, Moment, Terms};
+use crate::store::Durability;
+use crate::{Event, NodeId, OpenError, Options, Replica, WallClock, WantedParameters};
+
+/// A machine: what it keeps, its clock, and the process that runs on it at the moment.
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) disk: Arc<Disk>,
+    pub(super) wall: Arc<SkewedWall>,
+    process: Mutex<Option<Process>>,
+    /// What clients have asked of it and not heard back.
+    clients: Mutex<JoinSet<()>>,
+}
+
+/// One run of the program on a machine.
+#[derive(Clone)]
+pub(super) struct Process {
+    pub(super) replica: Replica,
+    pub(super) desk: Arc<Desk>,
+}
+
+impl Node {
+    fn new(number: usize, plan: &Plan, began: Instant) -> Self {
+        let mut random = Random::new(plan.seed, &[4, number as u64]);
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&random.draw().to_be_bytes());
+        let skew = plan.skews.get(number).copied().unwrap_or(0);
+        Self {
+            id: NodeId::from_bytes(id),
+            disk: Arc::new(Disk::new(random)),
+            wall: Arc::new(SkewedWall::new(began, skew)),
+            process: Mutex::new(None),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// What runs here, if anything does.
+    pub(super) fn process(&self) -> Option<Process> {
+        lock(&self.process).clone()
+    }
+
+    /// Starts the program on what the disk holds.
+    pub(super) async fn start(&self, plan: &Plan) -> Result<(), OpenError> {
+        let Plan { parameters, max_drift, index_lot, .. } = plan;
+        let wanted = WantedParameters {
+            granularity: Some(parameters.granularity),
+            branching: Some(parameters.branching),
+            longest_key: Some(parameters.longest_key),
+            largest_data: Some(parameters.largest_data),
+        };
+        let options = Options {
+            parameters: wanted,
+            node: Some(self.id),
+            max_drift: *max_drift,
+            wall: Arc::clone(&self.wall) as Arc<dyn WallClock>,
+            index_lot: *index_lot,
+            ..Options::default()
+        };
+        let replica = Replica::open(self.disk.mount(), options).await?;
+        *lock(&self.process) = Some(Process { replica, desk: Arc::default() });
+        Ok(())
+    }
+
+    /// A client asks for something, and waits for the answer while the process lives.
+    pub(super) fn client(&self, work: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.clients).spawn(work);
+    }
+
+    /// How many clients wait for an answer; an error if one of them has died.
+    pub(super) fn waiting(&self) -> Result<usize, String> {
+        let mut clients = lock(&self.clients);
+        while let Some(done) = clients.try_join_next() {
+            done.map_err(|error| format!("a client died: {error}"))?;
+        }
+        Ok(clients.len())
+    }
+
+    /// The power is gone: what is not on the disk is lost.
+    pub(super) fn crash(&self) {
+        *lock(&self.process) = None;
+        *lock(&self.clients) = JoinSet::new();
+        self.disk.crash();
+    }
+}
+
+/// What connects two nodes.
+pub(super) struct Link {
+    /// The two.
+    pub(super) ends: [usize; 2],
+    /// From the first to the second, and back.
+    pub(super) paths: [Arc<Path>; 2],
+    /// The connection there is at the moment.
+    pub(super) wires: Mutex<Option<[Arc<Wire>; 2]>>,
+}
+
+impl Link {
+    fn new(ends: (usize, usize), plan: &Plan) -> Self {
+        let mut random = Random::new(plan.seed, &[5, ends.0 as u64, ends.1 as u64]);
+        let longest = u64::try_from(plan.latency.as_millis()).unwrap_or(u64::MAX);
+        let mut path = |back| {
+            let least = random.between(1, longest);
+            let own = Random::new(plan.seed, &[6, ends.0 as u64, ends.1 as u64, back]);
+            Arc::new(Path::new((least, random.between(least, longest)), plan.bandwidth, plan.weather, own))
+        };
+        Self { ends: ends.into(), paths: [path(0), path(1)], wires: Mutex::new(None) }
+    }
+
+    /// Ends the connection, if there is one.
+    pub(super) fn cut(&self) {
+        for wire in lock(&self.wires).iter().flatten() {
+            wire.close();
+        }
+    }
+
+    /// Blocks the way in these directions, or opens it.
+    pub(super) fn block(&self, blocked: [bool; 2]) {
+        for (path, blocked) in self.paths.iter().zip(blocked) {
+            path.block(blocked);
+        }
+        for wire in lock(&self.wires).iter().flatten() {
+            wire.release(Instant::now());
+        }
+    }
+}
+
+/// Everything.
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) nodes: Vec<Node>,
+    pub(super) links: Vec<Link>,
+    pub(super) began: Instant,
+    ledger: Mutex<Ledger>,
+    traffic: Mutex<Traffic>,
+    /// The first thing that went wrong.
+    wrong: Mutex<Option<String>>,
+    /// Whether the last trouble is over.
+    healed: AtomicBool,
+}
+
+impl World {
+    pub(super) fn new(plan: Plan) -> Self {
+        let began = Instant::now();
+        Self {
+            nodes: (0..plan.nodes).map(|number| Node::new(number, &plan, began)).collect(),
+            links: plan.links().into_iter().map(|ends| Link::new(ends, &plan)).collect(),
+            began,
+            ledger: Mutex::default(),
+            traffic: Mutex::new(Traffic::new(began)),
+            wrong: Mutex::new(None),
+            healed: AtomicBool::new(false),
+            plan,
+        }
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    pub(super) fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        lock(&self.traffic)
+    }
+
+    /// Something is not as it must be. The first time counts.
+    pub(super) fn wrong(&self, what: String) {
+        lock(&self.wrong).get_or_insert(what);
+    }
+
+    /// What went wrong so far.
+    pub(super) fn verdict(&self) -> Result<(), String> {
+        lock(&self.wrong).clone().map_or(Ok(()), Err)
+    }
+
+    /// What time it is on a node.
+    pub(super) fn moment(&self, node: usize) -> Moment {
+        Moment { steady: self.began.elapsed(), wall: self.nodes[node].wall.now() }
+    }
+
+    /// On what terms the agents of a node speak.
+    pub(super) fn terms(&self, node: usize) -> Terms {
+        Terms {
+            node: self.nodes[node].id,
+            parameters: self.plan.parameters,
+            space: "default".to_owned(),
+            grace: self.plan.grace,
+            max_drift: self.plan.max_drift,
+        }
+    }
+
+    /// A node has acknowledged a write. What is only buffered may still be lost with the power.
+    pub(super) fn promised(&self, node: usize, event: Event, stamped: bool, durability: Durability) {
+        if durability == Durability::Immediate
+            && let Err(what) = self.ledger().promise(node, event, stamped)
+        {
+            self.wrong(what);
+        }
+    }
+
+    /// From now on nothing goes wrong.
+    pub(super) fn heal(&self) {
+        self.healed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether news overflow at the moment.
+    pub(super) fn overflows(&self) -> bool {
+        self.plan.troubles.overflows && !self.healed.load(Ordering::SeqCst)
+    }
+
+    /// Ends the process of a node and all its connections.
+    pub(super) fn crash(&self, node: usize) {
+        self.nodes[node].crash();
+        for link in self.links.iter().filter(|link| link.ends.contains(&node)) {
+            link.cut();
+        }
+    }
+
+    /// Starts a node again.
+    pub(super) async fn restart(&self, node: usize) {
+        let wall = self.nodes[node].wall.now();
+        self.ledger().forgive(node, wall.after(self.plan.max_drift));
+        if let Err(error) = self.nodes[node].start(&self.plan).await {
+            self.wrong(format!("node {node} does not open again: {error}"));
+        }
+    }
+
+    /// Waits in the time of the simulation.
+    pub(super) async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Nothing is ever left half done behind these locks.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,61 @@
+//! Addresses to dial: `host:port`, and where that is.
+
+use std::net::SocketAddr;
+
+use super::TransportError;
+
+/// Addresses of one host that are tried: more than any sensible name has.
+const MOST_ADDRESSES: usize = 8;
+
+/// Splits `host:port`, and says what is wrong with anything else. A host that is an IPv6 address stands in brackets.
+///
+/// # Errors
+/// [`TransportError::BadAddress`].
+pub fn host_and_port(address: &str) -> Result<(&str, u16), TransportError> {
+    let bad = |what: &str| TransportError::BadAddress { address: address.to_owned(), what: what.to_owned() };
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| bad("it has no port, as in `host:7388`"))?;
+    let port = port.parse().map_err(|_| bad("the port is no number from 1 to 65535"))?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bare {
+        _ if port == 0 => Err(bad("the port is no number from 1 to 65535")),
+        None if host.contains(':') => Err(bad("an IPv6 address belongs in brackets, as in `[::1]:7388`")),
+        _ if bare.unwrap_or(host).is_empty() => Err(bad("it has no host")),
+        _ => Ok((bare.unwrap_or(host), port)),
+    }
+}
+
+/// Where `address` is, by the system's resolver.
+///
+/// # Errors
+/// [`TransportError::BadAddress`], or [`TransportError::Unreachable`] if there is no such host.
+#[cfg(feature = "identity")]
+pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>, TransportError> {
+    let (host, port) = host_and_port(address)?;
+    let unreachable = |what: String| TransportError::Unreachable { address: address.to_owned(), what };
+    let found =
+        tokio::net::lookup_host((host, port)).await.map_err(|error| unreachable(error.to_string()))?;
+    let found: Vec<SocketAddr> = found.take(MOST_ADDRESSES).collect();
+    if found.is_empty() { Err(unreachable("the host has no address".to_owned())) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        assert_eq!(host_and_port("example.org:7388").unwrap(), ("example.org", 7388));
+        assert_eq!(host_and_port("[::1]:1").unwrap(), ("::1", 1));
+        for (address, what) in [
+            ("example.org", "no port"),
+            ("example.org:port", "no number"),
+            ("example.org:99999", "no number"),
+            ("example.org:0", "no number"),
+            ("::1:7388", "brackets"),
+            (":7388", "no host"),
+        ] {
+            let error = host_and_port(address).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Promises about being reached, and about leaving.
+
+use super::bench::{Bench, LONGEST, connect, ended, look, round_trip, within};
+use crate::transport::{Lane, Side, TransportError};
+
+const ABANDONED: &str = "an accept that is dropped loses no connection";
+const CLOSED: &str = "a closed transport accepts nobody, and its connections end with the reason";
+/// How often to abandon before waiting in earnest.
+const LOOKS: usize = 500;
+const DIALS: &str = "a closed transport dials nobody";
+
+pub(super) async fn an_abandoned_accept_loses_no_connection(bench: &Bench) {
+    let (dialling, accepting) = (bench.transport().await, bench.transport().await);
+    let address = accepting.address();
+    for _ in 0..8 {
+        let dial = async {
+            let near = within(ABANDONED, dialling.dial(&address)).await;
+            near.unwrap_or_else(|error| panic!("{ABANDONED}: the dial fails: {error}"))
+        };
+        let accept = async {
+            for _ in 0..LOOKS {
+                // Dropped after one look each.
+                if let Some(far) = look(accepting.accept().as_mut()) {
+                    return far.unwrap_or_else(|| panic!("{ABANDONED}: accept ended"));
+                }
+                tokio::task::yield_now().await;
+            }
+            within(ABANDONED, accepting.accept()).await.unwrap_or_else(|| panic!("{ABANDONED}: accept ended"))
+        };
+        let (near, far) = within(ABANDONED, async { tokio::join!(dial, accept) }).await;
+        round_trip(ABANDONED, &*near, &*far, Lane::Live).await;
+    }
+}
+
+pub(super) async fn after_close_accept_ends_and_so_do_connections(bench: &Bench) {
+    let pair = bench.pair().await;
+    let (other_near, _other_far) = connect(&*pair.accepting, &*pair.dialling).await;
+    let waiting = {
+        let accepting = pair.accepting.clone();
+        tokio::spawn(async move { accepting.accept().await.is_none() })
+    };
+    within(CLOSED, pair.accepting.close("maintenance")).await;
+    assert!(matches!(within(CLOSED, waiting).await, Ok(true)), "{CLOSED}: an accept that waited gives None");
+    assert!(within(CLOSED, pair.accepting.accept()).await.is_none(), "{CLOSED}: and every later one");
+    for (connection, by) in [(&pair.near, Side::There), (&pair.far, Side::Here), (&other_near, Side::Here)] {
+        let end = ended(CLOSED, within(CLOSED, connection.receive(Lane::Live, LONGEST)).await);
+        assert_eq!(end, (by, "maintenance".to_owned()), "{CLOSED}");
+    }
+    within(CLOSED, pair.accepting.close("again")).await;
+    let address = pair.accepting.address();
+    assert!(within(CLOSED, pair.dialling.dial(&address)).await.is_err(), "{CLOSED}: nobody gets in");
+    // Whoever was on the other side of it goes on.
+    let another = bench.transport().await;
+    let (near, far) = connect(&*pair.dialling, &*another).await;
+    round_trip(CLOSED, &*near, &*far, Lane::Live).await;
+}
+
+pub(super) async fn a_closed_transport_dials_nobody(bench: &Bench) {
+    let (closed, open) = (bench.transport().await, bench.transport().await);
+    within(DIALS, closed.close("done")).await;
+    let error = within(DIALS, closed.dial(&open.address())).await.err();
+    assert!(matches!(error, Some(TransportError::Closed { by: Side::Here, .. })), "{DIALS}: {error:?}");
+}

@@ -1,0 +1,155 @@
+//! What the promises share: transports and connections to try them on, and frames that can be told apart.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::transport::{Connection, Lane, Side, Transport, TransportError};
+
+pub(super) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Transport>, String>> + Send>>;
+
+/// Far beyond what anything here takes: whoever is not done by then waits for something that never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longer than any frame here.
+pub(super) const LONGEST: usize = 32 << 20;
+
+/// Binds transports.
+#[derive(Clone)]
+pub(super) struct Bench {
+    opener: Arc<dyn Fn() -> Opening + Send + Sync>,
+}
+
+/// Two nodes, and a connection between them.
+pub(super) struct Pair {
+    pub(super) dialling: Arc<dyn Transport>,
+    pub(super) accepting: Arc<dyn Transport>,
+    /// The end of the one that dialled.
+    pub(super) near: Arc<dyn Connection>,
+    /// The end of the one that accepted.
+    pub(super) far: Arc<dyn Connection>,
+}
+
+impl Bench {
+    pub(super) fn new(opener: impl Fn() -> Opening + Send + Sync + 'static) -> Self {
+        Self { opener: Arc::new(opener) }
+    }
+
+    /// A node of its own.
+    pub(super) async fn transport(&self) -> Arc<dyn Transport> {
+        (self.opener)().await.unwrap_or_else(|error| panic!("the transport must bind: {error}"))
+    }
+
+    /// Two nodes that are connected.
+    pub(super) async fn pair(&self) -> Pair {
+        let (dialling, accepting) = (self.transport().await, self.transport().await);
+        let (near, far) = connect(&*dialling, &*accepting).await;
+        Pair { dialling, accepting, near, far }
+    }
+}
+
+/// Who sends, who receives.
+pub(super) type Direction<'a> = (&'a Arc<dyn Connection>, &'a Arc<dyn Connection>);
+
+impl Pair {
+    /// There, and back.
+    pub(super) fn directions(&self) -> [Direction<'_>; 2] {
+        [(&self.near, &self.far), (&self.far, &self.near)]
+    }
+}
+
+/// A connection from one to the other: the end of the one that dialled, then the other.
+pub(super) async fn connect(
+    dialling: &dyn Transport,
+    accepting: &dyn Transport,
+) -> (Arc<dyn Connection>, Arc<dyn Connection>) {
+    let address = accepting.address();
+    let both = async { tokio::join!(dialling.dial(&address), accepting.accept()) };
+    let (near, far) = within("nodes of one cluster can connect", both).await;
+    let near = near.unwrap_or_else(|error| panic!("nodes of one cluster can connect: {error}"));
+    (near, far.unwrap_or_else(|| panic!("an open transport accepts whoever connects")))
+}
+
+/// What comes of `work`, which must not take forever.
+pub(super) async fn within<T>(promise: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(result) => result,
+        Err(_) => panic!("{promise}: still waiting after {PATIENCE:?}"),
+    }
+}
+
+/// Looks at `future` once. `None` if it has to wait.
+pub(super) fn look<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        std::task::Poll::Ready(result) => Some(result),
+        std::task::Poll::Pending => None,
+    }
+}
+
+pub(super) async fn send(promise: &str, connection: &dyn Connection, lane: Lane, frame: Bytes) {
+    let sent = within(promise, connection.send(lane, frame)).await;
+    sent.unwrap_or_else(|error| panic!("{promise}: a send on a sound connection failed: {error}"));
+}
+
+pub(super) async fn receive(promise: &str, connection: &dyn Connection, lane: Lane) -> Bytes {
+    match within(promise, connection.receive(lane, LONGEST)).await {
+        Ok(Some(frame)) => frame,
+        Ok(None) => panic!("{promise}: a sound connection ended"),
+        Err(error) => panic!("{promise}: a receive on a sound connection failed: {error}"),
+    }
+}
+
+/// There and back on a lane, after which whatever was going on beside it has had time to go on.
+pub(super) async fn round_trip(promise: &str, one: &dyn Connection, other: &dyn Connection, lane: Lane) {
+    for (from, to) in [(one, other), (other, one)] {
+        let frame = filler(7, 100);
+        let ((), received) =
+            tokio::join!(send(promise, from, lane, frame.clone()), receive(promise, to, lane));
+        assert!(received == frame, "{promise}: what was sent arrives");
+    }
+}
+
+/// Who ended it and why, from what a send or a receive says.
+pub(super) fn ended<T>(promise: &str, result: Result<T, TransportError>) -> (Side, String) {
+    match result {
+        Err(TransportError::Closed { by, reason }) => (by, reason),
+        Err(error) => panic!("{promise}: the error is not that the connection is closed: {error}"),
+        Ok(_) => panic!("{promise}: it went on after the end"),
+    }
+}
+
+/// `length` bytes that look like no other such run.
+pub(super) fn filler(seed: u64, length: usize) -> Bytes {
+    let mut numbers = Numbers::new(seed);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&numbers.next().to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// Numbers that look random and are the same every time (splitmix64).
+pub(super) struct Numbers(u64);
+
+impl Numbers {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 32).unwrap_or_default() % bound
+    }
+}

@@ -1,0 +1,170 @@
+//! Who may come in: places for handshakes and for connections, and the count of those who were turned away.
+//!
+//! A handshake costs memory before anyone has proven anything, so there are few places, and silence must not be able
+//! to keep them. Nobody is turned away at the door: who comes when all places are taken gets that of the one that has
+//! waited longest, among those from the address that holds the most. Someone who opens a thousand connections from one
+//! machine thereby turns out nobody but himself, and an honest handshake, which takes a few round trips, is done long
+//! before its turn to leave comes.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::{Limits, Refusal};
+
+/// The places of one transport.
+#[derive(Debug)]
+pub struct Gate {
+    /// In the order of [`Refusal::ALL`].
+    refusals: [AtomicU64; Refusal::ALL.len()],
+    handshakes: Mutex<Handshakes>,
+    most_handshakes: usize,
+    connections: Arc<Semaphore>,
+    most_connections: u32,
+}
+
+#[derive(Debug, Default)]
+struct Handshakes {
+    next: u64,
+    /// In the order in which they came.
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    from: IpAddr,
+    leave: Arc<Notify>,
+}
+
+/// A place for a handshake, until dropped.
+#[derive(Debug)]
+pub struct HandshakePlace {
+    gate: Arc<Gate>,
+    number: u64,
+    leave: Arc<Notify>,
+}
+
+/// A place for a connection, until dropped.
+#[derive(Debug)]
+pub struct ConnectionPlace(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Gate {
+    /// As many places as `limits` say.
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        let most = limits.connections.min(Semaphore::MAX_PERMITS);
+        let most_connections = u32::try_from(most).unwrap_or(u32::MAX);
+        Arc::new(Self {
+            refusals: std::array::from_fn(|_| AtomicU64::new(0)),
+            handshakes: Mutex::default(),
+            most_handshakes: limits.handshakes.max(1),
+            connections: Arc::new(Semaphore::new(most_connections as usize)),
+            most_connections,
+        })
+    }
+
+    /// A place for a handshake from `from`. Somebody else may have to [leave](HandshakePlace::leave) for it.
+    pub fn enter(self: &Arc<Self>, from: IpAddr) -> HandshakePlace {
+        let mut handshakes = self.lock();
+        if handshakes.waiting.len() >= self.most_handshakes {
+            let place = longest_of_the_busiest(&handshakes.waiting);
+            handshakes.waiting.remove(place).leave.notify_one();
+        }
+        let (number, leave) = (handshakes.next, Arc::new(Notify::new()));
+        handshakes.next += 1;
+        handshakes.waiting.push(Waiting { number, from, leave: Arc::clone(&leave) });
+        HandshakePlace { gate: Arc::clone(self), number, leave }
+    }
+
+    /// Handshakes under way.
+    pub fn handshakes(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    /// A place for a connection, if there is one.
+    pub fn admit(&self) -> Option<ConnectionPlace> {
+        Arc::clone(&self.connections).try_acquire_owned().ok().map(ConnectionPlace)
+    }
+
+    /// Waits until every connection has given its place back. No new one gets a place meanwhile.
+    pub async fn empty(&self) {
+        // Only closing the semaphore could fail this, and nobody does.
+        let _ = self.connections.acquire_many(self.most_connections).await;
+    }
+
+    /// Counts one that was turned away, and logs it: in a flood quietly.
+    pub fn refuse(&self, from: &str, refusal: Refusal) {
+        match refusal {
+            Refusal::TooSlow | Refusal::TooMany => tracing::debug!(from, "turned away: {refusal}"),
+            _ => tracing::warn!(from, "turned away: {refusal}"),
+        }
+        if let Some(place) = Refusal::ALL.iter().position(|one| *one == refusal) {
+            self.refusals[place].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many were turned away, by reason, in the order of [`Refusal::ALL`].
+    pub fn refusals(&self) -> Vec<(Refusal, u64)> {
+        let counts = self.refusals.iter().map(|count| count.load(Ordering::Relaxed));
+        Refusal::ALL.into_iter().zip(counts).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Handshakes> {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which of them leaves. There is at least one.
+fn longest_of_the_busiest(waiting: &[Waiting]) -> usize {
+    let from = |address: IpAddr| waiting.iter().filter(|one| one.from == address).count();
+    let most = waiting.iter().map(|one| from(one.from)).max().unwrap_or_default();
+    waiting.iter().position(|one| from(one.from) == most).unwrap_or_default()
+}
+
+impl HandshakePlace {
+    /// Waits until the place is wanted by somebody else.
+    pub async fn leave(&self) {
+        self.leave.notified().await;
+    }
+}
+
+impl Drop for HandshakePlace {
+    fn drop(&mut self) {
+        self.gate.lock().waiting.retain(|one| one.number != self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flood_turns_out_itself_and_nobody_else() {
+        let gate = Gate::new(&Limits { handshakes: 4, ..Limits::default() });
+        let [honest, flood]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap());
+        let first = gate.enter(honest);
+        let mut places: Vec<_> = (0..100).map(|_| gate.enter(flood)).collect();
+        assert_eq!(gate.handshakes(), 4);
+        for place in places.drain(..97) {
+            place.leave().await;
+        }
+        drop(places);
+        assert_eq!(gate.handshakes(), 1, "the honest one is still here");
+        drop(first);
+        assert_eq!(gate.handshakes(), 0);
+    }
+
+    #[test]
+    fn refusals_are_counted_by_reason() {
+        let gate = Gate::new(&Limits { connections: 1, ..Limits::default() });
+        let place = gate.admit();
+        assert!(place.is_some() && gate.admit().is_none());
+        drop(place);
+        assert!(gate.admit().is_some());
+        gate.refuse("here:1", Refusal::Expired);
+        let counted: Vec<_> = gate.refusals().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [(Refusal::Expired, 1)]);
+    }
+}

@@ -1,0 +1,63 @@
+//! Networks in trouble: a hundred of them, one twice to the bit, and two clocks that are far apart.
+
+use std::time::Duration;
+
+use aevrion_core::simulation::{Plan, Topology, Troubles, Weather, run};
+
+/// Runs seeds on two threads; the first violation ends the test with the line that shows it again.
+fn simulate(seeds: std::ops::Range<u64>) {
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let mut seeds = seeds.clone().filter(move |seed| seed % 2 == half);
+            scope.spawn(move || {
+                let violation = seeds.find_map(|seed| run(&Plan::from_seed(seed)).err());
+                assert!(violation.is_none(), "{}", violation.map(|it| it.to_string()).unwrap_or_default());
+            });
+        }
+    });
+}
+
+#[test]
+fn a_hundred_networks_in_trouble_agree() {
+    simulate(1..101);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_to_the_bit() {
+    for seed in [3, 8, 14] {
+        let plan = Plan::from_seed(seed);
+        let (first, second) = (run(&plan).unwrap(), run(&plan).unwrap());
+        assert_eq!(first, second, "{plan}");
+        assert!(first.messages > 100 && first.transcript.len() == 16, "{first}");
+    }
+    let transcript = |seed| run(&Plan::from_seed(seed)).unwrap().transcript;
+    assert_ne!(transcript(3), transcript(8));
+}
+
+/// Two or three nodes without any trouble but clocks that are off by so many milliseconds.
+fn apart(seed: u64, skews: &[i64]) -> Plan {
+    let plan = Plan::from_seed(seed).reshaped(Some(skews.len()), Some(Topology::Full));
+    Plan {
+        skews: skews.to_vec(),
+        max_drift: Duration::from_secs(60),
+        troubles: Troubles::default(),
+        weather: Weather::default(),
+        ..plan
+    }
+}
+
+/// The rule of the model on clocks: no write of either is lost, each wins over what its node had seen, and the
+/// faster clock shadows a key only where its time has come. The simulation checks all of that for every write and read.
+#[test]
+fn clocks_ten_minutes_and_ten_days_apart_lose_nothing() {
+    const MINUTES: i64 = 60_000;
+    const DAYS: i64 = 86_400_000;
+    for seed in 1..6 {
+        for skews in [[0, 10 * MINUTES].as_slice(), &[0, -10 * DAYS], &[0, 10 * MINUTES, 10 * DAYS]] {
+            let plan = apart(seed, skews);
+            let report = run(&plan).unwrap_or_else(|violation| panic!("skews {skews:?}: {violation}"));
+            assert!(report.agreed_after <= report.agreement_within);
+            assert_eq!(report.events, report.promised as u64, "all that was written was promised: {plan}");
+        }
+    }
+}

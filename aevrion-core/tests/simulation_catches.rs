@@ -1,0 +1,57 @@
+//! A simulation that finds nothing proves nothing unless it would find something: each bug that can be planted is
+//! found within a few dozen seeds.
+
+use aevrion_core::planted::{Bug, plant};
+use aevrion_core::simulation::{Plan, run};
+
+/// Seeds in which a bug must show.
+const SEEDS: u64 = 60;
+
+/// Plants a bug and looks for it. Says in which run it was found by what it does, and as what.
+fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
+    plant(Some(bug));
+    let found = (1..=SEEDS).find_map(|seed| {
+        let violation = run(&Plan::from_seed(seed)).err()?;
+        words.iter().any(|words| violation.what.contains(words)).then_some((seed, violation.what))
+    });
+    plant(None);
+    found
+}
+
+macro_rules! catches {
+    ($($name:ident: $bug:ident, by $words:expr;)*) => { $(
+        #[test]
+        fn $name() {
+            let Some((seed, what)) = find(Bug::$bug, &$words) else { panic!("not found in {SEEDS} seeds") };
+            println!("{:?}: seed {seed}: {what}", Bug::$bug);
+        }
+    )* };
+}
+
+catches! {
+    snapshots_that_are_never_sent: NoSnapshots, by ["no agreement"];
+    ties_broken_by_arrival: TieByArrival, by ["not what its events say", "than its history says", "does not win"];
+    stale_hashes: StaleHash, by ["no agreement", "root is not that of its events"];
+    a_future_that_is_shown: FutureShown, by ["shows", "than its history says", "not what its events say"];
+    announcements_to_where_they_came_from: EchoedAnnouncement, by ["which it has it from"];
+    asking_for_what_is_known: AsksForKnown, by ["which it had"];
+    known_events_that_are_new_again: KnownIsNew, by ["no agreement", "verify", "root", "too often", "which it has it from"];
+    a_clock_that_runs_back_after_a_restart: ClockBack, by ["ran back", "does not win"];
+    acknowledgements_before_the_sync: AckedTooEarly, by ["is lost", "does not read what it wrote"];
+    old_events_that_are_refused: OldRefused, by ["no agreement"];
+    largest_values_that_are_refused: LargestRefused, by ["no agreement"];
+    deletions_that_are_not_replicated: DeletionDropped, by ["no agreement"];
+    differences_on_which_nobody_acts: NobodyActs, by ["no agreement"];
+    counts_taken_for_equality: CountIsEquality, by ["no agreement"];
+    index_rows_forgotten_by_a_restart: PendingForgotten, by ["not what its events say", "does not win", "does not read", "than its history says", "ran back", "verify"];
+    a_future_that_is_not_compared: FutureIgnored, by ["no agreement"];
+    values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];
+}
+
+/// Nothing is found where nothing is planted: otherwise the tests above would show nothing.
+#[test]
+fn nothing_is_found_where_nothing_is_planted() {
+    for seed in 1..=10 {
+        run(&Plan::from_seed(seed)).unwrap();
+    }
+}

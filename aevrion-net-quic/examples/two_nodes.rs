@@ -1,0 +1,70 @@
+//! Two replicas in one program that keep in step over QUIC: a write on one is read on the other, and what both wrote
+//! while they were apart is on both once they meet.
+//!
+//! Run it with `cargo run -p aevrion-net-quic --example two_nodes`.
+
+use std::error::Error;
+use std::net::SocketAddr;
+
+use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Identity, NodeKey};
+use aevrion_core::store::MemoryStore;
+use aevrion_core::sync::Peer;
+use aevrion_core::transport::Limits;
+use aevrion_core::{Options, Replica, SystemWall, WallClock};
+use aevrion_net_quic::QuicTransport;
+
+/// An identity that the authority vouches for. In a cluster of several machines the key stays on its own:
+/// see `aevrion_core::identity::join`.
+fn identity(authority: &Authority) -> Result<Identity, Box<dyn Error>> {
+    let key = NodeKey::generate()?;
+    let certificate = authority.issue(&key.signing_request()?, SystemWall.now(), CERTIFICATE_VALIDITY)?;
+    Ok(Identity::new(key, certificate, authority.certificate().to_vec())?)
+}
+
+async fn node(authority: &Authority) -> Result<(Replica, QuicTransport), Box<dyn Error>> {
+    let identity = identity(authority)?;
+    let options = Options { node: Some(identity.node()), ..Options::default() };
+    let replica = Replica::open(MemoryStore::new(), options).await?;
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let transport = QuicTransport::bind(any_port, identity, Limits::default())?;
+    Ok((replica, transport))
+}
+
+#[tokio::main]
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
+    let authority = Authority::make(SystemWall.now())?;
+    let (left, left_transport) = node(&authority).await?;
+    let (right, right_transport) = node(&authority).await?;
+
+    // Apart, both write, and both write the same key.
+    left.put("flight:UA1545", "boarding").await?;
+    left.put("gate:B4", "open").await?;
+    right.put("flight:UA1545", "departed").await?;
+
+    let address = Peer::over("quic", left_transport.local_address().to_string());
+    let left_sync = left.sync_over(left_transport);
+    let right_sync = right.sync_over(right_transport);
+    right_sync.add_peer(address);
+    right_sync.agreement().await;
+
+    assert_eq!(left.root().await?, right.root().await?);
+    println!("both hold {} events, root {}", left.root().await?.count, left.root().await?.hash);
+    let winner = right.get("flight:UA1545").await?.unwrap_or_default();
+    println!(
+        "flight:UA1545 is {} on both: the later write wins, the other is history",
+        winner.escape_ascii()
+    );
+
+    // Together, a write on one is on the other at once.
+    let mut watch = right.watch("gate:", None)?;
+    left.put("gate:B4", "closed").await?;
+    if let Some(seen) = watch.next().await? {
+        println!("right hears of {} at {}", seen.event.key().escape_ascii(), seen.event.timestamp());
+    }
+
+    left_sync.close().await;
+    right_sync.close().await;
+    left.close().await?;
+    right.close().await?;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! A connection as the core uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::NodeId;
+use aevrion_core::transport::{
+    Connection, ConnectionPlace, Ending, Lane, Side, Traffic, TransportError, shortened,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use quinn::ConnectionError;
+
+use crate::lane::{QuicLane, Trouble};
+use crate::{CLOSED, Core};
+
+/// Which of two streams of one connection has something to send goes first.
+const LIVE_FIRST: i32 = 1;
+
+/// One end of a connection. Dropping it closes it.
+pub(crate) struct QuicConnection {
+    neighbour: NodeId,
+    inner: quinn::Connection,
+    lanes: [QuicLane; 2],
+    ending: Ending,
+    /// That of the transport, which ends all its connections.
+    transport: Arc<Ending>,
+}
+
+impl QuicConnection {
+    /// Takes over a connection whose other end has been admitted. The streams are in the order of [`Lane::ALL`].
+    pub(crate) fn start(
+        core: &Core,
+        neighbour: NodeId,
+        inner: quinn::Connection,
+        streams: [(quinn::SendStream, quinn::RecvStream); 2],
+        place: ConnectionPlace,
+    ) -> Self {
+        // It can fail only if the connection is at its end already, which the first send will say.
+        let _ = streams[Lane::Live as usize].0.set_priority(LIVE_FIRST);
+        let lanes = streams.map(|(sending, receiving)| QuicLane::new(sending, receiving));
+        let watched = inner.clone();
+        tokio::spawn(async move {
+            watched.closed().await;
+            drop(place);
+        });
+        Self { neighbour, inner, lanes, ending: Ending::default(), transport: Arc::clone(&core.ending) }
+    }
+
+    /// How it ended, if it did.
+    fn end(&self) -> Option<TransportError> {
+        let (by, reason) = match self.inner.close_reason()? {
+            ConnectionError::LocallyClosed => {
+                let how = self.ending.how().or_else(|| self.transport.how());
+                how.unwrap_or((Side::Here, String::new()))
+            }
+            ConnectionError::ApplicationClosed(close) => {
+                (Side::There, shortened(&String::from_utf8_lossy(&close.reason)).to_owned())
+            }
+            ConnectionError::ConnectionClosed(close) => (Side::There, format!("QUIC failed there: {close}")),
+            ConnectionError::TransportError(error) => (Side::Here, format!("it violates QUIC: {error}")),
+            ConnectionError::TimedOut => (Side::Network, "no sign of life".to_owned()),
+            ConnectionError::Reset => (Side::Network, "the other side has forgotten it".to_owned()),
+            error => (Side::Network, error.to_string()),
+        };
+        Some(TransportError::Closed { by, reason })
+    }
+
+    /// The error to report for `trouble`.
+    fn error(&self, trouble: Trouble) -> TransportError {
+        match trouble {
+            Trouble::Frame(error) => error,
+            Trouble::Ended => self.end().unwrap_or_else(|| {
+                // The other side gave up a stream, which it never does while the connection stands.
+                self.close("a lane was given up");
+                TransportError::Closed { by: Side::There, reason: "a lane was given up".to_owned() }
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Connection for QuicConnection {
+    fn neighbour(&self) -> NodeId {
+        self.neighbour
+    }
+
+    fn address(&self) -> String {
+        self.inner.remote_address().to_string()
+    }
+
+    async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError> {
+        self.lanes[lane as usize].send(frame).await.map_err(|trouble| self.error(trouble))
+    }
+
+    async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
+        // What had arrived before is not for anyone any more.
+        if let Some(end) = self.end() {
+            return Ending::received(end);
+        }
+        match self.lanes[lane as usize].receive(longest).await {
+            Ok(frame) => Ok(Some(frame)),
+            Err(Trouble::Ended) => Ending::received(self.error(Trouble::Ended)),
+            Err(Trouble::Frame(error)) => {
+                self.close(&error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn close(&self, reason: &str) {
+        // The second reason is neither kept nor sent.
+        if self.ending.end(Side::Here, reason) {
+            self.inner.close(CLOSED, shortened(reason).as_bytes());
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        let stats = self.inner.stats();
+        Traffic { sent: stats.udp_tx.bytes, received: stats.udp_rx.bytes }
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        Some(self.inner.rtt())
+    }
+}
+
+impl Drop for QuicConnection {
+    fn drop(&mut self) {
+        self.close("nobody uses the connection any more");
+    }
+}

@@ -1,0 +1,116 @@
+//! Reaching another node.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aevrion_core::identity::SERVER_NAME;
+use aevrion_core::transport::{Lane, Limits, Refusal, Side, TransportError, resolve};
+use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
+
+use crate::Core;
+use crate::connection::QuicConnection;
+use crate::error::{connect_error, dial_error};
+
+/// Connects to the node at `address`, and waits until it has admitted this one.
+pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<QuicConnection, TransportError> {
+    let dialled = async {
+        let connection = connect(&core.endpoint, core.address, address, &core.dialling).await?;
+        admitted(core, address, connection).await
+    };
+    tokio::select! {
+        biased;
+        error = core.ending.wait() => Err(error),
+        dialled = in_time(address, &core.limits, dialled) => dialled,
+    }
+}
+
+/// Gives up after the time for a handshake.
+pub(crate) async fn in_time<T, E: From<TransportError>>(
+    address: &str,
+    limits: &Limits,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(limits.handshake, work).await.unwrap_or_else(|_| {
+        let what = format!("no answer within {:?}", limits.handshake);
+        Err(TransportError::Unreachable { address: address.to_owned(), what }.into())
+    })
+}
+
+/// A connection to `address` from an endpoint at `here`; the server has proven what `config` asks.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    here: SocketAddr,
+    address: &str,
+    config: &ClientConfig,
+) -> Result<Connection, TransportError> {
+    let what = "none of the host's addresses is of the kind that this node listens on".to_owned();
+    let mut error = TransportError::Unreachable { address: address.to_owned(), what };
+    for at in resolve(address).await? {
+        if here.is_ipv4() && at.is_ipv6() {
+            continue;
+        }
+        let connecting = endpoint.connect_with(config.clone(), at, SERVER_NAME);
+        match connecting.map_err(|error| connect_error(address, &error))?.await {
+            Ok(connection) => return Ok(connection),
+            Err(failed) => error = dial_error(address, &failed),
+        }
+        // Only where nobody answered is there a point in trying the next.
+        if !matches!(error, TransportError::Unreachable { .. }) {
+            break;
+        }
+    }
+    Err(error)
+}
+
+/// The certificate that the other side has shown.
+pub(crate) fn shown(connection: &Connection) -> Option<Vec<CertificateDer<'static>>> {
+    connection.peer_identity()?.downcast().ok().map(|certificates| *certificates)
+}
+
+/// Makes a connection of it, once the server has said that it has admitted this node.
+async fn admitted(
+    core: &Arc<Core>,
+    address: &str,
+    connection: Connection,
+) -> Result<QuicConnection, TransportError> {
+    let certificate = shown(&connection).and_then(|shown| shown.into_iter().next());
+    let certificate = certificate.ok_or_else(|| not_trusted(address, Refusal::NoCertificate))?;
+    let neighbour =
+        core.credentials.node_of(&certificate).map_err(|refusal| not_trusted(address, refusal))?;
+    let lanes = lanes(&connection, address).await?;
+    let place = core.gate.admit().ok_or_else(|| TransportError::Closed {
+        by: Side::Here,
+        reason: "this node has as many connections as it may".to_owned(),
+    })?;
+    Ok(QuicConnection::start(core, neighbour, connection, lanes, place))
+}
+
+/// Waits for the lanes, which the server opens once it has admitted this node; in the order of [`Lane::ALL`].
+pub(crate) async fn lanes(
+    connection: &Connection,
+    address: &str,
+) -> Result<[(SendStream, RecvStream); 2], TransportError> {
+    let mut lanes: [Option<(SendStream, RecvStream)>; 2] = [None, None];
+    while lanes.iter().any(Option::is_none) {
+        let stream = connection.accept_bi().await.map_err(|error| dial_error(address, &error))?;
+        let (sending, mut receiving) = stream;
+        let mut tag = [0];
+        if receiving.read_exact(&mut tag).await.is_err() {
+            let refused = connection.close_reason().map(|error| dial_error(address, &error));
+            return Err(refused.unwrap_or_else(|| not_trusted(address, Refusal::WrongProtocol)));
+        }
+        let lane = Lane::ALL.iter().position(|lane| *lane as u8 == tag[0]);
+        let place = lane.and_then(|lane| lanes.get_mut(lane)).filter(|place| place.is_none());
+        *place.ok_or_else(|| not_trusted(address, Refusal::WrongProtocol))? = Some((sending, receiving));
+    }
+    match lanes {
+        [Some(live), Some(repair)] => Ok([live, repair]),
+        _ => Err(not_trusted(address, Refusal::WrongProtocol)),
+    }
+}
+
+fn not_trusted(address: &str, refusal: Refusal) -> TransportError {
+    TransportError::NotTrusted { address: address.to_owned(), refusal }
+}

@@ -1,0 +1,91 @@
+//! What can go wrong before there is a connection, and whose fault it is.
+
+use std::io;
+use std::net::SocketAddr;
+
+use aevrion_core::identity::{IdentityError, refusal_of_alert};
+use aevrion_core::transport::{Refusal, Side, TransportError};
+use quinn::{ConnectError, ConnectionError, TransportErrorCode};
+use rustls::AlertDescription;
+
+/// Why a node cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen at {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The limits cannot be had with QUIC.
+    #[error("these limits cannot be had with QUIC: {0}")]
+    Settings(String),
+    /// There is nothing to drive it.
+    #[error("a transport needs a tokio runtime: bind it inside of one")]
+    NoRuntime,
+}
+
+/// The alert of TLS in a code of QUIC (RFC 9001, 4.8).
+fn alert(code: TransportErrorCode) -> Option<AlertDescription> {
+    let alert = u64::from(code).checked_sub(0x100)?;
+    u8::try_from(alert).ok().map(AlertDescription::from)
+}
+
+/// What a failed handshake says of the one who connected.
+pub(crate) fn refusal_of(error: &ConnectionError) -> Refusal {
+    let code = match error {
+        ConnectionError::TransportError(error) => error.code,
+        ConnectionError::ConnectionClosed(close) => close.error_code,
+        ConnectionError::VersionMismatch => return Refusal::WrongProtocol,
+        ConnectionError::TimedOut => return Refusal::TooSlow,
+        _ => return Refusal::Broken,
+    };
+    alert(code).map_or(Refusal::Broken, refusal_of_alert)
+}
+
+/// What a failed handshake says to the one who dialled `address`.
+pub(crate) fn dial_error(address: &str, error: &ConnectionError) -> TransportError {
+    let address = address.to_owned();
+    let what = match error {
+        ConnectionError::TransportError(error) if alert(error.code).is_some() => {
+            let refusal = alert(error.code).map_or(Refusal::Broken, refusal_of_alert);
+            return TransportError::NotTrusted { address, refusal };
+        }
+        ConnectionError::VersionMismatch => {
+            return TransportError::NotTrusted { address, refusal: Refusal::WrongProtocol };
+        }
+        ConnectionError::ConnectionClosed(close) => match alert(close.error_code) {
+            Some(AlertDescription::NoApplicationProtocol) => {
+                return TransportError::NotTrusted { address, refusal: Refusal::WrongProtocol };
+            }
+            Some(alert) => {
+                return TransportError::Refused { address, reason: refusal_of_alert(alert).to_string() };
+            }
+            None => close.to_string(),
+        },
+        ConnectionError::ApplicationClosed(close) => {
+            let reason = String::from_utf8_lossy(&close.reason).into_owned();
+            return TransportError::Refused { address, reason };
+        }
+        ConnectionError::TimedOut => "no answer".to_owned(),
+        error => error.to_string(),
+    };
+    TransportError::Unreachable { address, what }
+}
+
+/// Why not even an attempt was made.
+pub(crate) fn connect_error(address: &str, error: &ConnectError) -> TransportError {
+    let (address, what) = (address.to_owned(), error.to_string());
+    match error {
+        ConnectError::EndpointStopping => TransportError::Closed { by: Side::Here, reason: what },
+        ConnectError::InvalidRemoteAddress(_) | ConnectError::InvalidServerName(_) => {
+            TransportError::BadAddress { address, what }
+        }
+        _ => TransportError::Unreachable { address, what },
+    }
+}

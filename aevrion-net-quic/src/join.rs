@@ -1,0 +1,70 @@
+//! Becoming a node, and renewing the certificate of one.
+
+use std::net::{Ipv6Addr, SocketAddr};
+
+use aevrion_core::identity::join::{JoinError, Joined, Token, ask_to_join, ask_to_renew};
+use aevrion_core::identity::{Credentials, Identity, NodeKey};
+use aevrion_core::transport::{Limits, TransportError};
+use quinn::{Connection, Endpoint};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::dial::{connect, in_time};
+use crate::error::{BindError, dial_error};
+use crate::{CLOSED, Core, GRACE, settings};
+
+/// Asks the node at `address` to let the holder of `key` into the cluster of `token`, as a node that can be reached
+/// at `addresses`. If the answer gets lost, asking again with the same key is allowed.
+///
+/// # Errors
+/// [`JoinError`].
+pub async fn join(
+    address: &str,
+    token: &Token,
+    key: &NodeKey,
+    addresses: &[String],
+    limits: &Limits,
+) -> Result<Joined, JoinError> {
+    let unreachable = |what: String| TransportError::Unreachable { address: address.to_owned(), what };
+    let config = settings::client(Credentials::joining(token.authority)?, limits);
+    let config = config.map_err(|error: BindError| unreachable(error.to_string()))?;
+    let (endpoint, here) = endpoint().map_err(|error| unreachable(error.to_string()))?;
+    let joined = in_time(address, limits, async {
+        let connection = connect(&endpoint, here, address, &config).await?;
+        let mut stream = open(&connection, address).await?;
+        let joined = ask_to_join(&mut stream, token, key, addresses).await;
+        connection.close(CLOSED, b"");
+        joined
+    })
+    .await;
+    // Until the last words are said.
+    let _ = tokio::time::timeout(GRACE, endpoint.wait_idle()).await;
+    joined
+}
+
+/// Asks the node at `address` for a fresh certificate.
+pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinError> {
+    in_time(address, &core.limits, async {
+        let connection = connect(&core.endpoint, core.address, address, &core.renewing).await?;
+        let mut stream = open(&connection, address).await?;
+        let renewed = ask_to_renew(&mut stream, &core.credentials.current()).await;
+        connection.close(CLOSED, b"");
+        renewed
+    })
+    .await
+}
+
+/// A place to dial from, for whoever does not listen yet: for both kinds of addresses, where the system has both.
+fn endpoint() -> std::io::Result<(Endpoint, SocketAddr)> {
+    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    let endpoint = Endpoint::client(both).or_else(|_| Endpoint::client(SocketAddr::from(([0; 4], 0))))?;
+    let here = endpoint.local_addr()?;
+    Ok((endpoint, here))
+}
+
+async fn open(
+    connection: &Connection,
+    address: &str,
+) -> Result<impl AsyncRead + AsyncWrite + Unpin, TransportError> {
+    let stream = connection.open_bi().await.map_err(|error| dial_error(address, &error))?;
+    Ok(tokio::io::join(stream.1, stream.0))
+}

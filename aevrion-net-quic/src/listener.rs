@@ -1,0 +1,114 @@
+//! Being reached by others, and turning away whoever does not belong.
+
+use std::sync::Arc;
+
+use aevrion_core::identity::{Admission, join};
+use aevrion_core::transport::{HandshakePlace, Lane, Refusal};
+use quinn::crypto::rustls::HandshakeData;
+use quinn::{Connecting, Connection, ConnectionError, Incoming};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::timeout;
+
+use crate::connection::QuicConnection;
+use crate::dial::shown;
+use crate::error::refusal_of;
+use crate::{CLOSED, Core};
+
+/// Takes in whoever connects until the transport is closed.
+pub(crate) async fn listen(core: Arc<Core>, queue: UnboundedSender<QuicConnection>) {
+    while let Some(incoming) = core.endpoint.accept().await {
+        receive(&core, incoming, &queue);
+    }
+}
+
+/// Anyone can send a first packet in anyone's name. Once half of the places are taken, whoever comes must show first
+/// that it is where it claims to be; that costs it one round trip, and nothing here.
+fn receive(core: &Arc<Core>, incoming: Incoming, queue: &UnboundedSender<QuicConnection>) {
+    let from = incoming.remote_address();
+    let crowded = core.gate.handshakes() >= core.limits.handshakes / 2;
+    if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
+        // It fails only if it may not be asked, which was looked at above.
+        let _ = incoming.retry();
+        return;
+    }
+    let place = core.gate.enter(from.ip());
+    match incoming.accept() {
+        Ok(connecting) => drop(tokio::spawn(meet(Arc::clone(core), connecting, place, queue.clone()))),
+        Err(error) => core.gate.refuse(&from.to_string(), refusal_of(&error)),
+    }
+}
+
+/// Sees one that connected through its handshake, or turns it away.
+async fn meet(
+    core: Arc<Core>,
+    connecting: Connecting,
+    place: HandshakePlace,
+    queue: UnboundedSender<QuicConnection>,
+) {
+    let from = connecting.remote_address().to_string();
+    let met = tokio::select! {
+        biased;
+        _ = core.ending.wait() => return,
+        () = place.leave() => Err(Refusal::TooMany),
+        met = timeout(core.limits.handshake, handshake(&core, connecting, &from)) => {
+            met.unwrap_or(Err(Refusal::TooSlow))
+        }
+    };
+    match met {
+        // If nobody accepts any more, the connection ends with being dropped.
+        Ok(Some(connection)) => drop(queue.send(connection)),
+        Ok(None) => {}
+        Err(refusal) => core.gate.refuse(&from, refusal),
+    }
+}
+
+/// A connection with a neighbour; nothing, if it was one that joins and has been answered.
+async fn handshake(
+    core: &Arc<Core>,
+    connecting: Connecting,
+    from: &str,
+) -> Result<Option<QuicConnection>, Refusal> {
+    let broken = |error: ConnectionError| refusal_of(&error);
+    let connection = connecting.await.map_err(broken)?;
+    let protocol = connection
+        .handshake_data()
+        .and_then(|data| data.downcast::<HandshakeData>().ok())
+        .and_then(|data| data.protocol);
+    let certificates = shown(&connection);
+    match core.credentials.admit(protocol.as_deref(), certificates.as_deref()) {
+        Ok(Admission::Neighbour(node)) => {
+            let Some(place) = core.gate.admit() else { return Err(turn_away(&connection, Refusal::TooMany)) };
+            let streams = open_lanes(&connection).await.ok_or(Refusal::Broken)?;
+            Ok(Some(QuicConnection::start(core, node, connection, streams, place)))
+        }
+        Ok(Admission::Asking(node)) => {
+            let (mut sending, receiving) = connection.accept_bi().await.map_err(broken)?;
+            let handler = core.joins().clone();
+            let mut stream = tokio::io::join(receiving, &mut sending);
+            let answered = join::answer(&mut stream, node, from, handler.as_deref()).await;
+            answered.map_err(|_| Refusal::Broken)?;
+            // The other side closes once it has read the answer.
+            if sending.finish().is_ok() {
+                connection.closed().await;
+            }
+            Ok(None)
+        }
+        Err(refusal) => Err(turn_away(&connection, refusal)),
+    }
+}
+
+fn turn_away(connection: &Connection, refusal: Refusal) -> Refusal {
+    connection.close(CLOSED, refusal.to_string().as_bytes());
+    refusal
+}
+
+/// Opens both lanes, and says on each which it is.
+async fn open_lanes(connection: &Connection) -> Option<[(quinn::SendStream, quinn::RecvStream); 2]> {
+    let mut streams = Vec::with_capacity(Lane::ALL.len());
+    for lane in Lane::ALL {
+        let (mut sending, receiving) = connection.open_bi().await.ok()?;
+        sending.write_all(&[lane as u8]).await.ok()?;
+        streams.push((sending, receiving));
+    }
+    streams.try_into().ok()
+}

@@ -1,0 +1,82 @@
+//! What packets on a UDP port can do that no honest node does.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, NodeKey, PROTOCOL};
+use aevrion_core::transport::{Lane, Limits, Side, Transport, TransportError};
+use aevrion_core::{SystemWall, WallClock};
+use quinn::Endpoint;
+use tokio::net::UdpSocket;
+
+use super::LOOPBACK;
+use crate::dial::{connect, lanes};
+use crate::{QuicTransport, settings};
+
+/// Far beyond what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("it ends in time")
+}
+
+fn credentials(authority: &Authority) -> Credentials {
+    let key = NodeKey::generate().unwrap();
+    authority.admit(key, SystemWall.now(), CERTIFICATE_VALIDITY).unwrap().into()
+}
+
+fn bind(authority: &Authority) -> QuicTransport {
+    let here = SocketAddr::from((LOOPBACK, 0));
+    QuicTransport::bind(here, credentials(authority), Limits::default()).unwrap()
+}
+
+async fn honest_node_gets_in(authority: &Authority, to: &QuicTransport) {
+    let node = bind(authority);
+    let address = to.address();
+    let (near, far) = within(async { tokio::join!(node.dial(&address), to.accept()) }).await;
+    let near = near.unwrap();
+    near.send(Lane::Live, "honest".into()).await.unwrap();
+    assert_eq!(within(far.unwrap().receive(Lane::Live, 10)).await.unwrap().unwrap(), "honest");
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_is_nothing() {
+    let authority = Authority::make(SystemWall.now()).unwrap();
+    let here = bind(&authority);
+    let socket = UdpSocket::bind(SocketAddr::from((LOOPBACK, 0))).await.unwrap();
+    for seed in 0..=u8::MAX {
+        // Long and short headers of every kind, and bodies that fit none.
+        let packet: Vec<u8> =
+            (0..1200_u16).map(|at| if at == 0 { seed } else { seed ^ at.to_le_bytes()[0] }).collect();
+        socket.send_to(&packet[..usize::from(seed) * 4 + 1], here.local_address()).await.unwrap();
+        socket.send_to(&packet, here.local_address()).await.unwrap();
+    }
+    honest_node_gets_in(&authority, &here).await;
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
+    let authority = Authority::make(SystemWall.now()).unwrap();
+    let here = bind(&authority);
+    let local = SocketAddr::from((LOOPBACK, 0));
+    let client = Endpoint::client(local).unwrap();
+    let tls = credentials(&authority).client_config(PROTOCOL).unwrap();
+    let config = settings::client(tls, &Limits::default()).unwrap();
+    let address = here.address();
+    let rogue = async {
+        let rogue = connect(&client, local, &address, &config).await.unwrap();
+        let mut lanes = lanes(&rogue, &address).await.unwrap();
+        // A frame of 60 bytes, of which four are here.
+        lanes[Lane::Live as usize].0.write_all(&[0, 0, 0, 60, 1, 2, 3, 4]).await.unwrap();
+        (rogue, lanes)
+    };
+    let ((rogue, lanes), connection) = within(async { tokio::join!(rogue, here.accept()) }).await;
+    let connection = connection.unwrap();
+    rogue.close(7_u8.into(), b"\xFFgone");
+    drop(lanes);
+    let end = within(connection.receive(Lane::Live, 100)).await;
+    let Err(TransportError::Closed { by: Side::There, reason }) = end else { panic!("{end:?}") };
+    assert!(reason.ends_with("gone"), "{reason}");
+    honest_node_gets_in(&authority, &here).await;
+}

@@ -1,0 +1,9 @@
+//! The example of two nodes does what it says.
+
+#[path = "../examples/two_nodes.rs"]
+mod two_nodes;
+
+#[test]
+fn two_nodes_keep_in_step() {
+    two_nodes::main().expect("the example succeeds");
+}

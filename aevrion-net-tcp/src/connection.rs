@@ -1,0 +1,92 @@
+//! A connection as the core uses it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::NodeId;
+use aevrion_core::transport::{Connection, ConnectionPlace, Ending, Lane, Traffic, TransportError};
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::Core;
+use crate::counted::Counts;
+use crate::drive::{Shared, drive};
+
+/// One end of a connection. Dropping it closes it.
+pub(crate) struct TcpConnection {
+    neighbour: NodeId,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    counts: Arc<Counts>,
+}
+
+impl TcpConnection {
+    /// Sets a connection in motion on a stream that both sides trust. `arrived` is what came right behind that.
+    pub(crate) fn start(
+        core: &Core,
+        (neighbour, address): (NodeId, SocketAddr),
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        counts: Arc<Counts>,
+        arrived: BytesMut,
+        place: ConnectionPlace,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(&core.limits));
+        tokio::spawn(drive(Arc::clone(&shared), stream, arrived, core.limits, place));
+        core.note(&shared);
+        Self { neighbour, address, shared, counts }
+    }
+}
+
+#[async_trait]
+impl Connection for TcpConnection {
+    fn neighbour(&self) -> NodeId {
+        self.neighbour
+    }
+
+    fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError> {
+        tokio::select! {
+            biased;
+            error = self.shared.ending.wait() => return Err(error),
+            put = self.shared.outboxes[lane as usize].put(frame) => put?,
+        }
+        self.shared.something_to_write.notify_one();
+        Ok(())
+    }
+
+    async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
+        let credit_due = || self.shared.something_to_write.notify_one();
+        let received = tokio::select! {
+            biased;
+            error = self.shared.ending.wait() => return Ending::received(error),
+            received = self.shared.inboxes[lane as usize].receive(longest, credit_due) => received,
+        };
+        if let Err(error) = &received {
+            self.close(&error.to_string());
+        }
+        received.map(Some)
+    }
+
+    fn close(&self, reason: &str) {
+        self.shared.close(reason);
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.counts.traffic()
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.shared.round_trip()
+    }
+}
+
+impl Drop for TcpConnection {
+    fn drop(&mut self) {
+        self.close("nobody uses the connection any more");
+    }
+}

@@ -1,0 +1,129 @@
+//! Reaching another node.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use aevrion_core::identity::{PROTOCOL, SERVER_NAME};
+use aevrion_core::transport::{Limits, Refusal, Side, TransportError, resolve};
+use bytes::BytesMut;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::Core;
+use crate::chunk::{self, Chunk};
+use crate::connection::TcpConnection;
+use crate::counted::Counted;
+use crate::error::dial_error;
+
+/// Connects to the node at `address`, and waits until it has admitted this one.
+pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<TcpConnection, TransportError> {
+    let dialled = async {
+        let (stream, at) = connect(address, &core.dialling, PROTOCOL).await?;
+        admitted(core, address, stream, at).await
+    };
+    tokio::select! {
+        biased;
+        error = core.ending.wait() => Err(error),
+        dialled = in_time(address, &core.limits, dialled) => dialled,
+    }
+}
+
+/// Gives up after the time for a handshake.
+pub(crate) async fn in_time<T, E: From<TransportError>>(
+    address: &str,
+    limits: &Limits,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::time::timeout(limits.handshake, work).await.unwrap_or_else(|_| {
+        let what = format!("no answer within {:?}", limits.handshake);
+        Err(TransportError::Unreachable { address: address.to_owned(), what }.into())
+    })
+}
+
+/// A stream to `address` over which both speak `protocol`; the server has proven what `config` asks.
+pub(crate) async fn connect(
+    address: &str,
+    config: &Arc<ClientConfig>,
+    protocol: &[u8],
+) -> Result<(TlsStream<Counted>, SocketAddr), TransportError> {
+    let (stream, at) = reach(address).await?;
+    // Small frames are news: they must not wait for company.
+    stream.set_nodelay(true).map_err(|error| dial_error(address, &error))?;
+    let name = ServerName::try_from(SERVER_NAME).map_err(|error| TransportError::BadAddress {
+        address: address.to_owned(),
+        what: error.to_string(),
+    })?;
+    let connector = TlsConnector::from(Arc::clone(config));
+    let stream = connector.connect(name, Counted::new(stream)).await;
+    let stream = stream.map_err(|error| dial_error(address, &error))?;
+    if stream.get_ref().1.alpn_protocol() != Some(protocol) {
+        return Err(not_trusted(address, Refusal::WrongProtocol));
+    }
+    Ok((stream, at))
+}
+
+/// The first of the host's addresses that answers.
+async fn reach(address: &str) -> Result<(TcpStream, SocketAddr), TransportError> {
+    let mut what = String::new();
+    for at in resolve(address).await? {
+        match TcpStream::connect(at).await {
+            Ok(stream) => return Ok((stream, at)),
+            Err(error) => what = error.to_string(),
+        }
+    }
+    Err(TransportError::Unreachable { address: address.to_owned(), what })
+}
+
+fn not_trusted(address: &str, refusal: Refusal) -> TransportError {
+    TransportError::NotTrusted { address: address.to_owned(), refusal }
+}
+
+/// Makes a connection of it, once the server has said that it has admitted this node.
+async fn admitted(
+    core: &Arc<Core>,
+    address: &str,
+    mut stream: TlsStream<Counted>,
+    at: SocketAddr,
+) -> Result<TcpConnection, TransportError> {
+    let certificates = stream.get_ref().1.peer_certificates();
+    let certificate = certificates.and_then(<[_]>::first).cloned();
+    let certificate = certificate.ok_or_else(|| not_trusted(address, Refusal::NoCertificate))?;
+    let neighbour =
+        core.credentials.node_of(&certificate).map_err(|refusal| not_trusted(address, refusal))?;
+    let arrived = welcomed(&mut stream, address).await?;
+    let counts = stream.get_ref().0.counts();
+    let place = core.gate.admit().ok_or_else(|| TransportError::Closed {
+        by: Side::Here,
+        reason: "this node has as many connections as it may".to_owned(),
+    })?;
+    Ok(TcpConnection::start(core, (neighbour, at), stream, counts, arrived, place))
+}
+
+/// Waits for the server's first word, and gives what came right behind it.
+pub(crate) async fn welcomed(
+    stream: &mut TlsStream<Counted>,
+    address: &str,
+) -> Result<BytesMut, TransportError> {
+    let mut arrived = BytesMut::new();
+    let word = loop {
+        match chunk::take(&mut arrived) {
+            Ok(Some(chunk)) => break chunk,
+            Ok(None) => {}
+            Err(_) => return Err(not_trusted(address, Refusal::WrongProtocol)),
+        }
+        let read = stream.read_buf(&mut arrived).await.map_err(|error| dial_error(address, &error))?;
+        if read == 0 {
+            return Err(dial_error(address, &std::io::ErrorKind::UnexpectedEof.into()));
+        }
+    };
+    match word {
+        Chunk::Welcome => Ok(arrived),
+        Chunk::Close(reason) => Err(TransportError::Refused { address: address.to_owned(), reason }),
+        _ => Err(not_trusted(address, Refusal::WrongProtocol)),
+    }
+}

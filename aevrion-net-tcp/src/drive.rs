@@ -1,0 +1,272 @@
+//! What drives a connection: one task that reads, writes, asks for signs of life and says the last word.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aevrion_core::transport::{ConnectionPlace, Ending, Lane, Limits, Side, TransportError};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::GRACE;
+use crate::chunk::{self, CHUNK, Chunk};
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+
+/// Bytes handed to TLS at once: some chunks of each lane. What is in here waits for nothing any more, so it is short.
+const BATCH: usize = 4 * CHUNK;
+
+/// What the task and the users of a connection share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) ending: Ending,
+    pub(crate) outboxes: [Outbox; 2],
+    pub(crate) inboxes: [Inbox; 2],
+    pub(crate) something_to_write: Notify,
+    /// Of the last ping, in microseconds; 0 before the first came back.
+    round_trip: AtomicU64,
+    pings: Mutex<Pings>,
+}
+
+#[derive(Debug)]
+struct Pings {
+    /// The one that was asked and not answered yet.
+    asked: Option<(u64, Instant)>,
+    /// It has still to be written.
+    to_write: bool,
+    /// What to answer. Of many that were asked at once only the last is: they cannot pile up.
+    to_answer: Option<u64>,
+    next: u64,
+    /// When the other side last showed that it reads what it is sent.
+    last_sign: Instant,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let pings =
+            Pings { asked: None, to_write: false, to_answer: None, next: 0, last_sign: Instant::now() };
+        Self {
+            ending: Ending::default(),
+            outboxes: std::array::from_fn(|_| Outbox::new()),
+            inboxes: std::array::from_fn(|_| Inbox::new(limits.window)),
+            something_to_write: Notify::new(),
+            round_trip: AtomicU64::new(0),
+            pings: Mutex::new(pings),
+        }
+    }
+
+    /// Closes it from this side.
+    pub(crate) fn close(&self, reason: &str) {
+        self.ending.end(Side::Here, reason);
+    }
+
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        let micros = self.round_trip.load(Ordering::Relaxed);
+        (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    fn pings(&self) -> MutexGuard<'_, Pings> {
+        self.pings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for a sign of life, or finds that there was none for too long.
+    fn ask_for_a_sign(&self, limits: &Limits) -> Result<(), TransportError> {
+        let mut pings = self.pings();
+        if pings.asked.is_some() {
+            return if pings.last_sign.elapsed() < limits.idle {
+                Ok(())
+            } else {
+                Err(closed(Side::Network, &format!("no sign of life for {:?}", limits.idle)))
+            };
+        }
+        pings.asked = Some((pings.next, Instant::now()));
+        pings.next += 1;
+        pings.to_write = true;
+        Ok(())
+    }
+
+    /// Everything that may be written now, up to a batch: the few words first, then the lanes in turn.
+    fn fill(&self, buffer: &mut BytesMut) {
+        {
+            let mut pings = self.pings();
+            if let Some(number) = pings.to_answer.take() {
+                chunk::put_pong(buffer, number);
+            }
+            if let Some((number, _)) = pings.asked.filter(|_| std::mem::take(&mut pings.to_write)) {
+                chunk::put_ping(buffer, number);
+            }
+        }
+        for lane in Lane::ALL {
+            if let Some(credit) = self.inboxes[lane as usize].take_credit() {
+                chunk::put_credit(buffer, lane, credit);
+            }
+        }
+        let mut more = true;
+        while more && buffer.len() < BATCH {
+            more = false;
+            for lane in Lane::ALL {
+                more |= self.outboxes[lane as usize].fill(lane, buffer);
+            }
+        }
+    }
+
+    /// Takes in one chunk.
+    fn handle(&self, chunk: Chunk) -> Result<(), TransportError> {
+        match chunk {
+            Chunk::Data(lane, bytes) => self.inboxes[lane as usize]
+                .put(&bytes)
+                .map_err(|_| closed(Side::Here, "it sent more than it was allowed to"))?,
+            Chunk::Credit(lane, bytes) => {
+                let allowed = self.outboxes[lane as usize].allow(bytes);
+                allowed.map_err(|_| closed(Side::Here, "it allowed more than there is"))?;
+                self.pings().last_sign = Instant::now();
+                self.something_to_write.notify_one();
+            }
+            Chunk::Ping(number) => {
+                self.pings().to_answer = Some(number);
+                self.something_to_write.notify_one();
+            }
+            Chunk::Pong(number) => {
+                let mut pings = self.pings();
+                if let Some((_, asked_at)) = pings.asked.take_if(|(asked, _)| *asked == number) {
+                    let micros = u64::try_from(asked_at.elapsed().as_micros()).unwrap_or(u64::MAX);
+                    self.round_trip.store(micros.max(1), Ordering::Relaxed);
+                    pings.last_sign = Instant::now();
+                }
+            }
+            Chunk::Close(reason) => return Err(closed(Side::There, &reason)),
+            Chunk::Welcome => return Err(closed(Side::Here, "it does not keep to the protocol")),
+        }
+        Ok(())
+    }
+}
+
+fn closed(by: Side, reason: &str) -> TransportError {
+    TransportError::Closed { by, reason: reason.to_owned() }
+}
+
+fn broken(error: &io::Error) -> TransportError {
+    closed(Side::Network, &format!("the connection broke off: {error}"))
+}
+
+/// Drives a connection to its end. `arrived` is what came right behind the handshake; `place` is given back last.
+pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: Arc<Shared>,
+    stream: S,
+    mut arrived: BytesMut,
+    limits: Limits,
+    place: ConnectionPlace,
+) {
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let mut batch = BytesMut::with_capacity(BATCH + CHUNK);
+    let end = tokio::select! {
+        biased;
+        end = shared.ending.wait() => end,
+        end = write(&shared, &mut writing, &mut batch, &limits) => end,
+        end = read(&shared, &mut reading, &mut arrived) => end,
+    };
+    if let TransportError::Closed { by, reason } = end {
+        shared.ending.end(by, &reason);
+    }
+    // Whoever closes says why. What is left of the batch goes first, or the words would be taken for a part of it.
+    if let Some((Side::Here, reason)) = shared.ending.how() {
+        chunk::put_close(&mut batch, &reason);
+        let _ = timeout(GRACE, farewell(&mut reading, &mut writing, &mut batch)).await;
+    }
+    drop((reading, writing));
+    drop(place);
+}
+
+async fn read(
+    shared: &Shared,
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> TransportError {
+    loop {
+        loop {
+            match chunk::take(buffer) {
+                Ok(Some(chunk)) => {
+                    if let Err(end) = shared.handle(chunk) {
+                        return end;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => return closed(Side::Here, "it does not keep to the protocol"),
+            }
+        }
+        buffer.reserve(BATCH);
+        match stream.read_buf(buffer).await {
+            Ok(0) => return closed(Side::Network, "the connection broke off"),
+            Ok(_) => {}
+            Err(error) => return broken(&error),
+        }
+    }
+}
+
+async fn write(
+    shared: &Shared,
+    stream: &mut (impl AsyncWrite + Unpin),
+    batch: &mut BytesMut,
+    limits: &Limits,
+) -> TransportError {
+    let mut next_sign = Instant::now();
+    loop {
+        // Looked at each time round: a lane that is never empty must not keep the question from being asked.
+        if Instant::now() >= next_sign {
+            next_sign = Instant::now() + limits.keep_alive();
+            if let Err(end) = shared.ask_for_a_sign(limits) {
+                return end;
+            }
+        }
+        shared.fill(batch);
+        if batch.is_empty() {
+            tokio::select! {
+                () = shared.something_to_write.notified() => {}
+                () = sleep_until(next_sign) => {}
+            }
+            continue;
+        }
+        match timeout(limits.idle, write_all(stream, batch)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return broken(&error),
+            Err(_) => {
+                let reason = format!("it took nothing of what it was sent for {:?}", limits.idle);
+                return closed(Side::Here, &reason);
+            }
+        }
+    }
+}
+
+/// Writes all of `batch`. If it is dropped halfway, the rest is what is still in there.
+async fn write_all(stream: &mut (impl AsyncWrite + Unpin), batch: &mut BytesMut) -> io::Result<()> {
+    while !batch.is_empty() {
+        match stream.write(batch).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => batch.advance(written),
+        }
+    }
+    stream.flush().await
+}
+
+/// Says the last words, and waits until the other side has closed too: a socket that is dropped with unread bytes
+/// resets the connection, and takes the words with it.
+pub(crate) async fn farewell(
+    reading: &mut (impl AsyncRead + Unpin),
+    writing: &mut (impl AsyncWrite + Unpin),
+    batch: &mut BytesMut,
+) -> io::Result<()> {
+    let mut ignored = vec![0; CHUNK];
+    let said = async {
+        write_all(writing, batch).await?;
+        writing.shutdown().await
+    };
+    let heard = async {
+        while reading.read(&mut ignored).await? > 0 {}
+        Ok(())
+    };
+    // Both at once: the other side may be busy sending, and read nothing until we do.
+    tokio::try_join!(said, heard).map(|_: ((), ())| ())
+}

@@ -1,0 +1,51 @@
+//! What can go wrong before there is a connection, and whose fault it is.
+
+use std::io;
+use std::net::SocketAddr;
+
+use aevrion_core::identity::{IdentityError, refusal_of_alert, refusal_of_error};
+use aevrion_core::transport::{Refusal, TransportError};
+use rustls::{AlertDescription, Error};
+
+/// Why a node cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen at {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// There is nothing to drive it.
+    #[error("a transport needs a tokio runtime: bind it inside of one")]
+    NoRuntime,
+}
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// What a failed handshake says of the one who connected.
+pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
+    tls_error(error).map_or(Refusal::Broken, refusal_of_error)
+}
+
+/// What a failed handshake says to the one who dialled `address`.
+pub(crate) fn dial_error(address: &str, error: &io::Error) -> TransportError {
+    let address = address.to_owned();
+    match tls_error(error) {
+        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            TransportError::NotTrusted { address, refusal: Refusal::WrongProtocol }
+        }
+        Some(Error::AlertReceived(alert)) => {
+            TransportError::Refused { address, reason: refusal_of_alert(*alert).to_string() }
+        }
+        Some(error) => TransportError::NotTrusted { address, refusal: refusal_of_error(error) },
+        None => TransportError::Unreachable { address, what: format!("the handshake broke off: {error}") },
+    }
+}

@@ -1,0 +1,223 @@
+//! What bytes on a TCP port can do that no honest node does.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, NodeKey, PROTOCOL};
+use aevrion_core::transport::{Connection, Lane, Limits, Refusal, Side, Transport, TransportError};
+use aevrion_core::{SystemWall, WallClock};
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::TcpTransport;
+use crate::chunk;
+use crate::counted::Counted;
+use crate::dial::{connect, welcomed};
+
+/// Far beyond what anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Cluster {
+    authority: Authority,
+    limits: Limits,
+}
+
+impl Cluster {
+    fn new(idle: Duration) -> Self {
+        let authority = Authority::make(SystemWall.now()).unwrap();
+        Self { authority, limits: Limits { idle, ..Limits::default() } }
+    }
+
+    fn credentials(&self) -> Credentials {
+        let key = NodeKey::generate().unwrap();
+        self.authority.admit(key, SystemWall.now(), CERTIFICATE_VALIDITY).unwrap().into()
+    }
+
+    fn bind(&self) -> TcpTransport {
+        TcpTransport::bind(SocketAddr::from(([127, 0, 0, 1], 0)), self.credentials(), self.limits).unwrap()
+    }
+
+    /// A node of the cluster that was let in, and from here on does as it is told byte by byte.
+    async fn rogue(&self, to: &TcpTransport) -> (TlsStream<Counted>, Arc<dyn Connection>) {
+        let config = Arc::new(self.credentials().client_config(PROTOCOL).unwrap());
+        let address = to.address();
+        let rogue = async {
+            let (mut stream, _) = connect(&address, &config, PROTOCOL).await.unwrap();
+            welcomed(&mut stream, &address).await.unwrap();
+            stream
+        };
+        let (stream, connection) = within(async { tokio::join!(rogue, to.accept()) }).await;
+        (stream, connection.unwrap())
+    }
+
+    async fn honest_node_gets_in(&self, to: &TcpTransport) {
+        let node = self.bind();
+        let address = to.address();
+        let (near, far) = within(async { tokio::join!(node.dial(&address), to.accept()) }).await;
+        let near = near.unwrap();
+        near.send(Lane::Live, "honest".into()).await.unwrap();
+        assert_eq!(within(far.unwrap().receive(Lane::Live, 10)).await.unwrap().unwrap(), "honest");
+    }
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("it ends in time")
+}
+
+fn count(transport: &TcpTransport, wanted: Refusal) -> u64 {
+    transport.refusals().into_iter().filter(|(refusal, _)| *refusal == wanted).map(|(_, count)| count).sum()
+}
+
+/// How a connection ended for the core.
+async fn end(connection: &dyn Connection) -> (Side, String) {
+    match within(connection.receive(Lane::Live, 100)).await {
+        Err(TransportError::Closed { by, reason }) => (by, reason),
+        other => panic!("it goes on: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_is_another_protocol() {
+    let cluster = Cluster::new(Duration::from_secs(30));
+    let here = cluster.bind();
+    for garbage in [&b"GET / HTTP/1.1\r\nHost: aevrion\r\n\r\n"[..], b"PING\r\n", &[0xFF; 4096]] {
+        let mut stream = TcpStream::connect(here.local_address()).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        let mut answer = Vec::new();
+        // It answers with an alert of TLS, if at all, and hangs up.
+        let _ = within(stream.read_to_end(&mut answer)).await;
+        assert!(answer.len() < 100, "{answer:?}");
+    }
+    within(async {
+        while count(&here, Refusal::WrongProtocol) < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    cluster.honest_node_gets_in(&here).await;
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
+    let cluster = Cluster::new(Duration::from_secs(30));
+    let here = cluster.bind();
+    let (mut rogue, connection) = cluster.rogue(&here).await;
+    let mut bytes = BytesMut::new();
+    chunk::begin_data(&mut bytes, Lane::Live, 8);
+    // A frame of 60 bytes, of which four are here.
+    bytes.put_slice(&[0, 0, 0, 60, 1, 2, 3, 4]);
+    rogue.write_all(&bytes).await.unwrap();
+    rogue.flush().await.unwrap();
+    drop(rogue);
+    let (by, reason) = end(&*connection).await;
+    assert!(by == Side::Network && reason.contains("broke off"), "{by:?}: {reason}");
+    cluster.honest_node_gets_in(&here).await;
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_keep_to_the_protocol_is_cut_off_and_told_why() {
+    let cluster = Cluster::new(Duration::from_secs(30));
+    let here = cluster.bind();
+    let mut overrun = BytesMut::new();
+    for _ in 0..=cluster.limits.window / chunk::CHUNK {
+        chunk::begin_data(&mut overrun, Lane::Repair, chunk::CHUNK);
+        overrun.put_bytes(0xEE, chunk::CHUNK);
+    }
+    let mut credit = BytesMut::new();
+    chunk::put_credit(&mut credit, Lane::Live, usize::MAX);
+    for (bytes, wanted) in [
+        (BytesMut::from(&[9, 9, 9, 9][..]), "it does not keep to the protocol"),
+        (overrun, "it sent more than it was allowed to"),
+        (credit, "it allowed more than there is"),
+    ] {
+        let (mut rogue, connection) = cluster.rogue(&here).await;
+        // The other side may hang up before all of it is written.
+        let _ = within(rogue.write_all(&bytes)).await;
+        let _ = rogue.flush().await;
+        assert_eq!(end(&*connection).await, (Side::Here, wanted.to_owned()));
+        let mut told = Vec::new();
+        let _ = within(rogue.read_to_end(&mut told)).await;
+        assert!(String::from_utf8_lossy(&told).ends_with(wanted), "what it is told: {told:?}");
+    }
+    cluster.honest_node_gets_in(&here).await;
+}
+
+/// One that reads a byte a second, and never says a word.
+#[tokio::test]
+async fn a_node_that_takes_nothing_is_cut_off() {
+    let cluster = Cluster::new(Duration::from_secs(2));
+    let here = cluster.bind();
+    let (mut rogue, connection) = cluster.rogue(&here).await;
+    let mut credit = BytesMut::new();
+    for _ in 0..60 {
+        chunk::put_credit(&mut credit, Lane::Repair, 16 << 20);
+    }
+    rogue.write_all(&credit).await.unwrap();
+    rogue.flush().await.unwrap();
+    let sending = {
+        let connection = Arc::clone(&connection);
+        tokio::spawn(async move {
+            loop {
+                if let Err(error) = connection.send(Lane::Repair, vec![7; 1 << 20].into()).await {
+                    return error;
+                }
+            }
+        })
+    };
+    let trickle = tokio::spawn(async move {
+        while rogue.get_mut().0.read_u8().await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let error = within(sending).await.unwrap();
+    let TransportError::Closed { by, reason } = error else { panic!("{error}") };
+    assert!(
+        matches!(by, Side::Here | Side::Network)
+            && (reason.contains("it took nothing") || reason.contains("no sign of life")),
+        "{by:?}: {reason}"
+    );
+    cluster.honest_node_gets_in(&here).await;
+    trickle.abort();
+}
+
+/// One whose user is busy for long, but which answers: it keeps its connection.
+#[tokio::test]
+async fn a_node_that_is_busy_is_not_cut_off() {
+    let cluster = Cluster::new(Duration::from_millis(600));
+    let (here, there) = (cluster.bind(), cluster.bind());
+    let address = there.address();
+    let (near, far) = within(async { tokio::join!(here.dial(&address), there.accept()) }).await;
+    let (near, far) = (near.unwrap(), far.unwrap());
+    let sending = {
+        let near = Arc::clone(&near);
+        tokio::spawn(async move {
+            for _ in 0..8 {
+                near.send(Lane::Repair, vec![7; 1 << 20].into()).await?;
+            }
+            Ok::<_, TransportError>(())
+        })
+    };
+    // Its user receives nothing for several times the limit of silence.
+    tokio::time::sleep(cluster.limits.idle * 4).await;
+    assert!(!sending.is_finished(), "it is held back meanwhile");
+    assert!(near.round_trip().is_some(), "and pings come back");
+    for _ in 0..8 {
+        assert_eq!(within(far.receive(Lane::Repair, 2 << 20)).await.unwrap().unwrap().len(), 1 << 20);
+    }
+    within(sending).await.unwrap().unwrap();
+}
+
+/// A cable that is pulled: nothing comes through any more, and nothing is said about it.
+#[tokio::test]
+async fn a_silent_network_is_noticed() {
+    let cluster = Cluster::new(Duration::from_secs(1));
+    let here = cluster.bind();
+    let (rogue, connection) = cluster.rogue(&here).await;
+    let (by, reason) = end(&*connection).await;
+    assert!(by == Side::Network && reason.contains("no sign of life"), "{by:?}: {reason}");
+    drop(rogue);
+}

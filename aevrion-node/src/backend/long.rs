@@ -1,0 +1,28 @@
+//! Long work of a node: it says how far it has come until it is done.
+
+use bytes::Bytes;
+use hyper::Method;
+use serde::de::DeserializeOwned;
+
+use crate::client::{Client, Lines};
+use crate::exit::Failure;
+use crate::report::{Line, Step};
+use crate::wire::Target;
+
+/// Has a node do something, and follows it.
+pub(super) async fn ask<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    mut step: impl FnMut(Step) + Send,
+) -> Result<T, Failure> {
+    let answer = client.send(Method::POST, &Target::new(path), Bytes::new()).await?;
+    let mut lines = Lines::new(client, answer);
+    while let Some(line) = lines.next().await? {
+        match client.parsed(&line)? {
+            Line::Progress(progress) => step(progress),
+            Line::Result(result) => return Ok(result),
+            Line::Problem(problem) => return Err(problem.into()),
+        }
+    }
+    Err(Failure::unreachable("the node ended before it had a result; ask it again"))
+}

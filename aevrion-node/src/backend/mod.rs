@@ -1,0 +1,168 @@
+//! Who does the work of a verb: a replica opened here, or a running node. A verb is written once, for both.
+
+mod long;
+mod streams;
+
+use aevrion_core::{Address, Cursor, Parameters, Replica};
+use bytes::Bytes;
+use hyper::Method;
+
+use crate::cli::{Global, StoreKind};
+use crate::client::Client;
+use crate::data;
+use crate::exit::Failure;
+use crate::moment::{Moment, Span};
+use crate::paging::Page;
+use crate::report::{RebuildReport, StatusReport, Step, VerifyReport};
+use crate::requests::{self, History, Keys, Put, Scan};
+use crate::wire::Target;
+
+pub(crate) use streams::{Exporting, Importing, Sight, Watching};
+
+/// Who does the work.
+pub(crate) enum Backend {
+    /// A directory, or memory, opened by this process.
+    Local(Replica),
+    /// A running node.
+    Remote(Client),
+}
+
+impl Backend {
+    /// The replica that the settings name, or else the node.
+    pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
+        let here = global.data.is_some() || global.store == Some(StoreKind::Memory);
+        if here && !(global.endpoint_insisted_on && global.data.is_none()) {
+            return data::open(global).await.map(Self::Local);
+        }
+        Client::new(global.endpoint.as_deref()).map(Self::Remote)
+    }
+
+    /// Lets go of it.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        match self {
+            Self::Local(replica) => {
+                replica.close().await.map_err(|error| Failure::from(error).during("closing the store"))
+            }
+            Self::Remote(_) => Ok(()),
+        }
+    }
+
+    pub(crate) async fn put(&self, put: Put) -> Result<Address, Failure> {
+        match self {
+            Self::Local(replica) => Ok(put.write(replica).await?),
+            Self::Remote(client) => {
+                let target = Target::of_key("/v1/kv/", &put.key)
+                    .with_some("ttl", put.ttl.map(Span))
+                    .with_some("timestamp", put.timestamp);
+                client.place(Method::PUT, &target, put.data).await
+            }
+        }
+    }
+
+    pub(crate) async fn delete(&self, key: &[u8]) -> Result<Address, Failure> {
+        match self {
+            Self::Local(replica) => Ok(replica.delete(key).await?),
+            Self::Remote(client) => {
+                client.place(Method::DELETE, &Target::of_key("/v1/kv/", key), Bytes::new()).await
+            }
+        }
+    }
+
+    pub(crate) async fn get(&self, key: &[u8], at: Option<Moment>) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Local(replica) => {
+                let event = requests::get(replica, key, at).await?;
+                Ok(event.and_then(|event| event.value().data().cloned()))
+            }
+            Self::Remote(client) => client.value(key, at).await,
+        }
+    }
+
+    pub(crate) async fn history(&self, history: &History) -> Result<Page, Failure> {
+        match self {
+            Self::Local(replica) => Ok(history.page(replica).await?),
+            Self::Remote(client) => {
+                let reverse = history.order == aevrion_core::index::Order::NewestFirst;
+                let target = Target::of_key("/v1/history/", &history.key)
+                    .with_some("limit", history.limit)
+                    .with_some("reverse", Some(reverse))
+                    .with_some("cursor", history.cursor.as_ref())
+                    .at(history.at);
+                client.page(&target).await
+            }
+        }
+    }
+
+    pub(crate) async fn scan(&self, scan: &Scan) -> Result<Page, Failure> {
+        match self {
+            Self::Local(replica) => Ok(scan.page(replica).await?),
+            Self::Remote(client) => {
+                let target = match &scan.keys {
+                    Keys::Prefix(prefix) => Target::new("/v1/scan").with("prefix", prefix),
+                    Keys::Range(from, None) => Target::new("/v1/scan").with("from", from),
+                    Keys::Range(from, Some(to)) => Target::new("/v1/scan").with("from", from).with("to", to),
+                };
+                let target = target
+                    .with_some("limit", scan.limit)
+                    .with_some("cursor", scan.cursor.as_ref())
+                    .at(scan.at);
+                client.page(&target).await
+            }
+        }
+    }
+
+    pub(crate) async fn status(&self) -> Result<StatusReport, Failure> {
+        match self {
+            Self::Local(replica) => Ok(StatusReport::from(&replica.status().await?)),
+            Self::Remote(client) => client.json(Method::GET, &Target::new("/v1/status"), Bytes::new()).await,
+        }
+    }
+
+    /// What the store takes.
+    pub(crate) async fn parameters(&self) -> Result<Parameters, Failure> {
+        match self {
+            Self::Local(replica) => Ok(replica.parameters()),
+            Self::Remote(_) => {
+                let status = self.status().await?;
+                Ok(Parameters {
+                    granularity: status.granularity_ms,
+                    branching: status.branching,
+                    longest_key: status.longest_key,
+                    largest_data: status.largest_data,
+                })
+            }
+        }
+    }
+
+    pub(crate) async fn verify(&self, mut step: impl FnMut(Step) + Send) -> Result<VerifyReport, Failure> {
+        match self {
+            Self::Local(replica) => {
+                let found = replica.verify(|progress| step(progress.into())).await?;
+                Ok(VerifyReport::from(&found))
+            }
+            Self::Remote(client) => long::ask(client, "/v1/verify", step).await,
+        }
+    }
+
+    pub(crate) async fn rebuild(&self, mut step: impl FnMut(Step) + Send) -> Result<RebuildReport, Failure> {
+        match self {
+            Self::Local(replica) => {
+                let rebuilt = replica.rebuild(|progress| step(progress.into())).await?;
+                Ok(RebuildReport::from(&rebuilt))
+            }
+            Self::Remote(client) => long::ask(client, "/v1/rebuild", step).await,
+        }
+    }
+
+    pub(crate) async fn export(&self) -> Result<Exporting, Failure> {
+        Exporting::begin(self).await
+    }
+
+    pub(crate) fn import(&self) -> Importing<'_> {
+        Importing::begin(self)
+    }
+
+    pub(crate) fn watch(&self, prefix: Bytes, cursor: Option<Cursor>) -> Result<Watching, Failure> {
+        Watching::begin(self, prefix, cursor)
+    }
+}

@@ -1,0 +1,139 @@
+//! What has no end that could be waited for: events in, events out, events as they come.
+
+use aevrion_core::{Cursor, Event, Export, Import, Inserted, ReadError, Watch, WatchError};
+use bytes::Bytes;
+
+use super::Backend;
+use crate::client::{Client, Lines, RemoteWatch, Upload};
+use crate::exit::Failure;
+use crate::report::Line;
+use crate::wire::Target;
+
+/// Events that a node sends at once to whoever prints them.
+const LINES_AT_ONCE: usize = 512;
+
+/// An export under way.
+pub(crate) enum Exporting {
+    Local(Export),
+    Remote(Box<(Client, Lines)>),
+}
+
+impl Exporting {
+    pub(super) async fn begin(backend: &Backend) -> Result<Self, Failure> {
+        match backend {
+            Backend::Local(replica) => Ok(Self::Local(replica.export()?)),
+            Backend::Remote(client) => {
+                let answer = client.get(&Target::new("/v1/export")).await?;
+                Ok(Self::Remote(Box::new((client.clone(), Lines::new(client, answer)))))
+            }
+        }
+    }
+
+    /// The next events; `None` after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Event>>, Failure> {
+        let (client, lines) = match self {
+            Self::Local(export) => return Ok(export.next().await?),
+            Self::Remote(remote) => &mut **remote,
+        };
+        let mut events = Vec::new();
+        while events.len() < LINES_AT_ONCE {
+            let Some(line) = lines.next().await? else { break };
+            // An export that fails ends with why it did.
+            if line.starts_with(b"{\"problem\":")
+                && let Line::<()>::Problem(problem) = client.parsed(&line)?
+            {
+                return Err(problem.into());
+            }
+            events.push(client.event(&line)?);
+        }
+        Ok(Some(events).filter(|events| !events.is_empty()))
+    }
+}
+
+/// An import under way.
+pub(crate) enum Importing<'b> {
+    Local(Import<'b>),
+    Remote(Upload),
+}
+
+impl<'b> Importing<'b> {
+    pub(super) fn begin(backend: &'b Backend) -> Self {
+        match backend {
+            Backend::Local(replica) => Self::Local(replica.import()),
+            Backend::Remote(client) => Self::Remote(Upload::new(client)),
+        }
+    }
+
+    /// Adds events. Waits while enough are under way.
+    pub(crate) async fn push(&mut self, lot: Vec<Event>) -> Result<(), Failure> {
+        match self {
+            Self::Local(import) => {
+                for event in lot {
+                    import.push(event).await?;
+                }
+                Ok(())
+            }
+            Self::Remote(_) if lot.is_empty() => Ok(()),
+            Self::Remote(upload) => upload.push(&lot).await,
+        }
+    }
+
+    /// Waits until everything is stored.
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Local(import) => Ok(import.settle().await?),
+            Self::Remote(upload) => upload.settle().await,
+        }
+    }
+
+    /// What is known to be stored so far.
+    pub(crate) fn inserted(&self) -> Inserted {
+        match self {
+            Self::Local(import) => import.inserted(),
+            Self::Remote(upload) => upload.inserted(),
+        }
+    }
+}
+
+/// What a watcher sees.
+pub(crate) enum Sight {
+    Event {
+        event: Event,
+        cursor: String,
+    },
+    /// Something for the person to know; the watch goes on.
+    Note(String),
+}
+
+/// A watch under way.
+pub(crate) enum Watching {
+    Local(Box<Watch>),
+    Remote(Box<RemoteWatch>),
+}
+
+impl Watching {
+    pub(super) fn begin(backend: &Backend, prefix: Bytes, cursor: Option<Cursor>) -> Result<Self, Failure> {
+        Ok(match backend {
+            Backend::Local(replica) => Self::Local(Box::new(replica.watch(prefix, cursor)?)),
+            Backend::Remote(client) => {
+                let cursor = cursor.map(|cursor| cursor.to_string());
+                Self::Remote(Box::new(RemoteWatch::new(client, prefix, cursor)))
+            }
+        })
+    }
+
+    /// What comes next; `None` once the replica is closed.
+    pub(crate) async fn next(&mut self) -> Result<Option<Sight>, Failure> {
+        let watch = match self {
+            Self::Remote(watch) => return watch.next().await.map(Some),
+            Self::Local(watch) => watch,
+        };
+        match watch.next().await {
+            Ok(watched) => Ok(watched
+                .map(|watched| Sight::Event { event: watched.event, cursor: watched.cursor.to_string() })),
+            // It is passed over; the others are still to be seen.
+            Err(WatchError::Read(error @ ReadError::Damaged(_))) => Ok(Some(Sight::Note(error.to_string()))),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What `serve` understands: where to listen, and with whom to keep in step.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+
+use crate::exit::Failure;
+
+/// Where the HTTP interface is by default.
+pub(crate) const HTTP_PORT: u16 = 7387;
+/// Where peers are awaited by default.
+const PEER_PORT: u16 = 7388;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The server")]
+pub(crate) struct ServeArgs {
+    /// Where to answer HTTP; port 0 takes a free one [default: 127.0.0.1:7387]
+    #[arg(long, env = "AEVRION_HTTP", hide_env_values = true, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// Where to await peers [default: 127.0.0.1:7388]
+    #[arg(long, env = "AEVRION_LISTEN", hide_env_values = true, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// How peers are spoken to [default: quic]
+    #[arg(long, env = "AEVRION_TRANSPORT", hide_env_values = true, value_name = "TRANSPORT")]
+    transport: Option<TransportKind>,
+    /// A peer to keep in step with; once for each
+    #[arg(long, env = "AEVRION_PEER", hide_env_values = true, value_name = "ADDR", value_delimiter = ',')]
+    peer: Vec<String>,
+}
+
+/// How peers are spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TransportKind {
+    /// QUIC over UDP
+    #[default]
+    Quic,
+    /// TLS over TCP
+    Tcp,
+}
+
+/// What a configuration file says about serving.
+#[derive(Debug, Default)]
+pub(crate) struct ServeFile {
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) transport: Option<TransportKind>,
+    pub(crate) peer: Option<Vec<String>>,
+}
+
+/// What is served, once flags, environment, file and defaults are put together.
+#[derive(Debug, Clone)]
+pub(crate) struct Serving {
+    pub(crate) http: SocketAddr,
+    pub(crate) listen: SocketAddr,
+    pub(crate) transport: TransportKind,
+    pub(crate) peers: Vec<String>,
+}
+
+impl ServeArgs {
+    /// Fills in what neither flags nor the environment say.
+    pub(crate) fn with_file(self, file: ServeFile) -> Result<Serving, Failure> {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let http = self.http.or(file.http).unwrap_or_else(|| loopback(HTTP_PORT));
+        if !http.ip().is_loopback() {
+            return Err(Failure::usage(format!(
+                "--http {http} is not an address of this machine alone: HTTP carries everything in plain text, and \
+                 whoever reaches it may read and write. Give a loopback address such as 127.0.0.1:{}, and reach it \
+                 from elsewhere through a tunnel (ssh -L) or a proxy that encrypts",
+                http.port()
+            )));
+        }
+        Ok(Serving {
+            http,
+            listen: self.listen.or(file.listen).unwrap_or_else(|| loopback(PEER_PORT)),
+            transport: self.transport.or(file.transport).unwrap_or_default(),
+            peers: if self.peer.is_empty() { file.peer.unwrap_or_default() } else { self.peer },
+        })
+    }
+}

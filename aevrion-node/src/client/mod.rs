@@ -1,0 +1,240 @@
+//! The other end of the HTTP interface: asks a running node what `--data` asks a directory.
+//!
+//! Every wait is bounded, but none bounds the whole of a long answer: it may take as long as it likes if only it goes
+//! on.
+
+mod lines;
+mod upload;
+mod watch;
+
+use std::time::Duration;
+
+use aevrion_core::bounds::{LARGEST_DATA, LONGEST_KEY};
+use aevrion_core::{Address, Event, EventId, Timestamp};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::cli::{HTTP_PORT, TimeUnit};
+use crate::exit::Failure;
+use crate::moment::Moment;
+use crate::paging::Page;
+use crate::problem::{Kind, Problem};
+use crate::record;
+use crate::report::Placed;
+use crate::wire::Target;
+
+pub(crate) use lines::Lines;
+pub(crate) use upload::Upload;
+pub(crate) use watch::RemoteWatch;
+
+/// A node that is there takes a connection at once, even on the other side of the world.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Until an answer begins. A write may have to wait for the disk behind a long import.
+const ANSWER: Duration = Duration::from_secs(120);
+/// Between two pieces of an answer. A node that is at work says so more often.
+pub(crate) const STALL: Duration = Duration::from_secs(60);
+/// Less than a node keeps an idle connection.
+const IDLE: Duration = Duration::from_secs(5);
+/// Longest line or answer that a node can have reason to give: no text more than doubles as JSON.
+const LONGEST: usize = 2 * (LARGEST_DATA as usize + LONGEST_KEY as usize) + (64 << 20);
+
+/// A running node.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
+    /// Such as `http://127.0.0.1:7387`.
+    endpoint: String,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Nobody is there, or no longer.
+    Unreachable(String),
+    /// The node says no, and why.
+    Problem(Box<Problem>),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Unreachable(what) => Self::unreachable(what),
+            Refusal::Problem(problem) => (*problem).into(),
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(endpoint: Option<&str>) -> Result<Self, Failure> {
+        let default = format!("http://127.0.0.1:{HTTP_PORT}");
+        let endpoint = endpoint.unwrap_or(&default).trim_end_matches('/');
+        let usable = |uri: &Uri| {
+            uri.scheme_str() == Some("http")
+                && uri.authority().is_some()
+                && uri.path() == "/"
+                && uri.query().is_none()
+        };
+        if !endpoint.parse().is_ok_and(|uri: Uri| usable(&uri)) {
+            return Err(Failure::usage(format!("`{endpoint}` is no endpoint: give one such as {default}")));
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_nodelay(true);
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        Ok(Self { http, endpoint: endpoint.to_owned() })
+    }
+
+    pub(crate) async fn get(&self, target: &Target) -> Result<Response<Incoming>, Refusal> {
+        self.send(Method::GET, target, Bytes::new()).await
+    }
+
+    /// Sends a request. What comes back is a success.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        target: &Target,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let request = Request::builder().method(method).uri(format!("{}{}", self.endpoint, target.as_str()));
+        let request = request.body(Full::new(body)).map_err(|error| {
+            // Only an address of more than 64 KiB is no address.
+            Refusal::Problem(Box::new(Problem::bad_request(format!(
+                "the key does not fit in an address ({error}): work on the directory with --data"
+            ))))
+        })?;
+        let answer = match tokio::time::timeout(ANSWER, self.http.request(request)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.is_connect() => return Err(self.nobody(&error)),
+            Ok(Err(error)) => return Err(self.gone(&root_cause(&error))),
+            Err(_) => return Err(self.gone(&format!("no answer within {} s", ANSWER.as_secs()))),
+        };
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = self.whole(answer).await?;
+        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| {
+            Problem::bad_request(format!(
+                "{} answered {status}, and not as a node of aevrion would: is it one?",
+                self.endpoint
+            ))
+        });
+        Err(Refusal::Problem(Box::new(problem)))
+    }
+
+    /// Sends a request whose answer is one JSON document.
+    pub(crate) async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        target: &Target,
+        body: Bytes,
+    ) -> Result<T, Failure> {
+        let answer = self.send(method, target, body).await?;
+        let body = self.whole(answer).await?;
+        self.parsed(&body)
+    }
+
+    pub(crate) fn parsed<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Failure> {
+        serde_json::from_slice(body).map_err(|error| self.strange(&error))
+    }
+
+    /// The whole body of an answer.
+    pub(crate) async fn whole(&self, answer: Response<Incoming>) -> Result<Bytes, Refusal> {
+        let mut body = answer.into_body();
+        let mut whole = BytesMut::new();
+        while let Some(frame) = self.in_time(body.frame()).await? {
+            let frame = frame.map_err(|error| self.gone(&root_cause(&error)))?;
+            whole.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new()));
+            if whole.len() > LONGEST {
+                return Err(self.gone("its answer does not end"));
+            }
+        }
+        Ok(whole.freeze())
+    }
+
+    /// What is awaited of an answer that has begun.
+    async fn in_time<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Refusal> {
+        let stalled = |_| self.gone(&format!("nothing came for {} s", STALL.as_secs()));
+        tokio::time::timeout(STALL, awaited).await.map_err(stalled)
+    }
+
+    /// One page of a listing, every event checked against its id.
+    pub(crate) async fn page(&self, target: &Target) -> Result<Page, Failure> {
+        #[derive(Deserialize)]
+        struct Listed {
+            events: Vec<Box<RawValue>>,
+            at: u64,
+            next: Option<String>,
+        }
+        let listed: Listed = self.json(Method::GET, target, Bytes::new()).await?;
+        let events = listed.events.iter().map(|event| self.event(event.get().as_bytes()));
+        let events = events.collect::<Result<_, _>>()?;
+        Ok(Page { events, at: Timestamp::from_millis(listed.at), next: listed.next })
+    }
+
+    /// An event as it stands in an answer.
+    pub(crate) fn event(&self, text: &[u8]) -> Result<Event, Failure> {
+        record::parse(text, TimeUnit::Ms)
+            .map_err(|bad| self.strange(&format!("{}: {}", bad.field, bad.problem)))
+    }
+
+    /// The value of a key.
+    pub(crate) async fn value(&self, key: &[u8], at: Option<Moment>) -> Result<Option<Bytes>, Failure> {
+        match self.get(&Target::of_key("/v1/kv/", key).at(at)).await {
+            Ok(answer) => Ok(Some(self.whole(answer).await?)),
+            Err(Refusal::Problem(problem)) if problem.is(Kind::NoValue) => Ok(None),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Where an event stands that was written.
+    pub(crate) async fn place(
+        &self,
+        method: Method,
+        target: &Target,
+        body: Bytes,
+    ) -> Result<Address, Failure> {
+        let placed: Placed = self.json(method, target, body).await?;
+        let id: EventId = placed.id.parse().map_err(|error| self.strange(&error))?;
+        Ok(Address { timestamp: Timestamp::from_millis(placed.timestamp), id })
+    }
+
+    fn nobody(&self, error: &dyn std::error::Error) -> Refusal {
+        Refusal::Unreachable(format!(
+            "nothing answers at {} ({}). Start a node with `aevrion serve --data DIR`, or work on a directory with \
+             --data DIR",
+            self.endpoint,
+            root_cause(error)
+        ))
+    }
+
+    fn gone(&self, why: &str) -> Refusal {
+        Refusal::Unreachable(format!("the node at {} broke off: {why}", self.endpoint))
+    }
+
+    fn strange(&self, what: &dyn std::fmt::Display) -> Failure {
+        Failure::error(format!(
+            "cannot understand the node at {}: {what}. Is it an aevrion of this version?",
+            self.endpoint
+        ))
+    }
+}
+
+/// What lies at the bottom of an error: the layers above it only say that a request failed.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

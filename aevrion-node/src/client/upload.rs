@@ -1,0 +1,69 @@
+//! An import over HTTP: lot by lot, each a request of its own, so that every lot is known to be stored or not.
+
+use std::collections::VecDeque;
+
+use aevrion_core::{Event, Inserted};
+use bytes::Bytes;
+use hyper::Method;
+use tokio::task::JoinHandle;
+
+use super::Client;
+use crate::exit::Failure;
+use crate::record::Shown;
+use crate::report::ImportReport;
+use crate::wire::Target;
+
+/// Lots under way at once: one being stored, one waiting to be, as in an import into a directory.
+const LOTS_IN_FLIGHT: usize = 2;
+
+/// An import under way.
+pub(crate) struct Upload {
+    client: Client,
+    in_flight: VecDeque<JoinHandle<Result<ImportReport, Failure>>>,
+    inserted: Inserted,
+}
+
+impl Upload {
+    pub(crate) fn new(client: &Client) -> Self {
+        Self { client: client.clone(), in_flight: VecDeque::new(), inserted: Inserted::default() }
+    }
+
+    /// Sends a lot. Waits while two are under way.
+    pub(crate) async fn push(&mut self, lot: &[Event]) -> Result<(), Failure> {
+        while self.in_flight.len() >= LOTS_IN_FLIGHT {
+            self.await_oldest().await?;
+        }
+        let mut lines = Vec::new();
+        for event in lot {
+            serde_json::to_writer(&mut lines, &Shown::new(event)).map_err(Failure::error)?;
+            lines.push(b'\n');
+        }
+        let (client, lines) = (self.client.clone(), Bytes::from(lines));
+        self.in_flight.push_back(tokio::spawn(async move {
+            client.json(Method::POST, &Target::new("/v1/import"), lines).await
+        }));
+        Ok(())
+    }
+
+    /// Waits until everything is stored.
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
+        while !self.in_flight.is_empty() {
+            self.await_oldest().await?;
+        }
+        Ok(())
+    }
+
+    /// What is known to be stored.
+    pub(crate) fn inserted(&self) -> Inserted {
+        self.inserted
+    }
+
+    async fn await_oldest(&mut self) -> Result<(), Failure> {
+        if let Some(answer) = self.in_flight.pop_front() {
+            let report = answer.await.map_err(Failure::error)??;
+            self.inserted.new += report.new;
+            self.inserted.known += report.known;
+        }
+        Ok(())
+    }
+}

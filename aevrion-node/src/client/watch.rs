@@ -1,0 +1,127 @@
+//! Watching a node that may come and go: whenever the stream ends, another one goes on behind the last cursor.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Client, Lines, Refusal};
+use crate::backend::Sight;
+use crate::exit::Failure;
+use crate::problem::{Kind, Problem};
+use crate::wire::Target;
+
+/// A node that restarts is back soon.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// One that stays away is asked now and then.
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+/// A watch of a node.
+pub(crate) struct RemoteWatch {
+    client: Client,
+    prefix: Bytes,
+    /// Behind what was seen last.
+    cursor: Option<String>,
+    stream: Option<Lines>,
+    /// Whether there ever was a stream. A node that was never there is a failure, one that left is awaited.
+    was_there: bool,
+    retry: Duration,
+}
+
+/// What the node sends, up to an empty line.
+#[derive(Debug, Default)]
+struct Block {
+    name: String,
+    id: Option<String>,
+    data: Vec<u8>,
+}
+
+impl RemoteWatch {
+    pub(crate) fn new(client: &Client, prefix: Bytes, cursor: Option<String>) -> Self {
+        let client = client.clone();
+        Self { client, prefix, cursor, stream: None, was_there: false, retry: FIRST_RETRY }
+    }
+
+    /// The next event, or something to tell the person.
+    pub(crate) async fn next(&mut self) -> Result<Sight, Failure> {
+        loop {
+            let Some(stream) = &mut self.stream else {
+                self.connect().await?;
+                continue;
+            };
+            let block = match read_block(stream).await {
+                Ok(Some(block)) => block,
+                Ok(None) => return Ok(self.lost("the node ended the watch")),
+                Err(Refusal::Unreachable(why)) => return Ok(self.lost(&why)),
+                Err(refusal) => return Err(refusal.into()),
+            };
+            self.retry = FIRST_RETRY;
+            if block.id.is_some() {
+                self.cursor = block.id;
+            }
+            match (&*block.name, self.cursor.clone()) {
+                ("", Some(cursor)) if !block.data.is_empty() => {
+                    let event = self.client.event(&block.data)?;
+                    return Ok(Sight::Event { event, cursor });
+                }
+                ("problem", _) => {
+                    let problem: Problem = self.client.parsed(&block.data)?;
+                    if problem.is(Kind::Compacted) {
+                        return Err(problem.into());
+                    }
+                    return Ok(Sight::Note(problem.detail));
+                }
+                ("end", _) => return Ok(self.lost("the node is stopping")),
+                _ => {}
+            }
+        }
+    }
+
+    fn lost(&mut self, why: &str) -> Sight {
+        self.stream = None;
+        Sight::Note(format!("{why}; going on when it is back"))
+    }
+
+    async fn connect(&mut self) -> Result<(), Failure> {
+        if self.was_there {
+            tokio::time::sleep(self.retry).await;
+            self.retry = (self.retry * 2).min(LAST_RETRY);
+        }
+        let target = Target::new("/v1/watch").with("prefix", &self.prefix);
+        match self.client.get(&target.with_some("cursor", self.cursor.as_ref())).await {
+            Ok(answer) => {
+                self.stream = Some(Lines::new(&self.client, answer));
+                self.was_there = true;
+                Ok(())
+            }
+            Err(refusal) if self.was_there && passes(&refusal) => Ok(()),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+}
+
+/// Whether trying again may help.
+fn passes(refusal: &Refusal) -> bool {
+    match refusal {
+        Refusal::Unreachable(_) => true,
+        Refusal::Problem(problem) => problem.status == 503,
+    }
+}
+
+/// Reads up to an empty line; `None` at the end of the stream.
+async fn read_block(stream: &mut Lines) -> Result<Option<Block>, Refusal> {
+    let mut block = Block::default();
+    loop {
+        let Some(line) = stream.next().await? else { return Ok(None) };
+        if line.is_empty() {
+            return Ok(Some(block));
+        }
+        // What begins with a colon is a comment: it shows that the node is still there.
+        if let Some(value) = line.strip_prefix(b"id: ") {
+            block.id = Some(String::from_utf8_lossy(value).into_owned());
+        } else if let Some(value) = line.strip_prefix(b"event: ") {
+            block.name = String::from_utf8_lossy(value).into_owned();
+        } else if let Some(value) = line.strip_prefix(b"data: ") {
+            block.data.extend_from_slice(value);
+        }
+    }
+}

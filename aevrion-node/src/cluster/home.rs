@@ -1,0 +1,86 @@
+//! Where a node keeps what makes it a member: `cluster/` in its data directory.
+
+use std::path::{Path, PathBuf};
+
+use aevrion_core::identity::join::{TOKEN_VALIDITY, Token, Tokens};
+use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Identity, IdentityError, NodeKey};
+use aevrion_core::{SystemWall, WallClock};
+
+use crate::exit::Failure;
+
+/// The directory `cluster/`.
+#[derive(Debug, Clone)]
+pub(crate) struct Home(PathBuf);
+
+impl Home {
+    /// That of a data directory.
+    pub(crate) fn of(data: &Path) -> Self {
+        Self(data.join("cluster"))
+    }
+
+    /// Who this node is; `None` if it belongs to no cluster yet.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, Failure> {
+        match Identity::load(&self.0) {
+            Ok(identity) => Ok(Some(identity)),
+            Err(IdentityError::Missing { .. }) => Ok(None),
+            Err(error) => Err(Failure::error(error)),
+        }
+    }
+
+    /// The authority's key, if this node is the one that has it.
+    pub(crate) fn authority(&self) -> Result<Option<Authority>, Failure> {
+        match Authority::load(&self.0) {
+            Ok(authority) => Ok(Some(authority)),
+            Err(IdentityError::Missing { .. }) => Ok(None),
+            Err(error) => Err(Failure::error(error)),
+        }
+    }
+
+    /// Makes a cluster of which this node is the first.
+    pub(crate) fn found(&self) -> Result<Identity, Failure> {
+        self.expect_nobody()?;
+        let now = SystemWall.now();
+        let found = || {
+            let authority = Authority::make(now)?;
+            let key = NodeKey::generate()?;
+            let certificate = authority.issue(&key.signing_request()?, now, CERTIFICATE_VALIDITY)?;
+            let identity = Identity::new(key, certificate, authority.certificate().to_vec())?;
+            authority.store(&self.0)?;
+            identity.store(&self.0)?;
+            Ok::<_, IdentityError>(identity)
+        };
+        found().map_err(Failure::error)
+    }
+
+    /// Refuses if this node belongs to a cluster already.
+    pub(crate) fn expect_nobody(&self) -> Result<(), Failure> {
+        match self.identity()? {
+            None => Ok(()),
+            Some(identity) => Err(Failure::error(format!(
+                "this directory is node {} of a cluster already: choose another directory, or remove {} to leave it",
+                identity.node(),
+                self.0.display()
+            ))),
+        }
+    }
+
+    /// Keeps an identity.
+    pub(crate) fn keep(&self, identity: &Identity) -> Result<(), Failure> {
+        identity.store(&self.0).map_err(Failure::error)
+    }
+
+    /// Permission for one machine to join within the hour.
+    pub(crate) fn issue_token(&self) -> Result<Token, Failure> {
+        let Some(authority) = self.authority()? else {
+            return Err(Failure::error(
+                "this node does not hold the cluster's authority: ask the node where `aevrion cluster init` was run",
+            ));
+        };
+        self.tokens().issue(authority.fingerprint(), SystemWall.now(), TOKEN_VALIDITY).map_err(Failure::error)
+    }
+
+    /// The book of tokens.
+    pub(crate) fn tokens(&self) -> Tokens {
+        Tokens::in_directory(&self.0)
+    }
+}

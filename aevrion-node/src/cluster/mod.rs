@@ -1,0 +1,17 @@
+//! The cluster that a node belongs to: its identity, whom it keeps in step with, and how others join.
+//!
+//! Everything stands in the data directory: keys and certificates in `cluster/` beside the store, the addresses of
+//! neighbours in the store itself. A directory without `cluster/` is a node on its own, which nobody can reach.
+
+mod book;
+mod home;
+mod membership;
+mod renewal;
+mod transports;
+mod welcome;
+
+pub(crate) use book::{peers_in, remember_peers};
+pub(crate) use home::Home;
+pub(crate) use membership::Membership;
+pub(crate) use transports::{join, parse_peer};
+pub(crate) use welcome::Welcome;

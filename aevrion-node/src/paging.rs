@@ -1,0 +1,113 @@
+//! Where the next page of a listing begins, as text that travels: opaque to whoever passes it on.
+//!
+//! It carries the moment that the first page was read at, so that all pages together show one moment, however long
+//! their reader takes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aevrion_core::{Address, Event, EventId, Timestamp};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+
+/// A page of a listing.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) events: Vec<Event>,
+    /// The moment that the page shows.
+    pub(crate) at: Timestamp,
+    /// Where the next page begins, if there may be one.
+    pub(crate) next: Option<String>,
+}
+
+/// Behind a version of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HistoryPlace {
+    pub(crate) until: Timestamp,
+    pub(crate) after: Address,
+}
+
+/// Behind a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ScanPlace {
+    pub(crate) at: Timestamp,
+    pub(crate) after: Bytes,
+}
+
+fn not_a_place(text: &str) -> String {
+    format!("`{text}` does not come from a page: pass on its `next`, or leave cursor out")
+}
+
+/// The bytes behind a time of eight bytes, the form that all places share.
+fn parse(text: &str) -> Option<(Timestamp, Vec<u8>)> {
+    let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let rest = bytes.split_off(bytes.len().min(8));
+    let time = u64::from_be_bytes(bytes.try_into().ok()?);
+    Some((Timestamp::from_millis(time), rest))
+}
+
+fn write(f: &mut fmt::Formatter<'_>, time: Timestamp, rest: &[u8]) -> fmt::Result {
+    let bytes = [&time.as_millis().to_be_bytes(), rest].concat();
+    f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+}
+
+impl fmt::Display for HistoryPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Address { timestamp, id } = self.after;
+        write(f, self.until, &[&timestamp.as_millis().to_be_bytes()[..], id.as_bytes()].concat())
+    }
+}
+
+impl FromStr for HistoryPlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let place = || {
+            let (until, rest) = parse(text)?;
+            let (time, id) = rest.split_first_chunk()?;
+            let timestamp = Timestamp::from_millis(u64::from_be_bytes(*time));
+            let after = Address { timestamp, id: EventId::from_bytes(id.try_into().ok()?) };
+            Some(Self { until, after })
+        };
+        place().ok_or_else(|| not_a_place(text))
+    }
+}
+
+impl fmt::Display for ScanPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(f, self.at, &self.after)
+    }
+}
+
+impl FromStr for ScanPlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (at, after) = parse(text).filter(|(_, key)| !key.is_empty()).ok_or_else(|| not_a_place(text))?;
+        Ok(Self { at, after: after.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_travel_as_text() {
+        let at = Timestamp::from_millis(1_700_000_000_000);
+        let scan = ScanPlace { at, after: Bytes::from_static(b"\xFF/\0") };
+        assert_eq!(scan.to_string().parse(), Ok(scan));
+        let after = Address { timestamp: Timestamp::MAX, id: EventId::from_bytes([7; 32]) };
+        let history = HistoryPlace { until: at, after };
+        assert_eq!(history.to_string().parse(), Ok(history));
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused() {
+        for text in ["", "AAAA", "AAAAAAAAAAA", "not base64!", "6d8a31cc-42"] {
+            assert!(text.parse::<ScanPlace>().is_err(), "{text}");
+            assert!(text.parse::<HistoryPlace>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Refusals over HTTP: problem documents (RFC 9457) that say what is wrong and what to do, and what becomes of them at
+//! the other end: the same failure, with the same exit code, as if it had happened there.
+
+use aevrion_core::store::StoreError;
+use aevrion_core::{Inserted, ReadError, WatchError, WriteError};
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{Exit, Failure};
+use crate::requests::PageError;
+
+/// What every `type` begins with.
+const NAMESPACE: &str = "urn:aevrion:problem:";
+
+/// A problem document.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: String,
+    pub(crate) status: u16,
+    /// What is wrong with this very request, and what to do.
+    pub(crate) detail: String,
+    /// Events that were stored before an import stopped.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    new: Option<u64>,
+    /// Events of such an import that were stored already.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    known: Option<u64>,
+}
+
+/// What sort of problem it is. Fixed: clients test for the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    BadRequest,
+    NotStorable,
+    ReservedKey,
+    ForeignHost,
+    ForeignOrigin,
+    NoValue,
+    NoRoute,
+    WrongMethod,
+    TooSlow,
+    OtherNode,
+    Compacted,
+    TooLarge,
+    Damaged,
+    Failed,
+    ReadOnly,
+    Busy,
+    Stopping,
+}
+
+impl Kind {
+    /// Name, status and title.
+    fn facts(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::BadRequest => ("bad-request", 400, "The request cannot be understood"),
+            Self::NotStorable => ("not-storable", 400, "This cannot be stored"),
+            Self::ReservedKey => ("reserved-key", 403, "The key is one of the system's own"),
+            Self::ForeignHost => ("foreign-host", 403, "The request is meant for another host"),
+            Self::ForeignOrigin => ("foreign-origin", 403, "The request comes from another site"),
+            Self::NoValue => ("no-value", 404, "The key has no value"),
+            Self::NoRoute => ("no-route", 404, "There is nothing at this address"),
+            Self::WrongMethod => ("wrong-method", 405, "This address does not take that method"),
+            Self::TooSlow => ("too-slow", 408, "The body did not arrive in time"),
+            Self::OtherNode => ("other-node", 409, "The cursor is of another node"),
+            Self::Compacted => ("compacted", 410, "What follows the cursor is no longer kept"),
+            Self::TooLarge => ("too-large", 413, "This is larger than allowed"),
+            Self::Damaged => ("damaged", 500, "The store is damaged"),
+            Self::Failed => ("failed", 500, "The store failed"),
+            Self::ReadOnly => ("read-only", 503, "No writes are taken at the moment"),
+            Self::Busy => ("busy", 503, "Too much is going on at the moment"),
+            Self::Stopping => ("stopping", 503, "The node is stopping"),
+        }
+    }
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl std::fmt::Display) -> Self {
+        let (name, status, title) = kind.facts();
+        Self {
+            kind: format!("{NAMESPACE}{name}"),
+            title: title.to_owned(),
+            status,
+            detail: detail.to_string(),
+            new: None,
+            known: None,
+        }
+    }
+
+    pub(crate) fn bad_request(detail: impl std::fmt::Display) -> Self {
+        Self::new(Kind::BadRequest, detail)
+    }
+
+    /// The same problem, of an import that stored this before.
+    pub(crate) fn after(self, inserted: Inserted) -> Self {
+        Self { new: Some(inserted.new), known: Some(inserted.known), ..self }
+    }
+
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.kind.strip_prefix(NAMESPACE) == Some(kind.facts().0)
+    }
+
+    /// How the same failure ends a verb that works on a directory.
+    fn exit(&self) -> Exit {
+        if self.is(Kind::NoValue) {
+            Exit::NotFound
+        } else if self.is(Kind::Damaged) {
+            Exit::Integrity
+        } else if self.is(Kind::ForeignHost) || self.is(Kind::ForeignOrigin) || self.status == 401 {
+            Exit::NotAllowed
+        } else if self.status == 412 {
+            Exit::ConditionNotMet
+        } else {
+            Exit::Error
+        }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::reported(problem.exit(), problem.detail)
+    }
+}
+
+fn of_store(error: &StoreError) -> Kind {
+    match error {
+        StoreError::Corrupt(_) => Kind::Damaged,
+        StoreError::Full(_) => Kind::ReadOnly,
+        StoreError::Closed => Kind::Stopping,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let kind = match &error {
+            ReadError::Damaged(_) => Kind::Damaged,
+            ReadError::Store(error) => of_store(error),
+            ReadError::Closed => Kind::Stopping,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        let kind = match &error {
+            WriteError::EmptyKey | WriteError::KeyTooLong { .. } => Kind::NotStorable,
+            WriteError::ReservedKey => Kind::ReservedKey,
+            WriteError::ValueTooLong { .. } | WriteError::TooLong(_) | WriteError::BatchTooLarge { .. } => {
+                Kind::TooLarge
+            }
+            WriteError::ReadOnly(_) | WriteError::ClockAhead { .. } => Kind::ReadOnly,
+            WriteError::Store(error) => of_store(error),
+            WriteError::Read(_) => Kind::Damaged,
+            WriteError::Closed => Kind::Stopping,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<WatchError> for Problem {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Read(error) => error.into(),
+            WatchError::Compacted { .. } => Self::new(Kind::Compacted, error),
+            WatchError::OtherNode => Self::new(Kind::OtherNode, error),
+        }
+    }
+}
+
+impl From<PageError> for Problem {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Cursor(detail) => Self::bad_request(detail),
+            PageError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<PageError> for Failure {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Cursor(detail) => Self::error(detail),
+            PageError::Read(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_has_the_same_code_here_and_there() {
+        let errors = || {
+            [
+                ReadError::Damaged(aevrion_core::Damage {
+                    table: aevrion_core::store::Table::Events,
+                    key: bytes::Bytes::new(),
+                    what: "spoilt".into(),
+                }),
+                ReadError::Store(StoreError::Corrupt("spoilt".into())),
+                ReadError::Closed,
+            ]
+        };
+        for (here, there) in errors().into_iter().zip(errors()) {
+            let (here, there) = (Failure::from(here), Failure::from(Problem::from(there)));
+            assert_eq!(here.code(), there.code(), "{here:?}");
+        }
+        for error in [WriteError::EmptyKey, WriteError::ReservedKey, WriteError::Closed] {
+            let there = Failure::from(Problem::from(error.clone()));
+            assert_eq!(Failure::from(error).code(), there.code());
+        }
+    }
+
+    #[test]
+    fn kinds_travel() {
+        let sent = serde_json::to_string(&Problem::new(Kind::NoValue, "`k` has no value")).unwrap();
+        let read: Problem = serde_json::from_str(&sent).unwrap();
+        assert!(read.is(Kind::NoValue) && !read.is(Kind::NoRoute) && read.status == 404, "{sent}");
+    }
+}

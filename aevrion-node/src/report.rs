@@ -1,0 +1,185 @@
+//! What a node says of itself and of long work, in the JSON that others script against: made on the node, printed by a
+//! verb, and the same on the way between them.
+
+use aevrion_core::store::Table;
+use aevrion_core::{Damage, Progress, Rebuilt, Status, Verification};
+use serde::{Deserialize, Serialize};
+
+/// `status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StatusReport {
+    pub(crate) node_id: String,
+    pub(crate) events: u64,
+    pub(crate) keys: u64,
+    pub(crate) root: String,
+    pub(crate) store: String,
+    pub(crate) power_safe: bool,
+    /// How peers are spoken to, if they are.
+    pub(crate) transport: Option<String>,
+    pub(crate) read_only: bool,
+    pub(crate) read_only_reason: Option<String>,
+    pub(crate) neighbours: Vec<Neighbour>,
+    pub(crate) first_timestamp: Option<u64>,
+    pub(crate) last_timestamp: Option<u64>,
+    pub(crate) now: u64,
+    pub(crate) clock_ahead_ms: u64,
+    pub(crate) granularity_ms: u64,
+    pub(crate) branching: u32,
+    pub(crate) longest_key: u32,
+    pub(crate) largest_data: u32,
+    pub(crate) pending_index_rows: u64,
+}
+
+/// A node that this one is connected to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Neighbour {
+    pub(crate) id: String,
+    pub(crate) address: String,
+    pub(crate) state: String,
+    pub(crate) clock_offset_ms: Option<i64>,
+    /// The moment before which both held the same when they last compared.
+    pub(crate) agreed_until: Option<u64>,
+    /// What is still to go, 0 when in agreement.
+    pub(crate) behind: u64,
+}
+
+impl From<&Status> for StatusReport {
+    fn from(status: &Status) -> Self {
+        Self {
+            node_id: status.node.to_string(),
+            events: status.events,
+            keys: status.keys,
+            root: status.root.hash.to_string(),
+            store: status.store.name.to_owned(),
+            power_safe: status.store.power_safe,
+            transport: None,
+            read_only: status.read_only.is_some(),
+            read_only_reason: status.read_only.as_ref().map(ToString::to_string),
+            neighbours: Vec::new(),
+            first_timestamp: status.span.map(|(first, _)| first.as_millis()),
+            last_timestamp: status.span.map(|(_, last)| last.as_millis()),
+            now: status.now.as_millis(),
+            clock_ahead_ms: u64::try_from(status.clock_ahead.as_millis()).unwrap_or(u64::MAX),
+            granularity_ms: status.parameters.granularity,
+            branching: status.parameters.branching,
+            longest_key: status.parameters.longest_key,
+            largest_data: status.parameters.largest_data,
+            pending_index_rows: status.pending_index_rows,
+        }
+    }
+}
+
+/// `verify`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct VerifyReport {
+    pub(crate) clean: bool,
+    pub(crate) events: u64,
+    pub(crate) keys: u64,
+    pub(crate) root: String,
+    pub(crate) findings: u64,
+    pub(crate) mendable: Vec<String>,
+    pub(crate) lost: Vec<String>,
+    /// What to do, if there is something.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) advice: Option<String>,
+}
+
+impl From<&Verification> for VerifyReport {
+    fn from(found: &Verification) -> Self {
+        let list = |damages: &[Damage]| damages.iter().map(ToString::to_string).collect();
+        Self {
+            clean: found.is_clean(),
+            events: found.events,
+            keys: found.keys,
+            root: found.root.hash.to_string(),
+            findings: found.findings,
+            mendable: list(&found.mendable),
+            lost: list(&found.lost),
+            advice: (!found.is_clean()).then(|| advice(found).to_owned()),
+        }
+    }
+}
+
+fn advice(found: &Verification) -> &'static str {
+    let only_arrivals = found.lost.iter().all(|damage| damage.table == Table::Arrivals);
+    match (found.lost.is_empty(), found.mendable.is_empty()) {
+        (false, _) if only_arrivals => {
+            "the order of arrival is damaged: no event is lost, but a watcher that resumes may miss some"
+        }
+        (true, _) => "`aevrion rebuild` mends it",
+        (false, true) => {
+            "restore these events from a backup or an export: import it, nothing is lost by that"
+        }
+        (false, false) => {
+            "`aevrion rebuild` mends what is derived; import a backup or an export for the rest"
+        }
+    }
+}
+
+/// `rebuild`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RebuildReport {
+    pub(crate) rows_added: u64,
+    pub(crate) rows_removed: u64,
+    pub(crate) events: u64,
+    pub(crate) damaged_events: u64,
+    pub(crate) root: String,
+}
+
+impl From<&Rebuilt> for RebuildReport {
+    fn from(rebuilt: &Rebuilt) -> Self {
+        Self {
+            rows_added: rebuilt.rows_added,
+            rows_removed: rebuilt.rows_removed,
+            events: rebuilt.root.count,
+            damaged_events: rebuilt.damaged_events,
+            root: rebuilt.root.hash.to_string(),
+        }
+    }
+}
+
+/// How far long work has come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) phase: String,
+    pub(crate) done: u64,
+    pub(crate) total: u64,
+}
+
+impl From<Progress> for Step {
+    fn from(progress: Progress) -> Self {
+        Self { phase: progress.phase.to_owned(), done: progress.done, total: progress.total }
+    }
+}
+
+/// A line of the answer to long work: steps, then the result or why there is none.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Line<T> {
+    Progress(Step),
+    Result(T),
+    Problem(crate::problem::Problem),
+}
+
+/// What an import brought.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct ImportReport {
+    pub(crate) new: u64,
+    pub(crate) known: u64,
+    pub(crate) skipped: u64,
+    /// The first bad lines, each with its number, the field and what is wrong.
+    pub(crate) errors: Vec<String>,
+}
+
+/// Where a new event stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Placed {
+    pub(crate) timestamp: u64,
+    pub(crate) id: String,
+}
+
+impl From<aevrion_core::Address> for Placed {
+    fn from(address: aevrion_core::Address) -> Self {
+        Self { timestamp: address.timestamp.as_millis(), id: address.id.to_string() }
+    }
+}

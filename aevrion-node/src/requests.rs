@@ -1,0 +1,150 @@
+//! What is asked of a replica, answered in one place: a verb with `--data` and a request over HTTP come here alike, so
+//! that they cannot answer differently.
+
+use std::time::Duration;
+
+use aevrion_core::index::{EntryQuery, KeySpan, Order, VersionQuery};
+use aevrion_core::store::Durability;
+use aevrion_core::{Address, Event, Operation, ReadError, Replica, Timestamp, Value, WriteError};
+use bytes::Bytes;
+
+use crate::moment::Moment;
+use crate::paging::{HistoryPlace, Page, ScanPlace};
+
+/// One value to write.
+#[derive(Debug, Clone)]
+pub(crate) struct Put {
+    pub(crate) key: Bytes,
+    pub(crate) data: Bytes,
+    /// How long the value is visible.
+    pub(crate) ttl: Option<Duration>,
+    /// When the write happened; now by default.
+    pub(crate) timestamp: Option<Timestamp>,
+}
+
+impl Put {
+    pub(crate) async fn write(self, replica: &Replica) -> Result<Address, WriteError> {
+        let Self { key, data, ttl, timestamp } = self;
+        let value = value(data, ttl, || timestamp.unwrap_or_else(|| replica.now()));
+        match timestamp {
+            Some(timestamp) => replica.put_at(key, value, timestamp).await,
+            None => replica.write(Operation { key, value }, Durability::Immediate).await,
+        }
+    }
+}
+
+/// A value that is visible for so long, from `begin` on.
+pub(crate) fn value(data: Bytes, ttl: Option<Duration>, begin: impl FnOnce() -> Timestamp) -> Value {
+    match ttl {
+        Some(ttl) => Value::Expiring { data, expires_at: begin().after(ttl) },
+        None => Value::Data(data),
+    }
+}
+
+/// The event that gives a key its value.
+pub(crate) async fn get(
+    replica: &Replica,
+    key: &[u8],
+    at: Option<Moment>,
+) -> Result<Option<Event>, ReadError> {
+    replica.get_event(key, resolve(replica, at)).await
+}
+
+fn resolve(replica: &Replica, at: Option<Moment>) -> Timestamp {
+    let now = replica.now();
+    at.map_or(now, |at| at.resolve(now))
+}
+
+/// The versions of a key.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) key: Bytes,
+    /// None later than this; the present by default.
+    pub(crate) at: Option<Moment>,
+    pub(crate) order: Order,
+    /// At most so many on this page.
+    pub(crate) limit: Option<usize>,
+    /// The page before ended here.
+    pub(crate) cursor: Option<String>,
+}
+
+/// Why a page has no answer.
+#[derive(Debug)]
+pub(crate) enum PageError {
+    /// The cursor is none.
+    Cursor(String),
+    Read(ReadError),
+}
+
+impl From<ReadError> for PageError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl History {
+    pub(crate) async fn page(&self, replica: &Replica) -> Result<Page, PageError> {
+        let place = parsed::<HistoryPlace>(self.cursor.as_deref())?;
+        let until = place.as_ref().map_or_else(|| resolve(replica, self.at), |place| place.until);
+        let mut query = VersionQuery {
+            order: self.order,
+            until: Some(until),
+            after: place.map(|place| place.after),
+            ..VersionQuery::default()
+        };
+        query.limit = self.limit.unwrap_or(query.limit);
+        let versions = replica.history(&self.key, &query).await?;
+        let next = versions.next.map(|after| HistoryPlace { until, after }.to_string());
+        Ok(Page { events: versions.events, at: until, next })
+    }
+}
+
+/// The keys that have a value.
+#[derive(Debug, Clone)]
+pub(crate) struct Scan {
+    pub(crate) keys: Keys,
+    /// The moment whose values are wanted; the present by default.
+    pub(crate) at: Option<Moment>,
+    /// At most so many on this page.
+    pub(crate) limit: Option<usize>,
+    /// The page before ended here.
+    pub(crate) cursor: Option<String>,
+}
+
+/// Which keys.
+#[derive(Debug, Clone)]
+pub(crate) enum Keys {
+    Prefix(Bytes),
+    /// From the first one on, up to but without the second, if there is one.
+    Range(Bytes, Option<Bytes>),
+}
+
+impl Keys {
+    fn span(&self) -> KeySpan {
+        match self {
+            Self::Prefix(prefix) => KeySpan::prefix(prefix),
+            Self::Range(from, to) => KeySpan::range(from, to.as_deref()),
+        }
+    }
+}
+
+impl Scan {
+    pub(crate) async fn page(&self, replica: &Replica) -> Result<Page, PageError> {
+        let place = parsed::<ScanPlace>(self.cursor.as_deref())?;
+        let at = place.as_ref().map_or_else(|| resolve(replica, self.at), |place| place.at);
+        let mut query = EntryQuery {
+            span: self.keys.span(),
+            at: Some(at),
+            after: place.map(|place| place.after),
+            ..EntryQuery::default()
+        };
+        query.limit = self.limit.unwrap_or(query.limit);
+        let entries = replica.scan(&query).await?;
+        let next = entries.next.map(|after| ScanPlace { at, after }.to_string());
+        Ok(Page { events: entries.events, at, next })
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err = String>>(cursor: Option<&str>) -> Result<Option<T>, PageError> {
+    cursor.map(str::parse).transpose().map_err(PageError::Cursor)
+}

@@ -1,0 +1,60 @@
+//! Answers: JSON, values, and problem documents.
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::limits::RETRY_AFTER;
+use crate::problem::{Kind, Problem};
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON_LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// What a handler gives.
+pub(super) type Answer = Result<Response, Problem>;
+
+/// A JSON document.
+pub(super) fn json(document: &impl Serialize) -> Answer {
+    let text = serde_json::to_vec(document).map_err(|error| Problem::new(Kind::Failed, error))?;
+    Ok(of(JSON, text.into()))
+}
+
+/// A body of this type. No browser is to take it for anything else, least of all for a page.
+pub(super) fn of(kind: HeaderValue, body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A value as it was stored, with these headers.
+pub(super) fn value(data: Bytes, facts: [(&'static str, String); 2]) -> Response {
+    let mut response = of(BYTES, data.into());
+    for (name, fact) in facts {
+        // Numbers and hexadecimal digits always fit.
+        if let Ok(fact) = HeaderValue::try_from(fact) {
+            response.headers_mut().insert(HeaderName::from_static(name), fact);
+        }
+    }
+    response
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        // A problem is made of texts and numbers, which always serialize.
+        let text = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = of(PROBLEM, text.into());
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        response
+    }
+}

@@ -1,0 +1,69 @@
+//! How many of a kind may be at it at once.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::limits::{BODIES_BYTES, BODIES_PATIENCE, CONNECTIONS, EXPORTS, IMPORTS, UPKEEP, WATCHERS};
+use crate::problem::{Kind, Problem};
+
+/// Places that are left, of each kind.
+pub(super) struct Gates {
+    pub(super) connections: Gate,
+    pub(super) watchers: Gate,
+    pub(super) imports: Gate,
+    pub(super) exports: Gate,
+    pub(super) upkeep: Gate,
+    /// In KiB.
+    bodies: Arc<Semaphore>,
+}
+
+/// Places of one kind.
+pub(super) struct Gate {
+    what: &'static str,
+    places: usize,
+    free: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn new(what: &'static str, places: usize) -> Self {
+        Self { what, places, free: Arc::new(Semaphore::new(places)) }
+    }
+
+    /// A place, if there is one.
+    pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
+            let Self { what, places, .. } = self;
+            Problem::new(Kind::Busy, format!("{places} {what} at once are the most: try again in a moment"))
+        })
+    }
+
+    /// How many places are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.places - self.free.available_permits()
+    }
+}
+
+impl Gates {
+    pub(super) fn new() -> Self {
+        Self {
+            connections: Gate::new("connections", CONNECTIONS),
+            watchers: Gate::new("watchers", WATCHERS),
+            imports: Gate::new("imports", IMPORTS),
+            exports: Gate::new("exports", EXPORTS),
+            upkeep: Gate::new("verifications or rebuilds", UPKEEP),
+            bodies: Arc::new(Semaphore::new(BODIES_BYTES >> 10)),
+        }
+    }
+
+    /// Leave to hold a body of so many bytes.
+    pub(super) async fn hold(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
+        let share = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
+        let share = share.min(u32::try_from(BODIES_BYTES >> 10).unwrap_or(u32::MAX));
+        let permit = timeout(BODIES_PATIENCE, Arc::clone(&self.bodies).acquire_many_owned(share)).await;
+        permit.ok().and_then(Result::ok).ok_or_else(|| {
+            Problem::new(Kind::Busy, "too many large bodies are on their way: try again in a moment")
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! Counters, in the text format that Prometheus reads.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::App;
+use crate::report::StatusReport;
+
+/// What is counted. The routes are those of the router, so their number is bounded.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    requests: Mutex<BTreeMap<(String, u16), u64>>,
+    received: AtomicU64,
+    sent: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// Counts a request once it is answered.
+pub(super) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let mut requests = app.metrics.requests.lock().unwrap_or_else(PoisonError::into_inner);
+    *requests.entry((route, response.status().as_u16())).or_default() += 1;
+    drop(requests);
+    response
+}
+
+impl Metrics {
+    pub(super) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(super) fn refused_connection(&self) {
+        self.refused.fetch_add(1, Relaxed);
+    }
+}
+
+/// A page of metrics in the making.
+struct Page(String);
+
+impl Page {
+    fn metric(&mut self, name: &str, kind: &str, help: &str, samples: &[(String, u64)]) {
+        // Writing to a string does not fail.
+        let _ = write!(self.0, "# HELP aevrion_{name} {help}\n# TYPE aevrion_{name} {kind}\n");
+        for (labels, value) in samples {
+            let _ = writeln!(self.0, "aevrion_{name}{labels} {value}");
+        }
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) {
+        self.metric(name, "gauge", help, &[(String::new(), value)]);
+    }
+}
+
+/// All that is counted. What the store does not tell at the moment is left out.
+pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
+    let mut page = Page(String::new());
+    page.gauge("store_readable", "Whether the store answers.", u64::from(status.is_some()));
+    if let Some(status) = status {
+        page.gauge("events", "Events stored.", status.events);
+        page.gauge("keys", "Keys ever written.", status.keys);
+        page.gauge("read_only", "Whether no writes are taken.", u64::from(status.read_only));
+        let ahead = status.clock_ahead_ms;
+        page.gauge("clock_ahead_milliseconds", "How far the clock runs ahead of the wall.", ahead);
+        page.gauge("pending_index_rows", "Index rows in memory only.", status.pending_index_rows);
+        page.gauge("neighbours", "Connected neighbours.", status.neighbours.len() as u64);
+    }
+    let metrics = &app.metrics;
+    let requests = metrics.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let samples: Vec<_> = requests
+        .into_iter()
+        .map(|((route, status), count)| (format!("{{route=\"{route}\",status=\"{status}\"}}"), count))
+        .collect();
+    page.metric("http_requests_total", "counter", "Requests answered.", &samples);
+    let bytes = [
+        ("{direction=\"in\"}".to_owned(), metrics.received.load(Relaxed)),
+        ("{direction=\"out\"}".to_owned(), metrics.sent.load(Relaxed)),
+    ];
+    page.metric("http_bytes_total", "counter", "Bytes of HTTP connections.", &bytes);
+    page.gauge("http_connections", "Open connections.", app.gates.connections.taken() as u64);
+    page.gauge("http_watchers", "Watchers at it.", app.gates.watchers.taken() as u64);
+    let refused = [(String::new(), metrics.refused.load(Relaxed))];
+    page.metric("http_refused_connections_total", "counter", "Connections beyond the limit.", &refused);
+    page.0
+}

@@ -1,0 +1,78 @@
+//! What the node says of itself: status, digest, peers, metrics, and whether it is there at all.
+
+use std::sync::Arc;
+
+use aevrion_core::Timestamp;
+use axum::extract::State;
+use axum::http::{HeaderValue, Uri};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::moment::Moment;
+use crate::problem::{Kind, Problem};
+use crate::report::Neighbour;
+use crate::server::answer::{self, Answer};
+use crate::server::query::Query;
+use crate::server::{App, metrics};
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+pub(super) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    Query::parse(uri.query())?.finish()?;
+    answer::json(&app.node.status().await?)
+}
+
+/// Hash and count of a set of events: two nodes that give the same hold the same.
+#[derive(Serialize)]
+struct Digest {
+    root: String,
+    count: u64,
+    /// The events before this moment; of all if it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
+}
+
+pub(super) async fn digest(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    let replica = &app.node.replica;
+    let mut query = Query::parse(uri.query())?;
+    let at = query.get::<Moment>("at")?.map(|at| at.resolve(replica.now()));
+    query.finish()?;
+    let root = match at {
+        Some(at) => replica.root_at(at).await?,
+        None => replica.root().await?,
+    };
+    let at = at.map(Timestamp::as_millis);
+    answer::json(&Digest { root: root.hash.to_string(), count: root.count, at })
+}
+
+/// Those that this node keeps in step with.
+#[derive(Serialize)]
+struct Peers {
+    peers: Vec<Neighbour>,
+}
+
+pub(super) async fn peers(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    Query::parse(uri.query())?.finish()?;
+    answer::json(&Peers { peers: app.node.neighbours() })
+}
+
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let status = app.node.status().await.ok();
+    answer::of(METRICS, metrics::page(&app, status.as_ref()).into())
+}
+
+/// The process is there.
+pub(super) async fn live() -> Response {
+    answer::of(TEXT, "ok\n".into())
+}
+
+/// The store answers, and goes on doing so.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
+    if app.is_stopping() {
+        return Err(Problem::new(Kind::Stopping, "the node is stopping: ask another, or wait"));
+    }
+    // Any key will do: that it can be looked for is what counts.
+    app.node.replica.exists("readyz", app.node.replica.now()).await?;
+    Ok(answer::of(TEXT, "ok\n".into()))
+}

@@ -1,0 +1,56 @@
+//! `/v1/kv/{key}`: one value.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Uri;
+
+use super::key_in;
+use crate::moment::{Moment, Span};
+use crate::problem::{Kind, Problem};
+use crate::report::Placed;
+use crate::requests::{self, Put};
+use crate::server::answer::{self, Answer};
+use crate::server::query::Query;
+use crate::server::{App, body};
+use crate::wire;
+
+const PATH: &str = "/v1/kv/";
+
+pub(super) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    let key = key_in(uri.path(), PATH);
+    let mut query = Query::parse(uri.query())?;
+    let at = query.get::<Moment>("at")?;
+    query.finish()?;
+    let event = requests::get(&app.node.replica, &key, at).await?;
+    let found = event.and_then(|event| Some((event.value().data()?.clone(), event.address())));
+    let Some((data, address)) = found else {
+        let key = key.escape_ascii();
+        return Err(Problem::new(Kind::NoValue, format!("`{key}` has no value; see its history")));
+    };
+    let facts = [(wire::TIMESTAMP, address.timestamp.to_string()), (wire::ID, address.id.to_string())];
+    Ok(answer::value(data, facts))
+}
+
+pub(super) async fn put(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Answer {
+    let replica = &app.node.replica;
+    let mut query = Query::parse(uri.query())?;
+    let (ttl, timestamp) = (query.get::<Span>("ttl")?, query.get("timestamp")?);
+    query.finish()?;
+    let most = usize::try_from(replica.parameters().largest_data).unwrap_or(usize::MAX);
+    let body = body::whole(&app, body, most).await?;
+    let put = Put {
+        key: key_in(uri.path(), PATH).into(),
+        data: body.bytes.clone(),
+        ttl: ttl.map(|Span(span)| span),
+        timestamp,
+    };
+    answer::json(&Placed::from(put.write(replica).await?))
+}
+
+pub(super) async fn delete(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    Query::parse(uri.query())?.finish()?;
+    let address = app.node.replica.delete(key_in(uri.path(), PATH)).await?;
+    answer::json(&Placed::from(address))
+}

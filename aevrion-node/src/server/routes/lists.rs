@@ -1,0 +1,57 @@
+//! `/v1/history/{key}` and `/v1/scan`: pages of events.
+
+use std::sync::Arc;
+
+use aevrion_core::index::Order;
+use axum::extract::State;
+use axum::http::Uri;
+use serde::Serialize;
+
+use super::key_in;
+use crate::paging::Page;
+use crate::problem::Problem;
+use crate::record::Shown;
+use crate::requests::{History, Keys, Scan};
+use crate::server::App;
+use crate::server::answer::{self, Answer};
+use crate::server::query::Query;
+
+/// A page as it goes out.
+#[derive(Serialize)]
+struct Listed<'p> {
+    events: Vec<Shown<'p>>,
+    /// The moment that the page shows; the next ones show it, too.
+    at: u64,
+    /// Pass it on as `cursor` for the next page. A page may be empty and still have a next one.
+    next: Option<&'p str>,
+}
+
+fn listed(page: &Page) -> Answer {
+    let events = page.events.iter().map(Shown::new).collect();
+    answer::json(&Listed { events, at: page.at.as_millis(), next: page.next.as_deref() })
+}
+
+pub(super) async fn history(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    let mut query = Query::parse(uri.query())?;
+    let history = History {
+        key: key_in(uri.path(), "/v1/history/").into(),
+        at: query.get("at")?,
+        order: if query.switch("reverse")? { Order::NewestFirst } else { Order::OldestFirst },
+        limit: query.limit()?,
+        cursor: query.text("cursor")?,
+    };
+    query.finish()?;
+    listed(&history.page(&app.node.replica).await?)
+}
+
+pub(super) async fn scan(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    let mut query = Query::parse(uri.query())?;
+    let keys = match (query.bytes("prefix"), query.bytes("from"), query.bytes("to")) {
+        (prefix, None, None) => Keys::Prefix(prefix.unwrap_or_default()),
+        (None, from, to) => Keys::Range(from.unwrap_or_default(), to),
+        _ => return Err(Problem::bad_request("prefix is one span of keys, from and to another: give one")),
+    };
+    let scan = Scan { keys, at: query.get("at")?, limit: query.limit()?, cursor: query.text("cursor")? };
+    query.finish()?;
+    listed(&scan.page(&app.node.replica).await?)
+}

@@ -1,0 +1,63 @@
+//! The addresses of the HTTP interface, each with what answers there.
+
+mod about;
+mod batch;
+mod kv;
+mod lists;
+mod transfer;
+mod upkeep;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Uri;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+
+use super::{App, guard, metrics};
+use crate::problem::{Kind, Problem};
+use crate::wire::unescape;
+
+/// The whole interface.
+pub(super) fn all(app: &Arc<App>) -> Router {
+    // An empty key has an address, too: whoever asks for it is told what a key is.
+    let kv = || get(kv::get).put(kv::put).delete(kv::delete);
+    Router::new()
+        .route("/v1/kv/", kv())
+        .route("/v1/kv/{key}", kv())
+        .route("/v1/history/", get(lists::history))
+        .route("/v1/history/{key}", get(lists::history))
+        .route("/v1/scan", get(lists::scan))
+        .route("/v1/batch", post(batch::batch))
+        .route("/v1/watch", get(watch::watch))
+        .route("/v1/import", post(transfer::import))
+        .route("/v1/export", get(transfer::export))
+        .route("/v1/verify", post(upkeep::verify))
+        .route("/v1/rebuild", post(upkeep::rebuild))
+        .route("/v1/status", get(about::status))
+        .route("/v1/digest", get(about::digest))
+        .route("/v1/peers", get(about::peers))
+        .route("/metrics", get(about::metrics))
+        .route("/livez", get(about::live))
+        .route("/readyz", get(about::ready))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(guard::check))
+        .layer(from_fn_with_state(Arc::clone(app), metrics::count))
+        .with_state(Arc::clone(app))
+}
+
+async fn no_route(uri: Uri) -> Problem {
+    let hint = "keys stand percent-encoded below /v1/kv/, a slash as %2F";
+    Problem::new(Kind::NoRoute, format!("there is nothing at {}: {hint}", uri.path()))
+}
+
+async fn wrong_method(uri: Uri) -> Problem {
+    Problem::new(Kind::WrongMethod, format!("{} takes other methods: see the Allow header", uri.path()))
+}
+
+/// The key at the end of a path, any bytes.
+fn key_in(path: &str, below: &str) -> Vec<u8> {
+    unescape(path.strip_prefix(below).unwrap_or_default())
+}

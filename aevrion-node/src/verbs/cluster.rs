@@ -1,0 +1,104 @@
+//! `cluster`: making one, letting others in, joining it.
+
+use std::net::SocketAddr;
+
+use aevrion_core::identity::NodeKey;
+use aevrion_core::sync::Peer;
+use aevrion_core::{Options, WantedParameters};
+
+use crate::cli::{Global, TransportKind};
+use crate::cluster::{self, Home, Welcome, peers_in, remember_peers};
+use crate::data;
+use crate::exit::Failure;
+use crate::output::print_fields;
+
+/// Makes a cluster whose first node is this directory.
+pub(super) async fn init(global: &Global) -> Result<(), Failure> {
+    let home = home(global)?;
+    home.expect_nobody()?;
+    // The store first: a directory that cannot be one must not become a member.
+    data::open(global).await?.close().await?;
+    let identity = home.found()?;
+    print_fields(&[
+        ("node", identity.node().to_string()),
+        ("authority", identity.authority().to_string()),
+    ])?;
+    anstream::eprintln!("the key of the authority stays in this directory: keep a copy in a safe place");
+    anstream::eprintln!("next: `aevrion serve` here, then `aevrion cluster token` for each node that is to join");
+    Ok(())
+}
+
+/// Prints a token by which one machine can join.
+pub(super) fn token(global: &Global) -> Result<(), Failure> {
+    let token = home(global)?.issue_token()?;
+    print_token(&token.to_string())
+}
+
+pub(super) fn print_token(token: &str) -> Result<(), Failure> {
+    crate::output::print_line(token)?;
+    anstream::eprintln!("good for one node, within the hour: aevrion cluster join HOST:7388 TOKEN --data DIR");
+    Ok(())
+}
+
+/// Makes this directory a node of the cluster that `peer` belongs to.
+pub(super) async fn join(
+    global: &Global,
+    peer: &str,
+    token: &str,
+    advertise: Option<SocketAddr>,
+    transports: &[TransportKind],
+) -> Result<(), Failure> {
+    let home = home(global)?;
+    home.expect_nobody()?;
+    let token = token.parse().map_err(Failure::usage)?;
+    let peer = cluster::parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
+    let addresses: Vec<String> = advertise
+        .iter()
+        .flat_map(|address| transports.iter().map(move |kind| format!("{}://{address}", kind.name())))
+        .collect();
+    let key = NodeKey::generate().map_err(Failure::error)?;
+    let joined = cluster::join(&peer, &token, &key, &addresses).await?;
+    let welcome = Welcome::read(&joined.welcome)?;
+    let parameters = welcome.parameters;
+    let options = Options {
+        parameters: WantedParameters {
+            granularity: Some(parameters.granularity),
+            branching: Some(parameters.branching),
+            longest_key: Some(parameters.longest_key),
+            largest_data: Some(parameters.largest_data),
+        },
+        node: Some(joined.identity.node()),
+        ..Options::default()
+    };
+    let replica = data::open_with(global, options).await?;
+    let mut peers: Vec<Peer> = vec![peer];
+    peers.extend(welcome.peers());
+    remember_peers(&replica, &peers).await?;
+    replica.close().await?;
+    home.keep(&joined.identity)?;
+    print_fields(&[
+        ("node", joined.identity.node().to_string()),
+        ("authority", joined.identity.authority().to_string()),
+        ("peers", peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    ])?;
+    anstream::eprintln!("next: `aevrion serve` with the same --data");
+    Ok(())
+}
+
+/// The addresses that a directory remembers.
+pub(super) async fn nodes(global: &Global) -> Result<(), Failure> {
+    let replica = data::open(global).await?;
+    let peers = peers_in(&replica).await;
+    replica.close().await?;
+    for peer in peers? {
+        crate::output::print_line(&peer.to_string())?;
+    }
+    Ok(())
+}
+
+fn home(global: &Global) -> Result<Home, Failure> {
+    let data = global.data.as_deref();
+    data.map(Home::of).ok_or_else(|| {
+        Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA")
+    })
+}

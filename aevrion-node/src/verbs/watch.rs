@@ -1,0 +1,27 @@
+//! `watch`: events as they arrive, without end.
+
+use aevrion_core::Cursor;
+
+use crate::backend::{Backend, Sight};
+use crate::cli::Global;
+use crate::encoding::Encoding;
+use crate::exit::Failure;
+use crate::output::Listing;
+
+pub(super) async fn run(
+    backend: &Backend,
+    global: &Global,
+    prefix: Option<&str>,
+    from: Option<Cursor>,
+) -> Result<(), Failure> {
+    let prefix = Encoding::of(global).decode("prefix", prefix.unwrap_or_default())?;
+    let mut watch = backend.watch(prefix.into(), from)?;
+    let mut listing = Listing::new(global.output.unwrap_or_default());
+    while let Some(sight) = watch.next().await? {
+        match sight {
+            Sight::Event { event, cursor } => listing.see(&event, &cursor)?,
+            Sight::Note(note) => anstream::eprintln!("aevrion: {note}"),
+        }
+    }
+    Ok(())
+}
