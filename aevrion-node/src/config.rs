@@ -23,7 +23,7 @@ struct File {
     output: Option<Format>,
     http: Option<SocketAddr>,
     listen: Option<SocketAddr>,
-    transport: Option<TransportKind>,
+    transport: Option<Vec<TransportKind>>,
     peer: Option<Vec<String>>,
 }
 

@@ -12,8 +12,13 @@ use crate::exit::Failure;
 
 /// Opens the replica that the settings name, or makes it.
 pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
+    open_with(global, Options::default()).await
+}
+
+/// The same; what the settings say of parameters goes before what `options` say.
+pub(crate) async fn open_with(global: &Global, options: Options) -> Result<Replica, Failure> {
     if let (None, Some(StoreKind::Memory)) = (&global.data, global.store) {
-        return open_memory(global).await;
+        return open_memory(global, options).await;
     }
     let Some(path) = &global.data else {
         return Err(Failure::usage(
@@ -34,8 +39,8 @@ pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
         (None, kind) => kind.unwrap_or(StoreKind::Redb),
     };
     match kind {
-        StoreKind::Redb => open_redb(path, global).await,
-        StoreKind::Sled => open_sled(path, global).await,
+        StoreKind::Redb => open_redb(path, global, options).await,
+        StoreKind::Sled => open_sled(path, global, options).await,
         StoreKind::Memory => {
             Err(Failure::usage("a memory store keeps nothing: leave --data out, or choose another --store"))
         }
@@ -68,54 +73,54 @@ fn refused(error: DirectoryError) -> Failure {
         .and("if that is `aevrion serve`, leave --data out: the verb then asks the server (see --endpoint)")
 }
 
-async fn open_on(store: impl EventStore, global: &Global) -> Result<Replica, Failure> {
+async fn open_on(store: impl EventStore, global: &Global, options: Options) -> Result<Replica, Failure> {
     let parameters = WantedParameters {
-        granularity: global.granularity,
-        branching: global.branching,
-        ..WantedParameters::default()
+        granularity: global.granularity.or(options.parameters.granularity),
+        branching: global.branching.or(options.parameters.branching),
+        ..options.parameters
     };
-    Ok(Replica::open(store, Options { parameters, ..Options::default() }).await?)
+    Ok(Replica::open(store, Options { parameters, ..options }).await?)
 }
 
 #[cfg(feature = "redb")]
-async fn open_redb(path: &Path, global: &Global) -> Result<Replica, Failure> {
+async fn open_redb(path: &Path, global: &Global, options: Options) -> Result<Replica, Failure> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || aevrion_store_redb::RedbStore::open(path)).await;
     let store = opened.map_err(Failure::error)?.map_err(|error| match error {
         aevrion_store_redb::OpenError::Directory(error) => refused(error),
         error => Failure::error(error),
     })?;
-    open_on(store, global).await
+    open_on(store, global, options).await
 }
 
 #[cfg(not(feature = "redb"))]
-async fn open_redb(_: &Path, _: &Global) -> Result<Replica, Failure> {
+async fn open_redb(_: &Path, _: &Global, _: Options) -> Result<Replica, Failure> {
     Err(not_built_in("redb"))
 }
 
 #[cfg(feature = "sled")]
-async fn open_sled(path: &Path, global: &Global) -> Result<Replica, Failure> {
+async fn open_sled(path: &Path, global: &Global, options: Options) -> Result<Replica, Failure> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || aevrion_store_sled::SledStore::open(path)).await;
     let store = opened.map_err(Failure::error)?.map_err(|error| match error {
         aevrion_store_sled::OpenError::Directory(error) => refused(error),
         error => Failure::error(error),
     })?;
-    open_on(store, global).await
+    open_on(store, global, options).await
 }
 
 #[cfg(not(feature = "sled"))]
-async fn open_sled(_: &Path, _: &Global) -> Result<Replica, Failure> {
+async fn open_sled(_: &Path, _: &Global, _: Options) -> Result<Replica, Failure> {
     Err(not_built_in("sled"))
 }
 
 #[cfg(feature = "memory")]
-async fn open_memory(global: &Global) -> Result<Replica, Failure> {
-    open_on(aevrion_core::store::MemoryStore::new(), global).await
+async fn open_memory(global: &Global, options: Options) -> Result<Replica, Failure> {
+    open_on(aevrion_core::store::MemoryStore::new(), global, options).await
 }
 
 #[cfg(not(feature = "memory"))]
-async fn open_memory(_: &Global) -> Result<Replica, Failure> {
+async fn open_memory(_: &Global, _: Options) -> Result<Replica, Failure> {
     Err(not_built_in("memory"))
 }
 

@@ -18,6 +18,7 @@ pub(crate) enum Exit {
     NotAllowed = 5,
     Unreachable = 6,
     Integrity = 7,
+    NotConverged = 8,
     Interrupted = 130,
 }
 
@@ -49,6 +50,14 @@ impl Failure {
         Self { exit: Exit::Integrity, message: message.to_string() }
     }
 
+    pub(crate) fn not_allowed(message: impl Display) -> Self {
+        Self { exit: Exit::NotAllowed, message: message.to_string() }
+    }
+
+    pub(crate) fn not_converged(message: impl Display) -> Self {
+        Self { exit: Exit::NotConverged, message: message.to_string() }
+    }
+
     pub(crate) fn interrupted() -> Self {
         Self { exit: Exit::Interrupted, message: "interrupted".into() }
     }
@@ -78,6 +87,12 @@ impl Failure {
         let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         anstream::eprintln!("{style}aevrion:{style:#} {}", self.message);
         ExitCode::from(self.exit as u8)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
     }
 }
 

@@ -160,6 +160,30 @@ pub(crate) fn print_fields(fields: &[(&str, String)]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// One line.
+pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
+    written(writeln!(io::stdout(), "{line}"))
+}
+
+/// Rows below a header, in columns as wide as they need to be.
+pub(crate) fn print_table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain([header[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<_> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    let mut out = anstream::AutoStream::auto(io::stdout());
+    written(writeln!(out, "{HEADER}{}{HEADER:#}", line(&mut header.iter().copied())))?;
+    for row in rows {
+        written(writeln!(out, "{}", line(&mut row.iter().map(String::as_str))))?;
+    }
+    Ok(())
+}
+
 /// One JSON document.
 pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string_pretty(document).map_err(Failure::error)?;

@@ -1,8 +1,11 @@
 //! What a node says of itself and of long work, in the JSON that others script against: made on the node, printed by a
 //! verb, and the same on the way between them.
 
+use std::collections::BTreeMap;
+
 use aevrion_core::store::Table;
-use aevrion_core::{Damage, Progress, Rebuilt, Status, Verification};
+use aevrion_core::transport::Refusal;
+use aevrion_core::{Damage, Progress, Rebuilt, Status, Timestamp, Verification, sync};
 use serde::{Deserialize, Serialize};
 
 /// `status`.
@@ -19,6 +22,16 @@ pub(crate) struct StatusReport {
     pub(crate) read_only: bool,
     pub(crate) read_only_reason: Option<String>,
     pub(crate) neighbours: Vec<Neighbour>,
+    /// Where peers reach the node.
+    #[serde(default)]
+    pub(crate) addresses: Vec<String>,
+    /// The moment before which the node and all its neighbours have agreed.
+    pub(crate) stable_until: Option<u64>,
+    /// What someone should look after.
+    #[serde(default)]
+    pub(crate) alarms: Vec<String>,
+    /// When the node's certificate ends.
+    pub(crate) certificate_ends: Option<u64>,
     pub(crate) first_timestamp: Option<u64>,
     pub(crate) last_timestamp: Option<u64>,
     pub(crate) now: u64,
@@ -30,17 +43,105 @@ pub(crate) struct StatusReport {
     pub(crate) pending_index_rows: u64,
 }
 
-/// A node that this one is connected to.
+/// A node that this one keeps in step with, or tries to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Neighbour {
-    pub(crate) id: String,
+    /// Nothing as long as nobody was reached at the address.
+    pub(crate) id: Option<String>,
     pub(crate) address: String,
     pub(crate) state: String,
     pub(crate) clock_offset_ms: Option<i64>,
     /// The moment before which both held the same when they last compared.
     pub(crate) agreed_until: Option<u64>,
-    /// What is still to go, 0 when in agreement.
+    /// Events still to go in either direction, 0 when in agreement.
     pub(crate) behind: u64,
+    /// Why there is no connection.
+    pub(crate) problem: Option<String>,
+    pub(crate) round_trip_ms: Option<f64>,
+    /// Events that repairs brought here, and sent, since the connection began.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_sent: u64,
+    /// Spans of time in which the two differed when last compared, the latest first: [first, last] in milliseconds.
+    pub(crate) differences: Vec<[u64; 2]>,
+}
+
+impl From<&sync::Neighbour> for Neighbour {
+    fn from(neighbour: &sync::Neighbour) -> Self {
+        let span = |span: &aevrion_core::TimeSpan| [span.first().as_millis(), span.last().as_millis()];
+        Self {
+            id: neighbour.id.map(|id| id.to_string()),
+            address: neighbour.address.clone(),
+            state: neighbour.state.to_string(),
+            clock_offset_ms: neighbour.clock_offset,
+            agreed_until: neighbour.agreed_until.map(Timestamp::as_millis),
+            behind: neighbour.behind,
+            problem: neighbour.problem.clone(),
+            round_trip_ms: neighbour.round_trip.map(|time| time.as_secs_f64() * 1_000.0),
+            received: neighbour.received,
+            sent: neighbour.sent,
+            bytes_received: neighbour.traffic.received,
+            bytes_sent: neighbour.traffic.sent,
+            differences: neighbour.differences.iter().map(span).collect(),
+        }
+    }
+}
+
+/// `sync status`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SyncReport {
+    pub(crate) neighbours: Vec<Neighbour>,
+    /// Messages by name: sent and received.
+    pub(crate) messages: BTreeMap<String, [u64; 2]>,
+    /// Neighbours that were cut off for what they did, by what it was.
+    pub(crate) faults: BTreeMap<String, u64>,
+    /// Connections that were refused, by transport and reason.
+    pub(crate) refusals: BTreeMap<String, BTreeMap<String, u64>>,
+    pub(crate) questions_dropped: u64,
+    pub(crate) overflows: u64,
+    pub(crate) failed_dials: u64,
+}
+
+impl SyncReport {
+    pub(crate) fn new(
+        neighbours: &[sync::Neighbour],
+        totals: &sync::Totals,
+        refusals: &[(&'static str, Refusal, u64)],
+    ) -> Self {
+        let mut by_transport: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for (transport, refusal, count) in refusals.iter().filter(|(.., count)| *count > 0) {
+            by_transport
+                .entry((*transport).to_owned())
+                .or_default()
+                .insert(refusal.name().to_owned(), *count);
+        }
+        let messages = totals.messages.iter();
+        Self {
+            neighbours: neighbours.iter().map(Neighbour::from).collect(),
+            messages: messages.map(|(name, flow)| ((*name).to_owned(), [flow.sent, flow.received])).collect(),
+            faults: totals.faults.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            refusals: by_transport,
+            questions_dropped: totals.shed,
+            overflows: totals.overflows,
+            failed_dials: totals.failed_dials,
+        }
+    }
+}
+
+/// `sync wait`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct WaitReport {
+    pub(crate) agrees: bool,
+    pub(crate) root: String,
+    pub(crate) events: u64,
+    pub(crate) neighbours: Vec<Neighbour>,
+}
+
+/// `cluster token`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TokenReport {
+    pub(crate) token: String,
 }
 
 impl From<&Status> for StatusReport {
@@ -56,6 +157,10 @@ impl From<&Status> for StatusReport {
             read_only: status.read_only.is_some(),
             read_only_reason: status.read_only.as_ref().map(ToString::to_string),
             neighbours: Vec::new(),
+            addresses: Vec::new(),
+            stable_until: None,
+            alarms: Vec::new(),
+            certificate_ends: None,
             first_timestamp: status.span.map(|(first, _)| first.as_millis()),
             last_timestamp: status.span.map(|(_, last)| last.as_millis()),
             now: status.now.as_millis(),

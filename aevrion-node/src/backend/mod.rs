@@ -3,6 +3,8 @@
 mod long;
 mod streams;
 
+use std::time::Duration;
+
 use aevrion_core::{Address, Cursor, Parameters, Replica};
 use bytes::Bytes;
 use hyper::Method;
@@ -13,7 +15,7 @@ use crate::data;
 use crate::exit::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
-use crate::report::{RebuildReport, StatusReport, Step, VerifyReport};
+use crate::report::{RebuildReport, StatusReport, Step, SyncReport, TokenReport, VerifyReport, WaitReport};
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
 
@@ -151,6 +153,38 @@ impl Backend {
                 Ok(RebuildReport::from(&rebuilt))
             }
             Self::Remote(client) => long::ask(client, "/v1/rebuild", step).await,
+        }
+    }
+
+    /// How the node keeps in step with its neighbours.
+    pub(crate) async fn sync_status(&self) -> Result<SyncReport, Failure> {
+        self.node()?.json(Method::GET, &Target::new("/v1/sync"), Bytes::new()).await
+    }
+
+    /// Has the node compare with its neighbours.
+    pub(crate) async fn sync_now(&self) -> Result<SyncReport, Failure> {
+        self.node()?.json(Method::POST, &Target::new("/v1/sync/now"), Bytes::new()).await
+    }
+
+    /// Waits until the node's neighbours agree with it, or for about `timeout`.
+    pub(crate) async fn sync_wait(&self, timeout: Duration) -> Result<WaitReport, Failure> {
+        let target = Target::new("/v1/sync/wait").with_some("timeout", Some(Span(timeout)));
+        self.node()?.json(Method::POST, &target, Bytes::new()).await
+    }
+
+    /// A token of the node's cluster.
+    pub(crate) async fn token(&self) -> Result<String, Failure> {
+        let target = Target::new("/v1/cluster/token");
+        let report: TokenReport = self.node()?.json(Method::POST, &target, Bytes::new()).await?;
+        Ok(report.token)
+    }
+
+    fn node(&self) -> Result<&Client, Failure> {
+        match self {
+            Self::Remote(client) => Ok(client),
+            Self::Local(_) => Err(Failure::usage(
+                "this asks a running node: leave --data out, and start the node with `aevrion serve`",
+            )),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The command line, as it is parsed and as `--help` explains it.
 
+mod cluster;
 mod serve;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::moment::{Moment, Span};
 
+pub(crate) use cluster::{ClusterVerb, SyncVerb, WAIT_AT_ONCE};
 pub(crate) use serve::{HTTP_PORT, ServeArgs, ServeFile, Serving, TransportKind};
 
 const STYLES: Styles = Styles::styled()
@@ -20,7 +22,7 @@ const STYLES: Styles = Styles::styled()
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 condition not met, 5 not allowed, 6 unreachable,
-7 integrity failure, 130 interrupted.
+7 integrity failure, 8 not converged, 130 interrupted.
 A verb asks the node at --endpoint, or with --data works on that directory itself. `aevrion serve` starts a node.
 TIME is milliseconds since 1970, RFC 3339 (2013-07-04T12:00:00Z) or a span ago (15m, 2h, 3days).";
 
@@ -180,6 +182,12 @@ pub(crate) enum Verb {
     Verify,
     /// Make index, tree and counts again from the events
     Rebuild,
+    /// Make a cluster, let others in, join one
+    #[command(subcommand)]
+    Cluster(ClusterVerb),
+    /// How a running node keeps in step with its neighbours
+    #[command(subcommand)]
+    Sync(SyncVerb),
     /// Print a completion script
     Completions {
         /// For which shell

@@ -21,20 +21,25 @@ pub(crate) struct ServeArgs {
     /// Where to await peers [default: 127.0.0.1:7388]
     #[arg(long, env = "AEVRION_LISTEN", hide_env_values = true, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// How peers are spoken to [default: quic]
-    #[arg(long, env = "AEVRION_TRANSPORT", hide_env_values = true, value_name = "TRANSPORT")]
-    transport: Option<TransportKind>,
-    /// A peer to keep in step with; once for each
+    /// How peers are spoken to; once for each that is to be served [default: quic]
+    #[arg(
+        long,
+        env = "AEVRION_TRANSPORT",
+        hide_env_values = true,
+        value_name = "TRANSPORT",
+        value_delimiter = ','
+    )]
+    transport: Vec<TransportKind>,
+    /// A peer to keep in step with, host:port or quic://host:port or tcp://host:port; once for each. It is remembered
     #[arg(long, env = "AEVRION_PEER", hide_env_values = true, value_name = "ADDR", value_delimiter = ',')]
     peer: Vec<String>,
 }
 
 /// How peers are spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TransportKind {
     /// QUIC over UDP
-    #[default]
     Quic,
     /// TLS over TCP
     Tcp,
@@ -45,7 +50,7 @@ pub(crate) enum TransportKind {
 pub(crate) struct ServeFile {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) listen: Option<SocketAddr>,
-    pub(crate) transport: Option<TransportKind>,
+    pub(crate) transport: Option<Vec<TransportKind>>,
     pub(crate) peer: Option<Vec<String>>,
 }
 
@@ -54,7 +59,7 @@ pub(crate) struct ServeFile {
 pub(crate) struct Serving {
     pub(crate) http: SocketAddr,
     pub(crate) listen: SocketAddr,
-    pub(crate) transport: TransportKind,
+    pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<String>,
 }
 
@@ -74,8 +79,20 @@ impl ServeArgs {
         Ok(Serving {
             http,
             listen: self.listen.or(file.listen).unwrap_or_else(|| loopback(PEER_PORT)),
-            transport: self.transport.or(file.transport).unwrap_or_default(),
+            transports: or_usual(self.transport, file.transport),
             peers: if self.peer.is_empty() { file.peer.unwrap_or_default() } else { self.peer },
         })
     }
+}
+
+/// The transports asked for, each once; the usual one if there are none.
+fn or_usual(asked: Vec<TransportKind>, file: Option<Vec<TransportKind>>) -> Vec<TransportKind> {
+    let asked = if asked.is_empty() { file.unwrap_or_default() } else { asked };
+    let mut kinds = Vec::new();
+    for kind in asked {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    if kinds.is_empty() { vec![TransportKind::usual()] } else { kinds }
 }

@@ -74,7 +74,10 @@ impl Membership {
 
     /// What someone should look after, if anything.
     pub(crate) fn alarms(&self) -> Vec<String> {
-        [self.parts.sync.clock_alarm(), renewal::alarm(&self.parts.credentials)].into_iter().flatten().collect()
+        [self.parts.sync.clock_alarm(), renewal::alarm(&self.parts.credentials)]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// When the certificate ends.
@@ -104,7 +107,8 @@ fn registrar(authority: Authority, home: &Home, replica: &Replica, sync: &Sync, 
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let welcome = Welcome::new(parameters, &known);
         let new: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        known.extend(new.iter().filter(|peer| !known.contains(peer)).cloned().collect::<Vec<_>>());
+        let unknown: Vec<Peer> = new.iter().filter(|peer| !known.contains(peer)).cloned().collect();
+        known.extend(unknown);
         let (replica, sync) = (replica.clone(), sync.clone());
         tokio::spawn(async move {
             if let Err(failure) = remember_peers(&replica, &new).await {

@@ -12,6 +12,6 @@ mod welcome;
 
 pub(crate) use book::{peers_in, remember_peers};
 pub(crate) use home::Home;
-pub(crate) use membership::Membership;
+pub(crate) use membership::{Listening, Membership};
 pub(crate) use transports::{join, parse_peer};
 pub(crate) use welcome::Welcome;

@@ -39,7 +39,9 @@ pub(super) fn alarm(credentials: &Credentials) -> Option<String> {
     let left = credentials.current().expires_at().ahead_of(SystemWall.now());
     (left < ALARM).then(|| {
         let days = left.as_secs() / (24 * 60 * 60);
-        format!("this node's certificate ends in {days} days: see that it reaches the node with the authority")
+        format!(
+            "this node's certificate ends in {days} days: see that it reaches the node with the authority"
+        )
     })
 }
 

@@ -36,7 +36,9 @@ pub(crate) fn parse_peer(text: &str, usual: TransportKind) -> Result<Peer, Failu
     match peer.transport() {
         None => Ok(Peer::over(usual.name(), peer.address())),
         Some(name) if TransportKind::named(name).is_some() => Ok(peer),
-        Some(name) => Err(Failure::usage(format!("`{name}` is no transport: give quic://host:port or tcp://host:port"))),
+        Some(name) => {
+            Err(Failure::usage(format!("`{name}` is no transport: give quic://host:port or tcp://host:port")))
+        }
     }
 }
 

@@ -101,6 +101,7 @@ async fn announce(node: &Node, endpoint: &str) -> Result<(), Failure> {
     anstream::eprintln!("aevrion {}", env!("CARGO_PKG_VERSION"));
     anstream::eprintln!("node     {}", status.node_id);
     anstream::eprintln!("store    {}, {} events", node.place(), thousands(status.events));
+    anstream::eprintln!("peers    {}", node.reached_at());
     anstream::eprintln!("ready    {endpoint}");
     notify::tell("READY=1");
     Ok(())

@@ -1,36 +1,52 @@
-//! What a server serves: the replica, and whatever keeps it in step with others.
-//!
-//! This is where a synchronisation joins: opened with the replica, asked for its neighbours, closed before it.
+//! What a server serves: the replica, and its part in a cluster if it has one.
 
-use aevrion_core::Replica;
+use std::sync::Arc;
+
+use aevrion_core::sync::Sync;
+use aevrion_core::{Options, Replica};
 
 use crate::cli::{Global, Serving};
+use crate::cluster::{self, Home, Listening, Membership};
 use crate::data;
 use crate::exit::Failure;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::report::{Neighbour, StatusReport};
 
 /// A node.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) replica: Replica,
+    membership: Option<Arc<Membership>>,
     /// The store, for people.
     place: String,
 }
 
 impl Node {
     pub(super) async fn open(global: &Global, serving: &Serving) -> Result<Self, Failure> {
-        let replica = data::open(global).await?;
+        let home = global.data.as_deref().map(Home::of);
+        let identity = home.as_ref().map(Home::identity).transpose()?.flatten();
+        let node = identity.as_ref().map(aevrion_core::identity::Identity::node);
+        let peers = serving.peers.iter().map(|peer| cluster::parse_peer(peer, serving.transports[0]));
+        let peers = peers.collect::<Result<Vec<_>, _>>()?;
+        if identity.is_none() && !peers.is_empty() {
+            return Err(Failure::usage(
+                "a node without a cluster has no peers: `aevrion cluster init` makes one, `aevrion cluster join` joins",
+            ));
+        }
+        let replica = data::open_with(global, Options { node, ..Options::default() }).await?;
         let engine = replica.status().await?.store.name;
         let place = match &global.data {
             Some(path) => format!("{engine} in {}", path.display()),
             None => "memory, which keeps nothing".to_owned(),
         };
-        tracing::debug!(listen = %serving.listen, transport = ?serving.transport, "no peers are awaited");
-        if !serving.peers.is_empty() {
-            anstream::eprintln!("no peer is contacted: this version does not synchronise yet");
-        }
-        Ok(Self { replica, place })
+        let listening = Listening { address: serving.listen, transports: serving.transports.clone(), peers };
+        let membership = match (home, identity) {
+            (Some(home), Some(identity)) => {
+                Some(Arc::new(Membership::begin(&replica, home, identity, &listening).await?))
+            }
+            _ => None,
+        };
+        Ok(Self { replica, membership, place })
     }
 
     /// Where the store is, for people.
@@ -38,20 +54,60 @@ impl Node {
         &self.place
     }
 
+    /// Where peers reach it, for people.
+    pub(super) fn reached_at(&self) -> String {
+        match &self.membership {
+            Some(membership) => {
+                let addresses = membership.sync().addresses();
+                addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+            }
+            None => "nobody, being no part of a cluster (see `aevrion cluster --help`)".to_owned(),
+        }
+    }
+
+    /// Its part in a cluster.
+    ///
+    /// # Errors
+    /// That it has none.
+    pub(super) fn membership(&self) -> Result<&Membership, Problem> {
+        self.membership.as_deref().ok_or_else(|| {
+            Problem::new(
+                Kind::NoCluster,
+                "this node is no part of a cluster: `aevrion cluster init` makes one of its directory",
+            )
+        })
+    }
+
+    /// The synchronisation, if there is any.
+    pub(super) fn sync(&self) -> Option<&Sync> {
+        self.membership.as_deref().map(Membership::sync)
+    }
+
     /// What the node says of itself.
     pub(super) async fn status(&self) -> Result<StatusReport, Problem> {
         let mut report = StatusReport::from(&self.replica.status().await?);
-        report.neighbours = self.neighbours();
+        if let Some(membership) = &self.membership {
+            let sync = membership.sync();
+            report.transport = Some(sync.transports().join(","));
+            report.addresses = sync.addresses().iter().map(ToString::to_string).collect();
+            report.neighbours = self.neighbours();
+            report.stable_until = sync.stable_until().map(aevrion_core::Timestamp::as_millis);
+            report.alarms = membership.alarms();
+            report.certificate_ends = Some(membership.certificate_ends().as_millis());
+        }
         Ok(report)
     }
 
     /// Who it keeps in step with.
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
-        Vec::new()
+        self.sync().map(Sync::neighbours).unwrap_or_default().iter().map(Neighbour::from).collect()
     }
 
     /// Makes everything durable, and lets go of the store.
     pub(super) async fn close(&self) -> Result<(), Failure> {
+        if let Some(membership) = &self.membership {
+            membership.end().await;
+        }
         self.replica.close().await.map_err(|error| Failure::from(error).during("closing the store"))
     }
 }

@@ -6,42 +6,56 @@ use aevrion_core::identity::NodeKey;
 use aevrion_core::sync::Peer;
 use aevrion_core::{Options, WantedParameters};
 
-use crate::cli::{Global, TransportKind};
+use crate::backend::Backend;
+use crate::cli::{ClusterVerb, Global, TransportKind};
 use crate::cluster::{self, Home, Welcome, peers_in, remember_peers};
 use crate::data;
 use crate::exit::Failure;
-use crate::output::print_fields;
+use crate::output::{print_fields, print_line};
+
+/// Does what `cluster` asks for.
+pub(super) async fn run(global: &Global, verb: ClusterVerb) -> Result<(), Failure> {
+    match verb {
+        ClusterVerb::Init => init(global).await,
+        ClusterVerb::Token => token(global).await,
+        ClusterVerb::Join { peer, token, advertise, transport } => {
+            let transports = if transport.is_empty() { vec![TransportKind::usual()] } else { transport };
+            join(global, &peer, &token, advertise, &transports).await
+        }
+        ClusterVerb::Nodes => nodes(global).await,
+    }
+}
 
 /// Makes a cluster whose first node is this directory.
-pub(super) async fn init(global: &Global) -> Result<(), Failure> {
+async fn init(global: &Global) -> Result<(), Failure> {
     let home = home(global)?;
     home.expect_nobody()?;
     // The store first: a directory that cannot be one must not become a member.
     data::open(global).await?.close().await?;
     let identity = home.found()?;
-    print_fields(&[
-        ("node", identity.node().to_string()),
-        ("authority", identity.authority().to_string()),
-    ])?;
+    print_fields(&[("node", identity.node().to_string()), ("authority", identity.authority().to_string())])?;
     anstream::eprintln!("the key of the authority stays in this directory: keep a copy in a safe place");
-    anstream::eprintln!("next: `aevrion serve` here, then `aevrion cluster token` for each node that is to join");
+    anstream::eprintln!(
+        "next: `aevrion serve` here, then `aevrion cluster token` for each node that is to join"
+    );
     Ok(())
 }
 
-/// Prints a token by which one machine can join.
-pub(super) fn token(global: &Global) -> Result<(), Failure> {
-    let token = home(global)?.issue_token()?;
-    print_token(&token.to_string())
-}
-
-pub(super) fn print_token(token: &str) -> Result<(), Failure> {
-    crate::output::print_line(token)?;
-    anstream::eprintln!("good for one node, within the hour: aevrion cluster join HOST:7388 TOKEN --data DIR");
+/// Prints a token by which one machine can join. A directory issues it itself, also while a server runs on it.
+async fn token(global: &Global) -> Result<(), Failure> {
+    let token = match &global.data {
+        Some(data) => Home::of(data).issue_token()?.to_string(),
+        None => Backend::open(global).await?.token().await?,
+    };
+    print_line(&token)?;
+    anstream::eprintln!(
+        "good for one node, within the hour: aevrion cluster join HOST:7388 TOKEN --data DIR"
+    );
     Ok(())
 }
 
 /// Makes this directory a node of the cluster that `peer` belongs to.
-pub(super) async fn join(
+async fn join(
     global: &Global,
     peer: &str,
     token: &str,
@@ -85,20 +99,21 @@ pub(super) async fn join(
     Ok(())
 }
 
-/// The addresses that a directory remembers.
-pub(super) async fn nodes(global: &Global) -> Result<(), Failure> {
+/// The nodes that this one knows: those a running node is or tries to be connected to, or the addresses that a
+/// directory remembers.
+async fn nodes(global: &Global) -> Result<(), Failure> {
+    if global.data.is_none() {
+        let backend = Backend::open(global).await?;
+        return super::sync::print_neighbours(global, &backend.status().await?.neighbours);
+    }
     let replica = data::open(global).await?;
     let peers = peers_in(&replica).await;
     replica.close().await?;
-    for peer in peers? {
-        crate::output::print_line(&peer.to_string())?;
-    }
-    Ok(())
+    peers?.iter().try_for_each(|peer| print_line(&peer.to_string()))
 }
 
 fn home(global: &Global) -> Result<Home, Failure> {
     let data = global.data.as_deref();
-    data.map(Home::of).ok_or_else(|| {
-        Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA")
-    })
+    data.map(Home::of)
+        .ok_or_else(|| Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA"))
 }

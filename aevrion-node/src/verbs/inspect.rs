@@ -40,6 +40,11 @@ fn status_fields(status: &StatusReport) -> Vec<(&'static str, String)> {
         let ahead = Duration::from_millis(status.clock_ahead_ms);
         fields.push(("clock", format!("{ahead:?} ahead of the wall")));
     }
+    fields.extend(status.addresses.iter().map(|address| ("listens", address.clone())));
+    if let Some(stable) = status.stable_until {
+        fields.push(("stable", format!("until {}", moment::show(Timestamp::from_millis(stable)))));
+    }
+    fields.extend(status.alarms.iter().map(|alarm| ("alarm", alarm.clone())));
     fields.extend(status.neighbours.iter().map(|neighbour| {
         let behind = thousands(neighbour.behind);
         ("neighbour", format!("{}, {}, {behind} behind", neighbour.address, neighbour.state))

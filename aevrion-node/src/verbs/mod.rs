@@ -1,10 +1,12 @@
 //! The verbs: each asks whoever does the work for one thing, and prints the result.
 
+mod cluster;
 mod export;
 mod generate;
 mod history;
 mod inspect;
 mod scan;
+mod sync;
 mod values;
 mod watch;
 
@@ -24,6 +26,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     };
     let (global, file) = global.with_file()?;
     let verb = match verb {
+        Verb::Cluster(verb) => return cluster::run(&global, verb).await,
         Verb::Serve(arguments) => return server::run(&global, &arguments.with_file(file)?).await,
         verb => verb,
     };
@@ -52,6 +55,7 @@ async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<()
         Verb::Status => inspect::status(backend, global).await,
         Verb::Verify => inspect::verify(backend, global).await,
         Verb::Rebuild => inspect::rebuild(backend).await,
-        Verb::Serve(_) | Verb::Completions { .. } | Verb::Man => Ok(()),
+        Verb::Sync(verb) => sync::run(backend, global, verb).await,
+        Verb::Cluster(_) | Verb::Serve(_) | Verb::Completions { .. } | Verb::Man => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ mod about;
 mod batch;
 mod kv;
 mod lists;
+mod sync;
 mod transfer;
 mod upkeep;
 mod watch;
@@ -38,6 +39,10 @@ pub(super) fn all(app: &Arc<App>) -> Router {
         .route("/v1/status", get(about::status))
         .route("/v1/digest", get(about::digest))
         .route("/v1/peers", get(about::peers))
+        .route("/v1/sync", get(sync::status))
+        .route("/v1/sync/now", post(sync::now))
+        .route("/v1/sync/wait", post(sync::wait))
+        .route("/v1/cluster/token", post(sync::token))
         .route("/metrics", get(about::metrics))
         .route("/livez", get(about::live))
         .route("/readyz", get(about::ready))

@@ -1,0 +1,60 @@
+//! What `cluster` and `sync` understand.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::TransportKind;
+use crate::moment::Span;
+
+/// `cluster`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterVerb {
+    /// Make a cluster of which the node in --data is the first
+    Init,
+    /// Print a token by which one other machine can join within the hour
+    Token,
+    /// Make --data a node of the cluster that the node at ADDR belongs to
+    Join {
+        /// The node that issued the token: host:port, quic://host:port or tcp://host:port
+        #[arg(value_name = "ADDR")]
+        peer: String,
+        /// What `aevrion cluster token` printed there
+        token: String,
+        /// Where others will reach this node, host:port: they are told [default: they wait to be dialled]
+        #[arg(long, env = "AEVRION_ADVERTISE", hide_env_values = true, value_name = "ADDR")]
+        advertise: Option<SocketAddr>,
+        /// How this node will be reached there; once for each transport [default: quic]
+        #[arg(
+            long,
+            env = "AEVRION_TRANSPORT",
+            hide_env_values = true,
+            value_name = "TRANSPORT",
+            value_delimiter = ','
+        )]
+        transport: Vec<TransportKind>,
+    },
+    /// List the nodes that this one knows
+    Nodes,
+}
+
+/// `sync`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SyncVerb {
+    /// Say how things stand with each neighbour
+    Status,
+    /// Compare with every neighbour now, and repair what differs
+    Now,
+    /// Wait until every connected neighbour holds the same; exit 8 if that takes too long
+    Wait {
+        /// How long to wait
+        #[arg(long, value_name = "SPAN", default_value = "30s")]
+        timeout: Span,
+    },
+    /// List the spans of time in which a neighbour differed when last compared with; exit 8 if there are any
+    Diff,
+}
+
+/// The longest wait that a node is asked for at once.
+pub(crate) const WAIT_AT_ONCE: Duration = Duration::from_secs(20);

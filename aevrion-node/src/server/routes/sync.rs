@@ -1,0 +1,52 @@
+//! `/v1/sync` and `/v1/cluster`: how the node keeps in step with others, and how others come in.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::Uri;
+
+use crate::cli::WAIT_AT_ONCE;
+use crate::moment::Span;
+use crate::problem::{Kind, Problem};
+use crate::report::{SyncReport, TokenReport, WaitReport};
+use crate::server::App;
+use crate::server::answer::{self, Answer};
+use crate::server::query::Query;
+
+pub(super) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    Query::parse(uri.query())?.finish()?;
+    let sync = app.node.membership()?.sync();
+    answer::json(&SyncReport::new(&sync.neighbours(), &sync.totals(), &sync.refusals()))
+}
+
+pub(super) async fn now(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    Query::parse(uri.query())?.finish()?;
+    let sync = app.node.membership()?.sync();
+    sync.compare();
+    answer::json(&SyncReport::new(&sync.neighbours(), &sync.totals(), &sync.refusals()))
+}
+
+/// Waits until every connected neighbour agrees, or for as long as asked, whichever is sooner.
+pub(super) async fn wait(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    let mut query = Query::parse(uri.query())?;
+    let timeout = query.get::<Span>("timeout")?.map_or(WAIT_AT_ONCE, |span| span.0);
+    query.finish()?;
+    let sync = app.node.membership()?.sync();
+    let agrees = tokio::select! {
+        waited = tokio::time::timeout(timeout.min(WAIT_AT_ONCE), sync.agreement()) => waited.is_ok(),
+        () = app.stopped() => false,
+    };
+    let root = app.node.replica.root().await?;
+    let neighbours = app.node.neighbours();
+    answer::json(&WaitReport { agrees, root: root.hash.to_string(), events: root.count, neighbours })
+}
+
+/// Permission for one machine to join.
+pub(super) async fn token(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    Query::parse(uri.query())?.finish()?;
+    let home = app.node.membership()?.home().clone();
+    let issued = tokio::task::spawn_blocking(move || home.issue_token()).await;
+    let issued = issued.map_err(|error| Problem::new(Kind::Failed, error))?;
+    let token = issued.map_err(|failure| Problem::new(Kind::NoCluster, failure))?.to_string();
+    answer::json(&TokenReport { token })
+}
