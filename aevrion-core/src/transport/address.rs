@@ -1,10 +1,9 @@
 //! Addresses to dial: `host:port`, and where that is.
 
-use std::net::SocketAddr;
-
 use super::TransportError;
 
 /// Addresses of one host that are tried: more than any sensible name has.
+#[cfg(feature = "identity")]
 const MOST_ADDRESSES: usize = 8;
 
 /// Splits `host:port`, and says what is wrong with anything else. A host that is an IPv6 address stands in brackets.
@@ -29,12 +28,12 @@ pub fn host_and_port(address: &str) -> Result<(&str, u16), TransportError> {
 /// # Errors
 /// [`TransportError::BadAddress`], or [`TransportError::Unreachable`] if there is no such host.
 #[cfg(feature = "identity")]
-pub async fn resolve(address: &str) -> Result<Vec<SocketAddr>, TransportError> {
+pub async fn resolve(address: &str) -> Result<Vec<std::net::SocketAddr>, TransportError> {
     let (host, port) = host_and_port(address)?;
     let unreachable = |what: String| TransportError::Unreachable { address: address.to_owned(), what };
     let found =
         tokio::net::lookup_host((host, port)).await.map_err(|error| unreachable(error.to_string()))?;
-    let found: Vec<SocketAddr> = found.take(MOST_ADDRESSES).collect();
+    let found: Vec<_> = found.take(MOST_ADDRESSES).collect();
     if found.is_empty() { Err(unreachable("the host has no address".to_owned())) } else { Ok(found) }
 }
 
