@@ -55,9 +55,11 @@ async fn one_event_missing_a_year_back_is_found_in_a_few_messages() {
     pair.hold(1, without).await;
     pair.connect().await;
     assert!(pair.agree().await);
-    println!("{}{} bytes, {} frames, {} turns", pair.transcript, pair.bytes(), pair.frames(), pair.turns);
+    let (turns, bytes) = pair.repaired;
+    println!("{}repaired after {bytes} bytes in {turns} turns", pair.transcript);
+    println!("confirmed after {} bytes in {} turns, {} frames", pair.bytes(), pair.turns, pair.frames());
     assert!(pair.bytes() <= 20_000, "{} bytes", pair.bytes());
-    assert!(pair.turns <= 10, "{} turns are more than five round trips", pair.turns);
+    assert!(turns <= 10, "{turns} turns are more than five round trips");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ use aevrion_core::transport::{
     Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError, shortened,
 };
 use async_trait::async_trait;
-use quinn::{ClientConfig, Endpoint, VarInt};
+use quinn::{ClientConfig, Endpoint, EndpointConfig, VarInt};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -80,7 +80,10 @@ impl QuicTransport {
         let serving = settings::server(credentials.server_config()?, &limits)?;
         let dialling = settings::client(credentials.client_config(PROTOCOL)?, &limits)?;
         let renewing = settings::client(credentials.client_config(JOIN_PROTOCOL)?, &limits)?;
-        let endpoint = Endpoint::server(serving, address).map_err(listening)?;
+        let socket = settings::socket(address).map_err(listening)?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), Some(serving), socket, runtime);
+        let endpoint = endpoint.map_err(listening)?;
         let core = Arc::new(Core {
             address: endpoint.local_addr().map_err(listening)?,
             endpoint,

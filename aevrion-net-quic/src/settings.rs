@@ -1,10 +1,13 @@
 //! QUIC's own settings, made of the limits that all transports share.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use aevrion_core::transport::Limits;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::BindError;
 
@@ -16,6 +19,25 @@ const KNOCKING: usize = 256;
 
 /// Bytes that one of them may send meanwhile, beyond its first packet.
 const KNOCKING_BYTES: u64 = 16 << 10;
+
+/// Bytes that the system is asked to hold for the socket, either way. Its default holds about a hundred packets, a
+/// millisecond's worth on a fast link; what comes while this process has no turn would be lost and sent again. The
+/// system may grant less.
+const SOCKET_BYTES: usize = 4 << 20;
+
+/// The socket at `address`.
+pub(crate) fn socket(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // Both kinds of addresses, where the system allows it.
+        let _ = socket.set_only_v6(false);
+    }
+    // Less is slower, no more.
+    let _ = socket.set_recv_buffer_size(SOCKET_BYTES);
+    let _ = socket.set_send_buffer_size(SOCKET_BYTES);
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
 
 pub(crate) fn server(tls: rustls::ServerConfig, limits: &Limits) -> Result<ServerConfig, BindError> {
     let crypto = QuicServerConfig::try_from(Arc::new(tls)).map_err(|error| settings(&error))?;

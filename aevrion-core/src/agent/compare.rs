@@ -52,7 +52,10 @@ pub(super) fn compare_children(
 fn nodes_of(digest: &Digest) -> Nodes {
     let row = |row: &crate::message::Row| {
         let level = row.level;
-        row.tiles.iter().map(move |tile| (NodeAddress { level, index: tile.index }, *tile)).collect::<Vec<_>>()
+        row.tiles
+            .iter()
+            .map(move |tile| (NodeAddress { level, index: tile.index }, *tile))
+            .collect::<Vec<_>>()
     };
     digest.rows.iter().flat_map(row).collect()
 }
@@ -147,7 +150,10 @@ mod tests {
         let mine = |count| digest(2, &[tile(3, count, 1)]);
         let theirs = digest(2, &[tile(3, 1_000, 2)]);
         assert_eq!(steps(&mine(LIST_INSTEAD), &theirs), [Step::List(span(120, 159))]);
-        assert_eq!(steps(&mine(LIST_INSTEAD + 1), &theirs), [Step::Drill(NodeAddress { level: 2, index: 3 })]);
+        assert_eq!(
+            steps(&mine(LIST_INSTEAD + 1), &theirs),
+            [Step::Drill(NodeAddress { level: 2, index: 3 })]
+        );
         let leaf = |hash| digest(0, &[tile(3, 1_000_000, hash)]);
         assert_eq!(steps(&leaf(1), &leaf(2)), [Step::List(span(30, 39))]);
     }

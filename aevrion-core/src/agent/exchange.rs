@@ -13,6 +13,10 @@ use crate::tree::{NodeAddress, Shape};
 /// Silence that ends a repair, at least.
 const QUIET: Duration = Duration::from_millis(50);
 
+/// Silence that ends it for a side that has only given: the other one stores what it was sent, and knows better when
+/// it is done.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Spans of snapshots that messages may still be about.
 const SPANS_REMEMBERED: usize = 256;
 
@@ -30,6 +34,8 @@ pub(super) struct Exchange {
     opened: BTreeSet<NodeAddress>,
     /// Events that came or went since snapshots were last compared.
     moved: u64,
+    /// Whether what this side does next is up to the other: it has given, and received nothing.
+    waits: bool,
     /// How many repairs in a row moved nothing.
     pub(super) fruitless: u32,
 }
@@ -61,9 +67,16 @@ impl Exchange {
         self.active = Some(now);
     }
 
-    /// So many events came or went.
-    pub(super) fn moved(&mut self, events: usize) {
+    /// So many events went out.
+    pub(super) fn gave(&mut self, events: usize) {
+        self.waits |= events > 0 && self.moved == 0;
         self.moved += events as u64;
+    }
+
+    /// So many events came that were new.
+    pub(super) fn received(&mut self, events: u64) {
+        self.waits = false;
+        self.moved += events;
     }
 
     /// Whether a repair is under way.
@@ -73,7 +86,12 @@ impl Exchange {
 
     /// When the silence has lasted long enough, if nothing comes.
     pub(super) fn quiet_at(&self, round_trip: Duration) -> Option<Duration> {
-        Some(self.active? + QUIET.max(round_trip * 2))
+        Some(self.active? + if self.waits { PATIENCE } else { QUIET.max(round_trip * 2) })
+    }
+
+    /// Whether the repair has paused long enough that a snapshot of the other side means: it is over.
+    pub(super) fn has_paused(&self, now: Duration, round_trip: Duration) -> bool {
+        self.active.is_none_or(|active| active + QUIET.max(round_trip * 2) <= now)
     }
 
     /// The repair is over. Says whether it was worth it.
@@ -81,6 +99,7 @@ impl Exchange {
         let worth = self.moved > 0;
         self.fruitless = if worth { 0 } else { self.fruitless + 1 };
         self.moved = 0;
+        self.waits = false;
         self.active = None;
         // What was opened stays open: an answer may come after a silence that was taken for the end.
         worth

@@ -57,7 +57,9 @@ impl Fault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Incompatible {
     /// They speak different versions.
-    #[error("it speaks version {0} of the protocol, this node {PROTOCOL_VERSION}: run the same release on both")]
+    #[error(
+        "it speaks version {0} of the protocol, this node {PROTOCOL_VERSION}: run the same release on both"
+    )]
     Version(u16),
     /// They were set up for different clusters.
     #[error("the cluster's parameters differ ({}): one of the stores was made for another cluster", list(.0))]

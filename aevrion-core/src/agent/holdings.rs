@@ -34,8 +34,5 @@ pub trait Holdings: Send + Sync {
     fn event(&self, address: Address) -> impl Future<Output = Result<Option<Event>, ReadError>> + Send;
 
     /// Which of these events are not held, in the same order.
-    fn missing(
-        &self,
-        addresses: &[Address],
-    ) -> impl Future<Output = Result<Vec<Address>, ReadError>> + Send;
+    fn missing(&self, addresses: &[Address]) -> impl Future<Output = Result<Vec<Address>, ReadError>> + Send;
 }

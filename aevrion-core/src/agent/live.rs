@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, NeedEvents, Origin, Output};
-use crate::bounds::{ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_EVENTS, MISTAKEN_WISHES, WANTED_AT_ONCE, WINDOW_BYTES};
+use crate::bounds::{
+    ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_EVENTS, MISTAKEN_WISHES, WANTED_AT_ONCE, WINDOW_BYTES,
+};
 use crate::message::{EventList, Events, Message, Push, Reply};
 use crate::planted::{Bug, planted};
 use crate::transport::Lane;
@@ -41,7 +43,8 @@ impl Agent {
         let mut outputs = Vec::new();
         if !own.is_empty() {
             self.note_flight(own.iter().map(Event::address), now);
-            outputs.extend(batches(own).map(|events| Output::Send(Lane::Live, Message::Push(Push { events }))));
+            outputs
+                .extend(batches(own).map(|events| Output::Send(Lane::Live, Message::Push(Push { events }))));
         }
         if crowded {
             // A repair brought so much that telling one by one costs more than comparing when it is over.
@@ -119,7 +122,8 @@ impl Agent {
 
     /// Takes note of events that come at addresses that were asked for; says how many were not.
     pub(super) fn take_wanted(&mut self, events: &[Event]) -> usize {
-        let come: Vec<_> = events.iter().map(Event::address).filter(|address| self.wanted.remove(address)).collect();
+        let come: Vec<_> =
+            events.iter().map(Event::address).filter(|address| self.wanted.remove(address)).collect();
         self.desk.release(&come);
         events.len() - come.len()
     }
@@ -162,7 +166,8 @@ impl Agent {
     pub(super) fn forget_overdue(&mut self, now: Duration) -> bool {
         let before = self.forgotten;
         while let Some((_, addresses)) = self.awaited.pop_front_if(|(until, _)| *until <= now) {
-            let overdue: Vec<_> = addresses.into_iter().filter(|address| self.wanted.remove(address)).collect();
+            let overdue: Vec<_> =
+                addresses.into_iter().filter(|address| self.wanted.remove(address)).collect();
             self.desk.release(&overdue);
             self.forgotten += overdue.len();
         }

@@ -260,7 +260,7 @@ impl Agent {
     ) -> Result<Vec<Output>, Halt> {
         self.storing = self.storing.saturating_sub(1);
         if matches!(origin, Origin::Repaired(_)) {
-            self.exchange.moved(usize::try_from(new).unwrap_or(usize::MAX));
+            self.exchange.received(new);
             self.exchange.touch(now.steady);
             self.agreement.received += new;
             self.agreement.behind = self.agreement.behind.saturating_sub(new);

@@ -84,7 +84,8 @@ impl Agent {
         let mut lists: Vec<Listed> = Vec::new();
         let mut room = at_once;
         for (span, holds) in spans {
-            let (span, addresses) = if holds { everything(span, holdings).await? } else { (span, Vec::new()) };
+            let (span, addresses) =
+                if holds { everything(span, holdings).await? } else { (span, Vec::new()) };
             if addresses.len() > at_once {
                 outputs.extend(self.list_in_shares(span, &addresses, at_once, full));
                 continue;
@@ -106,14 +107,21 @@ impl Agent {
     }
 
     /// Lists a span of more events than one message takes, a share of its ids in each message.
-    fn list_in_shares(&mut self, span: TimeSpan, addresses: &[Address], at_once: usize, full: bool) -> Vec<Output> {
+    fn list_in_shares(
+        &mut self,
+        span: TimeSpan,
+        addresses: &[Address],
+        at_once: usize,
+        full: bool,
+    ) -> Vec<Output> {
         // Shares are even but for chance: a tenth of each message is left free.
         let of = u32::try_from(addresses.len() * 10 / (at_once * 9) + 1).unwrap_or(u32::MAX);
         let begin = u32::try_from(self.draw() % u64::from(of)).unwrap_or(0);
         let mut outputs = Vec::new();
         for turn in 0..of.min(LISTS_AT_ONCE) {
             let share = Share { part: (begin + turn) % of, of };
-            let of_share: Vec<_> = addresses.iter().copied().filter(|address| share.contains(address.id)).collect();
+            let of_share: Vec<_> =
+                addresses.iter().copied().filter(|address| share.contains(address.id)).collect();
             if of_share.len() <= at_once {
                 outputs.push(held(vec![Listed { span, share, ids: self.ids(&of_share, full) }]));
             }
@@ -158,7 +166,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        self.join_repair(now);
+        self.exchange.touch(now.steady);
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
         let window = Window::gather(&scopes, holdings).await?;
         let mut wishes = Vec::new();
@@ -183,7 +191,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        self.join_repair(now);
+        self.exchange.touch(now.steady);
         let scopes: Vec<_> = lists.iter().map(Scope::only).collect();
         let window = Window::gather(&scopes, holdings).await?;
         let more = window.rest.is_some();
@@ -228,8 +236,11 @@ impl Agent {
         let mut come: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); sorted.len()];
         let mut unasked = 0;
         for event in events {
-            let mut places = sorted.iter().zip(&mut come).filter(|((span, _), _)| span.contains(event.timestamp()));
-            if !places.any(|((_, ids), come)| ids.position(event.id()).is_some_and(|place| come.insert(place))) {
+            let mut places =
+                sorted.iter().zip(&mut come).filter(|((span, _), _)| span.contains(event.timestamp()));
+            if !places
+                .any(|((_, ids), come)| ids.position(event.id()).is_some_and(|place| come.insert(place)))
+            {
                 unasked += 1;
             }
         }
@@ -321,7 +332,9 @@ impl Agent {
         self.count_sent(window.events.len());
         self.exchange.touch(now.steady);
         let mut outputs: Vec<_> = super::live::batches(window.events)
-            .map(|events| repair(Message::Events(Events { reply: Reply::Block { span, rest: None }, events })))
+            .map(|events| {
+                repair(Message::Events(Events { reply: Reply::Block { span, rest: None }, events }))
+            })
             .collect();
         if let Some(Output::Send(_, Message::Events(last))) = outputs.last_mut() {
             last.reply = Reply::Block { span, rest: window.rest };
@@ -330,12 +343,12 @@ impl Agent {
     }
 
     fn count_sent(&mut self, events: usize) {
-        self.exchange.moved(events);
+        self.exchange.gave(events);
         self.agreement.sent += events as u64;
         self.agreement.behind = self.agreement.behind.saturating_sub(events as u64);
     }
 
-    /// The neighbour repairs with this side, which is busy with it from now on.
+    /// The neighbour repairs with this side, which is busy receiving from it from now on.
     fn join_repair(&mut self, now: Moment) {
         self.exchange.touch(now.steady);
         self.desk.may_repair(self.neighbour, now.steady);
@@ -343,13 +356,12 @@ impl Agent {
 }
 
 /// All addresses of `span`; if there are more than can be looked at, those of its latest part, and that part.
-async fn everything(
-    span: TimeSpan,
-    holdings: &impl Holdings,
-) -> Result<(TimeSpan, Vec<Address>), ReadError> {
+async fn everything(span: TimeSpan, holdings: &impl Holdings) -> Result<(TimeSpan, Vec<Address>), ReadError> {
     let mut addresses = holdings.addresses(span, None, SCANNED_ADDRESSES).await?;
     let full = addresses.len() == SCANNED_ADDRESSES;
-    let Some(last) = addresses.last().filter(|_| full).map(|last| last.timestamp) else { return Ok((span, addresses)) };
+    let Some(last) = addresses.last().filter(|_| full).map(|last| last.timestamp) else {
+        return Ok((span, addresses));
+    };
     addresses.retain(|address| address.timestamp > last);
     Ok((TimeSpan::new(last.next(), span.last()).unwrap_or(span), addresses))
 }

@@ -96,12 +96,14 @@ impl Agent {
         if let Some(theirs) = &digest {
             let (_, mine) = holdings.digest(span).await?;
             steps = compare_digests(self.shape, span, &mine, theirs);
-            self.differences = steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
+            self.differences =
+                steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
         }
-        if self.exchange.is_active() {
+        if !self.exchange.has_paused(now.steady, self.round_trip()) {
             // What differs is being repaired; when that is over, snapshots are compared again.
             return Ok(Vec::new());
         }
+        self.conclude();
         match digest {
             // It thought that nothing had changed. Here is what has.
             None => Ok(vec![self.snapshot(span, now, holdings, false).await?]),
@@ -137,7 +139,9 @@ impl Agent {
             }
         }
         self.deferred = 0;
-        if !self.desk.may_repair(self.neighbour, now.steady) {
+        // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
+        let only_gives = steps.iter().all(|step| matches!(step, Step::Give(_)));
+        if !only_gives && !self.desk.may_repair(self.neighbour, now.steady) {
             self.compare_again(now);
             return Ok(Vec::new());
         }
@@ -145,11 +149,18 @@ impl Agent {
         self.take(steps, span, now, holdings).await
     }
 
+    /// The repair that was under way, if any, is over.
+    fn conclude(&mut self) {
+        if self.exchange.is_active() {
+            self.exchange.end();
+            self.forget_wishes();
+            self.desk.repaired(self.neighbour);
+        }
+    }
+
     /// The repair has fallen silent: snapshots tell whether it is complete.
     pub(super) fn end_of_exchange(&mut self, now: Moment) {
-        self.exchange.end();
-        self.forget_wishes();
-        self.desk.repaired(self.neighbour);
+        self.conclude();
         if self.exchange.fruitless < FRUITLESS {
             // Whoever acts on a difference waits a little longer: usually the other side's snapshot comes first.
             let wait = if self.acts() { self.round_trip() * 2 + AGAIN } else { Duration::ZERO };
@@ -193,7 +204,8 @@ impl Agent {
         let fresh = DIGEST_FRESH.max(self.round_trip() * 4);
         // Clocks that are far apart make spans that are: what was sent must be about the same time.
         let end = |span: TimeSpan| if is_past(span) { span.last() } else { span.first() };
-        let near = |sent: TimeSpan| end(sent).ahead_of(end(span)).max(end(span).ahead_of(end(sent))) <= self.grace();
+        let near =
+            |sent: TimeSpan| end(sent).ahead_of(end(span)).max(end(span).ahead_of(end(sent))) <= self.grace();
         self.digest_sent[kind(span)].is_some_and(|(at, sent)| at + fresh > now.steady && near(sent))
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Pair {
     /// Changes of direction, which is what round trips are made of.
     pub(crate) turns: u64,
     last_speaker: Option<usize>,
+    /// Turns and bytes up to the last events that moved: what came after them only confirmed.
+    pub(crate) repaired: (u64, u64),
 }
 
 /// One way.
@@ -66,7 +68,15 @@ impl Pair {
             Side { replica, agent, inbox: VecDeque::new(), name, sent_frames: 0, sent_bytes: 0 }
         };
         let sides = [side(1, 2, "a").await, side(2, 1, "b").await];
-        Self { sides, transcript: String::new(), steady: Duration::ZERO, wall, turns: 0, last_speaker: None }
+        Self {
+            sides,
+            transcript: String::new(),
+            steady: Duration::ZERO,
+            wall,
+            turns: 0,
+            last_speaker: None,
+            repaired: (0, 0),
+        }
     }
 
     fn now(&self) -> Moment {
@@ -172,6 +182,9 @@ impl Pair {
             }
             self.sides[side].sent_frames += 1;
             self.sides[side].sent_bytes += frame.len() as u64 + 4;
+            if matches!(message, Message::Events(_)) {
+                self.repaired = (self.turns, self.bytes());
+            }
         }
         let (from, to) = (self.sides[side].name, self.sides[1 - side].name);
         let _ = writeln!(self.transcript, "{from} → {to}  {message}  ({} B)", frame.len());
