@@ -6,6 +6,7 @@
 
 /// A bug that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(feature = "testkit"), expect(unreachable_pub, reason = "only the testkit offers it"))]
 pub enum Bug {
     /// Snapshots are never sent: what was lost on the way stays lost.
     NoSnapshots,

@@ -10,6 +10,11 @@
 //!
 //! It is the server that opens the streams: so a client knows that it was admitted before it says anything.
 
+/// The program on the README's first page must work.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 mod connection;
 mod dial;
 mod error;

@@ -7,11 +7,6 @@
 //! are refused. And quick repair is on: it costs a second fsync a commit, and reopens a large file after a crash in
 //! milliseconds instead of seconds.
 
-/// The program on the README's first page must compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
-
 mod backend;
 mod error;
 mod view;

@@ -13,8 +13,8 @@ use crate::tree::{NodeAddress, Shape};
 /// Silence that ends a repair, at least.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Silence that ends it for a side that has only given: the other one stores what it was sent, and knows better when
-/// it is done.
+/// Silence that ends it for a side that has asked, for every question is answered; and for one that has only given,
+/// since the other stores what it was sent, and knows better when it is done.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Spans of snapshots that messages may still be about.
@@ -34,8 +34,10 @@ pub(super) struct Exchange {
     opened: BTreeSet<NodeAddress>,
     /// Events that came or went since snapshots were last compared.
     moved: u64,
-    /// Whether what this side does next is up to the other: it has given, and received nothing.
-    waits: bool,
+    /// Questions that this side has asked since the other last said something.
+    asked: bool,
+    /// Whether this side has given, and received nothing.
+    only_gave: bool,
     /// How many repairs in a row moved nothing.
     pub(super) fruitless: u32,
 }
@@ -62,20 +64,27 @@ impl Exchange {
         !self.spans.is_empty()
     }
 
-    /// Something of a repair came or went.
-    pub(super) fn touch(&mut self, now: Duration) {
+    /// Something of a repair came.
+    pub(super) fn heard(&mut self, now: Duration) {
         self.active = Some(now);
+        self.asked = false;
+    }
+
+    /// Something of a repair goes out; perhaps a question.
+    pub(super) fn said(&mut self, now: Duration, question: bool) {
+        self.active = Some(now);
+        self.asked |= question;
     }
 
     /// So many events went out.
     pub(super) fn gave(&mut self, events: usize) {
-        self.waits |= events > 0 && self.moved == 0;
+        self.only_gave |= events > 0 && self.moved == 0;
         self.moved += events as u64;
     }
 
     /// So many events came that were new.
     pub(super) fn received(&mut self, events: u64) {
-        self.waits = false;
+        self.only_gave = false;
         self.moved += events;
     }
 
@@ -86,12 +95,14 @@ impl Exchange {
 
     /// When the silence has lasted long enough, if nothing comes.
     pub(super) fn quiet_at(&self, round_trip: Duration) -> Option<Duration> {
-        Some(self.active? + if self.waits { PATIENCE } else { QUIET.max(round_trip * 2) })
+        let patient = self.asked || self.only_gave;
+        Some(self.active? + if patient { PATIENCE } else { QUIET.max(round_trip * 2) })
     }
 
     /// Whether the repair has paused long enough that a snapshot of the other side means: it is over.
     pub(super) fn has_paused(&self, now: Duration, round_trip: Duration) -> bool {
-        self.active.is_none_or(|active| active + QUIET.max(round_trip * 2) <= now)
+        let pause = if self.asked { PATIENCE } else { QUIET.max(round_trip * 2) };
+        self.active.is_none_or(|active| active + pause <= now)
     }
 
     /// The repair is over. Says whether it was worth it.
@@ -99,7 +110,8 @@ impl Exchange {
         let worth = self.moved > 0;
         self.fruitless = if worth { 0 } else { self.fruitless + 1 };
         self.moved = 0;
-        self.waits = false;
+        self.asked = false;
+        self.only_gave = false;
         self.active = None;
         // What was opened stays open: an answer may come after a silence that was taken for the end.
         worth

@@ -165,7 +165,8 @@ impl Agent {
     /// was any.
     pub(super) fn forget_overdue(&mut self, now: Duration) -> bool {
         let before = self.forgotten;
-        while let Some((_, addresses)) = self.awaited.pop_front_if(|(until, _)| *until <= now) {
+        while self.first_overdue().is_some_and(|until| until <= now) {
+            let addresses = self.awaited.pop_front().map(|(_, addresses)| addresses).unwrap_or_default();
             let overdue: Vec<_> =
                 addresses.into_iter().filter(|address| self.wanted.remove(address)).collect();
             self.desk.release(&overdue);

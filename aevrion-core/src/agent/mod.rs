@@ -261,7 +261,7 @@ impl Agent {
         self.storing = self.storing.saturating_sub(1);
         if matches!(origin, Origin::Repaired(_)) {
             self.exchange.received(new);
-            self.exchange.touch(now.steady);
+            self.exchange.heard(now.steady);
             self.agreement.received += new;
             self.agreement.behind = self.agreement.behind.saturating_sub(new);
         }
@@ -350,6 +350,11 @@ impl Agent {
     /// Whether data may flow: both sides have measured the other's clock.
     pub fn is_settled(&self) -> bool {
         self.clocks.taken() >= SAMPLES && self.heard.is_some_and(|(_, samples, _)| samples >= SAMPLES)
+    }
+
+    /// To whom it speaks.
+    pub fn neighbour(&self) -> NodeId {
+        self.neighbour
     }
 
     /// Whether a repair is under way.

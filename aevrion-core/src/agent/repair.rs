@@ -50,6 +50,7 @@ impl Agent {
         }
         let mut outputs = self.name_children(drill, span, holdings).await?;
         outputs.extend(self.list(lists, holdings).await?);
+        self.exchange.said(now.steady, !outputs.is_empty());
         let window = Window::gather(&give, holdings).await?;
         outputs.extend(self.send_window(window, now));
         Ok(outputs)
@@ -156,7 +157,8 @@ impl Agent {
         // The neighbour's children of these nodes may follow in turn.
         self.exchange.open(places);
         let steps = compare_children(self.shape, span, &mine, &parents);
-        self.take(steps, span, now, holdings).await
+        let outputs = self.take(steps, span, now, holdings).await?;
+        Ok(or_nothing(outputs, span))
     }
 
     /// The neighbour says what it holds: it gets what it lacks, and is asked for what is missing here.
@@ -166,7 +168,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        self.exchange.touch(now.steady);
+        self.exchange.heard(now.steady);
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
         let window = Window::gather(&scopes, holdings).await?;
         let mut wishes = Vec::new();
@@ -178,10 +180,16 @@ impl Agent {
         let mut outputs = Vec::new();
         if !wishes.is_empty() {
             self.wish(&wishes);
+            self.exchange.said(now.steady, true);
             outputs.push(repair(Message::NeedEvents(NeedEvents::Of(wishes))));
         }
         outputs.extend(self.send_window(window, now));
-        Ok(outputs)
+        Ok(or_nothing(outputs, lists.first().map_or(TimeSpan::ALL, |list| list.span)))
+    }
+
+    /// Answers a question for which there is no room with nothing: whoever asked need not wait, and compares again.
+    pub fn decline(&self) -> Output {
+        nothing(TimeSpan::ALL)
     }
 
     /// The neighbour wants events by the ids that this side listed.
@@ -191,7 +199,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        self.exchange.touch(now.steady);
+        self.exchange.heard(now.steady);
         let scopes: Vec<_> = lists.iter().map(Scope::only).collect();
         let window = Window::gather(&scopes, holdings).await?;
         let more = window.rest.is_some();
@@ -199,7 +207,8 @@ impl Agent {
             self.note_mistake(window.unseen.iter().map(Vec::len).sum())?;
         }
         self.count_sent(window.events.len());
-        Ok(wanted_events(window.events, more, Lane::Repair))
+        let outputs = wanted_events(window.events, more, Lane::Repair);
+        Ok(or_nothing(outputs, lists.first().map_or(TimeSpan::ALL, |list| list.span)))
     }
 
     /// Events that were asked for, after an announcement or after a list.
@@ -318,11 +327,11 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        self.exchange.touch(now.steady);
         let addresses = holdings.addresses(rest, None, MESSAGE_IDS + 1).await?;
         if addresses.len() > MESSAGE_IDS {
             return Ok(Vec::new());
         }
+        self.exchange.said(now.steady, true);
         let list = Listed { span: rest, share: Share::WHOLE, ids: self.ids(&addresses, false) };
         Ok(vec![held(vec![list])])
     }
@@ -330,7 +339,7 @@ impl Agent {
     fn send_window(&mut self, window: Window, now: Moment) -> Vec<Output> {
         let Some(span) = window.span else { return Vec::new() };
         self.count_sent(window.events.len());
-        self.exchange.touch(now.steady);
+        self.exchange.said(now.steady, false);
         let mut outputs: Vec<_> = super::live::batches(window.events)
             .map(|events| {
                 repair(Message::Events(Events { reply: Reply::Block { span, rest: None }, events }))
@@ -350,7 +359,7 @@ impl Agent {
 
     /// The neighbour repairs with this side, which is busy receiving from it from now on.
     fn join_repair(&mut self, now: Moment) {
-        self.exchange.touch(now.steady);
+        self.exchange.heard(now.steady);
         self.desk.may_repair(self.neighbour, now.steady);
     }
 }
@@ -364,6 +373,18 @@ async fn everything(span: TimeSpan, holdings: &impl Holdings) -> Result<(TimeSpa
     };
     addresses.retain(|address| address.timestamp > last);
     Ok((TimeSpan::new(last.next(), span.last()).unwrap_or(span), addresses))
+}
+
+/// What is said, or in so many words that there is nothing to say: every question is answered.
+fn or_nothing(mut outputs: Vec<Output>, span: TimeSpan) -> Vec<Output> {
+    if outputs.is_empty() {
+        outputs.push(nothing(span));
+    }
+    outputs
+}
+
+fn nothing(span: TimeSpan) -> Output {
+    repair(Message::Events(Events { reply: Reply::Block { span, rest: None }, events: Vec::new() }))
 }
 
 fn repair(message: Message) -> Output {

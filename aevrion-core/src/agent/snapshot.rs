@@ -145,7 +145,7 @@ impl Agent {
             self.compare_again(now);
             return Ok(Vec::new());
         }
-        self.exchange.touch(now.steady);
+        self.exchange.said(now.steady, false);
         self.take(steps, span, now, holdings).await
     }
 

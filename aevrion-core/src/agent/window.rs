@@ -81,7 +81,7 @@ impl Window {
 
     async fn gather_all(&mut self, span: TimeSpan, holdings: &impl Holdings) -> Result<(), ReadError> {
         let mut before = None;
-        while !self.is_full() {
+        loop {
             let page = holdings.addresses(span, before, SCAN_PAGE).await?;
             let Some(last) = page.last().copied() else { return Ok(()) };
             before = Some(last);
@@ -90,11 +90,6 @@ impl Window {
                 return Ok(());
             }
         }
-        if !holdings.addresses(span, before, 1).await?.is_empty() {
-            let end = before.map_or(span.last(), |last| last.timestamp);
-            self.leave(TimeSpan::new(span.first(), end).unwrap_or(span));
-        }
-        Ok(())
     }
 
     /// Compares a scope with its list. Returns the places of the list that were not seen.
@@ -109,6 +104,7 @@ impl Window {
         let wants_listed = matches!(scope.rule, Rule::Only(_));
         let mut before = None;
         let mut scanned = 0;
+        let mut open = ids.len();
         while scanned < SCANNED_ADDRESSES {
             let page = holdings.addresses(scope.span, before, SCAN_PAGE).await?;
             let Some(last) = page.last().copied() else {
@@ -120,8 +116,9 @@ impl Window {
             let mut wanted = Vec::new();
             for address in page.into_iter().filter(|address| scope.share.contains(address.id)) {
                 let place = listed.position(address.id);
-                if let Some(place) = place {
+                if let Some(place) = place.filter(|place| !seen[*place]) {
                     seen[place] = true;
+                    open -= 1;
                 }
                 if place.is_some() == wants_listed {
                     wanted.push(address);
@@ -129,6 +126,10 @@ impl Window {
             }
             if let Some(left_out) = self.add(&wanted, holdings).await? {
                 self.leave(TimeSpan::new(scope.span.first(), left_out.timestamp).unwrap_or(scope.span));
+                if open == 0 {
+                    // Nothing is missing here, and what is missing there does not fit.
+                    return Ok(Vec::new());
+                }
             }
         }
         // Too much to compare it all: nothing can be said of what is missing here.
@@ -142,7 +143,7 @@ impl Window {
         holdings: &impl Holdings,
     ) -> Result<Option<Address>, ReadError> {
         for address in addresses {
-            if self.is_full() {
+            if self.is_full() && !self.in_same_moment(*address) {
                 return Ok(Some(*address));
             }
             // Damaged events are for `verify` to report; the neighbour gets the others.
@@ -164,6 +165,13 @@ impl Window {
 
     fn is_full(&self) -> bool {
         self.bytes >= WINDOW_BYTES
+    }
+
+    /// Whether the event shares its moment with the last one gathered. Moments are not parted unless they are large:
+    /// then the rest does not overlap with what was sent, and can be asked for before that is stored.
+    fn in_same_moment(&self, address: Address) -> bool {
+        let last = self.events.last().map(Event::timestamp);
+        self.bytes < WINDOW_BYTES * 2 && last == Some(address.timestamp)
     }
 }
 

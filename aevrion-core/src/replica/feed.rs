@@ -4,10 +4,10 @@
 //! far behind that the ring has moved on learns just that, and finds by comparing what it did not hear of.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::agent::Fresh;
 use crate::bounds::{FEED_BYTES, FEED_EVENTS, FEED_PAGE};
@@ -16,7 +16,10 @@ use crate::bounds::{FEED_BYTES, FEED_EVENTS, FEED_PAGE};
 pub(crate) struct Feed {
     ring: Mutex<Ring>,
     /// The number of the next event to be shown.
-    shown: watch::Sender<u64>,
+    shown: AtomicU64,
+    /// Wakes readers in the order in which they wait, which a watch channel does not: a simulation has to be the same
+    /// each time.
+    changed: Notify,
     readers: AtomicUsize,
 }
 
@@ -43,7 +46,7 @@ impl Ring {
 
 impl Feed {
     pub(super) fn new() -> Self {
-        Self { ring: Mutex::default(), shown: watch::Sender::new(0), readers: AtomicUsize::new(0) }
+        Self { ring: Mutex::default(), shown: AtomicU64::new(0), changed: Notify::new(), readers: AtomicUsize::new(0) }
     }
 
     /// Whether anyone reads it.
@@ -66,13 +69,15 @@ impl Feed {
     /// Everything offered is durable.
     pub(super) fn show(&self) {
         let end = self.ring().end();
-        self.shown.send_if_modified(|shown| std::mem::replace(shown, end) != end);
+        if self.shown.swap(end, Ordering::AcqRel) != end {
+            self.changed.notify_waiters();
+        }
     }
 
     /// What was offered and not shown may not have been stored after all: the neighbours have to compare.
     pub(super) fn forget_unshown(&self) {
         let mut ring = self.ring();
-        while ring.end() > *self.shown.borrow() && !ring.events.is_empty() {
+        while ring.end() > self.shown.load(Ordering::Acquire) && !ring.events.is_empty() {
             if let Some(newest) = ring.events.pop_back() {
                 ring.bytes -= newest.event.weight();
             }
@@ -90,15 +95,14 @@ impl Feed {
         ring.bytes = 0;
         ring.first = end + 1;
         drop(ring);
-        self.shown.send_modify(|shown| *shown = end + 1);
+        self.shown.store(end + 1, Ordering::Release);
+        self.changed.notify_waiters();
     }
 
     /// A place behind everything that was shown so far.
     pub(crate) fn read(self: &Arc<Self>) -> FeedReader {
         self.readers.fetch_add(1, Ordering::AcqRel);
-        let shown = self.shown.subscribe();
-        let next = *shown.borrow();
-        FeedReader { feed: Arc::clone(self), shown, next }
+        FeedReader { feed: Arc::clone(self), next: self.shown.load(Ordering::Acquire) }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -109,7 +113,6 @@ impl Feed {
 /// A place in the feed.
 pub(crate) struct FeedReader {
     feed: Arc<Feed>,
-    shown: watch::Receiver<u64>,
     next: u64,
 }
 
@@ -124,19 +127,19 @@ pub(crate) enum News {
 impl FeedReader {
     /// Waits for news. Dropping the future loses none.
     pub(crate) async fn next(&mut self) -> News {
+        let feed = Arc::clone(&self.feed);
         loop {
+            let changed = feed.changed.notified();
             if let Some(news) = self.take() {
                 return news;
             }
-            if self.shown.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+            changed.await;
         }
     }
 
     /// What there is now.
     pub(crate) fn take(&mut self) -> Option<News> {
-        let end = *self.shown.borrow_and_update();
+        let end = self.feed.shown.load(Ordering::Acquire);
         if self.next >= end {
             return None;
         }

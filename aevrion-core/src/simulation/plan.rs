@@ -9,7 +9,7 @@ use super::wire::Weather;
 use crate::Parameters;
 
 /// More nodes than this make a big calm network: some writes and one partition that heals.
-pub const CROWD: usize = 50;
+pub(super) const CROWD: usize = 50;
 
 /// Which troubles a simulation has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,7 +102,8 @@ impl Plan {
             skews,
             latency: Duration::from_millis(random.pick([2, 20, 20, 100, 250])),
             bandwidth: random.pick([500, 5_000, 100_000]),
-            room: random.pick([2_000, 100_000, 1_000_000]),
+            // Where there is no trouble nothing is to be left out for want of room.
+            room: random.pick([2_000, 100_000, 1_000_000]).max(if calm { 1_000_000 } else { 0 }),
             trouble_lasts: Duration::from_millis(lasts),
             troubles: Troubles {
                 breaks: on(&mut random),

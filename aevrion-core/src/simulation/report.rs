@@ -89,7 +89,7 @@ impl fmt::Display for Report {
 #[error("{what}\n  {plan}\n  replay: {}", replay(.plan))]
 pub struct Violation {
     /// The simulation.
-    pub plan: Plan,
+    pub plan: Box<Plan>,
     /// What.
     pub what: String,
 }

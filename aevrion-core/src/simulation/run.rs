@@ -40,7 +40,7 @@ pub fn run(plan: &Plan) -> Result<Report, Violation> {
         .build()
         .expect("a runtime without input and output can be built");
     let outcome = runtime.block_on(simulate(plan.clone()));
-    outcome.map_err(|what| Violation { plan: plan.clone(), what })
+    outcome.map_err(|what| Violation { plan: Box::new(plan.clone()), what })
 }
 
 async fn simulate(plan: Plan) -> Result<Report, String> {

@@ -26,18 +26,17 @@ impl Topology {
     pub fn links(self, nodes: usize, random: &mut Random) -> Vec<(usize, usize)> {
         let mut links: BTreeSet<(usize, usize)> = BTreeSet::new();
         let mut link = |a: usize, b: usize| a != b && links.insert((a.min(b), a.max(b)));
-        match self {
-            Self::Full => (0..nodes).for_each(|a| (0..a).for_each(|b| drop(link(a, b)))),
-            Self::Ring => (0..nodes).for_each(|a| drop(link(a, (a + 1) % nodes))),
-            Self::Line => (1..nodes).for_each(|a| drop(link(a - 1, a))),
-            Self::Star => (1..nodes).for_each(|a| drop(link(0, a))),
-            Self::Random(degree) => {
-                let most = nodes * (nodes - 1) / 2;
-                let wanted = (nodes * degree.max(2) as usize / 2).min(most);
-                let mut count = (0..nodes).filter(|a| link(*a, (a + 1) % nodes)).count();
-                while count < wanted {
-                    count += usize::from(link(random.place(nodes), random.place(nodes)));
-                }
+        let pairs: Vec<(usize, usize)> = match self {
+            Self::Full => (0..nodes).flat_map(|a| (0..a).map(move |b| (a, b))).collect(),
+            Self::Ring | Self::Random(_) => (0..nodes).map(|a| (a, (a + 1) % nodes)).collect(),
+            Self::Line => (1..nodes).map(|a| (a - 1, a)).collect(),
+            Self::Star => (1..nodes).map(|a| (0, a)).collect(),
+        };
+        let mut count = pairs.into_iter().filter(|(a, b)| link(*a, *b)).count();
+        if let Self::Random(degree) = self {
+            let wanted = (nodes * degree as usize / 2).min(nodes * (nodes - 1) / 2);
+            while count < wanted {
+                count += usize::from(link(random.place(nodes), random.place(nodes)));
             }
         }
         links.into_iter().collect()
@@ -46,7 +45,7 @@ impl Topology {
 
 /// The greatest number of links between two nodes, as seen from the first: exact for what is symmetric, and at most
 /// half of the truth otherwise.
-pub fn reach(nodes: usize, links: &[(usize, usize)]) -> u64 {
+pub(super) fn reach(nodes: usize, links: &[(usize, usize)]) -> u64 {
     let mut neighbours = vec![Vec::new(); nodes];
     for (a, b) in links {
         neighbours[*a].push(*b);

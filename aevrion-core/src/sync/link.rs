@@ -170,6 +170,8 @@ impl Link {
         if is_question(&message) && !outgoing.has_room() {
             tracing::debug!(message = message.name(), "not answered: the lane is full");
             self.counters.shed();
+            let decline = self.agent.decline();
+            self.perform(vec![decline]);
             return Ok(());
         }
         if matches!(message, Message::Snapshot(_)) && !self.stores.is_empty() {
@@ -253,6 +255,7 @@ impl Link {
         for output in outputs {
             match output {
                 Output::Send(lane, message) => {
+                    tracing::trace!(to = %self.agent.neighbour(), ?lane, %message);
                     self.counters.sent(&message);
                     let outgoing = if lane == Lane::Live { &self.live } else { &self.repair };
                     outgoing.send(&message);

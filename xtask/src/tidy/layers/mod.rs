@@ -140,12 +140,9 @@ mod tests {
     const TABLE: &[Layer] = &[
         blind(&["id"]),
         blind(&["tree", "index"]),
-    blind(&["message"]),
     // What a replica says to a neighbour, and what it makes of the answer. It knows neither sockets nor stores.
-    blind(&["agent"]),
         Layer { modules: &["a", "b"], acquainted: true },
         blind(&["replica"]),
-    blind(&["sync"]),
     ];
     const LIB: &str = "//! Why.\nmod id;\npub mod tree;\npub mod index;\nmod a;\nmod b;\nmod replica;\n\
         pub use id::EventId;\npub use replica::{Replica as Whole, Status};\npub use bytes::Bytes;\n";
