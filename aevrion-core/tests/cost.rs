@@ -1,6 +1,8 @@
 //! What synchronisation costs in bytes and messages, counted between two agents: frames with their lengths, without
 //! what a transport adds.
 
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
 #[path = "support/pair.rs"]
 mod pair;
 

@@ -1,5 +1,7 @@
 //! Messages on the wire: the bytes of each kind are fixed, and nothing that is not a message is taken for one.
 
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
 use std::fmt::Write;
 
 use aevrion_core::message::{
@@ -67,7 +69,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         digest: None,
         answer: false,
     };
-    let differs = Snapshot { digest: Some(digest), answer: true, ..equal.clone() };
+    let differs = Snapshot { digest: Some(digest), answer: true, span: equal.span, root: equal.root, count: equal.count };
     let parents = vec![Parent {
         node: NodeAddress { level: 1, index: 890_625 },
         children: vec![tile(0, 5, 4), tile(31, 6, 5)],
@@ -84,7 +86,7 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("Snapshot, with digest", Message::Snapshot(differs)),
         ("Nodes", Message::Nodes(Nodes { span: span(0, 1_710_684_599_999), parents })),
         ("EventList, announced", Message::EventList(EventList::Announced(vec![address(1), address(2)]))),
-        ("EventList, held", Message::EventList(EventList::Held(vec![listed(short.clone()), shares]))),
+        ("EventList, held", Message::EventList(EventList::Held(vec![listed(short), shares]))),
         ("NeedEvents, at", Message::NeedEvents(NeedEvents::At(vec![address(3)]))),
         (
             "NeedEvents, of",

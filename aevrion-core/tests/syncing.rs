@@ -1,5 +1,7 @@
 //! Replicas that synchronise over an in-memory network: real links, real time, no sockets.
 
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
 use std::time::Duration;
 
 use aevrion_core::store::{Durability, MemoryStore};

@@ -8,11 +8,14 @@ struct Bench {
     name: &'static str,
     package: &'static str,
     target: &'static str,
+    /// What has to be built in for it.
+    features: &'static str,
 }
 
 const BENCHES: &[Bench] = &[
-    Bench { name: "import", package: "aevrion-store-redb", target: "import" },
-    Bench { name: "get", package: "aevrion-store-redb", target: "get" },
+    Bench { name: "import", package: "aevrion-store-redb", target: "import", features: "" },
+    Bench { name: "get", package: "aevrion-store-redb", target: "get", features: "" },
+    Bench { name: "neighbour", package: "aevrion-node", target: "neighbour", features: "full" },
 ];
 
 /// What follows the name goes to the benchmark itself.
@@ -28,7 +31,10 @@ fn call(arguments: &[String]) -> Result<Cargo> {
     let Some(bench) = BENCHES.iter().find(|bench| bench.name == name) else {
         bail!("there is no benchmark `{name}`, but: {names}");
     };
-    let line = format!("bench --package {} --bench {}", bench.package, bench.target);
+    let mut line = format!("bench --package {} --bench {}", bench.package, bench.target);
+    if !bench.features.is_empty() {
+        line = format!("{line} --features {}", bench.features);
+    }
     let call = Cargo::new(&line);
     Ok(if rest.is_empty() { call } else { call.arguments(&["--".to_owned()]).arguments(rest) })
 }

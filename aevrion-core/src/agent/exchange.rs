@@ -32,6 +32,8 @@ pub(super) struct Exchange {
     spans: VecDeque<TimeSpan>,
     /// Nodes whose children this side has named: the other may name theirs.
     opened: BTreeSet<NodeAddress>,
+    /// Whether some of them had to be forgotten: nobody can be accused any more.
+    forgot_opened: bool,
     /// Events that came or went since snapshots were last compared.
     moved: u64,
     /// Questions that this side has asked since the other last said something.
@@ -127,6 +129,7 @@ impl Exchange {
     pub(super) fn open(&mut self, nodes: impl IntoIterator<Item = NodeAddress>) {
         if self.opened.len() > OPENED_NODES {
             self.opened.clear();
+            self.forgot_opened = true;
         }
         self.opened.extend(nodes);
     }
@@ -137,6 +140,7 @@ impl Exchange {
         let covers = || {
             shape.cover(span).into_iter().any(|(level, row)| level == node.level && row.contains(&node.index))
         };
-        shape.parent(node).is_some_and(|parent| self.opened.contains(&parent)) || covers()
+        let below = shape.parent(node).is_some_and(|parent| self.opened.contains(&parent));
+        self.forgot_opened || below || covers()
     }
 }

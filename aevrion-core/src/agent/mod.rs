@@ -287,10 +287,8 @@ impl Agent {
         if !self.is_settled() {
             return Ok(outputs);
         }
-        if due(self.first_overdue()) {
-            if self.forget_overdue(now.steady) {
-                self.compare_soon(now.steady);
-            }
+        if due(self.first_overdue()) && self.forget_overdue(now.steady) {
+            self.compare_soon(now.steady);
         }
         if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.storing == 0 {
             self.end_of_exchange(now);
@@ -326,7 +324,8 @@ impl Agent {
     /// # Errors
     /// [`Halt::Read`].
     pub async fn compare_now(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
-        if !self.is_settled() {
+        if !self.is_settled() || self.exchange.is_active() {
+            // A repair ends with a comparison.
             return Ok(Vec::new());
         }
         self.exchange.fruitless = 0;

@@ -285,6 +285,8 @@ impl Agent {
     /// What has not come will be found by the next comparison.
     pub(super) fn forget_wishes(&mut self) {
         self.forgotten += self.wished.drain(..).map(|list| list.ids.len()).sum::<usize>();
+        // An allowance for latecomers, not for a life of them.
+        self.forgotten = self.forgotten.min(WANTED_AT_ONCE);
     }
 
     /// Events of a span that this side lacked.

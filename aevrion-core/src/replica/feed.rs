@@ -46,7 +46,12 @@ impl Ring {
 
 impl Feed {
     pub(super) fn new() -> Self {
-        Self { ring: Mutex::default(), shown: AtomicU64::new(0), changed: Notify::new(), readers: AtomicUsize::new(0) }
+        Self {
+            ring: Mutex::default(),
+            shown: AtomicU64::new(0),
+            changed: Notify::new(),
+            readers: AtomicUsize::new(0),
+        }
     }
 
     /// Whether anyone reads it.

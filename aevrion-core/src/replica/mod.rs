@@ -301,11 +301,21 @@ impl Replica {
         let before = self.shared.ahead.swap(by.map(Arc::new));
         match (before.is_some(), by) {
             (false, Some(by)) => {
-                tracing::error!(?by, "this node's clock is ahead of its neighbours': local writes are refused");
+                tracing::error!(
+                    ?by,
+                    "this node's clock is ahead of its neighbours': local writes are refused"
+                );
             }
-            (true, None) => tracing::info!("this node's clock agrees with its neighbours': local writes are taken again"),
+            (true, None) => {
+                tracing::info!("this node's clock agrees with its neighbours': local writes are taken again");
+            }
             _ => {}
         }
+    }
+
+    /// Rows that one commit of the store takes without trouble.
+    pub(crate) fn rows_at_once(&self) -> usize {
+        self.shared.capabilities.rows_at_once
     }
 
     /// What the neighbours are to hear of, from now on.

@@ -28,7 +28,10 @@ impl Replica {
     pub async fn remember(&self, name: &str, value: Option<Bytes>) -> Result<(), WriteError> {
         let len = value.as_ref().map_or(0, Bytes::len);
         if len > SETTING_BYTES {
-            return Err(WriteError::ValueTooLong { len, most: u32::try_from(SETTING_BYTES).unwrap_or(u32::MAX) });
+            return Err(WriteError::ValueTooLong {
+                len,
+                most: u32::try_from(SETTING_BYTES).unwrap_or(u32::MAX),
+            });
         }
         let mut batch = WriteBatch::new();
         match value {

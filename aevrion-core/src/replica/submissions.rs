@@ -98,10 +98,12 @@ impl Writer {
     /// Puts what a submission brings into the lot.
     async fn assemble(&mut self, content: Content, lot: &mut Lot<'_>, state: &ReadState) -> Assembled {
         match content {
-            Content::Events(events, origin, reply) => match self.add_events(&events, origin, lot, state).await {
-                Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
-                Err(error) => Assembled::Failed(Content::Events(events, origin, reply), error),
-            },
+            Content::Events(events, origin, reply) => {
+                match self.add_events(&events, origin, lot, state).await {
+                    Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
+                    Err(error) => Assembled::Failed(Content::Events(events, origin, reply), error),
+                }
+            }
             Content::Operations(operations, reply) => {
                 match self.add_operations(&operations, lot, state).await {
                     Ok(Some(addresses)) => Assembled::Ready(Answer::Addresses(addresses, reply)),

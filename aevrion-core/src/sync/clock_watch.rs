@@ -19,7 +19,9 @@ pub(super) fn begin(shared: &Arc<Shared>) {
             let ahead = ahead_of_median(&offsets(&shared));
             let limit = drift(&shared.replica);
             let refused = ahead.filter(|ahead| *ahead > limit && shared.options.refuse_writes_when_ahead);
-            shared.replica.refuse_writes_ahead(refused.map(|ahead| std::time::Duration::from_millis(ahead.unsigned_abs())));
+            shared.replica.refuse_writes_ahead(
+                refused.map(|ahead| std::time::Duration::from_millis(ahead.unsigned_abs())),
+            );
         }
     });
 }
@@ -37,7 +39,9 @@ pub(super) fn alarm(shared: &Shared) -> Option<String> {
     let advice = "check the time service on both";
     Some(match ahead_of_median(&offsets) {
         Some(ahead) if ahead > limit => {
-            format!("this node's clock is {ahead} ms ahead of its neighbours': local writes are refused; {advice}")
+            format!(
+                "this node's clock is {ahead} ms ahead of its neighbours': local writes are refused; {advice}"
+            )
         }
         _ => format!("a neighbour's clock is {worst} ms {side} this node's: {advice}"),
     })

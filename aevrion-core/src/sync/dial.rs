@@ -64,11 +64,14 @@ impl Dialled {
     /// Those that are not among the connected neighbours.
     pub(super) fn unreached(&self, connected: &[Neighbour]) -> Vec<Neighbour> {
         let peers = lock(&self.0);
-        let reached = |id: Option<NodeId>| id.is_some() && connected.iter().any(|neighbour| neighbour.id == id);
+        let reached =
+            |id: Option<NodeId>| id.is_some() && connected.iter().any(|neighbour| neighbour.id == id);
         peers
             .iter()
             .filter(|(_, attempt)| !reached(attempt.found))
-            .map(|(peer, attempt)| Neighbour::expected(peer.to_string(), attempt.found, attempt.problem.clone()))
+            .map(|(peer, attempt)| {
+                Neighbour::expected(peer.to_string(), attempt.found, attempt.problem.clone())
+            })
             .collect()
     }
 }
@@ -151,7 +154,9 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     shared.dialled.note(peer, |attempt| *attempt = Attempt { found: Some(neighbour), problem: None });
     let address = format!("{}://{}", transport.name(), peer.address());
     match Shared::attend(shared, transport.node(), connection, address, true) {
-        Some(attended) => Outcome::Ended(attended.end.await.unwrap_or_else(|_| "this node ended it".to_owned())),
+        Some(attended) => {
+            Outcome::Ended(attended.end.await.unwrap_or_else(|_| "this node ended it".to_owned()))
+        }
         None => Outcome::Elsewhere,
     }
 }

@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::lanes::{Incoming, Outgoing, receive_on, send_on};
 use super::status::{Activity, Progress};
 use crate::agent::{Agent, Fault, Halt, Moment, Origin, Output};
+use crate::bounds::LOT_EVENTS;
 use crate::message::{EventList, Message, NeedEvents};
 use crate::replica::{FeedReader, News, Replica};
 use crate::store::Durability;
@@ -23,7 +24,7 @@ use crate::transport::{Connection, Lane, TransportError};
 use crate::{Event, Inserted, WallClock, WriteError};
 
 /// Lots of events of one neighbour that are being stored at once.
-const STORES_AT_ONCE: usize = 3;
+const STORES_AT_ONCE: usize = 2;
 
 /// How long the greetings may take.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -134,7 +135,8 @@ impl Link {
         loop {
             self.report();
             let wake = self.wake_at(give_up);
-            let reads = self.stores.len() < STORES_AT_ONCE && self.resting.is_none_or(|until| until <= Instant::now());
+            let reads = self.stores.len() < STORES_AT_ONCE
+                && self.resting.is_none_or(|until| until <= Instant::now());
             let done = tokio::select! {
                 biased;
                 command = commands.recv() => match command {
@@ -146,10 +148,11 @@ impl Link {
                 },
                 Some(stored) = self.stores.join_next() => self.stored(stored).await,
                 () = tokio::time::sleep_until(wake) => self.wake(give_up).await,
+                // News before questions: what is known here is told before a snapshot is found to differ by it.
+                news = feed.next(), if self.live.has_room() => self.tell(news),
                 Some(incoming) = live_in.recv(), if reads && self.held.is_none() => {
                     self.receive(Lane::Live, incoming).await
                 }
-                news = feed.next(), if self.live.has_room() => self.tell(news),
                 () = self.live.room(), if !self.live.has_room() => Ok(()),
                 Some(incoming) = repair_in.recv(), if reads => self.receive(Lane::Repair, incoming).await,
             };
@@ -267,13 +270,7 @@ impl Link {
 
     fn store(&mut self, events: Vec<Event>, origin: Origin) {
         let replica = self.replica.clone();
-        self.stores.spawn(async move {
-            let answer = async {
-                let answer = replica.submit(events, origin, Durability::Immediate).await?;
-                answer.await.map_err(|_| WriteError::Closed)?
-            };
-            (origin, answer.await)
-        });
+        self.stores.spawn(async move { (origin, store_in_lots(&replica, events, origin).await) });
     }
 
     fn rest(&mut self) {
@@ -316,11 +313,35 @@ impl Link {
     }
 }
 
+/// Stores events in lots of a size that the engine takes easily, all on their way at once.
+async fn store_in_lots(
+    replica: &Replica,
+    mut events: Vec<Event>,
+    origin: Origin,
+) -> Result<Inserted, WriteError> {
+    let lot = LOT_EVENTS.min(replica.rows_at_once() / 4).max(1);
+    let mut answers = Vec::with_capacity(events.len().div_ceil(lot));
+    while !events.is_empty() {
+        let rest = events.split_off(events.len().min(lot));
+        answers
+            .push(replica.submit(std::mem::replace(&mut events, rest), origin, Durability::Immediate).await?);
+    }
+    let mut all = Inserted::default();
+    for answer in answers {
+        let inserted = answer.await.map_err(|_| WriteError::Closed)??;
+        all.new += inserted.new;
+        all.known += inserted.known;
+    }
+    Ok(all)
+}
+
 /// Whether a message is answered with much: when there is no room for the answer it is dropped.
 fn is_question(message: &Message) -> bool {
     matches!(
         message,
-        Message::Nodes(_) | Message::EventList(EventList::Held(_)) | Message::NeedEvents(NeedEvents::At(_) | NeedEvents::Of(_))
+        Message::Nodes(_)
+            | Message::EventList(EventList::Held(_))
+            | Message::NeedEvents(NeedEvents::At(_) | NeedEvents::Of(_))
     )
 }
 

@@ -78,7 +78,9 @@ impl Links {
     fn enter(&self, neighbour: NodeId, entry: Entry, most: usize) -> Result<(), &'static str> {
         let mut entries = lock(&self.entries);
         match entries.get(&neighbour) {
-            Some(standing) if standing.dialler < entry.dialler => return Err("there is a connection already"),
+            Some(standing) if standing.dialler < entry.dialler => {
+                return Err("there is a connection already");
+            }
             None if entries.len() >= most => return Err("this node has as many neighbours as it takes"),
             _ => {}
         }
@@ -167,7 +169,9 @@ async fn tell_changes(shared: std::sync::Weak<Shared>, mut progress: watch::Rece
 
 fn tell_end(end: &LinkEnd, neighbour: NodeId, address: &str) {
     match end {
-        LinkEnd::Fault(fault) => tracing::warn!(%neighbour, %address, reason = %fault, "a neighbour was cut off"),
+        LinkEnd::Fault(fault) => {
+            tracing::warn!(%neighbour, %address, reason = %fault, "a neighbour was cut off");
+        }
         end => tracing::info!(%neighbour, %address, reason = %end, "disconnected"),
     }
 }

@@ -32,8 +32,8 @@ use crate::agent::Desk;
 use crate::transport::{Connection, Refusal, Transport};
 use crate::{NodeId, Replica, Timestamp};
 
-pub use counters::{Flow, Totals};
 use counters::Counters;
+pub use counters::{Flow, Totals};
 use links::Links;
 pub use peer::{NotAPeer, Peer};
 pub use status::{Neighbour, NeighbourState};
@@ -180,7 +180,8 @@ impl Sync {
     pub fn refusals(&self) -> Vec<(&'static str, Refusal, u64)> {
         let transports = lock(&self.shared.transports);
         let each = transports.iter().map(|transport| (transport.name(), transport.refusals()));
-        each.flat_map(|(name, refusals)| refusals.into_iter().map(move |(refusal, n)| (name, refusal, n))).collect()
+        each.flat_map(|(name, refusals)| refusals.into_iter().map(move |(refusal, n)| (name, refusal, n)))
+            .collect()
     }
 
     /// The time before which this node and every connected neighbour have agreed on every event; `None` while one of

@@ -49,8 +49,12 @@ impl FromStr for Peer {
             Some((transport, address)) => (Some(transport), address),
             None => (None, text),
         };
-        let named = transport.is_none_or(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()));
-        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+        let named =
+            transport.is_none_or(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()));
+        let port = address
+            .rsplit_once(':')
+            .filter(|(host, _)| !host.is_empty())
+            .map(|(_, port)| port.parse::<u16>());
         if !named || !matches!(port, Some(Ok(1..))) {
             return Err(NotAPeer(text.to_owned()));
         }

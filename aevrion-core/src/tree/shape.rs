@@ -102,7 +102,9 @@ impl Shape {
             }
             // A block that is covered to its end, or from its beginning, is one node further up.
             let (mut next_low, mut next_high) = (above(low), above(high));
-            if low % self.branching != 0 || (level == 0 && self.first(NodeAddress { level, index: low }) < span.first()) {
+            if !low.is_multiple_of(self.branching)
+                || (level == 0 && self.first(NodeAddress { level, index: low }) < span.first())
+            {
                 rows.push((level, low..=next_low * self.branching + (self.branching - 1)));
                 next_low += 1;
             }

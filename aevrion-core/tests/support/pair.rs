@@ -91,6 +91,7 @@ impl Pair {
     }
 
     /// A write on one side, of which the other is told.
+    #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) async fn write(&mut self, side: usize, event: Event) {
         self.sides[side].replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
         let now = self.now();

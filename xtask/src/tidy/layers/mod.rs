@@ -140,7 +140,6 @@ mod tests {
     const TABLE: &[Layer] = &[
         blind(&["id"]),
         blind(&["tree", "index"]),
-    // What a replica says to a neighbour, and what it makes of the answer. It knows neither sockets nor stores.
         Layer { modules: &["a", "b"], acquainted: true },
         blind(&["replica"]),
     ];
