@@ -6,7 +6,9 @@ use super::compare::{Step, compare_children};
 use super::live::wanted_events;
 use super::window::{Scope, Window};
 use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
-use crate::bounds::{MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES};
+use crate::bounds::{
+    MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES, WANTED_AT_ONCE,
+};
 use crate::message::{
     EventList, Events, Ids, Listed, Message, NeedEvents, Nodes, Parent, Reply, Share, shorten,
 };
