@@ -7,6 +7,7 @@ mod client;
 mod cluster;
 mod config;
 mod data;
+mod demo;
 mod encoding;
 mod exit;
 mod import;
@@ -44,8 +45,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::error(format!("cannot start: {error}")))?;
-    // A server ends in its own way: it finishes what it has begun.
-    if !matches!(cli.verb, Verb::Serve(_)) {
+    // A server ends in its own way: it finishes what it has begun. A demo leaves nothing behind.
+    if !matches!(cli.verb, Verb::Serve(_) | Verb::Demo { .. }) {
         runtime.spawn(exit_when_interrupted());
     }
     runtime.block_on(verbs::run(cli))

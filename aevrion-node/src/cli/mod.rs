@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 }
 
 /// What every verb understands.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "For every verb")]
 pub(crate) struct Global {
     /// Directory of the store; made if it is not there. Without it a verb asks a running node
@@ -101,6 +101,12 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Show what this is: three nodes on this machine that are cut apart and mend themselves, then yours to try
+    Demo {
+        /// End after the show, rather than go on until interrupted
+        #[arg(long)]
+        exit: bool,
+    },
     /// Open the store and answer over HTTP until it is told to stop
     Serve(ServeArgs),
     /// Give a key a value

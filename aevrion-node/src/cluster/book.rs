@@ -19,7 +19,7 @@ pub(crate) async fn peers_in(replica: &Replica) -> Result<Vec<Peer>, Failure> {
 }
 
 /// Remembers these, too.
-pub(crate) async fn remember_peers(replica: &Replica, more: &[Peer]) -> Result<(), Failure> {
+pub(super) async fn remember_peers(replica: &Replica, more: &[Peer]) -> Result<(), Failure> {
     let mut peers = peers_in(replica).await?;
     let known = peers.len();
     peers.extend(more.iter().filter(|peer| !peers.contains(peer)).cloned().collect::<Vec<_>>());

@@ -5,13 +5,16 @@
 
 mod book;
 mod home;
+mod joining;
 mod membership;
 mod renewal;
 mod transports;
 mod welcome;
 
-pub(crate) use book::{peers_in, remember_peers};
+pub(crate) use book::peers_in;
+use book::remember_peers;
 pub(crate) use home::Home;
+pub(crate) use joining::Newcomer;
 pub(crate) use membership::{Listening, Membership};
-pub(crate) use transports::{join, parse_peer};
-pub(crate) use welcome::Welcome;
+pub(crate) use transports::parse_peer;
+use welcome::Welcome;

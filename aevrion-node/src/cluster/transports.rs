@@ -55,7 +55,7 @@ pub(super) fn bind(
 }
 
 /// Asks the node at `peer` to let the holder of `key` join.
-pub(crate) async fn join(
+pub(super) async fn join(
     peer: &Peer,
     token: &Token,
     key: &NodeKey,

@@ -8,8 +8,8 @@ use crate::exit::Failure;
 
 /// The cluster's parameters, and where its other nodes are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Welcome {
-    pub(crate) parameters: Parameters,
+pub(super) struct Welcome {
+    pub(super) parameters: Parameters,
     peers: Vec<String>,
 }
 
@@ -19,7 +19,7 @@ impl Welcome {
     }
 
     /// Fields that this version does not know are ignored: a newer node may say more.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Failure> {
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, Failure> {
         serde_json::from_slice(bytes)
             .map_err(|error| Failure::error(format!("the node's welcome cannot be understood: {error}")))
     }
@@ -29,7 +29,7 @@ impl Welcome {
     }
 
     /// Where the others are, as far as their addresses make sense.
-    pub(crate) fn peers(&self) -> Vec<Peer> {
+    pub(super) fn peers(&self) -> Vec<Peer> {
         self.peers.iter().filter_map(|text| text.parse().ok()).collect()
     }
 }

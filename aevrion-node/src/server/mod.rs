@@ -27,8 +27,8 @@ use crate::exit::{self, Failure};
 use crate::output::thousands;
 use gates::Gates;
 use metrics::Metrics;
-use node::Node;
-use signals::Signals;
+pub(crate) use node::Node;
+pub(crate) use signals::Signals;
 
 /// What every request can reach.
 pub(crate) struct App {
@@ -69,17 +69,15 @@ async fn serve(node: &Node, serving: &Serving, mut signals: Signals) -> Result<(
     let refused = |error| Failure::error(format!("cannot listen on {}: {error}", serving.http));
     let listener = TcpListener::bind(serving.http).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let (stop, stopping) = watch::channel(false);
-    let app =
-        Arc::new(App { node: node.clone(), metrics: Metrics::default(), gates: Gates::new(), stopping });
     announce(node, &format!("http://{address}")).await?;
 
-    let accepting = connection::accept(listener, Arc::clone(&app));
+    let (stop, stopping) = watch::channel(false);
+    let accepting = serve_on(node.clone(), listener, stopping);
     let ending = async {
         signals.next().await;
         anstream::eprintln!("stopping; a second signal ends it at once");
         notify::tell("STOPPING=1");
-        // Whoever listens is `app`, which is still there.
+        // Whoever listens is still accepting.
         let _ = stop.send(true);
         signals.next().await;
         exit::now(&Failure::interrupted())
@@ -93,6 +91,13 @@ async fn serve(node: &Node, serving: &Serving, mut signals: Signals) -> Result<(
         () = ending => {}
     }
     Ok(())
+}
+
+/// Answers on `listener` until `stopping` says so, or nobody is left to say it; then lets requests finish. Answers with
+/// how many could not in time.
+pub(crate) async fn serve_on(node: Node, listener: TcpListener, stopping: watch::Receiver<bool>) -> usize {
+    let app = App { node, metrics: Metrics::default(), gates: Gates::new(), stopping };
+    connection::accept(listener, Arc::new(app)).await
 }
 
 /// Says what is there. The last line is for scripts: once it stands there, the node answers.

@@ -22,6 +22,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A node made of its parts; `place` says for people where its store is.
+    pub(crate) fn of(replica: Replica, membership: Option<Arc<Membership>>, place: String) -> Self {
+        Self { replica, membership, place }
+    }
+
     pub(super) async fn open(global: &Global, serving: &Serving) -> Result<Self, Failure> {
         let home = global.data.as_deref().map(Home::of);
         let identity = home.as_ref().map(Home::identity).transpose()?.flatten();

@@ -2,13 +2,9 @@
 
 use std::net::SocketAddr;
 
-use aevrion_core::identity::NodeKey;
-use aevrion_core::sync::Peer;
-use aevrion_core::{Options, WantedParameters};
-
 use crate::backend::Backend;
 use crate::cli::{ClusterVerb, Global, TransportKind};
-use crate::cluster::{self, Home, Welcome, peers_in, remember_peers};
+use crate::cluster::{self, Home, Newcomer, peers_in};
 use crate::data;
 use crate::exit::Failure;
 use crate::output::{print_fields, print_line};
@@ -70,30 +66,14 @@ async fn join(
         .iter()
         .flat_map(|address| transports.iter().map(move |kind| format!("{}://{address}", kind.name())))
         .collect();
-    let key = NodeKey::generate().map_err(Failure::error)?;
-    let joined = cluster::join(&peer, &token, &key, &addresses).await?;
-    let welcome = Welcome::read(&joined.welcome)?;
-    let parameters = welcome.parameters;
-    let options = Options {
-        parameters: WantedParameters {
-            granularity: Some(parameters.granularity),
-            branching: Some(parameters.branching),
-            longest_key: Some(parameters.longest_key),
-            largest_data: Some(parameters.largest_data),
-        },
-        node: Some(joined.identity.node()),
-        ..Options::default()
-    };
-    let replica = data::open_with(global, options).await?;
-    let mut peers: Vec<Peer> = vec![peer];
-    peers.extend(welcome.peers());
-    remember_peers(&replica, &peers).await?;
+    let newcomer = Newcomer::ask(peer, &token, &addresses).await?;
+    let replica = data::open_with(global, newcomer.options()).await?;
+    newcomer.settle(&replica, &home).await?;
     replica.close().await?;
-    home.keep(&joined.identity)?;
     print_fields(&[
-        ("node", joined.identity.node().to_string()),
-        ("authority", joined.identity.authority().to_string()),
-        ("peers", peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+        ("node", newcomer.identity.node().to_string()),
+        ("authority", newcomer.identity.authority().to_string()),
+        ("peers", newcomer.peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     ])?;
     anstream::eprintln!("next: `aevrion serve` with the same --data");
     Ok(())

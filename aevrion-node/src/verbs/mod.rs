@@ -12,6 +12,7 @@ mod watch;
 
 use crate::backend::Backend;
 use crate::cli::{Cli, Global, Verb};
+use crate::demo;
 use crate::exit::Failure;
 use crate::import;
 use crate::server;
@@ -22,6 +23,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let verb = match verb {
         Verb::Completions { shell } => return generate::completions(shell),
         Verb::Man => return generate::man(),
+        // Whatever the settings say: it touches nothing that is there.
+        Verb::Demo { exit } => return demo::run(exit).await,
         verb => verb,
     };
     let (global, file) = global.with_file()?;
@@ -56,6 +59,8 @@ async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<()
         Verb::Verify => inspect::verify(backend, global).await,
         Verb::Rebuild => inspect::rebuild(backend).await,
         Verb::Sync(verb) => sync::run(backend, global, verb).await,
-        Verb::Cluster(_) | Verb::Serve(_) | Verb::Completions { .. } | Verb::Man => Ok(()),
+        Verb::Cluster(_) | Verb::Demo { .. } | Verb::Serve(_) | Verb::Completions { .. } | Verb::Man => {
+            Ok(())
+        }
     }
 }

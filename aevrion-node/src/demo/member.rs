@@ -1,0 +1,128 @@
+//! A node of the demo.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aevrion_core::identity::join::Token;
+use aevrion_core::sync::{Neighbour, NeighbourState, Peer, Sync, Totals};
+use aevrion_core::{NodeId, Options, Replica};
+
+use crate::cli::{Global, StoreKind, TransportKind};
+use crate::cluster::{Home, Listening, Membership, Newcomer};
+use crate::data;
+use crate::exit::Failure;
+use crate::server::Node;
+
+/// A node: a store, and a part in the cluster unless it is cut off.
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) replica: Replica,
+    pub(super) id: NodeId,
+    directory: PathBuf,
+    membership: Option<Arc<Membership>>,
+}
+
+impl Member {
+    /// Makes the cluster, and its first node.
+    pub(super) async fn found(place: &Path) -> Result<Self, Failure> {
+        let (name, directory) = names(place, 1);
+        // The store first, as `cluster init` does: a directory that cannot be one must not become a member.
+        open(&directory, Options::default()).await?.close().await?;
+        let id = Home::of(&directory).found()?.node();
+        let replica = open(&directory, Options { node: Some(id), ..Options::default() }).await?;
+        let mut first = Self { name, replica, id, directory, membership: None };
+        first.begin(Vec::new()).await?;
+        Ok(first)
+    }
+
+    /// Joins the cluster that `host` belongs to. It keeps in step with `others`, too.
+    pub(super) async fn join(
+        place: &Path,
+        number: usize,
+        host: &Self,
+        others: &[Self],
+    ) -> Result<Self, Failure> {
+        let (name, directory) = names(place, number);
+        let token = host.token()?;
+        let peer = host.address().ok_or_else(|| Failure::error(format!("{} does not listen", host.name)))?;
+        let newcomer = Newcomer::ask(peer, &token, &[]).await?;
+        let replica = open(&directory, newcomer.options()).await?;
+        newcomer.settle(&replica, &Home::of(&directory)).await?;
+        let mut member = Self { name, replica, id: newcomer.identity.node(), directory, membership: None };
+        member.begin(others.iter().filter_map(Self::address).collect()).await?;
+        Ok(member)
+    }
+
+    fn token(&self) -> Result<Token, Failure> {
+        Home::of(&self.directory).issue_token()
+    }
+
+    /// Takes part, at any free port, beside whoever it remembers also with `peers`.
+    pub(super) async fn begin(&mut self, peers: Vec<Peer>) -> Result<(), Failure> {
+        let home = Home::of(&self.directory);
+        let identity = home.identity()?;
+        let identity = identity.ok_or_else(|| Failure::error(format!("{} has no identity", self.name)))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listening = Listening { address, transports: vec![TransportKind::Quic], peers };
+        let membership = Membership::begin(&self.replica, home, identity, &listening).await?;
+        self.membership = Some(Arc::new(membership));
+        Ok(())
+    }
+
+    /// Is no longer there for the others, nor they for it. The store goes on.
+    pub(super) async fn cut_off(&mut self) {
+        if let Some(membership) = self.membership.take() {
+            membership.end().await;
+        }
+    }
+
+    /// Where it listens; nowhere while it is cut off.
+    pub(super) fn address(&self) -> Option<Peer> {
+        self.sync()?.addresses().into_iter().next()
+    }
+
+    /// The neighbours that it is connected to and has measured the clocks with.
+    pub(super) fn met(&self) -> Vec<Neighbour> {
+        let neighbours = self.sync().map(Sync::neighbours).unwrap_or_default();
+        let away = [NeighbourState::Unreachable, NeighbourState::Settling];
+        neighbours.into_iter().filter(|neighbour| !away.contains(&neighbour.state)).collect()
+    }
+
+    /// Compares with every neighbour now, as `aevrion sync now` does.
+    pub(super) fn compare(&self) {
+        if let Some(sync) = self.sync() {
+            sync.compare();
+        }
+    }
+
+    /// What synchronisation did since it began anew.
+    pub(super) fn totals(&self) -> Totals {
+        self.sync().map(Sync::totals).unwrap_or_default()
+    }
+
+    fn sync(&self) -> Option<&Sync> {
+        self.membership.as_deref().map(Membership::sync)
+    }
+
+    /// The node as a server sees it.
+    pub(super) fn node(&self) -> Node {
+        Node::of(self.replica.clone(), self.membership.clone(), self.name.clone())
+    }
+
+    pub(super) async fn close(mut self) -> Result<(), Failure> {
+        self.cut_off().await;
+        Ok(self.replica.close().await?)
+    }
+}
+
+fn names(place: &Path, number: usize) -> (String, PathBuf) {
+    (format!("node {number}"), place.join(format!("node-{number}")))
+}
+
+/// Opens a store in redb, whatever the environment says.
+async fn open(directory: &Path, options: Options) -> Result<Replica, Failure> {
+    let global =
+        Global { data: Some(directory.to_owned()), store: Some(StoreKind::Redb), ..Global::default() };
+    data::open_with(&global, options).await
+}

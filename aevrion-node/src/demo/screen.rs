@@ -1,0 +1,86 @@
+//! What the demo shows: short, aligned, and line by line as it happens.
+
+use std::fmt::Display;
+use std::io::{self, Stdout, Write};
+use std::time::Duration;
+
+use aevrion_core::tree::Root;
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Color, Style};
+
+use crate::exit::Failure;
+use crate::output::thousands;
+
+const HEADING: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
+const SAME: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Green)));
+const OTHER: Style = Style::new().fg_color(Some(Color::Ansi(AnsiColor::Yellow)));
+/// Width of the names on the left.
+const NAME: usize = 9;
+
+/// Standard output.
+pub(super) struct Screen {
+    out: AutoStream<Stdout>,
+    left: bool,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        Self { out: AutoStream::auto(io::stdout()), left: false }
+    }
+
+    /// Whether the reader has seen enough and gone away (`| head`).
+    pub(super) fn is_left(&self) -> bool {
+        self.left
+    }
+
+    /// The beginning of an act.
+    pub(super) fn heading(&mut self, text: impl Display) -> Result<(), Failure> {
+        self.line(format_args!("\n{HEADING}{text}{HEADING:#}"))
+    }
+
+    /// A named fact.
+    pub(super) fn fact(&mut self, name: impl Display, what: impl Display) -> Result<(), Failure> {
+        let name = name.to_string();
+        self.line(format_args!("  {FAINT}{name:<NAME$}{FAINT:#}  {what}"))
+    }
+
+    /// What a node holds; `same` says whether all hold that.
+    pub(super) fn holding(&mut self, name: &str, root: &Root, same: bool) -> Result<(), Failure> {
+        let style = if same { SAME } else { OTHER };
+        let (events, hash) = (thousands(root.count), root.hash.to_string());
+        self.fact(name, format_args!("{events} events   root {style}{}{style:#}", &hash[..32]))
+    }
+
+    /// A command to copy, and what it is good for.
+    pub(super) fn command(&mut self, command: impl Display) -> Result<(), Failure> {
+        self.line(format_args!("  {command}"))
+    }
+
+    /// A line as it stands.
+    pub(super) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
+        if self.left {
+            return Ok(());
+        }
+        match writeln!(self.out, "{text}").and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.left = true;
+                Ok(())
+            }
+            written => written.map_err(|error| Failure::error(format!("cannot write the output: {error}"))),
+        }
+    }
+}
+
+/// A length of time for people.
+pub(super) fn took(time: Duration) -> String {
+    match time.as_millis() {
+        ms @ ..1_000 => format!("{ms} ms"),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}
+
+/// Bytes for people.
+pub(super) fn size(bytes: u64) -> String {
+    indicatif::DecimalBytes(bytes).to_string()
+}
