@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::links::DUPLICATE;
 use super::status::Neighbour;
 use super::{Peer, Shared, lock};
 use crate::NodeId;
@@ -32,6 +33,8 @@ pub(super) struct Dialled(Mutex<BTreeMap<Peer, Attempt>>);
 struct Attempt {
     /// Who was there.
     found: Option<NodeId>,
+    /// Whether it had a connection to this node already, by another way.
+    elsewhere: bool,
     problem: Option<String>,
 }
 
@@ -64,11 +67,14 @@ impl Dialled {
     /// Those that are not among the connected neighbours.
     pub(super) fn unreached(&self, connected: &[Neighbour]) -> Vec<Neighbour> {
         let peers = lock(&self.0);
-        let reached =
-            |id: Option<NodeId>| id.is_some() && connected.iter().any(|neighbour| neighbour.id == id);
+        let reached = |peer: &Peer, attempt: &Attempt| {
+            let by_id = |one: &Neighbour| attempt.found.is_some() && one.id == attempt.found;
+            let address = peer.to_string();
+            attempt.elsewhere || connected.iter().any(|one| by_id(one) || one.address == address)
+        };
         peers
             .iter()
-            .filter(|(_, attempt)| !reached(attempt.found))
+            .filter(|(peer, attempt)| !reached(peer, attempt))
             .map(|(peer, attempt)| {
                 Neighbour::expected(peer.to_string(), attempt.found, attempt.problem.clone())
             })
@@ -107,6 +113,8 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
             attempt(&strong, &peer).await
         };
         let Some(strong) = shared.upgrade() else { return };
+        let elsewhere = matches!(outcome, Outcome::Elsewhere);
+        strong.dialled.note(&peer, |attempt| attempt.elsewhere = elsewhere);
         let wait = match outcome {
             Outcome::Myself => {
                 strong.dialled.remove(&peer);
@@ -144,6 +152,7 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     let Some(transport) = transport_for(shared, peer) else { return Outcome::NoTransport };
     let connection = match transport.dial(peer.address()).await {
         Ok(connection) => connection,
+        Err(TransportError::Refused { reason, .. }) if reason == DUPLICATE => return Outcome::Elsewhere,
         Err(error) => return Outcome::Failed(error),
     };
     let neighbour = connection.neighbour();
@@ -151,12 +160,14 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
         connection.close("this is the node itself");
         return Outcome::Myself;
     }
-    shared.dialled.note(peer, |attempt| *attempt = Attempt { found: Some(neighbour), problem: None });
+    shared.dialled.note(peer, |attempt| *attempt = Attempt { found: Some(neighbour), ..Attempt::default() });
     let address = format!("{}://{}", transport.name(), peer.address());
     match Shared::attend(shared, transport.node(), connection, address, true) {
-        Some(attended) => {
-            Outcome::Ended(attended.end.await.unwrap_or_else(|_| "this node ended it".to_owned()))
-        }
+        Some(attended) => match attended.end.await {
+            Ok(reason) if reason.ends_with(DUPLICATE) => Outcome::Elsewhere,
+            Ok(reason) => Outcome::Ended(reason),
+            Err(_) => Outcome::Ended("this node ended it".to_owned()),
+        },
         None => Outcome::Elsewhere,
     }
 }

@@ -12,6 +12,9 @@ use crate::NodeId;
 use crate::agent::{Agent, Terms};
 use crate::transport::Connection;
 
+/// What the worse of two connections is closed with: whoever dialled it need not worry.
+pub(super) const DUPLICATE: &str = "there is a connection already";
+
 /// Commands that wait for a link. Another one to compare says nothing new.
 const COMMANDS: usize = 4;
 
@@ -79,7 +82,7 @@ impl Links {
         let mut entries = lock(&self.entries);
         match entries.get(&neighbour) {
             Some(standing) if standing.dialler < entry.dialler => {
-                return Err("there is a connection already");
+                return Err(DUPLICATE);
             }
             None if entries.len() >= most => return Err("this node has as many neighbours as it takes"),
             _ => {}
