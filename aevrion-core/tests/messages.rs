@@ -69,7 +69,13 @@ fn samples() -> Vec<(&'static str, Message)> {
         digest: None,
         answer: false,
     };
-    let differs = Snapshot { digest: Some(digest), answer: true, span: equal.span, root: equal.root, count: equal.count };
+    let differs = Snapshot {
+        digest: Some(digest),
+        answer: true,
+        span: equal.span,
+        root: equal.root,
+        count: equal.count,
+    };
     let parents = vec![Parent {
         node: NodeAddress { level: 1, index: 890_625 },
         children: vec![tile(0, 5, 4), tile(31, 6, 5)],

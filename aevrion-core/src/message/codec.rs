@@ -52,11 +52,10 @@ pub fn encode(message: &Message) -> Bytes {
 pub fn decode(frame: &[u8], parameters: &Parameters) -> Result<Message, Malformed> {
     let kind = *frame.first().ok_or(Malformed::Empty)?;
     let name = *NAMES.get(usize::from(kind)).ok_or(Malformed::UnknownKind(kind))?;
-    let (message, rest) =
-        postcard::take_from_bytes::<Message>(frame).map_err(|error| match error {
-            postcard::Error::DeserializeUnexpectedEnd => Malformed::Truncated(name),
-            _ => Malformed::BadField(name),
-        })?;
+    let (message, rest) = postcard::take_from_bytes::<Message>(frame).map_err(|error| match error {
+        postcard::Error::DeserializeUnexpectedEnd => Malformed::Truncated(name),
+        _ => Malformed::BadField(name),
+    })?;
     if !rest.is_empty() {
         return Err(Malformed::Trailing(name, rest.len()));
     }
@@ -86,16 +85,19 @@ fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
     };
     match message {
         Message::Hello(hello) => hello.parameters.validate().is_ok(),
-        Message::Snapshot(snapshot) => snapshot.digest.iter().flat_map(|digest| &digest.rows).all(|row| {
-            row.level < LEVELS && ascends(Box::new(row.tiles.iter().map(|tile| tile.index)))
-        }),
+        Message::Snapshot(snapshot) => snapshot
+            .digest
+            .iter()
+            .flat_map(|digest| &digest.rows)
+            .all(|row| row.level < LEVELS && ascends(Box::new(row.tiles.iter().map(|tile| tile.index)))),
         Message::Nodes(nodes) => nodes.parents.iter().all(|parent| {
             (1..LEVELS).contains(&parent.node.level)
                 && parent.children.iter().all(|child| child.index < u64::from(parameters.branching))
                 && ascends(Box::new(parent.children.iter().map(|child| child.index)))
         }),
         Message::EventList(EventList::Held(lists)) | Message::NeedEvents(NeedEvents::Of(lists)) => {
-            lists.iter().all(list_makes_sense) && lists.iter().map(|list| list.ids.len()).sum::<usize>() <= crate::bounds::MESSAGE_IDS
+            lists.iter().all(list_makes_sense)
+                && lists.iter().map(|list| list.ids.len()).sum::<usize>() <= crate::bounds::MESSAGE_IDS
         }
         _ => true,
     }

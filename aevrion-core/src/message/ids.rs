@@ -119,6 +119,7 @@ impl Share {
     /// Whether the id is spoken of.
     pub fn contains(self, id: EventId) -> bool {
         let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
-        self.of <= 1 || u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.of) == u64::from(self.part)
+        self.of <= 1
+            || u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.of) == u64::from(self.part)
     }
 }
