@@ -1,7 +1,7 @@
 //! Bugs on purpose, so that the simulation can show that it would find them.
 //!
 //! Where the code could go wrong in a way that matters, one condition asks whether that very bug is planted. Only the
-//! testkit can plant one, on its own thread; in every other build [`planted`] is `false` at compile time and the
+//! testkit can plant one, on its own thread; in every other build `planted` is `false` at compile time and the
 //! condition is gone.
 
 /// A bug that can be planted.

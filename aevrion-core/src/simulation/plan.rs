@@ -175,7 +175,7 @@ impl Plan {
 
     /// How long after the last trouble all replicas agree at the latest:
     ///
-    /// * the links are there again after [`RECONNECT`], and their clocks are settled after three ways there and back;
+    /// * the links are there again after `RECONNECT`, and their clocks are settled after three ways there and back;
     /// * what snapshots leave out for a while has become the past after twice the drift (the clocks' own and the one
     ///   allowed to events), a leaf and the grace;
     /// * then the next leaf closes (G) and the grace passes; at most three times the grace more if what is in flight

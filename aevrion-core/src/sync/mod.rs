@@ -8,7 +8,7 @@
 //!                      feed of the replica
 //! ```
 //!
-//! The [`agent`](crate::agent) decides, a [link](link) drives it, and this module keeps the links: it accepts whoever
+//! The [`agent`](crate::agent) decides, a link drives it, and this module keeps the links: it accepts whoever
 //! a transport has authenticated, keeps on dialling the peers it was told of, and sees to it that two nodes have one
 //! connection, not two. One link's trouble is its own: each is a task, with bounded memory, that waits for nobody.
 
