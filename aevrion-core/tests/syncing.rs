@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::sync::{NeighbourState, Peer, Sync};
 use aevrion_core::transport::memory::MemoryNetwork;
-use aevrion_core::{NodeId, Operation, Options, Replica, Timestamp, Value, WantedParameters};
+use aevrion_core::{
+    NodeId, Operation, Options, Replica, SystemWall, Timestamp, Value, WallClock, WantedParameters,
+    WriteError,
+};
 
 /// More than anything here takes on a busy machine: reached only when something never happens.
 const NEVER: Duration = Duration::from_secs(60);
@@ -22,11 +26,25 @@ fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])
 }
 
+/// The system's clock, ahead.
+struct Ahead(Duration);
+
+impl WallClock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemWall.now().after(self.0)
+    }
+}
+
 async fn node(network: &MemoryNetwork, number: u8) -> Node {
+    node_ahead(network, number, Duration::ZERO).await
+}
+
+async fn node_ahead(network: &MemoryNetwork, number: u8, ahead: Duration) -> Node {
     let transport = network.bind(id(number));
     let address = aevrion_core::transport::Transport::address(&transport);
     let parameters = WantedParameters { granularity: Some(500), ..WantedParameters::default() };
-    let options = Options { parameters, node: Some(id(number)), ..Options::default() };
+    let wall = Arc::new(Ahead(ahead));
+    let options = Options { parameters, node: Some(id(number)), wall, ..Options::default() };
     let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
     let sync = replica.sync_over(transport);
     Node { replica, sync, address }
@@ -171,4 +189,41 @@ async fn a_cut_connection_comes_back() {
     a.agrees().await;
     assert!(a.replica.get("right").await.unwrap().is_some());
     assert!(b.replica.get("left").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_node_ahead_of_its_neighbours_takes_no_writes_and_says_so() {
+    let network = MemoryNetwork::new();
+    let ten_minutes = Duration::from_secs(600);
+    let fast = node_ahead(&network, 1, ten_minutes).await;
+    let (one, other) = (node(&network, 2).await, node(&network, 3).await);
+    fast.replica.put("before", "alone it cannot know").await.unwrap();
+    fast.dials(&one);
+    fast.connected(1).await;
+    fast.replica.put("meanwhile", "one neighbour is no jury").await.unwrap();
+    assert!(fast.sync.clock_alarm().is_some_and(|alarm| alarm.contains("behind")));
+    fast.dials(&other);
+    fast.until(|sync| sync.clock_alarm().is_some_and(|alarm| alarm.contains("refused"))).await;
+    let refused = tokio::time::timeout(NEVER, async {
+        loop {
+            match fast.replica.put("after", "it must not").await {
+                Err(WriteError::ClockAhead { by }) => return by,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    });
+    let by = refused.await.expect("writes are refused in the end");
+    assert!(by > ten_minutes - Duration::from_secs(5) && by < ten_minutes + Duration::from_secs(5), "{by:?}");
+    // The others write, and see nothing of what is still to come; what the fast one wrote is not lost.
+    let mut watch = other.replica.watch("", None).unwrap();
+    let written = one.replica.put("before", "now").await.unwrap();
+    while watch.next().await.unwrap().unwrap().event.address() != written {}
+    one.agrees().await;
+    other.agrees().await;
+    for slow in [&one, &other] {
+        assert_eq!(slow.replica.get("meanwhile").await.unwrap(), None, "it is not visible before its time");
+        let later = slow.replica.now().after(ten_minutes * 2);
+        assert!(slow.replica.get_at("meanwhile", later).await.unwrap().is_some(), "and it is there");
+    }
+    assert_eq!(other.replica.get("before").await.unwrap().as_deref(), Some(b"now".as_slice()));
 }

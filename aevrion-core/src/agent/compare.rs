@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::message::{Digest, Parent, Tile};
+use crate::bounds::DIGEST_TILES;
+use crate::message::{Digest, Parent, Row, Tile};
 use crate::tree::{NodeAddress, Shape};
 use crate::{Hash, TimeSpan};
 
@@ -27,8 +28,19 @@ pub(super) enum Step {
 type Nodes = BTreeMap<NodeAddress, Tile>;
 
 /// What to do about two digests of `span`, the latest first.
+///
+/// A row as long as rows may be says nothing of what lies before its first node. That is compared when nothing else
+/// differs any more, by listing it.
 pub(super) fn compare_digests(shape: Shape, span: TimeSpan, mine: &Digest, theirs: &Digest) -> Vec<Step> {
-    compare(shape, span, &nodes_of(mine), &nodes_of(theirs))
+    let full = mine.rows.iter().chain(&theirs.rows).filter(|row| row.tiles.len() >= DIGEST_TILES);
+    let first = |row: &Row| row.tiles.first().map(|tile| NodeAddress { level: row.level, index: tile.index });
+    let said_from =
+        full.filter_map(first).map(|node| shape.first(node)).max().filter(|from| *from > span.first());
+    let Some(from) = said_from else { return compare(shape, span, &nodes_of(mine), &nodes_of(theirs)) };
+    let known = TimeSpan::new(from, span.last()).unwrap_or(span);
+    let steps = compare(shape, known, &nodes_of(mine), &nodes_of(theirs));
+    let before = TimeSpan::new(span.first(), from.previous()).map(Step::List);
+    if steps.is_empty() { before.into_iter().collect() } else { steps }
 }
 
 /// What to do about the children of `parents`, the latest first: `mine` are this side's, in the same order.
@@ -50,7 +62,7 @@ pub(super) fn compare_children(
 }
 
 fn nodes_of(digest: &Digest) -> Nodes {
-    let row = |row: &crate::message::Row| {
+    let row = |row: &Row| {
         let level = row.level;
         row.tiles
             .iter()
@@ -108,7 +120,6 @@ fn join(earlier: TimeSpan, later: TimeSpan) -> Option<TimeSpan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Row;
     use crate::{Parameters, Timestamp};
 
     fn shape() -> Shape {
@@ -169,6 +180,18 @@ mod tests {
         let (mine, theirs) = (digest(0, &[tile(3, 7, 1)]), digest(0, &[tile(4, 7, 1)]));
         let until = span(0, 34);
         assert_eq!(compare_digests(shape(), until, &mine, &theirs), [Step::Give(span(30, 34))]);
+    }
+
+    #[test]
+    fn a_row_that_is_full_says_nothing_of_what_lies_before_it() {
+        let tiles =
+            |first: u64| (first..).take(DIGEST_TILES).map(|index| tile(index, 1, 1)).collect::<Vec<_>>();
+        let (mine, theirs) = (digest(4, &tiles(0)), digest(4, &tiles(5)));
+        let wide = shape().span(4);
+        // What only one side shows above the common part differs; below it nothing is known of the other.
+        assert_eq!(steps(&mine, &theirs), [Step::Ask(span(1_024 * wide, 1_029 * wide - 1))]);
+        // When all that is known is equal, and the roots are not, the rest is listed.
+        assert_eq!(steps(&theirs, &theirs), [Step::List(span(0, 5 * wide - 1))]);
     }
 
     #[test]

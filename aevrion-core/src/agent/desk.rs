@@ -60,6 +60,11 @@ impl Desk {
         free
     }
 
+    /// Whether leave to repair with `neighbour` could be had.
+    pub(super) fn is_free_for(&self, neighbour: NodeId, now: Duration) -> bool {
+        self.entries().repairing.is_none_or(|(who, until)| who == neighbour || until <= now)
+    }
+
     /// The repair with `neighbour` is over.
     pub(super) fn repaired(&self, neighbour: NodeId) {
         let mut entries = self.entries();
@@ -69,7 +74,7 @@ impl Desk {
     }
 
     /// The connection to `neighbour` is over: what only it was asked for may be had from others.
-    pub(super) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<Address>) {
+    pub(crate) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<Address>) {
         self.release(wanted);
         self.repaired(neighbour);
     }

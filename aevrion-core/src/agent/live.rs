@@ -129,11 +129,15 @@ impl Agent {
     }
 
     /// Asks again for what was announced and left out of an answer.
-    pub(super) fn want_again(&mut self, now: Moment) -> Vec<Output> {
+    pub(super) fn want_again(&mut self) -> Vec<Output> {
         let addresses: Vec<_> = self.wanted.iter().copied().take(ANNOUNCED_AT_ONCE * 4).collect();
         // The answers to some of these may be under way already.
         self.forgotten += addresses.len();
-        self.want(addresses, now)
+        // They are awaited as before: no longer for being asked for twice.
+        if addresses.is_empty() {
+            return Vec::new();
+        }
+        vec![send_live(Message::NeedEvents(NeedEvents::At(addresses)))]
     }
 
     fn want(&mut self, addresses: Vec<Address>, now: Moment) -> Vec<Output> {
@@ -180,7 +184,8 @@ impl Agent {
         if events.is_empty() {
             return Vec::new();
         }
-        self.storing += 1;
+        // What is pushed meanwhile does not hold a repair up.
+        self.storing += u32::from(matches!(origin, Origin::Repaired(_)));
         vec![Output::Store(events, origin)]
     }
 

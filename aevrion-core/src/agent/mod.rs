@@ -152,7 +152,7 @@ pub struct Agent {
     wished: Vec<Listed>,
     /// Wishes of the neighbour for what does not exist.
     mistaken: u32,
-    /// Stores that are not done.
+    /// Stores of what repairs brought that are not done.
     storing: u32,
     /// Where the neighbour holds more, to be asked for once what came is stored.
     rest: Option<TimeSpan>,
@@ -258,8 +258,8 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        self.storing = self.storing.saturating_sub(1);
         if matches!(origin, Origin::Repaired(_)) {
+            self.storing = self.storing.saturating_sub(1);
             self.exchange.received(new);
             self.exchange.heard(now.steady);
             self.agreement.received += new;

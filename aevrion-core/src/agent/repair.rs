@@ -6,9 +6,7 @@ use super::compare::{Step, compare_children};
 use super::live::wanted_events;
 use super::window::{Scope, Window};
 use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
-use crate::bounds::{
-    MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES, WANTED_AT_ONCE,
-};
+use crate::bounds::{MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES};
 use crate::message::{
     EventList, Events, Ids, Listed, Message, NeedEvents, Nodes, Parent, Reply, Share, shorten,
 };
@@ -87,6 +85,9 @@ impl Agent {
         let mut lists: Vec<Listed> = Vec::new();
         let mut room = at_once;
         for (span, holds) in spans {
+            if outputs.len() >= LISTS_AT_ONCE as usize {
+                break;
+            }
             let (span, addresses) =
                 if holds { everything(span, holdings).await? } else { (span, Vec::new()) };
             if addresses.len() > at_once {
@@ -229,12 +230,16 @@ impl Agent {
         self.forgotten -= unasked;
         self.take_wanted(&announced);
         let mut outputs = Vec::new();
-        if more {
-            outputs.extend(if listed.is_empty() { self.want_again(now) } else { self.wish_again() });
+        // Whoever promises more and sends nothing is not asked again.
+        if more && !listed.is_empty() {
+            outputs.extend(self.wish_again());
+        } else if more && !announced.is_empty() {
+            outputs.extend(self.want_again());
         }
         outputs.extend(self.keep(announced, Origin::Pushed(self.neighbour)));
         if !listed.is_empty() {
             self.join_repair(now);
+            self.exchange.said(now.steady, more);
             outputs.extend(self.keep(listed, Origin::Repaired(self.neighbour)));
         }
         Ok(outputs)
@@ -247,13 +252,18 @@ impl Agent {
         let mut come: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); sorted.len()];
         let mut unasked = 0;
         for event in events {
-            let mut places =
+            let lists =
                 sorted.iter().zip(&mut come).filter(|((span, _), _)| span.contains(event.timestamp()));
-            if !places
-                .any(|((_, ids), come)| ids.position(event.id()).is_some_and(|place| come.insert(place)))
-            {
-                unasked += 1;
+            let mut named = false;
+            for ((_, ids), come) in lists {
+                let place = ids.position(event.id());
+                named |= place.is_some();
+                if place.is_some_and(|place| come.insert(place)) {
+                    break;
+                }
             }
+            // Two events can share a short id: then both come for the one that was wished for.
+            unasked += usize::from(!named);
         }
         for (list, come) in self.wished.iter_mut().zip(&come) {
             list.ids = list.ids.select((0..list.ids.len()).filter(|place| !come.contains(place)));
@@ -266,18 +276,27 @@ impl Agent {
         if self.wished.is_empty() {
             return Vec::new();
         }
+        let mut room = FULL_IDS;
+        let fits = self.wished.iter().take(MESSAGE_SPANS).take_while(|list| {
+            let before = room;
+            room = room.saturating_sub(list.ids.len());
+            before > 0
+        });
+        let wishes: Vec<Listed> = fits.map(|list| list.first(FULL_IDS)).collect();
         // The answers to some of these may be under way already.
-        self.forgotten += self.wished.iter().map(|list| list.ids.len()).sum::<usize>();
-        vec![repair(Message::NeedEvents(NeedEvents::Of(self.wished.clone())))]
+        self.forgotten += wishes.iter().map(|list| list.ids.len()).sum::<usize>();
+        vec![repair(Message::NeedEvents(NeedEvents::Of(wishes)))]
     }
 
     /// Remembers what was asked for, so that what comes can be told from what nobody asked for.
     fn wish(&mut self, wishes: &[Listed]) {
         self.wished.extend_from_slice(wishes);
         let mut ids: usize = self.wished.iter().map(|list| list.ids.len()).sum();
+        let mut lists = self.wished.len();
         let old = self.wished.iter().take_while(|list| {
-            let too_many = ids > MESSAGE_IDS * 2;
+            let too_many = ids > MESSAGE_IDS * 2 || lists > MESSAGE_SPANS;
             ids -= if too_many { list.ids.len() } else { 0 };
+            lists -= usize::from(too_many);
             too_many
         });
         let old = old.count();
@@ -288,7 +307,7 @@ impl Agent {
     pub(super) fn forget_wishes(&mut self) {
         self.forgotten += self.wished.drain(..).map(|list| list.ids.len()).sum::<usize>();
         // An allowance for latecomers, not for a life of them.
-        self.forgotten = self.forgotten.min(WANTED_AT_ONCE);
+        self.forgotten = self.forgotten.min(MESSAGE_IDS * LISTS_AT_ONCE as usize);
     }
 
     /// Events of a span that this side lacked.
@@ -312,7 +331,7 @@ impl Agent {
             if !overlaps && holdings.addresses(rest, None, 1).await?.is_empty() {
                 outputs.extend(self.ask_on(rest, now, holdings).await?);
             } else {
-                self.rest = Some(rest);
+                self.rest = Some(self.rest.map_or(rest, |other| other.hull(rest)));
             }
         }
         outputs.extend(self.keep(events, Origin::Repaired(self.neighbour)));

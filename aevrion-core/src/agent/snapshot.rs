@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::compare::{Step, compare_digests};
 use super::exchange::FRUITLESS;
 use super::live::send_live;
-use super::{Agent, Halt, Holdings, Moment, Output};
+use super::{Agent, Fault, Halt, Holdings, Moment, Output};
 use crate::message::{Message, Snapshot};
 use crate::planted::{Bug, planted};
 use crate::{TimeSpan, Timestamp};
@@ -84,10 +84,13 @@ impl Agent {
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         let Snapshot { span, root: theirs, count, digest, answer } = snapshot;
+        if !is_past(span) && span.last() != Timestamp::MAX {
+            return Err(Fault::StrangeSpan(span).into());
+        }
         self.exchange.compared(span);
         let mine = holdings.root(span).await?;
         if mine.hash == theirs || (planted(Bug::CountIsEquality) && mine.count == count) {
-            self.note_agreement(span, theirs, !answer);
+            self.note_agreement(span, theirs, !answer, now);
             let equal = Snapshot { span, root: theirs, count, digest: None, answer: false };
             return Ok(answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
         }
@@ -110,7 +113,7 @@ impl Agent {
             Some(_) if self.acts() => self.act(steps, span, now, holdings).await,
             // The neighbour acts, once it knows what this side holds.
             Some(_) if self.digest_is_fresh(span, now) => Ok(Vec::new()),
-            Some(_) if !self.desk.may_repair(self.neighbour, now.steady) => {
+            Some(_) if !self.desk.is_free_for(self.neighbour, now.steady) => {
                 self.compare_again(now);
                 Ok(Vec::new())
             }
@@ -169,11 +172,13 @@ impl Agent {
     }
 
     /// Both agree about `span`, which is this side's `own` or the neighbour's.
-    fn note_agreement(&mut self, span: TimeSpan, root: crate::Hash, own: bool) {
+    fn note_agreement(&mut self, span: TimeSpan, root: crate::Hash, own: bool, now: Moment) {
         self.agreed_root[kind(span)][usize::from(own)] = Some(root);
         if is_past(span) {
             self.differences = std::sync::Arc::default();
-            self.agreement.until = self.agreement.until.max(Some(span.last().next()));
+            // A neighbour whose clock is ahead speaks of a time in which this side has yet to write.
+            let until = span.last().next().min(now.wall.next());
+            self.agreement.until = self.agreement.until.max(Some(until));
             self.agreement.behind = 0;
         } else {
             self.agreement.future = Some(true);

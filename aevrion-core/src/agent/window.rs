@@ -59,7 +59,12 @@ pub(super) struct Window {
     /// For each scope the places in its list of ids that this side does not hold.
     pub(super) unseen: Vec<Vec<usize>>,
     bytes: usize,
+    /// Addresses looked at.
+    scanned: usize,
 }
+
+/// What an event costs beside its key and value, in memory and in a frame.
+const EVENT_COST: usize = 48;
 
 impl Window {
     /// Gathers from `scopes`, which come latest first. Every scope with a list is compared to its end, whatever the
@@ -82,6 +87,11 @@ impl Window {
     async fn gather_all(&mut self, span: TimeSpan, holdings: &impl Holdings) -> Result<(), ReadError> {
         let mut before = None;
         loop {
+            if self.is_full() && before.is_none() {
+                // What there is, if anything, does not fit.
+                self.leave(span);
+                return Ok(());
+            }
             let page = holdings.addresses(span, before, SCAN_PAGE).await?;
             let Some(last) = page.last().copied() else { return Ok(()) };
             before = Some(last);
@@ -103,16 +113,15 @@ impl Window {
         let mut seen = vec![false; ids.len()];
         let wants_listed = matches!(scope.rule, Rule::Only(_));
         let mut before = None;
-        let mut scanned = 0;
         let mut open = ids.len();
-        while scanned < SCANNED_ADDRESSES {
+        while self.scanned < SCANNED_ADDRESSES {
             let page = holdings.addresses(scope.span, before, SCAN_PAGE).await?;
             let Some(last) = page.last().copied() else {
                 let unseen = seen.iter().enumerate().filter(|(_, seen)| !**seen).map(|(place, _)| place);
                 return Ok(unseen.collect());
             };
             before = Some(last);
-            scanned += page.len();
+            self.scanned += page.len() + 1;
             let mut wanted = Vec::new();
             for address in page.into_iter().filter(|address| scope.share.contains(address.id)) {
                 let place = listed.position(address.id);
@@ -148,7 +157,7 @@ impl Window {
             }
             // Damaged events are for `verify` to report; the neighbour gets the others.
             let Some(event) = readable(holdings.event(*address).await)? else { continue };
-            self.bytes += event.weight();
+            self.bytes += event.weight() + EVENT_COST;
             let here = TimeSpan::new(address.timestamp, address.timestamp);
             self.span = match (self.span, here) {
                 (Some(span), Some(here)) => Some(span.hull(here)),

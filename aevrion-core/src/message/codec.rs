@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::{EventList, Ids, Listed, Message, NeedEvents, Share};
-use crate::bounds::{BATCH_FRAME, FRAME_OVERHEAD};
+use crate::bounds::{BATCH_FRAME, FRAME_OVERHEAD, MESSAGE_CHILDREN};
 use crate::tree::LEVELS;
 use crate::{Event, Parameters};
 
@@ -90,6 +90,11 @@ fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
             .iter()
             .flat_map(|digest| &digest.rows)
             .all(|row| row.level < LEVELS && ascends(Box::new(row.tiles.iter().map(|tile| tile.index)))),
+        Message::Nodes(nodes)
+            if nodes.parents.iter().map(|parent| parent.children.len()).sum::<usize>() > MESSAGE_CHILDREN =>
+        {
+            false
+        }
         Message::Nodes(nodes) => nodes.parents.iter().all(|parent| {
             (1..LEVELS).contains(&parent.node.level)
                 && parent.children.iter().all(|child| child.index < u64::from(parameters.branching))

@@ -212,6 +212,13 @@ pub struct Listed {
     pub ids: Ids,
 }
 
+impl Listed {
+    /// The same scope with at most the first `most` ids.
+    pub(crate) fn first(&self, most: usize) -> Self {
+        Self { ids: self.ids.select(0..self.ids.len().min(most)), ..self.clone() }
+    }
+}
+
 /// Which events the sender wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NeedEvents {

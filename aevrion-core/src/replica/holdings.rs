@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::Replica;
 use crate::agent::Holdings;
-use crate::bounds::PAGE_ROWS;
+use crate::bounds::{DIGEST_TILES, PAGE_ROWS};
 use crate::events::read_event;
 use crate::message::{Digest, Row, Tile};
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table};
@@ -24,7 +24,9 @@ impl Holdings for Replica {
         let mut rows = Vec::new();
         for (level, indexes) in self.shared.shape.cover(span) {
             let nodes = self.noting(self.pass(&walk).within(span).nodes(level, indexes).await)?;
-            let tiles: Vec<_> = nodes.into_iter().map(|(index, node)| Tile::new(index, node)).collect();
+            let mut tiles: Vec<_> = nodes.into_iter().map(|(index, node)| Tile::new(index, node)).collect();
+            // A row as long as a row may be says nothing of what lies before it.
+            tiles.drain(..tiles.len().saturating_sub(DIGEST_TILES));
             if !tiles.is_empty() {
                 rows.push(Row { level, tiles });
             }

@@ -32,7 +32,12 @@ pub(super) enum Incoming {
 pub(super) struct Outgoing {
     frames: mpsc::UnboundedSender<Bytes>,
     waiting: Arc<Waiting>,
+    /// Bytes beyond which nobody can claim to be merely slow.
+    most: usize,
 }
+
+/// What a frame costs beside its bytes.
+const FRAME_COST: usize = 64;
 
 /// Bytes that wait to be sent. The queue has no bound of its own: whoever fills it asks for room first, and one answer
 /// is bounded.
@@ -46,7 +51,7 @@ impl Outgoing {
     /// Queues a message.
     pub(super) fn send(&self, message: &Message) {
         let frame = encode(message);
-        self.waiting.bytes.fetch_add(frame.len(), Ordering::AcqRel);
+        self.waiting.bytes.fetch_add(frame.len() + FRAME_COST, Ordering::AcqRel);
         // If nobody sends any more the connection is at its end, which the link learns from its lanes.
         let _ = self.frames.send(frame);
     }
@@ -54,6 +59,11 @@ impl Outgoing {
     /// Whether another answer may be queued.
     pub(super) fn has_room(&self) -> bool {
         self.waiting.bytes.load(Ordering::Acquire) < LANE_BYTES
+    }
+
+    /// Whether more waits than any honest exchange leaves waiting: a full lane, and a few answers and greetings on top.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.waiting.bytes.load(Ordering::Acquire) > self.most
     }
 
     /// Waits for room.
@@ -69,13 +79,18 @@ impl Outgoing {
 }
 
 /// Sends what is queued on a lane, until the connection ends.
-pub(super) fn send_on(connection: Arc<dyn Connection>, lane: Lane, tasks: &mut JoinSet<()>) -> Outgoing {
+pub(super) fn send_on(
+    connection: Arc<dyn Connection>,
+    lane: Lane,
+    parameters: &Parameters,
+    tasks: &mut JoinSet<()>,
+) -> Outgoing {
     let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
     let waiting = Arc::new(Waiting::default());
     let drained = Arc::clone(&waiting);
     tasks.spawn(async move {
         while let Some(frame) = queue.recv().await {
-            let len = frame.len();
+            let len = frame.len() + FRAME_COST;
             if connection.send(lane, frame).await.is_err() {
                 return;
             }
@@ -83,7 +98,8 @@ pub(super) fn send_on(connection: Arc<dyn Connection>, lane: Lane, tasks: &mut J
             drained.drained.notify_waiters();
         }
     });
-    Outgoing { frames, waiting }
+    let most = LANE_BYTES * 16 + longest_frame(parameters).saturating_mul(2);
+    Outgoing { frames, waiting, most }
 }
 
 /// Reads and decodes what comes on a lane, a little ahead.

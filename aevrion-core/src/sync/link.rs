@@ -64,6 +64,9 @@ pub(super) enum LinkEnd {
     /// The neighbour left.
     #[error("the neighbour closed the connection")]
     Left,
+    /// It makes this node say more and more, and reads none of it.
+    #[error("it does not read what it is sent")]
+    DoesNotRead,
     /// The greetings took too long.
     #[error("the clocks were not settled within {} seconds", SETTLE_WITHIN.as_secs())]
     NotSettled,
@@ -92,7 +95,8 @@ struct Link {
 pub(super) async fn run(setup: Setup) -> LinkEnd {
     let Setup { agent, connection, replica, mut feed, wall, began, counters, mut commands, progress } = setup;
     let mut lanes = JoinSet::new();
-    let outgoing = |lane, lanes: &mut JoinSet<()>| send_on(Arc::clone(&connection), lane, lanes);
+    let parameters = replica.parameters();
+    let outgoing = |lane, lanes: &mut JoinSet<()>| send_on(Arc::clone(&connection), lane, &parameters, lanes);
     let (live, repair) = (outgoing(Lane::Live, &mut lanes), outgoing(Lane::Repair, &mut lanes));
     let incoming = |lane, lanes: &mut JoinSet<()>| {
         receive_on(Arc::clone(&connection), lane, replica.parameters(), Arc::clone(&counters), lanes)
@@ -154,10 +158,15 @@ impl Link {
                     self.receive(Lane::Live, incoming).await
                 }
                 () = self.live.room(), if !self.live.has_room() => Ok(()),
-                Some(incoming) = repair_in.recv(), if reads => self.receive(Lane::Repair, incoming).await,
+                Some(incoming) = repair_in.recv(), if reads && self.held.is_none() => {
+                    self.receive(Lane::Repair, incoming).await
+                }
             };
             if let Err(end) = done {
                 return end;
+            }
+            if self.live.is_overfull() || self.repair.is_overfull() {
+                return LinkEnd::DoesNotRead;
             }
         }
     }

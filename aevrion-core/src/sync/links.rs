@@ -147,17 +147,31 @@ pub(super) fn attend(
         progress,
     };
     let (ended, end) = tokio::sync::oneshot::channel();
-    let links = Arc::downgrade(shared);
+    let place = Place { shared: Arc::downgrade(shared), neighbour, connection };
     shared.spawn(tell_changes(Arc::downgrade(shared), seen));
     shared.spawn(async move {
         let reason = link::run(setup).await;
         tell_end(&reason, neighbour, &address);
-        if let Some(shared) = links.upgrade() {
-            shared.links.leave(neighbour, &connection);
-        }
+        drop(place);
         let _ = ended.send(reason.to_string());
     });
     Some(Attended { end })
+}
+
+/// A link's place in the registry, given up however the link ends.
+struct Place {
+    shared: std::sync::Weak<Shared>,
+    neighbour: NodeId,
+    connection: Arc<dyn Connection>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connection.close("this node ended the connection");
+        if let Some(shared) = self.shared.upgrade() {
+            shared.links.leave(self.neighbour, &self.connection);
+        }
+    }
 }
 
 /// Wakes whoever waits for a change of any link.

@@ -77,6 +77,7 @@ struct Alive(Arc<Shared>);
 impl Drop for Alive {
     fn drop(&mut self) {
         self.0.closing.send_replace(true);
+        self.0.replica.refuse_writes_ahead(None);
         self.0.links.dismiss();
         lock(&self.0.transports).clear();
         lock(&self.0.tasks).abort_all();
@@ -204,7 +205,8 @@ impl Sync {
     /// Waits until every connected neighbour agrees with this node on everything up to the moment of the call, the
     /// future included. Waits for ever if they never do, and while there is none.
     pub async fn agreement(&self) {
-        let from = self.shared.replica.now();
+        // Events of the near future are compared with the rest of it: what counts is what has happened.
+        let from = self.shared.replica.wall().now();
         let mut changes = self.shared.links.changes();
         self.compare();
         let mut again = tokio::time::interval(Duration::from_secs(1));
@@ -235,6 +237,7 @@ impl Sync {
         }
         let mut tasks = std::mem::take(&mut *lock(&self.shared.tasks));
         tasks.shutdown().await;
+        self.shared.replica.refuse_writes_ahead(None);
     }
 }
 
@@ -251,10 +254,10 @@ impl Shared {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = lock(&self.tasks);
         if *self.closing.borrow() {
             return;
         }
-        let mut tasks = lock(&self.tasks);
         // What has ended is forgotten.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
