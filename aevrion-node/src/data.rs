@@ -36,7 +36,7 @@ pub(crate) async fn open_with(global: &Global, options: Options) -> Result<Repli
         (Some(name), _) => StoreKind::named(name).ok_or_else(|| {
             Failure::error(format!("{} is a {name} store, which this program does not know", path.display()))
         })?,
-        (None, kind) => kind.unwrap_or(StoreKind::Redb),
+        (None, kind) => kind.unwrap_or_else(StoreKind::usual),
     };
     match kind {
         StoreKind::Redb => open_redb(path, global, options).await,
@@ -56,6 +56,11 @@ impl StoreKind {
         }
     }
 
+    /// The one that is used where none is named: redb, if it is built in.
+    fn usual() -> Self {
+        if cfg!(all(feature = "sled", not(feature = "redb"))) { Self::Sled } else { Self::Redb }
+    }
+
     fn named(name: &str) -> Option<Self> {
         [Self::Redb, Self::Sled].into_iter().find(|kind| kind.name() == name)
     }
@@ -73,6 +78,10 @@ fn refused(error: DirectoryError) -> Failure {
         .and("if that is `aevrion serve`, leave --data out: the verb then asks the server (see --endpoint)")
 }
 
+#[cfg_attr(
+    not(any(feature = "redb", feature = "sled", feature = "memory")),
+    expect(dead_code, reason = "without a store this program asks others")
+)]
 async fn open_on(store: impl EventStore, global: &Global, options: Options) -> Result<Replica, Failure> {
     let parameters = WantedParameters {
         granularity: global.granularity.or(options.parameters.granularity),

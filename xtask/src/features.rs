@@ -5,14 +5,31 @@ use anyhow::Result;
 
 use crate::process::{Cargo, no_arguments};
 
-const COMBINATIONS: &[&str] = &["redb", "sled", "memory", "redb,sled", "full"];
+/// Each store with each transport, all of either, and everything. `memory,quic` and its like are for trying things
+/// out: a cluster needs a directory to keep its keys in.
+const COMBINATIONS: &[&str] = &[
+    "redb,quic",
+    "redb,tcp",
+    "sled,quic",
+    "sled,tcp",
+    "memory,quic",
+    "memory,tcp",
+    "redb,sled,quic,tcp",
+    "full",
+    // Without a transport a node is on its own, without a store it asks others.
+    "redb",
+    "sled",
+    "memory",
+    "quic",
+    "",
+];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     no_arguments(arguments)?;
     for features in COMBINATIONS {
-        println!("features {features}");
-        Cargo::new(&format!("check --package aevrion-node --no-default-features --features {features}"))
-            .run()?;
+        println!("features {}", if features.is_empty() { "(none)" } else { features });
+        let package = "clippy --package aevrion-node --no-default-features";
+        Cargo::new(&format!("{package} --features={features} -- -D warnings")).run()?;
     }
     Ok(())
 }

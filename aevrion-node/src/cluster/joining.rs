@@ -6,6 +6,7 @@ use aevrion_core::sync::Peer;
 use aevrion_core::{Options, Replica, WantedParameters};
 
 use super::{Home, Welcome, remember_peers, transports};
+use crate::cli::Global;
 use crate::exit::Failure;
 
 /// A node that the cluster has let in, and whose store is still to be made.
@@ -25,6 +26,21 @@ impl Newcomer {
         let mut peers = vec![peer];
         peers.extend(welcome.peers());
         Ok(Self { identity: joined.identity, peers, welcome })
+    }
+
+    /// Refuses settings whose store would not fit into the cluster.
+    pub(crate) fn expect_fitting(&self, global: &Global) -> Result<(), Failure> {
+        let has = self.welcome.parameters;
+        let wanted = [
+            ("granularity", global.granularity, has.granularity),
+            ("branching", global.branching.map(u64::from), u64::from(has.branching)),
+        ];
+        let differs = wanted.into_iter().find(|(_, wanted, has)| wanted.is_some_and(|wanted| wanted != *has));
+        let Some((name, Some(wanted), has)) = differs else { return Ok(()) };
+        Err(Failure::usage(format!(
+            "the {name} of the cluster is {has}, that of the settings {wanted}: leave --{name} out, and get a new \
+             token, for this one is used up"
+        )))
     }
 
     /// What its store must be opened with, so that it fits into the cluster.

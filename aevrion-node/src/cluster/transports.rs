@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aevrion_core::identity::join::{JoinError, Joined, Joining, Token};
 use aevrion_core::identity::{Credentials, NodeKey};
 use aevrion_core::sync::Peer;
-use aevrion_core::transport::Limits;
+use aevrion_core::transport::{Limits, TransportError};
 
 use crate::cli::TransportKind;
 use crate::exit::Failure;
@@ -68,8 +68,12 @@ pub(super) async fn join(
         TransportKind::Tcp => join_tcp(peer.address(), token, key, addresses, &limits).await?,
     };
     joined.map_err(|error| match error {
+        JoinError::Refused(_)
+        | JoinError::Transport(TransportError::NotTrusted { .. } | TransportError::Refused { .. }) => {
+            Failure::not_allowed(error)
+        }
+        JoinError::Transport(TransportError::BadAddress { .. }) => Failure::usage(error),
         JoinError::Transport(_) => Failure::unreachable(error),
-        JoinError::Refused(_) => Failure::not_allowed(error),
         error => Failure::error(error),
     })
 }

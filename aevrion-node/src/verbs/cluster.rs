@@ -67,6 +67,7 @@ async fn join(
         .flat_map(|address| transports.iter().map(move |kind| format!("{}://{address}", kind.name())))
         .collect();
     let newcomer = Newcomer::ask(peer, &token, &addresses).await?;
+    newcomer.expect_fitting(global)?;
     let replica = data::open_with(global, newcomer.options()).await?;
     newcomer.settle(&replica, &home).await?;
     replica.close().await?;

@@ -1,7 +1,9 @@
 //! Counters, in the text format that Prometheus reads.
 
+mod sync;
+
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +52,7 @@ impl Metrics {
 struct Page(String);
 
 impl Page {
-    fn metric(&mut self, name: &str, kind: &str, help: &str, samples: &[(String, u64)]) {
+    fn metric(&mut self, name: &str, kind: &str, help: &str, samples: &[(String, impl Display)]) {
         // Writing to a string does not fail.
         let _ = write!(self.0, "# HELP aevrion_{name} {help}\n# TYPE aevrion_{name} {kind}\n");
         for (labels, value) in samples {
@@ -74,7 +76,9 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
         let ahead = status.clock_ahead_ms;
         page.gauge("clock_ahead_milliseconds", "How far the clock runs ahead of the wall.", ahead);
         page.gauge("pending_index_rows", "Index rows in memory only.", status.pending_index_rows);
-        page.gauge("neighbours", "Connected neighbours.", status.neighbours.len() as u64);
+    }
+    if let Some(sync) = app.node.sync() {
+        sync::write(&mut page, sync);
     }
     let metrics = &app.metrics;
     let requests = metrics.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,0 +1,51 @@
+//! How the node keeps in step with its neighbours.
+
+use aevrion_core::sync::{Neighbour, Sync};
+
+use super::Page;
+
+/// All that a synchronisation counts. Labels are names of ours, and ids of nodes that proved to be of the cluster: so
+/// their number is bounded, and no stranger adds one.
+pub(super) fn write(page: &mut Page, sync: &Sync) {
+    let neighbours = sync.neighbours();
+    let connected = || neighbours.iter().filter(|neighbour| neighbour.is_connected());
+    page.gauge("neighbours", "Connected neighbours.", connected().count() as u64);
+    let awaited = neighbours.len() - connected().count();
+    page.gauge(
+        "neighbours_unreached",
+        "Addresses dialled at which no neighbour is connected.",
+        awaited as u64,
+    );
+    let behind: Vec<_> = connected().filter_map(|one| Some((label(one)?, one.behind))).collect();
+    page.metric("neighbour_behind_events", "gauge", "Events still to go in either direction.", &behind);
+    let offsets: Vec<_> = connected().filter_map(|one| Some((label(one)?, one.clock_offset?))).collect();
+    page.metric("neighbour_clock_offset_milliseconds", "gauge", "How far its clock is ahead.", &offsets);
+    totals(page, sync);
+}
+
+fn label(neighbour: &Neighbour) -> Option<String> {
+    neighbour.id.map(|id| format!("{{neighbour=\"{id}\"}}"))
+}
+
+fn totals(page: &mut Page, sync: &Sync) {
+    let totals = sync.totals();
+    let of_kind = |(kind, flow): (&&str, &aevrion_core::sync::Flow)| {
+        let labels = |direction| format!("{{kind=\"{kind}\",direction=\"{direction}\"}}");
+        [(labels("in"), flow.received), (labels("out"), flow.sent)]
+    };
+    let messages: Vec<_> = totals.messages.iter().flat_map(of_kind).collect();
+    page.metric("sync_messages_total", "counter", "Messages between nodes.", &messages);
+    let faults = totals.faults.iter().map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), *count));
+    let faults: Vec<_> = faults.collect();
+    page.metric("sync_faults_total", "counter", "Neighbours cut off for what they did.", &faults);
+    let refusals = sync.refusals().into_iter().map(|(transport, refusal, count)| {
+        (format!("{{transport=\"{transport}\",reason=\"{}\"}}", refusal.name()), count)
+    });
+    let refusals: Vec<_> = refusals.collect();
+    page.metric("sync_refusals_total", "counter", "Connections that were turned away.", &refusals);
+    let mut counter = |name, help, count| page.metric(name, "counter", help, &[(String::new(), count)]);
+    counter("sync_bytes_received_total", "Bytes of messages received.", totals.bytes_received);
+    counter("sync_dropped_questions_total", "Questions not answered for want of room.", totals.shed);
+    counter("sync_overflows_total", "Times that a neighbour could not follow the news.", totals.overflows);
+    counter("sync_failed_dials_total", "Attempts to connect that failed.", totals.failed_dials);
+}
