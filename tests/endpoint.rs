@@ -318,7 +318,7 @@ fn what_cannot_be_served_is_said() {
 #[test]
 fn settings_of_the_server_come_from_everywhere() {
     let twins = Twins::new();
-    let config = format!("data = {:?}\nhttp = \"127.0.0.1:0\"\npeer = [\"127.0.0.1:1\"]\n", twins.here());
+    let config = format!("data = {:?}\nhttp = \"127.0.0.1:0\"\ntransport = [\"quic\"]\n", twins.here());
     let config = twins.file("settings.toml", config);
     let mut command = aevrion();
     command.args(["serve", "--config", &config]);
