@@ -8,7 +8,7 @@ use crate::bounds::WANTED_AT_ONCE;
 use crate::{Address, NodeId};
 
 /// After this long without an answer another neighbour may be asked for an event.
-const ASKED_FOR: Duration = Duration::from_secs(2);
+pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
 
 /// After this long without a sign of life a repair no longer keeps others from theirs.
 const REPAIR_LEASE: Duration = Duration::from_secs(5);
@@ -24,29 +24,45 @@ struct Entries {
 }
 
 impl Desk {
-    /// Those of `addresses` that nobody is being asked for; they count as asked for from now on.
-    pub(super) fn claim(&self, addresses: Vec<Address>, now: Duration) -> Vec<Address> {
+    /// Parts `addresses` in those that nobody is being asked for, which count as asked for from now on, and the others.
+    pub(super) fn claim(&self, addresses: Vec<Address>, now: Duration) -> (Vec<Address>, Vec<Address>) {
         let mut entries = self.entries();
         if entries.asked.len() > WANTED_AT_ONCE {
             entries.asked.retain(|_, until| *until > now);
         }
-        let mut claimed = Vec::with_capacity(addresses.len());
-        for address in addresses {
-            let free = entries.asked.get(&address).is_none_or(|until| *until <= now);
-            if free && entries.asked.len() < WANTED_AT_ONCE * 2 {
-                entries.asked.insert(address, now + ASKED_FOR);
-                claimed.push(address);
+        addresses.into_iter().partition(|address| {
+            let free = entries.asked.get(address).is_none_or(|until| *until <= now);
+            let claimed = free && entries.asked.len() < WANTED_AT_ONCE * 2;
+            if claimed {
+                entries.asked.insert(*address, now + ASKED_FOR);
             }
-        }
-        claimed
+            claimed
+        })
     }
 
-    /// These have come, or will not come.
+    /// These have come.
     pub(super) fn release<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) {
         let mut entries = self.entries();
         for address in addresses {
             entries.asked.remove(address);
         }
+    }
+
+    /// These do not come from the neighbour that was asked.
+    pub(super) fn give_up<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) {
+        let mut entries = self.entries();
+        for address in addresses {
+            if let Some(until) = entries.asked.get_mut(address) {
+                *until = Duration::ZERO;
+            }
+        }
+    }
+
+    /// Those of `addresses` that were asked for and have not come.
+    pub(super) fn given_up(&self, addresses: Vec<Address>, now: Duration) -> Vec<Address> {
+        let entries = self.entries();
+        let given_up = |address: &Address| entries.asked.get(address).is_some_and(|until| *until <= now);
+        addresses.into_iter().filter(given_up).collect()
     }
 
     /// Leave to repair with `neighbour`, or to go on with it: one at a time, or the same events would come from two
@@ -75,7 +91,7 @@ impl Desk {
 
     /// The connection to `neighbour` is over: what only it was asked for may be had from others.
     pub(crate) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<Address>) {
-        self.release(wanted);
+        self.give_up(wanted);
         self.repaired(neighbour);
     }
 
@@ -94,11 +110,27 @@ mod tests {
     fn an_event_is_asked_for_once_until_it_is_overdue() {
         let desk = Desk::default();
         let address = Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([1; 32]) };
-        assert_eq!(desk.claim(vec![address], Duration::ZERO), [address]);
-        assert_eq!(desk.claim(vec![address], ASKED_FOR / 2), []);
-        assert_eq!(desk.claim(vec![address], ASKED_FOR), [address]);
+        let claim = |now| desk.claim(vec![address], now).0;
+        assert_eq!(claim(Duration::ZERO), [address]);
+        assert_eq!(claim(ASKED_FOR / 2), []);
+        assert_eq!(claim(ASKED_FOR), [address]);
         desk.release(&[address]);
-        assert_eq!(desk.claim(vec![address], ASKED_FOR), [address]);
+        assert_eq!(claim(ASKED_FOR), [address]);
+    }
+
+    #[test]
+    fn what_a_neighbour_leaves_behind_may_be_had_from_others() {
+        let desk = Desk::default();
+        let neighbour = NodeId::from_bytes([1; 32]);
+        let address = Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([1; 32]) };
+        let now = Duration::from_millis(1);
+        assert_eq!(desk.claim(vec![address], now).0, [address]);
+        assert_eq!(desk.given_up(vec![address], now), []);
+        desk.leave(neighbour, &BTreeSet::from([address]));
+        assert_eq!(desk.given_up(vec![address], now), [address]);
+        assert_eq!(desk.claim(vec![address], now).0, [address]);
+        desk.release(&[address]);
+        assert_eq!(desk.given_up(vec![address], now + ASKED_FOR), []);
     }
 
     #[test]

@@ -47,9 +47,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// A snapshot about `span` came or went.
     pub(super) fn compared(&mut self, span: TimeSpan) {
-        if self.spans.contains(&span) {
-            return;
-        }
+        self.spans.retain(|known| *known != span);
         if self.spans.len() == SPANS_REMEMBERED {
             self.spans.pop_front();
         }
@@ -107,16 +105,14 @@ impl Exchange {
         self.active.is_none_or(|active| active + pause <= now)
     }
 
-    /// The repair is over. Says whether it was worth it.
-    pub(super) fn end(&mut self) -> bool {
-        let worth = self.moved > 0;
-        self.fruitless = if worth { 0 } else { self.fruitless + 1 };
+    /// The repair is over.
+    pub(super) fn end(&mut self) {
+        self.fruitless = if self.moved > 0 { 0 } else { self.fruitless + 1 };
         self.moved = 0;
         self.asked = false;
         self.only_gave = false;
         self.active = None;
         // What was opened stays open: an answer may come after a silence that was taken for the end.
-        worth
     }
 
     /// The two sides agree.

@@ -9,10 +9,7 @@ use crate::{Address, Event, ReadError, TimeSpan};
 /// What a replica holds, as its agents see it. Each answer is consistent in itself; between two of them events may
 /// arrive, and never any leave.
 pub trait Holdings: Send + Sync {
-    /// Hash and count of the events of `span`.
-    fn root(&self, span: TimeSpan) -> impl Future<Output = Result<Root, ReadError>> + Send;
-
-    /// The same, and the non-empty nodes that cover the span.
+    /// Hash and count of the events of `span`, and the non-empty nodes that cover it.
     fn digest(&self, span: TimeSpan) -> impl Future<Output = Result<(Root, Digest), ReadError>> + Send;
 
     /// For each parent its non-empty children, counting only events of `span`; indexes from the first child on.

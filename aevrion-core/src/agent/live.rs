@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, NeedEvents, Origin, Output};
-use crate::bounds::{
-    ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_EVENTS, MISTAKEN_WISHES, WANTED_AT_ONCE, WINDOW_BYTES,
-};
+use crate::bounds::{ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_EVENTS, MISTAKEN_WISHES, WINDOW_BYTES};
 use crate::message::{EventList, Events, Message, Push, Reply};
 use crate::planted::{Bug, planted};
 use crate::transport::Lane;
@@ -13,9 +11,6 @@ use crate::{Address, Event};
 
 /// How long announcements wait for company.
 const GATHER: Duration = Duration::from_millis(3);
-
-/// How long an event that was asked for is awaited.
-const AWAIT: Duration = Duration::from_secs(3);
 
 /// How long a burst of news from a repair has to be over before snapshots are compared because of it.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -33,16 +28,21 @@ impl Agent {
             match *origin {
                 Origin::Local => own.push(event.clone()),
                 Origin::Pushed(from) | Origin::Repaired(from)
-                    if from == self.neighbour && !planted(Bug::EchoedAnnouncement) => {}
-                Origin::Repaired(_) if self.announcements.len() >= ANNOUNCED_AT_ONCE => crowded = true,
+                    if from == self.neighbour && !planted(Bug::EchoedAnnouncement) =>
+                {
+                    continue;
+                }
+                Origin::Repaired(_) if self.announcements.len() >= ANNOUNCED_AT_ONCE => {
+                    crowded = true;
+                    continue;
+                }
                 Origin::Pushed(_) | Origin::Repaired(_) => self.announcements.push(event.address()),
             }
+            // Announcements are under way already, although they wait for company.
+            self.note_flight([event.address()], now);
         }
-        // Under way already, although they wait for company.
-        self.note_flight(self.announcements.clone(), now);
         let mut outputs = Vec::new();
         if !own.is_empty() {
-            self.note_flight(own.iter().map(Event::address), now);
             outputs
                 .extend(batches(own).map(|events| Output::Send(Lane::Live, Message::Push(Push { events }))));
         }
@@ -52,7 +52,7 @@ impl Agent {
             self.agreement.behind = self.agreement.behind.max(1);
         }
         if self.announcements.len() >= ANNOUNCED_AT_ONCE {
-            outputs.extend(self.announce(now));
+            outputs.extend(self.announce());
         } else if !self.announcements.is_empty() && self.announce_at.is_none() {
             self.announce_at = Some(now.steady + GATHER);
         }
@@ -60,10 +60,9 @@ impl Agent {
     }
 
     /// Sends the announcements that wait.
-    pub(super) fn announce(&mut self, now: Moment) -> Vec<Output> {
+    pub(super) fn announce(&mut self) -> Vec<Output> {
         self.announce_at = None;
         let addresses = std::mem::take(&mut self.announcements);
-        self.note_flight(addresses.iter().copied(), now);
         let lists = addresses.chunks(ANNOUNCED_AT_ONCE * 4);
         lists.map(|list| send_live(Message::EventList(EventList::Announced(list.to_vec())))).collect()
     }
@@ -81,14 +80,57 @@ impl Agent {
     ) -> Result<Vec<Output>, Halt> {
         self.note_flight(addresses.iter().copied(), now);
         let known = planted(Bug::AsksForKnown);
-        let missing = if known { addresses } else { holdings.missing(&addresses).await? };
-        let room = WANTED_AT_ONCE.saturating_sub(self.wanted.len());
-        let crowded = missing.len() > room;
-        let claimed = self.desk.claim(missing.into_iter().take(room).collect(), now.steady);
-        if crowded {
+        let mut missing = if known { addresses } else { holdings.missing(&addresses).await? };
+        if missing.len() > self.wanted.room() {
+            missing.truncate(self.wanted.room());
             self.compare_soon(now.steady);
         }
-        Ok(self.want(claimed, now))
+        Ok(self.want(missing, now).into_iter().collect())
+    }
+
+    /// Asks for announced events, but for those that another neighbour is being asked for.
+    fn want(&mut self, missing: Vec<Address>, now: Moment) -> Option<Output> {
+        let (free, taken) = self.desk.claim(missing, now.steady);
+        self.wanted.leave(taken, now.steady);
+        if free.is_empty() {
+            return None;
+        }
+        self.wanted.ask(&free, now.steady);
+        Some(send_live(Message::NeedEvents(NeedEvents::At(free))))
+    }
+
+    /// Asks this neighbour for what it has announced, too, and the one that was asked has not brought.
+    pub(super) async fn want_instead(
+        &mut self,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Option<Output>, Halt> {
+        let left = self.wanted.left_until(now.steady);
+        let given_up = self.desk.given_up(left, now.steady);
+        if given_up.is_empty() {
+            return Ok(None);
+        }
+        let mut missing = holdings.missing(&given_up).await?;
+        self.desk.release(given_up.iter().filter(|address| !missing.contains(address)));
+        missing.truncate(self.wanted.room());
+        Ok(self.want(missing, now))
+    }
+
+    /// Asks again for what was announced and left out of an answer. It is awaited as before: no longer for being asked
+    /// for twice. The answers to some of it may be under way already.
+    pub(super) fn want_again(&mut self) -> Option<Output> {
+        let addresses = self.wanted.first(ANNOUNCED_AT_ONCE * 4);
+        self.forgotten += addresses.len();
+        (!addresses.is_empty()).then(|| send_live(Message::NeedEvents(NeedEvents::At(addresses))))
+    }
+
+    /// Gives up what is overdue: others may be asked for it, and comparing finds it at the latest.
+    pub(super) fn forget_overdue(&mut self, now: Duration) {
+        let overdue = self.wanted.overdue(now);
+        if !overdue.is_empty() {
+            self.forgotten += overdue.len();
+            self.compare_soon(now);
+        }
     }
 
     /// The neighbour wants the events at these addresses.
@@ -120,35 +162,6 @@ impl Agent {
         Ok(wanted_events(events, more, Lane::Live))
     }
 
-    /// Takes note of events that come at addresses that were asked for; says how many were not.
-    pub(super) fn take_wanted(&mut self, events: &[Event]) -> usize {
-        let come: Vec<_> =
-            events.iter().map(Event::address).filter(|address| self.wanted.remove(address)).collect();
-        self.desk.release(&come);
-        events.len() - come.len()
-    }
-
-    /// Asks again for what was announced and left out of an answer.
-    pub(super) fn want_again(&mut self) -> Vec<Output> {
-        let addresses: Vec<_> = self.wanted.iter().copied().take(ANNOUNCED_AT_ONCE * 4).collect();
-        // The answers to some of these may be under way already.
-        self.forgotten += addresses.len();
-        // They are awaited as before: no longer for being asked for twice.
-        if addresses.is_empty() {
-            return Vec::new();
-        }
-        vec![send_live(Message::NeedEvents(NeedEvents::At(addresses)))]
-    }
-
-    fn want(&mut self, addresses: Vec<Address>, now: Moment) -> Vec<Output> {
-        if addresses.is_empty() {
-            return Vec::new();
-        }
-        self.wanted.extend(&addresses);
-        self.awaited.push_back((now.steady + AWAIT, addresses.clone()));
-        vec![send_live(Message::NeedEvents(NeedEvents::At(addresses)))]
-    }
-
     /// Wishes for what does not exist are forgiven a few times: nothing is ever removed here, so they are mistakes.
     pub(super) fn note_mistake(&mut self, unknown: usize) -> Result<(), Halt> {
         if unknown > 0 {
@@ -158,25 +171,6 @@ impl Agent {
             return Err(Fault::NoSuchEvents(self.mistaken).into());
         }
         Ok(())
-    }
-
-    /// When events that were asked for are overdue, if they have not come.
-    pub(super) fn first_overdue(&self) -> Option<Duration> {
-        self.awaited.front().map(|(until, _)| *until)
-    }
-
-    /// Gives up what is overdue: others may be asked for it, and comparing finds it at the latest. Says whether there
-    /// was any.
-    pub(super) fn forget_overdue(&mut self, now: Duration) -> bool {
-        let before = self.forgotten;
-        while self.first_overdue().is_some_and(|until| until <= now) {
-            let addresses = self.awaited.pop_front().map(|(_, addresses)| addresses).unwrap_or_default();
-            let overdue: Vec<_> =
-                addresses.into_iter().filter(|address| self.wanted.remove(address)).collect();
-            self.desk.release(&overdue);
-            self.forgotten += overdue.len();
-        }
-        self.forgotten > before
     }
 
     /// Hands events over to be stored.

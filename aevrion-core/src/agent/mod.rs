@@ -22,15 +22,17 @@ mod flight;
 mod greet;
 mod holdings;
 mod live;
+mod pace;
 mod repair;
 mod snapshot;
+mod wanted;
 mod window;
+mod wished;
 
-use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::{EventList, Events, Hello, Listed, Message, NeedEvents, Reply};
+use crate::message::{EventList, Events, Hello, Message, NeedEvents, Reply};
 use crate::transport::Lane;
 use crate::tree::Shape;
 use crate::{Address, Event, Hash, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
@@ -42,6 +44,9 @@ use exchange::Exchange;
 pub use fault::{Fault, Incompatible};
 use flight::InFlight;
 pub use holdings::Holdings;
+use pace::Pace;
+use wanted::Wanted;
+use wished::Wished;
 
 /// What time it is, for an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,26 +146,30 @@ pub struct Agent {
     /// Events to be announced, and when at the latest.
     announcements: Vec<Address>,
     announce_at: Option<Duration>,
-    /// Events asked for after an announcement, and until when they are awaited.
-    wanted: BTreeSet<Address>,
-    awaited: VecDeque<(Duration, Vec<Address>)>,
-    /// How many events were given up and may come after all.
+    /// Events asked for after an announcement.
+    wanted: Wanted,
+    /// Events asked for because a list named them.
+    wished: Wished,
+    /// How many of these were given up and may come after all.
     forgotten: usize,
     flight: InFlight,
     exchange: Exchange,
-    /// Ids asked for within scopes, and not seen yet.
-    wished: Vec<Listed>,
     /// Wishes of the neighbour for what does not exist.
     mistaken: u32,
     /// Stores of what repairs brought that are not done.
     storing: u32,
     /// Where the neighbour holds more, to be asked for once what came is stored.
     rest: Option<TimeSpan>,
-    /// When snapshots are compared next for a reason of their own, and when for the minute.
+    /// When snapshots are compared next for a reason of their own.
     compare_at: Option<Duration>,
+    /// Whether that is to wait until no other neighbour's repair is under way.
+    waits_for_turn: bool,
     /// When what was too young for the last comparison can be compared.
     look_again_at: Option<Duration>,
+    /// When snapshots are compared next for the minute.
     tick_at: Option<Duration>,
+    /// How often the neighbour may make this side compare.
+    pace: Pace,
     /// The last digest sent of the past and of the future: when, and of what span.
     digest_sent: [Option<(Duration, TimeSpan)>; 2],
     /// The roots at the last agreements about the past and about the future: about the neighbour's span and about this
@@ -189,18 +198,19 @@ impl Agent {
             heard: None,
             announcements: Vec::new(),
             announce_at: None,
-            wanted: BTreeSet::new(),
-            awaited: VecDeque::new(),
+            wanted: Wanted::default(),
+            wished: Wished::default(),
             forgotten: 0,
             flight: InFlight::default(),
             exchange: Exchange::default(),
-            wished: Vec::new(),
             mistaken: 0,
             storing: 0,
             rest: None,
             compare_at: None,
+            waits_for_turn: false,
             look_again_at: None,
             tick_at: None,
+            pace: Pace::default(),
             digest_sent: [None; 2],
             agreed_root: [[None; 2]; 2],
             deferred: 0,
@@ -282,13 +292,16 @@ impl Agent {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.steady);
         let mut outputs = Vec::new();
         if due(self.announce_at) {
-            outputs.extend(self.announce(now));
+            outputs.extend(self.announce());
         }
         if !self.is_settled() {
             return Ok(outputs);
         }
-        if due(self.first_overdue()) && self.forget_overdue(now.steady) {
-            self.compare_soon(now.steady);
+        if due(self.wanted.overdue_at()) {
+            self.forget_overdue(now.steady);
+        }
+        if due(self.wanted.left_at()) {
+            outputs.extend(self.want_instead(now, holdings).await?);
         }
         if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.storing == 0 {
             self.end_of_exchange(now);
@@ -296,6 +309,7 @@ impl Agent {
         if due(self.tick_at) {
             self.tick_at = Some(now.steady + self.until_tick(now.wall));
             self.exchange.fruitless = 0;
+            self.waits_for_turn = false;
             outputs.push(self.greeting(now, false));
             self.compare_at = Some(now.steady);
         }
@@ -304,6 +318,11 @@ impl Agent {
             self.compare_at = Some(now.steady);
         }
         if due(self.compare_at) && !self.exchange.is_active() {
+            if self.waits_for_turn && !self.desk.is_free_for(self.neighbour, now.steady) {
+                self.compare_again(now);
+                return Ok(outputs);
+            }
+            self.waits_for_turn = false;
             self.compare_at = None;
             outputs.extend(self.compare(now, holdings, false).await?);
         }
@@ -314,7 +333,8 @@ impl Agent {
     pub fn wake_at(&self) -> Option<Duration> {
         let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.storing == 0);
         let compare = self.compare_at.filter(|_| !self.exchange.is_active());
-        let settled = [self.first_overdue(), quiet, self.tick_at, self.look_again_at, compare];
+        let (overdue, left) = (self.wanted.overdue_at(), self.wanted.left_at());
+        let settled = [overdue, left, quiet, self.tick_at, self.look_again_at, compare];
         let settled = settled.into_iter().filter(|_| self.is_settled()).flatten();
         settled.chain(self.announce_at).min()
     }
@@ -342,8 +362,7 @@ impl Agent {
 
     /// The connection is over: others may be asked for what this neighbour was.
     pub fn disconnected(&mut self) {
-        let wanted = std::mem::take(&mut self.wanted);
-        self.desk.leave(self.neighbour, &wanted);
+        self.desk.leave(self.neighbour, &self.wanted.give_up());
     }
 
     /// Whether data may flow: both sides have measured the other's clock.
@@ -374,9 +393,7 @@ impl Agent {
     /// Questions and news that wait for something: none when both sides agree and nothing happens.
     #[cfg(feature = "testkit")]
     pub(crate) fn open_ends(&self) -> usize {
-        let told = self.announcements.len() + self.awaited.len();
-        let wished: usize = self.wished.iter().map(|list| list.ids.len()).sum();
-        told + self.wanted.len() + wished + self.storing as usize
+        self.announcements.len() + self.wanted.len() + self.wished.len() + self.storing as usize
     }
 
     /// What is known of the neighbour's agreement.

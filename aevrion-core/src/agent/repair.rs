@@ -1,9 +1,7 @@
 //! Repair, message by message: nodes are compared with nodes, lists with lists, and what is missing moves.
 
-use std::collections::BTreeSet;
-
 use super::compare::{Step, compare_children};
-use super::live::wanted_events;
+use super::live::{batches, wanted_events};
 use super::window::{Scope, Window};
 use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
 use crate::bounds::{MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES};
@@ -15,7 +13,7 @@ use crate::tree::{NodeAddress, Shape};
 use crate::{Address, Event, ReadError, TimeSpan};
 
 /// Whole ids in one message: as many as fit a frame.
-const FULL_IDS: usize = MESSAGE_IDS / 8;
+pub(super) const FULL_IDS: usize = MESSAGE_IDS / 8;
 
 /// Messages of ids that one difference is answered with. A fuller leaf takes several rounds.
 const LISTS_AT_ONCE: u32 = 8;
@@ -85,19 +83,16 @@ impl Agent {
         let mut lists: Vec<Listed> = Vec::new();
         let mut room = at_once;
         for (span, holds) in spans {
+            let (span, addresses) =
+                if holds { everything(span, holdings).await? } else { (span, Vec::new()) };
             if outputs.len() >= LISTS_AT_ONCE as usize {
                 break;
             }
-            let (span, addresses) =
-                if holds { everything(span, holdings).await? } else { (span, Vec::new()) };
             if addresses.len() > at_once {
                 outputs.extend(self.list_in_shares(span, &addresses, at_once, full));
                 continue;
             }
             if addresses.len() > room || lists.len() == MESSAGE_SPANS {
-                if outputs.len() >= LISTS_AT_ONCE as usize {
-                    break;
-                }
                 outputs.push(held(std::mem::take(&mut lists)));
                 room = at_once;
             }
@@ -182,7 +177,7 @@ impl Agent {
         }
         let mut outputs = Vec::new();
         if !wishes.is_empty() {
-            self.wish(&wishes);
+            self.forgotten += self.wished.add(&wishes);
             self.exchange.said(now.steady, true);
             outputs.push(repair(Message::NeedEvents(NeedEvents::Of(wishes))));
         }
@@ -222,13 +217,13 @@ impl Agent {
         now: Moment,
     ) -> Result<Vec<Output>, Halt> {
         let (announced, listed): (Vec<_>, Vec<_>) =
-            events.into_iter().partition(|event| self.wanted.contains(&event.address()));
-        let unasked = self.take_wished(&listed);
+            events.into_iter().partition(|event| self.wanted.names(&event.address()));
+        let unasked = self.wished.take(&listed);
         if unasked > self.forgotten {
             return Err(Fault::Unasked(unasked).into());
         }
         self.forgotten -= unasked;
-        self.take_wanted(&announced);
+        self.desk.release(&self.wanted.take(&announced));
         let mut outputs = Vec::new();
         // Whoever promises more and sends nothing is not asked again.
         if more && !listed.is_empty() {
@@ -245,67 +240,16 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// Strikes events off the wishes; says how many were not wished for. What was wished for twice, because it
-    /// was not stored yet when it was listed again, comes twice: each time strikes one wish.
-    fn take_wished(&mut self, events: &[Event]) -> usize {
-        let sorted: Vec<_> = self.wished.iter().map(|list| (list.span, list.ids.sorted())).collect();
-        let mut come: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); sorted.len()];
-        let mut unasked = 0;
-        for event in events {
-            let lists =
-                sorted.iter().zip(&mut come).filter(|((span, _), _)| span.contains(event.timestamp()));
-            let mut named = false;
-            for ((_, ids), come) in lists {
-                let place = ids.position(event.id());
-                named |= place.is_some();
-                if place.is_some_and(|place| come.insert(place)) {
-                    break;
-                }
-            }
-            // Two events can share a short id: then both come for the one that was wished for.
-            unasked += usize::from(!named);
-        }
-        for (list, come) in self.wished.iter_mut().zip(&come) {
-            list.ids = list.ids.select((0..list.ids.len()).filter(|place| !come.contains(place)));
-        }
-        self.wished.retain(|list| !list.ids.is_empty());
-        unasked
-    }
-
-    fn wish_again(&mut self) -> Vec<Output> {
-        if self.wished.is_empty() {
-            return Vec::new();
-        }
-        let mut room = FULL_IDS;
-        let fits = self.wished.iter().take(MESSAGE_SPANS).take_while(|list| {
-            let before = room;
-            room = room.saturating_sub(list.ids.len());
-            before > 0
-        });
-        let wishes: Vec<Listed> = fits.map(|list| list.first(FULL_IDS)).collect();
-        // The answers to some of these may be under way already.
+    /// Asks again for what was left out of an answer. The answers to some of it may be under way already.
+    fn wish_again(&mut self) -> Option<Output> {
+        let wishes = self.wished.first();
         self.forgotten += wishes.iter().map(|list| list.ids.len()).sum::<usize>();
-        vec![repair(Message::NeedEvents(NeedEvents::Of(wishes)))]
-    }
-
-    /// Remembers what was asked for, so that what comes can be told from what nobody asked for.
-    fn wish(&mut self, wishes: &[Listed]) {
-        self.wished.extend_from_slice(wishes);
-        let mut ids: usize = self.wished.iter().map(|list| list.ids.len()).sum();
-        let mut lists = self.wished.len();
-        let old = self.wished.iter().take_while(|list| {
-            let too_many = ids > MESSAGE_IDS * 2 || lists > MESSAGE_SPANS;
-            ids -= if too_many { list.ids.len() } else { 0 };
-            lists -= usize::from(too_many);
-            too_many
-        });
-        let old = old.count();
-        self.forgotten += self.wished.drain(..old).map(|list| list.ids.len()).sum::<usize>();
+        (!wishes.is_empty()).then(|| repair(Message::NeedEvents(NeedEvents::Of(wishes))))
     }
 
     /// What has not come will be found by the next comparison.
     pub(super) fn forget_wishes(&mut self) {
-        self.forgotten += self.wished.drain(..).map(|list| list.ids.len()).sum::<usize>();
+        self.forgotten += self.wished.clear();
         // An allowance for latecomers, not for a life of them.
         self.forgotten = self.forgotten.min(MESSAGE_IDS * LISTS_AT_ONCE as usize);
     }
@@ -363,7 +307,7 @@ impl Agent {
         let Some(span) = window.span else { return Vec::new() };
         self.count_sent(window.events.len());
         self.exchange.said(now.steady, false);
-        let mut outputs: Vec<_> = super::live::batches(window.events)
+        let mut outputs: Vec<_> = batches(window.events)
             .map(|events| {
                 repair(Message::Events(Events { reply: Reply::Block { span, rest: None }, events }))
             })

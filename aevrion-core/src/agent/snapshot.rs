@@ -6,8 +6,9 @@ use super::compare::{Step, compare_digests};
 use super::exchange::FRUITLESS;
 use super::live::send_live;
 use super::{Agent, Fault, Halt, Holdings, Moment, Output};
-use crate::message::{Message, Snapshot};
+use crate::message::{Digest, Message, Snapshot};
 use crate::planted::{Bug, planted};
+use crate::tree::Root;
 use crate::{TimeSpan, Timestamp};
 
 /// How long a digest that was sent stands for a fresh one, at least: its answer may be on the way.
@@ -15,6 +16,9 @@ const DIGEST_FRESH: Duration = Duration::from_millis(200);
 
 /// How soon a snapshot that could not be acted upon is compared again.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// How often two neighbours compare, where leaves do not close more often than that.
+const TICK: Duration = Duration::from_secs(60);
 
 /// Differing spans that are shown to whoever asks.
 const DIFFERENCES_SHOWN: usize = 16;
@@ -34,20 +38,21 @@ impl Agent {
             return Ok(Vec::new());
         }
         // A snapshot follows the news that it covers.
-        let mut outputs = self.announce(now);
+        let mut outputs = self.announce();
         let (past, future) = if everything {
             (TimeSpan::before(now.wall.next()), TimeSpan::from(now.wall.next()))
         } else {
             (self.past(now.wall), self.future(now.wall))
         };
         if let Some(past) = past {
-            outputs.push(self.snapshot(past, now, holdings, true).await?);
+            let mine = holdings.digest(past).await?;
+            outputs.push(self.snapshot(past, mine, true, now));
         }
-        let root = holdings.root(future).await?;
+        let mine = holdings.digest(future).await?;
         if planted(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
-        } else if everything || root.count > 0 || self.agreement.future == Some(false) {
-            outputs.push(self.snapshot(future, now, holdings, true).await?);
+        } else if everything || mine.0.count > 0 || self.agreement.future == Some(false) {
+            outputs.push(self.snapshot(future, mine, true, now));
         } else if self.agreement.future.is_none() {
             // The neighbour speaks up if it holds any.
             self.agreement.future = Some(true);
@@ -55,50 +60,45 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// A snapshot of `span`, with its digest unless nothing has changed since both agreed.
-    async fn snapshot(
-        &mut self,
-        span: TimeSpan,
-        now: Moment,
-        holdings: &impl Holdings,
-        answer: bool,
-    ) -> Result<Output, Halt> {
+    /// A snapshot of `span`, of which this side holds `mine`: with the digest, unless nothing has changed since both
+    /// agreed and an answer will say if it has there.
+    fn snapshot(&mut self, span: TimeSpan, mine: (Root, Digest), answer: bool, now: Moment) -> Output {
         self.exchange.compared(span);
-        let root = holdings.root(span).await?;
+        let (root, digest) = mine;
         let agreed = self.agreed_root[kind(span)].contains(&Some(root.hash));
-        let (root, digest) = if agreed && answer {
-            (root, None)
-        } else {
-            let (root, digest) = holdings.digest(span).await?;
+        let digest = (!agreed || !answer).then_some(digest);
+        if digest.is_some() {
             self.digest_sent[kind(span)] = Some((now.steady, span));
-            (root, Some(digest))
-        };
-        let snapshot = Snapshot { span, root: root.hash, count: root.count, digest, answer };
-        Ok(send_live(Message::Snapshot(snapshot)))
+        }
+        send_live(Message::Snapshot(Snapshot { span, root: root.hash, count: root.count, digest, answer }))
     }
 
     pub(super) async fn on_snapshot(
         &mut self,
-        snapshot: Snapshot,
+        theirs: Snapshot,
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        let Snapshot { span, root: theirs, count, digest, answer } = snapshot;
+        let span = theirs.span;
         if !is_past(span) && span.last() != Timestamp::MAX {
             return Err(Fault::StrangeSpan(span).into());
         }
-        self.exchange.compared(span);
-        let mine = holdings.root(span).await?;
-        if mine.hash == theirs || (planted(Bug::CountIsEquality) && mine.count == count) {
-            self.note_agreement(span, theirs, !answer, now);
-            let equal = Snapshot { span, root: theirs, count, digest: None, answer: false };
-            return Ok(answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
+        if !self.pace.allows(now.steady, self.terms.grace) {
+            // One comparison of this side, a little later, answers all that come too often.
+            self.compare_again(now);
+            return Ok(Vec::new());
         }
-        self.note_difference(span, mine.count.abs_diff(count));
-        let mut steps = Vec::new();
-        if let Some(theirs) = &digest {
-            let (_, mine) = holdings.digest(span).await?;
-            steps = compare_digests(self.shape, span, &mine, theirs);
+        self.exchange.compared(span);
+        let mine = holdings.digest(span).await?;
+        if mine.0.hash == theirs.root || (planted(Bug::CountIsEquality) && mine.0.count == theirs.count) {
+            self.note_agreement(span, theirs.root, !theirs.answer, now);
+            let equal = Snapshot { digest: None, answer: false, ..theirs };
+            return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
+        }
+        self.note_difference(span, mine.0.count.abs_diff(theirs.count));
+        let differing = |theirs: &Digest| compare_digests(self.shape, span, &mine.1, theirs);
+        let steps = theirs.digest.as_ref().map(differing);
+        if let Some(steps) = &steps {
             self.differences =
                 steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
         }
@@ -107,17 +107,17 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.conclude();
-        match digest {
+        match steps {
             // It thought that nothing had changed. Here is what has.
-            None => Ok(vec![self.snapshot(span, now, holdings, false).await?]),
-            Some(_) if self.acts() => self.act(steps, span, now, holdings).await,
+            None => Ok(vec![self.snapshot(span, mine, false, now)]),
+            Some(steps) if self.acts() => self.act(steps, span, now, holdings).await,
             // The neighbour acts, once it knows what this side holds.
             Some(_) if self.digest_is_fresh(span, now) => Ok(Vec::new()),
             Some(_) if !self.desk.is_free_for(self.neighbour, now.steady) => {
-                self.compare_again(now);
+                self.compare_in_turn(now);
                 Ok(Vec::new())
             }
-            Some(_) => Ok(vec![self.snapshot(span, now, holdings, false).await?]),
+            Some(_) => Ok(vec![self.snapshot(span, mine, false, now)]),
         }
     }
 
@@ -145,7 +145,7 @@ impl Agent {
         // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
         let only_gives = steps.iter().all(|step| matches!(step, Step::Give(_)));
         if !only_gives && !self.desk.may_repair(self.neighbour, now.steady) {
-            self.compare_again(now);
+            self.compare_in_turn(now);
             return Ok(Vec::new());
         }
         self.exchange.said(now.steady, false);
@@ -214,7 +214,13 @@ impl Agent {
         self.digest_sent[kind(span)].is_some_and(|(at, sent)| at + fresh > now.steady && near(sent))
     }
 
-    fn compare_again(&mut self, now: Moment) {
+    /// Compares again when no other neighbour's repair is under way: until then it would find what that one brings.
+    fn compare_in_turn(&mut self, now: Moment) {
+        self.waits_for_turn = true;
+        self.compare_again(now);
+    }
+
+    pub(super) fn compare_again(&mut self, now: Moment) {
         // Not all agents of a node at the same moment.
         let jitter = Duration::from_millis(self.draw() % 50);
         self.compare_at = Some(now.steady + AGAIN + jitter);
@@ -246,10 +252,11 @@ impl Agent {
         TimeSpan::from(self.shape.last(leaf).next())
     }
 
-    /// Until the leaf of this moment has closed, and its events have had time to arrive.
+    /// Until the leaf of this moment has closed, and its events have had time to arrive: a minute at most.
     pub(super) fn until_tick(&self, wall: Timestamp) -> Duration {
         let leaf = self.shape.node_at(0, wall);
-        self.shape.last(leaf).ahead_of(wall) + self.grace() + Duration::from_millis(1)
+        let closed = self.shape.last(leaf).ahead_of(wall) + self.grace() + Duration::from_millis(1);
+        closed.min(TICK + self.grace())
     }
 }
 

@@ -13,17 +13,13 @@ use crate::tree::{NodeAddress, Root};
 use crate::{Address, Event, ReadError, TimeSpan};
 
 impl Holdings for Replica {
-    async fn root(&self, span: TimeSpan) -> Result<Root, ReadError> {
-        let walk = self.walk().await?;
-        self.noting(self.pass(&walk).within(span).root().await)
-    }
-
     async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
         let walk = self.walk().await?;
-        let root = self.noting(self.pass(&walk).within(span).root().await)?;
+        let mut pass = self.pass(&walk).within(span);
+        let root = self.noting(pass.root().await)?;
         let mut rows = Vec::new();
         for (level, indexes) in self.shared.shape.cover(span) {
-            let nodes = self.noting(self.pass(&walk).within(span).nodes(level, indexes).await)?;
+            let nodes = self.noting(pass.nodes(level, indexes).await)?;
             let mut tiles: Vec<_> = nodes.into_iter().map(|(index, node)| Tile::new(index, node)).collect();
             // A row as long as a row may be says nothing of what lies before it.
             tiles.drain(..tiles.len().saturating_sub(DIGEST_TILES));
@@ -36,10 +32,10 @@ impl Holdings for Replica {
 
     async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
         let walk = self.walk().await?;
+        let mut pass = self.pass(&walk).within(span);
         let mut all = Vec::with_capacity(parents.len());
         for parent in parents {
             let slots = self.shared.shape.children(*parent);
-            let pass = self.pass(&walk).within(span);
             let nodes = self.noting(pass.nodes(parent.level.saturating_sub(1), slots.clone()).await)?;
             all.push(nodes.into_iter().map(|(index, node)| Tile::new(index - slots.start(), node)).collect());
         }

@@ -3,6 +3,7 @@
 //! A pass reads one view, so it sees one set of events from beginning to end. What it computes goes to a
 //! [`NodeSink`]; whether it may still be stored is for the writer to decide, which knows what was written meanwhile.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
@@ -31,6 +32,8 @@ pub(crate) struct TreePass<'v, S> {
     span: TimeSpan,
     /// Whether stored hashes are used, or all are computed from the events.
     trust_stored: bool,
+    /// Nodes that the span cuts through, once they are computed: they are stored nowhere.
+    cut: BTreeMap<NodeAddress, Node>,
     fresh: Vec<(NodeAddress, Node)>,
     sink: S,
 }
@@ -41,7 +44,8 @@ type Indexed = (u64, Node);
 impl<'v, S: NodeSink> TreePass<'v, S> {
     /// A walk over all events of `view`, using the hashes that are stored.
     pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
-        Self { view, shape, span: TimeSpan::ALL, trust_stored: true, fresh: Vec::new(), sink }
+        let (cut, fresh) = (BTreeMap::new(), Vec::new());
+        Self { view, shape, span: TimeSpan::ALL, trust_stored: true, cut, fresh, sink }
     }
 
     /// Counts only events of `span`. The nodes that its ends cut through are computed and not handed to the sink.
@@ -57,7 +61,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     /// Hash and count of everything.
-    pub(crate) async fn root(mut self) -> Result<Root, ReadError> {
+    pub(crate) async fn root(&mut self) -> Result<Root, ReadError> {
         let top = self.row(Shape::TOP, self.shape.indexes(Shape::TOP)).await?;
         self.flush().await?;
         let count = top.iter().map(|(_, node)| node.count).sum();
@@ -66,7 +70,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
 
     /// The non-empty nodes of a level with these indexes, ascending.
     pub(crate) async fn nodes(
-        mut self,
+        &mut self,
         level: u8,
         indexes: RangeInclusive<u64>,
     ) -> Result<Vec<Indexed>, ReadError> {
@@ -77,7 +81,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
 
     async fn row(&mut self, level: u8, indexes: RangeInclusive<u64>) -> Result<Vec<Indexed>, ReadError> {
         let Some(indexes) = self.clip(level, indexes) else { return Ok(Vec::new()) };
-        let mut row = self.stored(level, indexes.clone()).await?;
+        let mut row = self.known(level, indexes.clone()).await?;
         let gaps = gaps(&row, indexes);
         let complete = row.len();
         for gap in gaps {
@@ -93,9 +97,12 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         Ok(row)
     }
 
-    /// The stored nodes of a row, but for one that the time limit cuts through.
-    async fn stored(&mut self, level: u8, indexes: RangeInclusive<u64>) -> Result<Vec<Indexed>, ReadError> {
-        let mut row = Vec::new();
+    /// The nodes of a row that need not be computed: what is stored, but for nodes that the span cuts through, and
+    /// what this pass has computed of those.
+    async fn known(&mut self, level: u8, indexes: RangeInclusive<u64>) -> Result<Vec<Indexed>, ReadError> {
+        let place = |index: &u64| NodeAddress { level, index: *index };
+        let cut = self.cut.range(place(indexes.start())..=place(indexes.end()));
+        let mut row: Vec<_> = cut.map(|(place, node)| (place.index, *node)).collect();
         if !self.trust_stored {
             return Ok(row);
         }
@@ -113,6 +120,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
                 }
             }
         }
+        row.sort_unstable_by_key(|(index, _)| *index);
         Ok(row)
     }
 
@@ -212,7 +220,9 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     async fn emit(&mut self, address: NodeAddress, node: Node) -> Result<(), ReadError> {
-        if !self.is_cut(address) {
+        if self.is_cut(address) {
+            self.cut.insert(address, node);
+        } else {
             self.fresh.push((address, node));
         }
         if self.fresh.len() >= HASH_ROWS { self.flush().await } else { Ok(()) }
