@@ -18,7 +18,7 @@ const DIGEST_FRESH: Duration = Duration::from_millis(200);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// How often two neighbours compare, where leaves do not close more often than that.
-const TICK: Duration = Duration::from_secs(60);
+const TICK_MS: u64 = 60_000;
 
 /// Differing spans that are shown to whoever asks.
 const DIFFERENCES_SHOWN: usize = 16;
@@ -245,18 +245,20 @@ impl Agent {
         TimeSpan::before(wall.before(behind).before(self.grace()))
     }
 
-    /// The time that neither side reaches within a minute, from a leaf's beginning on.
+    /// The time that neither side reaches soon, however far apart their clocks may be without alarm: from the beginning
+    /// of a minute on, or of a leaf if those are shorter, so that it is the same for a while.
     fn future(&self, wall: Timestamp) -> TimeSpan {
         let ahead = Duration::from_millis(self.clock_offset().unwrap_or(0).max(0).unsigned_abs());
-        let leaf = self.shape.node_at(0, wall.after(ahead).after(self.terms.max_drift));
-        TimeSpan::from(self.shape.last(leaf).next())
+        let out_of_reach = wall.after(ahead).after(self.terms.max_drift).as_millis();
+        let step = self.terms.parameters.granularity.min(TICK_MS);
+        TimeSpan::from(Timestamp::from_millis((out_of_reach / step + 1).saturating_mul(step)))
     }
 
     /// Until the leaf of this moment has closed, and its events have had time to arrive: a minute at most.
     pub(super) fn until_tick(&self, wall: Timestamp) -> Duration {
         let leaf = self.shape.node_at(0, wall);
         let closed = self.shape.last(leaf).ahead_of(wall) + self.grace() + Duration::from_millis(1);
-        closed.min(TICK + self.grace())
+        closed.min(Duration::from_millis(TICK_MS) + self.grace())
     }
 }
 

@@ -193,6 +193,7 @@ impl Pair {
     }
 
     /// Forgets what was said so far.
+    #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) fn begin_to_count(&mut self) {
         self.transcript.clear();
         self.turns = 0;
@@ -208,6 +209,7 @@ impl Pair {
     }
 
     /// Frames that went either way, greetings not.
+    #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) fn frames(&self) -> u64 {
         self.sides.iter().map(|side| side.sent_frames).sum()
     }

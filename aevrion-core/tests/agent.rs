@@ -1,0 +1,215 @@
+//! One agent beside others: what it asks of whom, how often it compares, and what it does not do for a neighbour that
+//! wants too much. The neighbours are written by hand, so that they can fail in every way.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::agent::{Agent, Desk, Moment, Origin, Output, Terms};
+use aevrion_core::message::{
+    Digest, Echo, EventList, Events, Hello, Message, NeedEvents, Reply, Row, Snapshot, Tile,
+};
+use aevrion_core::store::{Durability, MemoryStore};
+use aevrion_core::{
+    Address, Event, Hash, ManualWall, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value,
+    WantedParameters,
+};
+
+const NOW: u64 = 1_700_000_000_000;
+const SECOND: Duration = Duration::from_secs(1);
+
+fn id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 32])
+}
+
+fn event(key: &'static str) -> Event {
+    let value = Value::Data(bytes::Bytes::from_static(b"value"));
+    Event::new(bytes::Bytes::from_static(key.as_bytes()), value, Timestamp::from_millis(NOW - 60_000))
+        .unwrap()
+}
+
+/// A node, and the agents for two of its neighbours.
+struct Node {
+    replica: Replica,
+    agents: [Agent; 2],
+    steady: Duration,
+}
+
+impl Node {
+    /// `number` is the node's id, that of its neighbours are 1 and 2.
+    async fn new(number: u8, granularity: u64) -> Self {
+        let options = Options {
+            parameters: WantedParameters { granularity: Some(granularity), ..WantedParameters::default() },
+            node: Some(id(number)),
+            wall: Arc::new(ManualWall::at(Timestamp::from_millis(NOW))),
+            ..Options::default()
+        };
+        let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
+        let terms = Terms {
+            node: id(number),
+            parameters: Parameters { granularity, ..Parameters::default() },
+            space: "default".into(),
+            grace: SECOND * 2,
+            max_drift: SECOND * 60,
+        };
+        let desk = Arc::new(Desk::default());
+        let agents = [1, 2].map(|neighbour| Agent::new(terms.clone(), id(neighbour), Arc::clone(&desk), 7));
+        let mut node = Self { replica, agents, steady: SECOND };
+        node.greet(0, granularity).await;
+        node.greet(1, granularity).await;
+        node
+    }
+
+    fn now(&self) -> Moment {
+        Moment { steady: self.steady, wall: Timestamp::from_millis(NOW).after(self.steady) }
+    }
+
+    /// Greets until data may flow.
+    async fn greet(&mut self, neighbour: usize, granularity: u64) {
+        let mut said = self.agents[neighbour].connected(self.now());
+        for number in 1.. {
+            let Some(Output::Send(_, Message::Hello(ours))) = said.first() else { break };
+            let hello = Hello {
+                node: id(u8::try_from(neighbour).unwrap() + 1),
+                number,
+                echo: Some(Echo { number: ours.number, held_us: 0 }),
+                samples: 3,
+                parameters: Parameters { granularity, ..Parameters::default() },
+                ..ours.clone()
+            };
+            said = self.hear(neighbour, Message::Hello(hello)).await;
+        }
+        assert!(self.agents[neighbour].is_settled());
+    }
+
+    async fn hear(&mut self, neighbour: usize, message: Message) -> Vec<Output> {
+        let now = self.now();
+        self.agents[neighbour].handle(message, now, &self.replica).await.unwrap()
+    }
+
+    /// What an agent says until `span` has passed.
+    async fn pass(&mut self, neighbour: usize, span: Duration) -> Vec<Message> {
+        let until = self.steady + span;
+        let mut said = Vec::new();
+        while let Some(at) = self.agents[neighbour].wake_at().filter(|at| *at <= until) {
+            self.steady = self.steady.max(at);
+            let now = self.now();
+            said.extend(self.agents[neighbour].wake(now, &self.replica).await.unwrap());
+        }
+        self.steady = until;
+        messages(said)
+    }
+}
+
+fn messages(outputs: Vec<Output>) -> Vec<Message> {
+    let message = |output| match output {
+        Output::Send(_, message) => Some(message),
+        Output::Store(..) => None,
+    };
+    outputs.into_iter().filter_map(message).collect()
+}
+
+fn announced(event: &Event) -> Message {
+    Message::EventList(EventList::Announced(vec![event.address()]))
+}
+
+fn asks_for(messages: &[Message]) -> Vec<Address> {
+    let asked = messages.iter().filter_map(|message| match message {
+        Message::NeedEvents(NeedEvents::At(addresses)) => Some(addresses.clone()),
+        _ => None,
+    });
+    asked.flatten().collect()
+}
+
+fn snapshots(messages: &[Message]) -> usize {
+    messages.iter().filter(|message| matches!(message, Message::Snapshot(_))).count()
+}
+
+/// A snapshot that differs from whatever this side holds.
+fn differing(last: u64) -> Message {
+    let tile = Tile { index: 0, count: 1_000, hash: Hash::from_bytes([3; 32]) };
+    Message::Snapshot(Snapshot {
+        span: TimeSpan::before(Timestamp::from_millis(last)).unwrap(),
+        root: Hash::from_bytes([3; 32]),
+        count: 1_000,
+        digest: Some(Digest { rows: vec![Row { level: 4, tiles: vec![tile] }] }),
+        answer: true,
+    })
+}
+
+#[tokio::test]
+async fn what_one_neighbour_does_not_bring_is_asked_of_the_other() {
+    let mut node = Node::new(5, 60_000).await;
+    let event = event("late");
+    let first = messages(node.hear(0, announced(&event)).await);
+    assert_eq!(asks_for(&first), [event.address()]);
+    let second = messages(node.hear(1, announced(&event)).await);
+    assert_eq!(asks_for(&second), [], "one is asked at a time");
+    let later = node.pass(1, SECOND * 3).await;
+    assert_eq!(asks_for(&later), [event.address()], "the other has had its time");
+}
+
+#[tokio::test]
+async fn what_a_neighbour_takes_with_it_is_asked_of_the_other() {
+    let mut node = Node::new(5, 60_000).await;
+    let event = event("gone");
+    node.hear(0, announced(&event)).await;
+    node.hear(1, announced(&event)).await;
+    node.agents[0].disconnected();
+    assert_eq!(asks_for(&node.pass(1, SECOND * 3).await), [event.address()]);
+}
+
+#[tokio::test]
+async fn what_one_neighbour_brings_is_not_asked_of_the_other() {
+    let mut node = Node::new(5, 60_000).await;
+    let event = event("in time");
+    node.hear(0, announced(&event)).await;
+    node.hear(1, announced(&event)).await;
+    let reply = Events { reply: Reply::Wanted { more: false }, events: vec![event.clone()] };
+    let outputs = node.hear(0, Message::Events(reply)).await;
+    assert!(outputs.iter().any(|output| matches!(output, Output::Store(_, Origin::Pushed(_)))));
+    node.replica.insert(vec![event], Durability::Immediate).await.unwrap();
+    assert_eq!(asks_for(&node.pass(1, SECOND * 10).await), []);
+}
+
+#[tokio::test]
+async fn a_flood_of_snapshots_is_not_answered_one_by_one() {
+    let mut node = Node::new(5, 60_000).await;
+    node.pass(0, SECOND).await;
+    let mut answers = 0;
+    for number in 0..10_000 {
+        answers += snapshots(&messages(node.hear(0, differing(NOW - number)).await));
+    }
+    assert!((1..=256).contains(&answers), "{answers} answers");
+    // What was left out is made up for by one comparison.
+    assert!(snapshots(&node.pass(0, SECOND).await) >= 1);
+}
+
+#[tokio::test]
+async fn while_one_neighbour_repairs_the_other_is_not_compared_with_again_and_again() {
+    let mut node = Node::new(5, 60_000).await;
+    node.replica.insert(vec![event("held")], Durability::Immediate).await.unwrap();
+    for neighbour in 0..2 {
+        node.pass(neighbour, SECOND * 3).await;
+    }
+    // The first neighbour begins a repair.
+    let span = TimeSpan::before(Timestamp::from_millis(NOW)).unwrap();
+    node.hear(0, differing(NOW)).await;
+    let block = Events { reply: Reply::Block { span, rest: Some(span) }, events: vec![event("brought")] };
+    node.hear(0, Message::Events(block)).await;
+    assert!(node.agents[0].is_repairing());
+    // The other's snapshot has to wait, and nothing is said to it meanwhile.
+    node.hear(1, differing(NOW)).await;
+    assert_eq!(snapshots(&node.pass(1, SECOND * 4).await), 0);
+    node.agents[0].disconnected();
+    assert!(snapshots(&node.pass(1, SECOND).await) >= 1, "its turn has come");
+}
+
+#[tokio::test]
+async fn neighbours_compare_each_minute_however_long_a_leaf_is() {
+    let mut node = Node::new(5, 86_400_000).await;
+    node.pass(0, SECOND * 10).await;
+    let hour = node.pass(0, SECOND * 3_600).await;
+    assert!((58..=60).contains(&snapshots(&hour)), "{} snapshots in an hour", snapshots(&hour));
+}
