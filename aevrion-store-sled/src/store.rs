@@ -21,20 +21,20 @@ use crate::view::SledView;
 
 const ENGINE: &str = "sled";
 
-/// sled frees nothing that a batch replaces before the whole batch is in: with 65,536 scattered rows that was measured
-/// at 500 MB and more.
-const ROWS_AT_ONCE: usize = 8_192;
+/// sled frees nothing that a batch replaces before the whole batch is in: a node that takes in a year of events was
+/// measured at 500 MB and more with 65,536 scattered rows, and half as much with these, at nearly the same speed.
+const ROWS_AT_ONCE: usize = 2048;
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct SledOptions {
-    /// Memory for pages of the file, in bytes (32 MiB). sled takes several times as much while it writes.
+    /// Memory for pages of the file, in bytes (16 MiB). sled takes several times as much while it writes.
     pub cache_bytes: u64,
 }
 
 impl Default for SledOptions {
     fn default() -> Self {
-        Self { cache_bytes: 32 << 20 }
+        Self { cache_bytes: 16 << 20 }
     }
 }
 
