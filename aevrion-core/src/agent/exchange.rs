@@ -42,6 +42,8 @@ pub(super) struct Exchange {
     only_gave: bool,
     /// How many repairs in a row moved nothing.
     pub(super) fruitless: u32,
+    /// Whether a repair has moved something and no snapshots were compared since: most likely they are equal now.
+    pub(super) hopeful: bool,
 }
 
 impl Exchange {
@@ -107,7 +109,8 @@ impl Exchange {
 
     /// The repair is over.
     pub(super) fn end(&mut self) {
-        self.fruitless = if self.moved > 0 { 0 } else { self.fruitless + 1 };
+        self.hopeful = self.moved > 0;
+        self.fruitless = if self.hopeful { 0 } else { self.fruitless + 1 };
         self.moved = 0;
         self.asked = false;
         self.only_gave = false;

@@ -44,15 +44,16 @@ impl Agent {
         } else {
             (self.past(now.wall), self.future(now.wall))
         };
+        let in_short = std::mem::take(&mut self.exchange.hopeful) && !everything;
         if let Some(past) = past {
-            let mine = holdings.digest(past).await?;
-            outputs.push(self.snapshot(past, mine, true, now));
+            let (root, digest) = holdings.digest(past).await?;
+            outputs.push(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
         }
-        let mine = holdings.digest(future).await?;
+        let (root, digest) = holdings.digest(future).await?;
         if planted(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
-        } else if everything || mine.0.count > 0 || self.agreement.future == Some(false) {
-            outputs.push(self.snapshot(future, mine, true, now));
+        } else if everything || root.count > 0 || self.agreement.future == Some(false) {
+            outputs.push(self.snapshot(future, root, Some(digest), true, now));
         } else if self.agreement.future.is_none() {
             // The neighbour speaks up if it holds any.
             self.agreement.future = Some(true);
@@ -60,13 +61,19 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// A snapshot of `span`, of which this side holds `mine`: with the digest, unless nothing has changed since both
-    /// agreed and an answer will say if it has there.
-    fn snapshot(&mut self, span: TimeSpan, mine: (Root, Digest), answer: bool, now: Moment) -> Output {
+    /// A snapshot of `span`. Its digest is left out if nothing has changed since both agreed and an answer will say so,
+    /// or what has changed there.
+    fn snapshot(
+        &mut self,
+        span: TimeSpan,
+        root: Root,
+        digest: Option<Digest>,
+        answer: bool,
+        now: Moment,
+    ) -> Output {
         self.exchange.compared(span);
-        let (root, digest) = mine;
         let agreed = self.agreed_root[kind(span)].contains(&Some(root.hash));
-        let digest = (!agreed || !answer).then_some(digest);
+        let digest = digest.filter(|_| !agreed || !answer);
         if digest.is_some() {
             self.digest_sent[kind(span)] = Some((now.steady, span));
         }
@@ -89,14 +96,14 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.exchange.compared(span);
-        let mine = holdings.digest(span).await?;
-        if mine.0.hash == theirs.root || (planted(Bug::CountIsEquality) && mine.0.count == theirs.count) {
+        let (root, digest) = holdings.digest(span).await?;
+        if root.hash == theirs.root || (planted(Bug::CountIsEquality) && root.count == theirs.count) {
             self.note_agreement(span, theirs.root, !theirs.answer, now);
             let equal = Snapshot { digest: None, answer: false, ..theirs };
             return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
         }
-        self.note_difference(span, mine.0.count.abs_diff(theirs.count));
-        let differing = |theirs: &Digest| compare_digests(self.shape, span, &mine.1, theirs);
+        self.note_difference(span, root.count.abs_diff(theirs.count));
+        let differing = |theirs: &Digest| compare_digests(self.shape, span, &digest, theirs);
         let steps = theirs.digest.as_ref().map(differing);
         if let Some(steps) = &steps {
             self.differences =
@@ -108,8 +115,8 @@ impl Agent {
         }
         self.conclude();
         match steps {
-            // It thought that nothing had changed. Here is what has.
-            None => Ok(vec![self.snapshot(span, mine, false, now)]),
+            // It thought that both were equal. Here is what this side holds.
+            None => Ok(vec![self.snapshot(span, root, Some(digest), false, now)]),
             Some(steps) if self.acts() => self.act(steps, span, now, holdings).await,
             // The neighbour acts, once it knows what this side holds.
             Some(_) if self.digest_is_fresh(span, now) => Ok(Vec::new()),
@@ -117,7 +124,7 @@ impl Agent {
                 self.compare_in_turn(now);
                 Ok(Vec::new())
             }
-            Some(_) => Ok(vec![self.snapshot(span, mine, false, now)]),
+            Some(_) => Ok(vec![self.snapshot(span, root, Some(digest), false, now)]),
         }
     }
 
