@@ -272,6 +272,7 @@ impl Agent {
             self.storing = self.storing.saturating_sub(1);
             self.exchange.received(new);
             self.exchange.heard(now.steady);
+            self.desk.may_repair(self.neighbour, now.steady);
             self.agreement.received += new;
             self.agreement.behind = self.agreement.behind.saturating_sub(new);
         }

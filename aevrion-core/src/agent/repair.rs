@@ -267,16 +267,21 @@ impl Agent {
         if strangers > 0 || !self.exchange.has_compared() {
             return Err(Fault::Unasked(strangers.max(events.len())).into());
         }
-        self.join_repair(now);
+        let in_turn = self.join_repair(now);
         let mut outputs = Vec::new();
-        if let Some(rest) = rest {
-            // Where this side holds nothing the next window can come while this one is being stored.
-            let overlaps = events.iter().any(|event| rest.contains(event.timestamp()));
-            if !overlaps && holdings.addresses(rest, None, 1).await?.is_empty() {
-                outputs.extend(self.ask_on(rest, now, holdings).await?);
-            } else {
-                self.rest = Some(self.rest.map_or(rest, |other| other.hull(rest)));
+        match rest {
+            // Another neighbour is bringing the same.
+            Some(_) if !in_turn => self.compare_in_turn(now),
+            Some(rest) => {
+                // Where this side holds nothing the next window can come while this one is being stored.
+                let overlaps = events.iter().any(|event| rest.contains(event.timestamp()));
+                if !overlaps && holdings.addresses(rest, None, 1).await?.is_empty() {
+                    outputs.extend(self.ask_on(rest, now, holdings).await?);
+                } else {
+                    self.rest = Some(self.rest.map_or(rest, |other| other.hull(rest)));
+                }
             }
+            None => {}
         }
         outputs.extend(self.keep(events, Origin::Repaired(self.neighbour)));
         if let (0, Some(rest)) = (self.storing, self.rest) {
@@ -324,10 +329,11 @@ impl Agent {
         self.agreement.behind = self.agreement.behind.saturating_sub(events as u64);
     }
 
-    /// The neighbour repairs with this side, which is busy receiving from it from now on.
-    fn join_repair(&mut self, now: Moment) {
+    /// The neighbour repairs with this side, which is busy receiving from it from now on. Says whether it is busy with
+    /// this one alone.
+    fn join_repair(&mut self, now: Moment) -> bool {
         self.exchange.heard(now.steady);
-        self.desk.may_repair(self.neighbour, now.steady);
+        self.desk.may_repair(self.neighbour, now.steady)
     }
 }
 

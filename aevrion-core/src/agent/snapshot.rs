@@ -213,24 +213,30 @@ impl Agent {
     }
 
     fn digest_is_fresh(&self, span: TimeSpan, now: Moment) -> bool {
-        let fresh = DIGEST_FRESH.max(self.round_trip() * 4);
         // Clocks that are far apart make spans that are: what was sent must be about the same time.
         let end = |span: TimeSpan| if is_past(span) { span.last() } else { span.first() };
         let near =
             |sent: TimeSpan| end(sent).ahead_of(end(span)).max(end(span).ahead_of(end(sent))) <= self.grace();
-        self.digest_sent[kind(span)].is_some_and(|(at, sent)| at + fresh > now.steady && near(sent))
+        self.digest_sent[kind(span)]
+            .is_some_and(|(at, sent)| at + self.freshness() > now.steady && near(sent))
     }
 
     /// Compares again when no other neighbour's repair is under way: until then it would find what that one brings.
-    fn compare_in_turn(&mut self, now: Moment) {
+    pub(super) fn compare_in_turn(&mut self, now: Moment) {
         self.waits_for_turn = true;
         self.compare_again(now);
     }
 
     pub(super) fn compare_again(&mut self, now: Moment) {
-        // Not all agents of a node at the same moment.
+        // Not before the neighbour has to answer again: a digest of its own it takes for known as long as it is fresh.
+        // And not all agents of a node at the same moment.
         let jitter = Duration::from_millis(self.draw() % 50);
-        self.compare_at = Some(now.steady + AGAIN + jitter);
+        self.compare_at = Some(now.steady + self.freshness() + jitter);
+    }
+
+    /// How long a digest that was sent stands for a fresh one.
+    fn freshness(&self) -> Duration {
+        DIGEST_FRESH.max(self.round_trip() * 4)
     }
 
     /// Compares at once, and once more when what was missed just now is old enough for a snapshot to cover it.
