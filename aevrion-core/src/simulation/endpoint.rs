@@ -1,14 +1,15 @@
 //! One end of a connection: an agent and what it is driven by, as the real link drives it.
 //!
-//! The order of things is that of [`sync`](crate::sync): stores come back, timers ring, frames are read while few
-//! stores are under way, news are told while there is room, and a snapshot waits for the stores before it.
+//! The order of things is that of [`sync`](crate::sync): stores come back, timers ring, news are told while there is
+//! room, frames are read while few stores are under way, a snapshot waits for the stores before it, and what cannot be
+//! answered for want of room is declined.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::plan::REST;
 use super::wire::Wire;
 use super::world::{Process, World};
 use crate::agent::{Agent, Fault, Halt, Origin, Output};
@@ -20,7 +21,6 @@ use crate::{Event, Inserted, ReadError, Replica, WriteError};
 
 /// As in the real link.
 const STORES_AT_ONCE: usize = 3;
-const REST: Duration = Duration::from_secs(1);
 
 /// News taken at once beyond which they count as missed, where overflows are wanted.
 const FEW_NEWS: usize = 3;
@@ -95,10 +95,10 @@ impl Endpoint {
         }
         let now = Instant::now();
         let reads = self.stores.len() < STORES_AT_ONCE && self.resting.is_none_or(|until| until <= now);
-        let lanes = [reads && self.held.is_none(), reads];
+        let lanes = [reads && self.held.is_none(); 2];
         let arrival = self.into.next_at(lanes);
-        let wake = self.agent.wake_at().map(|at| self.world.began + at);
-        let wake = self.resting.map_or(wake, |until| Some(wake.map_or(until, |wake| wake.max(until))));
+        // While it rests, the agent's own wishes wait.
+        let wake = self.resting.or_else(|| self.agent.wake_at().map(|at| self.world.began + at));
         tokio::select! {
             biased;
             Some(stored) = self.stores.join_next() => match stored {
@@ -106,14 +106,15 @@ impl Endpoint {
                 Err(_) => Err(End::Closed),
             },
             () = until(wake) => self.wake().await,
-            () = until(arrival) => match self.into.receive(lanes, Instant::now()) {
-                Some((lane, frame)) => self.receive(lane, &frame).await,
-                None => Ok(()),
-            },
+            // News before questions: what is known here is told before a snapshot is found to differ by it.
             news = self.feed.next(), if self.out.has_room(Lane::Live) => {
                 self.tell(news);
                 Ok(())
             }
+            () = until(arrival) => match self.into.receive(lanes, Instant::now()) {
+                Some((lane, frame)) => self.receive(lane, &frame).await,
+                None => Ok(()),
+            },
             () = self.into.arrived.notified() => Ok(()),
             () = self.out.drained.notified() => Ok(()),
         }
@@ -123,6 +124,8 @@ impl Endpoint {
         let message = decode(frame, &self.world.plan.parameters).map_err(|error| End::Fault(error.into()))?;
         self.world.traffic().received((self.way.1, self.way.0), &message);
         if is_question(&message) && !self.out.has_room(lane) {
+            let decline = self.agent.decline();
+            self.perform(vec![decline]);
             return Ok(());
         }
         if matches!(message, Message::Snapshot(_)) && !self.stores.is_empty() {
@@ -223,7 +226,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Whether a message is answered with much: when there is no room for the answer it is dropped.
+/// Whether a message is answered with much: when there is no room for the answer it is declined.
 fn is_question(message: &Message) -> bool {
     matches!(
         message,
