@@ -36,6 +36,8 @@ pub struct Report {
     pub transmissions: u64,
     /// How often it was new to the receiver.
     pub useful: u64,
+    /// How often an event came to a node that had it.
+    pub again: u64,
     /// What went over the wires, and when: two runs of a seed have the same.
     pub transcript: String,
 }
@@ -68,6 +70,7 @@ impl Report {
             repairs: traffic.repairs,
             transmissions: traffic.transmissions,
             useful: traffic.useful,
+            again: traffic.redundancy.again(),
             transcript: traffic.transcript(),
         }
     }
@@ -95,6 +98,7 @@ impl fmt::Display for Report {
             self.repairs
         )?;
         write!(f, "; an event was sent {:.2} times for each time that it was new", self.redundancy())?;
+        write!(f, " and came {} times where it was known", self.again)?;
         write!(f, "; transcript {}", self.transcript)
     }
 }

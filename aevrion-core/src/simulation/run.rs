@@ -67,6 +67,7 @@ async fn simulate(plan: Plan) -> Result<Report, String> {
     let events = judge(&world).await?;
     world.verdict()?;
     rest(&world).await?;
+    world.traffic().redundancy.judge(&world.plan, world.links.len(), events)?;
     if world.plan.is_calm() {
         world.traffic().judge_calm(world.nodes.len())?;
     }
