@@ -34,6 +34,8 @@ pub enum Bug {
     DeletionDropped,
     /// Of two neighbours that differ neither acts.
     NobodyActs,
+    /// Of two neighbours that differ both act.
+    BothAct,
     /// Snapshots with the same count are taken for equal.
     CountIsEquality,
     /// A restart forgets the index rows that were only in memory.

@@ -1,5 +1,9 @@
 //! A simulation that finds nothing proves nothing unless it would find something: each bug that can be planted is
 //! found within a few dozen seeds.
+//!
+//! One is not among them: that the rest of a span is never asked for, which did not fit one answer. An answer takes
+//! megabytes and a simulation has kilobytes, so no answer has a rest here; and if it had, the comparison after the
+//! repair would find what is missing and repair again, which is slower and not wrong.
 
 use aevrion_core::planted::{Bug, plant};
 use aevrion_core::simulation::{Plan, run};
@@ -35,6 +39,7 @@ catches! {
     a_future_that_is_shown: FutureShown, by ["shows", "than its history says", "not what its events say"];
     announcements_to_where_they_came_from: EchoedAnnouncement, by ["which it has it from"];
     asking_for_what_is_known: AsksForKnown, by ["which it had"];
+    asking_everyone: AsksForKnown, by ["came to nodes that had them"];
     known_events_that_are_new_again: KnownIsNew, by ["no agreement", "verify", "root", "too often", "which it has it from"];
     a_clock_that_runs_back_after_a_restart: ClockBack, by ["ran back", "does not win"];
     acknowledgements_before_the_sync: AckedTooEarly, by ["is lost", "does not read what it wrote"];
@@ -42,6 +47,7 @@ catches! {
     largest_values_that_are_refused: LargestRefused, by ["no agreement"];
     deletions_that_are_not_replicated: DeletionDropped, by ["no agreement"];
     differences_on_which_nobody_acts: NobodyActs, by ["no agreement"];
+    differences_on_which_both_act: BothAct, by ["came twice from the same node"];
     counts_taken_for_equality: CountIsEquality, by ["no agreement"];
     index_rows_forgotten_by_a_restart: PendingForgotten, by ["not what its events say", "does not win", "does not read", "than its history says", "ran back", "verify"];
     a_future_that_is_not_compared: FutureIgnored, by ["no agreement"];

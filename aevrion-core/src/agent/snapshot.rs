@@ -209,7 +209,7 @@ impl Agent {
 
     /// Whether this side acts when snapshots differ.
     fn acts(&self) -> bool {
-        self.terms.node < self.neighbour && !planted(Bug::NobodyActs)
+        (self.terms.node < self.neighbour || planted(Bug::BothAct)) && !planted(Bug::NobodyActs)
     }
 
     fn digest_is_fresh(&self, span: TimeSpan, now: Moment) -> bool {

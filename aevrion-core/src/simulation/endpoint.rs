@@ -1,32 +1,40 @@
 //! One end of a connection: an agent and what it is driven by, as the real link drives it.
 //!
-//! The order of things is that of [`sync`](crate::sync): stores come back, timers ring, frames are read while few
-//! stores are under way, news are told while there is room, and a snapshot waits for the stores before it.
+//! The order of things is that of [`sync`](crate::sync): stores come back, timers ring, news are told while there is
+//! room, frames are read while few stores are under way, a snapshot waits for the stores before it, and what cannot be
+//! answered for want of room is declined.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::wire::Wire;
+use super::plan::REST;
+use super::wire::{Arrival, Wire};
 use super::world::{Process, World};
 use crate::agent::{Agent, Fault, Halt, Origin, Output};
 use crate::message::{EventList, Message, NeedEvents, decode, encode};
 use crate::replica::{FeedReader, News};
 use crate::store::Durability;
 use crate::transport::Lane;
-use crate::{Event, Inserted, ReadError, Replica, WriteError};
+use crate::{Address, Event, Inserted, ReadError, Replica, WriteError};
 
 /// As in the real link.
 const STORES_AT_ONCE: usize = 3;
-const REST: Duration = Duration::from_secs(1);
 
 /// News taken at once beyond which they count as missed, where overflows are wanted.
 const FEW_NEWS: usize = 3;
 
 /// What an agent may have open at most in a simulation: far more than there are events.
 const MUCH: usize = 10_000;
+
+/// What has become of events that came.
+struct Stored {
+    origin: Origin,
+    /// Which, but for those that the network doubled.
+    came: Vec<Address>,
+    outcome: Result<Inserted, WriteError>,
+}
 
 /// One end of a connection.
 pub(super) struct Endpoint {
@@ -38,8 +46,10 @@ pub(super) struct Endpoint {
     way: (usize, usize),
     out: Arc<Wire>,
     into: Arc<Wire>,
-    stores: JoinSet<(Origin, Result<Inserted, WriteError>)>,
+    stores: JoinSet<Stored>,
     held: Option<Message>,
+    /// Whether what is handled came twice where it was sent once.
+    doubled: bool,
     resting: Option<Instant>,
 }
 
@@ -63,7 +73,19 @@ impl Endpoint {
         let agent = Agent::new(world.terms(way.0), world.nodes[way.1].id, desk, seed);
         let feed = replica.feed();
         let (stores, world) = (JoinSet::new(), Arc::clone(world));
-        Self { world, agent, replica, feed, way, out, into, stores, held: None, resting: None }
+        Self {
+            world,
+            agent,
+            replica,
+            feed,
+            way,
+            out,
+            into,
+            stores,
+            held: None,
+            doubled: false,
+            resting: None,
+        }
     }
 
     /// Runs until the connection is over.
@@ -95,34 +117,39 @@ impl Endpoint {
         }
         let now = Instant::now();
         let reads = self.stores.len() < STORES_AT_ONCE && self.resting.is_none_or(|until| until <= now);
-        let lanes = [reads && self.held.is_none(), reads];
+        let lanes = [reads && self.held.is_none(); 2];
         let arrival = self.into.next_at(lanes);
-        let wake = self.agent.wake_at().map(|at| self.world.began + at);
-        let wake = self.resting.map_or(wake, |until| Some(wake.map_or(until, |wake| wake.max(until))));
+        // While it rests, the agent's own wishes wait.
+        let wake = self.resting.or_else(|| self.agent.wake_at().map(|at| self.world.began + at));
         tokio::select! {
             biased;
             Some(stored) = self.stores.join_next() => match stored {
-                Ok((origin, outcome)) => self.stored(origin, outcome).await,
+                Ok(stored) => self.stored(stored).await,
                 Err(_) => Err(End::Closed),
             },
             () = until(wake) => self.wake().await,
-            () = until(arrival) => match self.into.receive(lanes, Instant::now()) {
-                Some((lane, frame)) => self.receive(lane, &frame).await,
-                None => Ok(()),
-            },
+            // News before questions: what is known here is told before a snapshot is found to differ by it.
             news = self.feed.next(), if self.out.has_room(Lane::Live) => {
                 self.tell(news);
                 Ok(())
             }
+            () = until(arrival) => match self.into.receive(lanes, Instant::now()) {
+                Some((lane, arrival)) => self.receive(lane, &arrival).await,
+                None => Ok(()),
+            },
             () = self.into.arrived.notified() => Ok(()),
             () = self.out.drained.notified() => Ok(()),
         }
     }
 
-    async fn receive(&mut self, lane: Lane, frame: &[u8]) -> Result<(), End> {
-        let message = decode(frame, &self.world.plan.parameters).map_err(|error| End::Fault(error.into()))?;
+    async fn receive(&mut self, lane: Lane, arrival: &Arrival) -> Result<(), End> {
+        self.doubled = arrival.doubled;
+        let message =
+            decode(&arrival.frame, &self.world.plan.parameters).map_err(|error| End::Fault(error.into()))?;
         self.world.traffic().received((self.way.1, self.way.0), &message);
         if is_question(&message) && !self.out.has_room(lane) {
+            let decline = self.agent.decline();
+            self.perform(vec![decline]);
             return Ok(());
         }
         if matches!(message, Message::Snapshot(_)) && !self.stores.is_empty() {
@@ -137,9 +164,14 @@ impl Endpoint {
         self.follow(outputs)
     }
 
-    async fn stored(&mut self, origin: Origin, outcome: Result<Inserted, WriteError>) -> Result<(), End> {
+    async fn stored(&mut self, stored: Stored) -> Result<(), End> {
+        let Stored { origin, came, outcome } = stored;
         let new = match outcome {
-            Ok(inserted) => inserted.new,
+            Ok(inserted) => {
+                let way = (self.way.1, self.way.0);
+                self.world.traffic().redundancy.stored(way, origin, &came, inserted.new);
+                inserted.new
+            }
             Err(WriteError::Closed) => return Err(End::Closed),
             Err(WriteError::ReadOnly(_) | WriteError::Store(_) | WriteError::Read(_)) => {
                 self.rest();
@@ -202,12 +234,13 @@ impl Endpoint {
 
     fn store(&mut self, events: Vec<Event>, origin: Origin) {
         let replica = self.replica.clone();
+        let came = if self.doubled { Vec::new() } else { events.iter().map(Event::address).collect() };
         self.stores.spawn(async move {
             let answer = async {
                 let answer = replica.submit(events, origin, Durability::Immediate).await?;
                 answer.await.map_err(|_| WriteError::Closed)?
             };
-            (origin, answer.await)
+            Stored { origin, came, outcome: answer.await }
         });
     }
 
@@ -223,7 +256,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Whether a message is answered with much: when there is no room for the answer it is dropped.
+/// Whether a message is answered with much: when there is no room for the answer it is declined.
 fn is_question(message: &Message) -> bool {
     matches!(
         message,

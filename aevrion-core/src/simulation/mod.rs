@@ -3,8 +3,9 @@
 //!
 //! A simulation has four phases. In the first there is trouble of every kind, while clients write and read; what must
 //! hold all the time is checked all the time. Then everything heals, but for the clocks, which stay as wrong as they
-//! are. Then all replicas must agree, within a time that [`Plan::agreement_within`] computes, and what they agree on
-//! must be exactly what was written. At last they must rest: who agrees sends heartbeats and nothing else.
+//! are. Then all replicas must agree: when the clocks have come to what they differ in, within a time that
+//! [`Plan::agreement_within`] computes. What they agree on must be exactly what was written,
+//! and few events may have come to a node that had them. At last they must rest: who agrees sends heartbeats and nothing else.
 //!
 //! Time is that of the runtime, which is paused and jumps from one timer to the next; every draw comes from the seed.
 //! So a seed is a bug report: [`Violation`] prints the line that shows it again.
@@ -17,6 +18,7 @@
 //! # Ok::<(), String>(())
 //! ```
 
+mod clocks;
 mod disk;
 mod endpoint;
 mod judge;
@@ -25,6 +27,7 @@ mod model;
 mod network;
 mod plan;
 mod random;
+mod redundancy;
 mod report;
 mod run;
 mod topology;

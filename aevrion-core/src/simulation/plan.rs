@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::random::Random;
-use super::topology::{Topology, reach};
+use super::topology::{Topology, most_links, reach};
 use super::wire::Weather;
 use crate::Parameters;
 
@@ -173,26 +173,35 @@ impl Plan {
         self.topology.links(self.nodes, &mut Random::new(self.seed, &[3]))
     }
 
-    /// How long after the last trouble all replicas agree at the latest:
-    ///
-    /// * the links are there again after `RECONNECT`, and their clocks are settled after three ways there and back;
-    /// * what snapshots leave out for a while has become the past after twice the drift (the clocks' own and the one
-    ///   allowed to events), a leaf and the grace;
-    /// * then the next leaf closes (G) and the grace passes; at most three times the grace more if what is in flight
-    ///   is waited for, and one leaf more (the second G) if three repairs in a row moved nothing;
-    /// * what a repair brings goes on by announcements, three ways for each of the links to the farthest node; a
-    ///   repair may wait for others of the same node, and for the lease of one that went silent.
+    /// How long after the last trouble all replicas agree at the latest, once the clocks have come to what they differ
+    /// in: two leaves, after each of which neighbours compare, and [`settling`](Self::settling).
     pub fn agreement_within(&self) -> Duration {
-        let leaf = Duration::from_millis(self.parameters.granularity);
-        let far = u32::try_from(2 * reach(self.nodes, &self.links())).unwrap_or(u32::MAX);
-        let way = self.latency + TRANSFER;
-        let lease = Duration::from_secs(5);
-        RECONNECT + self.max_drift * 2 + leaf * 3 + self.grace_at_most() * 5 + way * 8 * far + lease * 2
+        Duration::from_millis(self.parameters.granularity) * 2 + self.settling()
     }
 
-    /// The grace that agents come to: four ways there and back, if that is more than what they are told.
+    /// What an agreement takes beside the two leaves:
+    ///
+    /// * the links are there again after `RECONNECT`, a replica whose disk failed rests for `REST`, and clocks are
+    ///   settled after three ways there and back;
+    /// * each of the two leaves is compared a grace after it closed, and what is in flight then a grace later;
+    /// * a node repairs with one neighbour at a time: each takes five ways there and back (snapshot and answer, list and
+    ///   wish, events, the silence that ends it, snapshots again);
+    /// * what a repair brings goes on by announcements as far as the farthest node.
+    pub(super) fn settling(&self) -> Duration {
+        let links = self.links();
+        let far = u32::try_from(2 * reach(self.nodes, &links)).unwrap_or(u32::MAX);
+        let turns = u32::try_from(most_links(&links)).unwrap_or(u32::MAX);
+        let there_and_back = self.latency * 2;
+        let greeting = RECONNECT + REST + there_and_back * 3;
+        greeting + self.grace_at_most() * 3 + there_and_back * 5 * turns + TRANSFER * far
+    }
+
+    /// The grace that agents come to: four ways there and back, if that is more than what they are told. A clock that
+    /// jumped leaves one measurement, which a blocked path may have held back, until the next leaf closes.
     pub fn grace_at_most(&self) -> Duration {
-        self.grace.max((self.latency + TRANSFER) * 8)
+        let held = self.troubles.jumps && self.troubles.partitions;
+        let way_back = self.latency * 2 + if held { LONGEST_TROUBLE } else { Duration::ZERO };
+        self.grace.max(way_back * 4)
     }
 }
 
@@ -204,6 +213,12 @@ pub(super) const LARGEST: u32 = 300;
 
 /// A lost connection is there again after this long, if nothing is in its way.
 pub(super) const RECONNECT: Duration = Duration::from_millis(1_500);
+
+/// How long a replica is left alone after it failed.
+pub(super) const REST: Duration = Duration::from_secs(1);
+
+/// The longest time that one trouble lasts.
+pub(super) const LONGEST_TROUBLE: Duration = Duration::from_secs(6);
 
 /// What a batch of events may take on the slowest path.
 const TRANSFER: Duration = Duration::from_millis(250);

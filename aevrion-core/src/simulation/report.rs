@@ -22,6 +22,8 @@ pub struct Report {
     pub agreed_after: Duration,
     /// How long it may have taken.
     pub agreement_within: Duration,
+    /// The part of it in which clocks had yet to come to what the replicas differed in.
+    pub clocks_reach: Duration,
     /// The greatest number of links that an event went over to come to a node.
     pub rounds: u32,
     /// Messages sent.
@@ -34,26 +36,41 @@ pub struct Report {
     pub transmissions: u64,
     /// How often it was new to the receiver.
     pub useful: u64,
+    /// How often an event came to a node that had it.
+    pub again: u64,
     /// What went over the wires, and when: two runs of a seed have the same.
     pub transcript: String,
 }
 
+/// How all came to hold the same.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Agreement {
+    /// How long after the last trouble.
+    pub(super) after: Duration,
+    /// How long clocks needed to come to what the replicas differed in.
+    pub(super) reach: Duration,
+    /// How long it may have taken.
+    pub(super) within: Duration,
+}
+
 impl Report {
-    pub(super) fn of(world: &World, events: u64, agreed_after: Duration) -> Self {
+    pub(super) fn of(world: &World, events: u64, agreement: Agreement) -> Self {
         let traffic = world.traffic();
         Self {
             nodes: world.nodes.len(),
             links: world.links.len(),
             events,
             promised: world.ledger().promised(),
-            agreed_after,
-            agreement_within: world.plan.agreement_within(),
+            agreed_after: agreement.after,
+            agreement_within: agreement.within,
+            clocks_reach: agreement.reach,
             rounds: traffic.rounds(),
             messages: traffic.messages,
             bytes: traffic.bytes,
             repairs: traffic.repairs,
             transmissions: traffic.transmissions,
             useful: traffic.useful,
+            again: traffic.redundancy.again(),
             transcript: traffic.transcript(),
         }
     }
@@ -71,7 +88,8 @@ impl fmt::Display for Report {
         let nodes = self.nodes as u64;
         write!(f, "{} events on {} nodes with {} links", self.events, self.nodes, self.links)?;
         write!(f, "; agreement {:?} after the last trouble", self.agreed_after)?;
-        write!(f, " (allowed: {:?})", self.agreement_within)?;
+        write!(f, " (allowed: {:?}", self.agreement_within)?;
+        write!(f, ", clocks {:?})", self.clocks_reach)?;
         write!(f, "; {} rounds at most; {} bytes", self.rounds, self.bytes / nodes.max(1))?;
         write!(
             f,
@@ -80,6 +98,7 @@ impl fmt::Display for Report {
             self.repairs
         )?;
         write!(f, "; an event was sent {:.2} times for each time that it was new", self.redundancy())?;
+        write!(f, " and came {} times where it was known", self.again)?;
         write!(f, "; transcript {}", self.transcript)
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::clocks::clocks_reach;
 use super::judge::{common_root, judge};
 use super::network::keep_connected;
 use super::plan::{Plan, RECONNECT};
-use super::report::{Report, Violation};
+use super::report::{Agreement, Report, Violation};
 use super::troubles::rage;
 use super::workload::Workload;
 use super::world::World;
@@ -62,14 +63,15 @@ async fn simulate(plan: Plan) -> Result<Report, String> {
     trouble.await.map_err(|error| format!("the troubles ended badly: {error}"))?;
     world.verdict()?;
     settle_clients(&world).await?;
-    let agreed_after = agree(&world).await?;
+    let agreement = agree(&world).await?;
     let events = judge(&world).await?;
     world.verdict()?;
     rest(&world).await?;
+    world.traffic().redundancy.judge(&world.plan, world.links.len(), events)?;
     if world.plan.is_calm() {
         world.traffic().judge_calm(world.nodes.len())?;
     }
-    Ok(Report::of(&world, events, agreed_after))
+    Ok(Report::of(&world, events, agreement))
 }
 
 /// Waits for the answers to what was asked in time.
@@ -87,14 +89,15 @@ async fn settle_clients(world: &World) -> Result<(), String> {
     world.verdict()
 }
 
-/// Waits until all replicas are the same. Says how long it took.
-async fn agree(world: &World) -> Result<Duration, String> {
+/// Waits until all replicas are the same. The last trouble is over, and so is the last write.
+async fn agree(world: &World) -> Result<Agreement, String> {
     let healed = Instant::now();
-    let within = world.plan.agreement_within();
+    let reach = clocks_reach(world).await.map_err(|error| format!("no clock can be awaited: {error}"))?;
+    let within = reach + world.plan.agreement_within();
     loop {
         world.verdict()?;
         if common_root(world).await.is_some() {
-            return Ok(healed.elapsed());
+            return Ok(Agreement { after: healed.elapsed(), reach, within });
         }
         if healed.elapsed() > within {
             return Err(format!("no agreement {within:?} after the last trouble: {}", counts(world)));

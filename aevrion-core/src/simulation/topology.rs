@@ -1,6 +1,6 @@
 //! Who is connected to whom.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 
@@ -65,6 +65,15 @@ pub(super) fn reach(nodes: usize, links: &[(usize, usize)]) -> u64 {
     distance.into_iter().flatten().max().unwrap_or(0)
 }
 
+/// The greatest number of links of one node.
+pub(super) fn most_links(links: &[(usize, usize)]) -> u64 {
+    let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
+    for end in links.iter().flat_map(|(a, b)| [a, b]) {
+        *counts.entry(*end).or_default() += 1;
+    }
+    counts.into_values().max().unwrap_or(0)
+}
+
 impl fmt::Display for Topology {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -105,6 +114,8 @@ mod tests {
             assert!((1..7).all(|node| links.iter().any(|(a, b)| *a == node || *b == node)), "{text}");
             assert!(reach(7, &links) >= 1);
         }
+        assert_eq!(most_links(&Topology::Star.links(7, &mut Random::new(1, &[]))), 6);
+        assert_eq!(most_links(&Topology::Line.links(7, &mut Random::new(1, &[]))), 2);
         assert_eq!(Topology::Line.links(2, &mut Random::new(1, &[])), [(0, 1)]);
         assert_eq!(Topology::Ring.links(2, &mut Random::new(1, &[])), [(0, 1)]);
     }

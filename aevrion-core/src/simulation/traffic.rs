@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::redundancy::Redundancy;
 use crate::Address;
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 
@@ -21,6 +22,8 @@ pub(super) struct Traffic {
     pub(super) transmissions: u64,
     /// Those that were new to the receiver.
     pub(super) useful: u64,
+    /// What came to nodes that had it.
+    pub(super) redundancy: Redundancy,
     /// For each node and event how it first came.
     came: BTreeMap<(usize, Address), Came>,
     /// How often an event was sent or announced from one node to another.
@@ -57,6 +60,7 @@ impl Traffic {
             digests: 0,
             transmissions: 0,
             useful: 0,
+            redundancy: Redundancy::default(),
             came: BTreeMap::new(),
             echo: None,
             forgetful: None,
@@ -79,6 +83,9 @@ impl Traffic {
         self.digests +=
             u64::from(matches!(message, Message::Snapshot(snapshot) if snapshot.digest.is_some()));
         self.transmissions += message.events().len() as u64;
+        if let Message::EventList(EventList::Announced(addresses)) = message {
+            self.redundancy.announced(addresses.len());
+        }
         if !detailed {
             return;
         }

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::disk::Habits;
-use super::plan::Troubles;
+use super::plan::{LONGEST_TROUBLE, Troubles};
 use super::random::Random;
 use super::world::World;
 
@@ -63,7 +63,8 @@ fn possible(troubles: Troubles) -> Vec<Trouble> {
 }
 
 async fn make(world: Arc<World>, trouble: Trouble, mut random: Random) {
-    let lasts = Duration::from_millis(random.between(200, 6_000));
+    let longest = u64::try_from(LONGEST_TROUBLE.as_millis()).unwrap_or(u64::MAX);
+    let lasts = Duration::from_millis(random.between(200, longest));
     let links = || 0..world.links.len();
     let node = random.place(world.nodes.len());
     match trouble {

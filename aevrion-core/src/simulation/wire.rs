@@ -78,10 +78,17 @@ struct Flow {
     open: bool,
 }
 
+/// A frame as it comes.
+pub(super) struct Arrival {
+    pub(super) frame: Bytes,
+    /// Whether it is the second of two where the sender sent one.
+    pub(super) doubled: bool,
+}
+
 #[derive(Default)]
 struct Queue {
     /// By their arrival and the order of sending.
-    frames: BTreeMap<(Instant, u64), Bytes>,
+    frames: BTreeMap<(Instant, u64), Arrival>,
     /// Held back by a blocked path.
     held: VecDeque<Bytes>,
     sent: u64,
@@ -113,10 +120,10 @@ impl Wire {
             queue.held.push_back(frame);
             return;
         }
+        queue.put(Arrival { frame: frame.clone(), doubled: false }, now, &mut path);
         if path.random.once_in(weather.doubled) {
-            queue.put(frame.clone(), now, &mut path);
+            queue.put(Arrival { frame, doubled: true }, now, &mut path);
         }
-        queue.put(frame, now, &mut path);
         drop(path);
         drop(flow);
         self.arrived.notify_one();
@@ -130,7 +137,7 @@ impl Wire {
             for queue in &mut flow.lanes {
                 for frame in std::mem::take(&mut queue.held) {
                     queue.bytes -= frame.len();
-                    queue.put(frame, now, &mut path);
+                    queue.put(Arrival { frame, doubled: false }, now, &mut path);
                 }
             }
         }
@@ -140,17 +147,17 @@ impl Wire {
     }
 
     /// The next frame that has arrived, of the lanes asked for.
-    pub(super) fn receive(&self, wanted: [bool; 2], now: Instant) -> Option<(Lane, Bytes)> {
+    pub(super) fn receive(&self, wanted: [bool; 2], now: Instant) -> Option<(Lane, Arrival)> {
         let mut flow = self.flow();
         for lane in Lane::ALL {
             let queue = &mut flow.lanes[slot(lane)];
             let due = queue.frames.first_key_value().is_some_and(|((at, _), _)| *at <= now);
             if wanted[slot(lane)] && due {
-                let (_, frame) = queue.frames.pop_first()?;
-                queue.bytes -= frame.len();
+                let (_, arrival) = queue.frames.pop_first()?;
+                queue.bytes -= arrival.frame.len();
                 drop(flow);
                 self.drained.notify_one();
-                return Some((lane, frame));
+                return Some((lane, arrival));
             }
         }
         None
@@ -188,18 +195,18 @@ impl Wire {
 }
 
 impl Queue {
-    fn put(&mut self, frame: Bytes, now: Instant, path: &mut Conditions) {
+    fn put(&mut self, arrival: Arrival, now: Instant, path: &mut Conditions) {
         let (least, most) = path.latency;
         let way = path.random.between(least, most);
-        let sending = frame.len() as u64 / path.bandwidth;
+        let sending = arrival.frame.len() as u64 / path.bandwidth;
         let mut at = now + Duration::from_millis(way + sending);
         if !path.random.once_in(path.weather.overtaken) {
             at = at.max(self.last.map_or(at, |last| last + Duration::from_millis(sending)));
             self.last = Some(at);
         }
         self.sent += 1;
-        self.bytes += frame.len();
-        self.frames.insert((at, self.sent), frame);
+        self.bytes += arrival.frame.len();
+        self.frames.insert((at, self.sent), arrival);
     }
 }
 

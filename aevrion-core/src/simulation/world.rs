@@ -224,6 +224,7 @@ impl World {
 
     /// Ends the process of a node and all its connections.
     pub(super) fn crash(&self, node: usize) {
+        self.traffic().redundancy.crashed(node);
         self.nodes[node].crash();
         for link in self.links.iter().filter(|link| link.ends.contains(&node)) {
             link.cut();

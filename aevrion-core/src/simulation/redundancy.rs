@@ -1,0 +1,144 @@
+//! What came to nodes that had it: how much of that there may be.
+//!
+//! In trouble some of it cannot be helped. A neighbour pushes what another was asked for a moment ago; what is being
+//! stored is missing from the list that is made meanwhile. But each has its measure, which a defect exceeds: an
+//! announcement that everyone is asked for, a difference that both sides repair, news that go round.
+//!
+//! The bounds are about twice what 2,000 seeds came to at most. What the network doubles does not count, nor what was
+//! sent and lost, nor what a failing disk refused.
+
+use std::collections::BTreeSet;
+
+use super::plan::Plan;
+use crate::Address;
+use crate::agent::Origin;
+
+/// Beyond its share a small run may have so many: one burst of news while one repair is under way.
+const SLACK: u64 = 40;
+
+/// As many times the slack where the network doubles questions too, each of which is answered.
+const HARSH: u64 = 3;
+
+/// What came to nodes that had it.
+#[derive(Debug, Default)]
+pub(super) struct Redundancy {
+    /// By pushes and announcements.
+    pushed: Arrivals,
+    /// By repairs. Here only what came from the same neighbour twice counts as come again: what others brought in the
+    /// meantime is no fault of the repair.
+    repaired: Arrivals,
+    /// Announcements of an event to a neighbour.
+    announced: u64,
+    /// What a repair brought from one node to another.
+    mended: BTreeSet<(usize, usize, Address)>,
+}
+
+#[derive(Debug, Default)]
+struct Arrivals {
+    new: u64,
+    again: u64,
+}
+
+impl Redundancy {
+    /// So many events are announced to a neighbour.
+    pub(super) fn announced(&mut self, events: usize) {
+        self.announced += events as u64;
+    }
+
+    /// A node has stored what a neighbour sent it; so many were new to it.
+    pub(super) fn stored(&mut self, way: (usize, usize), origin: Origin, came: &[Address], new: u64) {
+        let arrivals = match origin {
+            Origin::Pushed(_) => &mut self.pushed,
+            Origin::Repaired(_) | Origin::Local => &mut self.repaired,
+        };
+        arrivals.new += new;
+        arrivals.again += match origin {
+            Origin::Pushed(_) => (came.len() as u64).saturating_sub(new),
+            Origin::Repaired(_) | Origin::Local => {
+                let (from, to) = way;
+                let twice = came.iter().filter(|address| !self.mended.insert((from, to, **address)));
+                twice.count() as u64
+            }
+        };
+    }
+
+    /// The power of a node was gone, and perhaps some of what had come to it.
+    pub(super) fn crashed(&mut self, node: usize) {
+        self.mended.retain(|(_, to, _)| *to != node);
+    }
+
+    /// How many events came again.
+    pub(super) fn again(&self) -> u64 {
+        self.pushed.again + self.repaired.again
+    }
+
+    /// What is too much, in a network of so many links that holds so many events.
+    pub(super) fn judge(&self, plan: &Plan, links: usize, events: u64) -> Result<(), String> {
+        let slack = SLACK * if plan.is_harsh() { HARSH } else { 1 };
+        let Arrivals { new, again } = self.pushed;
+        if again > new / 2 + slack {
+            return Err(format!("{again} pushed events came to nodes that had them, and {new} were new"));
+        }
+        let Arrivals { new, again } = self.repaired;
+        if again > new / 4 + slack {
+            return Err(format!("{again} repaired events came twice from the same node, and {new} were new"));
+        }
+        // Once in either direction of a link, if it happened to be new on both ends at the same time.
+        if self.announced > events * links as u64 * 2 + slack {
+            return Err(format!("{} announcements of {events} events on {links} links", self.announced));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventId, NodeId, Timestamp};
+
+    fn events(count: u64) -> Vec<Address> {
+        let id = EventId::from_bytes([0; 32]);
+        (0..count).map(|at| Address { timestamp: Timestamp::from_millis(at), id }).collect()
+    }
+
+    fn fair() -> Plan {
+        (1..).map(Plan::from_seed).find(|plan| !plan.is_harsh()).unwrap()
+    }
+
+    #[test]
+    fn what_a_repair_brings_twice_over_one_link_is_too_much() {
+        let repaired = Origin::Repaired(NodeId::from_bytes([0; 32]));
+        let mut redundancy = Redundancy::default();
+        redundancy.stored((0, 1), repaired, &events(100), 100);
+        // Another neighbour gave the same: that is no fault of the repair.
+        redundancy.stored((2, 1), repaired, &events(100), 0);
+        assert_eq!((redundancy.judge(&fair(), 3, 100), redundancy.again()), (Ok(()), 0));
+        redundancy.stored((0, 1), repaired, &events(66), 0);
+        assert!(redundancy.judge(&fair(), 3, 100).is_err());
+        redundancy = Redundancy { repaired: Arrivals { new: 100, again: 65 }, ..redundancy };
+        assert_eq!(redundancy.judge(&fair(), 3, 100), Ok(()));
+    }
+
+    #[test]
+    fn a_crash_may_lose_what_came() {
+        let repaired = Origin::Repaired(NodeId::from_bytes([0; 32]));
+        let mut redundancy = Redundancy::default();
+        redundancy.stored((0, 1), repaired, &events(100), 100);
+        redundancy.crashed(1);
+        redundancy.stored((0, 1), repaired, &events(100), 100);
+        assert_eq!(redundancy.again(), 0);
+    }
+
+    #[test]
+    fn pushes_to_who_has_it_and_announcements_without_end_are_too_much() {
+        let pushed = Origin::Pushed(NodeId::from_bytes([0; 32]));
+        let mut redundancy = Redundancy::default();
+        redundancy.stored((0, 1), pushed, &events(SLACK), 0);
+        redundancy.announced(5 * 2 * 3 + 40);
+        assert_eq!(redundancy.judge(&fair(), 3, 5), Ok(()));
+        redundancy.announced(1);
+        assert!(redundancy.judge(&fair(), 3, 5).is_err());
+        redundancy.stored((0, 1), pushed, &events(1), 0);
+        assert!(redundancy.judge(&fair(), 4, 5).is_err());
+    }
+}
