@@ -8,6 +8,7 @@ mod server;
 mod support;
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -165,7 +166,7 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
 
 /// What the node tells Prometheus.
 fn metrics(member: &Member) -> String {
-    use std::io::{Read, Write};
+    use std::io::Write;
     let address = &member.server().address;
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
     let head = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
@@ -192,6 +193,38 @@ fn a_neighbour_that_is_gone_is_waited_for_and_no_longer() {
     assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 0 of 1"));
     // Writing needs nobody.
     first.run(&["put", "k", "v"]).ok();
+}
+
+#[test]
+fn who_waits_at_a_terminal_sees_how_far_it_is() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::process::Stdio;
+
+    let place = Place::new();
+    let first = place.first("first");
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is this process's");
+    let name = ptsname(&terminal, Vec::new()).expect("it has one").into_string().expect("it is text");
+    let other_end = fs::OpenOptions::new().read(true).write(true).open(name).expect("it opens");
+    let mut command = first.server().command(&["sync", "wait", "--timeout", "20s"]);
+    command.env("TERM", "xterm").stdout(Stdio::null()).stderr(other_end);
+    let mut wait = command.spawn().expect("the binary starts");
+    // Nobody but the process is to hold its end of the terminal: with the process, reading ends.
+    drop(command);
+    let mut terminal = fs::File::from(terminal);
+    let (mut shown, mut some) = (String::new(), [0; 1_024]);
+    while !shown.contains("no neighbour is connected, 0 events to go") {
+        let read =
+            terminal.read(&mut some).unwrap_or_else(|error| panic!("it ended ({error}) behind {shown}"));
+        assert!(read > 0, "it ended behind {shown}");
+        shown.push_str(&String::from_utf8_lossy(&some[..read]));
+    }
+    wait.kill().expect("it still waits");
+    wait.wait().expect("it ends");
+
+    // Away from a terminal there is nothing to look at.
+    let quiet = first.run(&["sync", "wait", "--timeout", "2s"]).fails(8, &[]);
+    assert!(!quiet.stderr.contains("to go"), "{}", quiet.stderr);
 }
 
 #[test]
