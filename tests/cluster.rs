@@ -1,6 +1,8 @@
 //! Promise: nodes that were made, joined and served as the manual says keep in step, whatever their stores and
 //! transports, whoever of them is killed or stopped; and whoever may not join is told why.
 
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/member.rs"]
 mod member;
 #[path = "support/server.rs"]
@@ -15,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use aevrion_core::{Event, Timestamp, Value as Written};
+use http::Response;
 use member::{Member, agree, file_of, free_address, until};
 use serde_json::Value;
 use support::{Finished, WEEK_EVENTS, WEEK_ROOT, aevrion, run_on, sample};
@@ -146,7 +149,7 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     assert_eq!((&waited["agrees"], &waited["events"]), (&true.into(), &1.into()));
     assert_eq!(waited["root"], first.status()["root"]);
 
-    let metrics = metrics(&first);
+    let metrics = get(&first, "/metrics").is(200).text();
     for line in [
         "aevrion_neighbours 1".to_owned(),
         "aevrion_neighbours_unreached 0".to_owned(),
@@ -164,16 +167,9 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     }
 }
 
-/// What the node tells Prometheus.
-fn metrics(member: &Member) -> String {
-    use std::io::Write;
-    let address = &member.server().address;
-    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
-    let head = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).expect("it is taken");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers with text");
-    answer
+/// What a node answers over HTTP.
+fn get(member: &Member, target: &str) -> Response {
+    http::send(&member.server().address, "GET", target, &[], b"")
 }
 
 #[test]
@@ -193,6 +189,60 @@ fn a_neighbour_that_is_gone_is_waited_for_and_no_longer() {
     assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 0 of 1"));
     // Writing needs nobody.
     first.run(&["put", "k", "v"]).ok();
+}
+
+/// Until when the past is settled, as every read of the past says in its own way: all alike, for it does not move while
+/// there is nobody to compare with.
+#[track_caller]
+fn settled_until(member: &Member) -> Option<u64> {
+    let stable = |answer: &Value| answer["stable_until"].as_u64();
+    let expected = stable(&member.status());
+    for target in ["/v1/history/k", "/v1/scan?at=1700000000000"] {
+        assert_eq!(stable(&get(member, target).is(200).json()), expected, "{target}");
+    }
+    for (target, status) in [("/v1/kv/k?at=1700000000000", 200), ("/v1/kv/k?at=1699999999999", 404)] {
+        let header = get(member, target).is(status).header("aevrion-stable-until").map(str::to_owned);
+        assert_eq!(header.map(|ms| ms.parse().expect("milliseconds")), expected, "{target}");
+    }
+    assert_eq!(get(member, "/v1/kv/k").is(200).header("aevrion-stable-until"), None, "the present is not");
+    for verb in [&["history", "k"][..], &["scan", "--at", "1700000000000", "-o", "json"]] {
+        let note = member.run(verb).ok().stderr;
+        assert_eq!(note.contains("stable until"), expected.is_some(), "{verb:?}: {note}");
+    }
+    expected
+}
+
+#[test]
+fn what_is_read_of_the_past_says_until_when_it_is_settled() {
+    let place = Place::new();
+    let mut first = place.first("first");
+    first.run(&["put", "k", "v", "--at", "1700000000000"]).ok();
+    assert_eq!(settled_until(&first), None, "there is nobody to agree with");
+    let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
+    agree(&[(&first, 1), (&second, 1)]);
+    // Until it has found out that whom it was told of and who came are one.
+    let stable = || first.status()["stable_until"].as_u64();
+    until(|| stable() > Some(1_700_000_000_000), "they agree, and it is not said until when");
+    let before = stable().expect("it was there");
+
+    // What it writes while it is away will come: the past is settled until they last agreed, and no further.
+    second.kill();
+    until(|| first.connected() == 0, "the end of a neighbour is not noticed");
+    let parted = settled_until(&first).expect("they agreed once");
+    assert!(parted >= before, "{parted} is less than {before}");
+    first.run(&["put", "k", "newer"]).ok();
+    assert_eq!(settled_until(&first), Some(parted));
+
+    // Whether it agrees with one that was not met yet nobody knows.
+    first.stop();
+    first.serve(&[]);
+    assert_eq!(settled_until(&first), None);
+    second.serve(&[]);
+    agree(&[(&first, 1), (&second, 1)]);
+    until(
+        || first.status()["stable_until"].as_u64() > Some(parted),
+        "they agree, and nothing more is settled",
+    );
 }
 
 #[test]
@@ -458,7 +508,7 @@ fn a_node_of_another_cluster_is_turned_away_and_the_honest_ones_go_on() {
         assert!(refused(transport)["foreign_authority"].as_u64() > Some(0), "{}", refused(transport));
         let name =
             format!("aevrion_sync_refusals_total{{transport=\"{transport}\",reason=\"foreign_authority\"}} ");
-        let metrics = metrics(&first);
+        let metrics = get(&first, "/metrics").is(200).text();
         let line = metrics.lines().find(|line| line.starts_with(&name)).expect("it is counted");
         assert!(!line.ends_with(" 0"), "{line}");
     }
