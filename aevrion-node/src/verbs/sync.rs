@@ -84,8 +84,9 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::not_converged(format!(
-        "{} neighbours differ: `aevrion sync now` compares again",
-        differing.len()
+        "{} of {} neighbours differ: `aevrion sync now` compares again",
+        differing.len(),
+        neighbours.len()
     )))
 }
 
