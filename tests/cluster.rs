@@ -9,7 +9,9 @@ mod member;
 mod server;
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -267,6 +269,41 @@ fn a_directory_that_does_not_fit_is_refused() {
     place.ask("coarse", &peer, &first.token(), &[]).fails(1, &["granularity", "60000", "1000"]);
     assert!(!file_of(&place.at("coarse"), "node.crt").exists(), "it became a node");
     assert_eq!(run_on(&place.at("coarse"), &["get", "k"]).ok().stdout, "v");
+}
+
+#[test]
+fn a_token_survives_a_directory_that_cannot_be_used() {
+    let place = Place::new();
+    let (first, mut other) = (place.first("first"), place.first("other"));
+    other.stop();
+    run_on(&place.at("busy"), &["put", "k", "v"]).ok();
+    let busy = server::Server::start(&place.at("busy"));
+    fs::create_dir(place.at("taken")).expect("it is made");
+    fs::write(place.at("taken").join("thesis.doc"), "…").expect("it is written");
+    run_on(&place.at("coarse"), &["put", "k", "v", "--granularity", "60000"]).ok();
+    let names = || {
+        let entries = fs::read_dir(place.at("")).expect("it is there");
+        entries.map(|entry| entry.expect("it is there").file_name()).collect::<BTreeSet<_>>()
+    };
+    let before = names();
+
+    let (peer, token) = (first.address("tcp"), first.token());
+    let ask = |name: &str, more: &[&str]| place.ask(name, &peer, &token, more);
+    ask("busy", &[]).fails(1, &["open in another process"]);
+    ask("other", &[]).fails(1, &["of a cluster already"]);
+    ask("taken", &[]).fails(1, &["taken", "no Aevrion store"]);
+    ask("taken/thesis.doc", &[]).fails(1, &["thesis.doc", "Not a directory"]);
+    ask("coarse", &["--granularity", "1000"]).fails(1, &["granularity", "60000", "1000"]);
+    ask("new", &["--branching", "1"]).fails(2, &["branching"]);
+    if cfg!(target_os = "linux") {
+        // Where not even root can make anything.
+        let nowhere = run_on(Path::new("/proc/new/node"), &["cluster", "join", &peer, &token]);
+        nowhere.fails(1, &["cannot write in /proc"]);
+    }
+    assert_eq!(names(), before, "something was left behind");
+    assert_eq!(busy.run(&["get", "k"]).ok().stdout, "v");
+    ask("new", &[]).ok();
+    ask("late", &[]).fails(5, &["used by another machine"]);
 }
 
 #[test]
