@@ -240,8 +240,10 @@ fn who_asks_at_the_wrong_place_is_told_which_it_is() {
     let token = first.token();
     place.ask("lost", "pigeon://127.0.0.1:1", &token, &[]).fails(2, &["pigeon", "quic://", "tcp://"]);
     place.ask("lost", "127.0.0.1", &token, &[]).fails(2, &["127.0.0.1", "host:port"]);
-    second.run(&["cluster", "token"]).fails(1, &["does not hold the cluster's authority"]);
-    run_on(&second.data, &["cluster", "token"]).fails(1, &["does not hold the cluster's authority"]);
+    let words = ["does not hold the cluster's authority", "where `aevrion cluster init` was run"];
+    let at = second.run(&["cluster", "token"]).fails(5, &words).stderr;
+    assert!(at.contains(&first.address("quic")), "it does not say where to ask: {at}");
+    run_on(&second.data, &["cluster", "token"]).fails(5, &words);
     nobody_came_of(&place, "lost");
 }
 

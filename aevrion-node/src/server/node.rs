@@ -75,12 +75,7 @@ impl Node {
     /// # Errors
     /// That it has none.
     pub(super) fn membership(&self) -> Result<&Membership, Problem> {
-        self.membership.as_deref().ok_or_else(|| {
-            Problem::new(
-                Kind::NoCluster,
-                "this node is no part of a cluster: `aevrion cluster init` makes one of its directory",
-            )
-        })
+        self.membership.as_deref().ok_or_else(|| Problem::new(Kind::NoCluster, cluster::NO_CLUSTER))
     }
 
     /// The synchronisation, if there is any.
