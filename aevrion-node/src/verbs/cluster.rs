@@ -15,9 +15,8 @@ pub(super) async fn run(global: &Global, verb: ClusterVerb) -> Result<(), Failur
     match verb {
         ClusterVerb::Init => init(global).await,
         ClusterVerb::Token => token(global).await,
-        ClusterVerb::Join { peer, token, advertise, transport } => {
-            let transports = if transport.is_empty() { vec![TransportKind::usual()] } else { transport };
-            join(global, &peer, &token, advertise, &transports).await
+        ClusterVerb::Join { peer, token, advertise, transports } => {
+            join(global, &peer, &token, advertise, &transports.or(None)).await
         }
         ClusterVerb::Nodes => nodes(global).await,
     }
