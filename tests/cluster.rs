@@ -1,43 +1,27 @@
 //! Promise: nodes that were made, joined and served as the manual says keep in step, whatever their stores and
 //! transports, whoever of them is killed or stopped; and whoever may not join is told why.
 
+#[path = "support/http.rs"]
+mod http;
 #[path = "support/member.rs"]
 mod member;
 #[path = "support/server.rs"]
 mod server;
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use aevrion_core::{Event, Timestamp, Value as Written};
-use member::{Member, agree, file_of, free_address, until};
+use member::{Member, Place, agree, file_of, free_address, until};
 use serde_json::Value;
 use support::{Finished, WEEK_EVENTS, WEEK_ROOT, aevrion, run_on, sample};
 
-/// Leaves of a second: comparisons of what was just written go down to a few events.
-const SMALL: &[&str] = &["--granularity", "1000"];
-
-/// Where the directories of a test stand.
-struct Place(tempfile::TempDir);
-
 impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a place"))
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// A node that began a cluster.
-    fn first(&self, name: &str) -> Member {
-        Member::found(self.at(name), "redb", "quic,tcp", SMALL)
-    }
-
     /// Asks the node at `peer` to let a directory in.
     fn ask(&self, name: &str, peer: &str, token: &str, more: &[&str]) -> Finished {
         run_on(&self.at(name), &[&["cluster", "join", peer, token], more].concat())
@@ -104,108 +88,6 @@ fn three_nodes_of_different_stores_and_transports_hold_the_same() {
         assert_eq!((ids.len(), values), (3, vec!["of 0".into(), "of 1".into(), "of 2".into()]));
         member.run(&["verify"]).ok();
     }
-}
-
-#[test]
-fn a_node_says_how_things_stand_with_its_neighbours() {
-    let place = Place::new();
-    let first = place.first("first");
-    let second = Member::join(place.at("second"), "sled", "tcp", &first, true);
-    second.run(&["put", "k", "v"]).ok();
-    // The first one was told of an address at which nobody listened yet; once it finds who is there, it is one node.
-    let neighbours = || first.status()["neighbours"].as_array().map(Vec::len);
-    until(|| neighbours() == Some(1), "one node is two neighbours");
-    agree(&[(&first, 1), (&second, 1)]);
-
-    let id = second.status()["node_id"].clone();
-    let (status, sync) = (first.status(), first.sync_status());
-    let nodes = first.run(&["cluster", "nodes", "-o", "json"]).ok().json();
-    for list in [&status["neighbours"], &sync["neighbours"], &nodes] {
-        let [neighbour] = &list.as_array().expect("a list")[..] else { panic!("one neighbour: {list}") };
-        assert_eq!((&neighbour["id"], &neighbour["state"]), (&id, &"agrees".into()), "{neighbour}");
-        assert!(neighbour["address"].as_str().is_some_and(|text| text.starts_with("tcp://127.")));
-        // One machine, one clock.
-        let offset = neighbour["clock_offset_ms"].as_i64().expect("a number");
-        assert!(offset.abs() < 5_000, "{neighbour}");
-        assert_eq!(neighbour["behind"], 0);
-        let now = status["now"].as_u64().expect("a time");
-        let until = neighbour["agreed_until"].as_u64().expect("a time");
-        assert!(until <= now + 5_000 && until + 60_000 > now, "{neighbour} at {now}");
-        assert_eq!(neighbour["differences"], Value::Array(Vec::new()));
-        assert!(neighbour["bytes_received"].as_u64() > Some(0) && neighbour["bytes_sent"].as_u64() > Some(0));
-    }
-    assert_eq!(sync["faults"], Value::Object(serde_json::Map::new()));
-    assert!(sync["messages"]["Hello"][0].as_u64() > Some(0), "{sync}");
-    assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 1 of 1 neighbours"));
-    let diff = first.run(&["sync", "diff", "-o", "json"]).ok();
-    assert_eq!(diff.json(), Value::Array(Vec::new()));
-    let table = first.run(&["sync", "status"]).ok().stdout;
-    assert!(table.contains("agrees") && table.contains(&id.as_str().expect("a text")[..8]), "{table}");
-    let waited = second.run(&["sync", "wait", "-o", "json"]).ok().json();
-    assert_eq!((&waited["agrees"], &waited["events"]), (&true.into(), &1.into()));
-    assert_eq!(waited["root"], first.status()["root"]);
-
-    let metrics = metrics(&first);
-    for line in [
-        "aevrion_neighbours 1".to_owned(),
-        "aevrion_neighbours_unreached 0".to_owned(),
-        format!("aevrion_neighbour_behind_events{{neighbour={id}}} 0"),
-        "aevrion_sync_refusals_total{transport=\"tcp\",reason=\"foreign_authority\"} 0".to_owned(),
-        "aevrion_sync_dropped_questions_total 0".to_owned(),
-        "aevrion_sync_overflows_total 0".to_owned(),
-    ] {
-        assert!(metrics.lines().any(|found| found == line), "`{line}` is not in {metrics}");
-    }
-    for name in
-        ["neighbour_clock_offset_milliseconds{", "sync_messages_total{kind=", "sync_failed_dials_total "]
-    {
-        assert!(metrics.contains(&format!("\naevrion_{name}")), "`{name}` is not in {metrics}");
-    }
-}
-
-/// What the node tells Prometheus.
-fn metrics(member: &Member) -> String {
-    use std::io::{Read, Write};
-    let address = &member.server().address;
-    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
-    let head = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).expect("it is taken");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers with text");
-    answer
-}
-
-#[test]
-fn a_neighbour_that_is_gone_is_waited_for_and_no_longer() {
-    let place = Place::new();
-    let first = place.first("first");
-    first.run(&["sync", "wait", "--timeout", "2s"]).fails(8, &["no neighbour was connected within 2s"]);
-    let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
-    agree(&[(&first, 1), (&second, 1)]);
-    second.kill();
-    until(|| first.connected() == 0, "the end of a neighbour is not noticed");
-    first.run(&["sync", "wait", "--timeout", "2s"]).fails(8, &["no neighbour was connected within 2s"]);
-    let gone = &first.status()["neighbours"][0];
-    assert_eq!((&gone["state"], &gone["behind"]), (&"unreachable".into(), &0.into()), "{gone}");
-    assert_eq!(gone["address"], second.address("tcp"));
-    until(|| first.status()["neighbours"][0]["problem"].is_string(), "it does not say why");
-    assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 0 of 1"));
-    // Writing needs nobody.
-    first.run(&["put", "k", "v"]).ok();
-}
-
-#[test]
-fn a_node_on_its_own_says_so() {
-    let place = Place::new();
-    run_on(&place.at("alone"), &["put", "k", "v"]).ok();
-    let alone = server::Server::start(&place.at("alone"));
-    for verb in [&["sync", "status"][..], &["sync", "now"], &["sync", "wait"], &["sync", "diff"]] {
-        alone.run(verb).fails(1, &["no part of a cluster", "aevrion cluster init"]);
-    }
-    alone.run(&["cluster", "token"]).fails(1, &["no part of a cluster", "aevrion cluster init"]);
-    run_on(&place.at("alone"), &["cluster", "token"]).fails(1, &["authority", "aevrion cluster init"]);
-    alone.stop();
-    run_on(&place.at("alone"), &["sync", "status"]).fails(2, &["running node", "aevrion serve"]);
 }
 
 // ---- In trouble ----
@@ -358,8 +240,10 @@ fn who_asks_at_the_wrong_place_is_told_which_it_is() {
     let token = first.token();
     place.ask("lost", "pigeon://127.0.0.1:1", &token, &[]).fails(2, &["pigeon", "quic://", "tcp://"]);
     place.ask("lost", "127.0.0.1", &token, &[]).fails(2, &["127.0.0.1", "host:port"]);
-    second.run(&["cluster", "token"]).fails(1, &["does not hold the cluster's authority"]);
-    run_on(&second.data, &["cluster", "token"]).fails(1, &["does not hold the cluster's authority"]);
+    let words = ["does not hold the cluster's authority", "where `aevrion cluster init` was run"];
+    let at = second.run(&["cluster", "token"]).fails(5, &words).stderr;
+    assert!(at.contains(&first.address("quic")), "it does not say where to ask: {at}");
+    run_on(&second.data, &["cluster", "token"]).fails(5, &words);
     nobody_came_of(&place, "lost");
 }
 
@@ -387,6 +271,41 @@ fn a_directory_that_does_not_fit_is_refused() {
     place.ask("coarse", &peer, &first.token(), &[]).fails(1, &["granularity", "60000", "1000"]);
     assert!(!file_of(&place.at("coarse"), "node.crt").exists(), "it became a node");
     assert_eq!(run_on(&place.at("coarse"), &["get", "k"]).ok().stdout, "v");
+}
+
+#[test]
+fn a_token_survives_a_directory_that_cannot_be_used() {
+    let place = Place::new();
+    let (first, mut other) = (place.first("first"), place.first("other"));
+    other.stop();
+    run_on(&place.at("busy"), &["put", "k", "v"]).ok();
+    let busy = server::Server::start(&place.at("busy"));
+    fs::create_dir(place.at("taken")).expect("it is made");
+    fs::write(place.at("taken").join("thesis.doc"), "…").expect("it is written");
+    run_on(&place.at("coarse"), &["put", "k", "v", "--granularity", "60000"]).ok();
+    let names = || {
+        let entries = fs::read_dir(place.at("")).expect("it is there");
+        entries.map(|entry| entry.expect("it is there").file_name()).collect::<BTreeSet<_>>()
+    };
+    let before = names();
+
+    let (peer, token) = (first.address("tcp"), first.token());
+    let ask = |name: &str, more: &[&str]| place.ask(name, &peer, &token, more);
+    ask("busy", &[]).fails(1, &["open in another process"]);
+    ask("other", &[]).fails(1, &["of a cluster already"]);
+    ask("taken", &[]).fails(1, &["taken", "no Aevrion store"]);
+    ask("taken/thesis.doc", &[]).fails(1, &["thesis.doc", "Not a directory"]);
+    ask("coarse", &["--granularity", "1000"]).fails(1, &["granularity", "60000", "1000"]);
+    ask("new", &["--branching", "1"]).fails(2, &["branching"]);
+    if cfg!(target_os = "linux") {
+        // Where not even root can make anything.
+        let nowhere = run_on(Path::new("/proc/new/node"), &["cluster", "join", &peer, &token]);
+        nowhere.fails(1, &["cannot write in /proc"]);
+    }
+    assert_eq!(names(), before, "something was left behind");
+    assert_eq!(busy.run(&["get", "k"]).ok().stdout, "v");
+    ask("new", &[]).ok();
+    ask("late", &[]).fails(5, &["used by another machine"]);
 }
 
 #[test]
@@ -425,7 +344,7 @@ fn a_node_of_another_cluster_is_turned_away_and_the_honest_ones_go_on() {
         assert!(refused(transport)["foreign_authority"].as_u64() > Some(0), "{}", refused(transport));
         let name =
             format!("aevrion_sync_refusals_total{{transport=\"{transport}\",reason=\"foreign_authority\"}} ");
-        let metrics = metrics(&first);
+        let metrics = http::send(&first.server().address, "GET", "/metrics", &[], b"").is(200).text();
         let line = metrics.lines().find(|line| line.starts_with(&name)).expect("it is counted");
         assert!(!line.ends_with(" 0"), "{line}");
     }

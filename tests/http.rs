@@ -144,6 +144,8 @@ fn a_history_is_listed_in_pages() {
     place.send("DELETE", "/v1/kv/plane:a", &[], b"").is(200);
     let whole = place.get("/v1/history/plane:a").is(200).json();
     assert_eq!(values(&whole), ["one", "two", "-"]);
+    // A node on its own has nobody to agree with.
+    assert_eq!(whole.get("stable_until"), Some(&Value::Null), "{whole}");
     assert_eq!(whole["next"], Value::Null);
     let newest = place.get("/v1/history/plane:a?reverse&limit=2").is(200).json();
     assert_eq!(values(&newest), ["-", "two"]);

@@ -1,11 +1,10 @@
 //! Reaching another node.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aevrion_core::identity::SERVER_NAME;
-use aevrion_core::transport::{Lane, Limits, Refusal, Side, TransportError, resolve};
+use aevrion_core::transport::{Lane, Refusal, TransportError, resolve};
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 
@@ -22,20 +21,8 @@ pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<QuicConnecti
     tokio::select! {
         biased;
         error = core.ending.wait() => Err(error),
-        dialled = in_time(address, &core.limits, dialled) => dialled,
+        dialled = core.limits.in_time(address, dialled) => dialled,
     }
-}
-
-/// Gives up after the time for a handshake.
-pub(crate) async fn in_time<T, E: From<TransportError>>(
-    address: &str,
-    limits: &Limits,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    tokio::time::timeout(limits.handshake, work).await.unwrap_or_else(|_| {
-        let what = format!("no answer within {:?}", limits.handshake);
-        Err(TransportError::Unreachable { address: address.to_owned(), what }.into())
-    })
 }
 
 /// A connection to `address` from an endpoint at `here`; the server has proven what `config` asks.
@@ -76,14 +63,9 @@ async fn admitted(
     connection: Connection,
 ) -> Result<QuicConnection, TransportError> {
     let certificate = shown(&connection).and_then(|shown| shown.into_iter().next());
-    let certificate = certificate.ok_or_else(|| not_trusted(address, Refusal::NoCertificate))?;
-    let neighbour =
-        core.credentials.node_of(&certificate).map_err(|refusal| not_trusted(address, refusal))?;
+    let neighbour = core.credentials.node_reached(address, certificate.as_ref())?;
     let lanes = lanes(&connection, address).await?;
-    let place = core.gate.admit().ok_or_else(|| TransportError::Closed {
-        by: Side::Here,
-        reason: "this node has as many connections as it may".to_owned(),
-    })?;
+    let place = core.gate.admit_dialled()?;
     Ok(QuicConnection::start(core, neighbour, connection, lanes, place))
 }
 
@@ -99,18 +81,17 @@ pub(crate) async fn lanes(
         let mut tag = [0];
         if receiving.read_exact(&mut tag).await.is_err() {
             let refused = connection.close_reason().map(|error| dial_error(address, &error));
-            return Err(refused.unwrap_or_else(|| not_trusted(address, Refusal::WrongProtocol)));
+            return Err(
+                refused.unwrap_or_else(|| TransportError::not_trusted(address, Refusal::WrongProtocol))
+            );
         }
         let lane = Lane::ALL.iter().position(|lane| *lane as u8 == tag[0]);
         let place = lane.and_then(|lane| lanes.get_mut(lane)).filter(|place| place.is_none());
-        *place.ok_or_else(|| not_trusted(address, Refusal::WrongProtocol))? = Some((sending, receiving));
+        *place.ok_or_else(|| TransportError::not_trusted(address, Refusal::WrongProtocol))? =
+            Some((sending, receiving));
     }
     match lanes {
         [Some(live), Some(repair)] => Ok([live, repair]),
-        _ => Err(not_trusted(address, Refusal::WrongProtocol)),
+        _ => Err(TransportError::not_trusted(address, Refusal::WrongProtocol)),
     }
-}
-
-fn not_trusted(address: &str, refusal: Refusal) -> TransportError {
-    TransportError::NotTrusted { address: address.to_owned(), refusal }
 }

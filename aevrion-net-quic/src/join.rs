@@ -8,7 +8,7 @@ use aevrion_core::transport::{Limits, TransportError};
 use quinn::{Connection, Endpoint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::dial::{connect, in_time};
+use crate::dial::connect;
 use crate::error::{BindError, dial_error};
 use crate::{CLOSED, Core, GRACE, settings};
 
@@ -28,14 +28,15 @@ pub async fn join(
     let config = settings::client(Credentials::joining(token.authority)?, limits);
     let config = config.map_err(|error: BindError| unreachable(error.to_string()))?;
     let (endpoint, here) = endpoint().map_err(|error| unreachable(error.to_string()))?;
-    let joined = in_time(address, limits, async {
-        let connection = connect(&endpoint, here, address, &config).await?;
-        let mut stream = open(&connection, address).await?;
-        let joined = ask_to_join(&mut stream, token, key, addresses).await;
-        connection.close(CLOSED, b"");
-        joined
-    })
-    .await;
+    let joined = limits
+        .in_time(address, async {
+            let connection = connect(&endpoint, here, address, &config).await?;
+            let mut stream = open(&connection, address).await?;
+            let joined = ask_to_join(&mut stream, token, key, addresses).await;
+            connection.close(CLOSED, b"");
+            joined
+        })
+        .await;
     // Until the last words are said.
     let _ = tokio::time::timeout(GRACE, endpoint.wait_idle()).await;
     joined
@@ -43,14 +44,15 @@ pub async fn join(
 
 /// Asks the node at `address` for a fresh certificate.
 pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinError> {
-    in_time(address, &core.limits, async {
-        let connection = connect(&core.endpoint, core.address, address, &core.renewing).await?;
-        let mut stream = open(&connection, address).await?;
-        let renewed = ask_to_renew(&mut stream, &core.credentials.current()).await;
-        connection.close(CLOSED, b"");
-        renewed
-    })
-    .await
+    core.limits
+        .in_time(address, async {
+            let connection = connect(&core.endpoint, core.address, address, &core.renewing).await?;
+            let mut stream = open(&connection, address).await?;
+            let renewed = ask_to_renew(&mut stream, &core.credentials.current()).await;
+            connection.close(CLOSED, b"");
+            renewed
+        })
+        .await
 }
 
 /// A place to dial from, for whoever does not listen yet: for both kinds of addresses, where the system has both.

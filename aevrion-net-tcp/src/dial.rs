@@ -1,11 +1,10 @@
 //! Reaching another node.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aevrion_core::identity::{PROTOCOL, SERVER_NAME};
-use aevrion_core::transport::{Limits, Refusal, Side, TransportError, resolve};
+use aevrion_core::transport::{Refusal, TransportError, resolve};
 use bytes::BytesMut;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -29,20 +28,8 @@ pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<TcpConnectio
     tokio::select! {
         biased;
         error = core.ending.wait() => Err(error),
-        dialled = in_time(address, &core.limits, dialled) => dialled,
+        dialled = core.limits.in_time(address, dialled) => dialled,
     }
-}
-
-/// Gives up after the time for a handshake.
-pub(crate) async fn in_time<T, E: From<TransportError>>(
-    address: &str,
-    limits: &Limits,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    tokio::time::timeout(limits.handshake, work).await.unwrap_or_else(|_| {
-        let what = format!("no answer within {:?}", limits.handshake);
-        Err(TransportError::Unreachable { address: address.to_owned(), what }.into())
-    })
 }
 
 /// A stream to `address` over which both speak `protocol`; the server has proven what `config` asks.
@@ -62,7 +49,7 @@ pub(crate) async fn connect(
     let stream = connector.connect(name, Counted::new(stream)).await;
     let stream = stream.map_err(|error| dial_error(address, &error))?;
     if stream.get_ref().1.alpn_protocol() != Some(protocol) {
-        return Err(not_trusted(address, Refusal::WrongProtocol));
+        return Err(TransportError::not_trusted(address, Refusal::WrongProtocol));
     }
     Ok((stream, at))
 }
@@ -79,10 +66,6 @@ async fn reach(address: &str) -> Result<(TcpStream, SocketAddr), TransportError>
     Err(TransportError::Unreachable { address: address.to_owned(), what })
 }
 
-fn not_trusted(address: &str, refusal: Refusal) -> TransportError {
-    TransportError::NotTrusted { address: address.to_owned(), refusal }
-}
-
 /// Makes a connection of it, once the server has said that it has admitted this node.
 async fn admitted(
     core: &Arc<Core>,
@@ -91,16 +74,11 @@ async fn admitted(
     at: SocketAddr,
 ) -> Result<TcpConnection, TransportError> {
     let certificates = stream.get_ref().1.peer_certificates();
-    let certificate = certificates.and_then(<[_]>::first).cloned();
-    let certificate = certificate.ok_or_else(|| not_trusted(address, Refusal::NoCertificate))?;
-    let neighbour =
-        core.credentials.node_of(&certificate).map_err(|refusal| not_trusted(address, refusal))?;
+    let certificate = certificates.and_then(<[_]>::first);
+    let neighbour = core.credentials.node_reached(address, certificate)?;
     let arrived = welcomed(&mut stream, address).await?;
     let counts = stream.get_ref().0.counts();
-    let place = core.gate.admit().ok_or_else(|| TransportError::Closed {
-        by: Side::Here,
-        reason: "this node has as many connections as it may".to_owned(),
-    })?;
+    let place = core.gate.admit_dialled()?;
     Ok(TcpConnection::start(core, (neighbour, at), stream, counts, arrived, place))
 }
 
@@ -114,7 +92,7 @@ pub(crate) async fn welcomed(
         match chunk::take(&mut arrived) {
             Ok(Some(chunk)) => break chunk,
             Ok(None) => {}
-            Err(_) => return Err(not_trusted(address, Refusal::WrongProtocol)),
+            Err(_) => return Err(TransportError::not_trusted(address, Refusal::WrongProtocol)),
         }
         let read = stream.read_buf(&mut arrived).await.map_err(|error| dial_error(address, &error))?;
         if read == 0 {
@@ -124,6 +102,6 @@ pub(crate) async fn welcomed(
     match word {
         Chunk::Welcome => Ok(arrived),
         Chunk::Close(reason) => Err(TransportError::Refused { address: address.to_owned(), reason }),
-        _ => Err(not_trusted(address, Refusal::WrongProtocol)),
+        _ => Err(TransportError::not_trusted(address, Refusal::WrongProtocol)),
     }
 }

@@ -7,7 +7,7 @@ use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, NodeKey};
 use aevrion_core::transport::Limits;
 
 use crate::Core;
-use crate::dial::{connect, in_time};
+use crate::dial::connect;
 
 /// Asks the node at `address` to let the holder of `key` into the cluster of `token`, as a node that can be reached
 /// at `addresses`. If the answer gets lost, asking again with the same key is allowed.
@@ -21,19 +21,21 @@ pub async fn join(
     addresses: &[String],
     limits: &Limits,
 ) -> Result<Joined, JoinError> {
-    in_time(address, limits, async {
-        let config = Arc::new(Credentials::joining(token.authority)?);
-        let (mut stream, _) = connect(address, &config, JOIN_PROTOCOL).await?;
-        ask_to_join(&mut stream, token, key, addresses).await
-    })
-    .await
+    limits
+        .in_time(address, async {
+            let config = Arc::new(Credentials::joining(token.authority)?);
+            let (mut stream, _) = connect(address, &config, JOIN_PROTOCOL).await?;
+            ask_to_join(&mut stream, token, key, addresses).await
+        })
+        .await
 }
 
 /// Asks the node at `address` for a fresh certificate.
 pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinError> {
-    in_time(address, &core.limits, async {
-        let (mut stream, _) = connect(address, &core.renewing, JOIN_PROTOCOL).await?;
-        ask_to_renew(&mut stream, &core.credentials.current()).await
-    })
-    .await
+    core.limits
+        .in_time(address, async {
+            let (mut stream, _) = connect(address, &core.renewing, JOIN_PROTOCOL).await?;
+            ask_to_renew(&mut stream, &core.credentials.current()).await
+        })
+        .await
 }

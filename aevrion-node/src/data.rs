@@ -47,6 +47,29 @@ pub(crate) async fn open_with(global: &Global, options: Options) -> Result<Repli
     }
 }
 
+/// Makes sure that the store at `path` can be opened, or that one can be made there, and leaves nothing behind.
+pub(crate) async fn try_out(path: &Path, global: &Global) -> Result<(), Failure> {
+    let cannot_write = |place: &Path, error: std::io::Error| {
+        Failure::error(format!("cannot write in {}: {error}", place.display()))
+    };
+    if Directory::engine_of(path).map_err(Failure::error)?.is_some() {
+        tempfile::tempfile_in(path).map_err(|error| cannot_write(path, error))?;
+        return Ok(open(global).await?.close().await?);
+    }
+    // Whoever makes the directory makes what lies above it, too.
+    let path = std::path::absolute(path).map_err(Failure::error)?;
+    let place = path.ancestors().find(|place| place.is_dir()).unwrap_or(&path);
+    let stand_in = tempfile::tempdir_in(place).map_err(|error| cannot_write(place, error))?;
+    let settings = Global {
+        data: Some(stand_in.path().join("store")),
+        store: global.store,
+        granularity: global.granularity,
+        branching: global.branching,
+        ..Global::default()
+    };
+    Ok(open(&settings).await?.close().await?)
+}
+
 impl StoreKind {
     fn name(self) -> &'static str {
         match self {

@@ -77,6 +77,11 @@ impl Failure {
         Self { message: format!("{}\n{more}", self.message), ..self }
     }
 
+    /// Whether it is of this sort.
+    pub(crate) fn is(&self, exit: Exit) -> bool {
+        self.exit == exit
+    }
+
     /// The exit code as a number.
     pub(crate) fn code(&self) -> i32 {
         self.exit as i32

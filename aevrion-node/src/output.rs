@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use aevrion_core::Event;
+use aevrion_core::{Event, Timestamp};
 use anstyle::{AnsiColor, Style};
 
 use crate::cli::Format;
@@ -24,6 +24,8 @@ pub(crate) struct Listing {
     out: Box<dyn Write>,
     rows: u64,
     key_width: usize,
+    /// The earliest of the pages noted; nothing as long as one of them has none.
+    stable_until: Option<Option<Timestamp>>,
 }
 
 impl Listing {
@@ -32,7 +34,7 @@ impl Listing {
             Format::Table => Box::new(anstream::AutoStream::auto(io::stdout())),
             _ => Box::new(io::BufWriter::new(io::stdout().lock())),
         };
-        Self { format, out, rows: 0, key_width: 0 }
+        Self { format, out, rows: 0, key_width: 0, stable_until: None }
     }
 
     /// Adds a page of events.
@@ -46,6 +48,11 @@ impl Listing {
         Ok(())
     }
 
+    /// Takes note of until when a page of the past is settled. What holds for all pages is said at the end.
+    pub(crate) fn note_stable(&mut self, until: Option<Timestamp>) {
+        self.stable_until = Some(self.stable_until.map_or(until, |before| before.min(until)));
+    }
+
     /// Ends the listing.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
         let end = match (self.format, self.rows) {
@@ -57,7 +64,14 @@ impl Listing {
             }
             _ => Ok(()),
         };
-        written(end.and_then(|()| self.out.flush()))
+        written(end.and_then(|()| self.out.flush()))?;
+        if let Some(until) = self.stable_until.flatten() {
+            let until = moment::show(until);
+            anstream::eprintln!(
+                "{FAINT}stable until {until}: of earlier times nothing changes any more{FAINT:#}"
+            );
+        }
+        Ok(())
     }
 
     /// Adds an event as it is seen, with the cursor to go on from, and shows it at once. (A list without end is no JSON

@@ -17,6 +17,9 @@ pub(crate) struct Page {
     pub(crate) events: Vec<Event>,
     /// The moment that the page shows.
     pub(crate) at: Timestamp,
+    /// What a node shows of the time before this can no longer change by ordinary lateness. A directory that nobody
+    /// serves has nobody to agree with.
+    pub(crate) stable_until: Option<Timestamp>,
     /// Where the next page begins, if there may be one.
     pub(crate) next: Option<String>,
 }

@@ -38,6 +38,7 @@ pub(crate) enum Kind {
     ForeignOrigin,
     NoValue,
     NoRoute,
+    NotAuthority,
     NoCluster,
     WrongMethod,
     TooSlow,
@@ -62,7 +63,8 @@ impl Kind {
             Self::ForeignOrigin => ("foreign-origin", 403, "The request comes from another site"),
             Self::NoValue => ("no-value", 404, "The key has no value"),
             Self::NoRoute => ("no-route", 404, "There is nothing at this address"),
-            Self::NoCluster => ("no-cluster", 404, "The node cannot do this for a cluster"),
+            Self::NotAuthority => ("not-authority", 403, "Another node holds the cluster's authority"),
+            Self::NoCluster => ("no-cluster", 404, "The node is no part of a cluster"),
             Self::WrongMethod => ("wrong-method", 405, "This address does not take that method"),
             Self::TooSlow => ("too-slow", 408, "The body did not arrive in time"),
             Self::OtherNode => ("other-node", 409, "The cursor is of another node"),
@@ -109,7 +111,11 @@ impl Problem {
             Exit::NotFound
         } else if self.is(Kind::Damaged) {
             Exit::Integrity
-        } else if self.is(Kind::ForeignHost) || self.is(Kind::ForeignOrigin) || self.status == 401 {
+        } else if [Kind::ForeignHost, Kind::ForeignOrigin, Kind::NotAuthority]
+            .iter()
+            .any(|kind| self.is(*kind))
+            || self.status == 401
+        {
             Exit::NotAllowed
         } else if self.status == 412 {
             Exit::ConditionNotMet

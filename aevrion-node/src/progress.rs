@@ -1,8 +1,9 @@
 //! Progress bars: for work over a second, on a terminal, on standard error.
 
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output::thousands;
 use crate::report::Step;
@@ -24,6 +25,13 @@ pub(crate) struct Bar {
 pub(crate) enum Counts {
     Bytes,
     Rows,
+    /// What is left, where the whole is not known.
+    ToGo,
+}
+
+/// Whether there is someone to see a bar. Where it costs requests, nobody should make them in vain.
+pub(crate) fn is_seen() -> bool {
+    io::stderr().is_terminal()
 }
 
 impl Bar {
@@ -31,6 +39,7 @@ impl Bar {
         let template = match counts {
             Counts::Bytes => "{prefix:>9} [{bar:30}] {bytes} of {total_bytes}, {msg}, {eta} left",
             Counts::Rows => "{prefix:>9} [{bar:30}] {human_pos} of {human_len}, {msg}, {eta} left",
+            Counts::ToGo => "{prefix:>9} [{wide_bar}] {msg}",
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
@@ -62,6 +71,15 @@ impl Bar {
         self.set(step.done, step.total);
     }
 
+    /// Shows that so many events are done and so many left, as far as is known by now, behind `what` else there is to
+    /// say.
+    pub(crate) fn set_left(&mut self, done: u64, left: u64, what: &str) {
+        // A bar of nothing would look as if all were done.
+        self.set(done, done.saturating_add(left).max(1));
+        // Of late, and not since the work began: it may have waited for long.
+        self.bar.set_message(format!("{what}, {}", left_at(left, self.bar.per_sec())));
+    }
+
     /// Since the work began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
@@ -87,5 +105,29 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// How many events are left, and how long they take at so many a second, if that is known.
+fn left_at(left: u64, rate: f64) -> String {
+    let text = format!("{} events to go", thousands(left));
+    match Duration::try_from_secs_f64(left as f64 / rate) {
+        Ok(eta) if left > 0 && rate >= 1.0 => {
+            format!("{text}, {:.0}/s, {:#} left", HumanFloatCount(rate), HumanDuration(eta))
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_has_a_rate_and_an_end_once_something_moves() {
+        assert_eq!(left_at(12_000, 0.0), "12,000 events to go");
+        assert_eq!(left_at(0, 4_000.0), "0 events to go");
+        assert_eq!(left_at(12_000, 4_000.0), "12,000 events to go, 4,000/s, 3s left");
+        assert_eq!(left_at(1_200_000, 10_000.4), "1,200,000 events to go, 10,000/s, 2m left");
     }
 }

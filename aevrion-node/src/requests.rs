@@ -95,7 +95,7 @@ impl History {
         query.limit = self.limit.unwrap_or(query.limit);
         let versions = replica.history(&self.key, &query).await?;
         let next = versions.next.map(|after| HistoryPlace { until, after }.to_string());
-        Ok(Page { events: versions.events, at: until, next })
+        Ok(Page { events: versions.events, at: until, stable_until: None, next })
     }
 }
 
@@ -141,7 +141,7 @@ impl Scan {
         query.limit = self.limit.unwrap_or(query.limit);
         let entries = replica.scan(&query).await?;
         let next = entries.next.map(|after| ScanPlace { at, after }.to_string());
-        Ok(Page { events: entries.events, at, next })
+        Ok(Page { events: entries.events, at, stable_until: None, next })
     }
 }
 

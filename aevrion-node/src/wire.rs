@@ -8,6 +8,8 @@ use crate::moment::Moment;
 pub(crate) const TIMESTAMP: &str = "aevrion-timestamp";
 /// Its id.
 pub(crate) const ID: &str = "aevrion-id";
+/// The moment before which what is read of the past can no longer change by ordinary lateness.
+pub(crate) const STABLE_UNTIL: &str = "aevrion-stable-until";
 
 /// Letters, digits and these stand for themselves. (A dot would, too, but programs resolve `.` and `..` in a path.)
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');

@@ -13,6 +13,27 @@ use serde_json::Value;
 use crate::server::{PATIENCE, Server};
 use crate::support::{Finished, aevrion, run_on};
 
+/// Leaves of a second: comparisons of what was just written go down to a few events.
+pub(crate) const SMALL: &[&str] = &["--granularity", "1000"];
+
+/// Where the directories of a test stand.
+pub(crate) struct Place(tempfile::TempDir);
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a place"))
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A node that began a cluster.
+    pub(crate) fn first(&self, name: &str) -> Member {
+        Member::found(self.at(name), "redb", "quic,tcp", SMALL)
+    }
+}
+
 /// A node of a cluster, served or not.
 pub(crate) struct Member {
     pub(crate) data: PathBuf,

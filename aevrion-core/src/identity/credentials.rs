@@ -12,7 +12,7 @@ use rustls::{ClientConfig, ServerConfig};
 use super::tls::{ClientCheck, Current, ServerCheck, Trust};
 use super::verify::{node_of, provider};
 use super::{Fingerprint, Identity, IdentityError, JOIN_PROTOCOL, PROTOCOL};
-use crate::transport::Refusal;
+use crate::transport::{Refusal, TransportError};
 use crate::{NodeId, SystemWall, WallClock};
 
 /// A node's identity as the transports hold it: shared, and replaced when the certificate is renewed. Cloning shares.
@@ -133,11 +133,21 @@ impl Credentials {
         }
     }
 
-    /// The node of this cluster that `certificate` (DER) names.
+    /// The node of this cluster that was reached at `address` and has `shown` this certificate (DER).
     ///
     /// # Errors
-    /// The [`Refusal`] that says why it is not to be believed.
-    pub fn node_of(&self, certificate: &CertificateDer<'_>) -> Result<NodeId, Refusal> {
+    /// [`TransportError::NotTrusted`].
+    pub fn node_reached(
+        &self,
+        address: &str,
+        shown: Option<&CertificateDer<'_>>,
+    ) -> Result<NodeId, TransportError> {
+        let node = shown.ok_or(Refusal::NoCertificate).and_then(|shown| self.node_of(shown));
+        node.map_err(|refusal| TransportError::not_trusted(address, refusal))
+    }
+
+    /// The node of this cluster that `certificate` (DER) names.
+    pub(super) fn node_of(&self, certificate: &CertificateDer<'_>) -> Result<NodeId, Refusal> {
         node_of(certificate, self.current.load().roots(), self.wall.now())
     }
 }

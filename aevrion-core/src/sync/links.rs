@@ -8,9 +8,9 @@ use tokio::sync::{mpsc, watch};
 use super::link::{self, Command, LinkEnd, Setup};
 use super::status::{Neighbour, Progress};
 use super::{Shared, lock};
-use crate::NodeId;
 use crate::agent::{Agent, Terms};
 use crate::transport::Connection;
+use crate::{NodeId, Timestamp};
 
 /// What the worse of two connections is closed with: whoever dialled it need not worry.
 pub(super) const DUPLICATE: &str = "there is a connection already";
@@ -22,6 +22,8 @@ const COMMANDS: usize = 4;
 #[derive(Default)]
 pub(super) struct Links {
     entries: Mutex<BTreeMap<NodeId, Entry>>,
+    /// Until when those whose link has ended had agreed with this node. As many as the cluster has nodes.
+    parted: Mutex<BTreeMap<NodeId, Option<Timestamp>>>,
     /// Counts changes, for whoever waits for one.
     changed: watch::Sender<u64>,
 }
@@ -33,6 +35,12 @@ struct Entry {
     dialler: NodeId,
     commands: mpsc::Sender<Command>,
     progress: watch::Receiver<Progress>,
+}
+
+impl Entry {
+    fn agreed_until(&self) -> Option<Timestamp> {
+        self.progress.borrow().agreement.until
+    }
 }
 
 /// A connection that was taken into service.
@@ -49,6 +57,14 @@ impl Links {
             Neighbour::connected(*id, entry.address.clone(), entry.connection.traffic(), progress)
         };
         entries.iter().map(describe).collect()
+    }
+
+    /// Until when each node that has or had a link agreed with this one when they last compared.
+    pub(super) fn agreements(&self) -> BTreeMap<NodeId, Option<Timestamp>> {
+        let entries = lock(&self.entries);
+        let mut agreements = lock(&self.parted).clone();
+        agreements.extend(entries.iter().map(|(id, entry)| (*id, entry.agreed_until())));
+        agreements
     }
 
     /// Whether there is a link to this node.
@@ -98,8 +114,10 @@ impl Links {
     /// Strikes a link off, unless another one has taken its place.
     fn leave(&self, neighbour: NodeId, connection: &Arc<dyn Connection>) {
         let mut entries = lock(&self.entries);
-        if entries.get(&neighbour).is_some_and(|entry| Arc::ptr_eq(&entry.connection, connection)) {
+        let this = entries.get(&neighbour).filter(|entry| Arc::ptr_eq(&entry.connection, connection));
+        if let Some(until) = this.map(Entry::agreed_until) {
             entries.remove(&neighbour);
+            lock(&self.parted).insert(neighbour, until);
         }
         drop(entries);
         self.note_change();

@@ -185,11 +185,17 @@ impl Sync {
             .collect()
     }
 
-    /// The time before which this node and every connected neighbour have agreed on every event; `None` while one of
-    /// them has not been compared with, or there are none.
+    /// The time before which this node and every neighbour have agreed on every event; `None` while one of them has
+    /// not been compared with, or there are none. Whoever was a neighbour since this began is one, also while it is
+    /// away: what it writes meanwhile will come. What is read after asking for it, and is of an earlier time, can no
+    /// longer change by ordinary lateness.
     pub fn stable_until(&self) -> Option<Timestamp> {
-        let neighbours = self.shared.links.neighbours();
-        neighbours.iter().map(|neighbour| neighbour.agreed_until).min().flatten()
+        let agreements = self.shared.links.agreements();
+        let known = |one: &Neighbour| one.id.is_some_and(|id| agreements.contains_key(&id));
+        if !self.neighbours().iter().all(known) {
+            return None;
+        }
+        agreements.into_values().min().flatten()
     }
 
     /// Why this node's clock is an alarm, if it is.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::{Limits, Refusal};
+use super::{Limits, Refusal, Side, TransportError};
 
 /// The places of one transport.
 #[derive(Debug)]
@@ -86,6 +86,17 @@ impl Gate {
     /// A place for a connection, if there is one.
     pub fn admit(&self) -> Option<ConnectionPlace> {
         Arc::clone(&self.connections).try_acquire_owned().ok().map(ConnectionPlace)
+    }
+
+    /// A place for a connection that this node has dialled.
+    ///
+    /// # Errors
+    /// That there is none: closed by this node.
+    pub fn admit_dialled(&self) -> Result<ConnectionPlace, TransportError> {
+        self.admit().ok_or_else(|| TransportError::Closed {
+            by: Side::Here,
+            reason: "this node has as many connections as it may".to_owned(),
+        })
     }
 
     /// Waits until every connection has given its place back. No new one gets a place meanwhile.

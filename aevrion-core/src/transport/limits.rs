@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::TransportError;
+
 /// The limits of a transport. The defaults fit a cluster of some dozens of nodes, on a LAN or across the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -38,5 +40,20 @@ impl Limits {
     /// How often to ask a silent neighbour for a sign of life: two of them may get lost.
     pub fn keep_alive(&self) -> Duration {
         self.idle / 3
+    }
+
+    /// Does what reaching the node at `address` takes, and gives up after the time for a handshake.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`TransportError::Unreachable`] if it is not done in time.
+    pub async fn in_time<T, E: From<TransportError>>(
+        &self,
+        address: &str,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::time::timeout(self.handshake, work).await.unwrap_or_else(|_| {
+            let what = format!("no answer within {:?}", self.handshake);
+            Err(TransportError::Unreachable { address: address.to_owned(), what }.into())
+        })
     }
 }

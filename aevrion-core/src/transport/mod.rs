@@ -289,3 +289,10 @@ pub enum TransportError {
         reason: String,
     },
 }
+
+impl TransportError {
+    /// Who answers at `address` is not a node of this cluster, for this reason.
+    pub fn not_trusted(address: &str, refusal: Refusal) -> Self {
+        Self::NotTrusted { address: address.to_owned(), refusal }
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::TransportKind;
+use super::TransportArgs;
 use crate::moment::Span;
 
 /// `cluster`.
@@ -25,15 +25,8 @@ pub(crate) enum ClusterVerb {
         /// Where others will reach this node, host:port: they are told [default: they wait to be dialled]
         #[arg(long, env = "AEVRION_ADVERTISE", hide_env_values = true, value_name = "ADDR")]
         advertise: Option<SocketAddr>,
-        /// How this node will be reached there; once for each transport [default: quic]
-        #[arg(
-            long,
-            env = "AEVRION_TRANSPORT",
-            hide_env_values = true,
-            value_name = "TRANSPORT",
-            value_delimiter = ','
-        )]
-        transport: Vec<TransportKind>,
+        #[command(flatten)]
+        transports: TransportArgs,
     },
     /// List the nodes that this one knows
     Nodes,

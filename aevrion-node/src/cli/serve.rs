@@ -21,7 +21,17 @@ pub(crate) struct ServeArgs {
     /// Where to await peers [default: 127.0.0.1:7388]
     #[arg(long, env = "AEVRION_LISTEN", hide_env_values = true, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// How peers are spoken to; once for each that is to be served [default: quic]
+    #[command(flatten)]
+    transports: TransportArgs,
+    /// A peer to keep in step with, host:port or quic://host:port or tcp://host:port; once for each. It is remembered
+    #[arg(long, env = "AEVRION_PEER", hide_env_values = true, value_name = "ADDR", value_delimiter = ',')]
+    peer: Vec<String>,
+}
+
+/// Which transports are meant, for whoever listens or says where it will.
+#[derive(Debug, Args)]
+pub(crate) struct TransportArgs {
+    /// How peers reach this node; once for each transport [default: quic]
     #[arg(
         long,
         env = "AEVRION_TRANSPORT",
@@ -30,9 +40,20 @@ pub(crate) struct ServeArgs {
         value_delimiter = ','
     )]
     transport: Vec<TransportKind>,
-    /// A peer to keep in step with, host:port or quic://host:port or tcp://host:port; once for each. It is remembered
-    #[arg(long, env = "AEVRION_PEER", hide_env_values = true, value_name = "ADDR", value_delimiter = ',')]
-    peer: Vec<String>,
+}
+
+impl TransportArgs {
+    /// Those asked for, or else those of a file, each once; the usual one if there are none.
+    pub(crate) fn or(self, file: Option<Vec<TransportKind>>) -> Vec<TransportKind> {
+        let asked = if self.transport.is_empty() { file.unwrap_or_default() } else { self.transport };
+        let mut kinds = Vec::new();
+        for kind in asked {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        if kinds.is_empty() { vec![TransportKind::usual()] } else { kinds }
+    }
 }
 
 /// How peers are spoken to.
@@ -79,20 +100,8 @@ impl ServeArgs {
         Ok(Serving {
             http,
             listen: self.listen.or(file.listen).unwrap_or_else(|| loopback(PEER_PORT)),
-            transports: or_usual(self.transport, file.transport),
+            transports: self.transports.or(file.transport),
             peers: if self.peer.is_empty() { file.peer.unwrap_or_default() } else { self.peer },
         })
     }
-}
-
-/// The transports asked for, each once; the usual one if there are none.
-fn or_usual(asked: Vec<TransportKind>, file: Option<Vec<TransportKind>>) -> Vec<TransportKind> {
-    let asked = if asked.is_empty() { file.unwrap_or_default() } else { asked };
-    let mut kinds = Vec::new();
-    for kind in asked {
-        if !kinds.contains(&kind) {
-            kinds.push(kind);
-        }
-    }
-    if kinds.is_empty() { vec![TransportKind::usual()] } else { kinds }
 }

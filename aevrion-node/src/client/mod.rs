@@ -174,12 +174,18 @@ impl Client {
         struct Listed {
             events: Vec<Box<RawValue>>,
             at: u64,
+            stable_until: Option<u64>,
             next: Option<String>,
         }
         let listed: Listed = self.json(Method::GET, target, Bytes::new()).await?;
         let events = listed.events.iter().map(|event| self.event(event.get().as_bytes()));
         let events = events.collect::<Result<_, _>>()?;
-        Ok(Page { events, at: Timestamp::from_millis(listed.at), next: listed.next })
+        Ok(Page {
+            events,
+            at: Timestamp::from_millis(listed.at),
+            stable_until: listed.stable_until.map(Timestamp::from_millis),
+            next: listed.next,
+        })
     }
 
     /// An event as it stands in an answer.

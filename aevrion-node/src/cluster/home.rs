@@ -8,6 +8,10 @@ use aevrion_core::{SystemWall, WallClock};
 
 use crate::exit::Failure;
 
+/// What is said of a node on its own.
+pub(crate) const NO_CLUSTER: &str =
+    "this node is no part of a cluster: `aevrion cluster init` makes one of its directory";
+
 /// The directory `cluster/`.
 #[derive(Debug, Clone)]
 pub(crate) struct Home(PathBuf);
@@ -70,11 +74,17 @@ impl Home {
     }
 
     /// Permission for one machine to join within the hour.
+    ///
+    /// # Errors
+    /// Not allowed, if the authority is another node's.
     pub(crate) fn issue_token(&self) -> Result<Token, Failure> {
         let Some(authority) = self.authority()? else {
-            return Err(Failure::error(
-                "this node does not hold the cluster's authority: ask the node where `aevrion cluster init` was run",
-            ));
+            return Err(match self.identity()? {
+                None => Failure::error(NO_CLUSTER),
+                Some(_) => Failure::not_allowed(
+                    "this node does not hold the cluster's authority: ask the node where `aevrion cluster init` was run",
+                ),
+            });
         };
         self.tokens().issue(authority.fingerprint(), SystemWall.now(), TOKEN_VALIDITY).map_err(Failure::error)
     }

@@ -13,7 +13,7 @@ mod welcome;
 
 pub(crate) use book::peers_in;
 use book::remember_peers;
-pub(crate) use home::Home;
+pub(crate) use home::{Home, NO_CLUSTER};
 pub(crate) use joining::Newcomer;
 pub(crate) use membership::{Listening, Membership};
 pub(crate) use transports::parse_peer;

@@ -43,18 +43,37 @@ pub(crate) fn parse_peer(text: &str, usual: TransportKind) -> Result<Peer, Failu
 }
 
 /// Listens at `address`.
+#[cfg_attr(
+    not(any(feature = "quic", feature = "tcp")),
+    expect(unused_variables, reason = "without a transport a node is on its own")
+)]
 pub(super) fn bind(
     kind: TransportKind,
     address: SocketAddr,
     credentials: &Credentials,
 ) -> Result<Arc<dyn Joining>, Failure> {
     match kind {
-        TransportKind::Quic => bind_quic(address, credentials),
-        TransportKind::Tcp => bind_tcp(address, credentials),
+        #[cfg(feature = "quic")]
+        TransportKind::Quic => {
+            let bound =
+                aevrion_net_quic::QuicTransport::bind(address, credentials.clone(), Limits::default());
+            Ok(Arc::new(bound.map_err(Failure::error)?))
+        }
+        #[cfg(feature = "tcp")]
+        TransportKind::Tcp => {
+            let bound = aevrion_net_tcp::TcpTransport::bind(address, credentials.clone(), Limits::default());
+            Ok(Arc::new(bound.map_err(Failure::error)?))
+        }
+        #[cfg(not(all(feature = "quic", feature = "tcp")))]
+        kind => Err(not_built_in(kind)),
     }
 }
 
 /// Asks the node at `peer` to let the holder of `key` join.
+#[cfg_attr(
+    not(any(feature = "quic", feature = "tcp")),
+    expect(unused_variables, unreachable_code, reason = "without a transport a node is on its own")
+)]
 pub(super) async fn join(
     peer: &Peer,
     token: &Token,
@@ -62,10 +81,14 @@ pub(super) async fn join(
     addresses: &[String],
 ) -> Result<Joined, Failure> {
     let kind = peer.transport().and_then(TransportKind::named).unwrap_or_else(TransportKind::usual);
-    let limits = Limits::default();
-    let joined = match kind {
-        TransportKind::Quic => join_quic(peer.address(), token, key, addresses, &limits).await?,
-        TransportKind::Tcp => join_tcp(peer.address(), token, key, addresses, &limits).await?,
+    let (at, limits) = (peer.address(), Limits::default());
+    let joined: Result<Joined, JoinError> = match kind {
+        #[cfg(feature = "quic")]
+        TransportKind::Quic => aevrion_net_quic::join(at, token, key, addresses, &limits).await,
+        #[cfg(feature = "tcp")]
+        TransportKind::Tcp => aevrion_net_tcp::join(at, token, key, addresses, &limits).await,
+        #[cfg(not(all(feature = "quic", feature = "tcp")))]
+        kind => return Err(not_built_in(kind)),
     };
     joined.map_err(|error| match error {
         JoinError::Refused(_)
@@ -78,73 +101,8 @@ pub(super) async fn join(
     })
 }
 
-#[cfg(feature = "quic")]
-fn bind_quic(address: SocketAddr, credentials: &Credentials) -> Result<Arc<dyn Joining>, Failure> {
-    let transport = aevrion_net_quic::QuicTransport::bind(address, credentials.clone(), Limits::default());
-    Ok(Arc::new(transport.map_err(Failure::error)?))
-}
-
-#[cfg(feature = "quic")]
-async fn join_quic(
-    address: &str,
-    token: &Token,
-    key: &NodeKey,
-    addresses: &[String],
-    limits: &Limits,
-) -> Result<Result<Joined, JoinError>, Failure> {
-    Ok(aevrion_net_quic::join(address, token, key, addresses, limits).await)
-}
-
-#[cfg(not(feature = "quic"))]
-fn bind_quic(_: SocketAddr, _: &Credentials) -> Result<Arc<dyn Joining>, Failure> {
-    Err(not_built_in("quic"))
-}
-
-#[cfg(not(feature = "quic"))]
-async fn join_quic(
-    _: &str,
-    _: &Token,
-    _: &NodeKey,
-    _: &[String],
-    _: &Limits,
-) -> Result<Result<Joined, JoinError>, Failure> {
-    Err(not_built_in("quic"))
-}
-
-#[cfg(feature = "tcp")]
-fn bind_tcp(address: SocketAddr, credentials: &Credentials) -> Result<Arc<dyn Joining>, Failure> {
-    let transport = aevrion_net_tcp::TcpTransport::bind(address, credentials.clone(), Limits::default());
-    Ok(Arc::new(transport.map_err(Failure::error)?))
-}
-
-#[cfg(feature = "tcp")]
-async fn join_tcp(
-    address: &str,
-    token: &Token,
-    key: &NodeKey,
-    addresses: &[String],
-    limits: &Limits,
-) -> Result<Result<Joined, JoinError>, Failure> {
-    Ok(aevrion_net_tcp::join(address, token, key, addresses, limits).await)
-}
-
-#[cfg(not(feature = "tcp"))]
-fn bind_tcp(_: SocketAddr, _: &Credentials) -> Result<Arc<dyn Joining>, Failure> {
-    Err(not_built_in("tcp"))
-}
-
-#[cfg(not(feature = "tcp"))]
-async fn join_tcp(
-    _: &str,
-    _: &Token,
-    _: &NodeKey,
-    _: &[String],
-    _: &Limits,
-) -> Result<Result<Joined, JoinError>, Failure> {
-    Err(not_built_in("tcp"))
-}
-
 #[cfg(not(all(feature = "quic", feature = "tcp")))]
-fn not_built_in(name: &str) -> Failure {
+fn not_built_in(kind: TransportKind) -> Failure {
+    let name = kind.name();
     Failure::error(format!("this program was built without {name}: build it with `--features {name}`"))
 }

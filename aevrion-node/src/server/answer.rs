@@ -33,14 +33,16 @@ pub(super) fn of(kind: HeaderValue, body: Body) -> Response {
     response
 }
 
-/// A value as it was stored, with these headers.
-pub(super) fn value(data: Bytes, facts: [(&'static str, String); 2]) -> Response {
-    let mut response = of(BYTES, data.into());
-    for (name, fact) in facts {
-        // Numbers and hexadecimal digits always fit.
-        if let Ok(fact) = HeaderValue::try_from(fact) {
-            response.headers_mut().insert(HeaderName::from_static(name), fact);
-        }
+/// A value as it was stored.
+pub(super) fn value(data: Bytes) -> Response {
+    of(BYTES, data.into())
+}
+
+/// The same answer with a further header.
+pub(super) fn with(mut response: Response, name: &'static str, fact: &impl ToString) -> Response {
+    // Numbers and hexadecimal digits always fit.
+    if let Ok(fact) = HeaderValue::try_from(fact.to_string()) {
+        response.headers_mut().insert(HeaderName::from_static(name), fact);
     }
     response
 }

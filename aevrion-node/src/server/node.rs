@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aevrion_core::sync::Sync;
-use aevrion_core::{Options, Replica};
+use aevrion_core::{Options, Replica, Timestamp};
 
 use crate::cli::{Global, Serving};
 use crate::cluster::{self, Home, Listening, Membership};
@@ -75,12 +75,7 @@ impl Node {
     /// # Errors
     /// That it has none.
     pub(super) fn membership(&self) -> Result<&Membership, Problem> {
-        self.membership.as_deref().ok_or_else(|| {
-            Problem::new(
-                Kind::NoCluster,
-                "this node is no part of a cluster: `aevrion cluster init` makes one of its directory",
-            )
-        })
+        self.membership.as_deref().ok_or_else(|| Problem::new(Kind::NoCluster, cluster::NO_CLUSTER))
     }
 
     /// The synchronisation, if there is any.
@@ -96,7 +91,7 @@ impl Node {
             report.transport = Some(sync.transports().join(","));
             report.addresses = sync.addresses().iter().map(ToString::to_string).collect();
             report.neighbours = self.neighbours();
-            report.stable_until = sync.stable_until().map(aevrion_core::Timestamp::as_millis);
+            report.stable_until = self.stable_until().map(Timestamp::as_millis);
             report.alarms = membership.alarms();
             report.certificate_ends = Some(membership.certificate_ends().as_millis());
         }
@@ -106,6 +101,12 @@ impl Node {
     /// Who it keeps in step with.
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
         self.sync().map(Sync::neighbours).unwrap_or_default().iter().map(Neighbour::from).collect()
+    }
+
+    /// The moment before which the node and all its neighbours have agreed. To be asked before reading: what is asked
+    /// afterwards may hold for events that the answer still lacks.
+    pub(super) fn stable_until(&self) -> Option<Timestamp> {
+        self.sync().and_then(Sync::stable_until)
     }
 
     /// Makes everything durable, and lets go of the store.

@@ -1,6 +1,7 @@
 //! `cluster`: making one, letting others in, joining it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::backend::Backend;
 use crate::cli::{ClusterVerb, Global, TransportKind};
@@ -14,9 +15,8 @@ pub(super) async fn run(global: &Global, verb: ClusterVerb) -> Result<(), Failur
     match verb {
         ClusterVerb::Init => init(global).await,
         ClusterVerb::Token => token(global).await,
-        ClusterVerb::Join { peer, token, advertise, transport } => {
-            let transports = if transport.is_empty() { vec![TransportKind::usual()] } else { transport };
-            join(global, &peer, &token, advertise, &transports).await
+        ClusterVerb::Join { peer, token, advertise, transports } => {
+            join(global, &peer, &token, advertise, &transports.or(None)).await
         }
         ClusterVerb::Nodes => nodes(global).await,
     }
@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, verb: ClusterVerb) -> Result<(), Failur
 
 /// Makes a cluster whose first node is this directory.
 async fn init(global: &Global) -> Result<(), Failure> {
-    let home = home(global)?;
+    let home = Home::of(directory(global)?);
     home.expect_nobody()?;
     // The store first: a directory that cannot be one must not become a member.
     data::open(global).await?.close().await?;
@@ -58,7 +58,8 @@ async fn join(
     advertise: Option<SocketAddr>,
     transports: &[TransportKind],
 ) -> Result<(), Failure> {
-    let home = home(global)?;
+    let data = directory(global)?;
+    let home = Home::of(data);
     home.expect_nobody()?;
     let token = token.parse().map_err(Failure::usage)?;
     let peer = cluster::parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
@@ -66,6 +67,8 @@ async fn join(
         .iter()
         .flat_map(|address| transports.iter().map(move |kind| format!("{}://{address}", kind.name())))
         .collect();
+    // The token is good for one attempt: whatever can fail here is to fail before.
+    data::try_out(data, global).await?;
     let newcomer = Newcomer::ask(peer, &token, &addresses).await?;
     newcomer.expect_fitting(global)?;
     let replica = data::open_with(global, newcomer.options()).await?;
@@ -93,8 +96,7 @@ async fn nodes(global: &Global) -> Result<(), Failure> {
     peers?.iter().try_for_each(|peer| print_line(&peer.to_string()))
 }
 
-fn home(global: &Global) -> Result<Home, Failure> {
-    let data = global.data.as_deref();
-    data.map(Home::of)
-        .ok_or_else(|| Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA"))
+fn directory(global: &Global) -> Result<&Path, Failure> {
+    let which = || Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA");
+    global.data.as_deref().ok_or_else(which)
 }

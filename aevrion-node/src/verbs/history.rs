@@ -29,6 +29,7 @@ pub(super) async fn run(
     while history.limit != Some(0) {
         let page = backend.history(&history).await?;
         listing.add(&page.events)?;
+        listing.note_stable(page.stable_until);
         history.limit = history.limit.map(|left| left.saturating_sub(page.events.len()));
         history.cursor = page.next;
         if history.cursor.is_none() {

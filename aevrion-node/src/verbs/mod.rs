@@ -8,6 +8,7 @@ mod inspect;
 mod scan;
 mod sync;
 mod values;
+mod wait;
 mod watch;
 
 use crate::backend::Backend;

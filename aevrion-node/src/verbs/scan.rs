@@ -36,6 +36,9 @@ pub(super) async fn run(
     while scan.limit != Some(0) {
         let page = backend.scan(&scan).await?;
         listing.add(&page.events)?;
+        if at.is_some() {
+            listing.note_stable(page.stable_until);
+        }
         scan.limit = scan.limit.map(|left| left.saturating_sub(page.events.len()));
         scan.cursor = page.next;
         if scan.cursor.is_none() {

@@ -1,15 +1,13 @@
 //! `sync`: how a running node keeps in step with its neighbours.
 
-use std::time::{Duration, Instant};
-
 use aevrion_core::Timestamp;
 
 use crate::backend::Backend;
-use crate::cli::{Format, Global, SyncVerb, WAIT_AT_ONCE};
+use crate::cli::{Format, Global, SyncVerb};
 use crate::exit::Failure;
 use crate::moment;
-use crate::output::{print_fields, print_json, print_line, print_table, thousands};
-use crate::report::{Neighbour, WaitReport};
+use crate::output::{print_json, print_line, print_table, thousands};
+use crate::report::Neighbour;
 
 /// Does what `sync` asks for.
 pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> Result<(), Failure> {
@@ -17,10 +15,10 @@ pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> R
         SyncVerb::Status => status(backend, global).await,
         SyncVerb::Now => {
             let report = backend.sync_now().await?;
-            let connected = report.neighbours.iter().filter(|neighbour| is_connected(neighbour)).count();
+            let connected = connected(&report.neighbours).count();
             print_line(&format!("comparing with {connected} of {} neighbours", report.neighbours.len()))
         }
-        SyncVerb::Wait { timeout } => wait(backend, global, timeout.0).await,
+        SyncVerb::Wait { timeout } => super::wait::run(backend, global, timeout.0).await,
         SyncVerb::Diff => diff(backend, global).await,
     }
 }
@@ -69,43 +67,6 @@ fn bytes(number: u64) -> String {
     indicatif::HumanBytes(number).to_string()
 }
 
-async fn wait(backend: &Backend, global: &Global, timeout: Duration) -> Result<(), Failure> {
-    let began = Instant::now();
-    loop {
-        let left = timeout.saturating_sub(began.elapsed());
-        let report = backend.sync_wait(left.min(WAIT_AT_ONCE)).await?;
-        if report.agrees {
-            return agreed(global, &report);
-        }
-        if began.elapsed() >= timeout {
-            return Err(Failure::not_converged(why_not(&report, timeout)));
-        }
-    }
-}
-
-fn agreed(global: &Global, report: &WaitReport) -> Result<(), Failure> {
-    if matches!(global.output.unwrap_or_default(), Format::Json | Format::Jsonl) {
-        return print_json(report);
-    }
-    let connected = report.neighbours.iter().filter(|neighbour| is_connected(neighbour)).count();
-    print_fields(&[
-        ("agrees", format!("this node and {connected} neighbours")),
-        ("events", thousands(report.events)),
-        ("root", report.root.clone()),
-    ])
-}
-
-fn why_not(report: &WaitReport, timeout: Duration) -> String {
-    let connected: Vec<_> = report.neighbours.iter().filter(|neighbour| is_connected(neighbour)).collect();
-    if connected.is_empty() {
-        return format!("no neighbour was connected within {timeout:?}: see `aevrion sync status`");
-    }
-    let open = connected.iter().filter(|neighbour| neighbour.state != "agrees");
-    let open: Vec<_> =
-        open.map(|one| format!("{} {}, {} behind", one.address, one.state, thousands(one.behind))).collect();
-    format!("no agreement within {timeout:?}: {}", open.join("; "))
-}
-
 async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let neighbours = backend.sync_status().await?.neighbours;
     let differing: Vec<_> = neighbours.iter().filter(|neighbour| !neighbour.differences.is_empty()).collect();
@@ -123,11 +84,13 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::not_converged(format!(
-        "{} neighbours differ: `aevrion sync now` compares again",
-        differing.len()
+        "{} of {} neighbours differ: `aevrion sync now` compares again",
+        differing.len(),
+        neighbours.len()
     )))
 }
 
-fn is_connected(neighbour: &Neighbour) -> bool {
-    neighbour.state != "unreachable"
+/// Those with a connection.
+pub(super) fn connected(neighbours: &[Neighbour]) -> impl Iterator<Item = &Neighbour> {
+    neighbours.iter().filter(|neighbour| neighbour.state != "unreachable")
 }

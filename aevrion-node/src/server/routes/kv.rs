@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
+use axum::response::IntoResponse;
 
 use super::key_in;
 use crate::moment::{Moment, Span};
@@ -23,14 +24,24 @@ pub(super) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let at = query.get::<Moment>("at")?;
     query.finish()?;
+    // The present is never stable: who does not ask for the past need not be told.
+    let stable_until = at.and_then(|_| app.node.stable_until());
     let event = requests::get(&app.node.replica, &key, at).await?;
-    let found = event.and_then(|event| Some((event.value().data()?.clone(), event.address())));
-    let Some((data, address)) = found else {
-        let key = key.escape_ascii();
-        return Err(Problem::new(Kind::NoValue, format!("`{key}` has no value; see its history")));
+    let response = match event.as_ref().and_then(|event| Some((event.value().data()?, event.address()))) {
+        Some((data, address)) => {
+            let response = answer::value(data.clone());
+            let response = answer::with(response, wire::TIMESTAMP, &address.timestamp);
+            answer::with(response, wire::ID, &address.id)
+        }
+        None => {
+            let key = key.escape_ascii();
+            Problem::new(Kind::NoValue, format!("`{key}` has no value; see its history")).into_response()
+        }
     };
-    let facts = [(wire::TIMESTAMP, address.timestamp.to_string()), (wire::ID, address.id.to_string())];
-    Ok(answer::value(data, facts))
+    Ok(match stable_until {
+        Some(until) => answer::with(response, wire::STABLE_UNTIL, &until),
+        None => response,
+    })
 }
 
 pub(super) async fn put(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Answer {

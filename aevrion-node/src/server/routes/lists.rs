@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aevrion_core::Timestamp;
 use aevrion_core::index::Order;
 use axum::extract::State;
 use axum::http::Uri;
@@ -22,13 +23,19 @@ struct Listed<'p> {
     events: Vec<Shown<'p>>,
     /// The moment that the page shows; the next ones show it, too.
     at: u64,
+    /// What the page shows of the time before this can no longer change by ordinary lateness.
+    stable_until: Option<u64>,
     /// Pass it on as `cursor` for the next page. A page may be empty and still have a next one.
     next: Option<&'p str>,
 }
 
-fn listed(page: &Page) -> Answer {
-    let events = page.events.iter().map(Shown::new).collect();
-    answer::json(&Listed { events, at: page.at.as_millis(), next: page.next.as_deref() })
+fn listed(page: &Page, stable_until: Option<Timestamp>) -> Answer {
+    answer::json(&Listed {
+        events: page.events.iter().map(Shown::new).collect(),
+        at: page.at.as_millis(),
+        stable_until: stable_until.map(Timestamp::as_millis),
+        next: page.next.as_deref(),
+    })
 }
 
 pub(super) async fn history(State(app): State<Arc<App>>, uri: Uri) -> Answer {
@@ -41,7 +48,8 @@ pub(super) async fn history(State(app): State<Arc<App>>, uri: Uri) -> Answer {
         cursor: query.text("cursor")?,
     };
     query.finish()?;
-    listed(&history.page(&app.node.replica).await?)
+    let stable_until = app.node.stable_until();
+    listed(&history.page(&app.node.replica).await?, stable_until)
 }
 
 pub(super) async fn scan(State(app): State<Arc<App>>, uri: Uri) -> Answer {
@@ -53,5 +61,6 @@ pub(super) async fn scan(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     };
     let scan = Scan { keys, at: query.get("at")?, limit: query.limit()?, cursor: query.text("cursor")? };
     query.finish()?;
-    listed(&scan.page(&app.node.replica).await?)
+    let stable_until = app.node.stable_until();
+    listed(&scan.page(&app.node.replica).await?, stable_until)
 }

@@ -6,6 +6,8 @@ use axum::extract::State;
 use axum::http::Uri;
 
 use crate::cli::WAIT_AT_ONCE;
+use crate::cluster::peers_in;
+use crate::exit::Exit;
 use crate::moment::Span;
 use crate::problem::{Kind, Problem};
 use crate::report::{SyncReport, TokenReport, WaitReport};
@@ -47,6 +49,14 @@ pub(super) async fn token(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let home = app.node.membership()?.home().clone();
     let issued = tokio::task::spawn_blocking(move || home.issue_token()).await;
     let issued = issued.map_err(|error| Problem::new(Kind::Failed, error))?;
-    let token = issued.map_err(|failure| Problem::new(Kind::NoCluster, failure))?.to_string();
-    answer::json(&TokenReport { token })
+    match issued {
+        Ok(token) => answer::json(&TokenReport { token: token.to_string() }),
+        Err(failure) if failure.is(Exit::NotAllowed) => {
+            // It was let in by whoever held the authority, and remembers that one first.
+            let at = peers_in(&app.node.replica).await.unwrap_or_default().into_iter().next();
+            let at = at.map_or_else(String::new, |peer| format!(". This one was let in at {peer}"));
+            Err(Problem::new(Kind::NotAuthority, format!("{failure}{at}")))
+        }
+        Err(failure) => Err(Problem::new(Kind::Failed, failure)),
+    }
 }

@@ -1,0 +1,139 @@
+//! `sync wait`: until every connected neighbour holds the same, and for people, how far they have come meanwhile.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use super::sync::connected;
+use crate::backend::Backend;
+use crate::cli::{Format, Global, WAIT_AT_ONCE};
+use crate::exit::Failure;
+use crate::output::{print_fields, print_json, thousands};
+use crate::progress::{self, Bar, Counts};
+use crate::report::{Neighbour, WaitReport};
+
+/// How often the bar is brought up to date.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(super) async fn run(backend: &Backend, global: &Global, timeout: Duration) -> Result<(), Failure> {
+    // Beside the wait, for a node that waits says nothing until it is over.
+    let report = tokio::select! {
+        report = wait(backend, timeout) => report?,
+        never = show(backend), if progress::is_seen() => match never {},
+    };
+    if !report.agrees {
+        return Err(Failure::not_converged(why_not(&report, timeout)));
+    }
+    if matches!(global.output.unwrap_or_default(), Format::Json | Format::Jsonl) {
+        return print_json(&report);
+    }
+    print_fields(&[
+        ("agrees", format!("this node and {} neighbours", connected(&report.neighbours).count())),
+        ("events", thousands(report.events)),
+        ("root", report.root),
+    ])
+}
+
+/// What the node says when all agree, or when the time is over.
+async fn wait(backend: &Backend, timeout: Duration) -> Result<WaitReport, Failure> {
+    let began = Instant::now();
+    loop {
+        let left = timeout.saturating_sub(began.elapsed());
+        let report = backend.sync_wait(left.min(WAIT_AT_ONCE)).await?;
+        if report.agrees || began.elapsed() >= timeout {
+            return Ok(report);
+        }
+    }
+}
+
+/// Shows how far they have come, until it is dropped.
+async fn show(backend: &Backend) -> Infallible {
+    let mut bar = Bar::new("sync", Counts::ToGo);
+    let mut look = tokio::time::interval(LOOK);
+    let mut before = None;
+    loop {
+        look.tick().await;
+        // Whatever keeps the node from answering ends the wait, too, and is told there.
+        let Ok(report) = backend.sync_status().await else { continue };
+        let now = Standing::of(&report.neighbours);
+        // A connection that begins anew counts from nothing.
+        let done = now.moved.saturating_sub(*before.get_or_insert(now.moved));
+        bar.set_left(done, now.to_go, &now.who());
+    }
+}
+
+/// How things stand with all neighbours together.
+struct Standing {
+    connected: usize,
+    agreeing: usize,
+    /// Events that repairs have brought and sent.
+    moved: u64,
+    /// Events still to be brought and sent, as far as is known.
+    to_go: u64,
+}
+
+impl Standing {
+    fn of(neighbours: &[Neighbour]) -> Self {
+        Self {
+            connected: connected(neighbours).count(),
+            agreeing: neighbours.iter().filter(|one| agrees(one)).count(),
+            moved: neighbours.iter().map(|one| one.received + one.sent).sum(),
+            to_go: neighbours.iter().map(|one| one.behind).sum(),
+        }
+    }
+
+    fn who(&self) -> String {
+        match self.connected {
+            0 => "no neighbour is connected".to_owned(),
+            connected => format!("{} of {connected} agree", self.agreeing),
+        }
+    }
+}
+
+fn why_not(report: &WaitReport, timeout: Duration) -> String {
+    if connected(&report.neighbours).count() == 0 {
+        return format!("no neighbour was connected within {timeout:?}: see `aevrion sync status`");
+    }
+    let open = connected(&report.neighbours).filter(|neighbour| !agrees(neighbour));
+    let open: Vec<_> =
+        open.map(|one| format!("{} {}, {} behind", one.address, one.state, thousands(one.behind))).collect();
+    format!("no agreement within {timeout:?}: {}", open.join("; "))
+}
+
+fn agrees(neighbour: &Neighbour) -> bool {
+    neighbour.state == "agrees"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_neighbours_together() {
+        let neighbour = |state: &str, behind, received, sent| Neighbour {
+            id: None,
+            address: "quic://127.0.0.1:7388".into(),
+            state: state.into(),
+            clock_offset_ms: None,
+            agreed_until: None,
+            behind,
+            problem: None,
+            round_trip_ms: None,
+            received,
+            sent,
+            bytes_received: 0,
+            bytes_sent: 0,
+            differences: Vec::new(),
+        };
+        let gone = neighbour("unreachable", 0, 0, 0);
+        let nobody = Standing::of(std::slice::from_ref(&gone));
+        assert_eq!((nobody.to_go, nobody.who()), (0, "no neighbour is connected".into()));
+        let some = [
+            neighbour("agrees", 0, 5, 1),
+            neighbour("repairing", 7, 2, 0),
+            neighbour("differs", 3, 0, 0),
+            gone,
+        ];
+        let some = Standing::of(&some);
+        assert_eq!((some.moved, some.to_go, some.who()), (8, 10, "1 of 3 agree".into()));
+    }
+}

@@ -1,0 +1,245 @@
+//! Promise: how a node and its neighbours stand to each other can be seen, waited for and acted upon by scripts; and what
+//! is read of the past says until when it is settled.
+
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/member.rs"]
+mod member;
+#[path = "support/server.rs"]
+mod server;
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use http::Response;
+use member::{Member, Place, agree, until};
+use serde_json::{Value, json};
+use support::{Finished, aevrion, run_on};
+
+#[test]
+fn a_node_says_how_things_stand_with_its_neighbours() {
+    let place = Place::new();
+    let first = place.first("first");
+    let second = Member::join(place.at("second"), "sled", "tcp", &first, true);
+    second.run(&["put", "k", "v"]).ok();
+    // The first one was told of an address at which nobody listened yet; once it finds who is there, it is one node.
+    let neighbours = || first.status()["neighbours"].as_array().map(Vec::len);
+    until(|| neighbours() == Some(1), "one node is two neighbours");
+    agree(&[(&first, 1), (&second, 1)]);
+
+    let id = second.status()["node_id"].clone();
+    let (status, sync) = (first.status(), first.sync_status());
+    let nodes = first.run(&["cluster", "nodes", "-o", "json"]).ok().json();
+    for list in [&status["neighbours"], &sync["neighbours"], &nodes] {
+        let [neighbour] = &list.as_array().expect("a list")[..] else { panic!("one neighbour: {list}") };
+        assert_eq!((&neighbour["id"], &neighbour["state"]), (&id, &"agrees".into()), "{neighbour}");
+        assert!(neighbour["address"].as_str().is_some_and(|text| text.starts_with("tcp://127.")));
+        // One machine, one clock.
+        let offset = neighbour["clock_offset_ms"].as_i64().expect("a number");
+        assert!(offset.abs() < 5_000, "{neighbour}");
+        assert_eq!(neighbour["behind"], 0);
+        let now = status["now"].as_u64().expect("a time");
+        let until = neighbour["agreed_until"].as_u64().expect("a time");
+        assert!(until <= now + 5_000 && until + 60_000 > now, "{neighbour} at {now}");
+        assert_eq!(neighbour["differences"], Value::Array(Vec::new()));
+        assert!(neighbour["bytes_received"].as_u64() > Some(0) && neighbour["bytes_sent"].as_u64() > Some(0));
+    }
+    assert_eq!(sync["faults"], Value::Object(serde_json::Map::new()));
+    assert!(sync["messages"]["Hello"][0].as_u64() > Some(0), "{sync}");
+    assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 1 of 1 neighbours"));
+    let diff = first.run(&["sync", "diff", "-o", "json"]).ok();
+    assert_eq!(diff.json(), Value::Array(Vec::new()));
+    let table = first.run(&["sync", "status"]).ok().stdout;
+    assert!(table.contains("agrees") && table.contains(&id.as_str().expect("a text")[..8]), "{table}");
+    let waited = second.run(&["sync", "wait", "-o", "json"]).ok().json();
+    assert_eq!((&waited["agrees"], &waited["events"]), (&true.into(), &1.into()));
+    assert_eq!(waited["root"], first.status()["root"]);
+
+    let metrics = get(&first, "/metrics").is(200).text();
+    for line in [
+        "aevrion_neighbours 1".to_owned(),
+        "aevrion_neighbours_unreached 0".to_owned(),
+        format!("aevrion_neighbour_behind_events{{neighbour={id}}} 0"),
+        "aevrion_sync_refusals_total{transport=\"tcp\",reason=\"foreign_authority\"} 0".to_owned(),
+        "aevrion_sync_dropped_questions_total 0".to_owned(),
+        "aevrion_sync_overflows_total 0".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "`{line}` is not in {metrics}");
+    }
+    for name in
+        ["neighbour_clock_offset_milliseconds{", "sync_messages_total{kind=", "sync_failed_dials_total "]
+    {
+        assert!(metrics.contains(&format!("\naevrion_{name}")), "`{name}` is not in {metrics}");
+    }
+}
+
+/// What a node answers over HTTP.
+fn get(member: &Member, target: &str) -> Response {
+    http::send(&member.server().address, "GET", target, &[], b"")
+}
+
+/// What `sync diff` makes of this answer of a node. Two real nodes do not differ for long enough.
+fn diff_of(answer: &Value, more: &[&str]) -> Finished {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it has one"));
+    let body = answer.to_string();
+    let node = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("it is asked");
+        let mut asked = [0; 1_024];
+        let read = stream.read(&mut asked).expect("it says what it wants");
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+        stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).expect("it listens");
+        assert!(asked[..read].starts_with(b"GET /v1/sync HTTP/1.1\r\n"));
+    });
+    let diff = aevrion().args(["sync", "diff", "--endpoint", &endpoint]).args(more).output();
+    node.join().expect("it was asked");
+    diff.expect("the binary starts").into()
+}
+
+#[test]
+fn nodes_that_differ_have_a_code_and_the_spans_in_which_they_do() {
+    let place = Place::new();
+    let first = place.first("first");
+    let second = Member::join(place.at("second"), "redb", "tcp", &first, true);
+    agree(&[(&second, 1)]);
+    let mut answer = second.sync_status();
+    assert_eq!(diff_of(&answer, &["-o", "json"]).ok().json(), json!([]));
+    let mut other = answer["neighbours"][0].clone();
+    other["address"] = "quic://192.0.2.1:7388".into();
+    other["differences"] = json!([[1_700_000_000_000_u64, 1_700_000_000_999_u64], [0, 41]]);
+    answer["neighbours"].as_array_mut().expect("a list").push(other.clone());
+
+    let told = diff_of(&answer, &[]).fails(8, &["1 of 2 neighbours differ", "aevrion sync now"]);
+    let rows: Vec<Vec<_>> = told.stdout.lines().skip(1).map(|row| row.split_whitespace().collect()).collect();
+    let address = "quic://192.0.2.1:7388";
+    assert_eq!(
+        rows,
+        [
+            [address, "2023-11-14T22:13:20.000Z", "2023-11-14T22:13:20.999Z"],
+            [address, "1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.041Z"]
+        ]
+    );
+    assert_eq!(diff_of(&answer, &["-o", "json"]).fails(8, &[]).json(), json!([other]));
+}
+
+#[test]
+fn a_neighbour_that_is_gone_is_waited_for_and_no_longer() {
+    let place = Place::new();
+    let first = place.first("first");
+    first.run(&["sync", "wait", "--timeout", "2s"]).fails(8, &["no neighbour was connected within 2s"]);
+    let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
+    agree(&[(&first, 1), (&second, 1)]);
+    second.kill();
+    until(|| first.connected() == 0, "the end of a neighbour is not noticed");
+    first.run(&["sync", "wait", "--timeout", "2s"]).fails(8, &["no neighbour was connected within 2s"]);
+    let gone = &first.status()["neighbours"][0];
+    assert_eq!((&gone["state"], &gone["behind"]), (&"unreachable".into(), &0.into()), "{gone}");
+    assert_eq!(gone["address"], second.address("tcp"));
+    until(|| first.status()["neighbours"][0]["problem"].is_string(), "it does not say why");
+    assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 0 of 1"));
+    // Writing needs nobody.
+    first.run(&["put", "k", "v"]).ok();
+}
+
+/// Until when the past is settled, as every read of the past says in its own way: all alike, for it does not move while
+/// there is nobody to compare with.
+#[track_caller]
+fn settled_until(member: &Member) -> Option<u64> {
+    let stable = |answer: &Value| answer["stable_until"].as_u64();
+    let expected = stable(&member.status());
+    for target in ["/v1/history/k", "/v1/scan?at=1700000000000"] {
+        assert_eq!(stable(&get(member, target).is(200).json()), expected, "{target}");
+    }
+    for (target, status) in [("/v1/kv/k?at=1700000000000", 200), ("/v1/kv/k?at=1699999999999", 404)] {
+        let header = get(member, target).is(status).header("aevrion-stable-until").map(str::to_owned);
+        assert_eq!(header.map(|ms| ms.parse().expect("milliseconds")), expected, "{target}");
+    }
+    assert_eq!(get(member, "/v1/kv/k").is(200).header("aevrion-stable-until"), None, "the present is not");
+    for verb in [&["history", "k"][..], &["scan", "--at", "1700000000000", "-o", "json"]] {
+        let note = member.run(verb).ok().stderr;
+        assert_eq!(note.contains("stable until"), expected.is_some(), "{verb:?}: {note}");
+    }
+    expected
+}
+
+#[test]
+fn what_is_read_of_the_past_says_until_when_it_is_settled() {
+    let place = Place::new();
+    let mut first = place.first("first");
+    first.run(&["put", "k", "v", "--at", "1700000000000"]).ok();
+    assert_eq!(settled_until(&first), None, "there is nobody to agree with");
+    let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
+    agree(&[(&first, 1), (&second, 1)]);
+    // Until it has found out that whom it was told of and who came are one.
+    let stable = || first.status()["stable_until"].as_u64();
+    until(|| stable() > Some(1_700_000_000_000), "they agree, and it is not said until when");
+    let before = stable().expect("it was there");
+
+    // What it writes while it is away will come: the past is settled until they last agreed, and no further.
+    second.kill();
+    until(|| first.connected() == 0, "the end of a neighbour is not noticed");
+    let parted = settled_until(&first).expect("they agreed once");
+    assert!(parted >= before, "{parted} is less than {before}");
+    first.run(&["put", "k", "newer"]).ok();
+    assert_eq!(settled_until(&first), Some(parted));
+
+    // Whether it agrees with one that was not met yet nobody knows.
+    first.stop();
+    first.serve(&[]);
+    assert_eq!(settled_until(&first), None);
+    second.serve(&[]);
+    agree(&[(&first, 1), (&second, 1)]);
+    until(
+        || first.status()["stable_until"].as_u64() > Some(parted),
+        "they agree, and nothing more is settled",
+    );
+}
+
+#[test]
+fn who_waits_at_a_terminal_sees_how_far_it_is() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::process::Stdio;
+
+    let place = Place::new();
+    let first = place.first("first");
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("there are terminals");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is this process's");
+    let name = ptsname(&terminal, Vec::new()).expect("it has one").into_string().expect("it is text");
+    let other_end = fs::OpenOptions::new().read(true).write(true).open(name).expect("it opens");
+    let mut command = first.server().command(&["sync", "wait", "--timeout", "20s"]);
+    command.env("TERM", "xterm").stdout(Stdio::null()).stderr(other_end);
+    let mut wait = command.spawn().expect("the binary starts");
+    // Nobody but the process is to hold its end of the terminal: with the process, reading ends.
+    drop(command);
+    let mut terminal = fs::File::from(terminal);
+    let (mut shown, mut some) = (String::new(), [0; 1_024]);
+    while !shown.contains("no neighbour is connected, 0 events to go") {
+        let read =
+            terminal.read(&mut some).unwrap_or_else(|error| panic!("it ended ({error}) behind {shown}"));
+        assert!(read > 0, "it ended behind {shown}");
+        shown.push_str(&String::from_utf8_lossy(&some[..read]));
+    }
+    wait.kill().expect("it still waits");
+    wait.wait().expect("it ends");
+
+    // Away from a terminal there is nothing to look at.
+    let quiet = first.run(&["sync", "wait", "--timeout", "2s"]).fails(8, &[]);
+    assert!(!quiet.stderr.contains("to go"), "{}", quiet.stderr);
+}
+
+#[test]
+fn a_node_on_its_own_says_so() {
+    let place = Place::new();
+    run_on(&place.at("alone"), &["put", "k", "v"]).ok();
+    let alone = server::Server::start(&place.at("alone"));
+    for verb in [&["sync", "status"][..], &["sync", "now"], &["sync", "wait"], &["sync", "diff"]] {
+        alone.run(verb).fails(1, &["no part of a cluster", "aevrion cluster init"]);
+    }
+    alone.run(&["cluster", "token"]).fails(1, &["no part of a cluster", "aevrion cluster init"]);
+    run_on(&place.at("alone"), &["cluster", "token"])
+        .fails(1, &["no part of a cluster", "aevrion cluster init"]);
+    alone.stop();
+    run_on(&place.at("alone"), &["sync", "status"]).fails(2, &["running node", "aevrion serve"]);
+}
