@@ -14,8 +14,8 @@ use crate::{TimeSpan, Timestamp};
 /// How long a digest that was sent stands for a fresh one, at least: its answer may be on the way.
 const DIGEST_FRESH: Duration = Duration::from_millis(200);
 
-/// How soon a snapshot that could not be acted upon is compared again.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How much longer than necessary is waited for what the other side usually says first, or for what is to be old enough.
+const MARGIN: Duration = Duration::from_millis(100);
 
 /// How often two neighbours compare, where leaves do not close more often than that.
 const TICK_MS: u64 = 60_000;
@@ -173,7 +173,7 @@ impl Agent {
         self.conclude();
         if self.exchange.fruitless < FRUITLESS {
             // Whoever acts on a difference waits a little longer: usually the other side's snapshot comes first.
-            let wait = if self.acts() { self.round_trip() * 2 + AGAIN } else { Duration::ZERO };
+            let wait = if self.acts() { self.round_trip() * 2 + MARGIN } else { Duration::ZERO };
             self.compare_at = Some(now.steady + wait);
         }
     }
@@ -241,7 +241,7 @@ impl Agent {
 
     /// Compares at once, and once more when what was missed just now is old enough for a snapshot to cover it.
     pub(super) fn compare_soon(&mut self, now: Duration) {
-        self.look_again_at = Some(now + self.grace() + AGAIN);
+        self.look_again_at = Some(now + self.grace() + MARGIN);
         self.compare_at = Some(self.compare_at.map_or(now, |at| at.min(now)));
     }
 
