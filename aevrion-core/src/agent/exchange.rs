@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::TimeSpan;
 use crate::bounds::OPENED_NODES;
 use crate::tree::{NodeAddress, Shape};
+use crate::{Hash, TimeSpan};
 
 /// Silence that ends a repair, at least.
 const QUIET: Duration = Duration::from_millis(50);
@@ -28,6 +28,8 @@ pub(super) const FRUITLESS: u32 = 3;
 pub(super) struct Exchange {
     /// When something last came or went, if a repair is under way.
     active: Option<Duration>,
+    /// The roots on the other side on which this side acted, of the past and of the future.
+    acted_on: [Option<Hash>; 2],
     /// Spans of the snapshots that went either way lately.
     spans: VecDeque<TimeSpan>,
     /// Nodes whose children this side has named: the other may name theirs.
@@ -78,6 +80,16 @@ impl Exchange {
         self.asked |= question;
     }
 
+    /// This side acts on a snapshot with this root, of the past (0) or of the future (1).
+    pub(super) fn acts_on(&mut self, root: Hash, kind: usize) {
+        self.acted_on[kind] = Some(root);
+    }
+
+    /// Whether the repair under way began with such a snapshot: one more of them was sent before it took effect.
+    pub(super) fn has_acted_on(&self, root: Hash, kind: usize) -> bool {
+        self.acted_on[kind] == Some(root)
+    }
+
     /// So many events went out.
     pub(super) fn gave(&mut self, events: usize) {
         self.only_gave |= events > 0 && self.moved == 0;
@@ -115,6 +127,7 @@ impl Exchange {
         self.asked = false;
         self.only_gave = false;
         self.active = None;
+        self.acted_on = [None; 2];
         // What was opened stays open: an answer may come after a silence that was taken for the end.
     }
 

@@ -9,7 +9,7 @@ use super::{Agent, Fault, Halt, Holdings, Moment, Output};
 use crate::message::{Digest, Message, Snapshot};
 use crate::planted::{Bug, planted};
 use crate::tree::Root;
-use crate::{TimeSpan, Timestamp};
+use crate::{Hash, TimeSpan, Timestamp};
 
 /// How long a digest that was sent stands for a fresh one, at least: its answer may be on the way.
 const DIGEST_FRESH: Duration = Duration::from_millis(200);
@@ -109,7 +109,9 @@ impl Agent {
             self.differences =
                 steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
         }
-        if !self.exchange.has_paused(now.steady, self.round_trip()) {
+        if self.exchange.has_acted_on(theirs.root, kind(span))
+            || !self.exchange.has_paused(now.steady, self.round_trip())
+        {
             // What differs is being repaired; when that is over, snapshots are compared again.
             return Ok(Vec::new());
         }
@@ -117,7 +119,7 @@ impl Agent {
         match steps {
             // It thought that both were equal. Here is what this side holds.
             None => Ok(vec![self.snapshot(span, root, Some(digest), false, now)]),
-            Some(steps) if self.acts() => self.act(steps, span, now, holdings).await,
+            Some(steps) if self.acts() => self.act(steps, (span, theirs.root), now, holdings).await,
             // The neighbour acts, once it knows what this side holds.
             Some(_) if self.digest_is_fresh(span, now) => Ok(Vec::new()),
             Some(_) if !self.desk.is_free_for(self.neighbour, now.steady) => {
@@ -132,7 +134,7 @@ impl Agent {
     async fn act(
         &mut self,
         mut steps: Vec<Step>,
-        span: TimeSpan,
+        (span, theirs): (TimeSpan, Hash),
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
@@ -156,6 +158,7 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.exchange.said(now.steady, false);
+        self.exchange.acts_on(theirs, kind(span));
         self.take(steps, span, now, holdings).await
     }
 
@@ -179,7 +182,7 @@ impl Agent {
     }
 
     /// Both agree about `span`, which is this side's `own` or the neighbour's.
-    fn note_agreement(&mut self, span: TimeSpan, root: crate::Hash, own: bool, now: Moment) {
+    fn note_agreement(&mut self, span: TimeSpan, root: Hash, own: bool, now: Moment) {
         self.agreed_root[kind(span)][usize::from(own)] = Some(root);
         if is_past(span) {
             self.differences = std::sync::Arc::default();
