@@ -17,6 +17,9 @@ const QUIET: Duration = Duration::from_millis(50);
 /// since the other stores what it was sent, and knows better when it is done.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long what was sent may take to be stored on the other side, as a rule. Beyond that it may have failed.
+const TAKES_EFFECT: Duration = Duration::from_secs(1);
+
 /// Spans of snapshots that messages may still be about.
 const SPANS_REMEMBERED: usize = 256;
 
@@ -28,8 +31,8 @@ pub(super) const FRUITLESS: u32 = 3;
 pub(super) struct Exchange {
     /// When something last came or went, if a repair is under way.
     active: Option<Duration>,
-    /// The roots on the other side on which this side acted, of the past and of the future.
-    acted_on: [Option<Hash>; 2],
+    /// The roots on the other side on which this side acted, of the past and of the future, and when.
+    acted_on: [Option<(Hash, Duration)>; 2],
     /// Spans of the snapshots that went either way lately.
     spans: VecDeque<TimeSpan>,
     /// Nodes whose children this side has named: the other may name theirs.
@@ -81,13 +84,14 @@ impl Exchange {
     }
 
     /// This side acts on a snapshot with this root, of the past (0) or of the future (1).
-    pub(super) fn acts_on(&mut self, root: Hash, kind: usize) {
-        self.acted_on[kind] = Some(root);
+    pub(super) fn acts_on(&mut self, root: Hash, kind: usize, now: Duration) {
+        self.acted_on[kind] = Some((root, now));
     }
 
-    /// Whether the repair under way began with such a snapshot: one more of them was sent before it took effect.
-    pub(super) fn has_acted_on(&self, root: Hash, kind: usize) -> bool {
-        self.acted_on[kind] == Some(root)
+    /// Whether the repair under way has just begun with such a snapshot: one more of them was sent before it took effect.
+    pub(super) fn has_acted_on(&self, root: Hash, kind: usize, now: Duration, round_trip: Duration) -> bool {
+        let lately = TAKES_EFFECT + round_trip * 2;
+        self.acted_on[kind].is_some_and(|(acted_on, at)| acted_on == root && now < at + lately)
     }
 
     /// So many events went out.

@@ -37,8 +37,7 @@ impl Agent {
         if planted(Bug::NoSnapshots) {
             return Ok(Vec::new());
         }
-        // A snapshot follows the news that it covers.
-        let mut outputs = self.announce();
+        let mut outputs = Vec::new();
         let (past, future) = if everything {
             (TimeSpan::before(now.wall.next()), TimeSpan::from(now.wall.next()))
         } else {
@@ -47,13 +46,13 @@ impl Agent {
         let in_short = std::mem::take(&mut self.exchange.hopeful) && !everything;
         if let Some(past) = past {
             let (root, digest) = holdings.digest(past).await?;
-            outputs.push(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
+            outputs.extend(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
         }
         let (root, digest) = holdings.digest(future).await?;
         if planted(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
         } else if everything || root.count > 0 || self.agreement.future == Some(false) {
-            outputs.push(self.snapshot(future, root, Some(digest), true, now));
+            outputs.extend(self.snapshot(future, root, Some(digest), true, now));
         } else if self.agreement.future.is_none() {
             // The neighbour speaks up if it holds any.
             self.agreement.future = Some(true);
@@ -70,14 +69,18 @@ impl Agent {
         digest: Option<Digest>,
         answer: bool,
         now: Moment,
-    ) -> Output {
+    ) -> Vec<Output> {
         self.exchange.compared(span);
         let agreed = self.agreed_root[kind(span)].contains(&Some(root.hash));
         let digest = digest.filter(|_| !agreed || !answer);
         if digest.is_some() {
             self.digest_sent[kind(span)] = Some((now.steady, span));
         }
-        send_live(Message::Snapshot(Snapshot { span, root: root.hash, count: root.count, digest, answer }))
+        // It follows the news that it covers.
+        let mut outputs = self.announce();
+        let snapshot = Snapshot { span, root: root.hash, count: root.count, digest, answer };
+        outputs.push(send_live(Message::Snapshot(snapshot)));
+        outputs
     }
 
     pub(super) async fn on_snapshot(
@@ -109,8 +112,9 @@ impl Agent {
             self.differences =
                 steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
         }
-        if self.exchange.has_acted_on(theirs.root, kind(span))
-            || !self.exchange.has_paused(now.steady, self.round_trip())
+        let round_trip = self.round_trip();
+        if self.exchange.has_acted_on(theirs.root, kind(span), now.steady, round_trip)
+            || !self.exchange.has_paused(now.steady, round_trip)
         {
             // What differs is being repaired; when that is over, snapshots are compared again.
             return Ok(Vec::new());
@@ -118,7 +122,7 @@ impl Agent {
         self.conclude();
         match steps {
             // It thought that both were equal. Here is what this side holds.
-            None => Ok(vec![self.snapshot(span, root, Some(digest), false, now)]),
+            None => Ok(self.snapshot(span, root, Some(digest), false, now)),
             Some(steps) if self.acts() => self.act(steps, (span, theirs.root), now, holdings).await,
             // The neighbour acts, once it knows what this side holds.
             Some(_) if self.digest_is_fresh(span, now) => Ok(Vec::new()),
@@ -126,7 +130,7 @@ impl Agent {
                 self.compare_in_turn(now);
                 Ok(Vec::new())
             }
-            Some(_) => Ok(vec![self.snapshot(span, root, Some(digest), false, now)]),
+            Some(_) => Ok(self.snapshot(span, root, Some(digest), false, now)),
         }
     }
 
@@ -158,7 +162,7 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.exchange.said(now.steady, false);
-        self.exchange.acts_on(theirs, kind(span));
+        self.exchange.acts_on(theirs, kind(span), now.steady);
         self.take(steps, span, now, holdings).await
     }
 
