@@ -1,4 +1,5 @@
-//! Runs simulations: `simulate [--seed N] [--seeds M] [--nodes K] [--topology full|ring|line|star|random-D] [--verbose]`.
+//! Runs simulations: `simulate [--seed N] [--seeds M] [--nodes K] [--topology full|ring|line|star|random-D] [--verbose]
+//! [--messages]`.
 //!
 //! They are independent of each other, so every core has its own. It ends with the first violation, and says how to see
 //! that one again.
@@ -11,16 +12,18 @@ use std::time::Instant;
 
 use aevrion_core::simulation::{Plan, Report, Topology, Violation, run};
 
+#[derive(Default)]
 struct Arguments {
     seed: u64,
     seeds: u64,
     nodes: Option<usize>,
     topology: Option<Topology>,
     verbose: bool,
+    messages: bool,
 }
 
 fn parse() -> Result<Arguments, Box<dyn Error>> {
-    let mut arguments = Arguments { seed: 1, seeds: 1, nodes: None, topology: None, verbose: false };
+    let mut arguments = Arguments { seed: 1, seeds: 1, ..Arguments::default() };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let mut value = || given.next().ok_or_else(|| format!("{name} needs a value"));
@@ -30,6 +33,7 @@ fn parse() -> Result<Arguments, Box<dyn Error>> {
             "--nodes" => arguments.nodes = Some(value()?.parse()?),
             "--topology" => arguments.topology = Some(value()?.parse()?),
             "--verbose" => arguments.verbose = true,
+            "--messages" => arguments.messages = true,
             _ => return Err(format!("there is no argument `{name}`").into()),
         }
     }
@@ -84,6 +88,11 @@ impl Course {
 )]
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = parse()?;
+    if arguments.messages {
+        // Each message as it is sent, of a simulation that is looked into.
+        let level = tracing_subscriber::filter::LevelFilter::TRACE;
+        tracing_subscriber::fmt().with_max_level(level).without_time().with_target(false).init();
+    }
     let course = Course {
         next: AtomicU64::new(arguments.seed),
         failed: AtomicBool::new(false),

@@ -150,7 +150,7 @@ impl Agent {
             steps.retain(|step| !self.flight.touches(step.span(shape), now.steady));
             if steps.is_empty() {
                 self.deferred += 1;
-                self.compare_at = Some(now.steady + self.grace());
+                self.look_again_at = Some(now.steady + self.grace());
                 return Ok(Vec::new());
             }
         }
@@ -194,6 +194,8 @@ impl Agent {
             let until = span.last().next().min(now.wall.next());
             self.agreement.until = self.agreement.until.max(Some(until));
             self.agreement.behind = 0;
+            self.exchange.fruitless = 0;
+            self.deferred = 0;
         } else {
             self.agreement.future = Some(true);
         }
@@ -201,8 +203,6 @@ impl Agent {
             self.exchange.agreed();
             self.desk.repaired(self.neighbour);
         }
-        self.exchange.fruitless = 0;
-        self.deferred = 0;
     }
 
     fn note_difference(&mut self, span: TimeSpan, by: u64) {

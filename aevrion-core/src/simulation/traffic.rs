@@ -76,6 +76,7 @@ impl Traffic {
         frame: &[u8],
         detailed: bool,
     ) {
+        tracing::trace!("{:10.3} s  {from} → {to}  {message}", self.began.elapsed().as_secs_f64());
         self.note(from, to, frame);
         self.messages += 1;
         self.bytes += frame.len() as u64;
