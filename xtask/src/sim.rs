@@ -1,4 +1,4 @@
-//! Simulations of whole networks: `cargo xtask sim --seed N [--seeds M] [--nodes K --topology T]`.
+//! Simulations of whole networks: `cargo xtask sim --seed N [--seeds M] [--nodes K --topology T] [--messages]`.
 //!
 //! The example of the core that runs them is built for release and given the arguments as they are: the line that a
 //! violation prints can be pasted.

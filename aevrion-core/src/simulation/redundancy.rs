@@ -113,9 +113,9 @@ mod tests {
         // Another neighbour gave the same: that is no fault of the repair.
         redundancy.stored((2, 1), repaired, &events(100), 0);
         assert_eq!((redundancy.judge(&fair(), 3, 100), redundancy.again()), (Ok(()), 0));
-        redundancy.stored((0, 1), repaired, &events(66), 0);
+        redundancy.stored((0, 1), repaired, &events(25 + SLACK + 1), 0);
         assert!(redundancy.judge(&fair(), 3, 100).is_err());
-        redundancy = Redundancy { repaired: Arrivals { new: 100, again: 65 }, ..redundancy };
+        redundancy = Redundancy { repaired: Arrivals { new: 100, again: 25 + SLACK }, ..redundancy };
         assert_eq!(redundancy.judge(&fair(), 3, 100), Ok(()));
     }
 
@@ -134,7 +134,7 @@ mod tests {
         let pushed = Origin::Pushed(NodeId::from_bytes([0; 32]));
         let mut redundancy = Redundancy::default();
         redundancy.stored((0, 1), pushed, &events(SLACK), 0);
-        redundancy.announced(5 * 2 * 3 + 40);
+        redundancy.announced(5 * 2 * 3 + usize::try_from(SLACK).unwrap());
         assert_eq!(redundancy.judge(&fair(), 3, 5), Ok(()));
         redundancy.announced(1);
         assert!(redundancy.judge(&fair(), 3, 5).is_err());
