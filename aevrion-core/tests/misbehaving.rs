@@ -266,9 +266,16 @@ async fn wishes_for_what_does_not_exist() {
 async fn listed_wishes_for_what_does_not_exist() {
     let victim = victim().await;
     let connection = victim.settled().await;
+    let span = TimeSpan::before(Timestamp::from_millis(1_000)).unwrap();
+    let compared = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true };
+    send(&*connection, Lane::Live, &Message::Snapshot(compared)).await;
+    // The lanes are read on their own: an answer on one of them says that this was heard.
+    while !matches!(receive(&*connection, Lane::Live).await, Some(Message::Snapshot(answer)) if answer.span == span)
+    {
+    }
     for number in 0..100_u8 {
         let ids = Ids::Full(vec![EventId::from_bytes([number; 32])]);
-        let list = Listed { span: TimeSpan::ALL, share: Share::WHOLE, ids };
+        let list = Listed { span, share: Share::WHOLE, ids };
         send(&*connection, Lane::Repair, &Message::NeedEvents(NeedEvents::Of(vec![list]))).await;
     }
     victim.cuts_off(&*connection, "no_such_events", "for events that do not exist").await;
@@ -294,6 +301,26 @@ async fn nodes_that_are_not_children_of_what_was_asked() {
     };
     send(&*connection, Lane::Live, &nodes(span)).await;
     victim.cuts_off(&*connection, "strange_nodes", "not children of what was asked").await;
+}
+
+#[tokio::test]
+async fn lists_of_a_span_that_was_never_compared() {
+    let victim = victim().await;
+    for wishes in [false, true] {
+        let connection = victim.settled().await;
+        let ids = Ids::Full(vec![EventId::from_bytes([1; 32])]);
+        let list = vec![Listed { span: TimeSpan::ALL, share: Share::WHOLE, ids }];
+        let message = if wishes {
+            Message::NeedEvents(NeedEvents::Of(list))
+        } else {
+            Message::EventList(EventList::Held(list))
+        };
+        send(&*connection, Lane::Repair, &message).await;
+        let reason = tokio::time::timeout(NEVER, end(&*connection)).await.expect("the connection ends");
+        assert!(reason.contains("which no snapshot was about"), "{reason}");
+    }
+    assert_eq!(victim.sync.totals().faults.get("strange_span"), Some(&2));
+    victim.others_go_on().await;
 }
 
 #[tokio::test]

@@ -13,6 +13,13 @@ pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
 /// After this long without a sign of life a repair no longer keeps others from theirs.
 const REPAIR_LEASE: Duration = Duration::from_secs(5);
 
+/// After this long a repair makes way for others that wait, whatever it still has to do: the one that came first may be
+/// the slowest, or never come to an end.
+const TURN: Duration = Duration::from_secs(30);
+
+/// Who was refused a turn this recently is waiting for one.
+const WAITS: Duration = Duration::from_secs(1);
+
 /// Shared by all agents of a node.
 #[derive(Debug, Default)]
 pub struct Desk(Mutex<Entries>);
@@ -20,7 +27,33 @@ pub struct Desk(Mutex<Entries>);
 #[derive(Debug, Default)]
 struct Entries {
     asked: BTreeMap<Address, Duration>,
-    repairing: Option<(NodeId, Duration)>,
+    repairing: Option<Turn>,
+    /// When another neighbour was last refused a turn.
+    refused: Option<Duration>,
+}
+
+/// A neighbour's turn to repair.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    of: NodeId,
+    since: Duration,
+    /// Without a further sign of life.
+    until: Duration,
+}
+
+impl Entries {
+    /// Whether `neighbour` may repair. If not, it is waiting.
+    fn is_free_for(&mut self, neighbour: NodeId, now: Duration) -> bool {
+        let others_wait = self.refused.is_some_and(|at| now < at + WAITS);
+        let free = self.repairing.is_none_or(|turn| {
+            if turn.of == neighbour { now < turn.since + TURN || !others_wait } else { turn.until <= now }
+        });
+        let holds = self.repairing.is_some_and(|turn| turn.of == neighbour);
+        if !free && !holds {
+            self.refused = Some(now);
+        }
+        free
+    }
 }
 
 impl Desk {
@@ -69,22 +102,24 @@ impl Desk {
     /// sides.
     pub(super) fn may_repair(&self, neighbour: NodeId, now: Duration) -> bool {
         let mut entries = self.entries();
-        let free = entries.repairing.is_none_or(|(who, until)| who == neighbour || until <= now);
+        let free = entries.is_free_for(neighbour, now);
         if free {
-            entries.repairing = Some((neighbour, now + REPAIR_LEASE));
+            let since = entries.repairing.filter(|turn| turn.of == neighbour && now < turn.since + TURN);
+            let since = since.map_or(now, |turn| turn.since);
+            entries.repairing = Some(Turn { of: neighbour, since, until: now + REPAIR_LEASE });
         }
         free
     }
 
     /// Whether leave to repair with `neighbour` could be had.
     pub(super) fn is_free_for(&self, neighbour: NodeId, now: Duration) -> bool {
-        self.entries().repairing.is_none_or(|(who, until)| who == neighbour || until <= now)
+        self.entries().is_free_for(neighbour, now)
     }
 
     /// The repair with `neighbour` is over.
     pub(super) fn repaired(&self, neighbour: NodeId) {
         let mut entries = self.entries();
-        if entries.repairing.is_some_and(|(who, _)| who == neighbour) {
+        if entries.repairing.is_some_and(|turn| turn.of == neighbour) {
             entries.repairing = None;
         }
     }
@@ -143,5 +178,24 @@ mod tests {
         desk.repaired(a);
         assert!(desk.may_repair(b, Duration::from_secs(1)));
         assert!(desk.may_repair(a, Duration::from_secs(1) + REPAIR_LEASE));
+    }
+
+    #[test]
+    fn a_repair_without_end_makes_way_for_others() {
+        let desk = Desk::default();
+        let (endless, patient) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
+        let mut waited = None;
+        for second in 0..120 {
+            let now = Duration::from_secs(second);
+            desk.may_repair(endless, now);
+            if waited.is_none() && desk.may_repair(patient, now + WAITS / 2) {
+                waited = Some(now);
+            }
+        }
+        let waited = waited.expect("its turn comes");
+        assert!(waited >= TURN && waited <= TURN + REPAIR_LEASE * 2, "{waited:?}");
+        // Nobody else waits any more: it may go on.
+        assert!(desk.may_repair(endless, Duration::from_secs(130)));
+        assert!(desk.may_repair(endless, Duration::from_secs(131) + TURN));
     }
 }

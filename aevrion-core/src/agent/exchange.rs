@@ -66,6 +66,11 @@ impl Exchange {
         self.spans.contains(&span)
     }
 
+    /// Whether a snapshot was about `span` or more.
+    pub(super) fn knows_within(&self, span: TimeSpan) -> bool {
+        self.spans.iter().any(|known| known.intersection(span) == Some(span))
+    }
+
     /// Whether there was any snapshot yet.
     pub(super) fn has_compared(&self) -> bool {
         !self.spans.is_empty()

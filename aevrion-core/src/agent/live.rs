@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::window::{Readable, readable};
 use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, NeedEvents, Origin, Output};
 use crate::bounds::{ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_EVENTS, MISTAKEN_WISHES, WINDOW_BYTES};
 use crate::message::{EventList, Events, Message, Push, Reply};
@@ -149,12 +150,13 @@ impl Agent {
                 more = true;
                 break;
             }
-            match holdings.event(*address).await? {
-                Some(event) => {
+            match readable(holdings.event(*address).await)? {
+                Readable::Event(event) => {
                     bytes += event.weight();
                     events.push(event);
                 }
-                None => unknown += 1,
+                Readable::Unknown => unknown += 1,
+                Readable::Damaged => {}
             }
         }
         self.note_mistake(unknown)?;

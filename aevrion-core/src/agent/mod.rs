@@ -150,6 +150,8 @@ pub struct Agent {
     wanted: Wanted,
     /// Events asked for because a list named them.
     wished: Wished,
+    /// Shares that were listed of spans with many events: the next is another one.
+    share_listed: u32,
     /// How many of these were given up and may come after all.
     forgotten: usize,
     flight: InFlight,
@@ -200,6 +202,7 @@ impl Agent {
             announce_at: None,
             wanted: Wanted::default(),
             wished: Wished::default(),
+            share_listed: 0,
             forgotten: 0,
             flight: InFlight::default(),
             exchange: Exchange::default(),

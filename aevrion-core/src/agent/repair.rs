@@ -2,7 +2,7 @@
 
 use super::compare::{Step, compare_children};
 use super::live::{batches, wanted_events};
-use super::window::{Scope, Window};
+use super::window::{Addresses, Scope, Window};
 use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
 use crate::bounds::{MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES};
 use crate::message::{
@@ -10,7 +10,7 @@ use crate::message::{
 };
 use crate::transport::Lane;
 use crate::tree::{NodeAddress, Shape};
-use crate::{Address, Event, ReadError, TimeSpan};
+use crate::{Event, EventId, ReadError, TimeSpan};
 
 /// Whole ids in one message: as many as fit a frame.
 pub(super) const FULL_IDS: usize = MESSAGE_IDS / 8;
@@ -83,13 +83,13 @@ impl Agent {
         let mut lists: Vec<Listed> = Vec::new();
         let mut room = at_once;
         for (span, holds) in spans {
-            let (span, addresses) =
-                if holds { everything(span, holdings).await? } else { (span, Vec::new()) };
             if outputs.len() >= LISTS_AT_ONCE as usize {
                 break;
             }
+            let most = if holds { at_once + 1 } else { 0 };
+            let addresses = holdings.addresses(span, None, most).await?;
             if addresses.len() > at_once {
-                outputs.extend(self.list_in_shares(span, &addresses, at_once, full));
+                outputs.extend(self.list_in_shares(span, holdings).await?);
                 continue;
             }
             if addresses.len() > room || lists.len() == MESSAGE_SPANS {
@@ -97,7 +97,8 @@ impl Agent {
                 room = at_once;
             }
             room -= addresses.len();
-            lists.push(Listed { span, share: Share::WHOLE, ids: self.ids(&addresses, full) });
+            let ids = addresses.into_iter().map(|address| address.id).collect();
+            lists.push(Listed { span, share: Share::WHOLE, ids: self.ids(ids, full) });
         }
         if !lists.is_empty() {
             outputs.push(held(lists));
@@ -105,35 +106,46 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// Lists a span of more events than one message takes, a share of its ids in each message.
-    fn list_in_shares(
+    /// Lists a span of more events than one message takes, a share of its ids in each message. What is left goes on
+    /// with the next share when it is listed again. The ids are short: under a new salt each time, which is all that
+    /// whole ones would be good for.
+    async fn list_in_shares(
         &mut self,
         span: TimeSpan,
-        addresses: &[Address],
-        at_once: usize,
-        full: bool,
-    ) -> Vec<Output> {
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let (span, count) = countable(span, holdings).await?;
         // Shares are even but for chance: a tenth of each message is left free.
-        let of = u32::try_from(addresses.len() * 10 / (at_once * 9) + 1).unwrap_or(u32::MAX);
-        let begin = u32::try_from(self.draw() % u64::from(of)).unwrap_or(0);
-        let mut outputs = Vec::new();
-        for turn in 0..of.min(LISTS_AT_ONCE) {
-            let share = Share { part: (begin + turn) % of, of };
-            let of_share: Vec<_> =
-                addresses.iter().copied().filter(|address| share.contains(address.id)).collect();
-            if of_share.len() <= at_once {
-                outputs.push(held(vec![Listed { span, share, ids: self.ids(&of_share, full) }]));
+        let of = u32::try_from(count * 10 / (MESSAGE_IDS * 9) + 1).unwrap_or(u32::MAX);
+        let turns = of.min(LISTS_AT_ONCE);
+        let part = |turn: u32| (self.share_listed % of + turn) % of;
+        let mut shares: Vec<(Share, Vec<EventId>)> =
+            (0..turns).map(|turn| (Share { part: part(turn), of }, Vec::new())).collect();
+        self.share_listed = self.share_listed.wrapping_add(turns);
+        let mut pages = Addresses::of(span);
+        while let Some(page) = pages.next(holdings).await? {
+            for address in page {
+                let part = Share::part_of(address.id, of);
+                let share = shares.iter_mut().find(|(share, _)| u64::from(share.part) == part);
+                share.into_iter().for_each(|(_, ids)| ids.push(address.id));
             }
         }
-        outputs
+        let fits = shares.into_iter().filter(|(_, ids)| ids.len() <= MESSAGE_IDS);
+        Ok(fits.map(|(share, ids)| held(vec![Listed { span, share, ids: self.ids(ids, false) }])).collect())
     }
 
-    fn ids(&mut self, addresses: &[Address], full: bool) -> Ids {
+    fn ids(&mut self, ids: Vec<EventId>, full: bool) -> Ids {
         if full {
-            return Ids::Full(addresses.iter().map(|address| address.id).collect());
+            return Ids::Full(ids);
         }
         let salt = self.draw();
-        Ids::Short { salt, ids: addresses.iter().map(|address| shorten(salt, address.id)).collect() }
+        Ids::Short { salt, ids: ids.into_iter().map(|id| shorten(salt, id)).collect() }
+    }
+
+    /// Lists, and wishes by them, are about what snapshots were about.
+    fn check_spans(&self, lists: &[Listed]) -> Result<(), Fault> {
+        let strange = lists.iter().find(|list| !self.exchange.knows_within(list.span));
+        strange.map_or(Ok(()), |list| Err(Fault::StrangeSpan(list.span)))
     }
 
     pub(super) async fn on_nodes(
@@ -166,6 +178,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
+        self.check_spans(&lists)?;
         self.exchange.heard(now.steady);
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
         let window = Window::gather(&scopes, holdings).await?;
@@ -197,6 +210,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
+        self.check_spans(lists)?;
         self.exchange.heard(now.steady);
         let scopes: Vec<_> = lists.iter().map(Scope::only).collect();
         let window = Window::gather(&scopes, holdings).await?;
@@ -304,7 +318,8 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.exchange.said(now.steady, true);
-        let list = Listed { span: rest, share: Share::WHOLE, ids: self.ids(&addresses, false) };
+        let ids = addresses.into_iter().map(|address| address.id).collect();
+        let list = Listed { span: rest, share: Share::WHOLE, ids: self.ids(ids, false) };
         Ok(vec![held(vec![list])])
     }
 
@@ -337,15 +352,18 @@ impl Agent {
     }
 }
 
-/// All addresses of `span`; if there are more than can be looked at, those of its latest part, and that part.
-async fn everything(span: TimeSpan, holdings: &impl Holdings) -> Result<(TimeSpan, Vec<Address>), ReadError> {
-    let mut addresses = holdings.addresses(span, None, SCANNED_ADDRESSES).await?;
-    let full = addresses.len() == SCANNED_ADDRESSES;
-    let Some(last) = addresses.last().filter(|_| full).map(|last| last.timestamp) else {
-        return Ok((span, addresses));
-    };
-    addresses.retain(|address| address.timestamp > last);
-    Ok((TimeSpan::new(last.next(), span.last()).unwrap_or(span), addresses))
+/// How many events there are in `span`; if they are more than can be looked at, in its latest part, and that part.
+async fn countable(span: TimeSpan, holdings: &impl Holdings) -> Result<(TimeSpan, usize), ReadError> {
+    let mut pages = Addresses::of(span);
+    let mut count = 0;
+    while let Some(page) = pages.next(holdings).await? {
+        count += page.len();
+        let last = page.last().map(|last| last.timestamp).filter(|last| *last > span.first());
+        if let (true, Some(last)) = (count >= SCANNED_ADDRESSES, last) {
+            return Ok((TimeSpan::new(last, span.last()).unwrap_or(span), count));
+        }
+    }
+    Ok((span, count))
 }
 
 /// What is said, or in so many words that there is nothing to say: every question is answered.

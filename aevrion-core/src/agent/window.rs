@@ -5,6 +5,25 @@ use crate::bounds::{SCAN_PAGE, SCANNED_ADDRESSES, WINDOW_BYTES};
 use crate::message::{Ids, Listed, Share};
 use crate::{Address, Event, ReadError, TimeSpan};
 
+/// The addresses of a span, latest first, a page at a time.
+pub(super) struct Addresses {
+    span: TimeSpan,
+    before: Option<Address>,
+}
+
+impl Addresses {
+    pub(super) fn of(span: TimeSpan) -> Self {
+        Self { span, before: None }
+    }
+
+    /// The next page; `None` after the last.
+    pub(super) async fn next(&mut self, holdings: &impl Holdings) -> Result<Option<Vec<Address>>, ReadError> {
+        let page = holdings.addresses(self.span, self.before, SCAN_PAGE).await?;
+        self.before = page.last().copied().or(self.before);
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+}
+
 /// Events of a span that are looked at.
 pub(super) struct Scope<'l> {
     span: TimeSpan,
@@ -85,21 +104,19 @@ impl Window {
     }
 
     async fn gather_all(&mut self, span: TimeSpan, holdings: &impl Holdings) -> Result<(), ReadError> {
-        let mut before = None;
-        loop {
-            if self.is_full() && before.is_none() {
-                // What there is, if anything, does not fit.
-                self.leave(span);
-                return Ok(());
-            }
-            let page = holdings.addresses(span, before, SCAN_PAGE).await?;
-            let Some(last) = page.last().copied() else { return Ok(()) };
-            before = Some(last);
+        if self.is_full() {
+            // What there is, if anything, does not fit.
+            self.leave(span);
+            return Ok(());
+        }
+        let mut pages = Addresses::of(span);
+        while let Some(page) = pages.next(holdings).await? {
             if let Some(left_out) = self.add(&page, holdings).await? {
                 self.leave(TimeSpan::new(span.first(), left_out.timestamp).unwrap_or(span));
-                return Ok(());
+                break;
             }
         }
+        Ok(())
     }
 
     /// Compares a scope with its list. Returns the places of the list that were not seen.
@@ -112,15 +129,13 @@ impl Window {
         let listed = ids.sorted();
         let mut seen = vec![false; ids.len()];
         let wants_listed = matches!(scope.rule, Rule::Only(_));
-        let mut before = None;
+        let mut pages = Addresses::of(scope.span);
         let mut open = ids.len();
         while self.scanned < SCANNED_ADDRESSES {
-            let page = holdings.addresses(scope.span, before, SCAN_PAGE).await?;
-            let Some(last) = page.last().copied() else {
+            let Some(page) = pages.next(holdings).await? else {
                 let unseen = seen.iter().enumerate().filter(|(_, seen)| !**seen).map(|(place, _)| place);
                 return Ok(unseen.collect());
             };
-            before = Some(last);
             self.scanned += page.len() + 1;
             let mut wanted = Vec::new();
             for address in page.into_iter().filter(|address| scope.share.contains(address.id)) {
@@ -156,7 +171,7 @@ impl Window {
                 return Ok(Some(*address));
             }
             // Damaged events are for `verify` to report; the neighbour gets the others.
-            let Some(event) = readable(holdings.event(*address).await)? else { continue };
+            let Readable::Event(event) = readable(holdings.event(*address).await)? else { continue };
             self.bytes += event.weight() + EVENT_COST;
             let here = TimeSpan::new(address.timestamp, address.timestamp);
             self.span = match (self.span, here) {
@@ -185,12 +200,23 @@ impl Window {
 }
 
 /// An event that cannot be trusted is passed over; a store that fails is an error.
-fn readable(event: Result<Option<Event>, ReadError>) -> Result<Option<Event>, ReadError> {
+pub(super) fn readable(event: Result<Option<Event>, ReadError>) -> Result<Readable, ReadError> {
     match event {
+        Ok(Some(event)) => Ok(Readable::Event(event)),
+        Ok(None) => Ok(Readable::Unknown),
         Err(ReadError::Damaged(damage)) => {
             tracing::warn!(%damage, "a damaged event is not sent to a neighbour");
-            Ok(None)
+            Ok(Readable::Damaged)
         }
-        event => event,
+        Err(error) => Err(error),
     }
+}
+
+/// What reading an event for a neighbour came to.
+pub(super) enum Readable {
+    Event(Event),
+    /// There is none at this address.
+    Unknown,
+    /// There is one, for `verify` to report.
+    Damaged,
 }

@@ -118,8 +118,12 @@ impl Share {
 
     /// Whether the id is spoken of.
     pub fn contains(self, id: EventId) -> bool {
+        Self::part_of(id, self.of) == u64::from(self.part)
+    }
+
+    /// The part of `of` that an id belongs to.
+    pub(crate) fn part_of(id: EventId, of: u32) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
-        self.of <= 1
-            || u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(self.of) == u64::from(self.part)
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(of.max(1))
     }
 }
