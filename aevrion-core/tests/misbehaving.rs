@@ -124,6 +124,20 @@ async fn send_bytes(connection: &dyn Connection, lane: Lane, frame: Bytes) {
     let _ = connection.send(lane, frame).await;
 }
 
+/// A span that a snapshot was about. The lanes are read on their own: the answer says that it was heard.
+async fn compared(connection: &dyn Connection) -> TimeSpan {
+    let span = TimeSpan::before(Timestamp::from_millis(1 << 42)).unwrap();
+    let snapshot = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true };
+    send(connection, Lane::Live, &Message::Snapshot(snapshot)).await;
+    loop {
+        match receive(connection, Lane::Live).await {
+            Some(Message::Snapshot(answer)) if answer.span == span => return span,
+            Some(_) => {}
+            None => panic!("a snapshot was not answered"),
+        }
+    }
+}
+
 async fn receive(connection: &dyn Connection, lane: Lane) -> Option<Message> {
     let parameters = Parameters::default();
     let received = tokio::time::timeout(NEVER, connection.receive(lane, longest_frame(&parameters))).await;
@@ -266,13 +280,7 @@ async fn wishes_for_what_does_not_exist() {
 async fn listed_wishes_for_what_does_not_exist() {
     let victim = victim().await;
     let connection = victim.settled().await;
-    let span = TimeSpan::before(Timestamp::from_millis(1_000)).unwrap();
-    let compared = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true };
-    send(&*connection, Lane::Live, &Message::Snapshot(compared)).await;
-    // The lanes are read on their own: an answer on one of them says that this was heard.
-    while !matches!(receive(&*connection, Lane::Live).await, Some(Message::Snapshot(answer)) if answer.span == span)
-    {
-    }
+    let span = compared(&*connection).await;
     for number in 0..100_u8 {
         let ids = Ids::Full(vec![EventId::from_bytes([number; 32])]);
         let list = Listed { span, share: Share::WHOLE, ids };
@@ -341,7 +349,7 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
     }
     let connection = victim.settled().await;
     // It asks for 64 MiB a thousand times over, and reads none of it.
-    let list = Listed { span: TimeSpan::ALL, share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
+    let list = Listed { span: compared(&*connection).await, share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
     let question = Message::EventList(EventList::Held(vec![list]));
     let asking = async {
         for _ in 0..1_000 {
