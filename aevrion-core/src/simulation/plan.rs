@@ -174,7 +174,8 @@ impl Plan {
     }
 
     /// How long after the last trouble all replicas agree at the latest, once the clocks have come to what they differ
-    /// in: two leaves, after each of which neighbours compare, and [`settling`](Self::settling).
+    /// in: two leaves, after each of which neighbours compare, and beside them what connecting, repairs in turn and the
+    /// way to the farthest node take.
     pub fn agreement_within(&self) -> Duration {
         Duration::from_millis(self.parameters.granularity) * 2 + self.settling()
     }
