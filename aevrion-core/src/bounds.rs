@@ -85,8 +85,17 @@ pub const MESSAGE_EVENTS: usize = 16_384;
 /// Addresses in one message, 38 B each: they fit in [`BATCH_FRAME`].
 pub const MESSAGE_ADDRESSES: usize = 16_384;
 
-/// Ids in all the lists of one message, 5 B each when shortened. Whole ones are four times fewer in a frame.
+/// Ids in all the lists of one message, 5 B each when shortened.
 pub const MESSAGE_IDS: usize = 131_072;
+
+/// Whole ids in one message, 32 B each: as many as fit in [`BATCH_FRAME`].
+pub const WHOLE_IDS: usize = MESSAGE_IDS / 8;
+
+/// Messages of ids that one question is answered with. A fuller span takes several rounds.
+pub const LISTS_AT_ONCE: usize = 8;
+
+/// Ids of the neighbour's lists that it is asked for in one question: about as many events as one answer holds.
+pub const WISHED_AT_ONCE: usize = 16_384;
 
 /// Scopes listed in one message.
 pub const MESSAGE_SPANS: usize = 4_096;
@@ -113,8 +122,8 @@ pub const SPACE_NAME: usize = 64;
 /// What is beyond follows when the neighbour asks on: it sets the pace.
 pub const WINDOW_BYTES: usize = 2 << 20;
 
-/// Addresses looked at for one scope of a list. A scope is a leaf or a small node; a million ids in it are sent in
-/// shares, so each of them walks all of it.
+/// Addresses looked at for one scope of a list, and those of one moment beyond, for moments cannot be parted. A scope is
+/// a leaf or a small node; a million ids in it are sent in shares, so each of them walks all of it.
 pub const SCANNED_ADDRESSES: usize = 1 << 22;
 
 /// Addresses read at a time while scanning.
@@ -127,8 +136,8 @@ pub const WANTED_AT_ONCE: usize = 65_536;
 /// Announcements that wait for their few milliseconds; with these they go at once.
 pub const ANNOUNCED_AT_ONCE: usize = 1_024;
 
-/// Events in flight whose time is remembered.
-pub const IN_FLIGHT: usize = 4_096;
+/// Leaves whose events are in flight that are remembered: what is written now touches a few, an import of history more.
+pub const LEAVES_IN_FLIGHT: usize = 4_096;
 
 /// Nodes of one repair whose children were named.
 pub const OPENED_NODES: usize = 65_536;
@@ -146,6 +155,9 @@ pub const SETTING_BYTES: usize = 1 << 20;
 /// [`WINDOW_BYTES`] and its lists.
 pub const LANE_BYTES: usize = 2 << 20;
 
+/// Lots of events of one neighbour that are being stored at once: one that the disk is at, and the next.
+pub const STORES_AT_ONCE: usize = 2;
+
 /// News held for the neighbours that have not sent it yet. A neighbour that is further behind compares instead.
 pub const FEED_EVENTS: usize = 16_384;
 
@@ -159,4 +171,5 @@ pub const FEED_PAGE: usize = 1_024;
 const _: () = assert!(LONGEST_KEY as usize * 2 + INLINE_DATA < PAGE_BYTES);
 const _: () = assert!(LOT_BYTES <= QUEUE_BYTES && BATCH_BYTES <= QUEUE_BYTES);
 const _: () = assert!(MESSAGE_ADDRESSES * 42 <= BATCH_FRAME && MESSAGE_IDS * 5 <= BATCH_FRAME);
+const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && WISHED_AT_ONCE <= WHOLE_IDS);
 const _: () = assert!(LOT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);

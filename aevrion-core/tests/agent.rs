@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use aevrion_core::agent::{Agent, Desk, Moment, Origin, Output, Terms};
 use aevrion_core::message::{
-    Digest, Echo, EventList, Events, Hello, Message, NeedEvents, Reply, Row, Snapshot, Tile,
+    Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Push, Reply, Row, Share,
+    Snapshot, Tile, decode, encode,
 };
 use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::{
@@ -23,10 +24,10 @@ fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])
 }
 
-fn event(key: &'static str) -> Event {
+fn event(key: &str) -> Event {
     let value = Value::Data(bytes::Bytes::from_static(b"value"));
-    Event::new(bytes::Bytes::from_static(key.as_bytes()), value, Timestamp::from_millis(NOW - 60_000))
-        .unwrap()
+    let key = bytes::Bytes::copy_from_slice(key.as_bytes());
+    Event::new(key, value, Timestamp::from_millis(NOW - 60_000)).unwrap()
 }
 
 /// A node, and the agents for two of its neighbours.
@@ -166,11 +167,98 @@ async fn what_one_neighbour_brings_is_not_asked_of_the_other() {
     let event = event("in time");
     node.hear(0, announced(&event)).await;
     node.hear(1, announced(&event)).await;
-    let reply = Events { reply: Reply::Wanted { more: false }, events: vec![event.clone()] };
+    let reply = Events { reply: Reply::At { more: false }, events: vec![event.clone()] };
     let outputs = node.hear(0, Message::Events(reply)).await;
     assert!(outputs.iter().any(|output| matches!(output, Output::Store(_, Origin::Pushed(_)))));
     node.replica.insert(vec![event], Durability::Immediate).await.unwrap();
     assert_eq!(asks_for(&node.pass(1, SECOND * 10).await), []);
+}
+
+#[tokio::test]
+async fn whoever_announces_again_and_again_does_not_keep_others_from_bringing_it() {
+    let mut node = Node::new(5, 60_000).await;
+    let event = event("promised");
+    node.hear(0, announced(&event)).await;
+    node.steady += SECOND / 20;
+    node.hear(1, announced(&event)).await;
+    let mut asked = Vec::new();
+    for _ in 0..5 {
+        // Whatever moment it chooses.
+        node.steady += Duration::from_millis(500);
+        node.hear(0, announced(&event)).await;
+        node.steady += Duration::from_millis(1);
+        node.hear(0, announced(&event)).await;
+        let now = node.now();
+        if node.agents[1].wake_at().is_some_and(|at| at <= now.steady) {
+            let outputs = node.agents[1].wake(now, &node.replica).await.unwrap();
+            asked.extend(asks_for(&messages(outputs)));
+        }
+    }
+    assert_eq!(asked, [event.address()]);
+}
+
+#[tokio::test]
+async fn what_is_being_stored_is_not_asked_of_the_other() {
+    let mut node = Node::new(5, 60_000).await;
+    let (pushed, fetched) = (event("pushed"), event("fetched"));
+    node.hear(0, Message::Push(Push { events: vec![pushed.clone()] })).await;
+    node.hear(0, announced(&fetched)).await;
+    let reply = Events { reply: Reply::At { more: false }, events: vec![fetched.clone()] };
+    node.hear(0, Message::Events(reply)).await;
+    for event in [&pushed, &fetched] {
+        assert_eq!(asks_for(&messages(node.hear(1, announced(event)).await)), []);
+    }
+    // But if the disk took neither, it is asked of whoever is left.
+    let mut asked = asks_for(&node.pass(1, SECOND * 3).await);
+    asked.sort_unstable();
+    let mut both = [pushed.address(), fetched.address()];
+    both.sort_unstable();
+    assert_eq!(asked, both);
+}
+
+#[tokio::test]
+async fn however_much_one_neighbour_did_not_bring_the_other_can_read_what_it_is_asked() {
+    let mut node = Node::new(5, 60_000).await;
+    let events: Vec<_> = (0..20_000).map(|number| event(&number.to_string()).address()).collect();
+    for neighbour in 0..2 {
+        for some in events.chunks(10_000) {
+            node.hear(neighbour, Message::EventList(EventList::Announced(some.to_vec()))).await;
+        }
+    }
+    // The link was busy for a while, so that all of it is due at once.
+    node.steady += SECOND * 2 + SECOND / 20;
+    let now = node.now();
+    let said = messages(node.agents[1].wake(now, &node.replica).await.unwrap());
+    assert_eq!(asks_for(&said).len(), events.len());
+    for message in said {
+        assert_eq!(decode(&encode(&message), &Parameters::default()).as_ref(), Ok(&message));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_share_asks_for_its_share() {
+    let mut node = Node::new(5, 60_000).await;
+    let events: Vec<_> = (0..1_000).map(|number| event(&number.to_string())).collect();
+    node.replica.insert(events, Durability::Immediate).await.unwrap();
+    node.hear(0, differing(NOW)).await;
+    let span = TimeSpan::before(Timestamp::from_millis(NOW)).unwrap();
+    let mut brought = Vec::new();
+    for part in 0..10 {
+        let ids = Ids::Short { salt: 77, ids: Vec::new() };
+        let list = Listed { span, share: Share { part, of: 10 }, ids };
+        let said = messages(node.hear(0, Message::EventList(EventList::Held(vec![list]))).await);
+        let events = said.iter().flat_map(Message::events).map(Event::address);
+        let before = brought.len();
+        brought.extend(events);
+        assert!((50..150).contains(&(brought.len() - before)), "a tenth of a thousand, but for chance");
+        assert!(matches!(
+            said.last(),
+            Some(Message::Events(Events { reply: Reply::Block { last: true, .. }, .. }))
+        ));
+    }
+    brought.sort_unstable();
+    brought.dedup();
+    assert_eq!(brought.len(), 1_000);
 }
 
 #[tokio::test]
@@ -196,7 +284,10 @@ async fn while_one_neighbour_repairs_the_other_is_not_compared_with_again_and_ag
     // The first neighbour begins a repair.
     let span = TimeSpan::before(Timestamp::from_millis(NOW)).unwrap();
     node.hear(0, differing(NOW)).await;
-    let block = Events { reply: Reply::Block { span, rest: Some(span) }, events: vec![event("brought")] };
+    let block = Events {
+        reply: Reply::Block { span, rest: Some(span), last: false },
+        events: vec![event("brought")],
+    };
     node.hear(0, Message::Events(block)).await;
     assert!(node.agents[0].is_repairing());
     // The other's snapshot has to wait, and nothing is said to it meanwhile.

@@ -34,15 +34,20 @@ fn listed(ids: Ids) -> Listed {
     Listed { span: span(60_000, 119_999), share: Share::WHOLE, ids }
 }
 
-/// At least one of each kind, and of each way that a kind can be.
-fn samples() -> Vec<(&'static str, Message)> {
-    let tile = |index, count, byte| Tile { index, count, hash: Hash::from_bytes([byte; 32]) };
+/// One of each way that a value can be.
+fn sample_events() -> Vec<Event> {
     let expiring = Value::Expiring { data: "soon gone".into(), expires_at: at(1_700_000_060_000) };
-    let events = vec![
+    vec![
         event("user:1", Value::Data("23".into()), 1_710_684_600_042),
         event("user:1", Value::Deletion, 1_710_684_600_043),
         event("user:2", expiring, 1_710_684_600_044),
-    ];
+    ]
+}
+
+/// At least one of each kind, and of each way that a kind can be.
+fn samples() -> Vec<(&'static str, Message)> {
+    let tile = |index, count, byte| Tile { index, count, hash: Hash::from_bytes([byte; 32]) };
+    let events = sample_events();
     let hello = Hello {
         version: 1,
         features: 0,
@@ -83,7 +88,7 @@ fn samples() -> Vec<(&'static str, Message)> {
     let short = Ids::Short { salt: 42, ids: vec![ShortId([1, 2, 3, 4, 5]), ShortId([6, 7, 8, 9, 10])] };
     let shares =
         Listed { share: Share { part: 1, of: 3 }, ..listed(Ids::Short { salt: 43, ids: Vec::new() }) };
-    let block = Reply::Block { span: span(60_000, 119_999), rest: Some(span(60_000, 90_000)) };
+    let block = Reply::Block { span: span(60_000, 119_999), rest: Some(span(60_000, 90_000)), last: true };
     vec![
         ("Hello, the first", Message::Hello(hello)),
         ("Hello, an answer", Message::Hello(answer)),
@@ -99,8 +104,12 @@ fn samples() -> Vec<(&'static str, Message)> {
             Message::NeedEvents(NeedEvents::Of(vec![listed(Ids::Full(vec![EventId::from_bytes([4; 32])]))])),
         ),
         (
+            "Events, announced",
+            Message::Events(Events { reply: Reply::At { more: true }, events: events.clone() }),
+        ),
+        (
             "Events, wanted",
-            Message::Events(Events { reply: Reply::Wanted { more: true }, events: events.clone() }),
+            Message::Events(Events { reply: Reply::Of { more: false, last: true }, events: events.clone() }),
         ),
         ("Events, a block", Message::Events(Events { reply: block, events })),
     ]
@@ -148,6 +157,17 @@ fn unknown_kinds_are_named() {
     assert_eq!(decode(&[7], &parameters()), Err(Malformed::UnknownKind(7)));
     assert_eq!(decode(&[255, 1], &parameters()), Err(Malformed::UnknownKind(255)));
     assert_eq!(decode(&[], &parameters()), Err(Malformed::Empty));
+}
+
+#[test]
+fn a_greeting_of_another_version_is_told_as_such_whatever_its_fields_are() {
+    let Some((_, Message::Hello(hello))) = samples().into_iter().next() else { panic!("it is the first") };
+    let mut other = encode(&Message::Hello(Hello { version: 2, ..hello })).to_vec();
+    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(2)));
+    other.extend([7; 5]);
+    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(2)));
+    other.truncate(4);
+    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(2)));
 }
 
 #[test]
@@ -203,7 +223,7 @@ fn one_event_of_the_greatest_size_fits_a_frame() {
     let expires_at = Timestamp::MAX;
     let event =
         Event::new(key.into(), Value::Expiring { data: data.into(), expires_at }, Timestamp::MAX).unwrap();
-    let reply = Reply::Block { span: TimeSpan::ALL, rest: Some(TimeSpan::ALL) };
+    let reply = Reply::Block { span: TimeSpan::ALL, rest: Some(TimeSpan::ALL), last: true };
     let frame = encode(&Message::Events(Events { reply, events: vec![event] }));
     assert!(frame.len() <= longest_frame(&parameters), "{} bytes", frame.len());
 }
@@ -222,7 +242,7 @@ proptest! {
 
     #[test]
     fn a_message_with_one_byte_changed_is_survived(
-        which in 0..12_usize, place in any::<prop::sample::Index>(), byte in any::<u8>(),
+        which in 0..13_usize, place in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
         let (_, message) = samples().swap_remove(which);
         let mut frame = encode(&message).to_vec();

@@ -226,7 +226,7 @@ async fn greetings_without_end() {
 async fn events_that_nobody_asked_for() {
     let victim = victim().await;
     let connection = victim.settled().await;
-    let events = Events { reply: Reply::Wanted { more: false }, events: vec![event("unasked", 1_000)] };
+    let events = Events { reply: Reply::At { more: false }, events: vec![event("unasked", 1_000)] };
     send(&*connection, Lane::Repair, &Message::Events(events)).await;
     victim.cuts_off(&*connection, "unasked", "1 events that nobody asked for").await;
     assert_eq!(victim.replica.get("unasked").await.unwrap(), None);
@@ -249,7 +249,7 @@ async fn an_event_that_is_not_the_one_asked_for() {
         }
     }
     // Its content is another, so its id is, too.
-    let events = Events { reply: Reply::Wanted { more: false }, events: vec![event("forged", 1_000)] };
+    let events = Events { reply: Reply::At { more: false }, events: vec![event("forged", 1_000)] };
     send(&*connection, Lane::Live, &Message::Events(events)).await;
     victim.cuts_off(&*connection, "unasked", "that nobody asked for").await;
     assert_eq!(victim.replica.get("forged").await.unwrap(), None);
@@ -260,7 +260,10 @@ async fn a_block_with_events_outside_its_span() {
     let victim = victim().await;
     let connection = victim.settled().await;
     let span = TimeSpan::new(Timestamp::from_millis(0), Timestamp::from_millis(999)).unwrap();
-    let events = Events { reply: Reply::Block { span, rest: None }, events: vec![event("outside", 1_000)] };
+    let events = Events {
+        reply: Reply::Block { span, rest: None, last: false },
+        events: vec![event("outside", 1_000)],
+    };
     send(&*connection, Lane::Repair, &Message::Events(events)).await;
     victim.cuts_off(&*connection, "unasked", "that nobody asked for").await;
 }

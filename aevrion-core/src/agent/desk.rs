@@ -10,6 +10,15 @@ use crate::{Address, NodeId};
 /// After this long without an answer another neighbour may be asked for an event.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
 
+/// So much later the neighbour that was asked and has not brought it may be asked again: others come first.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Events noted as asked for, by all neighbours together.
+const CLAIMS: usize = WANTED_AT_ONCE * 2;
+
+/// How often what was asked for long ago is forgotten.
+const TIDIED: Duration = Duration::from_millis(500);
+
 /// After this long without a sign of life a repair no longer keeps others from theirs.
 const REPAIR_LEASE: Duration = Duration::from_secs(5);
 
@@ -26,10 +35,26 @@ pub struct Desk(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
-    asked: BTreeMap<Address, Duration>,
+    asked: BTreeMap<Address, Claim>,
+    /// When what is overdue was last forgotten.
+    tidied: Duration,
     repairing: Option<Turn>,
     /// When another neighbour was last refused a turn.
     refused: Option<Duration>,
+}
+
+/// Who is to bring an event, or has brought it and it is being stored; and until when nobody else is asked.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    by: NodeId,
+    until: Duration,
+}
+
+impl Claim {
+    /// Whether `neighbour` may be asked.
+    fn is_free_for(self, neighbour: NodeId, now: Duration) -> bool {
+        self.until + if self.by == neighbour { AGAIN } else { Duration::ZERO } <= now
+    }
 }
 
 /// A neighbour's turn to repair.
@@ -57,45 +82,37 @@ impl Entries {
 }
 
 impl Desk {
-    /// Parts `addresses` in those that nobody is being asked for, which count as asked for from now on, and the others.
-    pub(super) fn claim(&self, addresses: Vec<Address>, now: Duration) -> (Vec<Address>, Vec<Address>) {
+    /// Parts `addresses` in those for which `neighbour` may be asked, which count as asked for from now on, and the
+    /// others. If so many are asked for that no more can be noted, an event may be asked for twice.
+    pub(super) fn claim(
+        &self,
+        neighbour: NodeId,
+        addresses: impl IntoIterator<Item = Address>,
+        now: Duration,
+    ) -> (Vec<Address>, Vec<Address>) {
         let mut entries = self.entries();
-        if entries.asked.len() > WANTED_AT_ONCE {
-            entries.asked.retain(|_, until| *until > now);
+        if entries.asked.len() > WANTED_AT_ONCE && entries.tidied + TIDIED <= now {
+            entries.asked.retain(|_, claim| claim.until + AGAIN > now);
+            entries.tidied = now;
         }
         addresses.into_iter().partition(|address| {
-            let free = entries.asked.get(address).is_none_or(|until| *until <= now);
-            let claimed = free && entries.asked.len() < WANTED_AT_ONCE * 2;
-            if claimed {
-                entries.asked.insert(*address, now + ASKED_FOR);
+            let known = entries.asked.get(address).copied();
+            let free = known.is_none_or(|claim| claim.is_free_for(neighbour, now));
+            if free && (known.is_some() || entries.asked.len() < CLAIMS) {
+                entries.asked.insert(*address, Claim { by: neighbour, until: now + ASKED_FOR });
             }
-            claimed
+            free
         })
-    }
-
-    /// These have come.
-    pub(super) fn release<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) {
-        let mut entries = self.entries();
-        for address in addresses {
-            entries.asked.remove(address);
-        }
     }
 
     /// These do not come from the neighbour that was asked.
     pub(super) fn give_up<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) {
         let mut entries = self.entries();
         for address in addresses {
-            if let Some(until) = entries.asked.get_mut(address) {
-                *until = Duration::ZERO;
+            if let Some(claim) = entries.asked.get_mut(address) {
+                claim.until = Duration::ZERO;
             }
         }
-    }
-
-    /// Those of `addresses` that were asked for and have not come.
-    pub(super) fn given_up(&self, addresses: Vec<Address>, now: Duration) -> Vec<Address> {
-        let entries = self.entries();
-        let given_up = |address: &Address| entries.asked.get(address).is_some_and(|until| *until <= now);
-        addresses.into_iter().filter(given_up).collect()
     }
 
     /// Leave to repair with `neighbour`, or to go on with it: one at a time, or the same events would come from two
@@ -141,31 +158,44 @@ mod tests {
     use super::*;
     use crate::{EventId, Timestamp};
 
+    fn address(number: u8) -> Address {
+        Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([number; 32]) }
+    }
+
     #[test]
-    fn an_event_is_asked_for_once_until_it_is_overdue() {
+    fn an_event_is_asked_for_once_until_it_is_overdue_and_then_of_others_first() {
         let desk = Desk::default();
-        let address = Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([1; 32]) };
-        let claim = |now| desk.claim(vec![address], now).0;
-        assert_eq!(claim(Duration::ZERO), [address]);
-        assert_eq!(claim(ASKED_FOR / 2), []);
-        assert_eq!(claim(ASKED_FOR), [address]);
-        desk.release(&[address]);
-        assert_eq!(claim(ASKED_FOR), [address]);
+        let (a, b) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
+        let claim = |of, now| desk.claim(of, [address(1)], now).0;
+        assert_eq!(claim(a, Duration::ZERO), [address(1)]);
+        assert_eq!(claim(b, ASKED_FOR / 2), []);
+        assert_eq!(claim(a, ASKED_FOR), [], "it has had its chance");
+        assert_eq!(claim(b, ASKED_FOR), [address(1)]);
+        assert_eq!(claim(b, ASKED_FOR * 2), []);
+        assert_eq!(claim(b, ASKED_FOR * 2 + AGAIN), [address(1)], "nobody else wanted it");
     }
 
     #[test]
     fn what_a_neighbour_leaves_behind_may_be_had_from_others() {
         let desk = Desk::default();
-        let neighbour = NodeId::from_bytes([1; 32]);
-        let address = Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([1; 32]) };
+        let (a, b) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
         let now = Duration::from_millis(1);
-        assert_eq!(desk.claim(vec![address], now).0, [address]);
-        assert_eq!(desk.given_up(vec![address], now), []);
-        desk.leave(neighbour, &BTreeSet::from([address]));
-        assert_eq!(desk.given_up(vec![address], now), [address]);
-        assert_eq!(desk.claim(vec![address], now).0, [address]);
-        desk.release(&[address]);
-        assert_eq!(desk.given_up(vec![address], now + ASKED_FOR), []);
+        assert_eq!(desk.claim(a, [address(1)], now).0, [address(1)]);
+        assert_eq!(desk.claim(b, [address(1)], now).0, []);
+        desk.leave(a, &BTreeSet::from([address(1)]));
+        assert_eq!(desk.claim(b, [address(1)], now).0, [address(1)]);
+    }
+
+    #[test]
+    fn whoever_claims_without_end_keeps_nobody_from_asking() {
+        let desk = Desk::default();
+        let now = Duration::from_millis(1);
+        let of = |number: u64| Address { timestamp: Timestamp::from_millis(number), ..address(1) };
+        desk.claim(NodeId::from_bytes([1; 32]), (0..CLAIMS as u64 * 2).map(of), now);
+        assert_eq!(desk.entries().asked.len(), CLAIMS);
+        assert_eq!(desk.claim(NodeId::from_bytes([2; 32]), [address(2)], now).0, [address(2)]);
+        desk.claim(NodeId::from_bytes([1; 32]), [], now + ASKED_FOR + AGAIN);
+        assert_eq!(desk.entries().asked.len(), 0);
     }
 
     #[test]

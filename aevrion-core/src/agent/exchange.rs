@@ -13,8 +13,8 @@ use crate::{Hash, TimeSpan};
 /// Silence that ends a repair, at least.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Silence that ends it for a side that has asked, for every question is answered; and for one that has only given,
-/// since the other stores what it was sent, and knows better when it is done.
+/// Silence that ends it for a side that has asked and not been answered, for every question is; and for one that has only
+/// given, since the other stores what it was sent, and knows better when it is done.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long what was sent may take to be stored on the other side, as a rule. Beyond that it may have failed.
@@ -41,10 +41,12 @@ pub(super) struct Exchange {
     forgot_opened: bool,
     /// Events that came or went since snapshots were last compared.
     moved: u64,
-    /// Questions that this side has asked since the other last said something.
-    asked: bool,
+    /// Questions of this side that were not answered to the end.
+    unanswered: usize,
     /// Whether this side has given, and received nothing.
     only_gave: bool,
+    /// Whether something was listed of which the rest is to be listed in the next round.
+    partial: bool,
     /// How many repairs in a row moved nothing.
     pub(super) fruitless: u32,
     /// Whether a repair has moved something and no snapshots were compared since: most likely they are equal now.
@@ -79,13 +81,22 @@ impl Exchange {
     /// Something of a repair came.
     pub(super) fn heard(&mut self, now: Duration) {
         self.active = Some(now);
-        self.asked = false;
     }
 
-    /// Something of a repair goes out; perhaps a question.
-    pub(super) fn said(&mut self, now: Duration, question: bool) {
+    /// One of this side's questions was answered to the end.
+    pub(super) fn answered(&mut self) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+    }
+
+    /// Something of a repair goes out, so many questions among it.
+    pub(super) fn said(&mut self, now: Duration, questions: usize) {
         self.active = Some(now);
-        self.asked |= question;
+        self.unanswered += questions;
+    }
+
+    /// What was listed is not all that differs: a repair that moves nothing has not been in vain.
+    pub(super) fn listed_a_part(&mut self) {
+        self.partial = true;
     }
 
     /// This side acts on a snapshot with this root, of the past (0) or of the future (1).
@@ -118,22 +129,27 @@ impl Exchange {
 
     /// When the silence has lasted long enough, if nothing comes.
     pub(super) fn quiet_at(&self, round_trip: Duration) -> Option<Duration> {
-        let patient = self.asked || self.only_gave;
+        let patient = self.unanswered > 0 || self.only_gave;
         Some(self.active? + if patient { PATIENCE } else { QUIET.max(round_trip * 2) })
     }
 
     /// Whether the repair has paused long enough that a snapshot of the other side means: it is over.
     pub(super) fn has_paused(&self, now: Duration, round_trip: Duration) -> bool {
-        let pause = if self.asked { PATIENCE } else { QUIET.max(round_trip * 2) };
+        let pause = if self.unanswered > 0 { PATIENCE } else { QUIET.max(round_trip * 2) };
         self.active.is_none_or(|active| active + pause <= now)
     }
 
     /// The repair is over.
     pub(super) fn end(&mut self) {
         self.hopeful = self.moved > 0;
-        self.fruitless = if self.hopeful { 0 } else { self.fruitless + 1 };
+        self.fruitless = match (self.hopeful, self.partial) {
+            (true, _) => 0,
+            (false, true) => self.fruitless,
+            (false, false) => self.fruitless + 1,
+        };
         self.moved = 0;
-        self.asked = false;
+        self.unanswered = 0;
+        self.partial = false;
         self.only_gave = false;
         self.active = None;
         self.acted_on = [None; 2];

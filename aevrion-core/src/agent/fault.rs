@@ -12,7 +12,7 @@ pub enum Fault {
     Incompatible(#[from] Incompatible),
     /// A frame that is not a message.
     #[error("it sent {0}")]
-    Malformed(#[from] Malformed),
+    Malformed(Malformed),
     /// A message before the clocks were settled.
     #[error("it sent a {0} before the clocks were settled")]
     Unsettled(&'static str),
@@ -34,6 +34,16 @@ pub enum Fault {
     /// Events that this node cannot store, whatever it tries.
     #[error("it sent events that cannot be stored: {0}")]
     CannotStore(WriteError),
+}
+
+impl From<Malformed> for Fault {
+    /// A greeting in another version is a frame of another protocol, not a bad one of this.
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::OtherVersion(version) => Incompatible::Version(version).into(),
+            malformed => Self::Malformed(malformed),
+        }
+    }
 }
 
 impl Fault {

@@ -4,37 +4,87 @@
 //! timestamp: an import, a node whose clock is slow. Where such events went to or fro just now, a difference may be
 //! nothing but their delay.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::bounds::IN_FLIGHT;
-use crate::{Address, TimeSpan, Timestamp};
+use crate::bounds::LEAVES_IN_FLIGHT;
+use crate::tree::Shape;
+use crate::{Address, TimeSpan};
 
-/// Timestamps of events that travelled lately.
+/// Leaves of which events travelled lately.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    lately: VecDeque<(Duration, Timestamp)>,
+    /// Until when they may do so.
+    leaves: BTreeMap<u64, Duration>,
     /// Until when more was under way than is remembered.
     overflowed: Duration,
 }
 
 impl InFlight {
     /// Notes that these travel, and may do so until `until`.
-    pub(super) fn note(&mut self, addresses: impl IntoIterator<Item = Address>, until: Duration) {
+    pub(super) fn note(
+        &mut self,
+        addresses: impl IntoIterator<Item = Address>,
+        shape: Shape,
+        now: Duration,
+        until: Duration,
+    ) {
         for address in addresses {
-            if self.lately.len() == IN_FLIGHT {
-                self.lately.pop_front();
-                self.overflowed = until;
+            let leaf = shape.node_at(0, address.timestamp).index;
+            if self.leaves.len() >= LEAVES_IN_FLIGHT && !self.leaves.contains_key(&leaf) {
+                self.leaves.retain(|_, until| *until > now);
+                if self.leaves.len() >= LEAVES_IN_FLIGHT {
+                    self.overflowed = until;
+                    return;
+                }
             }
-            self.lately.push_back((until, address.timestamp));
+            self.leaves.insert(leaf, until);
         }
     }
 
     /// Whether something of `span` may be under way.
-    pub(super) fn touches(&mut self, span: TimeSpan, now: Duration) -> bool {
-        while self.lately.front().is_some_and(|(until, _)| *until <= now) {
-            self.lately.pop_front();
-        }
-        self.overflowed > now || self.lately.iter().any(|(_, timestamp)| span.contains(*timestamp))
+    pub(super) fn touches(&self, span: TimeSpan, shape: Shape, now: Duration) -> bool {
+        let leaf = |at| shape.node_at(0, at).index;
+        let leaves = leaf(span.first())..=leaf(span.last());
+        self.overflowed > now || self.leaves.range(leaves).any(|(_, until)| *until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventId, Parameters, Timestamp};
+
+    const NOW: Duration = Duration::from_secs(10);
+    const UNTIL: Duration = Duration::from_secs(12);
+
+    fn at(leaf: u64) -> Address {
+        Address { timestamp: Timestamp::from_millis(leaf * 60_000 + 7), id: EventId::from_bytes([0; 32]) }
+    }
+
+    fn span(leaf: u64) -> TimeSpan {
+        let first = Timestamp::from_millis(leaf * 60_000);
+        TimeSpan::new(first, Timestamp::from_millis(leaf * 60_000 + 59_999)).unwrap()
+    }
+
+    #[test]
+    fn many_events_of_one_leaf_say_nothing_of_another() {
+        let shape = Shape::new(&Parameters::default());
+        let mut flight = InFlight::default();
+        flight.note((0..100_000).map(|_| at(5)), shape, NOW, UNTIL);
+        assert!(flight.touches(span(5), shape, NOW) && flight.touches(TimeSpan::ALL, shape, NOW));
+        assert!(!flight.touches(span(4), shape, NOW));
+        assert!(!flight.touches(span(5), shape, UNTIL), "it has arrived by then");
+    }
+
+    #[test]
+    fn what_is_not_remembered_is_everywhere() {
+        let shape = Shape::new(&Parameters::default());
+        let mut flight = InFlight::default();
+        flight.note((0..=LEAVES_IN_FLIGHT as u64).map(at), shape, NOW, UNTIL);
+        assert!(flight.touches(span(9_999_999), shape, NOW));
+        flight.note([at(3)], shape, UNTIL, UNTIL + NOW);
+        assert!(!flight.touches(span(9_999_999), shape, UNTIL));
+        assert!(flight.touches(span(3), shape, UNTIL));
     }
 }

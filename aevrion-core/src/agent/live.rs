@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::window::{Readable, readable};
 use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, NeedEvents, Origin, Output};
-use crate::bounds::{ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_EVENTS, MISTAKEN_WISHES, WINDOW_BYTES};
+use crate::bounds::{
+    ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_ADDRESSES, MESSAGE_EVENTS, MISTAKEN_WISHES, WINDOW_BYTES,
+};
 use crate::message::{EventList, Events, Message, Push, Reply};
 use crate::planted::{Bug, planted};
 use crate::transport::Lane;
@@ -70,6 +72,8 @@ impl Agent {
 
     pub(super) fn on_push(&mut self, push: Push, now: Moment) -> Vec<Output> {
         self.note_flight(push.events.iter().map(Event::address), now);
+        // While it is being stored others need not be asked for it.
+        self.desk.claim(self.neighbour, push.events.iter().map(Event::address), now.steady);
         self.keep(push.events, Origin::Pushed(self.neighbour))
     }
 
@@ -81,23 +85,24 @@ impl Agent {
     ) -> Result<Vec<Output>, Halt> {
         self.note_flight(addresses.iter().copied(), now);
         let known = planted(Bug::AsksForKnown);
-        let mut missing = if known { addresses } else { holdings.missing(&addresses).await? };
+        let missing = if known { addresses } else { holdings.missing(&addresses).await? };
+        Ok(self.want(missing, now))
+    }
+
+    /// Asks for announced events, but for those that another neighbour is being asked for. What there is no room for is
+    /// left to the next comparison.
+    fn want(&mut self, mut missing: Vec<Address>, now: Moment) -> Vec<Output> {
         if missing.len() > self.wanted.room() {
             missing.truncate(self.wanted.room());
             self.compare_soon(now.steady);
         }
-        Ok(self.want(missing, now).into_iter().collect())
-    }
-
-    /// Asks for announced events, but for those that another neighbour is being asked for.
-    fn want(&mut self, missing: Vec<Address>, now: Moment) -> Option<Output> {
-        let (free, taken) = self.desk.claim(missing, now.steady);
+        let (free, taken) = self.desk.claim(self.neighbour, missing, now.steady);
         self.wanted.leave(taken, now.steady);
-        if free.is_empty() {
-            return None;
+        if !free.is_empty() {
+            self.wanted.ask(&free, now.steady);
         }
-        self.wanted.ask(&free, now.steady);
-        Some(send_live(Message::NeedEvents(NeedEvents::At(free))))
+        let questions = free.chunks(MESSAGE_ADDRESSES);
+        questions.map(|some| send_live(Message::NeedEvents(NeedEvents::At(some.to_vec())))).collect()
     }
 
     /// Asks this neighbour for what it has announced, too, and the one that was asked has not brought.
@@ -105,15 +110,9 @@ impl Agent {
         &mut self,
         now: Moment,
         holdings: &impl Holdings,
-    ) -> Result<Option<Output>, Halt> {
+    ) -> Result<Vec<Output>, Halt> {
         let left = self.wanted.left_until(now.steady);
-        let given_up = self.desk.given_up(left, now.steady);
-        if given_up.is_empty() {
-            return Ok(None);
-        }
-        let mut missing = holdings.missing(&given_up).await?;
-        self.desk.release(given_up.iter().filter(|address| !missing.contains(address)));
-        missing.truncate(self.wanted.room());
+        let missing = holdings.missing(&left).await?;
         Ok(self.want(missing, now))
     }
 
@@ -161,7 +160,30 @@ impl Agent {
         }
         self.note_mistake(unknown)?;
         self.note_flight(addresses.iter().copied(), now);
-        Ok(wanted_events(events, more, Lane::Live))
+        Ok(send_in_frames(Lane::Live, Reply::At { more: false }, Reply::At { more }, events))
+    }
+
+    /// Events that were asked for after an announcement. Others may be told that they are here only when they are
+    /// stored: the desk goes on keeping them from asking until then.
+    pub(super) fn on_wanted_events(&mut self, events: Vec<Event>, more: bool) -> Result<Vec<Output>, Halt> {
+        let asked = self.wanted.take(&events).len();
+        self.expect_asked(events.len() - asked)?;
+        let mut outputs = Vec::new();
+        // Whoever promises more and sends nothing is not asked again.
+        if more && !events.is_empty() {
+            outputs.extend(self.want_again());
+        }
+        outputs.extend(self.keep(events, Origin::Pushed(self.neighbour)));
+        Ok(outputs)
+    }
+
+    /// Events that were not asked for, or not lately, are allowed as many as were given up and may come after all.
+    pub(super) fn expect_asked(&mut self, unasked: usize) -> Result<(), Halt> {
+        if unasked > self.forgotten {
+            return Err(Fault::Unasked(unasked).into());
+        }
+        self.forgotten -= unasked;
+        Ok(())
     }
 
     /// Wishes for what does not exist are forgiven a few times: nothing is ever removed here, so they are mistakes.
@@ -187,7 +209,8 @@ impl Agent {
 
     /// Notes what travels right now.
     pub(super) fn note_flight(&mut self, addresses: impl IntoIterator<Item = Address>, now: Moment) {
-        self.flight.note(addresses, now.steady + self.grace());
+        let until = now.steady + self.grace();
+        self.flight.note(addresses, self.shape, now.steady, until);
     }
 }
 
@@ -195,14 +218,12 @@ pub(super) fn send_live(message: Message) -> Output {
     Output::Send(Lane::Live, message)
 }
 
-/// The answer to a wish, in frames.
-pub(super) fn wanted_events(events: Vec<Event>, more: bool, lane: Lane) -> Vec<Output> {
-    let mut outputs: Vec<_> = batches(events)
-        .map(|events| Events { reply: Reply::Wanted { more: false }, events })
-        .map(|events| Output::Send(lane, Message::Events(events)))
-        .collect();
-    if let (true, Some(Output::Send(_, Message::Events(last)))) = (more, outputs.last_mut()) {
-        last.reply = Reply::Wanted { more };
+/// Events in frames: all but the last with one reply, the last with another.
+pub(super) fn send_in_frames(lane: Lane, reply: Reply, last: Reply, events: Vec<Event>) -> Vec<Output> {
+    let send = |events| Output::Send(lane, Message::Events(Events { reply, events }));
+    let mut outputs: Vec<_> = batches(events).map(send).collect();
+    if let Some(Output::Send(_, Message::Events(events))) = outputs.last_mut() {
+        events.reply = last;
     }
     outputs
 }

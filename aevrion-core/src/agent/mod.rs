@@ -24,6 +24,7 @@ mod holdings;
 mod live;
 mod pace;
 mod repair;
+mod shares;
 mod snapshot;
 mod wanted;
 mod window;
@@ -45,6 +46,7 @@ pub use fault::{Fault, Incompatible};
 use flight::InFlight;
 pub use holdings::Holdings;
 use pace::Pace;
+use shares::Rotation;
 use wanted::Wanted;
 use wished::Wished;
 
@@ -150,10 +152,10 @@ pub struct Agent {
     wanted: Wanted,
     /// Events asked for because a list named them.
     wished: Wished,
-    /// Shares that were listed of spans with many events: the next is another one.
-    share_listed: u32,
-    /// How many of these were given up and may come after all.
+    /// How many of either were given up and may come after all.
     forgotten: usize,
+    /// Where the listing of a span with many events goes on.
+    rotation: Rotation,
     flight: InFlight,
     exchange: Exchange,
     /// Wishes of the neighbour for what does not exist.
@@ -202,8 +204,8 @@ impl Agent {
             announce_at: None,
             wanted: Wanted::default(),
             wished: Wished::default(),
-            share_listed: 0,
             forgotten: 0,
+            rotation: Rotation::default(),
             flight: InFlight::default(),
             exchange: Exchange::default(),
             mistaken: 0,
@@ -251,12 +253,13 @@ impl Agent {
             Message::EventList(EventList::Held(lists)) => self.on_lists(lists, now, holdings).await,
             Message::NeedEvents(NeedEvents::At(addresses)) => self.on_wanted(&addresses, now, holdings).await,
             Message::NeedEvents(NeedEvents::Of(lists)) => self.on_wished(&lists, now, holdings).await,
-            Message::Events(Events { reply: Reply::Wanted { more }, events }) => {
-                self.on_wanted_events(events, more, now)
-            }
-            Message::Events(Events { reply: Reply::Block { span, rest }, events }) => {
-                self.on_block(span, rest, events, now, holdings).await
-            }
+            Message::Events(Events { reply, events }) => match reply {
+                Reply::At { more } => self.on_wanted_events(events, more),
+                Reply::Of { more, last } => self.on_wished_events(events, (more, last), now),
+                Reply::Block { span, rest, last } => {
+                    self.on_block((span, rest, last), events, now, holdings).await
+                }
+            },
         }
     }
 

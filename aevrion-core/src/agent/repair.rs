@@ -1,22 +1,20 @@
 //! Repair, message by message: nodes are compared with nodes, lists with lists, and what is missing moves.
 
 use super::compare::{Step, compare_children};
-use super::live::{batches, wanted_events};
+use super::live::send_in_frames;
 use super::window::{Addresses, Scope, Window};
 use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
-use crate::bounds::{MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES};
+use crate::bounds::{
+    LISTS_AT_ONCE, MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES,
+    WHOLE_IDS,
+};
 use crate::message::{
-    EventList, Events, Ids, Listed, Message, NeedEvents, Nodes, Parent, Reply, Share, shorten,
+    EventList, Events, Ids, Listed, Message, NeedEvents, Nodes, Parent, Reply, Salted, Share, ShortId,
+    shorten,
 };
 use crate::transport::Lane;
 use crate::tree::{NodeAddress, Shape};
 use crate::{Event, EventId, ReadError, TimeSpan};
-
-/// Whole ids in one message: as many as fit a frame.
-pub(super) const FULL_IDS: usize = MESSAGE_IDS / 8;
-
-/// Messages of ids that one difference is answered with. A fuller leaf takes several rounds.
-const LISTS_AT_ONCE: u32 = 8;
 
 impl Step {
     /// The time that it is about.
@@ -48,7 +46,7 @@ impl Agent {
         }
         let mut outputs = self.name_children(drill, span, holdings).await?;
         outputs.extend(self.list(lists, holdings).await?);
-        self.exchange.said(now.steady, !outputs.is_empty());
+        self.exchange.said(now.steady, outputs.len());
         let window = Window::gather(&give, holdings).await?;
         outputs.extend(self.send_window(window, now));
         Ok(outputs)
@@ -71,25 +69,27 @@ impl Agent {
         Ok(vec![repair(Message::Nodes(Nodes { span, parents: parents.collect() }))])
     }
 
-    /// Lists what this side holds in each span; nothing where it is known to hold nothing.
+    /// Lists what this side holds in each span; nothing where it is known to hold nothing. Spans with more than one
+    /// message takes come last and get what room is left, so that they keep no other from its turn.
     async fn list(
         &mut self,
         spans: Vec<(TimeSpan, bool)>,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         let full = self.exchange.fruitless > 0;
-        let at_once = if full { FULL_IDS } else { MESSAGE_IDS };
+        let at_once = if full { WHOLE_IDS } else { MESSAGE_IDS };
         let mut outputs = Vec::new();
+        let mut overfull = Vec::new();
         let mut lists: Vec<Listed> = Vec::new();
         let mut room = at_once;
         for (span, holds) in spans {
-            if outputs.len() >= LISTS_AT_ONCE as usize {
+            if outputs.len() + 1 >= LISTS_AT_ONCE {
                 break;
             }
             let most = if holds { at_once + 1 } else { 0 };
             let addresses = holdings.addresses(span, None, most).await?;
             if addresses.len() > at_once {
-                outputs.extend(self.list_in_shares(span, holdings).await?);
+                overfull.push(span);
                 continue;
             }
             if addresses.len() > room || lists.len() == MESSAGE_SPANS {
@@ -103,6 +103,12 @@ impl Agent {
         if !lists.is_empty() {
             outputs.push(held(lists));
         }
+        for span in overfull {
+            if outputs.len() >= LISTS_AT_ONCE {
+                break;
+            }
+            outputs.extend(self.list_in_shares(span, LISTS_AT_ONCE - outputs.len(), holdings).await?);
+        }
         Ok(outputs)
     }
 
@@ -112,26 +118,35 @@ impl Agent {
     async fn list_in_shares(
         &mut self,
         span: TimeSpan,
+        most: usize,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        let (span, count) = countable(span, holdings).await?;
+        let (part, count) = countable(self.rotation.rest(span), holdings).await?;
         // Shares are even but for chance: a tenth of each message is left free.
         let of = u32::try_from(count * 10 / (MESSAGE_IDS * 9) + 1).unwrap_or(u32::MAX);
-        let turns = of.min(LISTS_AT_ONCE);
-        let part = |turn: u32| (self.share_listed % of + turn) % of;
-        let mut shares: Vec<(Share, Vec<EventId>)> =
-            (0..turns).map(|turn| (Share { part: part(turn), of }, Vec::new())).collect();
-        self.share_listed = self.share_listed.wrapping_add(turns);
-        let mut pages = Addresses::of(span);
+        let (turn, whole) = self.rotation.take(part, of, u32::try_from(most).unwrap_or(u32::MAX));
+        if !whole {
+            self.exchange.listed_a_part();
+        }
+        let salt = self.draw();
+        let mut shares: Vec<Vec<ShortId>> = turn.clone().map(|_| Vec::new()).collect();
+        let mut pages = Addresses::of(part);
         while let Some(page) = pages.next(holdings).await? {
-            for address in page {
-                let part = Share::part_of(address.id, of);
-                let share = shares.iter_mut().find(|(share, _)| u64::from(share.part) == part);
-                share.into_iter().for_each(|(_, ids)| ids.push(address.id));
+            for id in page.into_iter().map(|address| Salted::new(salt, address.id)) {
+                let place = id.part_of(of).checked_sub(turn.start).and_then(|n| usize::try_from(n).ok());
+                if let Some(ids) = place.and_then(|place| shares.get_mut(place)) {
+                    ids.push(id.short());
+                }
             }
         }
-        let fits = shares.into_iter().filter(|(_, ids)| ids.len() <= MESSAGE_IDS);
-        Ok(fits.map(|(share, ids)| held(vec![Listed { span, share, ids: self.ids(ids, false) }])).collect())
+        let listed = |(part_number, ids)| Listed {
+            span: part,
+            share: Share { part: part_number, of },
+            ids: Ids::Short { salt, ids },
+        };
+        // Chance never fills one beyond its bound, and if events poured in meanwhile the next round counts them.
+        let fits = turn.zip(shares).filter(|(_, ids)| ids.len() <= MESSAGE_IDS);
+        Ok(fits.map(|share| held(vec![listed(share)])).collect())
     }
 
     fn ids(&mut self, ids: Vec<EventId>, full: bool) -> Ids {
@@ -168,7 +183,7 @@ impl Agent {
         self.exchange.open(places);
         let steps = compare_children(self.shape, span, &mine, &parents);
         let outputs = self.take(steps, span, now, holdings).await?;
-        Ok(or_nothing(outputs, span))
+        Ok(to_the_end(outputs, span))
     }
 
     /// The neighbour says what it holds: it gets what it lacks, and is asked for what is missing here.
@@ -180,27 +195,37 @@ impl Agent {
     ) -> Result<Vec<Output>, Halt> {
         self.check_spans(&lists)?;
         self.exchange.heard(now.steady);
+        let span = lists.first().map_or(TimeSpan::ALL, |list| list.span);
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
         let window = Window::gather(&scopes, holdings).await?;
-        let mut wishes = Vec::new();
-        for (list, unseen) in lists.iter().zip(&window.unseen) {
-            if !unseen.is_empty() {
-                wishes.push(Listed { ids: list.ids.select(unseen.iter().copied()), ..list.clone() });
-            }
-        }
-        let mut outputs = Vec::new();
-        if !wishes.is_empty() {
-            self.forgotten += self.wished.add(&wishes);
-            self.exchange.said(now.steady, true);
-            outputs.push(repair(Message::NeedEvents(NeedEvents::Of(wishes))));
-        }
+        let missing = lists.iter().zip(&window.unseen).filter(|(_, unseen)| !unseen.is_empty());
+        let wishes = missing.map(|(list, unseen)| list.only(unseen.iter().copied())).collect();
+        self.wished.add(wishes);
+        let mut outputs: Vec<_> = self.wish(now).into_iter().collect();
         outputs.extend(self.send_window(window, now));
-        Ok(or_nothing(outputs, lists.first().map_or(TimeSpan::ALL, |list| list.span)))
+        Ok(to_the_end(outputs, span))
     }
 
-    /// Answers a question for which there is no room with nothing: whoever asked need not wait, and compares again.
-    pub fn decline(&self) -> Output {
-        nothing(TimeSpan::ALL)
+    /// Asks for the next of what the neighbour's lists named, unless it is being asked.
+    fn wish(&mut self, now: Moment) -> Option<Output> {
+        let wishes = self.wished.next()?;
+        self.exchange.said(now.steady, 1);
+        Some(repair(Message::NeedEvents(NeedEvents::Of(wishes))))
+    }
+
+    /// Answers a message for which there is no room with nothing, if it is one that is answered with much: whoever
+    /// asked need not wait, and compares again.
+    pub fn decline(&self, message: &Message) -> Option<Vec<Output>> {
+        let reply = match message {
+            Message::Nodes(_) | Message::EventList(EventList::Held(_)) => {
+                Reply::Block { span: TimeSpan::ALL, rest: None, last: true }
+            }
+            Message::NeedEvents(NeedEvents::Of(_)) => Reply::Of { more: true, last: true },
+            // What is not brought in time is asked of others.
+            Message::NeedEvents(NeedEvents::At(_)) => return Some(Vec::new()),
+            _ => return None,
+        };
+        Some(vec![repair(Message::Events(Events { reply, events: Vec::new() }))])
     }
 
     /// The neighbour wants events by the ids that this side listed.
@@ -212,67 +237,52 @@ impl Agent {
     ) -> Result<Vec<Output>, Halt> {
         self.check_spans(lists)?;
         self.exchange.heard(now.steady);
-        let scopes: Vec<_> = lists.iter().map(Scope::only).collect();
+        let scopes: Vec<_> = lists.iter().map(Scope::wanted).collect();
         let window = Window::gather(&scopes, holdings).await?;
         let more = window.rest.is_some();
         if !more {
             self.note_mistake(window.unseen.iter().map(Vec::len).sum())?;
         }
         self.count_sent(window.events.len());
-        let outputs = wanted_events(window.events, more, Lane::Repair);
-        Ok(or_nothing(outputs, lists.first().map_or(TimeSpan::ALL, |list| list.span)))
-    }
-
-    /// Events that were asked for, after an announcement or after a list.
-    pub(super) fn on_wanted_events(
-        &mut self,
-        events: Vec<Event>,
-        more: bool,
-        now: Moment,
-    ) -> Result<Vec<Output>, Halt> {
-        let (announced, listed): (Vec<_>, Vec<_>) =
-            events.into_iter().partition(|event| self.wanted.names(&event.address()));
-        let unasked = self.wished.take(&listed);
-        if unasked > self.forgotten {
-            return Err(Fault::Unasked(unasked).into());
-        }
-        self.forgotten -= unasked;
-        self.desk.release(&self.wanted.take(&announced));
-        let mut outputs = Vec::new();
-        // Whoever promises more and sends nothing is not asked again.
-        if more && !listed.is_empty() {
-            outputs.extend(self.wish_again());
-        } else if more && !announced.is_empty() {
-            outputs.extend(self.want_again());
-        }
-        outputs.extend(self.keep(announced, Origin::Pushed(self.neighbour)));
-        if !listed.is_empty() {
-            self.join_repair(now);
-            self.exchange.said(now.steady, more);
-            outputs.extend(self.keep(listed, Origin::Repaired(self.neighbour)));
+        let (reply, last) = (Reply::Of { more: false, last: false }, Reply::Of { more, last: true });
+        let mut outputs = send_in_frames(Lane::Repair, reply, last, window.events);
+        if outputs.is_empty() {
+            outputs.push(repair(Message::Events(Events { reply: last, events: Vec::new() })));
         }
         Ok(outputs)
     }
 
-    /// Asks again for what was left out of an answer. The answers to some of it may be under way already.
-    fn wish_again(&mut self) -> Option<Output> {
-        let wishes = self.wished.first();
-        self.forgotten += wishes.iter().map(|list| list.ids.len()).sum::<usize>();
-        (!wishes.is_empty()).then(|| repair(Message::NeedEvents(NeedEvents::Of(wishes))))
+    /// Events that were asked for because a list named them.
+    pub(super) fn on_wished_events(
+        &mut self,
+        events: Vec<Event>,
+        (more, last): (bool, bool),
+        now: Moment,
+    ) -> Result<Vec<Output>, Halt> {
+        let unasked = self.wished.take(&events);
+        self.expect_asked(unasked)?;
+        self.join_repair(now);
+        let mut outputs = Vec::new();
+        if last {
+            self.exchange.answered();
+            self.wished.answered(more);
+            outputs.extend(self.wish(now));
+        }
+        outputs.extend(self.keep(events, Origin::Repaired(self.neighbour)));
+        Ok(outputs)
     }
 
     /// What has not come will be found by the next comparison.
     pub(super) fn forget_wishes(&mut self) {
         self.forgotten += self.wished.clear();
         // An allowance for latecomers, not for a life of them.
-        self.forgotten = self.forgotten.min(MESSAGE_IDS * LISTS_AT_ONCE as usize);
+        self.forgotten = self.forgotten.min(MESSAGE_IDS);
     }
 
-    /// Events of a span that this side lacked.
+    /// Events of a span that this side lacked, or the end of an answer.
     pub(super) async fn on_block(
         &mut self,
-        span: TimeSpan,
-        rest: Option<TimeSpan>,
+        (span, rest, last): (TimeSpan, Option<TimeSpan>, bool),
         events: Vec<Event>,
         now: Moment,
         holdings: &impl Holdings,
@@ -282,6 +292,9 @@ impl Agent {
             return Err(Fault::Unasked(strangers.max(events.len())).into());
         }
         let in_turn = self.join_repair(now);
+        if last {
+            self.exchange.answered();
+        }
         let mut outputs = Vec::new();
         match rest {
             // Another neighbour is bringing the same.
@@ -292,7 +305,7 @@ impl Agent {
                 if !overlaps && holdings.addresses(rest, None, 1).await?.is_empty() {
                     outputs.extend(self.ask_on(rest, now, holdings).await?);
                 } else {
-                    self.rest = Some(self.rest.map_or(rest, |other| other.hull(rest)));
+                    self.leave_for_later(rest);
                 }
             }
             None => {}
@@ -303,6 +316,15 @@ impl Agent {
             outputs.extend(self.ask_on(rest, now, holdings).await?);
         }
         Ok(outputs)
+    }
+
+    /// Notes where the neighbour holds more, to be asked for once what came is stored. Of two rests that no snapshot was
+    /// about together, one past and one to come, the second is found by the next comparison.
+    fn leave_for_later(&mut self, rest: TimeSpan) {
+        let both = self.rest.map_or(rest, |other| other.hull(rest));
+        if self.rest.is_none() || self.exchange.knows_within(both) {
+            self.rest = Some(both);
+        }
     }
 
     /// Asks for the rest of a span, saying what this side holds there. Where that is much, the next comparison is
@@ -317,7 +339,7 @@ impl Agent {
         if addresses.len() > MESSAGE_IDS {
             return Ok(Vec::new());
         }
-        self.exchange.said(now.steady, true);
+        self.exchange.said(now.steady, 1);
         let ids = addresses.into_iter().map(|address| address.id).collect();
         let list = Listed { span: rest, share: Share::WHOLE, ids: self.ids(ids, false) };
         Ok(vec![held(vec![list])])
@@ -326,16 +348,9 @@ impl Agent {
     fn send_window(&mut self, window: Window, now: Moment) -> Vec<Output> {
         let Some(span) = window.span else { return Vec::new() };
         self.count_sent(window.events.len());
-        self.exchange.said(now.steady, false);
-        let mut outputs: Vec<_> = batches(window.events)
-            .map(|events| {
-                repair(Message::Events(Events { reply: Reply::Block { span, rest: None }, events }))
-            })
-            .collect();
-        if let Some(Output::Send(_, Message::Events(last))) = outputs.last_mut() {
-            last.reply = Reply::Block { span, rest: window.rest };
-        }
-        outputs
+        self.exchange.said(now.steady, 0);
+        let reply = |rest| Reply::Block { span, rest, last: false };
+        send_in_frames(Lane::Repair, reply(None), reply(window.rest), window.events)
     }
 
     fn count_sent(&mut self, events: usize) {
@@ -352,30 +367,40 @@ impl Agent {
     }
 }
 
-/// How many events there are in `span`; if they are more than can be looked at, in its latest part, and that part.
+/// How many events there are in `span`; if they are more than can be looked at, in its latest part, and that part. It
+/// begins with a moment: those cannot be parted.
 async fn countable(span: TimeSpan, holdings: &impl Holdings) -> Result<(TimeSpan, usize), ReadError> {
     let mut pages = Addresses::of(span);
     let mut count = 0;
+    let mut begins = None;
     while let Some(page) = pages.next(holdings).await? {
-        count += page.len();
-        let last = page.last().map(|last| last.timestamp).filter(|last| *last > span.first());
-        if let (true, Some(last)) = (count >= SCANNED_ADDRESSES, last) {
-            return Ok((TimeSpan::new(last, span.last()).unwrap_or(span), count));
+        if let Some(begins) = begins {
+            let same = page.iter().take_while(|address| address.timestamp == begins).count();
+            count += same;
+            if same < page.len() {
+                return Ok((TimeSpan::new(begins, span.last()).unwrap_or(span), count));
+            }
+        } else {
+            count += page.len();
+            begins = page.last().map(|last| last.timestamp).filter(|_| count >= SCANNED_ADDRESSES);
         }
     }
     Ok((span, count))
 }
 
-/// What is said, or in so many words that there is nothing to say: every question is answered.
-fn or_nothing(mut outputs: Vec<Output>, span: TimeSpan) -> Vec<Output> {
-    if outputs.is_empty() {
-        outputs.push(nothing(span));
+/// An answer whose end is to be seen: its last events say so, or if there are none, some without any.
+fn to_the_end(mut outputs: Vec<Output>, span: TimeSpan) -> Vec<Output> {
+    match outputs.last_mut() {
+        Some(Output::Send(
+            Lane::Repair,
+            Message::Events(Events { reply: Reply::Block { last, .. }, .. }),
+        )) => *last = true,
+        _ => {
+            let reply = Reply::Block { span, rest: None, last: true };
+            outputs.push(repair(Message::Events(Events { reply, events: Vec::new() })));
+        }
     }
     outputs
-}
-
-fn nothing(span: TimeSpan) -> Output {
-    repair(Message::Events(Events { reply: Reply::Block { span, rest: None }, events: Vec::new() }))
 }
 
 fn repair(message: Message) -> Output {

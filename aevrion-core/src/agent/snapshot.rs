@@ -147,7 +147,7 @@ impl Agent {
         }
         if self.deferred < DEFERRED {
             let shape = self.shape;
-            steps.retain(|step| !self.flight.touches(step.span(shape), now.steady));
+            steps.retain(|step| !self.flight.touches(step.span(shape), shape, now.steady));
             if steps.is_empty() {
                 self.deferred += 1;
                 self.look_again_at = Some(now.steady + self.grace());
@@ -161,7 +161,7 @@ impl Agent {
             self.compare_in_turn(now);
             return Ok(Vec::new());
         }
-        self.exchange.said(now.steady, false);
+        self.exchange.said(now.steady, 0);
         self.exchange.acts_on(theirs, kind(span), now.steady);
         self.take(steps, span, now, holdings).await
     }
@@ -172,6 +172,8 @@ impl Agent {
             self.exchange.end();
             self.forget_wishes();
             self.desk.repaired(self.neighbour);
+            // What was said before it is of the past.
+            self.digest_sent = [None; 2];
         }
     }
 
@@ -194,14 +196,17 @@ impl Agent {
             let until = span.last().next().min(now.wall.next());
             self.agreement.until = self.agreement.until.max(Some(until));
             self.agreement.behind = 0;
-            self.exchange.fruitless = 0;
             self.deferred = 0;
         } else {
             self.agreement.future = Some(true);
         }
-        if self.exchange.is_active() && is_past(span) {
-            self.exchange.agreed();
-            self.desk.repaired(self.neighbour);
+        // As long as the two differ about the future what is said of the past is no reason for new patience.
+        if is_past(span) && self.agreement.future != Some(false) {
+            self.exchange.fruitless = 0;
+            if self.exchange.is_active() {
+                self.exchange.agreed();
+                self.desk.repaired(self.neighbour);
+            }
         }
     }
 

@@ -28,11 +28,6 @@ impl Wanted {
         WANTED_AT_ONCE.saturating_sub(self.asked.len())
     }
 
-    /// Whether the neighbour was asked for it.
-    pub(super) fn names(&self, address: &Address) -> bool {
-        self.asked.contains(address)
-    }
-
     /// The neighbour is asked for these.
     pub(super) fn ask(&mut self, addresses: &[Address], now: Duration) {
         self.asked.extend(addresses);
@@ -52,7 +47,7 @@ impl Wanted {
         }
     }
 
-    /// Those that others had time to bring.
+    /// Those that others had time to bring, or will have had by then.
     pub(super) fn left_until(&mut self, now: Duration) -> Vec<Address> {
         let due = self.elsewhere.iter().take_while(|(until, _)| *until <= now).count();
         let addresses: Vec<_> = self.elsewhere.drain(..due).flat_map(|(_, addresses)| addresses).collect();

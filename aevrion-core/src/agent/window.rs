@@ -49,12 +49,13 @@ impl<'l> Scope<'l> {
 
     /// What the list of the other side lacks.
     pub(super) fn of(list: &'l Listed) -> Self {
-        let rule = if list.ids.is_empty() { Rule::All } else { Rule::Not(&list.ids) };
+        let nothing = list.ids.is_empty() && list.is_whole();
+        let rule = if nothing { Rule::All } else { Rule::Not(&list.ids) };
         Self { span: list.span, share: list.share, rule }
     }
 
     /// What the list of the other side names.
-    pub(super) fn only(list: &'l Listed) -> Self {
+    pub(super) fn wanted(list: &'l Listed) -> Self {
         Self { span: list.span, share: list.share, rule: Rule::Only(&list.ids) }
     }
 
@@ -131,15 +132,24 @@ impl Window {
         let wants_listed = matches!(scope.rule, Rule::Only(_));
         let mut pages = Addresses::of(scope.span);
         let mut open = ids.len();
-        while self.scanned < SCANNED_ADDRESSES {
-            let Some(page) = pages.next(holdings).await? else {
+        let mut scanned_to = None;
+        loop {
+            // Everything that the list names has been seen: of what else there is nothing is wanted.
+            let page = if wants_listed && open == 0 { None } else { pages.next(holdings).await? };
+            let Some(page) = page else {
                 let unseen = seen.iter().enumerate().filter(|(_, seen)| !**seen).map(|(place, _)| place);
                 return Ok(unseen.collect());
             };
+            let begins = page.first().map(|address| address.timestamp);
+            if self.scanned >= SCANNED_ADDRESSES && begins != scanned_to {
+                // Too much to compare it all: nothing can be said of what is missing here.
+                return Ok(Vec::new());
+            }
             self.scanned += page.len() + 1;
+            scanned_to = page.last().map(|address| address.timestamp);
             let mut wanted = Vec::new();
-            for address in page.into_iter().filter(|address| scope.share.contains(address.id)) {
-                let place = listed.position(address.id);
+            for address in page {
+                let Some(place) = listed.look_up(address.id, scope.share) else { continue };
                 if let Some(place) = place.filter(|place| !seen[*place]) {
                     seen[place] = true;
                     open -= 1;
@@ -156,8 +166,6 @@ impl Window {
                 }
             }
         }
-        // Too much to compare it all: nothing can be said of what is missing here.
-        Ok(Vec::new())
     }
 
     /// Adds events while there is room. Returns the first that has none.

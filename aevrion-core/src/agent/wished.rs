@@ -1,37 +1,60 @@
-//! Events that a list of the neighbour's named and this node lacks: what was asked for by id, so that what comes can
-//! be told from what nobody asked for.
+//! Events that a list of the neighbour's named and this node lacks. They are asked for a lot at a time, the next when
+//! the last one has been answered: so nothing is asked for twice, and what comes can be told from what nobody asked
+//! for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use super::repair::FULL_IDS;
 use crate::Event;
-use crate::bounds::{MESSAGE_IDS, MESSAGE_SPANS};
+use crate::bounds::{MESSAGE_IDS, MESSAGE_SPANS, WISHED_AT_ONCE};
 use crate::message::Listed;
 
-/// Ids asked for within scopes, and not seen yet.
+/// Ids wished for within scopes.
 #[derive(Debug, Default)]
-pub(super) struct Wished(Vec<Listed>);
+pub(super) struct Wished {
+    /// Not asked for yet.
+    waiting: VecDeque<Listed>,
+    /// Asked for, and not seen yet.
+    asked: Vec<Listed>,
+    /// Whether a question has not been answered to its end.
+    open: bool,
+    /// Whether anything of that answer has come.
+    came: bool,
+}
 
 impl Wished {
-    /// Remembers wishes. Returns how many older ones had to be forgotten for them.
-    pub(super) fn add(&mut self, wishes: &[Listed]) -> usize {
-        self.0.extend_from_slice(wishes);
-        let mut ids = self.len();
-        let mut lists = self.0.len();
-        let old = self.0.iter().take_while(|list| {
-            let too_many = ids > MESSAGE_IDS * 2 || lists > MESSAGE_SPANS;
-            ids -= if too_many { list.ids.len() } else { 0 };
-            lists -= usize::from(too_many);
-            too_many
-        });
-        let old = old.count();
-        self.0.drain(..old).map(|list| list.ids.len()).sum()
+    /// Wishes for more. If they are too many to remember, the latest are left to the next comparison.
+    pub(super) fn add(&mut self, wishes: Vec<Listed>) {
+        for list in wishes {
+            if self.waiting.len() < MESSAGE_SPANS && self.len() + list.ids.len() <= MESSAGE_IDS * 2 {
+                self.waiting.push_back(list);
+            }
+        }
     }
 
-    /// Strikes off what has come. Returns how many of the events were not wished for. What was wished for twice,
-    /// because it was not stored yet when it was listed again, comes twice: each time strikes one wish.
+    /// What to ask for next: nothing while a question is open, or if nothing is wished for.
+    pub(super) fn next(&mut self) -> Option<Vec<Listed>> {
+        if self.open || self.waiting.is_empty() {
+            return None;
+        }
+        let mut room = WISHED_AT_ONCE;
+        while room > 0
+            && let Some(list) = self.waiting.pop_front()
+        {
+            let some = list.ids.len().min(room);
+            if some < list.ids.len() {
+                self.waiting.push_front(list.only(some..list.ids.len()));
+            }
+            self.asked.push(list.only(0..some));
+            room -= some;
+        }
+        (self.open, self.came) = (true, false);
+        Some(self.asked.clone())
+    }
+
+    /// Strikes off what has come. Returns how many of the events were not asked for.
     pub(super) fn take(&mut self, events: &[Event]) -> usize {
-        let sorted: Vec<_> = self.0.iter().map(|list| (list.span, list.ids.sorted())).collect();
+        self.came |= !events.is_empty();
+        let sorted: Vec<_> = self.asked.iter().map(|list| (list.span, list.ids.sorted())).collect();
         let mut come: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); sorted.len()];
         let mut unasked = 0;
         for event in events {
@@ -45,36 +68,100 @@ impl Wished {
                     break;
                 }
             }
-            // Two events can share a short id: then both come for the one that was wished for.
+            // Two events can share a short id: then both come for the one that was asked for.
             unasked += usize::from(!named);
         }
-        for (list, come) in self.0.iter_mut().zip(&come) {
-            list.ids = list.ids.select((0..list.ids.len()).filter(|place| !come.contains(place)));
+        for (list, come) in self.asked.iter_mut().zip(&come) {
+            *list = list.only((0..list.ids.len()).filter(|place| !come.contains(place)));
         }
-        self.0.retain(|list| !list.ids.is_empty());
+        self.asked.retain(|list| !list.ids.is_empty());
         unasked
     }
 
-    /// The first of them, as many as one message takes.
-    pub(super) fn first(&self) -> Vec<Listed> {
-        let mut room = FULL_IDS;
-        let fits = self.0.iter().take(MESSAGE_SPANS).take_while(|list| {
-            let before = room;
-            room = room.saturating_sub(list.ids.len());
-            before > 0
-        });
-        fits.map(|list| list.first(FULL_IDS)).collect()
+    /// The question was answered to its end. What was left out of it for want of room is wished for again, unless
+    /// nothing came at all; what the neighbour does not give, whatever its reasons, is given up.
+    pub(super) fn answered(&mut self, more: bool) {
+        let left = std::mem::take(&mut self.asked);
+        if more && self.came {
+            left.into_iter().rev().for_each(|list| self.waiting.push_front(list));
+        }
+        self.open = false;
     }
 
-    /// Forgets all. Returns how many there were.
+    /// Forgets all. Returns for how many ids the answer may still be under way.
     pub(super) fn clear(&mut self) -> usize {
-        let ids = self.len();
-        self.0.clear();
-        ids
+        let asked = self.asked.iter().map(|list| list.ids.len()).sum();
+        *self = Self::default();
+        asked
     }
 
     /// Ids that have not come.
     pub(super) fn len(&self) -> usize {
-        self.0.iter().map(|list| list.ids.len()).sum()
+        self.waiting.iter().chain(&self.asked).map(|list| list.ids.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Ids, Share};
+    use crate::{EventId, TimeSpan, Timestamp, Value};
+
+    fn events(count: usize) -> Vec<Event> {
+        let event = |n: usize| {
+            let key = n.to_string().into_bytes().into();
+            Event::new(key, Value::Deletion, Timestamp::from_millis(n as u64)).unwrap()
+        };
+        (0..count).map(event).collect()
+    }
+
+    fn listed(events: &[Event]) -> Listed {
+        let ids: Vec<EventId> = events.iter().map(Event::id).collect();
+        Listed { span: TimeSpan::ALL, share: Share::WHOLE, ids: Ids::Full(ids) }
+    }
+
+    fn ids(lists: Option<Vec<Listed>>) -> usize {
+        lists.unwrap_or_default().iter().map(|list| list.ids.len()).sum()
+    }
+
+    #[test]
+    fn a_lot_is_asked_for_at_a_time_and_nothing_twice() {
+        let events = events(WISHED_AT_ONCE * 2 + 5);
+        let mut wished = Wished::default();
+        wished.add(vec![listed(&events)]);
+        for lot in events.chunks(WISHED_AT_ONCE) {
+            assert_eq!(ids(wished.next()), lot.len());
+            assert_eq!(ids(wished.next()), 0, "one question is open");
+            assert_eq!(wished.take(lot), 0);
+            wished.answered(false);
+        }
+        assert_eq!((ids(wished.next()), wished.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_had_no_room_is_asked_for_again_and_what_is_not_given_is_not() {
+        let events = events(10);
+        let mut wished = Wished::default();
+        wished.add(vec![listed(&events)]);
+        assert_eq!(ids(wished.next()), 10);
+        wished.take(&events[..4]);
+        wished.answered(true);
+        assert_eq!(ids(wished.next()), 6, "more is to come");
+        wished.take(&events[4..5]);
+        wished.answered(false);
+        assert_eq!(ids(wished.next()), 0, "the others are not there");
+        wished.add(vec![listed(&events)]);
+        wished.next();
+        wished.answered(true);
+        assert_eq!(ids(wished.next()), 0, "whoever promises more and sends nothing is not asked again");
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_noticed() {
+        let events = events(3);
+        let mut wished = Wished::default();
+        wished.add(vec![listed(&events[..2])]);
+        wished.next();
+        assert_eq!(wished.take(&events), 1);
     }
 }

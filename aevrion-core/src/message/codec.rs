@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::{EventList, Ids, Listed, Message, NeedEvents, Share};
+use super::{EventList, Ids, Listed, Message, NeedEvents, PROTOCOL_VERSION, Share};
 use crate::bounds::{BATCH_FRAME, FRAME_OVERHEAD, MESSAGE_CHILDREN};
 use crate::tree::LEVELS;
 use crate::{Event, Parameters};
@@ -19,6 +19,9 @@ pub enum Malformed {
     /// There is no such message.
     #[error("message number {0} is unknown: this side speaks version {version}", version = super::PROTOCOL_VERSION)]
     UnknownKind(u8),
+    /// A greeting in another version, whose fields may be other ones: nobody's fault.
+    #[error("a greeting in version {0}, where this side speaks {version}", version = super::PROTOCOL_VERSION)]
+    OtherVersion(u16),
     /// It ends in the middle.
     #[error("a {0} that ends in the middle")]
     Truncated(&'static str),
@@ -52,6 +55,9 @@ pub fn encode(message: &Message) -> Bytes {
 pub fn decode(frame: &[u8], parameters: &Parameters) -> Result<Message, Malformed> {
     let kind = *frame.first().ok_or(Malformed::Empty)?;
     let name = *NAMES.get(usize::from(kind)).ok_or(Malformed::UnknownKind(kind))?;
+    if let Some(version) = version_of_hello(frame).filter(|version| *version != PROTOCOL_VERSION) {
+        return Err(Malformed::OtherVersion(version));
+    }
     let (message, rest) = postcard::take_from_bytes::<Message>(frame).map_err(|error| match error {
         postcard::Error::DeserializeUnexpectedEnd => Malformed::Truncated(name),
         _ => Malformed::BadField(name),
@@ -61,6 +67,15 @@ pub fn decode(frame: &[u8], parameters: &Parameters) -> Result<Message, Malforme
     }
     check_events(message.events(), parameters)?;
     if makes_sense(&message, parameters) { Ok(message) } else { Err(Malformed::BadField(name)) }
+}
+
+/// The version that a greeting speaks, which stands first in it in every version.
+fn version_of_hello(frame: &[u8]) -> Option<u16> {
+    let (number, rest) = frame.split_first()?;
+    if *number != 0 {
+        return None;
+    }
+    Some(postcard::take_from_bytes::<u16>(rest).ok()?.0)
 }
 
 /// The longest frame that nodes with these parameters exchange: a batch, or one event of the greatest size.
@@ -84,7 +99,6 @@ fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
         indexes.all(|index| last.replace(index).is_none_or(|last| last < index))
     };
     match message {
-        Message::Hello(hello) => hello.parameters.validate().is_ok(),
         Message::Snapshot(snapshot) => snapshot
             .digest
             .iter()
@@ -110,6 +124,5 @@ fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
 
 fn list_makes_sense(list: &Listed) -> bool {
     let Share { part, of } = list.share;
-    let whole = matches!(&list.ids, Ids::Full(ids) if !ids.iter().all(|id| list.share.contains(*id)));
-    part < of && !whole
+    part < of && (of == 1 || matches!(list.ids, Ids::Short { .. }))
 }

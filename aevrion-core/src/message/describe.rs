@@ -36,14 +36,24 @@ impl fmt::Display for Message {
             Self::NeedEvents(NeedEvents::Of(lists)) => list(f, lists, describe_list),
             Self::Events(Events { reply, events }) => {
                 match reply {
-                    Reply::Wanted { more: false } => write!(f, " wanted")?,
-                    Reply::Wanted { more: true } => write!(f, " wanted, more to come")?,
-                    Reply::Block { span, rest: None } => write!(f, " of {}", Brief(*span))?,
-                    Reply::Block { span, rest: Some(rest) } => {
-                        write!(f, " of {}, rest {}", Brief(*span), Brief(*rest))?;
+                    Reply::At { .. } => write!(f, " announced")?,
+                    Reply::Of { .. } => write!(f, " wanted")?,
+                    Reply::Block { span, .. } => write!(f, " of {}", Brief(*span))?,
+                }
+                list(f, events, describe_event)?;
+                match reply {
+                    Reply::At { more } => more_to_ask(f, *more),
+                    Reply::Of { more, last } => {
+                        more_to_ask(f, *more)?;
+                        end(f, *last)
+                    }
+                    Reply::Block { rest, last, .. } => {
+                        if let Some(rest) = rest {
+                            write!(f, " rest {}", Brief(*rest))?;
+                        }
+                        end(f, *last)
                     }
                 }
-                list(f, events, describe_event)
             }
         }
     }
@@ -111,6 +121,14 @@ fn list<T>(
         Some(left) => write!(f, ", and {left} more]"),
         None => write!(f, "]"),
     }
+}
+
+fn more_to_ask(f: &mut fmt::Formatter<'_>, more: bool) -> fmt::Result {
+    if more { write!(f, " more") } else { Ok(()) }
+}
+
+fn end(f: &mut fmt::Formatter<'_>, last: bool) -> fmt::Result {
+    if last { write!(f, " last") } else { Ok(()) }
 }
 
 fn short(hash: Hash) -> String {

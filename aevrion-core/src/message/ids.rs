@@ -16,11 +16,35 @@ pub struct ShortId(pub [u8; 5]);
 
 /// Shortens an id. Cost: one BLAKE3 of 40 bytes.
 pub fn shorten(salt: u64, id: EventId) -> ShortId {
-    let mut salted = [0; 40];
-    salted[..8].copy_from_slice(&salt.to_be_bytes());
-    salted[8..].copy_from_slice(id.as_bytes());
-    let [a, b, c, d, e, ..] = *blake3::hash(&salted).as_bytes();
-    ShortId([a, b, c, d, e])
+    Salted::new(salt, id).short()
+}
+
+/// BLAKE3(salt ‖ id), of which both the short id and the share are made: so nobody who chooses contents can aim at
+/// either.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Salted([u8; 32]);
+
+impl Salted {
+    /// Cost: one BLAKE3 of 40 bytes.
+    pub(crate) fn new(salt: u64, id: EventId) -> Self {
+        let mut salted = [0; 40];
+        salted[..8].copy_from_slice(&salt.to_be_bytes());
+        salted[8..].copy_from_slice(id.as_bytes());
+        Self(*blake3::hash(&salted).as_bytes())
+    }
+
+    /// The id as it is listed.
+    pub(crate) fn short(self) -> ShortId {
+        let [a, b, c, d, e, ..] = self.0;
+        ShortId([a, b, c, d, e])
+    }
+
+    /// The part of `of` that the id belongs to.
+    pub(crate) fn part_of(self, of: u32) -> u32 {
+        let [.., a, b, c, d, e, f, g, h] = self.0;
+        let part = u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(of.max(1));
+        u32::try_from(part).unwrap_or(u32::MAX)
+    }
 }
 
 /// Ids of one scope.
@@ -88,22 +112,31 @@ pub(crate) enum Sorted {
 impl Sorted {
     /// Where the list names this event.
     pub(crate) fn position(&self, id: EventId) -> Option<usize> {
+        self.look_up(id, Share::WHOLE)?
+    }
+
+    /// Where the list names this event, if it does; nothing if this is not an event of the share that it is about.
+    pub(crate) fn look_up(&self, id: EventId, share: Share) -> Option<Option<usize>> {
         match self {
             Self::Full(ids) => {
-                let found = ids.binary_search_by(|(listed, _)| listed.cmp(&id)).ok()?;
-                Some(ids[found].1)
+                let found = ids.binary_search_by(|(listed, _)| listed.cmp(&id)).ok();
+                Some(found.map(|found| ids[found].1))
             }
             Self::Short(salt, ids) => {
-                let short = shorten(*salt, id);
-                let found = ids.binary_search_by(|(listed, _)| listed.cmp(&short)).ok()?;
-                Some(ids[found].1)
+                let salted = Salted::new(*salt, id);
+                if salted.part_of(share.of) != share.part {
+                    return None;
+                }
+                let short = salted.short();
+                let found = ids.binary_search_by(|(listed, _)| listed.cmp(&short)).ok();
+                Some(found.map(|found| ids[found].1))
             }
         }
     }
 }
 
-/// A part of the ids of a span, for spans with more of them than one message takes: those whose first eight bytes,
-/// as a number, leave `part` when divided by `of`.
+/// A part of the ids of a span, for spans with more of them than one message takes: those of which the last eight bytes
+/// of BLAKE3(salt ‖ id), as a number, leave `part` when divided by `of`. The salt is that of the short ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// Which part.
@@ -115,15 +148,4 @@ pub struct Share {
 impl Share {
     /// All of them.
     pub const WHOLE: Self = Self { part: 0, of: 1 };
-
-    /// Whether the id is spoken of.
-    pub fn contains(self, id: EventId) -> bool {
-        Self::part_of(id, self.of) == u64::from(self.part)
-    }
-
-    /// The part of `of` that an id belongs to.
-    pub(crate) fn part_of(id: EventId, of: u32) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
-        u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(of.max(1))
-    }
 }

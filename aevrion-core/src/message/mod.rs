@@ -28,6 +28,7 @@ use crate::tree::{Node, NodeAddress};
 use crate::{Address, Event, Hash, NodeId, Parameters, TimeSpan, Timestamp};
 
 pub use codec::{Malformed, decode, encode, longest_frame};
+pub(crate) use ids::Salted;
 pub use ids::{Ids, Share, ShortId, shorten};
 use wire::{bounded, bounded_text};
 
@@ -206,16 +207,21 @@ pub enum EventList {
 pub struct Listed {
     /// When they happened.
     pub span: TimeSpan,
-    /// The part of the span's ids that is spoken of.
+    /// The part of the span's ids that is spoken of. Only short ids come in parts.
     pub share: Share,
     /// They.
     pub ids: Ids,
 }
 
 impl Listed {
-    /// The same scope with at most the first `most` ids.
-    pub(crate) fn first(&self, most: usize) -> Self {
-        Self { ids: self.ids.select(0..self.ids.len().min(most)), ..self.clone() }
+    /// The same scope with those of its ids that stand at these places.
+    pub(crate) fn only(&self, places: impl Iterator<Item = usize>) -> Self {
+        Self { ids: self.ids.select(places), ..self.clone() }
+    }
+
+    /// Whether it speaks of everything in its span.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.share == Share::WHOLE
     }
 }
 
@@ -239,12 +245,22 @@ pub struct Events {
 }
 
 /// What [`Events`] answer.
+///
+/// Every question of the repair lane ([`Nodes`], a held [`EventList`], [`NeedEvents::Of`]) is answered, and its answer
+/// ends with an [`Events`] that says so (`last`): otherwise a pause in a long answer could not be told from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// A NeedEvents: all events were asked for.
-    Wanted {
+    /// [`NeedEvents::At`]: all events were asked for.
+    At {
         /// Some of what was asked for was left out, since a budget ran out: ask again.
         more: bool,
+    },
+    /// [`NeedEvents::Of`]: all events were asked for.
+    Of {
+        /// Some of what was asked for was left out, since a budget ran out: ask again.
+        more: bool,
+        /// Nothing of this answer follows.
+        last: bool,
     },
     /// A comparison: the events lie within a span, and the receiver lacks them.
     Block {
@@ -252,5 +268,7 @@ pub enum Reply {
         span: TimeSpan,
         /// Where more of them lie, which a budget left out: say what you hold there.
         rest: Option<TimeSpan>,
+        /// Nothing of the answer to a question follows. Never set where none was asked.
+        last: bool,
     },
 }

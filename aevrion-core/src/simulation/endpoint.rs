@@ -13,14 +13,12 @@ use super::plan::REST;
 use super::wire::{Arrival, Wire};
 use super::world::{Process, World};
 use crate::agent::{Agent, Fault, Halt, Origin, Output};
-use crate::message::{EventList, Message, NeedEvents, decode, encode};
+use crate::bounds::STORES_AT_ONCE;
+use crate::message::{Message, decode, encode};
 use crate::replica::{FeedReader, News};
 use crate::store::Durability;
 use crate::transport::Lane;
 use crate::{Address, Event, Inserted, ReadError, Replica, WriteError};
-
-/// As in the real link.
-const STORES_AT_ONCE: usize = 3;
 
 /// News taken at once beyond which they count as missed, where overflows are wanted.
 const FEW_NEWS: usize = 3;
@@ -147,9 +145,10 @@ impl Endpoint {
         let message =
             decode(&arrival.frame, &self.world.plan.parameters).map_err(|error| End::Fault(error.into()))?;
         self.world.traffic().received((self.way.1, self.way.0), &message);
-        if is_question(&message) && !self.out.has_room(lane) {
-            let decline = self.agent.decline();
-            self.perform(vec![decline]);
+        if !self.out.has_room(lane)
+            && let Some(declined) = self.agent.decline(&message)
+        {
+            self.perform(declined);
             return Ok(());
         }
         if matches!(message, Message::Snapshot(_)) && !self.stores.is_empty() {
@@ -254,14 +253,4 @@ async fn until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether a message is answered with much: when there is no room for the answer it is declined.
-fn is_question(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::Nodes(_)
-            | Message::EventList(EventList::Held(_))
-            | Message::NeedEvents(NeedEvents::At(_) | NeedEvents::Of(_))
-    )
 }

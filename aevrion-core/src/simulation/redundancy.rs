@@ -16,6 +16,9 @@ use crate::agent::Origin;
 /// Beyond its share a small run may have so many: one burst of news while one repair is under way.
 const SLACK: u64 = 60;
 
+/// The same for what is pushed: two bursts, for the neighbours of a repair hear of what it brings from both sides.
+const SLACK_OF_PUSHES: u64 = 100;
+
 /// As many times the slack where the network doubles questions too, each of which is answered.
 const HARSH: u64 = 3;
 
@@ -74,9 +77,10 @@ impl Redundancy {
 
     /// What is too much, in a network of so many links that holds so many events.
     pub(super) fn judge(&self, plan: &Plan, links: usize, events: u64) -> Result<(), String> {
-        let slack = SLACK * if plan.is_harsh() { HARSH } else { 1 };
+        let times = if plan.is_harsh() { HARSH } else { 1 };
+        let slack = SLACK * times;
         let Arrivals { new, again } = self.pushed;
-        if again > new / 2 + slack {
+        if again > new / 2 + SLACK_OF_PUSHES * times {
             return Err(format!("{again} pushed events came to nodes that had them, and {new} were new"));
         }
         let Arrivals { new, again } = self.repaired;
@@ -133,7 +137,7 @@ mod tests {
     fn pushes_to_who_has_it_and_announcements_without_end_are_too_much() {
         let pushed = Origin::Pushed(NodeId::from_bytes([0; 32]));
         let mut redundancy = Redundancy::default();
-        redundancy.stored((0, 1), pushed, &events(SLACK), 0);
+        redundancy.stored((0, 1), pushed, &events(SLACK_OF_PUSHES), 0);
         redundancy.announced(5 * 2 * 3 + usize::try_from(SLACK).unwrap());
         assert_eq!(redundancy.judge(&fair(), 3, 5), Ok(()));
         redundancy.announced(1);

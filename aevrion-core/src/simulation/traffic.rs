@@ -173,12 +173,12 @@ fn is_repair(message: &Message) -> bool {
         Message::Nodes(_)
         | Message::EventList(EventList::Held(_))
         | Message::NeedEvents(NeedEvents::Of(_))
-        | Message::Events(Events { reply: Reply::Block { .. }, .. }) => true,
+        | Message::Events(Events { reply: Reply::Of { .. } | Reply::Block { .. }, .. }) => true,
         Message::Hello(_)
         | Message::Push(_)
         | Message::Snapshot(_)
         | Message::EventList(EventList::Announced(_))
         | Message::NeedEvents(NeedEvents::At(_))
-        | Message::Events(Events { reply: Reply::Wanted { .. }, .. }) => false,
+        | Message::Events(Events { reply: Reply::At { .. }, .. }) => false,
     }
 }

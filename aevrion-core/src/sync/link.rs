@@ -16,15 +16,12 @@ use super::counters::Counters;
 use super::lanes::{Incoming, Outgoing, receive_on, send_on};
 use super::status::{Activity, Progress};
 use crate::agent::{Agent, Fault, Halt, Moment, Origin, Output};
-use crate::bounds::LOT_EVENTS;
-use crate::message::{EventList, Message, NeedEvents};
+use crate::bounds::{LOT_EVENTS, STORES_AT_ONCE};
+use crate::message::Message;
 use crate::replica::{FeedReader, News, Replica};
 use crate::store::Durability;
 use crate::transport::{Connection, Lane, TransportError};
 use crate::{Event, Inserted, WallClock, WriteError};
-
-/// Lots of events of one neighbour that are being stored at once.
-const STORES_AT_ONCE: usize = 2;
 
 /// How long the greetings may take.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -179,11 +176,12 @@ impl Link {
             Incoming::End(None) => return Err(LinkEnd::Left),
         };
         let outgoing = if lane == Lane::Live { &self.live } else { &self.repair };
-        if is_question(&message) && !outgoing.has_room() {
+        if !outgoing.has_room()
+            && let Some(declined) = self.agent.decline(&message)
+        {
             tracing::debug!(message = message.name(), "not answered: the lane is full");
             self.counters.shed();
-            let decline = self.agent.decline();
-            self.perform(vec![decline]);
+            self.perform(declined);
             return Ok(());
         }
         if matches!(message, Message::Snapshot(_)) && !self.stores.is_empty() {
@@ -342,16 +340,6 @@ async fn store_in_lots(
         all.known += inserted.known;
     }
     Ok(all)
-}
-
-/// Whether a message is answered with much: when there is no room for the answer it is dropped.
-fn is_question(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::Nodes(_)
-            | Message::EventList(EventList::Held(_))
-            | Message::NeedEvents(NeedEvents::At(_) | NeedEvents::Of(_))
-    )
 }
 
 /// Whether events were refused for what they are.

@@ -1,0 +1,138 @@
+//! Promise: on lines as they are, fast or slow, a repair costs little more than what is missing, whatever the missing
+//! events look like, and it comes to an end.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[path = "support/line.rs"]
+mod line;
+
+use std::time::Duration;
+
+use aevrion_core::{Event, Timestamp, Value};
+use line::{Line, NOW, Speed};
+
+/// The beginning of a leaf in the past.
+const LEAF: u64 = NOW - NOW % 60_000 - 600_000;
+
+const FAST: Speed =
+    Speed { bandwidth: 100_000_000, latency: Duration::from_millis(1), store: Duration::from_millis(20) };
+
+fn event(ms: u64, number: u64, len: usize) -> Event {
+    let mut data = format!("{number}:").into_bytes();
+    data.resize(len.max(data.len()), b'v');
+    let key = format!("key {number:08}").into_bytes();
+    Event::new(key.into(), Value::Data(data.into()), Timestamp::from_millis(ms)).unwrap()
+}
+
+fn spread(begin: u64, span: u64, count: u64, len: usize) -> Vec<Event> {
+    (0..count).map(|number| event(begin + span * number / count, number, len)).collect()
+}
+
+fn weight(events: &[Event]) -> f64 {
+    let bytes: usize = events.iter().map(|event| event.canonical_bytes().len()).sum();
+    bytes as f64
+}
+
+#[tokio::test]
+async fn no_event_is_sent_twice_however_slow_the_line_is() {
+    for (bandwidth, events) in [(1_000_000_000, 150_000), (12_500_000, 100_000), (500_000, 60_000)] {
+        for holder in 0..2 {
+            let mut line =
+                Line::new(Speed { bandwidth, latency: Duration::from_millis(5), store: FAST.store }).await;
+            let events = spread(NOW - 100_000_000, 90_000_000, events, 100);
+            let missing = weight(&events);
+            line.hold(holder, events).await;
+            line.connect();
+            let seconds = line.agreement(120).await.expect("they come to agree");
+            let ratio = line.sides[holder].sent_events as f64 / missing;
+            println!("{bandwidth} B/s, held by {holder}: {seconds} s, {ratio:.3} of the missing bytes");
+            assert!(ratio <= 1.02, "{ratio}");
+            let ideal = missing / bandwidth as f64;
+            assert!(seconds as f64 <= ideal * 1.2 + 5.0, "{seconds} s, where {ideal:.0} would do");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_here_and_there_is_found_without_waiting_for_the_next_minute() {
+    for (span, every) in [(3_000_000_000, 3), (86_400_000, 3), (3_600_000, 2)] {
+        for holder in 0..2 {
+            let mut line = Line::new(FAST).await;
+            let events = spread(NOW - span - 100_000, span, 100_000, 60);
+            let (missing, common): (Vec<_>, Vec<_>) =
+                events.iter().cloned().enumerate().partition(|(number, _)| number % every == 0);
+            let only =
+                |some: Vec<(usize, Event)>| some.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
+            let (missing, common) = (only(missing), only(common));
+            line.hold(holder, events).await;
+            line.hold(1 - holder, common).await;
+            line.connect();
+            let seconds = line.agreement(60).await;
+            let ratio = (line.sides[0].sent + line.sides[1].sent) as f64 / weight(&missing);
+            println!("one of {every} over {span} ms, held by {holder}: {seconds:?} s, {ratio:.3}");
+            assert!(seconds.is_some_and(|seconds| seconds <= 10), "{seconds:?} s");
+            assert!(ratio <= 1.3, "{ratio}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_leaf_that_no_message_takes_is_repaired_at_the_price_of_what_is_missing() {
+    for missing in [1_usize, 50_000, 200_000] {
+        for holder in 0..2 {
+            let mut line = Line::new(FAST).await;
+            let events = spread(LEAF, 60_000, 250_000, 60);
+            let lacks = |number: usize| number >= 20_000 && number < 20_000 + missing;
+            let common = events.iter().enumerate().filter(|(number, _)| !lacks(*number));
+            line.hold(1 - holder, common.map(|(_, event)| event.clone()).collect()).await;
+            let weight = weight(&events[20_000..20_000 + missing]);
+            line.hold(holder, events).await;
+            line.connect();
+            let seconds = line.agreement(60).await;
+            let (there, back) = (line.sides[holder].sent as f64, line.sides[1 - holder].sent as f64);
+            println!(
+                "{missing} of a leaf, held by {holder}: {seconds:?} s, {there} B and {back} B for {weight} B"
+            );
+            assert!(seconds.is_some_and(|seconds| seconds <= 10), "{seconds:?} s");
+            // The ids of the leaf: five bytes each, once or twice.
+            assert!(there + back <= weight * 1.2 + 250_000.0 * 5.0 * 2.2, "{there} B and {back} B");
+        }
+    }
+}
+
+/// Whoever may choose contents could choose ids that all fall into one part of an overfull span.
+#[tokio::test]
+async fn chosen_ids_do_not_hide_what_is_missing() {
+    let chosen = (0..).map(|number| event(LEAF + number % 60_000, number, 10));
+    let events: Vec<_> = chosen.filter(|event| event.id().as_bytes()[7] % 2 == 0).take(200_000).collect();
+    for lacking in 0..2 {
+        let mut line = Line::new(FAST).await;
+        let without = events.iter().enumerate().filter(|(number, _)| *number != 77);
+        line.hold(lacking, without.map(|(_, event)| event.clone()).collect()).await;
+        line.hold(1 - lacking, events.clone()).await;
+        line.connect();
+        let seconds = line.agreement(60).await;
+        assert!(seconds.is_some_and(|seconds| seconds <= 10), "{seconds:?} s");
+    }
+}
+
+/// A difference that cannot be mended is tried a few times a minute, not for ever, wherever it lies.
+#[tokio::test]
+async fn what_cannot_be_repaired_is_not_tried_without_end() {
+    for at in [NOW - 10_000_000, NOW + 10_000_000_000] {
+        for holder in 0..2 {
+            let mut line = Line::new(FAST).await;
+            let common = spread(NOW - 90_000_000, 1_000_000, 100, 10);
+            line.hold(0, common.clone()).await;
+            line.hold(1, common).await;
+            let damaged = event(at, 1, 10);
+            line.sides[holder].damaged = Some(damaged.address());
+            line.hold(holder, vec![damaged]).await;
+            line.connect();
+            line.run(Duration::from_secs(50)).await;
+            let snapshots = line.sides[0].snapshots + line.sides[1].snapshots;
+            println!("damaged at {at}, held by {holder}: {snapshots} snapshots in 50 s");
+            assert!(snapshots <= 60, "{snapshots} snapshots");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Two agents and their replicas on a line that takes its time: bytes a second, a way there and back, disks that take a
+//! while. All of it is computed, so hours pass in moments and nothing depends on this machine.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::agent::{Agent, Desk, Halt, Holdings, Moment, Origin, Output, Terms};
+use aevrion_core::bounds::{LANE_BYTES, STORES_AT_ONCE};
+use aevrion_core::message::{Digest, Message, Tile, decode, encode};
+use aevrion_core::store::{Durability, MemoryStore, Table};
+use aevrion_core::transport::Lane;
+use aevrion_core::tree::{NodeAddress, Root};
+use aevrion_core::{
+    Address, Damage, Event, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan, Timestamp,
+};
+
+/// What the clocks show at the beginning.
+pub(crate) const NOW: u64 = 1_700_000_000_000;
+
+/// What a frame costs beside its bytes while it waits.
+const FRAME_COST: usize = 64;
+
+/// How fast things are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Speed {
+    /// Bytes a second, each way.
+    pub(crate) bandwidth: u64,
+    /// One way.
+    pub(crate) latency: Duration,
+    /// What storing takes.
+    pub(crate) store: Duration,
+}
+
+/// A replica of which one event may be damaged.
+struct Held<'r> {
+    replica: &'r Replica,
+    damaged: Option<Address>,
+}
+
+impl Holdings for Held<'_> {
+    async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
+        Holdings::digest(self.replica, span).await
+    }
+
+    async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
+        Holdings::children(self.replica, span, parents).await
+    }
+
+    async fn addresses(
+        &self,
+        span: TimeSpan,
+        before: Option<Address>,
+        most: usize,
+    ) -> Result<Vec<Address>, ReadError> {
+        Holdings::addresses(self.replica, span, before, most).await
+    }
+
+    async fn event(&self, address: Address) -> Result<Option<Event>, ReadError> {
+        if self.damaged == Some(address) {
+            let what = "planted".into();
+            return Err(ReadError::Damaged(Damage { table: Table::Events, key: bytes::Bytes::new(), what }));
+        }
+        Holdings::event(self.replica, address).await
+    }
+
+    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
+        Holdings::missing(self.replica, addresses).await
+    }
+}
+
+/// One side.
+pub(crate) struct Side {
+    pub(crate) replica: Replica,
+    agent: Agent,
+    /// An event that cannot be read.
+    pub(crate) damaged: Option<Address>,
+    /// Frames under way to it, by lane, and when they arrive.
+    arriving: [VecDeque<(Duration, Vec<u8>)>; 2],
+    /// Until when its repair lane is busy sending, and what waits there until when.
+    busy: Duration,
+    waiting: VecDeque<(Duration, usize)>,
+    stores: Vec<(Duration, Vec<Event>, Origin)>,
+    held: Option<Message>,
+    /// Bytes of all frames it sent, of those with events, and how many snapshots.
+    pub(crate) sent: u64,
+    pub(crate) sent_events: u64,
+    pub(crate) snapshots: u64,
+}
+
+/// What happens next on a side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Next {
+    Stored,
+    Wake,
+    Arrives(usize),
+}
+
+/// Both sides, and the line between them.
+pub(crate) struct Line {
+    pub(crate) sides: [Side; 2],
+    now: Duration,
+    speed: Speed,
+}
+
+impl Line {
+    /// Two empty replicas. The first has the smaller id.
+    pub(crate) async fn new(speed: Speed) -> Self {
+        let side = async |number: u8, other: u8| {
+            let (node, neighbour) = (NodeId::from_bytes([number; 32]), NodeId::from_bytes([other; 32]));
+            let wall = Arc::new(ManualWall::at(Timestamp::from_millis(NOW)));
+            let options = Options { node: Some(node), wall, ..Options::default() };
+            let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
+            let terms = Terms {
+                node,
+                parameters: Parameters::default(),
+                space: "default".into(),
+                grace: Duration::from_secs(2),
+                max_drift: Duration::from_secs(60),
+            };
+            let agent = Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(number));
+            Side {
+                replica,
+                agent,
+                damaged: None,
+                arriving: Default::default(),
+                busy: Duration::ZERO,
+                waiting: VecDeque::new(),
+                stores: Vec::new(),
+                held: None,
+                sent: 0,
+                sent_events: 0,
+                snapshots: 0,
+            }
+        };
+        Self { sides: [side(1, 2).await, side(2, 1).await], now: Duration::ZERO, speed }
+    }
+
+    /// Stores events on one side without telling the other.
+    pub(crate) async fn hold(&mut self, side: usize, events: Vec<Event>) {
+        insert(&self.sides[side].replica, &events).await;
+    }
+
+    /// Connects the two.
+    pub(crate) fn connect(&mut self) {
+        for side in 0..2 {
+            let now = self.moment();
+            let outputs = self.sides[side].agent.connected(now);
+            self.perform(side, outputs);
+        }
+    }
+
+    /// Lets time pass until both hold the same: answers with the seconds, at most so many.
+    pub(crate) async fn agreement(&mut self, most: u64) -> Option<u64> {
+        for second in 1..=most {
+            self.run(Duration::from_secs(second)).await;
+            let roots = (self.sides[0].replica.root().await, self.sides[1].replica.root().await);
+            if roots.0.unwrap() == roots.1.unwrap() {
+                return Some(second);
+            }
+        }
+        None
+    }
+
+    /// Lets time pass.
+    pub(crate) async fn run(&mut self, until: Duration) {
+        while let Some((at, next, side)) = self.next().filter(|(at, ..)| *at <= until) {
+            self.now = at;
+            match next {
+                Next::Stored => self.stored(side).await,
+                Next::Wake => {
+                    let now = self.moment();
+                    let Side { agent, replica, damaged, .. } = &mut self.sides[side];
+                    let outputs = agent.wake(now, &Held { replica, damaged: *damaged }).await;
+                    self.follow(side, outputs);
+                }
+                Next::Arrives(lane) => self.arrives(side, lane).await,
+            }
+        }
+        self.now = until;
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { steady: self.now, wall: Timestamp::from_millis(NOW).after(self.now) }
+    }
+
+    fn next(&self) -> Option<(Duration, Next, usize)> {
+        let mut all = Vec::new();
+        for (number, side) in self.sides.iter().enumerate() {
+            all.extend(side.stores.iter().map(|(at, ..)| (*at, Next::Stored, number)));
+            all.extend(side.agent.wake_at().map(|at| (at, Next::Wake, number)));
+            if side.stores.len() < STORES_AT_ONCE && side.held.is_none() {
+                let first = |lane: usize| side.arriving[lane].front().map(|(at, _)| *at);
+                all.extend(
+                    [0, 1]
+                        .into_iter()
+                        .filter_map(|lane| first(lane).map(|at| (at, Next::Arrives(lane), number))),
+                );
+            }
+        }
+        all.into_iter().map(|(at, next, side)| (at.max(self.now), next, side)).min()
+    }
+
+    async fn stored(&mut self, side: usize) {
+        let now = self.moment();
+        let Side { agent, replica, damaged, stores, .. } = &mut self.sides[side];
+        let first = (0..stores.len()).min_by_key(|store| stores[*store].0).unwrap();
+        let (_, events, origin) = stores.remove(first);
+        let new = insert(replica, &events).await;
+        let outputs = agent.stored(new, origin, now, &Held { replica, damaged: *damaged }).await;
+        self.follow(side, outputs);
+        let Side { held, stores, .. } = &mut self.sides[side];
+        if let Some(held) = held.take_if(|_| stores.is_empty()) {
+            self.handle(side, held).await;
+        }
+    }
+
+    async fn arrives(&mut self, side: usize, lane: usize) {
+        let (_, frame) = self.sides[side].arriving[lane].pop_front().unwrap();
+        let message = decode(&frame, &Parameters::default()).expect("an honest neighbour's frame");
+        if lane == 1
+            && !self.has_room(side)
+            && let Some(declined) = self.sides[side].agent.decline(&message)
+        {
+            self.perform(side, declined);
+        } else if matches!(message, Message::Snapshot(_)) && !self.sides[side].stores.is_empty() {
+            self.sides[side].held = Some(message);
+        } else {
+            self.handle(side, message).await;
+        }
+    }
+
+    async fn handle(&mut self, side: usize, message: Message) {
+        let now = self.moment();
+        let Side { agent, replica, damaged, .. } = &mut self.sides[side];
+        let outputs = agent.handle(message, now, &Held { replica, damaged: *damaged }).await;
+        self.follow(side, outputs);
+    }
+
+    fn follow(&mut self, side: usize, outputs: Result<Vec<Output>, Halt>) {
+        let outputs = outputs.expect("nothing is wrong with an honest neighbour");
+        self.perform(side, outputs);
+    }
+
+    fn perform(&mut self, side: usize, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Send(lane, message) => self.send(side, lane, &message),
+                Output::Store(events, origin) => {
+                    let at = self.now + self.speed.store;
+                    self.sides[side].stores.push((at, events, origin));
+                }
+            }
+        }
+    }
+
+    /// News pass repairs, as over any transport; frames of a lane keep their order.
+    fn send(&mut self, from: usize, lane: Lane, message: &Message) {
+        let frame = encode(message).to_vec();
+        let takes = Duration::from_micros(frame.len() as u64 * 1_000_000 / self.speed.bandwidth);
+        let side = &mut self.sides[from];
+        side.sent += frame.len() as u64 + 4;
+        side.sent_events += if message.events().is_empty() { 0 } else { frame.len() as u64 };
+        side.snapshots += u64::from(matches!(message, Message::Snapshot(_)));
+        let (lane, sent) = match lane {
+            Lane::Live => (0, self.now + takes),
+            Lane::Repair => {
+                side.busy = side.busy.max(self.now) + takes;
+                side.waiting.push_back((side.busy, frame.len() + FRAME_COST));
+                (1, side.busy)
+            }
+        };
+        let arriving = &mut self.sides[1 - from].arriving[lane];
+        let at = arriving.back().map_or(Duration::ZERO, |(last, _)| *last).max(sent + self.speed.latency);
+        arriving.push_back((at, frame));
+    }
+
+    fn has_room(&mut self, side: usize) -> bool {
+        let (now, waiting) = (self.now, &mut self.sides[side].waiting);
+        waiting.retain(|(until, _)| *until > now);
+        waiting.iter().map(|(_, bytes)| bytes).sum::<usize>() < LANE_BYTES
+    }
+}
+
+async fn insert(replica: &Replica, events: &[Event]) -> u64 {
+    let mut new = 0;
+    for lot in events.chunks(4_096) {
+        new += replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap().new;
+    }
+    new
+}
