@@ -49,7 +49,7 @@ impl Agent {
         }
         if !was_settled && self.is_settled() {
             self.compare_soon(now.steady);
-            self.tick_at = Some(now.steady + self.until_tick(now.wall));
+            self.schedule.tick(now.steady + self.until_tick(now.wall));
         }
         Ok(outputs)
     }

@@ -51,7 +51,7 @@ impl Agent {
         }
         if crowded {
             // A repair brought so much that telling one by one costs more than comparing when it is over.
-            self.compare_at = Some(now.steady + SETTLE);
+            self.schedule.compare(now.steady + SETTLE);
             self.agreement.behind = self.agreement.behind.max(1);
         }
         if self.announcements.len() >= ANNOUNCED_AT_ONCE {

@@ -24,6 +24,7 @@ mod holdings;
 mod live;
 mod pace;
 mod repair;
+mod schedule;
 mod shares;
 mod snapshot;
 mod wanted;
@@ -46,6 +47,7 @@ pub use fault::{Fault, Incompatible};
 use flight::InFlight;
 pub use holdings::Holdings;
 use pace::Pace;
+use schedule::{InTurn, Schedule};
 use shares::Rotation;
 use wanted::Wanted;
 use wished::Wished;
@@ -164,14 +166,8 @@ pub struct Agent {
     storing: u32,
     /// Where the neighbour holds more, to be asked for once what came is stored.
     rest: Option<TimeSpan>,
-    /// When snapshots are compared next for a reason of their own.
-    compare_at: Option<Duration>,
-    /// Whether that is to wait until no other neighbour's repair is under way.
-    waits_for_turn: bool,
-    /// When what was too young for the last comparison can be compared.
-    look_again_at: Option<Duration>,
-    /// When snapshots are compared next for the minute.
-    tick_at: Option<Duration>,
+    /// When snapshots are compared next.
+    schedule: Schedule,
     /// How often the neighbour may make this side compare.
     pace: Pace,
     /// The last digest sent of the past and of the future: when, and of what span.
@@ -211,10 +207,7 @@ impl Agent {
             mistaken: 0,
             storing: 0,
             rest: None,
-            compare_at: None,
-            waits_for_turn: false,
-            look_again_at: None,
-            tick_at: None,
+            schedule: Schedule::default(),
             pace: Pace::default(),
             digest_sent: [None; 2],
             agreed_root: [[None; 2]; 2],
@@ -313,25 +306,20 @@ impl Agent {
         if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.storing == 0 {
             self.end_of_exchange(now);
         }
-        if due(self.tick_at) {
-            self.tick_at = Some(now.steady + self.until_tick(now.wall));
+        if self.schedule.ticks(now.steady) {
+            self.schedule.tick(now.steady + self.until_tick(now.wall));
             self.exchange.fruitless = 0;
-            self.waits_for_turn = false;
             outputs.push(self.greeting(now, false));
-            self.compare_at = Some(now.steady);
         }
-        if due(self.look_again_at) {
-            self.look_again_at = None;
-            self.compare_at = Some(now.steady);
-        }
-        if due(self.compare_at) && !self.exchange.is_active() {
-            if self.waits_for_turn && !self.desk.is_free_for(self.neighbour, now.steady) {
+        match self.schedule.due(now.steady).filter(|_| !self.exchange.is_active()) {
+            Some(InTurn(true)) if !self.desk.is_free_for(self.neighbour, now.steady) => {
                 self.compare_again(now);
-                return Ok(outputs);
             }
-            self.waits_for_turn = false;
-            self.compare_at = None;
-            outputs.extend(self.compare(now, holdings, false).await?);
+            Some(_) => {
+                self.schedule.compared();
+                outputs.extend(self.compare(now, holdings, false).await?);
+            }
+            None => {}
         }
         Ok(outputs)
     }
@@ -339,9 +327,9 @@ impl Agent {
     /// When [`Agent::wake`] is to be called, if nothing happens before.
     pub fn wake_at(&self) -> Option<Duration> {
         let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.storing == 0);
-        let compare = self.compare_at.filter(|_| !self.exchange.is_active());
+        let planned = self.schedule.wake_at(self.exchange.is_active());
         let (overdue, left) = (self.wanted.overdue_at(), self.wanted.left_at());
-        let settled = [overdue, left, quiet, self.tick_at, self.look_again_at, compare];
+        let settled = [overdue, left, quiet, planned];
         let settled = settled.into_iter().filter(|_| self.is_settled()).flatten();
         settled.chain(self.announce_at).min()
     }

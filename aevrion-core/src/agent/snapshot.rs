@@ -150,7 +150,7 @@ impl Agent {
             steps.retain(|step| !self.flight.touches(step.span(shape), shape, now.steady));
             if steps.is_empty() {
                 self.deferred += 1;
-                self.look_again_at = Some(now.steady + self.grace());
+                self.schedule.look_again(now.steady + self.grace());
                 return Ok(Vec::new());
             }
         }
@@ -183,7 +183,7 @@ impl Agent {
         if self.exchange.fruitless < FRUITLESS {
             // Whoever acts on a difference waits a little longer: usually the other side's snapshot comes first.
             let wait = if self.acts() { self.round_trip() * 2 + MARGIN } else { Duration::ZERO };
-            self.compare_at = Some(now.steady + wait);
+            self.schedule.compare(now.steady + wait);
         }
     }
 
@@ -235,15 +235,19 @@ impl Agent {
 
     /// Compares again when no other neighbour's repair is under way: until then it would find what that one brings.
     pub(super) fn compare_in_turn(&mut self, now: Moment) {
-        self.waits_for_turn = true;
-        self.compare_again(now);
+        let at = self.again_at(now);
+        self.schedule.compare_in_turn(at);
     }
 
     pub(super) fn compare_again(&mut self, now: Moment) {
-        // Not before the neighbour has to answer again: a digest of its own it takes for known as long as it is fresh.
-        // And not all agents of a node at the same moment.
-        let jitter = Duration::from_millis(self.draw() % 50);
-        self.compare_at = Some(now.steady + self.freshness() + jitter);
+        let at = self.again_at(now);
+        self.schedule.compare(at);
+    }
+
+    /// Not before the neighbour has to answer again: a digest of its own it takes for known as long as it is fresh. And
+    /// not all agents of a node at the same moment.
+    fn again_at(&mut self, now: Moment) -> Duration {
+        now.steady + self.freshness() + Duration::from_millis(self.draw() % 50)
     }
 
     /// How long a digest that was sent stands for a fresh one.
@@ -253,8 +257,8 @@ impl Agent {
 
     /// Compares at once, and once more when what was missed just now is old enough for a snapshot to cover it.
     pub(super) fn compare_soon(&mut self, now: Duration) {
-        self.look_again_at = Some(now + self.grace() + MARGIN);
-        self.compare_at = Some(self.compare_at.map_or(now, |at| at.min(now)));
+        self.schedule.look_again(now + self.grace() + MARGIN);
+        self.schedule.compare_by(now);
     }
 
     /// How far snapshots stay behind the present.

@@ -1,0 +1,147 @@
+//! When snapshots are compared next: each minute, when something was missed, once more when what was too young is old
+//! enough, and not while another neighbour brings what this comparison would find.
+
+use std::time::Duration;
+
+/// What is planned. Times are steady ones.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// For the minute, or the leaf.
+    tick_at: Option<Duration>,
+    /// For a reason of its own.
+    compare_at: Option<Duration>,
+    /// Whether that is to wait until no other neighbour's repair is under way.
+    in_turn: bool,
+    /// When what was too young for the last comparison, or in flight, can be compared.
+    look_again_at: Option<Duration>,
+}
+
+impl Schedule {
+    /// The next tick.
+    pub(super) fn tick(&mut self, at: Duration) {
+        self.tick_at = Some(at);
+    }
+
+    /// Whether the tick has come. Then a comparison is due, whoever else is at it.
+    pub(super) fn ticks(&mut self, now: Duration) -> bool {
+        let ticks = self.tick_at.is_some_and(|at| at <= now);
+        if ticks {
+            self.tick_at = None;
+            self.compare_at = Some(now);
+            self.in_turn = false;
+        }
+        ticks
+    }
+
+    /// Compare then, and not before.
+    pub(super) fn compare(&mut self, at: Duration) {
+        self.compare_at = Some(at);
+    }
+
+    /// Compare then or before.
+    pub(super) fn compare_by(&mut self, at: Duration) {
+        self.compare_at = Some(self.compare_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    /// Compare then, or later when it is this neighbour's turn.
+    pub(super) fn compare_in_turn(&mut self, at: Duration) {
+        self.compare_at = Some(at);
+        self.in_turn = true;
+    }
+
+    /// Compare once more then.
+    pub(super) fn look_again(&mut self, at: Duration) {
+        self.look_again_at = Some(at);
+    }
+
+    /// Whether a comparison is due, and if it is to wait for its turn. It stays due until [`compared`](Self::compared).
+    pub(super) fn due(&mut self, now: Duration) -> Option<InTurn> {
+        if self.look_again_at.is_some_and(|at| at <= now) {
+            self.look_again_at = None;
+            self.compare_at = Some(now);
+        }
+        self.compare_at.filter(|at| *at <= now).map(|_| InTurn(self.in_turn))
+    }
+
+    /// What was due is being done.
+    pub(super) fn compared(&mut self) {
+        self.compare_at = None;
+        self.in_turn = false;
+    }
+
+    /// When something is due next. While a repair is under way nothing is compared: it ends with a comparison.
+    pub(super) fn wake_at(&self, repairs: bool) -> Option<Duration> {
+        let compare = self.compare_at.filter(|_| !repairs);
+        [self.tick_at, self.look_again_at, compare].into_iter().flatten().min()
+    }
+}
+
+/// Whether a comparison waits until no other neighbour's repair is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InTurn(pub(super) bool);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn nothing_is_planned_at_first() {
+        let mut schedule = Schedule::default();
+        assert_eq!(
+            (schedule.wake_at(false), schedule.due(at(99)), schedule.ticks(at(99))),
+            (None, None, false)
+        );
+    }
+
+    #[test]
+    fn what_is_due_stays_due_until_it_is_done() {
+        let mut schedule = Schedule::default();
+        schedule.compare(at(5));
+        assert_eq!(schedule.due(at(4)), None);
+        assert_eq!((schedule.due(at(5)), schedule.due(at(6))), (Some(InTurn(false)), Some(InTurn(false))));
+        schedule.compared();
+        assert_eq!(schedule.due(at(7)), None);
+    }
+
+    #[test]
+    fn soon_is_not_later_than_planned_and_later_is() {
+        let mut schedule = Schedule::default();
+        schedule.compare_by(at(5));
+        schedule.compare_by(at(8));
+        assert_eq!(schedule.wake_at(false), Some(at(5)));
+        schedule.compare(at(9));
+        assert_eq!(schedule.wake_at(false), Some(at(9)));
+    }
+
+    #[test]
+    fn a_tick_waits_for_nobody() {
+        let mut schedule = Schedule::default();
+        schedule.tick(at(60));
+        schedule.compare_in_turn(at(50));
+        assert_eq!(schedule.due(at(55)), Some(InTurn(true)));
+        assert!(!schedule.ticks(at(59)) && schedule.ticks(at(60)));
+        assert_eq!(schedule.due(at(60)), Some(InTurn(false)));
+        assert!(!schedule.ticks(at(61)), "once");
+    }
+
+    #[test]
+    fn what_was_too_young_is_looked_at_again() {
+        let mut schedule = Schedule::default();
+        schedule.compare(at(1));
+        schedule.look_again(at(3));
+        schedule.compared();
+        assert_eq!((schedule.due(at(2)), schedule.due(at(3))), (None, Some(InTurn(false))));
+    }
+
+    #[test]
+    fn a_repair_puts_comparisons_off_and_not_the_tick() {
+        let mut schedule = Schedule::default();
+        schedule.compare(at(1));
+        schedule.tick(at(60));
+        assert_eq!((schedule.wake_at(true), schedule.wake_at(false)), (Some(at(60)), Some(at(1))));
+    }
+}
