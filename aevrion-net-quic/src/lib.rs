@@ -21,6 +21,7 @@ mod error;
 mod join;
 mod lane;
 mod listener;
+mod reset;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ use aevrion_core::transport::{
     Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError, shortened,
 };
 use async_trait::async_trait;
-use quinn::{ClientConfig, Endpoint, EndpointConfig, VarInt};
+use quinn::{ClientConfig, Endpoint, VarInt};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -87,7 +88,8 @@ impl QuicTransport {
         let renewing = settings::client(credentials.client_config(JOIN_PROTOCOL)?, &limits)?;
         let socket = settings::socket(address).map_err(listening)?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(serving), socket, runtime);
+        let config = reset::endpoint_config(credentials.current().key());
+        let endpoint = Endpoint::new(config, Some(serving), socket, runtime);
         let endpoint = endpoint.map_err(listening)?;
         let core = Arc::new(Core {
             address: endpoint.local_addr().map_err(listening)?,
