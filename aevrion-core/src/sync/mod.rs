@@ -185,6 +185,14 @@ impl Sync {
             .collect()
     }
 
+    /// Requests to join or to renew that were refused, by transport and reason.
+    pub fn join_refusals(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let transports = lock(&self.shared.transports);
+        let each = transports.iter().map(|transport| (transport.name(), transport.join_refusals()));
+        each.flat_map(|(name, refusals)| refusals.into_iter().map(move |(reason, n)| (name, reason, n)))
+            .collect()
+    }
+
     /// The time before which this node and every neighbour have agreed on every event; `None` while one of them has
     /// not been compared with, or there are none. Whoever was a neighbour since this began is one, also while it is
     /// away: what it writes meanwhile will come. What is read after asking for it, and is of an earlier time, can no

@@ -4,21 +4,24 @@
 //! to keep them. Nobody is turned away at the door: who comes when all places are taken gets that of the one that has
 //! waited longest, among those from the address that holds the most. Someone who opens a thousand connections from one
 //! machine thereby turns out nobody but himself, and an honest handshake, which takes a few round trips, is done long
-//! before its turn to leave comes.
+//! before its turn to leave comes. One machine is one IPv4 address, or one IPv6 network of 64 bits, for whoever has one
+//! address there has all of them.
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::{Limits, Refusal, Side, TransportError};
+use super::{Limits, Refusal, Side, Tally, TransportError};
 
 /// The places of one transport.
 #[derive(Debug)]
 pub struct Gate {
     /// In the order of [`Refusal::ALL`].
-    refusals: [AtomicU64; Refusal::ALL.len()],
+    refusals: Tally<{ Refusal::ALL.len() }>,
+    /// How long one may take.
+    pub(super) handshake: Duration,
     handshakes: Mutex<Handshakes>,
     most_handshakes: usize,
     connections: Arc<Semaphore>,
@@ -57,7 +60,8 @@ impl Gate {
         let most = limits.connections.min(Semaphore::MAX_PERMITS);
         let most_connections = u32::try_from(most).unwrap_or(u32::MAX);
         Arc::new(Self {
-            refusals: std::array::from_fn(|_| AtomicU64::new(0)),
+            refusals: Tally::default(),
+            handshake: limits.handshake,
             handshakes: Mutex::default(),
             most_handshakes: limits.handshakes.max(1),
             connections: Arc::new(Semaphore::new(most_connections as usize)),
@@ -74,7 +78,7 @@ impl Gate {
         }
         let (number, leave) = (handshakes.next, Arc::new(Notify::new()));
         handshakes.next += 1;
-        handshakes.waiting.push(Waiting { number, from, leave: Arc::clone(&leave) });
+        handshakes.waiting.push(Waiting { number, from: machine(from), leave: Arc::clone(&leave) });
         HandshakePlace { gate: Arc::clone(self), number, leave }
     }
 
@@ -105,25 +109,32 @@ impl Gate {
         let _ = self.connections.acquire_many(self.most_connections).await;
     }
 
-    /// Counts one that was turned away, and logs it: in a flood quietly.
+    /// Counts one that was turned away, and logs it: in a flood quietly, and each reason once a second at most.
     pub fn refuse(&self, from: &str, refusal: Refusal) {
+        let number = Refusal::ALL.iter().position(|one| *one == refusal);
+        let log = number.is_some_and(|number| self.refusals.count(number));
         match refusal {
             Refusal::TooSlow | Refusal::TooMany => tracing::debug!(from, "turned away: {refusal}"),
-            _ => tracing::warn!(from, "turned away: {refusal}"),
-        }
-        if let Some(place) = Refusal::ALL.iter().position(|one| *one == refusal) {
-            self.refusals[place].fetch_add(1, Ordering::Relaxed);
+            _ if log => tracing::warn!(from, "turned away: {refusal}"),
+            _ => {}
         }
     }
 
     /// How many were turned away, by reason, in the order of [`Refusal::ALL`].
     pub fn refusals(&self) -> Vec<(Refusal, u64)> {
-        let counts = self.refusals.iter().map(|count| count.load(Ordering::Relaxed));
-        Refusal::ALL.into_iter().zip(counts).collect()
+        Refusal::ALL.into_iter().zip(self.refusals.counts()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Handshakes> {
         self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The machine at this address, as far as it can be told from others.
+fn machine(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
     }
 }
 
@@ -165,6 +176,24 @@ mod tests {
         assert_eq!(gate.handshakes(), 1, "the honest one is still here");
         drop(first);
         assert_eq!(gate.handshakes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_machine_with_a_network_of_addresses_is_one_machine() {
+        let gate = Gate::new(&Limits { handshakes: 4, ..Limits::default() });
+        let honest = gate.enter("2001:db8:0:1::1".parse().unwrap());
+        let flood =
+            |n: u32| gate.enter(Ipv6Addr::from_bits(0x20010db8_00000002 << 64 | u128::from(n)).into());
+        let mut places: Vec<_> = (0..100).map(flood).collect();
+        for place in places.drain(..97) {
+            place.leave().await;
+        }
+        drop(places);
+        assert_eq!(gate.handshakes(), 1, "the honest one is still here");
+        drop(honest);
+        // One address of the older kind, however it is written.
+        let [plain, mapped]: [IpAddr; 2] = ["10.0.0.2", "::ffff:10.0.0.2"].map(|ip| ip.parse().unwrap());
+        assert_eq!(machine(mapped), plain);
     }
 
     #[test]

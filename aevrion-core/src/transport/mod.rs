@@ -7,6 +7,7 @@
 //! let one of them block the other, neither when the network is slow nor when the receiver is.
 
 mod address;
+mod arrivals;
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod ending;
@@ -15,6 +16,7 @@ mod gate;
 mod limits;
 #[cfg(feature = "testkit")]
 pub mod memory;
+mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,10 +30,12 @@ use crate::NodeId;
 pub use address::host_and_port;
 #[cfg(feature = "identity")]
 pub use address::resolve;
+pub use arrivals::{Arrivals, arrivals};
 pub use ending::{Ending, shortened};
 pub use frame::{FRAME_HEADER, FrameAssembly, frame_header};
 pub use gate::{ConnectionPlace, Gate, HandshakePlace};
-pub use limits::Limits;
+pub use limits::{HANDSHAKE, Limits};
+pub(crate) use tally::Tally;
 
 /// Which of the two lanes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +87,11 @@ pub trait Transport: Send + Sync + 'static {
     /// How many were refused since the start, by reason, in the order of [`Refusal::ALL`].
     fn refusals(&self) -> Vec<(Refusal, u64)>;
 
+    /// How many requests to join or to renew were refused, by reason; nothing where nobody can ask.
+    fn join_refusals(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Stops listening and closes every connection with `reason`. Closing twice is no error.
     async fn close(&self, reason: &str);
 }
@@ -111,6 +120,10 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 
     fn refusals(&self) -> Vec<(Refusal, u64)> {
         (**self).refusals()
+    }
+
+    fn join_refusals(&self) -> Vec<(&'static str, u64)> {
+        (**self).join_refusals()
     }
 
     async fn close(&self, reason: &str) {

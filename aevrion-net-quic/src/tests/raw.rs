@@ -82,7 +82,7 @@ async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
     let config = settings::client(tls, &Limits::default()).unwrap();
     let address = here.address();
     let rogue = async {
-        let rogue = connect(&client, local, &address, &config).await.unwrap();
+        let rogue = connect(&client, local, &address, &config, &Limits::default()).await.unwrap();
         let mut lanes = lanes(&rogue, &address).await.unwrap();
         // A frame of 60 bytes, of which four are here.
         lanes[Lane::Live as usize].0.write_all(&[0, 0, 0, 60, 1, 2, 3, 4]).await.unwrap();

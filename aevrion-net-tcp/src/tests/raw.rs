@@ -46,7 +46,7 @@ impl Cluster {
         let config = Arc::new(self.credentials().client_config(PROTOCOL).unwrap());
         let address = to.address();
         let rogue = async {
-            let (mut stream, _) = connect(&address, &config, PROTOCOL).await.unwrap();
+            let (mut stream, _) = connect(&address, &config, PROTOCOL, &self.limits).await.unwrap();
             welcomed(&mut stream, &address).await.unwrap();
             stream
         };
