@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Core;
 use crate::counted::Counts;
-use crate::drive::{Shared, drive};
+use crate::drive::{Shared, Stream, drive};
 
 /// One end of a connection. Dropping it closes it.
 pub(crate) struct TcpConnection {
@@ -33,6 +33,7 @@ impl TcpConnection {
         place: ConnectionPlace,
     ) -> Self {
         let shared = Arc::new(Shared::new(&core.limits));
+        let stream = Stream { inner: stream, counts: Arc::clone(&counts) };
         tokio::spawn(drive(Arc::clone(&shared), stream, arrived, core.limits, place));
         core.note(&shared);
         Self { neighbour, address, shared, counts }
@@ -67,7 +68,7 @@ impl Connection for TcpConnection {
             received = self.shared.inboxes[lane as usize].receive(longest, credit_due) => received,
         };
         if let Err(error) = &received {
-            self.close(&error.to_string());
+            self.shared.ending.fail(error.clone());
         }
         received.map(Some)
     }

@@ -79,7 +79,7 @@ async fn admitted(
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(<[_]>::first);
     let neighbour = core.credentials.node_reached(address, certificate)?;
-    let arrived = welcomed(&mut stream, address).await?;
+    let arrived = welcomed(&mut stream, address).await.map_err(|error| error.said_by(neighbour))?;
     let counts = stream.get_ref().0.counts();
     let place = core.gate.admit_dialled()?;
     Ok(TcpConnection::start(core, (neighbour, at), stream, counts, arrived, place))
@@ -104,7 +104,9 @@ pub(crate) async fn welcomed(
     };
     match word {
         Chunk::Welcome => Ok(arrived),
-        Chunk::Close(reason) => Err(TransportError::Refused { address: address.to_owned(), reason }),
+        Chunk::Close(reason) => {
+            Err(TransportError::Refused { address: address.to_owned(), reason, by: None })
+        }
         _ => Err(TransportError::not_trusted(address, Refusal::WrongProtocol)),
     }
 }

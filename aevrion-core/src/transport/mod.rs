@@ -150,12 +150,13 @@ pub trait Connection: Send + Sync + 'static {
     /// [`TransportError::Closed`] once the connection is at its end, with the reason and who gave it.
     async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError>;
 
-    /// The next frame; `None` at the end of an orderly close, which is one with an empty reason. Memory grows with what has arrived, never with what a
-    /// length claims. While nobody receives, the sender is held back after a bounded number of bytes. Dropping
-    /// the future loses nothing.
+    /// The next frame; `None` at the end of an orderly close, which is one with an empty reason. Memory grows with
+    /// what has arrived, never with what a length claims. While nobody receives, the sender is held back after a
+    /// bounded number of bytes. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`TransportError::FrameTooLong`] if it is longer than `longest` bytes, which closes the connection;
+    /// [`TransportError::FrameTooLong`] if it is longer than `longest` bytes, and [`TransportError::Violation`] if the
+    /// other side breaks the transport's own rules. Both close the connection, and either lane says so from then on.
     /// [`TransportError::Closed`] as for [`Connection::send`].
     async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError>;
 
@@ -284,6 +285,8 @@ pub enum TransportError {
         address: String,
         /// What it said.
         reason: String,
+        /// Who it is, if it had proven that before.
+        by: Option<NodeId>,
     },
     /// The neighbour sent a frame longer than any that the protocol knows.
     #[error("a frame of {len} bytes was sent, at most {most} are allowed")]
@@ -292,6 +295,12 @@ pub enum TransportError {
         len: u64,
         /// The limit.
         most: usize,
+    },
+    /// The neighbour broke the rules of the transport.
+    #[error("{what}")]
+    Violation {
+        /// What it did.
+        what: String,
     },
     /// The connection is at its end.
     #[error("the connection was closed by {}: {reason}", match by { Side::Here => "this node", Side::There => "the neighbour", Side::Network => "the network" })]
@@ -307,5 +316,14 @@ impl TransportError {
     /// Who answers at `address` is not a node of this cluster, for this reason.
     pub fn not_trusted(address: &str, refusal: Refusal) -> Self {
         Self::NotTrusted { address: address.to_owned(), refusal }
+    }
+
+    /// The same; where it is a refusal, it is that of `node`.
+    #[must_use]
+    pub fn said_by(mut self, node: NodeId) -> Self {
+        if let Self::Refused { by, .. } = &mut self {
+            *by = Some(node);
+        }
+        self
     }
 }
