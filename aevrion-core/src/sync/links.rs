@@ -160,6 +160,7 @@ pub(super) fn attend(
         feed: shared.replica.feed(),
         wall: shared.replica.wall(),
         began: shared.began,
+        patience: shared.options.patience,
         counters: Arc::clone(&shared.counters),
         commands: told,
         progress,
@@ -203,11 +204,9 @@ async fn tell_changes(shared: std::sync::Weak<Shared>, mut progress: watch::Rece
 }
 
 fn tell_end(end: &LinkEnd, neighbour: NodeId, address: &str) {
-    match end {
-        LinkEnd::Fault(fault) => {
-            tracing::warn!(%neighbour, %address, reason = %fault, "a neighbour was cut off");
-        }
-        end => tracing::info!(%neighbour, %address, reason = %end, "disconnected"),
+    match end.fault() {
+        Some(_) => tracing::warn!(%neighbour, %address, reason = %end, "a neighbour was cut off"),
+        None => tracing::info!(%neighbour, %address, reason = %end, "disconnected"),
     }
 }
 

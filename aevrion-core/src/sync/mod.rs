@@ -13,11 +13,14 @@
 //! connection, not two. One link's trouble is its own: each is a task, with bounded memory, that waits for nobody.
 
 mod clock_watch;
+#[cfg(feature = "testkit")]
+pub mod conformance;
 mod counters;
 mod dial;
 mod lanes;
 mod link;
 mod links;
+mod patience;
 mod peer;
 mod status;
 
@@ -35,6 +38,7 @@ use crate::{NodeId, Replica, Timestamp};
 use counters::Counters;
 pub use counters::{Flow, Totals};
 use links::Links;
+pub use patience::Patience;
 pub use peer::{NotAPeer, Peer};
 pub use status::{Neighbour, NeighbourState};
 
@@ -50,6 +54,8 @@ pub struct SyncOptions {
     pub refuse_writes_when_ahead: bool,
     /// Neighbours with a connection at once (64). More are turned away, and told so.
     pub most_neighbours: usize,
+    /// When a neighbour that takes little or says nothing is given up.
+    pub patience: Patience,
 }
 
 impl Default for SyncOptions {
@@ -59,6 +65,7 @@ impl Default for SyncOptions {
             grace: Duration::from_secs(2),
             refuse_writes_when_ahead: true,
             most_neighbours: 64,
+            patience: Patience::default(),
         }
     }
 }
