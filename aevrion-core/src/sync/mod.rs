@@ -32,8 +32,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::agent::Desk;
-use crate::transport::{Connection, Refusal, Transport};
-use crate::{NodeId, Replica, Timestamp};
+use crate::transport::{Refusal, Transport};
+use crate::{Replica, Timestamp};
 
 use counters::Counters;
 pub use counters::{Flow, Totals};
@@ -144,7 +144,8 @@ impl Sync {
             while let Some(connection) = transport.accept().await {
                 let Some(shared) = shared.upgrade() else { return };
                 let address = format!("{}://{}", transport.name(), connection.address());
-                Shared::attend(&shared, transport.node(), connection, address, false);
+                // If there is none, whoever dialled is told why.
+                let _ = links::attend(&shared, transport.node(), connection, address, false);
             }
         });
         self
@@ -159,6 +160,11 @@ impl Sync {
     /// No longer dials this peer. A connection that stands stays.
     pub fn remove_peer(&self, peer: &Peer) {
         self.shared.dialled.remove(peer);
+    }
+
+    /// The peers that are dialled: where they listen, which the address of a neighbour that has dialled does not say.
+    pub fn peers(&self) -> Vec<Peer> {
+        self.shared.dialled.all()
     }
 
     /// The neighbours, connected ones first.
@@ -263,17 +269,6 @@ impl Sync {
 }
 
 impl Shared {
-    /// Takes a connection into service, unless there is a better one to the same neighbour.
-    fn attend(
-        shared: &Arc<Self>,
-        node: NodeId,
-        connection: Arc<dyn Connection>,
-        address: String,
-        dialled: bool,
-    ) -> Option<links::Attended> {
-        links::attend(shared, node, connection, address, dialled)
-    }
-
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = lock(&self.tasks);
         if *self.closing.borrow() {
