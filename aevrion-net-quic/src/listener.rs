@@ -67,7 +67,9 @@ async fn handshake(
     let certificates = shown(&connection);
     match core.credentials.admit(protocol.as_deref(), certificates.as_deref()) {
         Ok(Admission::Neighbour(node)) => {
-            let Some(place) = core.gate.admit() else { return Err(turn_away(&connection, Refusal::TooMany)) };
+            let Some(place) = core.gate.admit(node) else {
+                return Err(turn_away(&connection, Refusal::TooMany));
+            };
             let streams = open_lanes(&connection).await.ok_or(Refusal::Broken)?;
             Ok(Some(QuicConnection::start(core, node, connection, streams, place)))
         }

@@ -110,7 +110,9 @@ enum Room {
 
 fn room_for(core: &Core, admission: Admission) -> Result<Room, Refusal> {
     match admission {
-        Admission::Neighbour(node) => Ok(Room::Neighbour(node, core.gate.admit().ok_or(Refusal::TooMany)?)),
+        Admission::Neighbour(node) => {
+            Ok(Room::Neighbour(node, core.gate.admit(node).ok_or(Refusal::TooMany)?))
+        }
         Admission::Asking(node) => Ok(Room::Asking(node)),
     }
 }

@@ -7,6 +7,7 @@
 //! before its turn to leave comes. One machine is one IPv4 address, or one IPv6 network of 64 bits, for whoever has one
 //! address there has all of them.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::{Limits, Refusal, Side, Tally, TransportError};
+use crate::NodeId;
 
 /// The places of one transport.
 #[derive(Debug)]
@@ -26,6 +28,9 @@ pub struct Gate {
     most_handshakes: usize,
     connections: Arc<Semaphore>,
     most_connections: u32,
+    /// Connections that each node has dialled.
+    by_node: Mutex<BTreeMap<NodeId, usize>>,
+    most_by_node: usize,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +57,11 @@ pub struct HandshakePlace {
 
 /// A place for a connection, until dropped.
 #[derive(Debug)]
-pub struct ConnectionPlace(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct ConnectionPlace {
+    _permit: OwnedSemaphorePermit,
+    /// Who has dialled it, if it was not this node.
+    dialler: Option<(Arc<Gate>, NodeId)>,
+}
 
 impl Gate {
     /// As many places as `limits` say.
@@ -66,6 +75,8 @@ impl Gate {
             most_handshakes: limits.handshakes.max(1),
             connections: Arc::new(Semaphore::new(most_connections as usize)),
             most_connections,
+            by_node: Mutex::default(),
+            most_by_node: limits.per_node,
         })
     }
 
@@ -87,9 +98,26 @@ impl Gate {
         self.lock().waiting.len()
     }
 
-    /// A place for a connection, if there is one.
-    pub fn admit(&self) -> Option<ConnectionPlace> {
-        Arc::clone(&self.connections).try_acquire_owned().ok().map(ConnectionPlace)
+    /// A place for a connection that `node` has dialled, if there is one.
+    pub fn admit(self: &Arc<Self>, node: NodeId) -> Option<ConnectionPlace> {
+        let mut place = self.place()?;
+        let mut by_node = self.by_node();
+        let count = by_node.entry(node).or_default();
+        if *count >= self.most_by_node {
+            return None;
+        }
+        *count += 1;
+        place.dialler = Some((Arc::clone(self), node));
+        Some(place)
+    }
+
+    fn place(&self) -> Option<ConnectionPlace> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        Some(ConnectionPlace { _permit: permit, dialler: None })
+    }
+
+    fn by_node(&self) -> MutexGuard<'_, BTreeMap<NodeId, usize>> {
+        self.by_node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a connection that this node has dialled.
@@ -97,7 +125,7 @@ impl Gate {
     /// # Errors
     /// That there is none: closed by this node.
     pub fn admit_dialled(&self) -> Result<ConnectionPlace, TransportError> {
-        self.admit().ok_or_else(|| TransportError::Closed {
+        self.place().ok_or_else(|| TransportError::Closed {
             by: Side::Here,
             reason: "this node has as many connections as it may".to_owned(),
         })
@@ -152,6 +180,19 @@ impl HandshakePlace {
     }
 }
 
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        let Some((gate, node)) = self.dialler.take() else { return };
+        let mut by_node = gate.by_node();
+        if let Some(count) = by_node.get_mut(&node) {
+            *count -= 1;
+            if *count == 0 {
+                by_node.remove(&node);
+            }
+        }
+    }
+}
+
 impl Drop for HandshakePlace {
     fn drop(&mut self) {
         self.gate.lock().waiting.retain(|one| one.number != self.number);
@@ -197,12 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn no_node_takes_the_places_of_all() {
+        let gate = Gate::new(&Limits { per_node: 2, ..Limits::default() });
+        let [greedy, other] = [1, 2].map(|node| NodeId::from_bytes([node; 32]));
+        let places = [gate.admit(greedy), gate.admit(greedy)];
+        assert!(places.iter().all(Option::is_some) && gate.admit(greedy).is_none());
+        assert!(gate.admit(other).is_some() && gate.admit_dialled().is_ok());
+        drop(places);
+        assert!(gate.by_node().is_empty() && gate.admit(greedy).is_some());
+    }
+
+    #[test]
     fn refusals_are_counted_by_reason() {
         let gate = Gate::new(&Limits { connections: 1, ..Limits::default() });
-        let place = gate.admit();
-        assert!(place.is_some() && gate.admit().is_none());
+        let node = NodeId::from_bytes([1; 32]);
+        let place = gate.admit(node);
+        assert!(place.is_some() && gate.admit(node).is_none());
         drop(place);
-        assert!(gate.admit().is_some());
+        assert!(gate.admit(node).is_some());
         gate.refuse("here:1", Refusal::Expired);
         let counted: Vec<_> = gate.refusals().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [(Refusal::Expired, 1)]);

@@ -23,6 +23,9 @@ pub struct Limits {
     pub idle: Duration,
     /// Connections that stand at once (256): each may cost some megabytes, see [`Limits::window`].
     pub connections: usize,
+    /// Connections that one node has dialled and that stand at once (4): one, and some that are being replaced. No node
+    /// of the cluster can take all places.
+    pub per_node: usize,
     /// Handshakes under way at once (64). Whoever comes when all are taken takes the place of the one that has waited
     /// longest among those of the busiest address: silence cannot keep anyone out.
     pub handshakes: usize,
@@ -37,6 +40,7 @@ impl Default for Limits {
             handshake: HANDSHAKE,
             idle: Duration::from_secs(30),
             connections: 256,
+            per_node: 4,
             handshakes: 64,
             window: 2 << 20,
         }
