@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::NodeId;
+use aevrion_core::identity::Member;
 use aevrion_core::transport::{
     Connection, ConnectionPlace, Ending, Lane, Side, Traffic, TransportError, shortened,
 };
+use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 use quinn::ConnectionError;
@@ -19,7 +20,7 @@ const LIVE_FIRST: i32 = 1;
 
 /// One end of a connection. Dropping it closes it.
 pub(crate) struct QuicConnection {
-    neighbour: NodeId,
+    neighbour: Member,
     inner: quinn::Connection,
     lanes: [QuicLane; 2],
     ending: Ending,
@@ -31,7 +32,7 @@ impl QuicConnection {
     /// Takes over a connection whose other end has been admitted. The streams are in the order of [`Lane::ALL`].
     pub(crate) fn start(
         core: &Core,
-        neighbour: NodeId,
+        neighbour: Member,
         inner: quinn::Connection,
         streams: [(quinn::SendStream, quinn::RecvStream); 2],
         place: ConnectionPlace,
@@ -93,7 +94,11 @@ impl QuicConnection {
 #[async_trait]
 impl Connection for QuicConnection {
     fn neighbour(&self) -> NodeId {
-        self.neighbour
+        self.neighbour.node
+    }
+
+    fn proven_until(&self) -> Option<Timestamp> {
+        Some(self.neighbour.until)
     }
 
     fn address(&self) -> String {

@@ -56,7 +56,7 @@ async fn admitted(
 ) -> Result<QuicConnection, TransportError> {
     let certificate = shown(&connection).and_then(|shown| shown.into_iter().next());
     let neighbour = core.credentials.node_reached(address, certificate.as_ref())?;
-    let lanes = lanes(&connection, address).await.map_err(|error| error.said_by(neighbour))?;
+    let lanes = lanes(&connection, address).await.map_err(|error| error.said_by(neighbour.node))?;
     let place = core.gate.admit_dialled()?;
     Ok(QuicConnection::start(core, neighbour, connection, lanes, place))
 }

@@ -66,12 +66,12 @@ async fn handshake(
         .and_then(|data| data.protocol);
     let certificates = shown(&connection);
     match core.credentials.admit(protocol.as_deref(), certificates.as_deref()) {
-        Ok(Admission::Neighbour(node)) => {
-            let Some(place) = core.gate.admit(node) else {
+        Ok(Admission::Neighbour(member)) => {
+            let Some(place) = core.gate.admit(member.node) else {
                 return Err(turn_away(&connection, Refusal::TooMany));
             };
             let streams = open_lanes(&connection).await.ok_or(Refusal::Broken)?;
-            Ok(Some(QuicConnection::start(core, node, connection, streams, place)))
+            Ok(Some(QuicConnection::start(core, member, connection, streams, place)))
         }
         Ok(Admission::Asking(node)) => {
             let (mut sending, receiving) = connection.accept_bi().await.map_err(broken)?;

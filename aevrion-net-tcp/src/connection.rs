@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::NodeId;
+use aevrion_core::identity::Member;
 use aevrion_core::transport::{Connection, ConnectionPlace, Ending, Lane, Traffic, TransportError};
+use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,7 +17,7 @@ use crate::drive::{Shared, Stream, drive};
 
 /// One end of a connection. Dropping it closes it.
 pub(crate) struct TcpConnection {
-    neighbour: NodeId,
+    neighbour: Member,
     address: SocketAddr,
     shared: Arc<Shared>,
     counts: Arc<Counts>,
@@ -26,7 +27,7 @@ impl TcpConnection {
     /// Sets a connection in motion on a stream that both sides trust. `arrived` is what came right behind that.
     pub(crate) fn start(
         core: &Core,
-        (neighbour, address): (NodeId, SocketAddr),
+        (neighbour, address): (Member, SocketAddr),
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         counts: Arc<Counts>,
         arrived: BytesMut,
@@ -43,7 +44,11 @@ impl TcpConnection {
 #[async_trait]
 impl Connection for TcpConnection {
     fn neighbour(&self) -> NodeId {
-        self.neighbour
+        self.neighbour.node
+    }
+
+    fn proven_until(&self) -> Option<Timestamp> {
+        Some(self.neighbour.until)
     }
 
     fn address(&self) -> String {

@@ -79,7 +79,7 @@ async fn admitted(
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(<[_]>::first);
     let neighbour = core.credentials.node_reached(address, certificate)?;
-    let arrived = welcomed(&mut stream, address).await.map_err(|error| error.said_by(neighbour))?;
+    let arrived = welcomed(&mut stream, address).await.map_err(|error| error.said_by(neighbour.node))?;
     let counts = stream.get_ref().0.counts();
     let place = core.gate.admit_dialled()?;
     Ok(TcpConnection::start(core, (neighbour, at), stream, counts, arrived, place))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::NodeId;
-use aevrion_core::identity::Admission;
+use aevrion_core::identity::{Admission, Member};
 use aevrion_core::transport::{ConnectionPlace, HandshakePlace, Refusal};
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
@@ -74,7 +74,7 @@ async fn handshake(
     let session = stream.get_ref().1;
     let admission = core.credentials.admit(session.alpn_protocol(), session.peer_certificates());
     match admission.and_then(|admission| room_for(core, admission)) {
-        Ok(Room::Neighbour(node, place)) => {
+        Ok(Room::Neighbour(member, place)) => {
             let mut words = BytesMut::new();
             chunk::put_welcome(&mut words);
             let sent = async {
@@ -84,7 +84,7 @@ async fn handshake(
             .await;
             sent.map_err(|error| refusal_of(&error))?;
             let counts = stream.get_ref().0.counts();
-            let who = (node, from);
+            let who = (member, from);
             Ok(Some(TcpConnection::start(core, who, stream, counts, BytesMut::new(), place)))
         }
         Ok(Room::Asking(node)) => {
@@ -104,14 +104,14 @@ async fn handshake(
 
 /// Someone who was admitted. Those who ask need no place: they are done within the time of the handshake.
 enum Room {
-    Neighbour(NodeId, ConnectionPlace),
+    Neighbour(Member, ConnectionPlace),
     Asking(Option<NodeId>),
 }
 
 fn room_for(core: &Core, admission: Admission) -> Result<Room, Refusal> {
     match admission {
-        Admission::Neighbour(node) => {
-            Ok(Room::Neighbour(node, core.gate.admit(node).ok_or(Refusal::TooMany)?))
+        Admission::Neighbour(member) => {
+            Ok(Room::Neighbour(member, core.gate.admit(member.node).ok_or(Refusal::TooMany)?))
         }
         Admission::Asking(node) => Ok(Room::Asking(node)),
     }

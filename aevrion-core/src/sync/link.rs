@@ -23,7 +23,7 @@ use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 use crate::replica::{FeedReader, News, Replica};
 use crate::store::Durability;
 use crate::transport::{Connection, Lane, TransportError};
-use crate::{Event, Inserted, WallClock, WriteError};
+use crate::{Event, Inserted, Timestamp, WallClock, WriteError};
 
 /// Lots of events of one neighbour that are being stored at once.
 const STORES_AT_ONCE: usize = 2;
@@ -73,6 +73,9 @@ pub(super) enum LinkEnd {
     /// It says nothing, not even the greeting of each minute.
     #[error("it says nothing any more")]
     Silent,
+    /// It has shown a certificate that is no longer valid. It may have another one by now.
+    #[error("its certificate has run out: it has to show a new one")]
+    Expired,
     /// The greetings took too long.
     #[error("the clocks were not settled within {} seconds", SETTLE_WITHIN.as_secs())]
     NotSettled,
@@ -91,7 +94,7 @@ impl LinkEnd {
             Self::DoesNotRead => Some("does_not_read"),
             Self::Silent => Some("silent"),
             Self::NotSettled => Some("not_settled"),
-            Self::Transport(_) | Self::Left | Self::Dismissed => None,
+            Self::Transport(_) | Self::Left | Self::Expired | Self::Dismissed => None,
         }
     }
 }
@@ -112,6 +115,8 @@ impl Heard {
 struct Link {
     agent: Agent,
     connection: Arc<dyn Connection>,
+    /// When what the neighbour has proven of itself ends.
+    expires: Option<Instant>,
     heard: Heard,
     patience: Patience,
     replica: Replica,
@@ -156,6 +161,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
     let (mut live_in, mut repair_in) = (incoming(Lane::Live, &mut lanes), incoming(Lane::Repair, &mut lanes));
     let mut link = Link {
         agent,
+        expires: expires(&*connection, wall.now()),
         heard: Heard::now(&*connection),
         connection,
         patience,
@@ -304,6 +310,9 @@ impl Link {
         if !self.agent.is_settled() && Instant::now() >= give_up {
             return Err(LinkEnd::NotSettled);
         }
+        if self.expires.is_some_and(|at| at <= Instant::now()) {
+            return Err(LinkEnd::Expired);
+        }
         if self.resting.is_some_and(|until| until <= Instant::now()) {
             self.resting = None;
             let now = self.now();
@@ -368,7 +377,8 @@ impl Link {
     fn wake_at(&self, give_up: Instant, quiet: bool) -> Instant {
         let settle = (!self.agent.is_settled()).then_some(give_up);
         let silent = (quiet && settle.is_none()).then(|| self.heard.at + self.patience.silent);
-        let wakes = [self.agent.wake_at().map(|at| self.began + at), settle, silent, self.resting];
+        let wakes =
+            [self.agent.wake_at().map(|at| self.began + at), settle, silent, self.expires, self.resting];
         let soonest = wakes.into_iter().flatten().min();
         let soonest = soonest.unwrap_or_else(|| Instant::now() + SETTLE_WITHIN);
         // While it rests, the agent's own wishes wait.
@@ -400,6 +410,13 @@ impl Link {
             changed
         });
     }
+}
+
+/// When what the neighbour has proven of itself ends.
+fn expires(connection: &dyn Connection, now: Timestamp) -> Option<Instant> {
+    let until = connection.proven_until()?;
+    // What is so far off that it cannot be said never comes.
+    Instant::now().checked_add(until.ahead_of(now))
 }
 
 /// Stores events in lots of a size that the engine takes easily, all on their way at once.

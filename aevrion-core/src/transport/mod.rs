@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::NodeId;
+use crate::{NodeId, Timestamp};
 
 pub use address::host_and_port;
 #[cfg(feature = "identity")]
@@ -142,6 +142,12 @@ pub trait Connection: Send + Sync + 'static {
 
     /// Where it is, as `host:port`.
     fn address(&self) -> String;
+
+    /// Until when that is proven; `None` where it does not end. Whoever uses the connection ends it then, and the other
+    /// side may prove itself anew.
+    fn proven_until(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// Hands a frame over. Waits while the other side is not taking what was sent before on this lane; the other lane
     /// goes on meanwhile. If the future is dropped, the frame is sent whole or not at all.
