@@ -266,3 +266,13 @@ async fn a_connection_ends_with_the_certificate_that_was_shown_on_it() {
     assert!(end(&*connection).await.contains("certificate has run out"));
     assert!(node.sync.totals().faults.is_empty(), "it may have another one by now");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_greet_is_given_up() {
+    let network = MemoryNetwork::new();
+    let (node, peer) = (node(&network, 5).await, network.bind(id(9)));
+    let connection = peer.dial(&node.address).await.unwrap();
+    is_greeted(&*connection).await;
+    assert!(end(&*connection).await.contains("not settled within 20 seconds"));
+    assert_eq!(node.sync.totals().faults.get("not_settled"), Some(&1));
+}
