@@ -10,7 +10,7 @@ use aevrion_core::message::{
     Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
     Row, Share, Snapshot, Tile, decode, encode, longest_frame,
 };
-use aevrion_core::store::MemoryStore;
+use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::sync::{NeighbourState, Peer, Sync};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
@@ -179,9 +179,7 @@ async fn a_frame_that_is_too_long() {
     let victim = victim().await;
     let connection = victim.connect().await;
     send_bytes(&*connection, Lane::Repair, vec![0; 17 << 20].into()).await;
-    let reason = tokio::time::timeout(NEVER, end(&*connection)).await.expect("the connection ends");
-    assert!(reason.contains("at most"), "{reason}");
-    victim.others_go_on().await;
+    victim.cuts_off(&*connection, "frame_too_long", "at most").await;
 }
 
 #[tokio::test]
@@ -331,6 +329,33 @@ async fn lists_of_a_span_that_was_never_compared() {
         assert!(reason.contains("which no snapshot was about"), "{reason}");
     }
     assert_eq!(victim.sync.totals().faults.get("strange_span"), Some(&2));
+    victim.others_go_on().await;
+}
+
+/// Each of its blocks says that there is more, which provokes a list of all that this node holds there; it reads none.
+#[tokio::test]
+async fn blocks_that_promise_more_and_more() {
+    let victim = victim().await;
+    let events: Vec<_> = (0..40_000).map(|ms| event("held", ms)).collect();
+    for lot in events.chunks(4_000) {
+        victim.replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap();
+    }
+    let connection = victim.settled().await;
+    let span = compared(&*connection).await;
+    let block = |events| Message::Events(Events { reply: Reply::Block { span, rest: Some(span) }, events });
+    let promising = async {
+        while victim.sync.totals().shed < 300 {
+            send(&*connection, Lane::Repair, &block(Vec::new())).await;
+        }
+    };
+    let promising = tokio::time::timeout(NEVER, promising).await;
+    assert!(promising.is_ok(), "it is not asked on without end: {:?}", victim.sync.totals());
+    // What the blocks bring is stored all the same.
+    let mut watch = victim.replica.watch("brought", None).unwrap();
+    send(&*connection, Lane::Repair, &block(vec![event("brought", 7)])).await;
+    let brought = tokio::time::timeout(NEVER, watch.next()).await.expect("it is stored");
+    assert_eq!(brought.unwrap().unwrap().event, event("brought", 7));
+    assert!(victim.sync.totals().faults.is_empty(), "{:?}", victim.sync.totals());
     victim.others_go_on().await;
 }
 

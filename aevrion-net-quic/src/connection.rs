@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::NodeId;
+use aevrion_core::identity::Member;
 use aevrion_core::transport::{
     Connection, ConnectionPlace, Ending, Lane, Side, Traffic, TransportError, shortened,
 };
+use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 use quinn::ConnectionError;
@@ -19,7 +20,7 @@ const LIVE_FIRST: i32 = 1;
 
 /// One end of a connection. Dropping it closes it.
 pub(crate) struct QuicConnection {
-    neighbour: NodeId,
+    neighbour: Member,
     inner: quinn::Connection,
     lanes: [QuicLane; 2],
     ending: Ending,
@@ -31,7 +32,7 @@ impl QuicConnection {
     /// Takes over a connection whose other end has been admitted. The streams are in the order of [`Lane::ALL`].
     pub(crate) fn start(
         core: &Core,
-        neighbour: NodeId,
+        neighbour: Member,
         inner: quinn::Connection,
         streams: [(quinn::SendStream, quinn::RecvStream); 2],
         place: ConnectionPlace,
@@ -51,19 +52,31 @@ impl QuicConnection {
     fn end(&self) -> Option<TransportError> {
         let (by, reason) = match self.inner.close_reason()? {
             ConnectionError::LocallyClosed => {
-                let how = self.ending.how().or_else(|| self.transport.how());
-                how.unwrap_or((Side::Here, String::new()))
+                let error = self.ending.error().or_else(|| self.transport.error());
+                return Some(
+                    error.unwrap_or(TransportError::Closed { by: Side::Here, reason: String::new() }),
+                );
             }
             ConnectionError::ApplicationClosed(close) => {
                 (Side::There, shortened(&String::from_utf8_lossy(&close.reason)).to_owned())
             }
             ConnectionError::ConnectionClosed(close) => (Side::There, format!("QUIC failed there: {close}")),
-            ConnectionError::TransportError(error) => (Side::Here, format!("it violates QUIC: {error}")),
+            ConnectionError::TransportError(error) => {
+                return Some(TransportError::Violation { what: format!("it violates QUIC: {error}") });
+            }
             ConnectionError::TimedOut => (Side::Network, "no sign of life".to_owned()),
             ConnectionError::Reset => (Side::Network, "the other side has forgotten it".to_owned()),
             error => (Side::Network, error.to_string()),
         };
         Some(TransportError::Closed { by, reason })
+    }
+
+    /// Closes it for what the other side did.
+    fn fail(&self, error: TransportError) -> TransportError {
+        if self.ending.fail(error.clone()) {
+            self.inner.close(CLOSED, shortened(&error.to_string()).as_bytes());
+        }
+        error
     }
 
     /// The error to report for `trouble`.
@@ -72,8 +85,7 @@ impl QuicConnection {
             Trouble::Frame(error) => error,
             Trouble::Ended => self.end().unwrap_or_else(|| {
                 // The other side gave up a stream, which it never does while the connection stands.
-                self.close("a lane was given up");
-                TransportError::Closed { by: Side::There, reason: "a lane was given up".to_owned() }
+                self.fail(TransportError::Violation { what: "it gave up a lane".to_owned() })
             }),
         }
     }
@@ -82,7 +94,11 @@ impl QuicConnection {
 #[async_trait]
 impl Connection for QuicConnection {
     fn neighbour(&self) -> NodeId {
-        self.neighbour
+        self.neighbour.node
+    }
+
+    fn proven_until(&self) -> Option<Timestamp> {
+        Some(self.neighbour.until)
     }
 
     fn address(&self) -> String {
@@ -101,10 +117,7 @@ impl Connection for QuicConnection {
         match self.lanes[lane as usize].receive(longest).await {
             Ok(frame) => Ok(Some(frame)),
             Err(Trouble::Ended) => Ending::received(self.error(Trouble::Ended)),
-            Err(Trouble::Frame(error)) => {
-                self.close(&error.to_string());
-                Err(error)
-            }
+            Err(Trouble::Frame(error)) => Err(self.fail(error)),
         }
     }
 

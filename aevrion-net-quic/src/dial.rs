@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aevrion_core::identity::SERVER_NAME;
-use aevrion_core::transport::{Lane, Refusal, TransportError, resolve};
+use aevrion_core::transport::{Lane, Limits, Refusal, TransportError, resolve};
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 
@@ -15,7 +15,7 @@ use crate::error::{connect_error, dial_error};
 /// Connects to the node at `address`, and waits until it has admitted this one.
 pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<QuicConnection, TransportError> {
     let dialled = async {
-        let connection = connect(&core.endpoint, core.address, address, &core.dialling).await?;
+        let connection = connect(&core.endpoint, core.address, address, &core.dialling, &core.limits).await?;
         admitted(core, address, connection).await
     };
     tokio::select! {
@@ -31,24 +31,16 @@ pub(crate) async fn connect(
     here: SocketAddr,
     address: &str,
     config: &ClientConfig,
+    limits: &Limits,
 ) -> Result<Connection, TransportError> {
-    let what = "none of the host's addresses is of the kind that this node listens on".to_owned();
-    let mut error = TransportError::Unreachable { address: address.to_owned(), what };
-    for at in resolve(address).await? {
-        if here.is_ipv4() && at.is_ipv6() {
-            continue;
-        }
+    let mut places = resolve(address).await?;
+    places.retain(|at| here.is_ipv6() || at.is_ipv4());
+    let attempt = async |at| {
         let connecting = endpoint.connect_with(config.clone(), at, SERVER_NAME);
-        match connecting.map_err(|error| connect_error(address, &error))?.await {
-            Ok(connection) => return Ok(connection),
-            Err(failed) => error = dial_error(address, &failed),
-        }
-        // Only where nobody answered is there a point in trying the next.
-        if !matches!(error, TransportError::Unreachable { .. }) {
-            break;
-        }
-    }
-    Err(error)
+        let connecting = connecting.map_err(|error| connect_error(address, &error))?;
+        connecting.await.map_err(|error| dial_error(address, &error))
+    };
+    limits.one_of(address, &places, attempt).await
 }
 
 /// The certificate that the other side has shown.
@@ -64,7 +56,7 @@ async fn admitted(
 ) -> Result<QuicConnection, TransportError> {
     let certificate = shown(&connection).and_then(|shown| shown.into_iter().next());
     let neighbour = core.credentials.node_reached(address, certificate.as_ref())?;
-    let lanes = lanes(&connection, address).await?;
+    let lanes = lanes(&connection, address).await.map_err(|error| error.said_by(neighbour.node))?;
     let place = core.gate.admit_dialled()?;
     Ok(QuicConnection::start(core, neighbour, connection, lanes, place))
 }

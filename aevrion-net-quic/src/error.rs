@@ -64,13 +64,14 @@ pub(crate) fn dial_error(address: &str, error: &ConnectionError) -> TransportErr
                 return TransportError::NotTrusted { address, refusal: Refusal::WrongProtocol };
             }
             Some(alert) => {
-                return TransportError::Refused { address, reason: refusal_of_alert(alert).to_string() };
+                let reason = refusal_of_alert(alert).to_string();
+                return TransportError::Refused { address, reason, by: None };
             }
             None => close.to_string(),
         },
         ConnectionError::ApplicationClosed(close) => {
             let reason = String::from_utf8_lossy(&close.reason).into_owned();
-            return TransportError::Refused { address, reason };
+            return TransportError::Refused { address, reason, by: None };
         }
         ConnectionError::TimedOut => "no answer".to_owned(),
         error => error.to_string(),

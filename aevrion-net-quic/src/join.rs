@@ -30,7 +30,7 @@ pub async fn join(
     let (endpoint, here) = endpoint().map_err(|error| unreachable(error.to_string()))?;
     let joined = limits
         .in_time(address, async {
-            let connection = connect(&endpoint, here, address, &config).await?;
+            let connection = connect(&endpoint, here, address, &config, limits).await?;
             let mut stream = open(&connection, address).await?;
             let joined = ask_to_join(&mut stream, token, key, addresses).await;
             connection.close(CLOSED, b"");
@@ -46,7 +46,8 @@ pub async fn join(
 pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinError> {
     core.limits
         .in_time(address, async {
-            let connection = connect(&core.endpoint, core.address, address, &core.renewing).await?;
+            let connection =
+                connect(&core.endpoint, core.address, address, &core.renewing, &core.limits).await?;
             let mut stream = open(&connection, address).await?;
             let renewed = ask_to_renew(&mut stream, &core.credentials.current()).await;
             connection.close(CLOSED, b"");

@@ -21,25 +21,25 @@ mod error;
 mod join;
 mod lane;
 mod listener;
+mod reset;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::NodeId;
-use aevrion_core::identity::join::{JoinError, JoinHandler, Joining};
+use aevrion_core::identity::join::{JoinDesk, JoinError, JoinHandler, Joining};
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
 use aevrion_core::transport::{
-    Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError, shortened,
+    Arrivals, Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError, arrivals, shortened,
 };
 use async_trait::async_trait;
-use quinn::{ClientConfig, Endpoint, EndpointConfig, VarInt};
+use quinn::{ClientConfig, Endpoint, VarInt};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use connection::QuicConnection;
 pub use error::BindError;
@@ -54,7 +54,7 @@ const CLOSED: VarInt = VarInt::from_u32(0);
 /// A node's place on a QUIC network.
 pub struct QuicTransport {
     core: Arc<Core>,
-    arriving: tokio::sync::Mutex<mpsc::UnboundedReceiver<QuicConnection>>,
+    arriving: Arrivals<QuicConnection>,
 }
 
 struct Core {
@@ -65,7 +65,7 @@ struct Core {
     gate: Arc<Gate>,
     dialling: ClientConfig,
     renewing: ClientConfig,
-    joins: Mutex<Option<Arc<dyn JoinHandler>>>,
+    joins: JoinDesk,
     ending: Arc<Ending>,
 }
 
@@ -87,7 +87,8 @@ impl QuicTransport {
         let renewing = settings::client(credentials.client_config(JOIN_PROTOCOL)?, &limits)?;
         let socket = settings::socket(address).map_err(listening)?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(serving), socket, runtime);
+        let config = reset::endpoint_config(credentials.current().key());
+        let endpoint = Endpoint::new(config, Some(serving), socket, runtime);
         let endpoint = endpoint.map_err(listening)?;
         let core = Arc::new(Core {
             address: endpoint.local_addr().map_err(listening)?,
@@ -97,13 +98,12 @@ impl QuicTransport {
             gate: Gate::new(&limits),
             dialling,
             renewing,
-            joins: Mutex::default(),
+            joins: JoinDesk::default(),
             ending: Arc::default(),
         });
-        // As many wait here as there are places for connections.
-        let (queue, arriving) = mpsc::unbounded_channel();
+        let (queue, arriving) = arrivals();
         tokio::spawn(listener::listen(Arc::clone(&core), queue));
-        Ok(Self { core, arriving: tokio::sync::Mutex::new(arriving) })
+        Ok(Self { core, arriving })
     }
 
     /// Where it listens.
@@ -118,10 +118,6 @@ impl QuicTransport {
 }
 
 impl Core {
-    fn joins(&self) -> MutexGuard<'_, Option<Arc<dyn JoinHandler>>> {
-        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn close(&self, reason: &str) {
         // The second reason is neither kept nor sent.
         if self.ending.end(Side::Here, reason) {
@@ -150,16 +146,16 @@ impl Transport for QuicTransport {
     }
 
     async fn accept(&self) -> Option<Arc<dyn Connection>> {
-        let mut arriving = self.arriving.lock().await;
-        tokio::select! {
-            biased;
-            _ = self.core.ending.wait() => None,
-            connection = arriving.recv() => connection.map(|one| Arc::new(one) as Arc<dyn Connection>),
-        }
+        let connection = self.arriving.next(&self.core.ending).await?;
+        Some(Arc::new(connection))
     }
 
     fn refusals(&self) -> Vec<(Refusal, u64)> {
         self.core.gate.refusals()
+    }
+
+    fn join_refusals(&self) -> Vec<(&'static str, u64)> {
+        self.core.joins.refusals()
     }
 
     async fn close(&self, reason: &str) {
@@ -172,7 +168,7 @@ impl Transport for QuicTransport {
 #[async_trait]
 impl Joining for QuicTransport {
     fn answer_joins(&self, handler: Arc<dyn JoinHandler>) {
-        *self.core.joins() = Some(handler);
+        self.core.joins.answer_with(handler);
     }
 
     async fn renew(&self, address: &str) -> Result<Identity, JoinError> {

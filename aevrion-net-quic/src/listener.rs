@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use aevrion_core::identity::{Admission, join};
+use aevrion_core::identity::Admission;
 use aevrion_core::transport::{HandshakePlace, Lane, Refusal};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connecting, Connection, ConnectionError, Incoming};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::time::timeout;
 
 use crate::connection::QuicConnection;
 use crate::dial::shown;
@@ -46,19 +45,10 @@ async fn meet(
     queue: UnboundedSender<QuicConnection>,
 ) {
     let from = connecting.remote_address().to_string();
-    let met = tokio::select! {
-        biased;
-        _ = core.ending.wait() => return,
-        () = place.leave() => Err(Refusal::TooMany),
-        met = timeout(core.limits.handshake, handshake(&core, connecting, &from)) => {
-            met.unwrap_or(Err(Refusal::TooSlow))
-        }
-    };
-    match met {
+    let handshake = handshake(&core, connecting, &from);
+    if let Some(connection) = core.gate.see_through(place, &from, &core.ending, handshake).await {
         // If nobody accepts any more, the connection ends with being dropped.
-        Ok(Some(connection)) => drop(queue.send(connection)),
-        Ok(None) => {}
-        Err(refusal) => core.gate.refuse(&from, refusal),
+        let _ = queue.send(connection);
     }
 }
 
@@ -76,16 +66,17 @@ async fn handshake(
         .and_then(|data| data.protocol);
     let certificates = shown(&connection);
     match core.credentials.admit(protocol.as_deref(), certificates.as_deref()) {
-        Ok(Admission::Neighbour(node)) => {
-            let Some(place) = core.gate.admit() else { return Err(turn_away(&connection, Refusal::TooMany)) };
+        Ok(Admission::Neighbour(member)) => {
+            let Some(place) = core.gate.admit(member.node) else {
+                return Err(turn_away(&connection, Refusal::TooMany));
+            };
             let streams = open_lanes(&connection).await.ok_or(Refusal::Broken)?;
-            Ok(Some(QuicConnection::start(core, node, connection, streams, place)))
+            Ok(Some(QuicConnection::start(core, member, connection, streams, place)))
         }
         Ok(Admission::Asking(node)) => {
             let (mut sending, receiving) = connection.accept_bi().await.map_err(broken)?;
-            let handler = core.joins().clone();
             let mut stream = tokio::io::join(receiving, &mut sending);
-            let answered = join::answer(&mut stream, node, from, handler.as_deref()).await;
+            let answered = core.joins.answer(&mut stream, node, from).await;
             answered.map_err(|_| Refusal::Broken)?;
             // The other side closes once it has read the answer.
             if sending.finish().is_ok() {

@@ -4,19 +4,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::NodeId;
+use aevrion_core::identity::Member;
 use aevrion_core::transport::{Connection, ConnectionPlace, Ending, Lane, Traffic, TransportError};
+use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Core;
 use crate::counted::Counts;
-use crate::drive::{Shared, drive};
+use crate::drive::{Shared, Stream, drive};
 
 /// One end of a connection. Dropping it closes it.
 pub(crate) struct TcpConnection {
-    neighbour: NodeId,
+    neighbour: Member,
     address: SocketAddr,
     shared: Arc<Shared>,
     counts: Arc<Counts>,
@@ -26,13 +27,14 @@ impl TcpConnection {
     /// Sets a connection in motion on a stream that both sides trust. `arrived` is what came right behind that.
     pub(crate) fn start(
         core: &Core,
-        (neighbour, address): (NodeId, SocketAddr),
+        (neighbour, address): (Member, SocketAddr),
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         counts: Arc<Counts>,
         arrived: BytesMut,
         place: ConnectionPlace,
     ) -> Self {
         let shared = Arc::new(Shared::new(&core.limits));
+        let stream = Stream { inner: stream, counts: Arc::clone(&counts) };
         tokio::spawn(drive(Arc::clone(&shared), stream, arrived, core.limits, place));
         core.note(&shared);
         Self { neighbour, address, shared, counts }
@@ -42,7 +44,11 @@ impl TcpConnection {
 #[async_trait]
 impl Connection for TcpConnection {
     fn neighbour(&self) -> NodeId {
-        self.neighbour
+        self.neighbour.node
+    }
+
+    fn proven_until(&self) -> Option<Timestamp> {
+        Some(self.neighbour.until)
     }
 
     fn address(&self) -> String {
@@ -67,7 +73,7 @@ impl Connection for TcpConnection {
             received = self.shared.inboxes[lane as usize].receive(longest, credit_due) => received,
         };
         if let Err(error) = &received {
-            self.close(&error.to_string());
+            self.shared.ending.fail(error.clone());
         }
         received.map(Some)
     }

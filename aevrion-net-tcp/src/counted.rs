@@ -19,7 +19,15 @@ pub(crate) struct Counts {
 
 impl Counts {
     pub(crate) fn traffic(&self) -> Traffic {
-        Traffic { sent: self.sent.load(Ordering::Relaxed), received: self.received.load(Ordering::Relaxed) }
+        Traffic { sent: self.sent(), received: self.received.load(Ordering::Relaxed) }
+    }
+
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 }
 
@@ -83,7 +91,7 @@ impl AsyncWrite for Counted {
 impl Counted {
     fn count(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(written)) = &poll {
-            self.counts.sent.fetch_add(*written as u64, Ordering::Relaxed);
+            self.counts.count_sent(*written);
         }
         poll
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use aevrion_core::identity::{PROTOCOL, SERVER_NAME};
-use aevrion_core::transport::{Refusal, TransportError, resolve};
+use aevrion_core::transport::{Limits, Refusal, TransportError, resolve};
 use bytes::BytesMut;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -13,16 +13,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::Core;
 use crate::chunk::{self, Chunk};
 use crate::connection::TcpConnection;
 use crate::counted::Counted;
 use crate::error::dial_error;
+use crate::{Core, socket};
 
 /// Connects to the node at `address`, and waits until it has admitted this one.
 pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<TcpConnection, TransportError> {
     let dialled = async {
-        let (stream, at) = connect(address, &core.dialling, PROTOCOL).await?;
+        let (stream, at) = connect(address, &core.dialling, PROTOCOL, &core.limits).await?;
         admitted(core, address, stream, at).await
     };
     tokio::select! {
@@ -37,33 +37,36 @@ pub(crate) async fn connect(
     address: &str,
     config: &Arc<ClientConfig>,
     protocol: &[u8],
+    limits: &Limits,
 ) -> Result<(TlsStream<Counted>, SocketAddr), TransportError> {
-    let (stream, at) = reach(address).await?;
-    // Small frames are news: they must not wait for company.
-    stream.set_nodelay(true).map_err(|error| dial_error(address, &error))?;
-    let name = ServerName::try_from(SERVER_NAME).map_err(|error| TransportError::BadAddress {
-        address: address.to_owned(),
-        what: error.to_string(),
-    })?;
-    let connector = TlsConnector::from(Arc::clone(config));
-    let stream = connector.connect(name, Counted::new(stream)).await;
-    let stream = stream.map_err(|error| dial_error(address, &error))?;
+    let places = resolve(address).await?;
+    let connected = limits.one_of(address, &places, |at| reach(address, at, config)).await;
+    let (stream, at) = connected?;
     if stream.get_ref().1.alpn_protocol() != Some(protocol) {
         return Err(TransportError::not_trusted(address, Refusal::WrongProtocol));
     }
     Ok((stream, at))
 }
 
-/// The first of the host's addresses that answers.
-async fn reach(address: &str) -> Result<(TcpStream, SocketAddr), TransportError> {
-    let mut what = String::new();
-    for at in resolve(address).await? {
-        match TcpStream::connect(at).await {
-            Ok(stream) => return Ok((stream, at)),
-            Err(error) => what = error.to_string(),
-        }
-    }
-    Err(TransportError::Unreachable { address: address.to_owned(), what })
+/// A stream to the node at this place, which is one of the host's.
+async fn reach(
+    address: &str,
+    at: SocketAddr,
+    config: &Arc<ClientConfig>,
+) -> Result<(TlsStream<Counted>, SocketAddr), TransportError> {
+    let unreachable = |error: std::io::Error| TransportError::Unreachable {
+        address: address.to_owned(),
+        what: error.to_string(),
+    };
+    let stream = TcpStream::connect(at).await.map_err(unreachable)?;
+    socket::prepare(&stream).map_err(|error| dial_error(address, &error))?;
+    let name = ServerName::try_from(SERVER_NAME).map_err(|error| TransportError::BadAddress {
+        address: address.to_owned(),
+        what: error.to_string(),
+    })?;
+    let connector = TlsConnector::from(Arc::clone(config));
+    let stream = connector.connect(name, Counted::new(stream)).await;
+    Ok((stream.map_err(|error| dial_error(address, &error))?, at))
 }
 
 /// Makes a connection of it, once the server has said that it has admitted this node.
@@ -76,7 +79,7 @@ async fn admitted(
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(<[_]>::first);
     let neighbour = core.credentials.node_reached(address, certificate)?;
-    let arrived = welcomed(&mut stream, address).await?;
+    let arrived = welcomed(&mut stream, address).await.map_err(|error| error.said_by(neighbour.node))?;
     let counts = stream.get_ref().0.counts();
     let place = core.gate.admit_dialled()?;
     Ok(TcpConnection::start(core, (neighbour, at), stream, counts, arrived, place))
@@ -101,7 +104,9 @@ pub(crate) async fn welcomed(
     };
     match word {
         Chunk::Welcome => Ok(arrived),
-        Chunk::Close(reason) => Err(TransportError::Refused { address: address.to_owned(), reason }),
+        Chunk::Close(reason) => {
+            Err(TransportError::Refused { address: address.to_owned(), reason, by: None })
+        }
         _ => Err(TransportError::not_trusted(address, Refusal::WrongProtocol)),
     }
 }

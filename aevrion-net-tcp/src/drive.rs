@@ -13,11 +13,18 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::GRACE;
 use crate::chunk::{self, CHUNK, Chunk};
+use crate::counted::Counts;
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 
 /// Bytes handed to TLS at once: some chunks of each lane. What is in here waits for nothing any more, so it is short.
 const BATCH: usize = 4 * CHUNK;
+
+/// A stream that both sides trust, and the bytes that have passed on the network below it.
+pub(crate) struct Stream<S> {
+    pub(crate) inner: S,
+    pub(crate) counts: Arc<Counts>,
+}
 
 /// What the task and the users of a connection share.
 #[derive(Debug)]
@@ -42,12 +49,15 @@ struct Pings {
     next: u64,
     /// When the other side last showed that it reads what it is sent.
     last_sign: Instant,
+    /// When it last said anything at all.
+    last_heard: Instant,
 }
 
 impl Shared {
     pub(crate) fn new(limits: &Limits) -> Self {
+        let now = Instant::now();
         let pings =
-            Pings { asked: None, to_write: false, to_answer: None, next: 0, last_sign: Instant::now() };
+            Pings { asked: None, to_write: false, to_answer: None, next: 0, last_sign: now, last_heard: now };
         Self {
             ending: Ending::default(),
             outboxes: std::array::from_fn(|_| Outbox::new()),
@@ -115,13 +125,14 @@ impl Shared {
 
     /// Takes in one chunk.
     fn handle(&self, chunk: Chunk) -> Result<(), TransportError> {
+        self.pings().last_heard = Instant::now();
         match chunk {
             Chunk::Data(lane, bytes) => self.inboxes[lane as usize]
                 .put(&bytes)
-                .map_err(|_| closed(Side::Here, "it sent more than it was allowed to"))?,
+                .map_err(|_| violation("it sent more than it was allowed to"))?,
             Chunk::Credit(lane, bytes) => {
                 let allowed = self.outboxes[lane as usize].allow(bytes);
-                allowed.map_err(|_| closed(Side::Here, "it allowed more than there is"))?;
+                allowed.map_err(|_| violation("it allowed more than there is"))?;
                 self.pings().last_sign = Instant::now();
                 self.something_to_write.notify_one();
             }
@@ -138,10 +149,23 @@ impl Shared {
                 }
             }
             Chunk::Close(reason) => return Err(closed(Side::There, &reason)),
-            Chunk::Welcome => return Err(closed(Side::Here, "it does not keep to the protocol")),
+            Chunk::Welcome => return Err(violation("it does not keep to the protocol")),
         }
         Ok(())
     }
+
+    /// Why a connection ends on which nothing was taken for so long: one that still speaks could read as well.
+    fn took_nothing(&self, limits: &Limits) -> TransportError {
+        if self.pings().last_heard.elapsed() < limits.idle {
+            violation(&format!("it took nothing of what it was sent for {:?}", limits.idle))
+        } else {
+            closed(Side::Network, &format!("no sign of life for {:?}", limits.idle))
+        }
+    }
+}
+
+fn violation(what: &str) -> TransportError {
+    TransportError::Violation { what: what.to_owned() }
 }
 
 fn closed(by: Side, reason: &str) -> TransportError {
@@ -155,22 +179,21 @@ fn broken(error: &io::Error) -> TransportError {
 /// Drives a connection to its end. `arrived` is what came right behind the handshake; `place` is given back last.
 pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     shared: Arc<Shared>,
-    stream: S,
+    stream: Stream<S>,
     mut arrived: BytesMut,
     limits: Limits,
     place: ConnectionPlace,
 ) {
-    let (mut reading, mut writing) = tokio::io::split(stream);
+    let Stream { inner, counts } = stream;
+    let (mut reading, mut writing) = tokio::io::split(inner);
     let mut batch = BytesMut::with_capacity(BATCH + CHUNK);
     let end = tokio::select! {
         biased;
         end = shared.ending.wait() => end,
-        end = write(&shared, &mut writing, &mut batch, &limits) => end,
+        end = write(&shared, &mut writing, &counts, &mut batch, &limits) => end,
         end = read(&shared, &mut reading, &mut arrived) => end,
     };
-    if let TransportError::Closed { by, reason } = end {
-        shared.ending.end(by, &reason);
-    }
+    shared.ending.fail(end);
     // Whoever closes says why. What is left of the batch goes first, or the words would be taken for a part of it.
     if let Some((Side::Here, reason)) = shared.ending.how() {
         chunk::put_close(&mut batch, &reason);
@@ -194,7 +217,7 @@ async fn read(
                     }
                 }
                 Ok(None) => break,
-                Err(_) => return closed(Side::Here, "it does not keep to the protocol"),
+                Err(_) => return violation("it does not keep to the protocol"),
             }
         }
         buffer.reserve(BATCH);
@@ -209,6 +232,7 @@ async fn read(
 async fn write(
     shared: &Shared,
     stream: &mut (impl AsyncWrite + Unpin),
+    counts: &Counts,
     batch: &mut BytesMut,
     limits: &Limits,
 ) -> TransportError {
@@ -229,13 +253,28 @@ async fn write(
             }
             continue;
         }
-        match timeout(limits.idle, write_all(stream, batch)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return broken(&error),
-            Err(_) => {
-                let reason = format!("it took nothing of what it was sent for {:?}", limits.idle);
-                return closed(Side::Here, &reason);
-            }
+        match while_some_is_taken(counts, limits.idle, write_all(stream, batch)).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return broken(&error),
+            None => return shared.took_nothing(limits),
+        }
+    }
+}
+
+/// Waits for `writing` for as long as the network takes something in every `pause`; `None` once it does not. How slow
+/// one may be that takes a little is decided by whoever knows what is being sent.
+async fn while_some_is_taken<T>(
+    counts: &Counts,
+    pause: Duration,
+    writing: impl Future<Output = T>,
+) -> Option<T> {
+    let mut writing = std::pin::pin!(writing);
+    loop {
+        let before = counts.sent();
+        match timeout(pause, &mut writing).await {
+            Ok(written) => return Some(written),
+            Err(_) if counts.sent() == before => return None,
+            Err(_) => {}
         }
     }
 }
@@ -269,4 +308,25 @@ pub(crate) async fn farewell(
     };
     // Both at once: the other side may be busy sending, and read nothing until we do.
     tokio::try_join!(said, heard).map(|_: ((), ())| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn writing_goes_on_for_as_long_as_something_is_taken() {
+        const PAUSE: Duration = Duration::from_secs(30);
+        let counts = Counts::default();
+        let slow = async {
+            for _ in 0..100 {
+                tokio::time::sleep(PAUSE / 2).await;
+                counts.count_sent(1);
+            }
+        };
+        assert_eq!(while_some_is_taken(&counts, PAUSE, slow).await, Some(()));
+        let began = Instant::now();
+        assert_eq!(while_some_is_taken(&counts, PAUSE, std::future::pending::<()>()).await, None);
+        assert_eq!(began.elapsed(), PAUSE);
+    }
 }

@@ -43,7 +43,8 @@ pub(crate) fn dial_error(address: &str, error: &io::Error) -> TransportError {
             TransportError::NotTrusted { address, refusal: Refusal::WrongProtocol }
         }
         Some(Error::AlertReceived(alert)) => {
-            TransportError::Refused { address, reason: refusal_of_alert(*alert).to_string() }
+            let reason = refusal_of_alert(*alert).to_string();
+            TransportError::Refused { address, reason, by: None }
         }
         Some(error) => TransportError::NotTrusted { address, refusal: refusal_of_error(error) },
         None => TransportError::Unreachable { address, what: format!("the handshake broke off: {error}") },

@@ -24,7 +24,7 @@ pub async fn join(
     limits
         .in_time(address, async {
             let config = Arc::new(Credentials::joining(token.authority)?);
-            let (mut stream, _) = connect(address, &config, JOIN_PROTOCOL).await?;
+            let (mut stream, _) = connect(address, &config, JOIN_PROTOCOL, limits).await?;
             ask_to_join(&mut stream, token, key, addresses).await
         })
         .await
@@ -34,7 +34,7 @@ pub async fn join(
 pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinError> {
     core.limits
         .in_time(address, async {
-            let (mut stream, _) = connect(address, &core.renewing, JOIN_PROTOCOL).await?;
+            let (mut stream, _) = connect(address, &core.renewing, JOIN_PROTOCOL, &core.limits).await?;
             ask_to_renew(&mut stream, &core.credentials.current()).await
         })
         .await

@@ -14,6 +14,7 @@ mod inbox;
 mod join;
 mod listener;
 mod outbox;
+mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -23,14 +24,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use aevrion_core::NodeId;
-use aevrion_core::identity::join::{JoinError, JoinHandler, Joining};
+use aevrion_core::identity::join::{JoinDesk, JoinError, JoinHandler, Joining};
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
-use aevrion_core::transport::{Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError};
+use aevrion_core::transport::{
+    Arrivals, Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError, arrivals,
+};
 use async_trait::async_trait;
 use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use connection::TcpConnection;
 use drive::Shared;
@@ -43,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A node's place on a TCP network.
 pub struct TcpTransport {
     core: Arc<Core>,
-    arriving: tokio::sync::Mutex<mpsc::UnboundedReceiver<TcpConnection>>,
+    arriving: Arrivals<TcpConnection>,
 }
 
 struct Core {
@@ -54,7 +56,7 @@ struct Core {
     serving: Arc<ServerConfig>,
     dialling: Arc<ClientConfig>,
     renewing: Arc<ClientConfig>,
-    joins: Mutex<Option<Arc<dyn JoinHandler>>>,
+    joins: JoinDesk,
     ending: Ending,
     connections: Mutex<Vec<Weak<Shared>>>,
 }
@@ -83,14 +85,13 @@ impl TcpTransport {
             renewing: Arc::new(credentials.client_config(JOIN_PROTOCOL)?),
             credentials,
             limits,
-            joins: Mutex::default(),
+            joins: JoinDesk::default(),
             ending: Ending::default(),
             connections: Mutex::default(),
         });
-        // As many wait here as there are places for connections.
-        let (queue, arriving) = mpsc::unbounded_channel();
+        let (queue, arriving) = arrivals();
         tokio::spawn(listener::listen(Arc::clone(&core), listener, queue));
-        Ok(Self { core, arriving: tokio::sync::Mutex::new(arriving) })
+        Ok(Self { core, arriving })
     }
 
     /// Where it listens.
@@ -105,10 +106,6 @@ impl TcpTransport {
 }
 
 impl Core {
-    fn joins(&self) -> MutexGuard<'_, Option<Arc<dyn JoinHandler>>> {
-        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn connections(&self) -> MutexGuard<'_, Vec<Weak<Shared>>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,16 +151,16 @@ impl Transport for TcpTransport {
     }
 
     async fn accept(&self) -> Option<Arc<dyn Connection>> {
-        let mut arriving = self.arriving.lock().await;
-        tokio::select! {
-            biased;
-            _ = self.core.ending.wait() => None,
-            connection = arriving.recv() => connection.map(|one| Arc::new(one) as Arc<dyn Connection>),
-        }
+        let connection = self.arriving.next(&self.core.ending).await?;
+        Some(Arc::new(connection))
     }
 
     fn refusals(&self) -> Vec<(Refusal, u64)> {
         self.core.gate.refusals()
+    }
+
+    fn join_refusals(&self) -> Vec<(&'static str, u64)> {
+        self.core.joins.refusals()
     }
 
     async fn close(&self, reason: &str) {
@@ -176,7 +173,7 @@ impl Transport for TcpTransport {
 #[async_trait]
 impl Joining for TcpTransport {
     fn answer_joins(&self, handler: Arc<dyn JoinHandler>) {
-        *self.core.joins() = Some(handler);
+        self.core.joins.answer_with(handler);
     }
 
     async fn renew(&self, address: &str) -> Result<Identity, JoinError> {

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::identity::{Admission, join};
+use aevrion_core::NodeId;
+use aevrion_core::identity::{Admission, Member};
 use aevrion_core::transport::{ConnectionPlace, HandshakePlace, Refusal};
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
@@ -19,7 +20,7 @@ use crate::connection::TcpConnection;
 use crate::counted::Counted;
 use crate::drive::farewell;
 use crate::error::refusal_of;
-use crate::{Core, GRACE};
+use crate::{Core, GRACE, socket};
 
 /// How long to wait when the system has no more sockets to give: until some are closed.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
@@ -53,19 +54,10 @@ async fn meet(
     place: HandshakePlace,
     queue: UnboundedSender<TcpConnection>,
 ) {
-    let met = tokio::select! {
-        biased;
-        _ = core.ending.wait() => return,
-        () = place.leave() => Err(Refusal::TooMany),
-        met = timeout(core.limits.handshake, handshake(&core, stream, from)) => {
-            met.unwrap_or(Err(Refusal::TooSlow))
-        }
-    };
-    match met {
+    let handshake = handshake(&core, stream, from);
+    if let Some(connection) = core.gate.see_through(place, &from.to_string(), &core.ending, handshake).await {
         // If nobody accepts any more, the connection ends with being dropped.
-        Ok(Some(connection)) => drop(queue.send(connection)),
-        Ok(None) => {}
-        Err(refusal) => core.gate.refuse(&from.to_string(), refusal),
+        let _ = queue.send(connection);
     }
 }
 
@@ -75,15 +67,14 @@ async fn handshake(
     stream: TcpStream,
     from: SocketAddr,
 ) -> Result<Option<TcpConnection>, Refusal> {
-    // Small frames are news: they must not wait for company.
-    stream.set_nodelay(true).map_err(|_| Refusal::Broken)?;
+    socket::prepare(&stream).map_err(|_| Refusal::Broken)?;
     let acceptor = TlsAcceptor::from(Arc::clone(&core.serving));
     let stream = acceptor.accept(Counted::new(stream)).await;
     let mut stream = stream.map_err(|error| refusal_of(&error))?;
     let session = stream.get_ref().1;
     let admission = core.credentials.admit(session.alpn_protocol(), session.peer_certificates());
-    match admission.and_then(|admission| Ok((admission, room_for(core, admission)?))) {
-        Ok((Admission::Neighbour(node), Some(place))) => {
+    match admission.and_then(|admission| room_for(core, admission)) {
+        Ok(Room::Neighbour(member, place)) => {
             let mut words = BytesMut::new();
             chunk::put_welcome(&mut words);
             let sent = async {
@@ -93,17 +84,15 @@ async fn handshake(
             .await;
             sent.map_err(|error| refusal_of(&error))?;
             let counts = stream.get_ref().0.counts();
-            let who = (node, from);
+            let who = (member, from);
             Ok(Some(TcpConnection::start(core, who, stream, counts, BytesMut::new(), place)))
         }
-        Ok((Admission::Asking(node), _)) => {
-            let handler = core.joins().clone();
-            let answered = join::answer(&mut stream, node, &from.to_string(), handler.as_deref()).await;
+        Ok(Room::Asking(node)) => {
+            let answered = core.joins.answer(&mut stream, node, &from.to_string()).await;
             answered.map_err(|error| refusal_of(&error))?;
             say(stream, BytesMut::new()).await;
             Ok(None)
         }
-        Ok((Admission::Neighbour(_), None)) => Err(Refusal::TooMany),
         Err(refusal) => {
             let mut words = BytesMut::new();
             chunk::put_close(&mut words, &refusal.to_string());
@@ -113,11 +102,18 @@ async fn handshake(
     }
 }
 
-/// The place for a neighbour. Those who ask need none: they are done within the time of the handshake.
-fn room_for(core: &Core, admission: Admission) -> Result<Option<ConnectionPlace>, Refusal> {
+/// Someone who was admitted. Those who ask need no place: they are done within the time of the handshake.
+enum Room {
+    Neighbour(Member, ConnectionPlace),
+    Asking(Option<NodeId>),
+}
+
+fn room_for(core: &Core, admission: Admission) -> Result<Room, Refusal> {
     match admission {
-        Admission::Neighbour(_) => core.gate.admit().map(Some).ok_or(Refusal::TooMany),
-        Admission::Asking(_) => Ok(None),
+        Admission::Neighbour(member) => {
+            Ok(Room::Neighbour(member, core.gate.admit(member.node).ok_or(Refusal::TooMany)?))
+        }
+        Admission::Asking(node) => Ok(Room::Asking(node)),
     }
 }
 

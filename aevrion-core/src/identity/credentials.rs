@@ -10,10 +10,10 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::tls::{ClientCheck, Current, ServerCheck, Trust};
-use super::verify::{node_of, provider};
+use super::verify::{member_of, provider};
 use super::{Fingerprint, Identity, IdentityError, JOIN_PROTOCOL, PROTOCOL};
 use crate::transport::{Refusal, TransportError};
-use crate::{NodeId, SystemWall, WallClock};
+use crate::{NodeId, SystemWall, Timestamp, WallClock};
 
 /// A node's identity as the transports hold it: shared, and replaced when the certificate is renewed. Cloning shares.
 #[derive(Clone)]
@@ -22,11 +22,20 @@ pub struct Credentials {
     wall: Arc<dyn WallClock>,
 }
 
+/// A node of the cluster, as it has proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Who it is.
+    pub node: NodeId,
+    /// When its certificate ends.
+    pub until: Timestamp,
+}
+
 /// What someone who connected may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
     /// It is this node of the cluster.
-    Neighbour(NodeId),
+    Neighbour(Member),
     /// It may ask to join, or, as this node, for a fresh certificate; nothing else.
     Asking(Option<NodeId>),
 }
@@ -127,8 +136,11 @@ impl Credentials {
     ) -> Result<Admission, Refusal> {
         let shown = certificates.and_then(<[_]>::first);
         match protocol {
-            Some(PROTOCOL) => self.node_of(shown.ok_or(Refusal::NoCertificate)?).map(Admission::Neighbour),
-            Some(JOIN_PROTOCOL) => shown.map(|shown| self.node_of(shown)).transpose().map(Admission::Asking),
+            Some(PROTOCOL) => self.member_of(shown.ok_or(Refusal::NoCertificate)?).map(Admission::Neighbour),
+            Some(JOIN_PROTOCOL) => {
+                let member = shown.map(|shown| self.member_of(shown)).transpose()?;
+                Ok(Admission::Asking(member.map(|member| member.node)))
+            }
             _ => Err(Refusal::WrongProtocol),
         }
     }
@@ -141,14 +153,14 @@ impl Credentials {
         &self,
         address: &str,
         shown: Option<&CertificateDer<'_>>,
-    ) -> Result<NodeId, TransportError> {
-        let node = shown.ok_or(Refusal::NoCertificate).and_then(|shown| self.node_of(shown));
-        node.map_err(|refusal| TransportError::not_trusted(address, refusal))
+    ) -> Result<Member, TransportError> {
+        let member = shown.ok_or(Refusal::NoCertificate).and_then(|shown| self.member_of(shown));
+        member.map_err(|refusal| TransportError::not_trusted(address, refusal))
     }
 
     /// The node of this cluster that `certificate` (DER) names.
-    pub(super) fn node_of(&self, certificate: &CertificateDer<'_>) -> Result<NodeId, Refusal> {
-        node_of(certificate, self.current.load().roots(), self.wall.now())
+    pub(super) fn member_of(&self, certificate: &CertificateDer<'_>) -> Result<Member, Refusal> {
+        member_of(certificate, self.current.load().roots(), self.wall.now())
     }
 }
 

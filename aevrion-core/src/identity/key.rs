@@ -43,6 +43,12 @@ impl NodeKey {
         self.pair.serialize_pem()
     }
 
+    /// A secret for `purpose` that the same key gives again, also after a restart, and that tells nothing about the key
+    /// or about the secrets for other purposes. `purpose` is a constant of the program that nothing else uses.
+    pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.pair.serialize_der())
+    }
+
     /// The id of the node that has this key.
     pub fn node(&self) -> NodeId {
         node_of_key(&self.pair.subject_public_key_info())

@@ -30,7 +30,7 @@ mod verify;
 
 pub use authority::{Authority, CERTIFICATE_VALIDITY};
 pub use certificate::Fingerprint;
-pub use credentials::{Admission, Credentials};
+pub use credentials::{Admission, Credentials, Member};
 pub use error::IdentityError;
 pub use key::NodeKey;
 pub use node::Identity;

@@ -14,7 +14,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
 
-use super::verify::{error_of_refusal, node_of, provider, roots};
+use super::verify::{error_of_refusal, member_of, provider, roots};
 use super::{Credentials, Fingerprint};
 use crate::WallClock;
 use crate::transport::Refusal;
@@ -40,14 +40,14 @@ impl ServerCheck {
 
     fn check(&self, end: &CertificateDer<'_>, sent_along: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         match &self.trust {
-            Trust::OwnCluster(credentials) => credentials.node_of(end).map(drop),
+            Trust::OwnCluster(credentials) => credentials.member_of(end).map(drop),
             Trust::Pinned(fingerprint, wall) => {
                 let authority = sent_along
                     .iter()
                     .find(|one| Fingerprint::of(one) == *fingerprint)
                     .ok_or(Refusal::ForeignAuthority)?;
                 let roots = roots(authority).map_err(|_| Refusal::BadCertificate)?;
-                node_of(end, &roots, wall.now()).map(drop)
+                member_of(end, &roots, wall.now()).map(drop)
             }
         }
     }

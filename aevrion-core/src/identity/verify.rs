@@ -11,9 +11,10 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{AlertDescription, CertificateError, Error, RootCertStore};
 
+use super::Member;
 use super::certificate::Facts;
+use crate::Timestamp;
 use crate::transport::Refusal;
-use crate::{NodeId, Timestamp};
 
 /// The cryptography that everything here uses.
 pub(super) fn provider() -> CryptoProvider {
@@ -41,13 +42,14 @@ pub(super) fn issued_by(
 }
 
 /// Who shows this certificate, or why it is not to be believed.
-pub(super) fn node_of(
+pub(super) fn member_of(
     certificate: &CertificateDer<'_>,
     roots: &RootCertStore,
     now: Timestamp,
-) -> Result<NodeId, Refusal> {
+) -> Result<Member, Refusal> {
     issued_by(certificate, roots, now).map_err(|error| refusal_of_error(&error))?;
-    Facts::of(certificate).map(|facts| facts.node).map_err(|_| Refusal::BadCertificate)
+    let facts = Facts::of(certificate).map_err(|_| Refusal::BadCertificate)?;
+    Ok(Member { node: facts.node, until: facts.expires_at })
 }
 
 /// What a failure of TLS on this side says about the other, and an alert from there about this one.

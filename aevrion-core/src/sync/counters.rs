@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::agent::Fault;
 use crate::message::Message;
 
 /// Messages of one kind.
@@ -21,7 +20,8 @@ pub struct Flow {
 pub struct Totals {
     /// Messages by name.
     pub messages: BTreeMap<&'static str, Flow>,
-    /// Connections that were closed because of what the neighbour did, by [`Fault::name`].
+    /// Connections that were closed because of what the neighbour did or failed to do, by a short name: those of
+    /// [`Fault::name`](crate::agent::Fault::name), and some of the link's own.
     pub faults: BTreeMap<&'static str, u64>,
     /// Questions that were not answered because the lane was full. Comparing again makes up for them.
     pub shed: u64,
@@ -50,8 +50,8 @@ impl Counters {
         self.change(|totals| totals.messages.entry(message.name()).or_default().received += 1);
     }
 
-    pub(super) fn fault(&self, fault: &Fault) {
-        self.change(|totals| *totals.faults.entry(fault.name()).or_default() += 1);
+    pub(super) fn fault(&self, name: &'static str) {
+        self.change(|totals| *totals.faults.entry(name).or_default() += 1);
     }
 
     pub(super) fn shed(&self) {

@@ -1,16 +1,17 @@
 //! Dialling: whoever is to be a neighbour is tried until there, and again whenever gone, ever more patiently.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::links::DUPLICATE;
+use super::links::{self, TurnedAway};
 use super::status::Neighbour;
 use super::{Peer, Shared, lock};
 use crate::NodeId;
-use crate::transport::{Transport, TransportError};
+use crate::transport::{Transport, TransportError, host_and_port};
 
 /// The first pause after a failure; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -33,8 +34,8 @@ pub(super) struct Dialled(Mutex<BTreeMap<Peer, Attempt>>);
 struct Attempt {
     /// Who was there.
     found: Option<NodeId>,
-    /// Whether it had a connection to this node already, by another way.
-    elsewhere: bool,
+    /// Whether that was this node itself.
+    myself: bool,
     problem: Option<String>,
 }
 
@@ -50,10 +51,18 @@ impl Dialled {
         lock(&self.0).remove(peer);
     }
 
+    pub(super) fn all(&self) -> Vec<Peer> {
+        lock(&self.0).keys().cloned().collect()
+    }
+
     fn note(&self, peer: &Peer, change: impl FnOnce(&mut Attempt)) {
         if let Some(attempt) = lock(&self.0).get_mut(peer) {
             change(attempt);
         }
+    }
+
+    fn note_problem(&self, peer: &Peer, problem: String) {
+        self.note(peer, |attempt| attempt.problem = Some(problem));
     }
 
     fn found(&self, peer: &Peer) -> Option<NodeId> {
@@ -64,17 +73,17 @@ impl Dialled {
         lock(&self.0).contains_key(peer)
     }
 
-    /// Those that are not among the connected neighbours.
+    /// Those at which no connected neighbour is known to be. What was found there once and is gone is among them,
+    /// whatever it says of a connection of its own.
     pub(super) fn unreached(&self, connected: &[Neighbour]) -> Vec<Neighbour> {
         let peers = lock(&self.0);
-        let reached = |peer: &Peer, attempt: &Attempt| {
-            let by_id = |one: &Neighbour| attempt.found.is_some() && one.id == attempt.found;
-            let address = peer.to_string();
-            attempt.elsewhere || connected.iter().any(|one| by_id(one) || one.address == address)
+        let reached = |attempt: &Attempt| {
+            let there = |node| connected.iter().any(|one| one.id == Some(node));
+            attempt.myself || attempt.found.is_some_and(there)
         };
         peers
             .iter()
-            .filter(|(peer, attempt)| !reached(peer, attempt))
+            .filter(|(_, attempt)| !reached(attempt))
             .map(|(peer, attempt)| {
                 Neighbour::expected(peer.to_string(), attempt.found, attempt.problem.clone())
             })
@@ -97,6 +106,8 @@ enum Outcome {
     Elsewhere,
     /// It is this node itself.
     Myself,
+    /// This node has no place for it.
+    TurnedAway(TurnedAway),
     Failed(TransportError),
     NoTransport,
 }
@@ -112,37 +123,65 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
             }
             attempt(&strong, &peer).await
         };
+        if began.elapsed() >= LASTED && matches!(outcome, Outcome::Ended(_)) {
+            pause = FIRST_PAUSE;
+        }
         let Some(strong) = shared.upgrade() else { return };
-        let elsewhere = matches!(outcome, Outcome::Elsewhere);
-        strong.dialled.note(&peer, |attempt| attempt.elsewhere = elsewhere);
-        let wait = match outcome {
-            Outcome::Myself => {
-                strong.dialled.remove(&peer);
-                return;
-            }
-            Outcome::Elsewhere => LOOK_AFTER,
-            Outcome::Ended(reason) => {
-                strong.dialled.note(&peer, |attempt| attempt.problem = Some(reason));
-                if began.elapsed() >= LASTED {
-                    pause = FIRST_PAUSE;
-                }
-                next_pause(&mut pause)
-            }
-            Outcome::Failed(error) => {
-                tracing::debug!(%peer, %error, "dialling failed");
-                strong.counters.failed_dial();
-                strong.dialled.note(&peer, |attempt| attempt.problem = Some(error.to_string()));
-                next_pause(&mut pause)
-            }
-            Outcome::NoTransport => {
-                let what = "this node has no such transport: add it to those it serves".to_owned();
-                strong.dialled.note(&peer, |attempt| attempt.problem = Some(what));
-                LONGEST_PAUSE
-            }
-        };
+        let Some(wait) = conclude(&strong, &peer, outcome, &mut pause) else { return };
         drop(strong);
         tokio::time::sleep(wait).await;
     }
+}
+
+/// Takes note of what came of an attempt, and says how long to wait for the next; `None` if there is to be none.
+fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration) -> Option<Duration> {
+    let myself = matches!(outcome, Outcome::Myself);
+    shared.dialled.note(peer, |attempt| attempt.myself = myself);
+    match outcome {
+        // An address stays what it is. A name may stand for another node tomorrow.
+        Outcome::Myself if is_literal(peer) => {
+            tracing::info!(%peer, "this is the node itself: it is not dialled any more");
+            shared.dialled.remove(peer);
+            None
+        }
+        Outcome::Myself => {
+            tracing::debug!(%peer, "at present this is the node itself");
+            Some(LONGEST_PAUSE)
+        }
+        // Whatever was said at the end of this connection: there is another one.
+        _ if shared.dialled.found(peer).is_some_and(|node| shared.links.has(node)) => {
+            *pause = FIRST_PAUSE;
+            Some(LOOK_AFTER)
+        }
+        Outcome::Elsewhere => {
+            *pause = FIRST_PAUSE;
+            Some(*pause)
+        }
+        Outcome::Ended(reason) => {
+            shared.dialled.note_problem(peer, reason);
+            Some(next_pause(pause))
+        }
+        Outcome::TurnedAway(reason) => {
+            shared.dialled.note_problem(peer, reason.to_string());
+            Some(next_pause(pause))
+        }
+        Outcome::Failed(error) => {
+            tracing::debug!(%peer, %error, "dialling failed");
+            shared.counters.failed_dial();
+            shared.dialled.note_problem(peer, error.to_string());
+            Some(next_pause(pause))
+        }
+        Outcome::NoTransport => {
+            let what = "this node has no such transport: add it to those it serves";
+            shared.dialled.note_problem(peer, what.to_owned());
+            Some(LONGEST_PAUSE)
+        }
+    }
+}
+
+/// Whether it is the address of a machine, and no name.
+fn is_literal(peer: &Peer) -> bool {
+    host_and_port(peer.address()).is_ok_and(|(host, _)| host.parse::<IpAddr>().is_ok())
 }
 
 async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
@@ -152,23 +191,24 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     let Some(transport) = transport_for(shared, peer) else { return Outcome::NoTransport };
     let connection = match transport.dial(peer.address()).await {
         Ok(connection) => connection,
-        Err(TransportError::Refused { reason, .. }) if reason == DUPLICATE => return Outcome::Elsewhere,
-        Err(error) => return Outcome::Failed(error),
+        Err(error) => {
+            if let TransportError::Refused { by: Some(node), .. } = &error {
+                shared.dialled.note(peer, |attempt| attempt.found = Some(*node));
+            }
+            return Outcome::Failed(error);
+        }
     };
-    let neighbour = connection.neighbour();
-    if neighbour == transport.node() {
-        connection.close("this is the node itself");
-        return Outcome::Myself;
-    }
-    shared.dialled.note(peer, |attempt| *attempt = Attempt { found: Some(neighbour), ..Attempt::default() });
+    let found = Some(connection.neighbour());
+    shared.dialled.note(peer, |attempt| *attempt = Attempt { found, ..Attempt::default() });
     let address = format!("{}://{}", transport.name(), peer.address());
-    match Shared::attend(shared, transport.node(), connection, address, true) {
-        Some(attended) => match attended.end.await {
-            Ok(reason) if reason.ends_with(DUPLICATE) => Outcome::Elsewhere,
-            Ok(reason) => Outcome::Ended(reason),
-            Err(_) => Outcome::Ended("this node ended it".to_owned()),
-        },
-        None => Outcome::Elsewhere,
+    match links::attend(shared, transport.node(), connection, address, true) {
+        Ok(attended) => {
+            let end = attended.end.await;
+            Outcome::Ended(end.unwrap_or_else(|_| "this node ended it".to_owned()))
+        }
+        Err(TurnedAway::Myself) => Outcome::Myself,
+        Err(TurnedAway::Duplicate) => Outcome::Elsewhere,
+        Err(reason @ TurnedAway::Full) => Outcome::TurnedAway(reason),
     }
 }
 

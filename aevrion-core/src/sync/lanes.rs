@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
+use super::Patience;
 use super::counters::Counters;
 use crate::Parameters;
 use crate::agent::Fault;
@@ -32,8 +33,13 @@ pub(super) enum Incoming {
 pub(super) struct Outgoing {
     frames: mpsc::UnboundedSender<Bytes>,
     waiting: Arc<Waiting>,
-    /// Bytes beyond which nobody can claim to be merely slow.
     most: usize,
+}
+
+/// Bytes waiting on a lane beyond which nobody can claim to be merely slow: a full one, one answer (a window of events,
+/// the lists beside it, and what was asked meanwhile: a lane's worth each), and the longest event.
+fn most_waiting(parameters: &Parameters) -> usize {
+    (LANE_BYTES * 4).saturating_add(longest_frame(parameters))
 }
 
 /// What a frame costs beside its bytes.
@@ -61,7 +67,7 @@ impl Outgoing {
         self.waiting.bytes.load(Ordering::Acquire) < LANE_BYTES
     }
 
-    /// Whether more waits than any honest exchange leaves waiting: a full lane, and a few answers and greetings on top.
+    /// Whether more waits than any honest exchange leaves waiting.
     pub(super) fn is_overfull(&self) -> bool {
         self.waiting.bytes.load(Ordering::Acquire) > self.most
     }
@@ -78,28 +84,35 @@ impl Outgoing {
     }
 }
 
-/// Sends what is queued on a lane, until the connection ends.
+/// Sends what is queued on a lane, until the connection ends. Where a frame is not taken in time, `stalled` is told, and
+/// nothing more is sent.
 pub(super) fn send_on(
     connection: Arc<dyn Connection>,
     lane: Lane,
     parameters: &Parameters,
+    patience: Patience,
+    stalled: Arc<Notify>,
     tasks: &mut JoinSet<()>,
 ) -> Outgoing {
     let (frames, mut queue) = mpsc::unbounded_channel::<Bytes>();
     let waiting = Arc::new(Waiting::default());
     let drained = Arc::clone(&waiting);
     tasks.spawn(async move {
+        let mut before = 0;
         while let Some(frame) = queue.recv().await {
             let len = frame.len() + FRAME_COST;
-            if connection.send(lane, frame).await.is_err() {
-                return;
+            // The transport may still be busy with the frame before: it takes one on, and then gets rid of it.
+            let limit = patience.time_for(before + len);
+            match tokio::time::timeout(limit, connection.send(lane, frame)).await {
+                Ok(Ok(())) => before = len,
+                Ok(Err(_)) => return,
+                Err(_) => return stalled.notify_one(),
             }
             drained.bytes.fetch_sub(len, Ordering::AcqRel);
             drained.drained.notify_waiters();
         }
     });
-    let most = LANE_BYTES * 16 + longest_frame(parameters).saturating_mul(2);
-    Outgoing { frames, waiting, most }
+    Outgoing { frames, waiting, most: most_waiting(parameters) }
 }
 
 /// Reads and decodes what comes on a lane, a little ahead.

@@ -3,25 +3,27 @@
 //! It never waits for the network: what comes in is read ahead by tasks of its own, what goes out is queued. When the
 //! neighbour does not take what is sent, its questions are dropped rather than their answers piled up, and news are
 //! left in the feed; comparing makes up for both once there is room. When this node's disk is slow, nothing more is
-//! read, and the transport holds the neighbour back. Either way nobody else notices.
+//! read, and the transport holds the neighbour back. Either way nobody else notices. One that takes next to nothing, or
+//! says nothing at all, is given up in the end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::Patience;
 use super::counters::Counters;
 use super::lanes::{Incoming, Outgoing, receive_on, send_on};
 use super::status::{Activity, Progress};
 use crate::agent::{Agent, Fault, Halt, Moment, Origin, Output};
 use crate::bounds::{LOT_EVENTS, STORES_AT_ONCE};
-use crate::message::Message;
+use crate::message::{Events, Message, Reply};
 use crate::replica::{FeedReader, News, Replica};
 use crate::store::Durability;
 use crate::transport::{Connection, Lane, TransportError};
-use crate::{Event, Inserted, WallClock, WriteError};
+use crate::{Event, Inserted, Timestamp, WallClock, WriteError};
 
 /// How long the greetings may take.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -44,6 +46,7 @@ pub(super) struct Setup {
     pub(super) feed: FeedReader,
     pub(super) wall: Arc<dyn WallClock>,
     pub(super) began: Instant,
+    pub(super) patience: Patience,
     pub(super) counters: Arc<Counters>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) progress: watch::Sender<Progress>,
@@ -61,9 +64,15 @@ pub(super) enum LinkEnd {
     /// The neighbour left.
     #[error("the neighbour closed the connection")]
     Left,
-    /// It makes this node say more and more, and reads none of it.
+    /// It makes this node say more and more and reads none of it, or takes next to nothing for too long.
     #[error("it does not read what it is sent")]
     DoesNotRead,
+    /// It says nothing, not even the greeting of each minute.
+    #[error("it says nothing any more")]
+    Silent,
+    /// It has shown a certificate that is no longer valid. It may have another one by now.
+    #[error("its certificate has run out: it has to show a new one")]
+    Expired,
     /// The greetings took too long.
     #[error("the clocks were not settled within {} seconds", SETTLE_WITHIN.as_secs())]
     NotSettled,
@@ -72,14 +81,49 @@ pub(super) enum LinkEnd {
     Dismissed,
 }
 
+impl LinkEnd {
+    /// What the neighbour did or failed to do, in a short name for metrics; `None` if the end is nobody's fault.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        match self {
+            Self::Fault(fault) => Some(fault.name()),
+            Self::Transport(TransportError::FrameTooLong { .. }) => Some("frame_too_long"),
+            Self::Transport(TransportError::Violation { .. }) => Some("transport_violation"),
+            Self::DoesNotRead => Some("does_not_read"),
+            Self::Silent => Some("silent"),
+            Self::NotSettled => Some("not_settled"),
+            Self::Transport(_) | Self::Left | Self::Expired | Self::Dismissed => None,
+        }
+    }
+}
+
+/// When the neighbour last said something, and how many bytes had come by then.
+#[derive(Clone, Copy)]
+struct Heard {
+    at: Instant,
+    bytes: u64,
+}
+
+impl Heard {
+    fn now(connection: &dyn Connection) -> Self {
+        Self { at: Instant::now(), bytes: connection.traffic().received }
+    }
+}
+
 struct Link {
     agent: Agent,
+    connection: Arc<dyn Connection>,
+    /// When what the neighbour has proven of itself ends.
+    expires: Option<Instant>,
+    heard: Heard,
+    patience: Patience,
     replica: Replica,
     wall: Arc<dyn WallClock>,
     began: Instant,
     counters: Arc<Counters>,
     live: Outgoing,
     repair: Outgoing,
+    /// Told when either lane stands still.
+    stalled: Arc<Notify>,
     stores: JoinSet<(Origin, Result<Inserted, WriteError>)>,
     /// A snapshot that waits until what came before it is stored.
     held: Option<Message>,
@@ -90,10 +134,23 @@ struct Link {
 
 /// Runs a link to its end, and says why it ended. The connection is closed with that reason.
 pub(super) async fn run(setup: Setup) -> LinkEnd {
-    let Setup { agent, connection, replica, mut feed, wall, began, counters, mut commands, progress } = setup;
-    let mut lanes = JoinSet::new();
+    let Setup {
+        agent,
+        connection,
+        replica,
+        mut feed,
+        wall,
+        began,
+        patience,
+        counters,
+        mut commands,
+        progress,
+    } = setup;
+    let (mut lanes, stalled) = (JoinSet::new(), Arc::new(Notify::new()));
     let parameters = replica.parameters();
-    let outgoing = |lane, lanes: &mut JoinSet<()>| send_on(Arc::clone(&connection), lane, &parameters, lanes);
+    let outgoing = |lane, lanes: &mut JoinSet<()>| {
+        send_on(Arc::clone(&connection), lane, &parameters, patience, Arc::clone(&stalled), lanes)
+    };
     let (live, repair) = (outgoing(Lane::Live, &mut lanes), outgoing(Lane::Repair, &mut lanes));
     let incoming = |lane, lanes: &mut JoinSet<()>| {
         receive_on(Arc::clone(&connection), lane, replica.parameters(), Arc::clone(&counters), lanes)
@@ -101,12 +158,17 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
     let (mut live_in, mut repair_in) = (incoming(Lane::Live, &mut lanes), incoming(Lane::Repair, &mut lanes));
     let mut link = Link {
         agent,
+        expires: expires(&*connection, wall.now()),
+        heard: Heard::now(&*connection),
+        connection,
+        patience,
         replica,
         wall,
         began,
         counters,
         live,
         repair,
+        stalled,
         stores: JoinSet::new(),
         held: None,
         resting: None,
@@ -114,10 +176,10 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
     };
     let end = link.drive(&mut feed, &mut commands, &mut live_in, &mut repair_in).await;
     link.agent.disconnected();
-    if let LinkEnd::Fault(fault) = &end {
-        link.counters.fault(fault);
+    if let Some(name) = end.fault() {
+        link.counters.fault(name);
     }
-    connection.close(&end.to_string());
+    link.connection.close(&end.to_string());
     end
 }
 
@@ -135,7 +197,7 @@ impl Link {
         let give_up = Instant::now() + SETTLE_WITHIN;
         loop {
             self.report();
-            let wake = self.wake_at(give_up);
+            let wake = self.wake_at(give_up, live_in.is_empty() && repair_in.is_empty());
             let reads = self.stores.len() < STORES_AT_ONCE
                 && self.resting.is_none_or(|until| until <= Instant::now());
             let done = tokio::select! {
@@ -148,7 +210,14 @@ impl Link {
                     None => Err(LinkEnd::Dismissed),
                 },
                 Some(stored) = self.stores.join_next() => self.stored(stored).await,
-                () = tokio::time::sleep_until(wake) => self.wake(give_up).await,
+                () = self.stalled.notified() => Err(LinkEnd::DoesNotRead),
+                () = tokio::time::sleep_until(wake) => {
+                    let quiet = live_in.is_empty() && repair_in.is_empty();
+                    match self.check_silence(quiet) {
+                        Ok(()) => self.wake(give_up).await,
+                        silent => silent,
+                    }
+                }
                 // News before questions: what is known here is told before a snapshot is found to differ by it.
                 news = feed.next(), if self.live.has_room() => self.tell(news),
                 Some(incoming) = live_in.recv(), if reads && self.held.is_none() => {
@@ -169,12 +238,17 @@ impl Link {
     }
 
     async fn receive(&mut self, lane: Lane, incoming: Incoming) -> Result<(), LinkEnd> {
-        let message = match incoming {
+        let mut message = match incoming {
             Incoming::Message(message) => message,
             Incoming::Fault(fault) => return Err(fault.into()),
             Incoming::End(Some(error)) => return Err(error.into()),
             Incoming::End(None) => return Err(LinkEnd::Left),
         };
+        self.heard = Heard::now(&*self.connection);
+        if !self.repair.has_room() && leave_rest(&mut message) {
+            tracing::debug!("not asked on: the lane is full");
+            self.counters.shed();
+        }
         let outgoing = if lane == Lane::Live { &self.live } else { &self.repair };
         if !outgoing.has_room()
             && let Some(declined) = self.agent.decline(&message)
@@ -219,9 +293,23 @@ impl Link {
         }
     }
 
+    /// A neighbour has said nothing for too long, unless what it says is merely not read yet, or long.
+    fn check_silence(&mut self, quiet: bool) -> Result<(), LinkEnd> {
+        let since = self.heard.at.elapsed();
+        if !quiet || !self.agent.is_settled() || since < self.patience.silent {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.heard, Heard::now(&*self.connection));
+        let arrived = self.heard.bytes.saturating_sub(before.bytes);
+        if self.patience.is_silence(arrived, since) { Err(LinkEnd::Silent) } else { Ok(()) }
+    }
+
     async fn wake(&mut self, give_up: Instant) -> Result<(), LinkEnd> {
         if !self.agent.is_settled() && Instant::now() >= give_up {
             return Err(LinkEnd::NotSettled);
+        }
+        if self.expires.is_some_and(|at| at <= Instant::now()) {
+            return Err(LinkEnd::Expired);
         }
         if self.resting.is_some_and(|until| until <= Instant::now()) {
             self.resting = None;
@@ -284,9 +372,11 @@ impl Link {
         self.resting = Some(Instant::now() + REST);
     }
 
-    fn wake_at(&self, give_up: Instant) -> Instant {
+    fn wake_at(&self, give_up: Instant, quiet: bool) -> Instant {
         let settle = (!self.agent.is_settled()).then_some(give_up);
-        let wakes = [self.agent.wake_at().map(|at| self.began + at), settle, self.resting];
+        let silent = (quiet && settle.is_none()).then(|| self.heard.at + self.patience.silent);
+        let wakes =
+            [self.agent.wake_at().map(|at| self.began + at), settle, silent, self.expires, self.resting];
         let soonest = wakes.into_iter().flatten().min();
         let soonest = soonest.unwrap_or_else(|| Instant::now() + SETTLE_WITHIN);
         // While it rests, the agent's own wishes wait.
@@ -320,6 +410,13 @@ impl Link {
     }
 }
 
+/// When what the neighbour has proven of itself ends.
+fn expires(connection: &dyn Connection, now: Timestamp) -> Option<Instant> {
+    let until = connection.proven_until()?;
+    // What is so far off that it cannot be said never comes.
+    Instant::now().checked_add(until.ahead_of(now))
+}
+
 /// Stores events in lots of a size that the engine takes easily, all on their way at once.
 async fn store_in_lots(
     replica: &Replica,
@@ -340,6 +437,15 @@ async fn store_in_lots(
         all.known += inserted.known;
     }
     Ok(all)
+}
+
+/// Takes out of a block what would be asked on about, and says whether there was something: asking on means to list
+/// what this node holds there. The events stay; what is left out is found by comparing.
+fn leave_rest(message: &mut Message) -> bool {
+    match message {
+        Message::Events(Events { reply: Reply::Block { rest, .. }, .. }) => rest.take().is_some(),
+        _ => false,
+    }
 }
 
 /// Whether events were refused for what they are.

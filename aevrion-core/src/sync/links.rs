@@ -4,16 +4,28 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::link::{self, Command, LinkEnd, Setup};
 use super::status::{Neighbour, Progress};
 use super::{Shared, lock};
 use crate::agent::{Agent, Terms};
-use crate::transport::Connection;
+use crate::transport::{Connection, HANDSHAKE};
 use crate::{NodeId, Timestamp};
 
-/// What the worse of two connections is closed with: whoever dialled it need not worry.
-pub(super) const DUPLICATE: &str = "there is a connection already";
+/// Why a connection was not taken into service. The other side is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TurnedAway {
+    /// Whoever dialled it need not worry.
+    #[error("there is a connection already")]
+    Duplicate,
+    /// There is no place for one more.
+    #[error("this node has as many neighbours as it takes")]
+    Full,
+    /// Both ends are here.
+    #[error("this is the node itself")]
+    Myself,
+}
 
 /// Commands that wait for a link. Another one to compare says nothing new.
 const COMMANDS: usize = 4;
@@ -33,6 +45,7 @@ struct Entry {
     address: String,
     /// Which of the two dialled.
     dialler: NodeId,
+    since: Instant,
     commands: mpsc::Sender<Command>,
     progress: watch::Receiver<Progress>,
 }
@@ -92,15 +105,17 @@ impl Links {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
-    /// Enters a link, unless the one that stands is the better one. Both nodes must decide alike: the connection that
-    /// the smaller id dialled stays, and of two by the same dialler the newer.
-    fn enter(&self, neighbour: NodeId, entry: Entry, most: usize) -> Result<(), &'static str> {
+    /// Enters a link, unless the one that stands is the better one. Both nodes must decide alike: of two that were
+    /// dialled at the same moment, by one each, that of the smaller id stays, and otherwise the newer. Whoever dials
+    /// while a connection stands for longer than a handshake takes does not know of it, for it was started anew: then
+    /// the old one leads nowhere.
+    fn enter(&self, neighbour: NodeId, entry: Entry, most: usize) -> Result<(), TurnedAway> {
         let mut entries = lock(&self.entries);
         match entries.get(&neighbour) {
-            Some(standing) if standing.dialler < entry.dialler => {
-                return Err(DUPLICATE);
+            Some(standing) if standing.dialler < entry.dialler && standing.since.elapsed() < HANDSHAKE => {
+                return Err(TurnedAway::Duplicate);
             }
-            None if entries.len() >= most => return Err("this node has as many neighbours as it takes"),
+            None if entries.len() >= most => return Err(TurnedAway::Full),
             _ => {}
         }
         if let Some(replaced) = entries.insert(neighbour, entry) {
@@ -124,18 +139,18 @@ impl Links {
     }
 }
 
-/// Takes a connection into service. `None` if it was not: it is closed then.
+/// Takes a connection into service, or says why not: it is closed then.
 pub(super) fn attend(
     shared: &Arc<Shared>,
     node: NodeId,
     connection: Arc<dyn Connection>,
     address: String,
     dialled: bool,
-) -> Option<Attended> {
+) -> Result<Attended, TurnedAway> {
     let neighbour = connection.neighbour();
     if neighbour == node {
-        connection.close("this is the node itself");
-        return None;
+        connection.close(&TurnedAway::Myself.to_string());
+        return Err(TurnedAway::Myself);
     }
     let (commands, told) = mpsc::channel(COMMANDS);
     let (progress, seen) = watch::channel(Progress::default());
@@ -144,13 +159,18 @@ pub(super) fn attend(
         connection: Arc::clone(&connection),
         address: address.clone(),
         dialler,
+        since: Instant::now(),
         commands,
         progress: seen.clone(),
     };
     if let Err(reason) = shared.links.enter(neighbour, entry, shared.options.most_neighbours) {
-        tracing::debug!(%neighbour, %address, reason, "a connection was turned away");
-        connection.close(reason);
-        return None;
+        if reason == TurnedAway::Full && !dialled {
+            shared.counters.fault("too_many_neighbours");
+            tracing::warn!(%neighbour, %address, %reason, "a neighbour was turned away");
+        }
+        tracing::debug!(%neighbour, %address, %reason, "a connection was turned away");
+        connection.close(&reason.to_string());
+        return Err(reason);
     }
     tracing::info!(%neighbour, %address, "connected");
     let setup = Setup {
@@ -160,6 +180,7 @@ pub(super) fn attend(
         feed: shared.replica.feed(),
         wall: shared.replica.wall(),
         began: shared.began,
+        patience: shared.options.patience,
         counters: Arc::clone(&shared.counters),
         commands: told,
         progress,
@@ -173,7 +194,7 @@ pub(super) fn attend(
         drop(place);
         let _ = ended.send(reason.to_string());
     });
-    Some(Attended { end })
+    Ok(Attended { end })
 }
 
 /// A link's place in the registry, given up however the link ends.
@@ -203,11 +224,9 @@ async fn tell_changes(shared: std::sync::Weak<Shared>, mut progress: watch::Rece
 }
 
 fn tell_end(end: &LinkEnd, neighbour: NodeId, address: &str) {
-    match end {
-        LinkEnd::Fault(fault) => {
-            tracing::warn!(%neighbour, %address, reason = %fault, "a neighbour was cut off");
-        }
-        end => tracing::info!(%neighbour, %address, reason = %end, "disconnected"),
+    match end.fault() {
+        Some(_) => tracing::warn!(%neighbour, %address, reason = %end, "a neighbour was cut off"),
+        None => tracing::info!(%neighbour, %address, reason = %end, "disconnected"),
     }
 }
 

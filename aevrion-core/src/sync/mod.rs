@@ -13,11 +13,14 @@
 //! connection, not two. One link's trouble is its own: each is a task, with bounded memory, that waits for nobody.
 
 mod clock_watch;
+#[cfg(feature = "testkit")]
+pub mod conformance;
 mod counters;
 mod dial;
 mod lanes;
 mod link;
 mod links;
+mod patience;
 mod peer;
 mod status;
 
@@ -29,12 +32,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::agent::Desk;
-use crate::transport::{Connection, Refusal, Transport};
-use crate::{NodeId, Replica, Timestamp};
+use crate::transport::{Refusal, Transport};
+use crate::{Replica, Timestamp};
 
 use counters::Counters;
 pub use counters::{Flow, Totals};
 use links::Links;
+pub use patience::Patience;
 pub use peer::{NotAPeer, Peer};
 pub use status::{Neighbour, NeighbourState};
 
@@ -50,6 +54,8 @@ pub struct SyncOptions {
     pub refuse_writes_when_ahead: bool,
     /// Neighbours with a connection at once (64). More are turned away, and told so.
     pub most_neighbours: usize,
+    /// When a neighbour that takes little or says nothing is given up.
+    pub patience: Patience,
 }
 
 impl Default for SyncOptions {
@@ -59,6 +65,7 @@ impl Default for SyncOptions {
             grace: Duration::from_secs(2),
             refuse_writes_when_ahead: true,
             most_neighbours: 64,
+            patience: Patience::default(),
         }
     }
 }
@@ -137,7 +144,8 @@ impl Sync {
             while let Some(connection) = transport.accept().await {
                 let Some(shared) = shared.upgrade() else { return };
                 let address = format!("{}://{}", transport.name(), connection.address());
-                Shared::attend(&shared, transport.node(), connection, address, false);
+                // If there is none, whoever dialled is told why.
+                let _ = links::attend(&shared, transport.node(), connection, address, false);
             }
         });
         self
@@ -152,6 +160,11 @@ impl Sync {
     /// No longer dials this peer. A connection that stands stays.
     pub fn remove_peer(&self, peer: &Peer) {
         self.shared.dialled.remove(peer);
+    }
+
+    /// The peers that are dialled: where they listen, which the address of a neighbour that has dialled does not say.
+    pub fn peers(&self) -> Vec<Peer> {
+        self.shared.dialled.all()
     }
 
     /// The neighbours, connected ones first.
@@ -182,6 +195,14 @@ impl Sync {
         let transports = lock(&self.shared.transports);
         let each = transports.iter().map(|transport| (transport.name(), transport.refusals()));
         each.flat_map(|(name, refusals)| refusals.into_iter().map(move |(refusal, n)| (name, refusal, n)))
+            .collect()
+    }
+
+    /// Requests to join or to renew that were refused, by transport and reason.
+    pub fn join_refusals(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let transports = lock(&self.shared.transports);
+        let each = transports.iter().map(|transport| (transport.name(), transport.join_refusals()));
+        each.flat_map(|(name, refusals)| refusals.into_iter().map(move |(reason, n)| (name, reason, n)))
             .collect()
     }
 
@@ -248,17 +269,6 @@ impl Sync {
 }
 
 impl Shared {
-    /// Takes a connection into service, unless there is a better one to the same neighbour.
-    fn attend(
-        shared: &Arc<Self>,
-        node: NodeId,
-        connection: Arc<dyn Connection>,
-        address: String,
-        dialled: bool,
-    ) -> Option<links::Attended> {
-        links::attend(shared, node, connection, address, dialled)
-    }
-
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = lock(&self.tasks);
         if *self.closing.borrow() {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::transport::host_and_port;
+
 /// An address, perhaps with the transport by which it is reached.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
@@ -38,7 +40,7 @@ impl fmt::Display for Peer {
 
 /// A text that names no peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not the address of a node: give host:port, quic://host:port or tcp://host:port")]
+#[error("`{}` is not the address of a node: give host:port, quic://host:port or tcp://host:port", .0.escape_debug())]
 pub struct NotAPeer(String);
 
 impl FromStr for Peer {
@@ -51,11 +53,7 @@ impl FromStr for Peer {
         };
         let named =
             transport.is_none_or(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()));
-        let port = address
-            .rsplit_once(':')
-            .filter(|(host, _)| !host.is_empty())
-            .map(|(_, port)| port.parse::<u16>());
-        if !named || !matches!(port, Some(Ok(1..))) {
+        if !named || host_and_port(address).is_err() {
             return Err(NotAPeer(text.to_owned()));
         }
         Ok(Self { transport: transport.map(str::to_owned), address: address.to_owned() })
@@ -72,6 +70,10 @@ mod tests {
             assert_eq!(text.parse::<Peer>().map(|peer| peer.to_string()), Ok(text.to_owned()));
         }
         for text in ["", "host", "host:", "host:0", ":7388", "quic://", "://h:1", "h:99999"] {
+            assert_eq!(text.parse::<Peer>(), Err(NotAPeer(text.to_owned())));
+        }
+        // What no transport could dial.
+        for text in ["::1:7388", "[::1:7388", "a b:1", " h:1", "h\u{1b}[31m:1", "tcp://h\n:1"] {
             assert_eq!(text.parse::<Peer>(), Err(NotAPeer(text.to_owned())));
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::{Agreement, SAMPLES};
+use crate::agent::Agreement;
 use crate::transport::Traffic;
 use crate::{NodeId, TimeSpan, Timestamp};
 
@@ -142,5 +142,3 @@ impl Neighbour {
         self.state != NeighbourState::Unreachable
     }
 }
-
-const _: () = assert!(SAMPLES > 0);

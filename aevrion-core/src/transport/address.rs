@@ -17,7 +17,12 @@ pub fn host_and_port(address: &str) -> Result<(&str, u16), TransportError> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match bare {
         _ if port == 0 => Err(bad("the port is no number from 1 to 65535")),
-        None if host.contains(':') => Err(bad("an IPv6 address belongs in brackets, as in `[::1]:7388`")),
+        _ if host.chars().any(|one| one.is_whitespace() || one.is_control()) => {
+            Err(bad("a host has neither blanks nor control characters"))
+        }
+        None if host.contains([':', '[', ']']) => {
+            Err(bad("an IPv6 address belongs in brackets, as in `[::1]:7388`"))
+        }
         _ if bare.unwrap_or(host).is_empty() => Err(bad("it has no host")),
         _ => Ok((bare.unwrap_or(host), port)),
     }
@@ -51,6 +56,11 @@ mod tests {
             ("example.org:99999", "no number"),
             ("example.org:0", "no number"),
             ("::1:7388", "brackets"),
+            ("[::1:7388", "brackets"),
+            ("::1]:7388", "brackets"),
+            ("a b:1", "blanks"),
+            ("a\u{7}b:1", "control"),
+            ("[a\nb]:1", "control"),
             (":7388", "no host"),
         ] {
             let error = host_and_port(address).unwrap_err().to_string();

@@ -8,7 +8,7 @@ use super::{LONGEST_REASON, Side, TransportError};
 /// The end of a connection, to come or past.
 #[derive(Debug)]
 pub struct Ending {
-    how: watch::Sender<Option<(Side, String)>>,
+    how: watch::Sender<Option<TransportError>>,
 }
 
 impl Default for Ending {
@@ -20,10 +20,15 @@ impl Default for Ending {
 impl Ending {
     /// Ends it, if it has not ended before; says whether it was this call that did.
     pub fn end(&self, by: Side, reason: &str) -> bool {
+        self.fail(TransportError::Closed { by, reason: shortened(reason).to_owned() })
+    }
+
+    /// Ends it from this side with `error`, which says what the other side did; whoever waits is given just that.
+    pub fn fail(&self, error: TransportError) -> bool {
         self.how.send_if_modified(|how| {
             let first = how.is_none();
             if first {
-                *how = Some((by, shortened(reason).to_owned()));
+                *how = Some(error);
             }
             first
         })
@@ -31,12 +36,15 @@ impl Ending {
 
     /// Who ended it, and why.
     pub fn how(&self) -> Option<(Side, String)> {
-        self.how.borrow().clone()
+        self.error().map(|error| match error {
+            TransportError::Closed { by, reason } => (by, reason),
+            error => (Side::Here, shortened(&error.to_string()).to_owned()),
+        })
     }
 
     /// The error of whoever uses it from now on; `None` while it has not ended.
     pub fn error(&self) -> Option<TransportError> {
-        self.how().map(|(by, reason)| TransportError::Closed { by, reason })
+        self.how.borrow().clone()
     }
 
     /// Waits for the end.
@@ -76,5 +84,14 @@ mod tests {
         assert!(ending.end(Side::There, &"ä".repeat(150)) && !ending.end(Side::Here, "later"));
         assert_eq!(ending.how(), Some((Side::There, "ä".repeat(100))));
         assert_eq!(shortened(&format!("x{}", "ä".repeat(150))).len(), 199);
+    }
+
+    #[test]
+    fn what_the_other_side_did_is_told_to_everyone() {
+        let ending = Ending::default();
+        let error = TransportError::Violation { what: "it does not keep to the protocol".to_owned() };
+        assert!(ending.fail(error) && !ending.end(Side::Here, "later"));
+        assert!(matches!(ending.error(), Some(TransportError::Violation { .. })));
+        assert_eq!(ending.how(), Some((Side::Here, "it does not keep to the protocol".to_owned())));
     }
 }

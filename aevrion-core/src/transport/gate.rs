@@ -4,25 +4,33 @@
 //! to keep them. Nobody is turned away at the door: who comes when all places are taken gets that of the one that has
 //! waited longest, among those from the address that holds the most. Someone who opens a thousand connections from one
 //! machine thereby turns out nobody but himself, and an honest handshake, which takes a few round trips, is done long
-//! before its turn to leave comes.
+//! before its turn to leave comes. One machine is one IPv4 address, or one IPv6 network of 64 bits, for whoever has one
+//! address there has all of them.
 
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::{Limits, Refusal, Side, TransportError};
+use super::{Limits, Refusal, Side, Tally, TransportError};
+use crate::NodeId;
 
 /// The places of one transport.
 #[derive(Debug)]
 pub struct Gate {
     /// In the order of [`Refusal::ALL`].
-    refusals: [AtomicU64; Refusal::ALL.len()],
+    refusals: Tally<{ Refusal::ALL.len() }>,
+    /// How long one may take.
+    pub(super) handshake: Duration,
     handshakes: Mutex<Handshakes>,
     most_handshakes: usize,
     connections: Arc<Semaphore>,
     most_connections: u32,
+    /// Connections that each node has dialled.
+    by_node: Mutex<BTreeMap<NodeId, usize>>,
+    most_by_node: usize,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +57,11 @@ pub struct HandshakePlace {
 
 /// A place for a connection, until dropped.
 #[derive(Debug)]
-pub struct ConnectionPlace(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct ConnectionPlace {
+    _permit: OwnedSemaphorePermit,
+    /// Who has dialled it, if it was not this node.
+    dialler: Option<(Arc<Gate>, NodeId)>,
+}
 
 impl Gate {
     /// As many places as `limits` say.
@@ -57,11 +69,14 @@ impl Gate {
         let most = limits.connections.min(Semaphore::MAX_PERMITS);
         let most_connections = u32::try_from(most).unwrap_or(u32::MAX);
         Arc::new(Self {
-            refusals: std::array::from_fn(|_| AtomicU64::new(0)),
+            refusals: Tally::default(),
+            handshake: limits.handshake,
             handshakes: Mutex::default(),
             most_handshakes: limits.handshakes.max(1),
             connections: Arc::new(Semaphore::new(most_connections as usize)),
             most_connections,
+            by_node: Mutex::default(),
+            most_by_node: limits.per_node,
         })
     }
 
@@ -74,7 +89,7 @@ impl Gate {
         }
         let (number, leave) = (handshakes.next, Arc::new(Notify::new()));
         handshakes.next += 1;
-        handshakes.waiting.push(Waiting { number, from, leave: Arc::clone(&leave) });
+        handshakes.waiting.push(Waiting { number, from: machine(from), leave: Arc::clone(&leave) });
         HandshakePlace { gate: Arc::clone(self), number, leave }
     }
 
@@ -83,9 +98,26 @@ impl Gate {
         self.lock().waiting.len()
     }
 
-    /// A place for a connection, if there is one.
-    pub fn admit(&self) -> Option<ConnectionPlace> {
-        Arc::clone(&self.connections).try_acquire_owned().ok().map(ConnectionPlace)
+    /// A place for a connection that `node` has dialled, if there is one.
+    pub fn admit(self: &Arc<Self>, node: NodeId) -> Option<ConnectionPlace> {
+        let mut place = self.place()?;
+        let mut by_node = self.by_node();
+        let count = by_node.entry(node).or_default();
+        if *count >= self.most_by_node {
+            return None;
+        }
+        *count += 1;
+        place.dialler = Some((Arc::clone(self), node));
+        Some(place)
+    }
+
+    fn place(&self) -> Option<ConnectionPlace> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        Some(ConnectionPlace { _permit: permit, dialler: None })
+    }
+
+    fn by_node(&self) -> MutexGuard<'_, BTreeMap<NodeId, usize>> {
+        self.by_node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place for a connection that this node has dialled.
@@ -93,7 +125,7 @@ impl Gate {
     /// # Errors
     /// That there is none: closed by this node.
     pub fn admit_dialled(&self) -> Result<ConnectionPlace, TransportError> {
-        self.admit().ok_or_else(|| TransportError::Closed {
+        self.place().ok_or_else(|| TransportError::Closed {
             by: Side::Here,
             reason: "this node has as many connections as it may".to_owned(),
         })
@@ -105,25 +137,32 @@ impl Gate {
         let _ = self.connections.acquire_many(self.most_connections).await;
     }
 
-    /// Counts one that was turned away, and logs it: in a flood quietly.
+    /// Counts one that was turned away, and logs it: in a flood quietly, and each reason once a second at most.
     pub fn refuse(&self, from: &str, refusal: Refusal) {
+        let number = Refusal::ALL.iter().position(|one| *one == refusal);
+        let log = number.is_some_and(|number| self.refusals.count(number));
         match refusal {
             Refusal::TooSlow | Refusal::TooMany => tracing::debug!(from, "turned away: {refusal}"),
-            _ => tracing::warn!(from, "turned away: {refusal}"),
-        }
-        if let Some(place) = Refusal::ALL.iter().position(|one| *one == refusal) {
-            self.refusals[place].fetch_add(1, Ordering::Relaxed);
+            _ if log => tracing::warn!(from, "turned away: {refusal}"),
+            _ => {}
         }
     }
 
     /// How many were turned away, by reason, in the order of [`Refusal::ALL`].
     pub fn refusals(&self) -> Vec<(Refusal, u64)> {
-        let counts = self.refusals.iter().map(|count| count.load(Ordering::Relaxed));
-        Refusal::ALL.into_iter().zip(counts).collect()
+        Refusal::ALL.into_iter().zip(self.refusals.counts()).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Handshakes> {
         self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The machine at this address, as far as it can be told from others.
+fn machine(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
     }
 }
 
@@ -138,6 +177,19 @@ impl HandshakePlace {
     /// Waits until the place is wanted by somebody else.
     pub async fn leave(&self) {
         self.leave.notified().await;
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        let Some((gate, node)) = self.dialler.take() else { return };
+        let mut by_node = gate.by_node();
+        if let Some(count) = by_node.get_mut(&node) {
+            *count -= 1;
+            if *count == 0 {
+                by_node.remove(&node);
+            }
+        }
     }
 }
 
@@ -167,13 +219,43 @@ mod tests {
         assert_eq!(gate.handshakes(), 0);
     }
 
+    #[tokio::test]
+    async fn a_machine_with_a_network_of_addresses_is_one_machine() {
+        let gate = Gate::new(&Limits { handshakes: 4, ..Limits::default() });
+        let honest = gate.enter("2001:db8:0:1::1".parse().unwrap());
+        let flood =
+            |n: u32| gate.enter(Ipv6Addr::from_bits(0x20010db8_00000002 << 64 | u128::from(n)).into());
+        let mut places: Vec<_> = (0..100).map(flood).collect();
+        for place in places.drain(..97) {
+            place.leave().await;
+        }
+        drop(places);
+        assert_eq!(gate.handshakes(), 1, "the honest one is still here");
+        drop(honest);
+        // One address of the older kind, however it is written.
+        let [plain, mapped]: [IpAddr; 2] = ["10.0.0.2", "::ffff:10.0.0.2"].map(|ip| ip.parse().unwrap());
+        assert_eq!(machine(mapped), plain);
+    }
+
+    #[test]
+    fn no_node_takes_the_places_of_all() {
+        let gate = Gate::new(&Limits { per_node: 2, ..Limits::default() });
+        let [greedy, other] = [1, 2].map(|node| NodeId::from_bytes([node; 32]));
+        let places = [gate.admit(greedy), gate.admit(greedy)];
+        assert!(places.iter().all(Option::is_some) && gate.admit(greedy).is_none());
+        assert!(gate.admit(other).is_some() && gate.admit_dialled().is_ok());
+        drop(places);
+        assert!(gate.by_node().is_empty() && gate.admit(greedy).is_some());
+    }
+
     #[test]
     fn refusals_are_counted_by_reason() {
         let gate = Gate::new(&Limits { connections: 1, ..Limits::default() });
-        let place = gate.admit();
-        assert!(place.is_some() && gate.admit().is_none());
+        let node = NodeId::from_bytes([1; 32]);
+        let place = gate.admit(node);
+        assert!(place.is_some() && gate.admit(node).is_none());
         drop(place);
-        assert!(gate.admit().is_some());
+        assert!(gate.admit(node).is_some());
         gate.refuse("here:1", Refusal::Expired);
         let counted: Vec<_> = gate.refusals().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [(Refusal::Expired, 1)]);

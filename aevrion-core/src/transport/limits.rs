@@ -1,14 +1,21 @@
 //! What a transport grants to those who connect: time, places and bytes, each with its reason.
 
+use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::time::{Instant, timeout};
+
 use super::TransportError;
+
+/// Within this time a handshake is over: a few round trips across the world, with losses.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The limits of a transport. The defaults fit a cluster of some dozens of nodes, on a LAN or across the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Within this time a handshake is over, or it is given up (10 s): a few round trips across the world, with losses.
-    /// Joining has to be done in the same time.
+    /// Within this time a handshake is over, or it is given up ([10 s](HANDSHAKE)). Joining has to be done in the same
+    /// time.
     pub handshake: Duration,
     /// A neighbour that has not been heard of for this long is gone (30 s): longer than a short break of the network,
     /// shorter than anyone's patience. So is one that takes nothing of what it is sent for this long, and does not
@@ -16,6 +23,9 @@ pub struct Limits {
     pub idle: Duration,
     /// Connections that stand at once (256): each may cost some megabytes, see [`Limits::window`].
     pub connections: usize,
+    /// Connections that one node has dialled and that stand at once (4): one, and some that are being replaced. No node
+    /// of the cluster can take all places.
+    pub per_node: usize,
     /// Handshakes under way at once (64). Whoever comes when all are taken takes the place of the one that has waited
     /// longest among those of the busiest address: silence cannot keep anyone out.
     pub handshakes: usize,
@@ -27,9 +37,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            handshake: Duration::from_secs(10),
+            handshake: HANDSHAKE,
             idle: Duration::from_secs(30),
             connections: 256,
+            per_node: 4,
             handshakes: 64,
             window: 2 << 20,
         }
@@ -51,9 +62,73 @@ impl Limits {
         address: &str,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        tokio::time::timeout(self.handshake, work).await.unwrap_or_else(|_| {
+        timeout(self.handshake, work).await.unwrap_or_else(|_| {
             let what = format!("no answer within {:?}", self.handshake);
             Err(TransportError::Unreachable { address: address.to_owned(), what }.into())
         })
+    }
+
+    /// Tries the addresses of the host in `address`, one after the other, until somebody answers. Each has its share
+    /// of the time that is left, so that one where all is silent does not use up that of the next.
+    ///
+    /// # Errors
+    /// That of the last one, if nobody answers at any; that of the first one that answers and does not fit.
+    pub async fn one_of<T, F>(
+        &self,
+        address: &str,
+        places: &[SocketAddr],
+        attempt: impl Fn(SocketAddr) -> F,
+    ) -> Result<T, TransportError>
+    where
+        F: Future<Output = Result<T, TransportError>>,
+    {
+        let unreachable = |what: String| TransportError::Unreachable { address: address.to_owned(), what };
+        let end = Instant::now() + self.handshake;
+        let mut last = unreachable("the host has no address that can be dialled from here".to_owned());
+        for (at, left) in places.iter().zip((1..=places.len()).rev()) {
+            let share = (end - Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+            last = match timeout(share, attempt(*at)).await {
+                Ok(Err(error @ TransportError::Unreachable { .. })) => error,
+                Ok(outcome) => return outcome,
+                Err(_) => unreachable(format!("no answer from {at} within {share:?}")),
+            };
+        }
+        Err(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SILENT: u16 = 1;
+    const GONE: u16 = 2;
+    const STRANGER: u16 = 3;
+    const THERE: u16 = 4;
+
+    async fn dial(ports: &[u16]) -> Result<u16, TransportError> {
+        let places: Vec<_> = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
+        let attempt = async |at: SocketAddr| match at.port() {
+            SILENT => std::future::pending().await,
+            GONE => Err(TransportError::Unreachable { address: "host:1".into(), what: "refused".into() }),
+            STRANGER => Err(TransportError::not_trusted("host:1", super::super::Refusal::WrongProtocol)),
+            port => Ok(port),
+        };
+        Limits::default().one_of("host:1", &places, attempt).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_address_leaves_time_for_the_next() {
+        let began = Instant::now();
+        assert_eq!(dial(&[SILENT, GONE, SILENT, THERE]).await.unwrap(), THERE);
+        assert!(began.elapsed() < HANDSHAKE);
+        let silent = dial(&[SILENT, SILENT]).await.unwrap_err().to_string();
+        assert!(silent.contains("no answer from 127.0.0.1:1 within 5"), "{silent}");
+        assert!(matches!(dial(&[]).await, Err(TransportError::Unreachable { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_answers_and_does_not_fit_is_the_answer() {
+        assert!(matches!(dial(&[GONE, STRANGER, THERE]).await, Err(TransportError::NotTrusted { .. })));
     }
 }

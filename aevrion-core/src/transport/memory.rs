@@ -270,6 +270,13 @@ impl Link {
         self.endings[end].end(Side::Here, reason);
         self.endings[1 - end].end(Side::There, reason);
     }
+
+    /// Ends it for what the other end did.
+    fn fail(&self, end: usize, error: TransportError) {
+        let reason = error.to_string();
+        self.endings[end].fail(error);
+        self.endings[1 - end].end(Side::There, &reason);
+    }
 }
 
 struct MemoryConnection {
@@ -313,7 +320,7 @@ impl Connection for MemoryConnection {
         };
         if frame.len() > longest {
             let error = TransportError::FrameTooLong { len: frame.len() as u64, most: longest };
-            self.close(&error.to_string());
+            self.link.fail(self.end, error.clone());
             return Err(error);
         }
         Ok(Some(frame))

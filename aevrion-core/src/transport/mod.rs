@@ -7,6 +7,7 @@
 //! let one of them block the other, neither when the network is slow nor when the receiver is.
 
 mod address;
+mod arrivals;
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod ending;
@@ -15,6 +16,7 @@ mod gate;
 mod limits;
 #[cfg(feature = "testkit")]
 pub mod memory;
+mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,15 +25,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::NodeId;
+use crate::{NodeId, Timestamp};
 
 pub use address::host_and_port;
 #[cfg(feature = "identity")]
 pub use address::resolve;
+pub use arrivals::{Arrivals, arrivals};
 pub use ending::{Ending, shortened};
 pub use frame::{FRAME_HEADER, FrameAssembly, frame_header};
 pub use gate::{ConnectionPlace, Gate, HandshakePlace};
-pub use limits::Limits;
+pub use limits::{HANDSHAKE, Limits};
+pub(crate) use tally::Tally;
 
 /// Which of the two lanes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,6 +87,11 @@ pub trait Transport: Send + Sync + 'static {
     /// How many were refused since the start, by reason, in the order of [`Refusal::ALL`].
     fn refusals(&self) -> Vec<(Refusal, u64)>;
 
+    /// How many requests to join or to renew were refused, by reason; nothing where nobody can ask.
+    fn join_refusals(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// Stops listening and closes every connection with `reason`. Closing twice is no error.
     async fn close(&self, reason: &str);
 }
@@ -113,6 +122,10 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
         (**self).refusals()
     }
 
+    fn join_refusals(&self) -> Vec<(&'static str, u64)> {
+        (**self).join_refusals()
+    }
+
     async fn close(&self, reason: &str) {
         (**self).close(reason).await;
     }
@@ -130,6 +143,12 @@ pub trait Connection: Send + Sync + 'static {
     /// Where it is, as `host:port`.
     fn address(&self) -> String;
 
+    /// Until when that is proven; `None` where it does not end. Whoever uses the connection ends it then, and the other
+    /// side may prove itself anew.
+    fn proven_until(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Hands a frame over. Waits while the other side is not taking what was sent before on this lane; the other lane
     /// goes on meanwhile. If the future is dropped, the frame is sent whole or not at all.
     ///
@@ -137,12 +156,13 @@ pub trait Connection: Send + Sync + 'static {
     /// [`TransportError::Closed`] once the connection is at its end, with the reason and who gave it.
     async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError>;
 
-    /// The next frame; `None` at the end of an orderly close, which is one with an empty reason. Memory grows with what has arrived, never with what a
-    /// length claims. While nobody receives, the sender is held back after a bounded number of bytes. Dropping
-    /// the future loses nothing.
+    /// The next frame; `None` at the end of an orderly close, which is one with an empty reason. Memory grows with
+    /// what has arrived, never with what a length claims. While nobody receives, the sender is held back after a
+    /// bounded number of bytes. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`TransportError::FrameTooLong`] if it is longer than `longest` bytes, which closes the connection;
+    /// [`TransportError::FrameTooLong`] if it is longer than `longest` bytes, and [`TransportError::Violation`] if the
+    /// other side breaks the transport's own rules. Both close the connection, and either lane says so from then on.
     /// [`TransportError::Closed`] as for [`Connection::send`].
     async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError>;
 
@@ -271,6 +291,8 @@ pub enum TransportError {
         address: String,
         /// What it said.
         reason: String,
+        /// Who it is, if it had proven that before.
+        by: Option<NodeId>,
     },
     /// The neighbour sent a frame longer than any that the protocol knows.
     #[error("a frame of {len} bytes was sent, at most {most} are allowed")]
@@ -279,6 +301,12 @@ pub enum TransportError {
         len: u64,
         /// The limit.
         most: usize,
+    },
+    /// The neighbour broke the rules of the transport.
+    #[error("{what}")]
+    Violation {
+        /// What it did.
+        what: String,
     },
     /// The connection is at its end.
     #[error("the connection was closed by {}: {reason}", match by { Side::Here => "this node", Side::There => "the neighbour", Side::Network => "the network" })]
@@ -294,5 +322,14 @@ impl TransportError {
     /// Who answers at `address` is not a node of this cluster, for this reason.
     pub fn not_trusted(address: &str, refusal: Refusal) -> Self {
         Self::NotTrusted { address: address.to_owned(), refusal }
+    }
+
+    /// The same; where it is a refusal, it is that of `node`.
+    #[must_use]
+    pub fn said_by(mut self, node: NodeId) -> Self {
+        if let Self::Refused { by, .. } = &mut self {
+            *by = Some(node);
+        }
+        self
     }
 }

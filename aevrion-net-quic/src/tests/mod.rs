@@ -39,7 +39,7 @@ impl Kit for Quic {
         let config = settings::client(config, &Limits::default()).unwrap();
         let here = SocketAddr::from((LOOPBACK, 0));
         let endpoint = Endpoint::client(here).unwrap();
-        let connection = connect(&endpoint, here, address, &config).await?;
+        let connection = connect(&endpoint, here, address, &config, &Limits::default()).await?;
         lanes(&connection, address).await.map(drop)
     }
 

@@ -9,6 +9,7 @@ use aevrion_core::transport::{Lane, Limits, Side, Transport, TransportError};
 use aevrion_core::{SystemWall, WallClock};
 use quinn::Endpoint;
 use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
 
 use super::LOOPBACK;
 use crate::dial::{connect, lanes};
@@ -29,6 +30,22 @@ fn credentials(authority: &Authority) -> Credentials {
 fn bind(authority: &Authority) -> QuicTransport {
     let here = SocketAddr::from((LOOPBACK, 0));
     QuicTransport::bind(here, credentials(authority), Limits::default()).unwrap()
+}
+
+/// A node that lets one connection in, and is gone without a word once it has received a frame on it: all its tasks end
+/// at once. Tells where it is.
+fn doomed(credentials: Credentials, limits: Limits, address: oneshot::Sender<SocketAddr>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let held = runtime.block_on(async {
+        let here = SocketAddr::from((LOOPBACK, 0));
+        let transport = QuicTransport::bind(here, credentials, limits).unwrap();
+        address.send(transport.local_address()).unwrap();
+        let connection = transport.accept().await.unwrap();
+        connection.receive(Lane::Live, 100).await.unwrap();
+        (transport, connection)
+    });
+    drop(runtime);
+    drop(held);
 }
 
 async fn honest_node_gets_in(authority: &Authority, to: &QuicTransport) {
@@ -65,7 +82,7 @@ async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
     let config = settings::client(tls, &Limits::default()).unwrap();
     let address = here.address();
     let rogue = async {
-        let rogue = connect(&client, local, &address, &config).await.unwrap();
+        let rogue = connect(&client, local, &address, &config, &Limits::default()).await.unwrap();
         let mut lanes = lanes(&rogue, &address).await.unwrap();
         // A frame of 60 bytes, of which four are here.
         lanes[Lane::Live as usize].0.write_all(&[0, 0, 0, 60, 1, 2, 3, 4]).await.unwrap();
@@ -79,4 +96,29 @@ async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
     let Err(TransportError::Closed { by: Side::There, reason }) = end else { panic!("{end:?}") };
     assert!(reason.ends_with("gone"), "{reason}");
     honest_node_gets_in(&authority, &here).await;
+}
+
+#[tokio::test]
+async fn one_that_was_killed_and_started_anew_ends_the_connections_it_forgot() {
+    let authority = Authority::make(SystemWall.now()).unwrap();
+    let identity = credentials(&authority);
+    let (say_address, address) = oneshot::channel();
+    // The shorter one of both sides counts.
+    let limits = Limits { idle: Duration::from_secs(600), ..Limits::default() };
+    let killed = {
+        let identity = identity.clone();
+        std::thread::spawn(move || doomed(identity, limits, say_address))
+    };
+    let here = SocketAddr::from((LOOPBACK, 0));
+    let survivor = QuicTransport::bind(here, credentials(&authority), limits).unwrap();
+    let address = within(address).await.unwrap();
+    let connection = within(survivor.dial(&address.to_string())).await.unwrap();
+    connection.send(Lane::Live, "that is all".into()).await.unwrap();
+    within(tokio::task::spawn_blocking(move || killed.join())).await.unwrap().unwrap();
+
+    let _anew = QuicTransport::bind(address, identity, limits).unwrap();
+    connection.send(Lane::Live, vec![7; 100].into()).await.unwrap();
+    let end = within(connection.receive(Lane::Live, 100)).await;
+    let Err(TransportError::Closed { by: Side::Network, reason }) = end else { panic!("{end:?}") };
+    assert!(reason.contains("forgotten"), "{reason}");
 }

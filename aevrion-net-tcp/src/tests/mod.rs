@@ -32,7 +32,7 @@ impl Kit for Tcp {
 
     async fn dial_with(&self, address: &str, config: ClientConfig) -> Result<(), TransportError> {
         let protocol = config.alpn_protocols[0].clone();
-        let (mut stream, _) = connect(address, &Arc::new(config), &protocol).await?;
+        let (mut stream, _) = connect(address, &Arc::new(config), &protocol, &Limits::default()).await?;
         welcomed(&mut stream, address).await.map(drop)
     }
 

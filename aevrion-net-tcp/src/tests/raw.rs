@@ -46,7 +46,7 @@ impl Cluster {
         let config = Arc::new(self.credentials().client_config(PROTOCOL).unwrap());
         let address = to.address();
         let rogue = async {
-            let (mut stream, _) = connect(&address, &config, PROTOCOL).await.unwrap();
+            let (mut stream, _) = connect(&address, &config, PROTOCOL, &self.limits).await.unwrap();
             welcomed(&mut stream, &address).await.unwrap();
             stream
         };
@@ -72,10 +72,11 @@ fn count(transport: &TcpTransport, wanted: Refusal) -> u64 {
     transport.refusals().into_iter().filter(|(refusal, _)| *refusal == wanted).map(|(_, count)| count).sum()
 }
 
-/// How a connection ended for the core.
-async fn end(connection: &dyn Connection) -> (Side, String) {
+/// How a connection ended for the core: who ended it, or `None` if it was for a violation, and why.
+async fn end(connection: &dyn Connection) -> (Option<Side>, String) {
     match within(connection.receive(Lane::Live, 100)).await {
-        Err(TransportError::Closed { by, reason }) => (by, reason),
+        Err(TransportError::Closed { by, reason }) => (Some(by), reason),
+        Err(TransportError::Violation { what }) => (None, what),
         other => panic!("it goes on: {other:?}"),
     }
 }
@@ -114,7 +115,7 @@ async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
     rogue.flush().await.unwrap();
     drop(rogue);
     let (by, reason) = end(&*connection).await;
-    assert!(by == Side::Network && reason.contains("broke off"), "{by:?}: {reason}");
+    assert!(by == Some(Side::Network) && reason.contains("broke off"), "{by:?}: {reason}");
     cluster.honest_node_gets_in(&here).await;
 }
 
@@ -138,7 +139,7 @@ async fn a_node_that_does_not_keep_to_the_protocol_is_cut_off_and_told_why() {
         // The other side may hang up before all of it is written.
         let _ = within(rogue.write_all(&bytes)).await;
         let _ = rogue.flush().await;
-        assert_eq!(end(&*connection).await, (Side::Here, wanted.to_owned()));
+        assert_eq!(end(&*connection).await, (None, wanted.to_owned()));
         let mut told = Vec::new();
         let _ = within(rogue.read_to_end(&mut told)).await;
         assert!(String::from_utf8_lossy(&told).ends_with(wanted), "what it is told: {told:?}");
@@ -146,42 +147,53 @@ async fn a_node_that_does_not_keep_to_the_protocol_is_cut_off_and_told_why() {
     cluster.honest_node_gets_in(&here).await;
 }
 
-/// One that reads a byte a second, and never says a word.
+/// One that takes next to nothing of what it is sent: with a word now and then it breaks the rules, and without any it
+/// is taken for gone.
 #[tokio::test]
 async fn a_node_that_takes_nothing_is_cut_off() {
-    let cluster = Cluster::new(Duration::from_secs(2));
-    let here = cluster.bind();
-    let (mut rogue, connection) = cluster.rogue(&here).await;
-    let mut credit = BytesMut::new();
-    for _ in 0..60 {
-        chunk::put_credit(&mut credit, Lane::Repair, 16 << 20);
-    }
-    rogue.write_all(&credit).await.unwrap();
-    rogue.flush().await.unwrap();
-    let sending = {
-        let connection = Arc::clone(&connection);
-        tokio::spawn(async move {
-            loop {
-                if let Err(error) = connection.send(Lane::Repair, vec![7; 1 << 20].into()).await {
-                    return error;
-                }
-            }
-        })
-    };
-    let trickle = tokio::spawn(async move {
-        while rogue.get_mut().0.read_u8().await.is_ok() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+    for speaks in [false, true] {
+        let cluster = Cluster::new(Duration::from_secs(2));
+        let here = cluster.bind();
+        let (mut rogue, connection) = cluster.rogue(&here).await;
+        let mut credit = BytesMut::new();
+        for _ in 0..60 {
+            chunk::put_credit(&mut credit, Lane::Repair, 16 << 20);
         }
-    });
-    let error = within(sending).await.unwrap();
-    let TransportError::Closed { by, reason } = error else { panic!("{error}") };
-    assert!(
-        matches!(by, Side::Here | Side::Network)
-            && (reason.contains("it took nothing") || reason.contains("no sign of life")),
-        "{by:?}: {reason}"
-    );
-    cluster.honest_node_gets_in(&here).await;
-    trickle.abort();
+        rogue.write_all(&credit).await.unwrap();
+        rogue.flush().await.unwrap();
+        let sending = {
+            let connection = Arc::clone(&connection);
+            tokio::spawn(async move {
+                loop {
+                    if let Err(error) = connection.send(Lane::Repair, vec![7; 1 << 20].into()).await {
+                        return error;
+                    }
+                }
+            })
+        };
+        let chatter = tokio::spawn(async move {
+            let mut word = BytesMut::new();
+            chunk::put_ping(&mut word, 1);
+            loop {
+                // Below TLS, so that nothing more is read for it.
+                let read = rogue.get_mut().0.read_u8().await;
+                let said = if speaks { rogue.write_all(&word).await } else { Ok(()) };
+                if read.is_err() || said.is_err() || rogue.flush().await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+        match within(sending).await.unwrap() {
+            TransportError::Violation { what } if speaks => assert!(what.contains("took nothing"), "{what}"),
+            TransportError::Closed { by: Side::Network, reason } if !speaks => {
+                assert!(reason.contains("no sign of life"), "{reason}");
+            }
+            error => panic!("{speaks}: {error:?}"),
+        }
+        cluster.honest_node_gets_in(&here).await;
+        chatter.abort();
+    }
 }
 
 /// One whose user is busy for long, but which answers: it keeps its connection.
@@ -218,6 +230,6 @@ async fn a_silent_network_is_noticed() {
     let here = cluster.bind();
     let (rogue, connection) = cluster.rogue(&here).await;
     let (by, reason) = end(&*connection).await;
-    assert!(by == Side::Network && reason.contains("no sign of life"), "{by:?}: {reason}");
+    assert!(by == Some(Side::Network) && reason.contains("no sign of life"), "{by:?}: {reason}");
     drop(rogue);
 }

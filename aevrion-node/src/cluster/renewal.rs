@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aevrion_core::identity::join::Joining;
 use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, Identity};
-use aevrion_core::sync::Peer;
+use aevrion_core::sync::{Peer, Sync};
 use aevrion_core::{SystemWall, WallClock};
 
 use super::Home;
@@ -63,11 +63,10 @@ fn renew_here(
     current.renewed(authority.issue(&request, SystemWall.now(), CERTIFICATE_VALIDITY)?)
 }
 
-/// Asks one neighbour after the other: most do not hold the authority, and say so.
+/// Asks one node after the other: most do not hold the authority, and say so.
 async fn renew_there(parts: &Parts) -> Result<Identity, String> {
     let mut refusals = Vec::new();
-    for neighbour in parts.sync.neighbours() {
-        let Ok(peer) = neighbour.address.parse::<Peer>() else { continue };
+    for peer in nodes_to_ask(&parts.sync) {
         let Some(transport) = transport_of(&parts.transports, &peer) else { continue };
         match transport.renew(peer.address()).await {
             Ok(identity) => return Ok(identity),
@@ -77,8 +76,24 @@ async fn renew_there(parts: &Parts) -> Result<Identity, String> {
     Err(if refusals.is_empty() { "there is no neighbour to ask".to_owned() } else { refusals.join("; ") })
 }
 
+/// Those that are dialled first, for there they listen; then where neighbours are, which over TCP leads nowhere if it was
+/// they who dialled.
+fn nodes_to_ask(sync: &Sync) -> Vec<Peer> {
+    let mut peers = sync.peers();
+    let neighbours = sync.neighbours().into_iter().filter_map(|one| one.address.parse().ok());
+    for neighbour in neighbours.collect::<Vec<Peer>>() {
+        if !peers.contains(&neighbour) {
+            peers.push(neighbour);
+        }
+    }
+    peers
+}
+
 fn transport_of<'t>(transports: &'t [Arc<dyn Joining>], peer: &Peer) -> Option<&'t Arc<dyn Joining>> {
-    transports.iter().find(|transport| Some(transport.name()) == peer.transport())
+    match peer.transport() {
+        None => transports.first(),
+        Some(name) => transports.iter().find(|transport| transport.name() == name),
+    }
 }
 
 fn store(home: &Home, identity: &Identity) -> Result<(), String> {

@@ -66,7 +66,13 @@ pub(super) async fn a_machine_with_a_token_becomes_a_node(bench: &Bench) {
     // The answer may have got lost.
     let again = within(JOINS, bench.kit.join(&address, &token, &key)).await;
     assert!(again.is_ok(), "{JOINS}: and may ask again: {again:?}");
+    assert_eq!(refused_joins(&*issuer.transport), [], "{JOINS}: nobody was refused");
     counted(JOINS, &*issuer.transport, &[]).await;
+}
+
+/// What was counted of those who got a no.
+fn refused_joins(transport: &dyn Joining) -> Vec<(&'static str, u64)> {
+    transport.join_refusals().into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 async fn join_refusal(promise: &str, bench: &Bench, address: &str, token: &Token) -> JoinRefusal {
@@ -94,6 +100,8 @@ pub(super) async fn a_token_that_is_not_good_is_refused_with_the_reason(bench: &
     assert!(joined.is_ok(), "{GOOD}: the first time it is: {joined:?}");
     let refusal = join_refusal(GOOD, bench, &address, &used).await;
     assert_eq!(refusal, JoinRefusal::UsedToken, "{GOOD}");
+    let counted = [("unknown_token", 1), ("used_token", 1), ("expired_token", 1)];
+    assert_eq!(refused_joins(&*issuer.transport), counted, "{GOOD}: and is counted");
     honest_node_gets_in(GOOD, bench, &issuer.cluster, &*issuer.transport).await;
 }
 
@@ -102,6 +110,7 @@ pub(super) async fn a_node_without_the_authority_says_so(bench: &Bench) {
     let other = bench.bind(issuer.cluster.sound_node());
     let refusal = join_refusal(AUTHORITY, bench, &other.address(), &issuer.token()).await;
     assert_eq!(refusal, JoinRefusal::NotAuthority, "{AUTHORITY}");
+    assert_eq!(refused_joins(&*other), [("not_authority", 1)], "{AUTHORITY}: and counts it");
     honest_node_gets_in(AUTHORITY, bench, &issuer.cluster, &*other).await;
 }
 

@@ -15,6 +15,7 @@ const FUTURE: &str = "a certificate of the future is refused";
 const FORGED: &str = "a forged certificate is refused";
 const PROTOCOLS: &str = "another protocol is refused";
 const PLACES: &str = "whoever finds no place is told so";
+const GREEDY: &str = "one node does not get all places";
 const SILENT: &str = "silent handshakes keep nobody out";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -141,6 +142,23 @@ pub(super) async fn whoever_has_no_place_is_told_so(bench: &Bench) {
         }
     })
     .await;
+}
+
+pub(super) async fn one_node_does_not_get_all_places(bench: &Bench) {
+    let cluster = Cluster::new();
+    let limits = Limits { per_node: 2, ..limits() };
+    let here = bench.bind_with(cluster.sound_node(), limits);
+    let greedy = bench.bind(cluster.sound_node());
+    let address = here.address();
+    let mut held = Vec::new();
+    for _ in 0..limits.per_node {
+        let near = within(GREEDY, greedy.dial(&address)).await;
+        held.push(near.unwrap_or_else(|error| panic!("{GREEDY}: it gets some: {error}")));
+    }
+    let error = refused(GREEDY, &*greedy, &*here).await;
+    expect_refused(GREEDY, &error, Refusal::TooMany);
+    counted(GREEDY, &*here, &[(Refusal::TooMany, 1)]).await;
+    honest_node_gets_in(GREEDY, bench, &cluster, &*here).await;
 }
 
 pub(super) async fn a_thousand_silent_handshakes_keep_nobody_out(bench: &Bench) {

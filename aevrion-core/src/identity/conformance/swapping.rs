@@ -27,9 +27,15 @@ pub(super) async fn a_renewed_certificate_counts_from_the_next_handshake_on(benc
         let near = within(PROMISE, from.dial(&address)).await;
         let near = near.unwrap_or_else(|error| panic!("{PROMISE}: it does not count: {error}"));
         let far = within(PROMISE, to.accept()).await;
-        connections.push((near, far.unwrap_or_else(|| panic!("{PROMISE}: accept ended"))));
+        let far = far.unwrap_or_else(|| panic!("{PROMISE}: accept ended"));
+        let renewed = expired.current();
+        let its = [&near, &far].into_iter().find(|end| end.neighbour() == renewed.node());
+        let until = its.and_then(|end| end.proven_until());
+        assert_eq!(until, Some(renewed.expires_at()), "{PROMISE}: and the connection says until when");
+        connections.push((near, far));
     }
-    // Replaced by one that has expired, it keeps new connections from being made, and no old one from going on.
+    // Replaced by one that has expired, it keeps new connections from being made, and no old one from going on: that one
+    // has proven what it had to when it began.
     let request = sound(expired.current().key().signing_request());
     let certificate = sound(cluster.authority.issue(&request, long_ago, CERTIFICATE_VALIDITY));
     sound(expired.replace(sound(expired.current().renewed(certificate))));

@@ -1,35 +1,67 @@
 //! The answering side of a join, over any stream that TLS has made safe.
 
 use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::wire::{Answer, LONGEST_ADDRESS, LONGEST_REQUEST, MOST_ADDRESSES, Request, Unread, read, write};
 use super::{JoinHandler, JoinRefusal, JoinRequest};
 use crate::NodeId;
+use crate::transport::Tally;
 
-/// Reads one request from `stream` and answers it. `node` is who has proven to be asking, if anyone; `from` is where
-/// it is, for the log. The caller bounds the time that this takes.
-///
-/// # Errors
-/// If the stream ends or fails. Nonsense is answered, and no error.
-pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-    node: Option<NodeId>,
-    from: &str,
-    handler: Option<&dyn JoinHandler>,
-) -> io::Result<()> {
-    let outcome = match read(stream, LONGEST_REQUEST).await {
-        Ok(request) => decide(request, node, from, handler).await,
-        Err(Unread::Io(error)) => return Err(error),
-        Err(Unread::Version(_)) => Err(JoinRefusal::OtherVersion),
-        Err(Unread::TooLong(_) | Unread::Malformed) => Err(JoinRefusal::BadRequest),
-    };
-    let answer = outcome.unwrap_or_else(|refusal| {
-        tracing::warn!(from, "a request to join or renew was refused: {refusal}");
+/// Where those who ask are answered: by the handler, once there is one, and with a count of those who got a no. A
+/// transport has one.
+#[derive(Default)]
+pub struct JoinDesk {
+    handler: Mutex<Option<Arc<dyn JoinHandler>>>,
+    refusals: Tally<{ JoinRefusal::ALL.len() }>,
+}
+
+impl JoinDesk {
+    /// Lets `handler` decide from now on.
+    pub fn answer_with(&self, handler: Arc<dyn JoinHandler>) {
+        *self.handler() = Some(handler);
+    }
+
+    /// How many were refused, by [reason](JoinRefusal::name).
+    pub fn refusals(&self) -> Vec<(&'static str, u64)> {
+        JoinRefusal::ALL.into_iter().map(JoinRefusal::name).zip(self.refusals.counts()).collect()
+    }
+
+    /// Reads one request from `stream` and answers it. `node` is who has proven to be asking, if anyone; `from` is
+    /// where it is, for the log. The caller bounds the time that this takes.
+    ///
+    /// # Errors
+    /// If the stream ends or fails. Nonsense is answered, and no error.
+    pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        node: Option<NodeId>,
+        from: &str,
+    ) -> io::Result<()> {
+        let handler = self.handler().clone();
+        let outcome = match read(stream, LONGEST_REQUEST).await {
+            Ok(request) => decide(request, node, from, handler.as_deref()).await,
+            Err(Unread::Io(error)) => return Err(error),
+            Err(Unread::Version(_)) => Err(JoinRefusal::OtherVersion),
+            Err(Unread::TooLong(_) | Unread::Malformed) => Err(JoinRefusal::BadRequest),
+        };
+        let answer = outcome.unwrap_or_else(|refusal| self.refuse(from, refusal));
+        write(stream, &answer).await
+    }
+
+    fn refuse(&self, from: &str, refusal: JoinRefusal) -> Answer {
+        let number = JoinRefusal::ALL.iter().position(|one| *one == refusal);
+        if number.is_some_and(|number| self.refusals.count(number)) {
+            tracing::warn!(from, "a request to join or renew was refused: {refusal}");
+        }
         Answer::Refused(refusal)
-    });
-    write(stream, &answer).await
+    }
+
+    fn handler(&self) -> MutexGuard<'_, Option<Arc<dyn JoinHandler>>> {
+        self.handler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn decide(

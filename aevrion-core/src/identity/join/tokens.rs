@@ -101,7 +101,7 @@ impl Tokens {
     fn lock(&self) -> Result<File, IdentityError> {
         let path = self.directory.join(LOCK_FILE);
         let lock = || {
-            std::fs::create_dir_all(&self.directory)?;
+            files::make_directory(&self.directory)?;
             let mut options = OpenOptions::new();
             let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
             file.lock()?;

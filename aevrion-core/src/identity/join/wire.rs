@@ -63,6 +63,32 @@ pub enum JoinRefusal {
     Failed,
 }
 
+impl JoinRefusal {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::UnknownToken,
+        Self::UsedToken,
+        Self::ExpiredToken,
+        Self::NotAuthority,
+        Self::BadRequest,
+        Self::OtherVersion,
+        Self::Failed,
+    ];
+
+    /// A short name, for metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnknownToken => "unknown_token",
+            Self::UsedToken => "used_token",
+            Self::ExpiredToken => "expired_token",
+            Self::NotAuthority => "not_authority",
+            Self::BadRequest => "bad_request",
+            Self::OtherVersion => "other_version",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl fmt::Display for JoinRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -81,7 +81,8 @@ pub(super) async fn an_abandoned_dial_leaves_everything_in_order(bench: &Bench) 
 
 pub(super) async fn many_connections_at_once_do_not_mix(bench: &Bench) {
     const NODES: usize = 4;
-    const EACH: usize = 6;
+    /// As many as one node may have.
+    const EACH: usize = 4;
     let hub = bench.transport().await;
     let address = hub.address();
     let mut dialling = tokio::task::JoinSet::new();

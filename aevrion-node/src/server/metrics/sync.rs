@@ -43,6 +43,16 @@ fn totals(page: &mut Page, sync: &Sync) {
     });
     let refusals: Vec<_> = refusals.collect();
     page.metric("sync_refusals_total", "counter", "Connections that were turned away.", &refusals);
+    let joins = sync.join_refusals().into_iter().map(|(transport, reason, count)| {
+        (format!("{{transport=\"{transport}\",reason=\"{reason}\"}}"), count)
+    });
+    let joins: Vec<_> = joins.collect();
+    page.metric(
+        "sync_join_refusals_total",
+        "counter",
+        "Requests to join or renew that were refused.",
+        &joins,
+    );
     let mut counter = |name, help, count| page.metric(name, "counter", help, &[(String::new(), count)]);
     counter("sync_bytes_received_total", "Bytes of messages received.", totals.bytes_received);
     counter("sync_dropped_questions_total", "Questions not answered for want of room.", totals.shed);

@@ -1,0 +1,148 @@
+//! The suite about neighbours that keep their connection and do not keep up. A transport takes them for sound, whatever
+//! it is made of: they answer its pings. Every transport runs it.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Patience, Sync, SyncOptions};
+use crate::message::{
+    Echo, EventList, Hello, Ids, Listed, Message, PROTOCOL_VERSION, Share, Snapshot, decode, encode,
+    longest_frame,
+};
+use crate::store::MemoryStore;
+use crate::transport::{Connection, Lane, Transport, TransportError};
+use crate::{Hash, NodeId, Options, Replica, SystemWall, TimeSpan, Timestamp, WallClock};
+
+const READS: &str = "a neighbour that does not read a lane is cut off";
+const SPEAKS: &str = "a neighbour that says nothing any more is cut off";
+
+/// Far beyond what anything here takes.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// Far more than any transport takes from a sender whose frames nobody wants.
+const EVENTS: usize = 48;
+const EVENT_BYTES: usize = 256 << 10;
+
+/// Runs the suite. It takes some seconds.
+///
+/// # Panics
+/// If a promise is broken. The text begins with the promise.
+pub async fn run<T, E, F, Opening>(open: F)
+where
+    T: Transport,
+    E: Display,
+    F: Fn() -> Opening,
+    Opening: Future<Output = Result<T, E>>,
+{
+    let bind = async || {
+        let opened = open().await;
+        opened.unwrap_or_else(|error| panic!("the transport must bind: {error}"))
+    };
+    let pair = async |patience| Pair::new(bind().await, bind().await, patience).await;
+    let hasty = Patience { stalled: Duration::from_millis(500), rate: 8 << 20, ..Patience::default() };
+    one_that_does_not_read_is_cut_off(&pair(hasty).await).await;
+    let hasty = Patience { silent: Duration::from_millis(500), ..Patience::default() };
+    one_that_says_nothing_is_cut_off(&pair(hasty).await).await;
+}
+
+/// A replica that synchronises, and a neighbour that the suite plays.
+struct Pair {
+    replica: Replica,
+    sync: Sync,
+    lazy: NodeId,
+    connection: Arc<dyn Connection>,
+    /// Holds the connection's other end of the network.
+    _transport: Arc<dyn Transport>,
+}
+
+impl Pair {
+    async fn new(honest: impl Transport, lazy: impl Transport, patience: Patience) -> Self {
+        let replica = Replica::open(MemoryStore::new(), Options::default()).await;
+        let replica = replica.unwrap_or_else(|error| panic!("the suite's own replica opens: {error}"));
+        let address = honest.address();
+        let sync = replica.sync(SyncOptions { patience, ..SyncOptions::default() });
+        sync.over(honest);
+        let connection = lazy.dial(&address).await;
+        let connection = connection.unwrap_or_else(|error| panic!("nodes of a cluster connect: {error}"));
+        let (lazy, transport) = (lazy.node(), Arc::new(lazy));
+        let pair = Self { replica, sync, lazy, connection, _transport: transport };
+        pair.greet().await;
+        pair
+    }
+
+    /// Answers greetings until the other side has something else to say.
+    async fn greet(&self) {
+        let mut number = 0;
+        while let Message::Hello(theirs) = self.receive().await {
+            number += 1;
+            let hello = Hello {
+                version: PROTOCOL_VERSION,
+                features: 0,
+                space: "default".into(),
+                parameters: self.replica.parameters(),
+                node: self.lazy,
+                wall: SystemWall.now(),
+                number,
+                echo: Some(Echo { number: theirs.number, held_us: 0 }),
+                samples: 3,
+            };
+            self.send(Lane::Live, &Message::Hello(hello)).await;
+        }
+    }
+
+    async fn send(&self, lane: Lane, message: &Message) {
+        // That it has been cut off is what is waited for.
+        let _ = self.connection.send(lane, encode(message)).await;
+    }
+
+    async fn receive(&self) -> Message {
+        let parameters = self.replica.parameters();
+        let received = self.connection.receive(Lane::Live, longest_frame(&parameters)).await;
+        let frame = received.ok().flatten().unwrap_or_else(|| panic!("it is spoken to at first"));
+        decode(&frame, &parameters).unwrap_or_else(|error| panic!("it is spoken to sensibly: {error}"))
+    }
+
+    /// Reads the live lane until the end, which says `what` and is counted as `name`.
+    async fn is_cut_off(&self, promise: &str, name: &str, what: &str) {
+        let longest = longest_frame(&self.replica.parameters());
+        let end = async {
+            loop {
+                match self.connection.receive(Lane::Live, longest).await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return String::new(),
+                    Err(TransportError::Closed { reason, .. }) => return reason,
+                    Err(error) => return error.to_string(),
+                }
+            }
+        };
+        let reason = tokio::time::timeout(NEVER, end).await;
+        let reason = reason.unwrap_or_else(|_| panic!("{promise}: it is not: {:?}", self.sync.totals()));
+        assert!(reason.contains(what), "{promise}: it is told `{reason}`");
+        let faults = self.sync.totals().faults;
+        assert_eq!(faults.get(name), Some(&1), "{promise}: and counted: {faults:?}");
+        assert!(!self.sync.neighbours().iter().any(|one| one.id == Some(self.lazy)), "{promise}: and gone");
+    }
+}
+
+/// It asks for more than the lane holds, and leaves it there; the other lane it reads.
+async fn one_that_does_not_read_is_cut_off(pair: &Pair) {
+    for number in 0..EVENTS {
+        let written = pair.replica.put(format!("key {number}"), vec![b'v'; EVENT_BYTES]).await;
+        written.unwrap_or_else(|error| panic!("the suite's own replica takes writes: {error}"));
+    }
+    // Up to the year 2109.
+    let span = TimeSpan::before(Timestamp::from_millis(1 << 42)).unwrap_or(TimeSpan::ALL);
+    let snapshot = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true };
+    pair.send(Lane::Live, &Message::Snapshot(snapshot)).await;
+    while !matches!(pair.receive().await, Message::Snapshot(answer) if answer.span == span) {}
+    let all = Listed { span, share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
+    for _ in 0..8 {
+        pair.send(Lane::Repair, &Message::EventList(EventList::Held(vec![all.clone()]))).await;
+    }
+    pair.is_cut_off(READS, "does_not_read", "does not read").await;
+}
+
+async fn one_that_says_nothing_is_cut_off(pair: &Pair) {
+    pair.is_cut_off(SPEAKS, "silent", "says nothing").await;
+}

@@ -1,0 +1,278 @@
+//! Which connections a node keeps, and what it says of the peers that it dials.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::store::MemoryStore;
+use aevrion_core::sync::{NeighbourState, Peer, Sync, SyncOptions};
+use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
+use aevrion_core::transport::{Connection, Lane, Refusal, Traffic, Transport, TransportError};
+use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// More than anything here takes on a busy machine: reached only when something never happens.
+const NEVER: Duration = Duration::from_secs(60);
+
+/// Longer than a handshake may take.
+const A_WHILE: Duration = Duration::from_secs(11);
+
+fn id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 32])
+}
+
+struct Node {
+    sync: Sync,
+    address: String,
+}
+
+async fn node(network: &MemoryNetwork, number: u8) -> Node {
+    node_with(network, number, SyncOptions::default()).await
+}
+
+async fn node_with(network: &MemoryNetwork, number: u8, options: SyncOptions) -> Node {
+    node_over(network.bind(id(number)), options).await
+}
+
+async fn node_over(transport: impl Transport, options: SyncOptions) -> Node {
+    let address = transport.address();
+    let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+    let sync = replica.sync(options);
+    sync.over(transport);
+    Node { sync, address }
+}
+
+impl Node {
+    fn dials(&self, address: &str) {
+        self.sync.add_peer(Peer::over("memory", address));
+    }
+
+    async fn until(&self, holds: impl Fn(&Sync) -> bool) {
+        tokio::time::timeout(NEVER, async {
+            while !holds(&self.sync) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("it never holds: {:#?} {:?}", self.sync.neighbours(), self.sync.totals()));
+    }
+}
+
+/// A neighbour that the test plays itself.
+async fn accepted(by: &MemoryTransport) -> Arc<dyn Connection> {
+    let connection = tokio::time::timeout(NEVER, by.accept()).await.expect("it is dialled");
+    connection.expect("the network is there")
+}
+
+/// Reads until the end, and says why it is.
+async fn end(connection: &dyn Connection) -> String {
+    let end = async {
+        loop {
+            match connection.receive(Lane::Live, 1 << 20).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return String::new(),
+                Err(TransportError::Closed { reason, .. }) => return reason,
+                Err(error) => return error.to_string(),
+            }
+        }
+    };
+    tokio::time::timeout(NEVER, end).await.expect("it ends")
+}
+
+/// Whether the node speaks on this connection.
+async fn is_greeted(connection: &dyn Connection) {
+    let greeting = tokio::time::timeout(NEVER, connection.receive(Lane::Live, 1 << 20)).await;
+    let greeting = greeting.expect("it speaks").expect("the connection stands");
+    assert!(greeting.is_some());
+}
+
+#[tokio::test]
+async fn of_two_dialled_at_once_that_of_the_smaller_id_stays() {
+    let network = MemoryNetwork::new();
+    let (smaller, greater) = (node(&network, 5).await, network.bind(id(9)));
+    smaller.dials(&greater.address());
+    let standing = accepted(&greater).await;
+    is_greeted(&*standing).await;
+    let other = greater.dial(&smaller.address).await.unwrap();
+    assert_eq!(end(&*other).await, "there is a connection already");
+    assert!(smaller.sync.totals().faults.is_empty(), "which is nobody's fault");
+    // And the other way round the newer one takes its place.
+    let lesser = network.bind(id(1));
+    smaller.dials(&lesser.address());
+    let standing = accepted(&lesser).await;
+    is_greeted(&*standing).await;
+    let other = lesser.dial(&smaller.address).await.unwrap();
+    is_greeted(&*other).await;
+    assert_eq!(end(&*standing).await, "a newer connection takes its place");
+}
+
+#[tokio::test]
+async fn one_that_was_started_anew_is_let_in_though_its_old_connection_stands() {
+    let network = MemoryNetwork::new();
+    let (smaller, greater) = (node(&network, 5).await, network.bind(id(9)));
+    smaller.dials(&greater.address());
+    let forgotten = accepted(&greater).await;
+    is_greeted(&*forgotten).await;
+    tokio::time::pause();
+    tokio::time::advance(A_WHILE).await;
+    let anew = greater.dial(&smaller.address).await.unwrap();
+    is_greeted(&*anew).await;
+    assert_eq!(end(&*forgotten).await, "a newer connection takes its place");
+}
+
+#[tokio::test]
+async fn a_peer_that_claims_another_connection_is_not_reached_by_that() {
+    let network = MemoryNetwork::new();
+    let (node, peer) = (node(&network, 5).await, network.bind(id(9)));
+    node.dials(&peer.address());
+    accepted(&peer).await.close("there is a connection already");
+    node.until(|sync| {
+        let neighbours = sync.neighbours();
+        let [one] = &neighbours[..] else { return false };
+        let problem = one.problem.as_deref().unwrap_or_default();
+        one.id == Some(id(9))
+            && one.state == NeighbourState::Unreachable
+            && problem.contains("there is a connection already")
+    })
+    .await;
+    assert_eq!(node.sync.stable_until(), None, "what it has written is not known here");
+}
+
+#[tokio::test]
+async fn a_full_node_says_so_and_is_patient() {
+    let network = MemoryNetwork::new();
+    let full = node_with(&network, 5, SyncOptions { most_neighbours: 1, ..SyncOptions::default() }).await;
+    let (first, second) = (network.bind(id(8)), network.bind(id(9)));
+    full.dials(&first.address());
+    let standing = accepted(&first).await;
+    is_greeted(&*standing).await;
+
+    // Those that come are told, and counted.
+    let third = network.bind(id(7));
+    let refused = third.dial(&full.address).await.unwrap();
+    assert_eq!(end(&*refused).await, "this node has as many neighbours as it takes");
+    assert_eq!(full.sync.totals().faults.get("too_many_neighbours"), Some(&1));
+
+    // Those that it dials itself are shown, and dialled ever more rarely.
+    tokio::time::pause();
+    full.dials(&second.address());
+    let mut pauses = Vec::new();
+    let mut last = tokio::time::Instant::now();
+    for _ in 0..6 {
+        // Nobody settles this one: it would be given up meanwhile.
+        let refused = accepted(&second).await;
+        assert_eq!(end(&*refused).await, "this node has as many neighbours as it takes");
+        pauses.push(last.elapsed());
+        last = tokio::time::Instant::now();
+    }
+    let neighbours = full.sync.neighbours();
+    let unreached = neighbours.iter().find(|one| one.id == Some(id(9))).expect("it is shown");
+    assert!(unreached.problem.as_deref().is_some_and(|what| what.contains("as many neighbours as it takes")));
+    assert!(pauses[5] >= Duration::from_secs(2), "it grows more patient: {pauses:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_stands_for_the_node_itself_is_nobody_that_is_missing() {
+    let network = MemoryNetwork::new();
+    let node = node(&network, 5).await;
+    node.dials(&node.address);
+    node.until(|sync| sync.neighbours().is_empty()).await;
+    // It may stand for another node tomorrow.
+    assert_eq!(node.sync.peers(), [Peer::over("memory", node.address.clone())]);
+}
+
+/// A network in memory on which everyone's certificate ends at the same moment.
+struct Certified(MemoryTransport, Timestamp);
+
+struct CertifiedConnection(Arc<dyn Connection>, Timestamp);
+
+#[async_trait]
+impl Transport for Certified {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn node(&self) -> NodeId {
+        self.0.node()
+    }
+
+    fn address(&self) -> String {
+        self.0.address()
+    }
+
+    async fn dial(&self, address: &str) -> Result<Arc<dyn Connection>, TransportError> {
+        Ok(Arc::new(CertifiedConnection(self.0.dial(address).await?, self.1)))
+    }
+
+    async fn accept(&self) -> Option<Arc<dyn Connection>> {
+        Some(Arc::new(CertifiedConnection(self.0.accept().await?, self.1)))
+    }
+
+    fn refusals(&self) -> Vec<(Refusal, u64)> {
+        self.0.refusals()
+    }
+
+    async fn close(&self, reason: &str) {
+        self.0.close(reason).await;
+    }
+}
+
+#[async_trait]
+impl Connection for CertifiedConnection {
+    fn neighbour(&self) -> NodeId {
+        self.0.neighbour()
+    }
+
+    fn address(&self) -> String {
+        self.0.address()
+    }
+
+    fn proven_until(&self) -> Option<Timestamp> {
+        Some(self.1)
+    }
+
+    async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError> {
+        self.0.send(lane, frame).await
+    }
+
+    async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
+        self.0.receive(lane, longest).await
+    }
+
+    fn close(&self, reason: &str) {
+        self.0.close(reason);
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.0.traffic()
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.0.round_trip()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_with_the_certificate_that_was_shown_on_it() {
+    let network = MemoryNetwork::new();
+    // Sooner than greetings that nobody answers are given up.
+    let until = SystemWall.now().after(Duration::from_secs(10));
+    let node = node_over(Certified(network.bind(id(5)), until), SyncOptions::default()).await;
+    let peer = network.bind(id(9));
+    let connection = peer.dial(&node.address).await.unwrap();
+    is_greeted(&*connection).await;
+    assert!(end(&*connection).await.contains("certificate has run out"));
+    assert!(node.sync.totals().faults.is_empty(), "it may have another one by now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_greet_is_given_up() {
+    let network = MemoryNetwork::new();
+    let (node, peer) = (node(&network, 5).await, network.bind(id(9)));
+    let connection = peer.dial(&node.address).await.unwrap();
+    is_greeted(&*connection).await;
+    assert!(end(&*connection).await.contains("not settled within 20 seconds"));
+    assert_eq!(node.sync.totals().faults.get("not_settled"), Some(&1));
+}

@@ -1,0 +1,47 @@
+//! How a node that was started anew ends the connections that it knows nothing of.
+//!
+//! Whoever still sends on a connection of the process before is answered with a stateless reset (RFC 9000, 10.3), which
+//! it believes because of a token that it was told when the connection began. Quinn draws the keys of these tokens, and
+//! of the ids of connections, anew at each start; then no reset is believed, and the other side holds a dead connection
+//! for as long as silence is put up with. Here both follow from the node's own key.
+
+use std::sync::Arc;
+
+use aevrion_core::identity::NodeKey;
+use quinn::EndpointConfig;
+use quinn::crypto::{CryptoError, HmacKey};
+use quinn_proto::HashedConnectionIdGenerator;
+
+const TOKENS: &str = "aevrion 2026 QUIC tokens of stateless resets";
+const IDS: &str = "aevrion 2026 QUIC ids of connections";
+
+/// Settings of an endpoint whose resets are believed also after a restart with the same key.
+pub(crate) fn endpoint_config(key: &NodeKey) -> EndpointConfig {
+    let [a, b, c, d, e, f, g, h, ..] = key.secret_for(IDS);
+    let ids = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let mut config = EndpointConfig::new(Arc::new(Tokens(key.secret_for(TOKENS))));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
+}
+
+/// BLAKE3 with a key serves as the code that quinn asks for.
+struct Tokens([u8; 32]);
+
+impl HmacKey for Tokens {
+    fn sign(&self, data: &[u8], signature_out: &mut [u8]) {
+        let mut hash = blake3::Hasher::new_keyed(&self.0);
+        hash.update(data).finalize_xof().fill(signature_out);
+    }
+
+    fn signature_len(&self) -> usize {
+        32
+    }
+
+    fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        let mut signed = [0; 32];
+        self.sign(data, &mut signed);
+        // In constant time, as the comparison of hashes is.
+        let given = <[u8; 32]>::try_from(signature).map_err(|_| CryptoError)?;
+        if blake3::Hash::from(signed) == blake3::Hash::from(given) { Ok(()) } else { Err(CryptoError) }
+    }
+}
