@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/STORE     two lines: the engine's name, the layout's version
 //! DIR/LOCK      locked by the process that has the store open; holds its process id for the error message
+//! DIR/cluster   the keys of a node, if the store is one's
 //! DIR/…         the engine's own files
 //! ```
 //!
@@ -16,6 +17,9 @@ use std::path::{Path, PathBuf};
 const LAYOUT: u32 = 1;
 const STORE_FILE: &str = "STORE";
 const LOCK_FILE: &str = "LOCK";
+const CLUSTER: &str = "cluster";
+/// What makes whoever has the keys beside it a node.
+const CERTIFICATE: &str = "node.crt";
 
 /// A store directory, locked for this process until dropped.
 #[derive(Debug)]
@@ -147,7 +151,9 @@ impl Directory {
     }
 }
 
-/// An empty directory, or none, may become a store. A lone lock file is one that was never finished.
+/// An empty directory, or none, may become a store. A lone lock file is one that was never finished. A machine that asks
+/// to join a cluster keeps its key before it has a store; but where a certificate is, there was a store, and a node that
+/// comes back with an empty one is not to be made by accident.
 fn expect_empty(path: &Path) -> Result<(), DirectoryError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -156,7 +162,8 @@ fn expect_empty(path: &Path) -> Result<(), DirectoryError> {
     };
     for entry in entries {
         let name = entry.map_err(io("cannot read", path))?.file_name();
-        if name != LOCK_FILE && name != "STORE.new" {
+        let joins = name == CLUSTER && !path.join(CLUSTER).join(CERTIFICATE).exists();
+        if name != LOCK_FILE && name != "STORE.new" && !joins {
             return Err(DirectoryError::NotAStore(path.to_owned()));
         }
     }
@@ -213,6 +220,20 @@ mod tests {
         assert_eq!(Directory::engine_of(&path).unwrap().as_deref(), Some("redb"));
         let refusal = Directory::open(&path, "sled").unwrap_err();
         assert!(refusal.to_string().contains("is a redb store, not sled: open it with --store redb"));
+    }
+
+    #[test]
+    fn may_hold_the_key_of_a_machine_that_joins_but_not_a_node_without_its_store() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::create_dir(parent.path().join(CLUSTER)).unwrap();
+        fs::write(parent.path().join("cluster/node.key"), "").unwrap();
+        assert_eq!(Directory::engine_of(parent.path()).unwrap(), None);
+        fs::write(parent.path().join("cluster/node.crt"), "").unwrap();
+        let refusal = Directory::engine_of(parent.path());
+        assert!(matches!(refusal, Err(DirectoryError::NotAStore(_))), "{refusal:?}");
+        fs::remove_file(parent.path().join("cluster/node.crt")).unwrap();
+        drop(Directory::open(parent.path(), "redb").unwrap());
+        assert!(parent.path().join("cluster/node.key").exists());
     }
 
     #[test]
