@@ -48,7 +48,7 @@ fn who_is_named_by_a_setting_is_dialled_and_remembered() {
     until(|| second.connected() == 0, "the end of a neighbour is not noticed");
     let known = second.run(&["cluster", "nodes"]).ok().stdout;
     assert!(known.contains(&peer) && known.contains("unreachable"), "{known}");
-    assert_eq!(addresses(second.run(&["cluster", "forget", &peer])), [peer.clone()]);
+    assert_eq!(addresses(second.run(&["cluster", "forget", &peer])), [&*peer]);
     assert!(!second.run(&["cluster", "nodes"]).ok().stdout.contains(&peer));
     second.run(&["cluster", "forget", &peer]).fails(3, &[&peer, "aevrion cluster nodes"]);
     second.stop();

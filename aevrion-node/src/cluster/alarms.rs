@@ -92,11 +92,12 @@ mod tests {
     fn an_alarm_begins_and_ends_once() {
         let [near, far] = ["61000 ms", "62000 ms"].map(|what| alarm(Kind::Clock, what));
         let old = alarm(Kind::Certificate, "13 days");
-        let [near, far, both] = [vec![near.clone()], vec![far.clone()], vec![far, old.clone()]];
+        let (near, both) = ([near], [far, old]);
+        let (far, old) = (&both[..1], &both[1]);
         assert_eq!(transitions(&[], &near), [(&near[0], true)]);
-        assert_eq!(transitions(&near, &far), []);
-        assert_eq!(transitions(&far, &both), [(&old, true)]);
-        assert_eq!(transitions(&both, &[]), [(&both[0], false), (&old, false)]);
+        assert_eq!(transitions(&near, far), []);
+        assert_eq!(transitions(far, &both), [(old, true)]);
+        assert_eq!(transitions(&both, &[]), [(&both[0], false), (old, false)]);
     }
 
     #[test]
