@@ -25,7 +25,16 @@ const CERTIFICATE: &str = "node.crt";
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Directory {
+    /// A process that this one has just forked holds the same open file until it is another program. Unlocking holds for
+    /// both, closing only for this one: so whoever comes next would be told for a moment that the store is in use.
+    fn drop(&mut self) {
+        // With the last descriptor the lock ends in any case.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// Why a directory cannot be used as a store.
@@ -115,7 +124,7 @@ impl Directory {
             }
             Some(_) => {}
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// The engine whose store is at `path`; `None` if a new one may be made there.
@@ -234,6 +243,16 @@ mod tests {
         fs::remove_file(parent.path().join("cluster/node.crt")).unwrap();
         drop(Directory::open(parent.path(), "redb").unwrap());
         assert!(parent.path().join("cluster/node.key").exists());
+    }
+
+    #[test]
+    fn is_free_once_it_is_let_go_also_while_a_forked_process_has_it_open() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = Directory::open(parent.path(), "redb").unwrap();
+        let inherited = directory.lock.try_clone().unwrap();
+        drop(directory);
+        drop(Directory::open(parent.path(), "redb").unwrap());
+        drop(inherited);
     }
 
     #[test]
