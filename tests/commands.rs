@@ -370,6 +370,22 @@ fn an_export_that_fails_leaves_no_file() {
 }
 
 #[test]
+fn an_export_is_for_whom_the_user_lets_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = Store::with_history(ENGINES[0]);
+    for (umask, mode) in [("077", 0o600), ("022", 0o644)] {
+        let file = store.beside("mine.jsonl");
+        let line =
+            format!("umask {umask}; exec {} export \"$1\" --data \"$2\"", env!("CARGO_BIN_EXE_aevrion"));
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &line, "sh", &file]).arg(store.data());
+        Finished::from(shell.output().expect("it starts")).ok();
+        let found = fs::metadata(&file).expect("it is there").permissions().mode();
+        assert_eq!(found & 0o777, mode, "{umask}");
+    }
+}
+
+#[test]
 fn an_import_can_be_repeated_and_says_what_was_new() {
     for engine in ENGINES {
         let store = Store::new(engine);
@@ -550,13 +566,22 @@ fn the_format_can_be_set_for_good() {
 
 #[cfg(feature = "memory")]
 #[test]
-fn a_memory_store_keeps_nothing() {
-    let memory = |arguments: &[&str]| -> Finished {
-        aevrion().args(arguments).args(["--store", "memory"]).output().expect("it starts").into()
+fn only_who_asks_for_memory_on_the_command_line_gets_it() {
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| -> Finished {
+        let mut command = aevrion();
+        command.env_remove("AEVRION_ENDPOINT").envs(variables.iter().copied());
+        command.args(arguments).output().expect("it starts").into()
     };
-    memory(&["put", "k", "v"]).ok();
-    memory(&["get", "k"]).fails(3, &[]);
+    run(&["put", "k", "v", "--store", "memory"], &[]).ok();
+    run(&["get", "k", "--store", "memory"], &[]).fails(3, &[]);
     let place = tempfile::tempdir().expect("a directory");
     run_on(&place.path().join("data"), &["status", "--store", "memory"])
         .fails(2, &["keeps nothing", "--data"]);
+    // Where there is a node to ask, a write must not end in nothing.
+    let node = ("AEVRION_ENDPOINT", "http://127.0.0.1:1");
+    run(&["put", "k", "v", "--store", "memory"], &[node]).fails(2, &["keeps nothing", "--endpoint"]);
+    run(&["put", "k", "v"], &[node, ("AEVRION_STORE", "memory")]).fails(6, &["nothing answers"]);
+    let config = place.path().join("settings.toml");
+    fs::write(&config, "store = \"memory\"\nendpoint = \"http://127.0.0.1:1\"\n").expect("it is written");
+    run(&["put", "k", "v", "--config", config.to_str().expect("UTF-8")], &[]).fails(6, &["nothing answers"]);
 }

@@ -551,3 +551,33 @@ fn watches_that_cannot_begin_are_refused_alike() {
         run_on(&twins.here(), &arguments).fails(code, &[word]);
     }
 }
+
+#[test]
+fn a_node_whose_store_has_failed_is_asked_ever_less_often() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it has one"));
+    let mut command = aevrion();
+    command.args(["watch", "--endpoint", &endpoint]);
+    let watcher = Watcher::spawn(command);
+    // It begins a stream each time, says what is wrong, and ends it.
+    let begin = format!(
+        "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n: from here on\nid: 00000000-0\n\nevent: problem\nid: \
+         00000000-0\ndata: {}\n\n",
+        serde_json::json!({"type": "urn:aevrion:problem:failed", "title": "", "status": 500, "detail": "broken"})
+    );
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        let (mut stream, _) = listener.accept().expect("somebody comes");
+        asked.push(std::time::Instant::now());
+        let mut request = BufReader::new(stream.try_clone().expect("it can be shared"));
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            request.read_line(&mut line).expect("a request comes");
+        }
+        stream.write_all(begin.as_bytes()).expect("it is taken");
+    }
+    let last = asked[3] - asked[2];
+    assert!(last.as_millis() >= 350, "after two failures it waited {last:?} only");
+    assert_eq!(watcher.interrupt(), Some(130));
+}

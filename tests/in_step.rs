@@ -49,6 +49,8 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     assert_eq!(sync["faults"], Value::Object(serde_json::Map::new()));
     assert!(sync["messages"]["Hello"][0].as_u64() > Some(0), "{sync}");
     assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 1 of 1 neighbours"));
+    let asked = first.run(&["sync", "now", "-o", "json"]).ok().json();
+    assert_eq!(asked["neighbours"][0]["id"], id);
     let diff = first.run(&["sync", "diff", "-o", "json"]).ok();
     assert_eq!(diff.json(), Value::Array(Vec::new()));
     let table = first.run(&["sync", "status"]).ok().stdout;
@@ -57,7 +59,32 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     assert_eq!((&waited["agrees"], &waited["events"]), (&true.into(), &1.into()));
     assert_eq!(waited["root"], first.status()["root"]);
 
-    let metrics = get(&first, "/metrics").is(200).text();
+    lists_are_lines(&first);
+    metrics_tell(&first, &id);
+}
+
+/// With `-o jsonl` whatever is listed is a line, of a node with one neighbour that agrees.
+#[track_caller]
+fn lists_are_lines(first: &Member) {
+    for (verb, lines) in [
+        (&["status"][..], 1),
+        (&["sync", "status"], 1),
+        (&["sync", "now"], 1),
+        (&["sync", "wait"], 1),
+        (&["sync", "diff"], 0),
+        (&["cluster", "nodes"], 1),
+        (&["rebuild"], 1),
+        (&["verify"], 1),
+    ] {
+        let said = first.run(&[verb, &["-o", "jsonl"]].concat()).ok();
+        assert_eq!(said.json_lines().len(), lines, "{verb:?}: {}", said.stdout);
+    }
+}
+
+/// The metrics say how a node stands with its one neighbour.
+#[track_caller]
+fn metrics_tell(first: &Member, id: &Value) {
+    let metrics = get(first, "/metrics").is(200).text();
     for line in [
         "aevrion_neighbours 1".to_owned(),
         "aevrion_neighbours_unreached 0".to_owned(),
@@ -65,12 +92,20 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
         "aevrion_sync_refusals_total{transport=\"tcp\",reason=\"foreign_authority\"} 0".to_owned(),
         "aevrion_sync_dropped_questions_total 0".to_owned(),
         "aevrion_sync_overflows_total 0".to_owned(),
+        "aevrion_clock_alarm 0".to_owned(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "`{line}` is not in {metrics}");
     }
-    for name in
-        ["neighbour_clock_offset_milliseconds{", "sync_messages_total{kind=", "sync_failed_dials_total "]
-    {
+    let sent = format!("neighbour_bytes_total{{neighbour={id},direction=\"out\"}} ");
+    let received = format!("neighbour_bytes_total{{neighbour={id},direction=\"in\"}} ");
+    for name in [
+        "neighbour_clock_offset_milliseconds{",
+        "sync_messages_total{kind=",
+        "sync_failed_dials_total ",
+        "certificate_ends_seconds ",
+        &sent,
+        &received,
+    ] {
         assert!(metrics.contains(&format!("\naevrion_{name}")), "`{name}` is not in {metrics}");
     }
 }
@@ -80,8 +115,8 @@ fn get(member: &Member, target: &str) -> Response {
     http::send(&member.server().address, "GET", target, &[], b"")
 }
 
-/// What `sync diff` makes of this answer of a node. Two real nodes do not differ for long enough.
-fn diff_of(answer: &Value, more: &[&str]) -> Finished {
+/// What a verb of `sync` makes of this answer of a node. Two real nodes do not differ for long enough.
+fn made_of(answer: &Value, verb: &str, more: &[&str]) -> Finished {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let endpoint = format!("http://{}", listener.local_addr().expect("it has one"));
     let body = answer.to_string();
@@ -93,9 +128,13 @@ fn diff_of(answer: &Value, more: &[&str]) -> Finished {
         stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).expect("it listens");
         assert!(asked[..read].starts_with(b"GET /v1/sync HTTP/1.1\r\n"));
     });
-    let diff = aevrion().args(["sync", "diff", "--endpoint", &endpoint]).args(more).output();
+    let finished = aevrion().args(["sync", verb, "--endpoint", &endpoint]).args(more).output();
     node.join().expect("it was asked");
-    diff.expect("the binary starts").into()
+    finished.expect("the binary starts").into()
+}
+
+fn diff_of(answer: &Value, more: &[&str]) -> Finished {
+    made_of(answer, "diff", more)
 }
 
 #[test]
@@ -122,6 +161,45 @@ fn nodes_that_differ_have_a_code_and_the_spans_in_which_they_do() {
         ]
     );
     assert_eq!(diff_of(&answer, &["-o", "json"]).fails(8, &[]).json(), json!([other]));
+    assert_eq!(diff_of(&answer, &["-o", "jsonl"]).fails(8, &[]).json_lines(), [other]);
+}
+
+#[test]
+fn who_was_not_compared_with_is_named_and_no_agreement() {
+    let place = Place::new();
+    let first = place.first("first");
+    first.run(&["sync", "diff"]).fails(8, &["no neighbour to compare with"]);
+    let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
+    // Until it has found out that whom it was told of and who came are one.
+    until(|| first.status()["neighbours"].as_array().map(Vec::len) == Some(1), "one node is two neighbours");
+    agree(&[(&first, 1), (&second, 1)]);
+    first.run(&["sync", "diff"]).ok();
+    second.kill();
+    let state = || first.status()["neighbours"][0]["state"].clone();
+    until(|| state() == "unreachable", "the end of a neighbour is not noticed");
+    let words = ["not compared with", &second.address("tcp"), "(unreachable)", "aevrion sync now"];
+    let told = first.run(&["sync", "diff", "-o", "json"]).fails(8, &words);
+    assert_eq!(told.json(), json!([]));
+    let row = first.run(&["sync", "status"]).ok().stdout;
+    let row = row.lines().nth(1).expect("a neighbour").to_owned();
+    assert!(row.contains("  -  "), "0 would be agreement: {row}");
+}
+
+#[test]
+fn what_a_neighbour_says_does_no_harm_to_a_terminal() {
+    let place = Place::new();
+    let first = place.first("first");
+    let mut answer = first.sync_status();
+    let nasty = "\u{1b}]0;owned\u{7}\u{1b}[2Jgone";
+    answer["neighbours"] = json!([{
+        "id": null, "address": "quic://192.0.2.1:7388", "state": "unreachable", "clock_offset_ms": null,
+        "agreed_until": null, "behind": null, "problem": nasty, "round_trip_ms": null, "received": 0, "sent": 0,
+        "bytes_received": 0, "bytes_sent": 0, "differences": [],
+    }]);
+    let table = made_of(&answer, "status", &[]).ok().stdout;
+    assert!(table.contains("gone") && !table.chars().any(|c| c.is_control() && c != '\n'), "{table:?}");
+    let document = made_of(&answer, "status", &["-o", "json"]).ok().json();
+    assert_eq!(document["neighbours"][0]["problem"], nasty);
 }
 
 #[test]
@@ -135,7 +213,7 @@ fn a_neighbour_that_is_gone_is_waited_for_and_no_longer() {
     until(|| first.connected() == 0, "the end of a neighbour is not noticed");
     first.run(&["sync", "wait", "--timeout", "2s"]).fails(8, &["no neighbour was connected within 2s"]);
     let gone = &first.status()["neighbours"][0];
-    assert_eq!((&gone["state"], &gone["behind"]), (&"unreachable".into(), &0.into()), "{gone}");
+    assert_eq!((&gone["state"], &gone["behind"]), (&"unreachable".into(), &Value::Null), "{gone}");
     assert_eq!(gone["address"], second.address("tcp"));
     until(|| first.status()["neighbours"][0]["problem"].is_string(), "it does not say why");
     assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 0 of 1"));

@@ -25,12 +25,15 @@ struct File {
     listen: Option<SocketAddr>,
     transport: Option<Vec<TransportKind>>,
     peer: Option<Vec<String>>,
+    write_when_ahead: Option<bool>,
 }
 
 impl Global {
-    /// Takes note of what stands on the command line itself, where a directory and an endpoint exclude each other.
+    /// Takes note of what stands on the command line itself, where a directory and an endpoint exclude each other. What
+    /// stands there concerns this one run; the environment and a file are there for all, a server among them.
     pub(crate) fn told_apart(mut self, matches: &ArgMatches) -> Result<Self, Failure> {
         let insisted_on = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        self.memory_insisted_on = insisted_on("store") && self.store == Some(StoreKind::Memory);
         if !insisted_on("endpoint") {
             return Ok(self);
         }
@@ -57,7 +60,7 @@ impl Global {
         self.granularity = self.granularity.or(file.granularity);
         self.branching = self.branching.or(file.branching);
         self.output = self.output.or(file.output);
-        let File { http, listen, transport, peer, .. } = file;
-        Ok((self, ServeFile { http, listen, transport, peer }))
+        let File { http, listen, transport, peer, write_when_ahead, .. } = file;
+        Ok((self, ServeFile { http, listen, transport, peer, write_when_ahead }))
     }
 }

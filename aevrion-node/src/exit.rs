@@ -8,6 +8,8 @@ use aevrion_core::store::StoreError;
 use aevrion_core::{OpenError, ReadError, WatchError, WriteError};
 use anstyle::{AnsiColor, Style};
 
+use crate::output::harmless_lines;
+
 /// What went wrong. Fixed: scripts test for the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -20,6 +22,7 @@ pub(crate) enum Exit {
     Integrity = 7,
     NotConverged = 8,
     Interrupted = 130,
+    Terminated = 143,
 }
 
 /// An end other than success.
@@ -62,6 +65,10 @@ impl Failure {
         Self { exit: Exit::Interrupted, message: "interrupted".into() }
     }
 
+    pub(crate) fn terminated() -> Self {
+        Self { exit: Exit::Terminated, message: "terminated".into() }
+    }
+
     /// A failure that a node reported, with the code that the same failure has here.
     pub(crate) fn reported(exit: Exit, message: impl Display) -> Self {
         Self { exit, message: message.to_string() }
@@ -90,7 +97,8 @@ impl Failure {
     /// Tells the person and gives the code.
     pub(crate) fn report(&self) -> ExitCode {
         let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        anstream::eprintln!("{style}aevrion:{style:#} {}", self.message);
+        // What others said may be part of it.
+        anstream::eprintln!("{style}aevrion:{style:#} {}", harmless_lines(&self.message));
         ExitCode::from(self.exit as u8)
     }
 }

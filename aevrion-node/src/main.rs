@@ -8,6 +8,7 @@ mod cluster;
 mod config;
 mod data;
 mod demo;
+mod drafts;
 mod encoding;
 mod exit;
 mod import;
@@ -20,21 +21,26 @@ mod record;
 mod report;
 mod requests;
 mod server;
+mod signals;
 mod verbs;
 mod wire;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Verb};
 use exit::Failure;
+use signals::Signals;
 
 fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let Cli { global, verb } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    log_to_stderr();
-    match global.told_apart(&matches).and_then(|global| run(Cli { global, verb })) {
+    let done = log_to_stderr(&verb)
+        .and_then(|()| global.told_apart(&matches))
+        .and_then(|global| run(Cli { global, verb }));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -46,22 +52,29 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::error(format!("cannot start: {error}")))?;
     // A server ends in its own way: it finishes what it has begun. A demo leaves nothing behind.
-    if !matches!(cli.verb, Verb::Serve(_) | Verb::Demo { .. }) {
-        runtime.spawn(exit_when_interrupted());
-    }
-    runtime.block_on(verbs::run(cli))
+    let ends_itself = matches!(cli.verb, Verb::Serve(_) | Verb::Demo { .. });
+    runtime.block_on(async {
+        if !ends_itself {
+            tokio::spawn(exit_when_told(Signals::listen()?));
+        }
+        verbs::run(cli).await
+    })
 }
 
 /// Ends the process at once, whatever it is doing: what was acknowledged is safe, and nothing else is needed.
-async fn exit_when_interrupted() {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        exit::now(&Failure::interrupted());
-    }
+async fn exit_when_told(mut signals: Signals) {
+    let signal = signals.next().await;
+    drafts::remove_all();
+    exit::now(&signal.failure());
 }
 
-/// Warnings and errors of the libraries, or what `AEVRION_LOG` asks for.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("AEVRION_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+/// What `AEVRION_LOG` asks for. By default a server says whom it turned away or cut off, and what it could not do: whoever
+/// runs it has nowhere else to learn of it. A verb says itself how it went.
+fn log_to_stderr(verb: &Verb) -> Result<(), Failure> {
+    let usual = if matches!(verb, Verb::Serve(_)) { "warn" } else { "error" };
+    let asked = std::env::var("AEVRION_LOG").ok().filter(|asked| !asked.is_empty());
+    let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(usual))
+        .map_err(|error| Failure::usage(format!("AEVRION_LOG: {error}: give one such as warn or debug")))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    Ok(())
 }

@@ -145,6 +145,16 @@ fn text(bytes: &[u8]) -> String {
     }
 }
 
+/// What somebody else said, as text that leaves a terminal in peace.
+pub(crate) fn harmless(said: &str) -> String {
+    text(said.as_bytes())
+}
+
+/// The same for what may have several lines.
+pub(crate) fn harmless_lines(said: &str) -> String {
+    said.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
 fn escape_control(char: char) -> Vec<char> {
     if char.is_control() { char.escape_default().collect() } else { vec![char] }
 }
@@ -198,11 +208,21 @@ pub(crate) fn print_table(header: &[&str], rows: &[Vec<String>]) -> Result<(), F
     Ok(())
 }
 
-/// One JSON document.
-pub(crate) fn print_json(document: &impl serde::Serialize) -> Result<(), Failure> {
-    let mut text = serde_json::to_string_pretty(document).map_err(Failure::error)?;
-    text.push('\n');
-    written(io::stdout().write_all(text.as_bytes()))
+/// One JSON document: on a line of its own where lines are asked for, else laid out for reading.
+pub(crate) fn print_document(format: Format, document: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = match format {
+        Format::Jsonl => serde_json::to_string(document),
+        _ => serde_json::to_string_pretty(document),
+    };
+    print_line(&text.map_err(Failure::error)?)
+}
+
+/// A list: one document, or one a line.
+pub(crate) fn print_all(format: Format, items: &[impl serde::Serialize]) -> Result<(), Failure> {
+    match format {
+        Format::Jsonl => items.iter().try_for_each(|item| print_document(format, item)),
+        _ => print_document(format, &items),
+    }
 }
 
 /// A number with its thousands set apart.

@@ -53,8 +53,8 @@ pub(crate) struct Neighbour {
     pub(crate) clock_offset_ms: Option<i64>,
     /// The moment before which both held the same when they last compared.
     pub(crate) agreed_until: Option<u64>,
-    /// Events still to go in either direction, 0 when in agreement.
-    pub(crate) behind: u64,
+    /// Events still to go in either direction, 0 when in agreement; nothing where it is not known.
+    pub(crate) behind: Option<u64>,
     /// Why there is no connection.
     pub(crate) problem: Option<String>,
     pub(crate) round_trip_ms: Option<f64>,
@@ -70,13 +70,15 @@ pub(crate) struct Neighbour {
 impl From<&sync::Neighbour> for Neighbour {
     fn from(neighbour: &sync::Neighbour) -> Self {
         let span = |span: &aevrion_core::TimeSpan| [span.first().as_millis(), span.last().as_millis()];
+        let agrees = neighbour.state == sync::NeighbourState::Agrees;
         Self {
             id: neighbour.id.map(|id| id.to_string()),
             address: neighbour.address.clone(),
             state: neighbour.state.to_string(),
             clock_offset_ms: neighbour.clock_offset,
             agreed_until: neighbour.agreed_until.map(Timestamp::as_millis),
-            behind: neighbour.behind,
+            // 0 is for who agrees: of whoever was not compared with yet nothing is known.
+            behind: Some(neighbour.behind).filter(|behind| *behind > 0 || agrees),
             problem: neighbour.problem.clone(),
             round_trip_ms: neighbour.round_trip.map(|time| time.as_secs_f64() * 1_000.0),
             received: neighbour.received,
@@ -84,6 +86,27 @@ impl From<&sync::Neighbour> for Neighbour {
             bytes_received: neighbour.traffic.received,
             bytes_sent: neighbour.traffic.sent,
             differences: neighbour.differences.iter().map(span).collect(),
+        }
+    }
+}
+
+impl Neighbour {
+    /// One that a directory remembers. Whether it is there only a running node can tell.
+    pub(crate) fn remembered(peer: &sync::Peer) -> Self {
+        Self {
+            id: None,
+            address: peer.to_string(),
+            state: "remembered".to_owned(),
+            clock_offset_ms: None,
+            agreed_until: None,
+            behind: None,
+            problem: None,
+            round_trip_ms: None,
+            received: 0,
+            sent: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            differences: Vec::new(),
         }
     }
 }
@@ -136,6 +159,12 @@ pub(crate) struct WaitReport {
     pub(crate) root: String,
     pub(crate) events: u64,
     pub(crate) neighbours: Vec<Neighbour>,
+}
+
+/// `cluster forget`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ForgetReport {
+    pub(crate) forgotten: Vec<String>,
 }
 
 /// `cluster token`.

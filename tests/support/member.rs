@@ -61,7 +61,7 @@ impl Member {
         first: &Self,
         advertise: bool,
     ) -> Self {
-        let mut member = Self { data, listen: free_address(), transports, server: None };
+        let mut member = Self::joined(data, transports);
         let address = member.listen.to_string();
         let token = first.token();
         let usual = transports.split(',').next().expect("there is one");
@@ -74,6 +74,11 @@ impl Member {
         run_on(&member.data, &arguments).ok();
         member.serve(&[]);
         member
+    }
+
+    /// A node that has joined already, not served yet.
+    pub(crate) fn joined(data: PathBuf, transports: &'static str) -> Self {
+        Self { data, listen: free_address(), transports, server: None }
     }
 
     /// Starts its server, where it was before.

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/STORE     two lines: the engine's name, the layout's version
 //! DIR/LOCK      locked by the process that has the store open; holds its process id for the error message
+//! DIR/cluster   the keys of a node, if the store is one's
 //! DIR/…         the engine's own files
 //! ```
 //!
@@ -16,12 +17,24 @@ use std::path::{Path, PathBuf};
 const LAYOUT: u32 = 1;
 const STORE_FILE: &str = "STORE";
 const LOCK_FILE: &str = "LOCK";
+const CLUSTER: &str = "cluster";
+/// What makes whoever has the keys beside it a node.
+const CERTIFICATE: &str = "node.crt";
 
 /// A store directory, locked for this process until dropped.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Directory {
+    /// A process that this one has just forked holds the same open file until it is another program. Unlocking holds for
+    /// both, closing only for this one: so whoever comes next would be told for a moment that the store is in use.
+    fn drop(&mut self) {
+        // With the last descriptor the lock ends in any case.
+        let _ = self.lock.unlock();
+    }
 }
 
 /// Why a directory cannot be used as a store.
@@ -111,7 +124,7 @@ impl Directory {
             }
             Some(_) => {}
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// The engine whose store is at `path`; `None` if a new one may be made there.
@@ -147,7 +160,9 @@ impl Directory {
     }
 }
 
-/// An empty directory, or none, may become a store. A lone lock file is one that was never finished.
+/// An empty directory, or none, may become a store. A lone lock file is one that was never finished. A machine that asks
+/// to join a cluster keeps its key before it has a store; but where a certificate is, there was a store, and a node that
+/// comes back with an empty one is not to be made by accident.
 fn expect_empty(path: &Path) -> Result<(), DirectoryError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -156,7 +171,8 @@ fn expect_empty(path: &Path) -> Result<(), DirectoryError> {
     };
     for entry in entries {
         let name = entry.map_err(io("cannot read", path))?.file_name();
-        if name != LOCK_FILE && name != "STORE.new" {
+        let joins = name == CLUSTER && !path.join(CLUSTER).join(CERTIFICATE).exists();
+        if name != LOCK_FILE && name != "STORE.new" && !joins {
             return Err(DirectoryError::NotAStore(path.to_owned()));
         }
     }
@@ -213,6 +229,30 @@ mod tests {
         assert_eq!(Directory::engine_of(&path).unwrap().as_deref(), Some("redb"));
         let refusal = Directory::open(&path, "sled").unwrap_err();
         assert!(refusal.to_string().contains("is a redb store, not sled: open it with --store redb"));
+    }
+
+    #[test]
+    fn may_hold_the_key_of_a_machine_that_joins_but_not_a_node_without_its_store() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::create_dir(parent.path().join(CLUSTER)).unwrap();
+        fs::write(parent.path().join("cluster/node.key"), "").unwrap();
+        assert_eq!(Directory::engine_of(parent.path()).unwrap(), None);
+        fs::write(parent.path().join("cluster/node.crt"), "").unwrap();
+        let refusal = Directory::engine_of(parent.path());
+        assert!(matches!(refusal, Err(DirectoryError::NotAStore(_))), "{refusal:?}");
+        fs::remove_file(parent.path().join("cluster/node.crt")).unwrap();
+        drop(Directory::open(parent.path(), "redb").unwrap());
+        assert!(parent.path().join("cluster/node.key").exists());
+    }
+
+    #[test]
+    fn is_free_once_it_is_let_go_also_while_a_forked_process_has_it_open() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = Directory::open(parent.path(), "redb").unwrap();
+        let inherited = directory.lock.try_clone().unwrap();
+        drop(directory);
+        drop(Directory::open(parent.path(), "redb").unwrap());
+        drop(inherited);
     }
 
     #[test]

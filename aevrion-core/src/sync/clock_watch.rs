@@ -39,8 +39,10 @@ pub(super) fn alarm(shared: &Shared) -> Option<String> {
     let advice = "check the time service on both";
     Some(match ahead_of_median(&offsets) {
         Some(ahead) if ahead > limit => {
+            let writes =
+                if shared.options.refuse_writes_when_ahead { "refused" } else { "taken all the same" };
             format!(
-                "this node's clock is {ahead} ms ahead of its neighbours': local writes are refused; {advice}"
+                "this node's clock is {ahead} ms ahead of its neighbours': local writes are {writes}; {advice}"
             )
         }
         _ => format!("a neighbour's clock is {worst} ms {side} this node's: {advice}"),

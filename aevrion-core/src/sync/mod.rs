@@ -219,6 +219,11 @@ impl Sync {
         agreements.into_values().min().flatten()
     }
 
+    /// Changes whenever something is learned of a neighbour.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.links.changes()
+    }
+
     /// Why this node's clock is an alarm, if it is.
     pub fn clock_alarm(&self) -> Option<String> {
         clock_watch::alarm(&self.shared)

@@ -5,17 +5,20 @@ mod streams;
 
 use std::time::Duration;
 
+use aevrion_core::sync::Peer;
 use aevrion_core::{Address, Cursor, Parameters, Replica};
 use bytes::Bytes;
 use hyper::Method;
 
-use crate::cli::{Global, StoreKind};
+use crate::cli::Global;
 use crate::client::Client;
 use crate::data;
 use crate::exit::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
-use crate::report::{RebuildReport, StatusReport, Step, SyncReport, TokenReport, VerifyReport, WaitReport};
+use crate::report::{
+    ForgetReport, RebuildReport, StatusReport, Step, SyncReport, TokenReport, VerifyReport, WaitReport,
+};
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
 
@@ -31,9 +34,17 @@ pub(crate) enum Backend {
 
 impl Backend {
     /// The replica that the settings name, or else the node.
+    ///
+    /// A store in memory ends with the verb. So only who asks for one on the command line gets it: a setting of the
+    /// environment or a file is there for `serve`, and a write that ended in nothing would look acknowledged.
     pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
-        let here = global.data.is_some() || global.store == Some(StoreKind::Memory);
-        if here && !(global.endpoint_insisted_on && global.data.is_none()) {
+        if global.memory_insisted_on && global.data.is_none() && global.endpoint.is_some() {
+            return Err(Failure::usage(
+                "--store memory keeps nothing, and there is an endpoint to ask: leave --store out to ask the node, or \
+                 unset the endpoint (--endpoint, AEVRION_ENDPOINT, the --config file) to try the verb in memory",
+            ));
+        }
+        if global.data.is_some() || global.memory_insisted_on {
             return data::open(global).await.map(Self::Local);
         }
         Client::new(global.endpoint.as_deref()).map(Self::Remote)
@@ -177,6 +188,13 @@ impl Backend {
         let target = Target::new("/v1/cluster/token");
         let report: TokenReport = self.node()?.json(Method::POST, &target, Bytes::new()).await?;
         Ok(report.token)
+    }
+
+    /// Has the node forget an address. Gives those that it has forgotten.
+    pub(crate) async fn forget_peer(&self, address: &Peer) -> Result<Vec<String>, Failure> {
+        let target = Target::new("/v1/cluster/forget").with("address", address.to_string().as_bytes());
+        let report: ForgetReport = self.node()?.json(Method::POST, &target, Bytes::new()).await?;
+        Ok(report.forgotten)
     }
 
     fn node(&self) -> Result<&Client, Failure> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use aevrion_core::sync::Peer;
 use clap::Subcommand;
 
 use super::TransportArgs;
@@ -20,7 +21,11 @@ pub(crate) enum ClusterVerb {
         /// The node that issued the token: host:port, quic://host:port or tcp://host:port
         #[arg(value_name = "ADDR")]
         peer: String,
-        /// What `aevrion cluster token` printed there
+        /// What `aevrion cluster token` printed there, or - to read it from standard input
+        ///
+        /// What stands on the command line others on this machine can see while it runs; what is in AEVRION_TOKEN or
+        /// comes by standard input they cannot.
+        #[arg(env = "AEVRION_TOKEN", hide_env_values = true)]
         token: String,
         /// Where others will reach this node, host:port: they are told [default: they wait to be dialled]
         #[arg(long, env = "AEVRION_ADVERTISE", hide_env_values = true, value_name = "ADDR")]
@@ -30,6 +35,12 @@ pub(crate) enum ClusterVerb {
     },
     /// List the nodes that this one knows
     Nodes,
+    /// No longer dial the node at ADDR, nor tell others of it. A connection that stands stays
+    Forget {
+        /// host:port, or quic://host:port or tcp://host:port to mean one of them
+        #[arg(value_name = "ADDR")]
+        peer: Peer,
+    },
 }
 
 /// `sync`.

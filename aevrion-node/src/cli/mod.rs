@@ -20,9 +20,15 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
+const SERVE_NOTES: &str = "\
+A first Ctrl-C or SIGTERM lets requests finish, closes the store, and the exit code is 0. A second one ends it at once, as
+does one before it is ready: the code is 130 or 143 then, and nothing that was acknowledged is lost.
+On standard error it says whom it turned away or cut off, and what it could not do. AEVRION_LOG=error says less,
+AEVRION_LOG=info or =debug more, AEVRION_LOG=aevrion_core::sync=debug more of one part.";
+
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 condition not met, 5 not allowed, 6 unreachable,
-7 integrity failure, 8 not converged, 130 interrupted.
+7 integrity failure, 8 not converged, 130 interrupted, 143 terminated.
 A verb asks the node at --endpoint, or with --data works on that directory itself. `aevrion serve` starts a node.
 TIME is milliseconds since 1970, RFC 3339 (2013-07-04T12:00:00Z) or a span ago (15m, 2h, 3days).";
 
@@ -37,7 +43,7 @@ pub(crate) struct Cli {
 }
 
 /// What every verb understands.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "For every verb")]
 pub(crate) struct Global {
     /// Directory of the store; made if it is not there. Without it a verb asks a running node
@@ -70,6 +76,9 @@ pub(crate) struct Global {
     /// The endpoint was given on the command line: a directory that only the environment or a file names gives way.
     #[arg(skip)]
     pub(crate) endpoint_insisted_on: bool,
+    /// `--store memory` was given on the command line: only then does a verb work on a store that ends with it.
+    #[arg(skip)]
+    pub(crate) memory_insisted_on: bool,
 }
 
 /// A storage engine.
@@ -80,7 +89,7 @@ pub(crate) enum StoreKind {
     Redb,
     /// sled 0.34
     Sled,
-    /// Nothing is kept
+    /// Nothing is kept: for `serve`, or to try a verb out
     Memory,
 }
 
@@ -108,6 +117,7 @@ pub(crate) enum Verb {
         exit: bool,
     },
     /// Open the store and answer over HTTP until it is told to stop
+    #[command(after_help = SERVE_NOTES)]
     Serve(ServeArgs),
     /// Give a key a value
     Put {

@@ -23,9 +23,21 @@ pub(crate) struct ServeArgs {
     listen: Option<SocketAddr>,
     #[command(flatten)]
     transports: TransportArgs,
-    /// A peer to keep in step with, host:port or quic://host:port or tcp://host:port; once for each. It is remembered
+    /// A peer to keep in step with, host:port or quic://host:port or tcp://host:port; once for each.
+    /// It is remembered, until `aevrion cluster forget`
     #[arg(long, env = "AEVRION_PEER", hide_env_values = true, value_name = "ADDR", value_delimiter = ',')]
     peer: Vec<String>,
+    /// Take writes also while this clock is over a minute ahead of the neighbours': they see such a write only later
+    #[arg(
+        long,
+        env = "AEVRION_WRITE_WHEN_AHEAD",
+        hide_env_values = true,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    write_when_ahead: Option<bool>,
 }
 
 /// Which transports are meant, for whoever listens or says where it will.
@@ -73,6 +85,7 @@ pub(crate) struct ServeFile {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) transport: Option<Vec<TransportKind>>,
     pub(crate) peer: Option<Vec<String>>,
+    pub(crate) write_when_ahead: Option<bool>,
 }
 
 /// What is served, once flags, environment, file and defaults are put together.
@@ -82,6 +95,7 @@ pub(crate) struct Serving {
     pub(crate) listen: SocketAddr,
     pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<String>,
+    pub(crate) write_when_ahead: bool,
 }
 
 impl ServeArgs {
@@ -102,6 +116,7 @@ impl ServeArgs {
             listen: self.listen.or(file.listen).unwrap_or_else(|| loopback(PEER_PORT)),
             transports: self.transports.or(file.transport),
             peers: if self.peer.is_empty() { file.peer.unwrap_or_default() } else { self.peer },
+            write_when_ahead: self.write_when_ahead.or(file.write_when_ahead).unwrap_or(false),
         })
     }
 }

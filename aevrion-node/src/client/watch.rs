@@ -54,13 +54,14 @@ impl RemoteWatch {
                 Err(Refusal::Unreachable(why)) => return Ok(self.lost(&why)),
                 Err(refusal) => return Err(refusal.into()),
             };
-            self.retry = FIRST_RETRY;
             if block.id.is_some() {
                 self.cursor = block.id;
             }
             match (&*block.name, self.cursor.clone()) {
                 ("", Some(cursor)) if !block.data.is_empty() => {
                     let event = self.client.event(&block.data)?;
+                    // Only this shows that it is well: a node whose store has failed begins a stream, too, and ends it.
+                    self.retry = FIRST_RETRY;
                     return Ok(Sight::Event { event, cursor });
                 }
                 ("problem", _) => {

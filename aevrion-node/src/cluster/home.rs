@@ -22,6 +22,11 @@ impl Home {
         Self(data.join("cluster"))
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Who this node is; `None` if it belongs to no cluster yet.
     pub(crate) fn identity(&self) -> Result<Option<Identity>, Failure> {
         match Identity::load(&self.0) {

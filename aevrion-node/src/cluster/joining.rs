@@ -1,13 +1,13 @@
 //! Becoming a node: a token is shown to the cluster, and what comes back is an identity and what to open the store with.
 
+use aevrion_core::identity::Identity;
 use aevrion_core::identity::join::Token;
-use aevrion_core::identity::{Identity, NodeKey};
 use aevrion_core::sync::Peer;
 use aevrion_core::{Options, Replica, WantedParameters};
 
-use super::{Home, Welcome, remember_peers, transports};
+use super::{Book, Home, Welcome, joining_key, transports};
 use crate::cli::Global;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// A node that the cluster has let in, and whose store is still to be made.
 pub(crate) struct Newcomer {
@@ -18,10 +18,29 @@ pub(crate) struct Newcomer {
 }
 
 impl Newcomer {
-    /// Asks the node at `peer` to let one in that can be reached at `addresses`.
-    pub(crate) async fn ask(peer: Peer, token: &Token, addresses: &[String]) -> Result<Self, Failure> {
-        let key = NodeKey::generate().map_err(Failure::error)?;
-        let joined = transports::join(&peer, token, &key, addresses).await?;
+    /// Asks the node at `peer` to let one in that will live in `home` and can be reached at `addresses`.
+    ///
+    /// The key is kept before anyone hears of it: if the answer gets lost, the token is used up, but not for this key.
+    pub(crate) async fn ask(
+        home: &Home,
+        peer: Peer,
+        token: &Token,
+        addresses: &[String],
+    ) -> Result<Self, Failure> {
+        let kept = joining_key::keep(home)?;
+        let joined = match transports::join(&peer, token, &kept.key, addresses).await {
+            Ok(joined) => joined,
+            Err(failure) if failure.is(Exit::NotAllowed) || failure.is(Exit::Usage) => {
+                kept.forget(home);
+                return Err(failure);
+            }
+            Err(failure) => {
+                return Err(failure.and(
+                    "join again with the same --data and token: if this attempt used it up, it still lets this \
+                     directory in",
+                ));
+            }
+        };
         let welcome = Welcome::read(&joined.welcome)?;
         let mut peers = vec![peer];
         peers.extend(welcome.peers());
@@ -38,8 +57,8 @@ impl Newcomer {
         let differs = wanted.into_iter().find(|(_, wanted, has)| wanted.is_some_and(|wanted| wanted != *has));
         let Some((name, Some(wanted), has)) = differs else { return Ok(()) };
         Err(Failure::usage(format!(
-            "the {name} of the cluster is {has}, that of the settings {wanted}: leave --{name} out, and get a new \
-             token, for this one is used up"
+            "the {name} of the cluster is {has}, that of the settings {wanted}: leave --{name} out and join again with \
+             the same --data and token"
         )))
     }
 
@@ -60,7 +79,7 @@ impl Newcomer {
 
     /// Takes note of everything in its store and in its home. The identity comes last: where it is, there is everything.
     pub(crate) async fn settle(&self, replica: &Replica, home: &Home) -> Result<(), Failure> {
-        remember_peers(replica, &self.peers).await?;
+        Book::of(replica).await?.remember(&self.peers).await?;
         home.keep(&self.identity)
     }
 }

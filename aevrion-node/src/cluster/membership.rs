@@ -1,7 +1,7 @@
 //! A node's part in its cluster, while it runs: it listens, dials, lets others join, and keeps its certificate fresh.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aevrion_core::identity::join::{Joining, Registrar};
 use aevrion_core::identity::{Authority, Credentials, Identity};
@@ -9,14 +9,15 @@ use aevrion_core::sync::{Peer, Sync, SyncOptions};
 use aevrion_core::{Replica, SystemWall};
 use tokio::task::JoinHandle;
 
-use super::{Home, Welcome, peers_in, remember_peers, renewal, transports};
+use super::alarms::{self, Alarm};
+use super::{Book, Home, Welcome, renewal, transports};
 use crate::cli::TransportKind;
 use crate::exit::Failure;
 
 /// A membership that runs.
 pub(crate) struct Membership {
     parts: Arc<Parts>,
-    renewing: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// What it is made of.
@@ -25,6 +26,9 @@ pub(super) struct Parts {
     pub(super) credentials: Credentials,
     pub(super) transports: Vec<Arc<dyn Joining>>,
     pub(super) sync: Sync,
+    /// Whether the authority's key is here.
+    pub(super) authority: bool,
+    book: Book,
 }
 
 /// How a node listens, and whom it dials beside those it remembers.
@@ -33,6 +37,8 @@ pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<Peer>,
+    /// Take local writes also while the clock is ahead of the neighbours' by more than is allowed.
+    pub(crate) write_when_ahead: bool,
 }
 
 impl Membership {
@@ -47,11 +53,13 @@ impl Membership {
         let authority = home.authority()?;
         let bind = |kind: &TransportKind| transports::bind(*kind, listening.address, &credentials);
         let transports = listening.transports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let sync = replica.sync(SyncOptions::default());
-        remember_peers(replica, &listening.peers).await?;
-        let peers = peers_in(replica).await?;
+        let refuse_writes_when_ahead = !listening.write_when_ahead;
+        let sync = replica.sync(SyncOptions { refuse_writes_when_ahead, ..SyncOptions::default() });
+        let book = Book::of(replica).await?;
+        book.remember(&listening.peers).await?;
+        let holds_authority = authority.is_some();
         if let Some(authority) = authority {
-            let registrar = Arc::new(registrar(authority, &home, replica, &sync, &peers));
+            let registrar = Arc::new(registrar(authority, &home, replica, &sync, &book));
             for transport in &transports {
                 transport.answer_joins(Arc::clone(&registrar) as _);
             }
@@ -59,12 +67,14 @@ impl Membership {
         for transport in &transports {
             sync.over(Arc::clone(transport));
         }
-        for peer in peers {
+        for peer in book.peers() {
             sync.add_peer(peer);
         }
-        let parts = Arc::new(Parts { home, credentials, transports, sync });
+        let parts = Parts { home, credentials, transports, sync, authority: holds_authority, book };
+        let parts = Arc::new(parts);
         let renewing = tokio::spawn(renewal::run(Arc::downgrade(&parts)));
-        Ok(Self { parts, renewing })
+        let watching = tokio::spawn(alarms::run(Arc::downgrade(&parts), parts.sync.changes()));
+        Ok(Self { parts, tasks: [renewing, watching] })
     }
 
     /// The synchronisation.
@@ -74,10 +84,7 @@ impl Membership {
 
     /// What someone should look after, if anything.
     pub(crate) fn alarms(&self) -> Vec<String> {
-        [self.parts.sync.clock_alarm(), renewal::alarm(&self.parts.credentials)]
-            .into_iter()
-            .flatten()
-            .collect()
+        alarms::of(&self.parts).into_iter().map(|Alarm { what, .. }| what).collect()
     }
 
     /// When the certificate ends.
@@ -90,28 +97,37 @@ impl Membership {
         &self.parts.home
     }
 
+    /// The addresses of neighbours.
+    pub(crate) fn book(&self) -> &Book {
+        &self.parts.book
+    }
+
+    /// Forgets whoever is at this address, and no longer dials there. Gives those that were forgotten. A connection
+    /// that stands stays.
+    pub(crate) async fn forget(&self, address: &Peer) -> Result<Vec<Peer>, Failure> {
+        let forgotten = self.parts.book.forget(address).await?;
+        forgotten.iter().for_each(|peer| self.parts.sync.remove_peer(peer));
+        Ok(forgotten)
+    }
+
     /// Leaves in an orderly way: neighbours are told.
     pub(crate) async fn end(&self) {
-        self.renewing.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         self.parts.sync.close().await;
     }
 }
 
 /// Lets others join, tells them of everyone, and takes note of where they will be.
-fn registrar(authority: Authority, home: &Home, replica: &Replica, sync: &Sync, known: &[Peer]) -> Registrar {
+fn registrar(authority: Authority, home: &Home, replica: &Replica, sync: &Sync, book: &Book) -> Registrar {
     let parameters = replica.parameters();
-    let known = Arc::new(Mutex::new(known.to_vec()));
     // The registrar keeps the synchronisation alive, and a transport the registrar: `end` lets go of the transports.
-    let (replica, sync) = (replica.clone(), sync.clone());
+    let (book, sync) = (book.clone(), sync.clone());
     Registrar::new(authority, home.tokens(), SystemWall, move |node, addresses| {
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-        let welcome = Welcome::new(parameters, &known);
         let new: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        let unknown: Vec<Peer> = new.iter().filter(|peer| !known.contains(peer)).cloned().collect();
-        known.extend(unknown);
-        let (replica, sync) = (replica.clone(), sync.clone());
+        let welcome = Welcome::new(parameters, &book.learn(&new));
+        let (book, sync) = (book.clone(), sync.clone());
         tokio::spawn(async move {
-            if let Err(failure) = remember_peers(&replica, &new).await {
+            if let Err(failure) = book.save().await {
                 tracing::warn!(%node, %failure, "the address of a new node was not remembered");
             }
             new.into_iter().for_each(|peer| sync.add_peer(peer));

@@ -3,16 +3,17 @@
 //! Everything stands in the data directory: keys and certificates in `cluster/` beside the store, the addresses of
 //! neighbours in the store itself. A directory without `cluster/` is a node on its own, which nobody can reach.
 
+mod alarms;
 mod book;
 mod home;
 mod joining;
+mod joining_key;
 mod membership;
 mod renewal;
 mod transports;
 mod welcome;
 
-pub(crate) use book::peers_in;
-use book::remember_peers;
+pub(crate) use book::Book;
 pub(crate) use home::{Home, NO_CLUSTER};
 pub(crate) use joining::Newcomer;
 pub(crate) use membership::{Listening, Membership};

@@ -35,13 +35,16 @@ pub(super) async fn run(parts: Weak<Parts>) {
 }
 
 /// Why the certificate is an alarm, if it is.
-pub(super) fn alarm(credentials: &Credentials) -> Option<String> {
+pub(super) fn alarm(credentials: &Credentials, authority_is_here: bool) -> Option<String> {
     let left = credentials.current().expires_at().ahead_of(SystemWall.now());
     (left < ALARM).then(|| {
         let days = left.as_secs() / (24 * 60 * 60);
-        format!(
-            "this node's certificate ends in {days} days: see that it reaches the node with the authority"
-        )
+        // Where the authority is nobody else is needed, so it is something here that keeps it from being renewed.
+        let advice = match authority_is_here {
+            true => "the log says why it was not renewed here; see that its directory can be written to",
+            false => "see that it reaches the node with the authority",
+        };
+        format!("this node's certificate ends in {days} days: {advice}")
     })
 }
 

@@ -46,9 +46,10 @@ impl Member {
         let (name, directory) = names(place, number);
         let token = host.token()?;
         let peer = host.address().ok_or_else(|| Failure::error(format!("{} does not listen", host.name)))?;
-        let newcomer = Newcomer::ask(peer, &token, &[]).await?;
+        let home = Home::of(&directory);
+        let newcomer = Newcomer::ask(&home, peer, &token, &[]).await?;
         let replica = open(&directory, newcomer.options()).await?;
-        newcomer.settle(&replica, &Home::of(&directory)).await?;
+        newcomer.settle(&replica, &home).await?;
         let mut member = Self { name, replica, id: newcomer.identity.node(), directory, membership: None };
         member.begin(others.iter().filter_map(Self::address).collect()).await?;
         Ok(member)
@@ -64,7 +65,8 @@ impl Member {
         let identity = home.identity()?;
         let identity = identity.ok_or_else(|| Failure::error(format!("{} has no identity", self.name)))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listening = Listening { address, transports: vec![TransportKind::Quic], peers };
+        let transports = vec![TransportKind::Quic];
+        let listening = Listening { address, transports, peers, write_when_ahead: false };
         let membership = Membership::begin(&self.replica, home, identity, &listening).await?;
         self.membership = Some(Arc::new(membership));
         Ok(())

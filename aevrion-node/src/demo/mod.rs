@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::exit::Failure;
-use crate::server::Signals;
+use crate::signals::Signals;
 use member::Member;
 use screen::Screen;
 
@@ -35,7 +35,7 @@ pub(crate) async fn run(exit: bool) -> Result<(), Failure> {
     let parting = part(members);
     tokio::select! {
         _ = tokio::time::timeout(PARTING, parting) => {}
-        () = signals.next() => {}
+        _ = signals.next() => {}
     }
     let path = place.path().display().to_string();
     let removed = place.close();
@@ -51,7 +51,7 @@ async fn show(
     let mut screen = Screen::new();
     tokio::select! {
         told = story::tell(&mut screen, place, members) => told?,
-        () = signals.next() => return Err(Failure::interrupted()),
+        signal = signals.next() => return Err(signal.failure()),
     }
     // Without anyone who reads where they are, nobody would end them either.
     if exit || screen.is_left() {

@@ -10,7 +10,8 @@ use super::member::Member;
 use super::screen::Screen;
 use crate::cli::HTTP_PORT;
 use crate::exit::Failure;
-use crate::server::{Signals, serve_on};
+use crate::server::serve_on;
+use crate::signals::Signals;
 
 /// Serves until a signal ends it; a second one ends it at once.
 pub(super) async fn serve(
@@ -33,7 +34,7 @@ pub(super) async fn serve(
     let _ = stop.send(true);
     tokio::select! {
         () = async { while servers.join_next().await.is_some() {} } => {}
-        () = signals.next() => {}
+        _ = signals.next() => {}
     }
     Ok(())
 }

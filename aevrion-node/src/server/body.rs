@@ -7,32 +7,64 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::App;
-use super::limits::{BODY_PATIENCE, DRAIN_TIME, DRAINED_BYTES, PIECES_AHEAD};
+use super::limits::{BODY_BEGINNING, BODY_LEAST, BODY_PATIENCE, DRAIN_TIME, DRAINED_BYTES, PIECES_AHEAD};
+use super::pace::{Pace, TooSlow};
 use crate::problem::{Kind, Problem};
 
 /// A whole body, and its share of the memory for bodies.
 pub(super) struct Whole {
     pub(super) bytes: Bytes,
-    _share: OwnedSemaphorePermit,
+    _share: Share,
+}
+
+/// Leave to hold a body, as far as it has come.
+#[derive(Default)]
+struct Share {
+    bytes: usize,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// Sees to it that so many bytes may be held, of so many that will come in the end.
+    async fn reach(&mut self, app: &App, bytes: usize, end: usize) -> Result<(), Problem> {
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        let wanted = if bytes <= BODY_BEGINNING { end.min(BODY_BEGINNING) } else { end }.max(bytes);
+        let more = app.gates.hold(wanted - self.bytes).await?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            None => self.permit = Some(more),
+        }
+        self.bytes = wanted;
+        Ok(())
+    }
 }
 
 /// Reads a body of at most so many bytes.
-pub(super) async fn whole(app: &App, mut body: Body, most: usize) -> Result<Whole, Problem> {
+pub(super) async fn whole(app: &App, body: Body, most: usize) -> Result<Whole, Problem> {
     let hint = body.size_hint();
-    let limit = u64::try_from(most).unwrap_or(u64::MAX);
-    if hint.lower() > limit {
-        drain(body).await;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let (least, end) = (size(hint.lower()), hint.upper().map_or(most, size).min(most));
+    let mut body = Arriving::new(body);
+    if least > most {
+        body.drain().await;
         return Err(too_large(most));
     }
-    let share = app.gates.hold(hint.upper().unwrap_or(limit)).await?;
-    let mut bytes = BytesMut::with_capacity(usize::try_from(hint.lower()).unwrap_or(0));
-    while let Some(piece) = next_piece(&mut body).await? {
-        if bytes.len() + piece.len() > most {
-            drain(body).await;
+    let mut share = Share::default();
+    let mut bytes = BytesMut::with_capacity(least.min(BODY_BEGINNING));
+    while let Some(piece) = body.next_piece().await? {
+        let len = bytes.len() + piece.len();
+        if len > most {
+            body.drain().await;
             return Err(too_large(most));
+        }
+        share.reach(app, len, end).await?;
+        if len > bytes.capacity() {
+            bytes.reserve(share.bytes.min(least.max(len)) - bytes.len());
         }
         bytes.extend_from_slice(&piece);
     }
@@ -43,52 +75,77 @@ fn too_large(most: usize) -> Problem {
     Problem::new(Kind::TooLarge, format!("the body is too large: at most {most} bytes are allowed here"))
 }
 
-/// The next bytes of a body; `None` at its end.
-async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Problem> {
-    loop {
-        let frame = timeout(BODY_PATIENCE, body.frame()).await.map_err(|_| {
-            let seconds = BODY_PATIENCE.as_secs();
-            Problem::new(Kind::TooSlow, format!("nothing of the body came for {seconds} s: send it again"))
-        })?;
-        let Some(frame) = frame else { return Ok(None) };
-        let frame =
-            frame.map_err(|error| Problem::bad_request(format!("the body ended in the middle: {error}")))?;
-        // Trailers say nothing that matters here.
-        if let Ok(data) = frame.into_data() {
-            return Ok(Some(data));
+/// A body on its way.
+struct Arriving {
+    body: Body,
+    pace: Pace,
+}
+
+impl Arriving {
+    fn new(body: Body) -> Self {
+        Self { body, pace: Pace::new(BODY_PATIENCE, BODY_LEAST) }
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next_piece(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let began = Instant::now();
+            let Ok(frame) = timeout(self.pace.left(), self.body.frame()).await else {
+                self.pace.spell_over().map_err(|TooSlow| too_slow())?;
+                continue;
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let broken = |error| Problem::bad_request(format!("the body ended in the middle: {error}"));
+            let data = frame.map_err(broken)?.into_data();
+            self.pace.note(began.elapsed(), data.as_ref().map_or(0, Bytes::len));
+            // Trailers say nothing that matters here.
+            if let Ok(data) = data {
+                return Ok(Some(data));
+            }
         }
+    }
+
+    /// Reads what is left of a refused body. A connection that is closed before its client has sent everything may
+    /// lose the answer, too.
+    async fn drain(&mut self) {
+        let mut drained = 0;
+        // If that takes too long the answer goes out anyway.
+        let _ = timeout(DRAIN_TIME, async {
+            while let Ok(Some(piece)) = self.next_piece().await {
+                drained += piece.len();
+                if drained > DRAINED_BYTES {
+                    break;
+                }
+            }
+        })
+        .await;
     }
 }
 
-/// Reads what is left of a refused body. A connection that is closed before its client has sent everything may lose
-/// the answer, too.
-async fn drain(mut body: Body) {
-    let mut drained = 0;
-    // If that takes too long the answer goes out anyway.
-    let _ = timeout(DRAIN_TIME, async {
-        while let Ok(Some(piece)) = next_piece(&mut body).await {
-            drained += piece.len();
-            if drained > DRAINED_BYTES {
-                break;
-            }
-        }
-    })
-    .await;
+fn too_slow() -> Problem {
+    let seconds = BODY_PATIENCE.as_secs();
+    Problem::new(
+        Kind::TooSlow,
+        format!(
+            "less than {BODY_LEAST} bytes of the body came in {seconds} s, and it is not whole: send it again"
+        ),
+    )
 }
 
 /// A body as a reader for a thread of its own.
-pub(super) fn reader(mut body: Body) -> impl Read + Send + 'static {
+pub(super) fn reader(body: Body) -> impl Read + Send + 'static {
     let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+    let mut body = Arriving::new(body);
     tokio::spawn(async move {
         loop {
-            let piece = match next_piece(&mut body).await {
+            let piece = match body.next_piece().await {
                 Ok(Some(piece)) => Ok(piece),
                 Ok(None) => return,
                 Err(problem) => Err(io::Error::other(problem.detail)),
             };
             let failed = piece.is_err();
             if sender.send(piece).await.is_err() {
-                return drain(body).await;
+                return body.drain().await;
             }
             if failed {
                 return;

@@ -17,9 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
-use super::limits::{GRACE, HEAD_BYTES, HEAD_TIME, HEADERS, RETRY_AFTER, WRITE_PATIENCE};
+use super::limits::{GRACE, HEAD_BYTES, HEAD_TIME, HEADERS, RETRY_AFTER, WRITE_LEAST, WRITE_PATIENCE};
+use super::pace::{Pace, TooSlow};
 use super::{App, routes};
 
 /// When the machine has no more descriptors, trying again at once would only keep it busy.
@@ -79,7 +80,8 @@ async fn serve(
 ) {
     // Small answers go out at once. That it cannot be set is no reason not to answer.
     let _ = stream.set_nodelay(true);
-    let stream = TokioIo::new(Watched::new(stream, Arc::clone(&app)));
+    let pace = Pace::new(WRITE_PATIENCE, WRITE_LEAST);
+    let stream = TokioIo::new(Watched::new(stream, Arc::clone(&app), pace));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -97,32 +99,53 @@ async fn serve(
         }
     };
     if let Err(error) = ended {
+        if error.is_timeout() {
+            app.metrics.late_head();
+        }
         tracing::debug!(%peer, %error, "a connection broke off");
     }
 }
 
-/// A connection whose bytes are counted, and that fails when the other end takes nothing for too long.
+/// A connection whose bytes are counted, and that fails when the other end takes too little of what is ready for it.
 struct Watched {
     stream: TcpStream,
     app: Arc<App>,
-    /// Runs while something waits to be taken.
-    stalled: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// Since when something waits to be taken, and until when it may.
+    stalled: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Watched {
-    fn new(stream: TcpStream, app: Arc<App>) -> Self {
-        Self { stream, app, stalled: None }
+    fn new(stream: TcpStream, app: Arc<App>, pace: Pace) -> Self {
+        Self { stream, app, pace, stalled: None }
     }
 
-    /// Passes the outcome of a write on, unless it has waited too long.
-    fn judge<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.stalled = None;
+    /// Passes on how many bytes were written, unless it has waited too long for too few.
+    fn judge(
+        &mut self,
+        context: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(result) = &outcome {
+            let waited = self.stalled.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
+            let taken = *result.as_ref().unwrap_or(&0);
+            self.pace.note(waited, taken);
+            self.app.metrics.sent(taken);
             return outcome;
         }
-        let deadline = || Box::pin(tokio::time::sleep_until(Instant::now() + WRITE_PATIENCE));
-        ready!(self.stalled.get_or_insert_with(deadline).as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other end takes nothing")))
+        loop {
+            let begin = || {
+                let now = Instant::now();
+                (now, Box::pin(sleep_until(now + self.pace.left())))
+            };
+            ready!(self.stalled.get_or_insert_with(begin).1.as_mut().poll(context));
+            self.stalled = None;
+            if let Err(TooSlow) = self.pace.spell_over() {
+                self.app.metrics.slow_reader();
+                let why = "the other end takes too little";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
+        }
     }
 }
 
@@ -146,11 +169,7 @@ impl AsyncWrite for Watched {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        let outcome = self.judge(context, outcome);
-        if let Poll::Ready(Ok(count)) = outcome {
-            self.app.metrics.sent(count);
-        }
-        outcome
+        self.judge(context, outcome)
     }
 
     fn poll_write_vectored(
@@ -159,11 +178,7 @@ impl AsyncWrite for Watched {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        let outcome = self.judge(context, outcome);
-        if let Poll::Ready(Ok(count)) = outcome {
-            self.app.metrics.sent(count);
-        }
-        outcome
+        self.judge(context, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -171,11 +186,63 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_flush(context);
-        self.judge(context, outcome)
+        // It never waits: what TCP has taken is on its way.
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aevrion_core::store::MemoryStore;
+    use aevrion_core::{Options, Replica};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::watch;
+
+    use super::super::Node;
+    use super::*;
+
+    async fn app() -> Arc<App> {
+        let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+        let (_, stopping) = watch::channel(false);
+        Arc::new(App::new(Node::of(replica, None, "memory".to_owned()), stopping))
+    }
+
+    /// Writes without end to someone who takes 64 KiB every now and then, and gives why it ended, if it did within so
+    /// many bytes.
+    async fn write_to_a_slow_reader(pace: Pace, most: usize) -> Option<io::ErrorKind> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut writer = Watched::new(listener.accept().await.unwrap().0, app().await, pace);
+        let reading = tokio::spawn(async move {
+            let mut client = client;
+            let mut bytes = vec![0; 64 << 10];
+            while client.read_exact(&mut bytes).await.is_ok() {
+                sleep(Duration::from_millis(2)).await;
+            }
+        });
+        let bytes = vec![0; 64 << 10];
+        let mut ended = None;
+        for _ in 0..most / bytes.len() {
+            if let Err(error) = writer.write_all(&bytes).await {
+                ended = Some(error.kind());
+                break;
+            }
+        }
+        reading.abort();
+        ended
+    }
+
+    #[tokio::test]
+    async fn who_takes_a_little_now_and_then_is_given_up() {
+        // It takes some of it all the time, and 32 MiB a second at the most.
+        let never_enough = Pace::new(Duration::from_millis(500), u64::MAX);
+        let ended = write_to_a_slow_reader(never_enough, usize::MAX).await;
+        assert_eq!(ended, Some(io::ErrorKind::TimedOut));
+        let ended = write_to_a_slow_reader(Pace::new(WRITE_PATIENCE, WRITE_LEAST), 48 << 20).await;
+        assert_eq!(ended, None, "it was quick enough");
     }
 }

@@ -57,8 +57,8 @@ impl Gates {
         }
     }
 
-    /// Leave to hold a body of so many bytes.
-    pub(super) async fn hold(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Problem> {
+    /// Leave to hold so many bytes of a body.
+    pub(super) async fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let share = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
         let share = share.min(u32::try_from(BODIES_BYTES >> 10).unwrap_or(u32::MAX));
         let permit = timeout(BODIES_PATIENCE, Arc::clone(&self.bodies).acquire_many_owned(share)).await;

@@ -6,15 +6,16 @@
 mod answer;
 mod body;
 mod connection;
+mod descriptors;
 mod gates;
 mod guard;
 mod limits;
 mod metrics;
 mod node;
 mod notify;
+mod pace;
 mod query;
 mod routes;
-mod signals;
 mod stream;
 
 use std::sync::Arc;
@@ -25,10 +26,10 @@ use tokio::sync::watch;
 use crate::cli::{Global, Serving};
 use crate::exit::{self, Failure};
 use crate::output::thousands;
+use crate::signals::Signals;
 use gates::Gates;
 use metrics::Metrics;
 pub(crate) use node::Node;
-pub(crate) use signals::Signals;
 
 /// What every request can reach.
 pub(crate) struct App {
@@ -40,6 +41,10 @@ pub(crate) struct App {
 }
 
 impl App {
+    fn new(node: Node, stopping: watch::Receiver<bool>) -> Self {
+        Self { node, metrics: Metrics::default(), gates: Gates::new(), stopping }
+    }
+
     fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
@@ -51,21 +56,35 @@ impl App {
     }
 }
 
-/// Serves until a signal ends it.
+/// Serves until a signal ends it. Where there is nobody yet whose request could be finished, or no longer, a signal ends
+/// the process at once: what was acknowledged is durable, and an open store is used to ends without warning.
 pub(crate) async fn run(global: &Global, serving: &Serving) -> Result<(), Failure> {
     // From the beginning: a signal during a long start must not be lost.
     let mut signals = Signals::listen()?;
-    let opening = tokio::select! {
-        node = Node::open(global, serving) => node,
-        () = signals.next() => return Err(Failure::interrupted()),
+    descriptors::provide();
+    let (global, serving) = (global.clone(), serving.clone());
+    let opening = {
+        let serving = serving.clone();
+        async move { Node::open(&global, &serving).await }
     };
-    let node = opening?;
-    let told = serve(&node, serving, signals).await;
-    let closed = node.close().await;
+    let node = unless_told(&mut signals, opening).await?;
+    let told = serve(&node, &serving, &mut signals).await;
+    let closed = unless_told(&mut signals, async move { node.close().await }).await;
     told.and(closed)
 }
 
-async fn serve(node: &Node, serving: &Serving, mut signals: Signals) -> Result<(), Failure> {
+/// Does some work on a thread of its own: a disk may hold it up, but not the signal.
+async fn unless_told<T: Send + 'static>(
+    signals: &mut Signals,
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::select! {
+        done = tokio::spawn(work) => done.map_err(Failure::error)?,
+        signal = signals.next() => exit::now(&signal.failure()),
+    }
+}
+
+async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<(), Failure> {
     let refused = |error| Failure::error(format!("cannot listen on {}: {error}", serving.http));
     let listener = TcpListener::bind(serving.http).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
@@ -79,8 +98,7 @@ async fn serve(node: &Node, serving: &Serving, mut signals: Signals) -> Result<(
         notify::tell("STOPPING=1");
         // Whoever listens is still accepting.
         let _ = stop.send(true);
-        signals.next().await;
-        exit::now(&Failure::interrupted())
+        exit::now(&signals.next().await.failure())
     };
     tokio::select! {
         unfinished = accepting => {
@@ -96,8 +114,7 @@ async fn serve(node: &Node, serving: &Serving, mut signals: Signals) -> Result<(
 /// Answers on `listener` until `stopping` says so, or nobody is left to say it; then lets requests finish. Answers with
 /// how many could not in time.
 pub(crate) async fn serve_on(node: Node, listener: TcpListener, stopping: watch::Receiver<bool>) -> usize {
-    let app = App { node, metrics: Metrics::default(), gates: Gates::new(), stopping };
-    connection::accept(listener, Arc::new(app)).await
+    connection::accept(listener, Arc::new(App::new(node, stopping))).await
 }
 
 /// Says what is there. The last line is for scripts: once it stands there, the node answers.

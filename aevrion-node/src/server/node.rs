@@ -44,7 +44,12 @@ impl Node {
             Some(path) => format!("{engine} in {}", path.display()),
             None => "memory, which keeps nothing".to_owned(),
         };
-        let listening = Listening { address: serving.listen, transports: serving.transports.clone(), peers };
+        let listening = Listening {
+            address: serving.listen,
+            transports: serving.transports.clone(),
+            peers,
+            write_when_ahead: serving.write_when_ahead,
+        };
         let membership = match (home, identity) {
             (Some(home), Some(identity)) => {
                 Some(Arc::new(Membership::begin(&replica, home, identity, &listening).await?))

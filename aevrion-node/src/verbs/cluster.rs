@@ -1,24 +1,29 @@
 //! `cluster`: making one, letting others in, joining it.
 
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use aevrion_core::sync::Peer;
+
 use crate::backend::Backend;
-use crate::cli::{ClusterVerb, Global, TransportKind};
-use crate::cluster::{self, Home, Newcomer, peers_in};
+use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
+use crate::cluster::{self, Book, Home, Newcomer};
 use crate::data;
 use crate::exit::Failure;
-use crate::output::{print_fields, print_line};
+use crate::output::{print_all, print_document, print_fields, print_line, print_table};
+use crate::report::{ForgetReport, Neighbour};
 
 /// Does what `cluster` asks for.
-pub(super) async fn run(global: &Global, verb: ClusterVerb) -> Result<(), Failure> {
+pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> Result<(), Failure> {
     match verb {
         ClusterVerb::Init => init(global).await,
         ClusterVerb::Token => token(global).await,
         ClusterVerb::Join { peer, token, advertise, transports } => {
-            join(global, &peer, &token, advertise, &transports.or(None)).await
+            join(global, &peer, &token, advertise, &transports.or(file.transport)).await
         }
         ClusterVerb::Nodes => nodes(global).await,
+        ClusterVerb::Forget { peer } => forget(global, &peer).await,
     }
 }
 
@@ -61,15 +66,16 @@ async fn join(
     let data = directory(global)?;
     let home = Home::of(data);
     home.expect_nobody()?;
-    let token = token.parse().map_err(Failure::usage)?;
+    let token = if token == "-" { read_token()? } else { token.to_owned() };
+    let token = token.trim().parse().map_err(Failure::usage)?;
     let peer = cluster::parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
     let addresses: Vec<String> = advertise
         .iter()
         .flat_map(|address| transports.iter().map(move |kind| format!("{}://{address}", kind.name())))
         .collect();
-    // The token is good for one attempt: whatever can fail here is to fail before.
+    // The token is good for one machine: whatever can fail here is to fail before.
     data::try_out(data, global).await?;
-    let newcomer = Newcomer::ask(peer, &token, &addresses).await?;
+    let newcomer = Newcomer::ask(&home, peer, &token, &addresses).await?;
     newcomer.expect_fitting(global)?;
     let replica = data::open_with(global, newcomer.options()).await?;
     newcomer.settle(&replica, &home).await?;
@@ -83,17 +89,55 @@ async fn join(
     Ok(())
 }
 
+/// A token as another program prints it. It is short, so what is longer is none.
+fn read_token() -> Result<String, Failure> {
+    let mut token = String::new();
+    let read = io::stdin().lock().take(1_024).read_to_string(&mut token);
+    read.map_err(|error| Failure::error(format!("cannot read the token from standard input: {error}")))?;
+    Ok(token)
+}
+
 /// The nodes that this one knows: those a running node is or tries to be connected to, or the addresses that a
 /// directory remembers.
 async fn nodes(global: &Global) -> Result<(), Failure> {
-    if global.data.is_none() {
-        let backend = Backend::open(global).await?;
-        return super::sync::print_neighbours(global, &backend.status().await?.neighbours);
+    let neighbours = if global.data.is_none() {
+        Backend::open(global).await?.status().await?.neighbours
+    } else {
+        let replica = data::open(global).await?;
+        let book = Book::of(&replica).await;
+        replica.close().await?;
+        book?.peers().iter().map(Neighbour::remembered).collect()
+    };
+    match global.output.unwrap_or_default() {
+        format @ (Format::Json | Format::Jsonl) => print_all(format, &neighbours),
+        Format::Raw => neighbours.iter().try_for_each(|neighbour| print_line(&neighbour.address)),
+        Format::Table => {
+            let rows: Vec<_> = neighbours.iter().map(super::sync::who_and_where).collect();
+            print_table(&["NODE", "ADDRESS", "STATE"], &rows)
+        }
     }
-    let replica = data::open(global).await?;
-    let peers = peers_in(&replica).await;
-    replica.close().await?;
-    peers?.iter().try_for_each(|peer| print_line(&peer.to_string()))
+}
+
+/// Forgets an address: a running node does so itself, and stops dialling there.
+async fn forget(global: &Global, address: &Peer) -> Result<(), Failure> {
+    let forgotten = if global.data.is_none() {
+        Backend::open(global).await?.forget_peer(address).await?
+    } else {
+        let replica = data::open(global).await?;
+        let forgotten = match Book::of(&replica).await {
+            Ok(book) => book.forget(address).await,
+            Err(failure) => Err(failure),
+        };
+        replica.close().await?;
+        forgotten?.iter().map(ToString::to_string).collect()
+    };
+    if forgotten.is_empty() {
+        return Err(Failure::not_found(format!("{address} is not remembered: see `aevrion cluster nodes`")));
+    }
+    match global.output.unwrap_or_default() {
+        format @ (Format::Json | Format::Jsonl) => print_document(format, &ForgetReport { forgotten }),
+        Format::Table | Format::Raw => forgotten.iter().try_for_each(|address| print_line(address)),
+    }
 }
 
 fn directory(global: &Global) -> Result<&Path, Failure> {

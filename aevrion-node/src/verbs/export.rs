@@ -1,14 +1,13 @@
 //! `export`: every event, one JSON object a line, in the order of time.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tempfile::NamedTempFile;
 
 use crate::backend::Backend;
+use crate::drafts::Draft;
 use crate::exit::{Failure, written};
 use crate::output::thousands;
 use crate::progress::{Bar, Counts};
@@ -23,35 +22,21 @@ pub(super) async fn run(backend: &Backend, file: Option<&Path>) -> Result<(), Fa
     };
     let failed = |error: io::Error| Failure::error(format!("cannot write {}: {error}", path.display()));
     // The name appears only when the file is whole.
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let draft = NamedTempFile::new_in(parent).map_err(failed)?;
+    let draft = Draft::beside(path).map_err(failed)?;
     let told = |result: io::Result<()>| result.map_err(failed);
     let count = if path.extension().is_some_and(|extension| extension == "gz") {
-        let mut out = GzEncoder::new(BufWriter::new(draft.as_file()), Compression::default());
+        let mut out = GzEncoder::new(BufWriter::new(draft.file()), Compression::default());
         let count = write_all(backend, &mut out, told).await?;
         out.finish().and_then(|mut inner| inner.flush()).map_err(failed)?;
         count
     } else {
-        let mut out = BufWriter::new(draft.as_file());
+        let mut out = BufWriter::new(draft.file());
         let count = write_all(backend, &mut out, told).await?;
         out.flush().map_err(failed)?;
         count
     };
-    draft.as_file().sync_all().map_err(failed)?;
-    readable_by_others(draft.as_file()).map_err(failed)?;
-    draft.persist(path).map_err(|error| failed(error.error))?;
+    draft.finish(path).map_err(failed)?;
     anstream::eprintln!("{} events written to {}", thousands(count), path.display());
-    Ok(())
-}
-
-/// A draft is private; the file is to be like any other.
-fn readable_by_others(file: &File) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    let _ = file;
     Ok(())
 }
 

@@ -8,14 +8,14 @@ use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::exit::Failure;
 use crate::moment;
-use crate::output::{print_fields, print_json, thousands};
+use crate::output::{print_document, print_fields, thousands};
 use crate::progress::{Bar, Counts};
 use crate::report::{StatusReport, VerifyReport};
 
 pub(super) async fn status(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let status = backend.status().await?;
     match global.output.unwrap_or_default() {
-        Format::Json | Format::Jsonl => print_json(&status),
+        format @ (Format::Json | Format::Jsonl) => print_document(format, &status),
         Format::Table | Format::Raw => print_fields(&status_fields(&status)),
     }
 }
@@ -46,8 +46,8 @@ fn status_fields(status: &StatusReport) -> Vec<(&'static str, String)> {
     }
     fields.extend(status.alarms.iter().map(|alarm| ("alarm", alarm.clone())));
     fields.extend(status.neighbours.iter().map(|neighbour| {
-        let behind = thousands(neighbour.behind);
-        ("neighbour", format!("{}, {}, {behind} behind", neighbour.address, neighbour.state))
+        let behind = neighbour.behind.map_or_else(String::new, |n| format!(", {} behind", thousands(n)));
+        ("neighbour", format!("{}, {}{behind}", neighbour.address, neighbour.state))
     }));
     fields
 }
@@ -57,7 +57,7 @@ pub(super) async fn verify(backend: &Backend, global: &Global) -> Result<(), Fai
     let found = backend.verify(|step| bar.follow(step)).await?;
     drop(bar);
     match global.output.unwrap_or_default() {
-        Format::Json | Format::Jsonl => print_json(&found)?,
+        format @ (Format::Json | Format::Jsonl) => print_document(format, &found)?,
         Format::Table | Format::Raw => print_verification(&found)?,
     }
     if found.clean {
@@ -85,16 +85,21 @@ fn print_verification(found: &VerifyReport) -> Result<(), Failure> {
     print_fields(&fields)
 }
 
-pub(super) async fn rebuild(backend: &Backend) -> Result<(), Failure> {
+pub(super) async fn rebuild(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let mut bar = Bar::new("rebuild", Counts::Rows);
     let rebuilt = backend.rebuild(|step| bar.follow(step)).await?;
     drop(bar);
-    let (added, removed) = (thousands(rebuilt.rows_added), thousands(rebuilt.rows_removed));
-    print_fields(&[
-        ("index", format!("{added} rows added, {removed} removed")),
-        ("events", thousands(rebuilt.events)),
-        ("root", rebuilt.root),
-    ])?;
+    match global.output.unwrap_or_default() {
+        format @ (Format::Json | Format::Jsonl) => print_document(format, &rebuilt)?,
+        Format::Table | Format::Raw => {
+            let (added, removed) = (thousands(rebuilt.rows_added), thousands(rebuilt.rows_removed));
+            print_fields(&[
+                ("index", format!("{added} rows added, {removed} removed")),
+                ("events", thousands(rebuilt.events)),
+                ("root", rebuilt.root),
+            ])?;
+        }
+    }
     if rebuilt.damaged_events > 0 {
         let number = thousands(rebuilt.damaged_events);
         return Err(Failure::integrity(format!(

@@ -30,7 +30,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     };
     let (global, file) = global.with_file()?;
     let verb = match verb {
-        Verb::Cluster(verb) => return cluster::run(&global, verb).await,
+        Verb::Cluster(verb) => return cluster::run(&global, file, verb).await,
         Verb::Serve(arguments) => return server::run(&global, &arguments.with_file(file)?).await,
         verb => verb,
     };
@@ -58,7 +58,7 @@ async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<()
         Verb::Export { file } => export::run(backend, file.as_deref()).await,
         Verb::Status => inspect::status(backend, global).await,
         Verb::Verify => inspect::verify(backend, global).await,
-        Verb::Rebuild => inspect::rebuild(backend).await,
+        Verb::Rebuild => inspect::rebuild(backend, global).await,
         Verb::Sync(verb) => sync::run(backend, global, verb).await,
         Verb::Cluster(_) | Verb::Demo { .. } | Verb::Serve(_) | Verb::Completions { .. } | Verb::Man => {
             Ok(())

@@ -6,18 +6,14 @@ use crate::backend::Backend;
 use crate::cli::{Format, Global, SyncVerb};
 use crate::exit::Failure;
 use crate::moment;
-use crate::output::{print_json, print_line, print_table, thousands};
+use crate::output::{harmless, print_all, print_document, print_line, print_table, thousands};
 use crate::report::Neighbour;
 
 /// Does what `sync` asks for.
 pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> Result<(), Failure> {
     match verb {
         SyncVerb::Status => status(backend, global).await,
-        SyncVerb::Now => {
-            let report = backend.sync_now().await?;
-            let connected = connected(&report.neighbours).count();
-            print_line(&format!("comparing with {connected} of {} neighbours", report.neighbours.len()))
-        }
+        SyncVerb::Now => now(backend, global).await,
         SyncVerb::Wait { timeout } => super::wait::run(backend, global, timeout.0).await,
         SyncVerb::Diff => diff(backend, global).await,
     }
@@ -26,52 +22,70 @@ pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> R
 async fn status(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let report = backend.sync_status().await?;
     match global.output.unwrap_or_default() {
-        Format::Json | Format::Jsonl => print_json(&report),
-        Format::Table | Format::Raw => print_neighbours(global, &report.neighbours),
+        Format::Json => print_document(Format::Json, &report),
+        Format::Jsonl => print_all(Format::Jsonl, &report.neighbours),
+        Format::Table | Format::Raw => {
+            let rows: Vec<_> = report.neighbours.iter().map(row).collect();
+            print_table(
+                &["NODE", "ADDRESS", "STATE", "BEHIND", "AGREED UNTIL", "CLOCK", "RTT", "SENT", "RECEIVED"],
+                &rows,
+            )
+        }
     }
 }
 
-/// Neighbours, a row each.
-pub(super) fn print_neighbours(global: &Global, neighbours: &[Neighbour]) -> Result<(), Failure> {
-    if matches!(global.output.unwrap_or_default(), Format::Json | Format::Jsonl) {
-        return print_json(&neighbours);
+async fn now(backend: &Backend, global: &Global) -> Result<(), Failure> {
+    let report = backend.sync_now().await?;
+    match global.output.unwrap_or_default() {
+        Format::Json => print_document(Format::Json, &report),
+        Format::Jsonl => print_all(Format::Jsonl, &report.neighbours),
+        Format::Table | Format::Raw => {
+            let connected = connected(&report.neighbours).count();
+            print_line(&format!("comparing with {connected} of {} neighbours", report.neighbours.len()))
+        }
     }
-    let rows: Vec<_> = neighbours.iter().map(row).collect();
-    print_table(
-        &["NODE", "ADDRESS", "STATE", "BEHIND", "AGREED UNTIL", "CLOCK", "RTT", "SENT", "RECEIVED"],
-        &rows,
-    )
+}
+
+/// Who a neighbour is, where, and how it stands.
+pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
+    let state = match &neighbour.problem {
+        // The words may be the neighbour's.
+        Some(problem) => format!("{}: {}", neighbour.state, harmless(problem)),
+        None => neighbour.state.clone(),
+    };
+    let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());
+    vec![or_dash(id), neighbour.address.clone(), state]
 }
 
 fn row(neighbour: &Neighbour) -> Vec<String> {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let agreed = neighbour.agreed_until.map(|until| moment::show(Timestamp::from_millis(until)));
-    let state = match &neighbour.problem {
-        Some(problem) => format!("{}: {problem}", neighbour.state),
-        None => neighbour.state.clone(),
-    };
-    vec![
-        or_dash(neighbour.id.as_ref().map(|id| id.chars().take(8).collect())),
-        neighbour.address.clone(),
-        state,
-        thousands(neighbour.behind),
+    let mut row = who_and_where(neighbour);
+    row.extend([
+        or_dash(neighbour.behind.map(thousands)),
         or_dash(agreed),
         or_dash(neighbour.clock_offset_ms.map(|offset| format!("{offset:+} ms"))),
         or_dash(neighbour.round_trip_ms.map(|time| format!("{time:.1} ms"))),
         bytes(neighbour.bytes_sent),
         bytes(neighbour.bytes_received),
-    ]
+    ]);
+    row
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
 }
 
 fn bytes(number: u64) -> String {
     indicatif::HumanBytes(number).to_string()
 }
 
+/// Where neighbours differ. That nothing is known of a difference is no agreement: whoever was not compared with is named.
 async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let neighbours = backend.sync_status().await?.neighbours;
-    let differing: Vec<_> = neighbours.iter().filter(|neighbour| !neighbour.differences.is_empty()).collect();
-    if matches!(global.output.unwrap_or_default(), Format::Json | Format::Jsonl) {
-        print_json(&differing)?;
+    let differs = |neighbour: &&Neighbour| !neighbour.differences.is_empty();
+    let differing: Vec<_> = neighbours.iter().filter(differs).collect();
+    if let format @ (Format::Json | Format::Jsonl) = global.output.unwrap_or_default() {
+        print_all(format, &differing)?;
     } else {
         let show = |ms| moment::show(Timestamp::from_millis(ms));
         let rows = differing.iter().flat_map(|neighbour| {
@@ -80,14 +94,22 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
         });
         print_table(&["NEIGHBOUR", "FROM", "TO"], &rows.collect::<Vec<_>>())?;
     }
-    if differing.is_empty() {
+    let unknown = neighbours.iter().filter(|one| one.state != "agrees" && !differs(one));
+    let unknown: Vec<_> = unknown.map(|one| format!("{} ({})", one.address, one.state)).collect();
+    let mut told = Vec::new();
+    if neighbours.is_empty() {
+        told.push("there is no neighbour to compare with".to_owned());
+    }
+    if !differing.is_empty() {
+        told.push(format!("{} of {} neighbours differ", differing.len(), neighbours.len()));
+    }
+    if !unknown.is_empty() {
+        told.push(format!("not compared with {}", unknown.join(", ")));
+    }
+    if told.is_empty() {
         return Ok(());
     }
-    Err(Failure::not_converged(format!(
-        "{} of {} neighbours differ: `aevrion sync now` compares again",
-        differing.len(),
-        neighbours.len()
-    )))
+    Err(Failure::not_converged(format!("{}: `aevrion sync now` compares again", told.join("; "))))
 }
 
 /// Those with a connection.

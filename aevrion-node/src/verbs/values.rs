@@ -9,7 +9,7 @@ use crate::cli::{Format, Global};
 use crate::encoding::Encoding;
 use crate::exit::{Failure, written};
 use crate::moment::{Moment, Span};
-use crate::output::print_json;
+use crate::output::print_document;
 use crate::report::Placed;
 use crate::requests::Put;
 
@@ -65,7 +65,7 @@ pub(super) async fn delete(backend: &Backend, global: &Global, key: &str) -> Res
 /// Where the new event stands.
 fn print_address(global: &Global, address: Address) -> Result<(), Failure> {
     match global.output.unwrap_or_default() {
-        Format::Json | Format::Jsonl => print_json(&Placed::from(address)),
+        format @ (Format::Json | Format::Jsonl) => print_document(format, &Placed::from(address)),
         Format::Table | Format::Raw => written(writeln!(io::stdout(), "{address}")),
     }
 }

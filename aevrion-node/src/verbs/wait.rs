@@ -7,7 +7,7 @@ use super::sync::connected;
 use crate::backend::Backend;
 use crate::cli::{Format, Global, WAIT_AT_ONCE};
 use crate::exit::Failure;
-use crate::output::{print_fields, print_json, thousands};
+use crate::output::{print_document, print_fields, thousands};
 use crate::progress::{self, Bar, Counts};
 use crate::report::{Neighbour, WaitReport};
 
@@ -23,8 +23,8 @@ pub(super) async fn run(backend: &Backend, global: &Global, timeout: Duration) -
     if !report.agrees {
         return Err(Failure::not_converged(why_not(&report, timeout)));
     }
-    if matches!(global.output.unwrap_or_default(), Format::Json | Format::Jsonl) {
-        return print_json(&report);
+    if let format @ (Format::Json | Format::Jsonl) = global.output.unwrap_or_default() {
+        return print_document(format, &report);
     }
     print_fields(&[
         ("agrees", format!("this node and {} neighbours", connected(&report.neighbours).count())),
@@ -67,7 +67,8 @@ struct Standing {
     agreeing: usize,
     /// Events that repairs have brought and sent.
     moved: u64,
-    /// Events still to be brought and sent, as far as is known.
+    /// Events still to be brought and sent, as far as is known. What two neighbours have alike comes from one of them, so
+    /// it is what is left with the one that is furthest away.
     to_go: u64,
 }
 
@@ -77,7 +78,7 @@ impl Standing {
             connected: connected(neighbours).count(),
             agreeing: neighbours.iter().filter(|one| agrees(one)).count(),
             moved: neighbours.iter().map(|one| one.received + one.sent).sum(),
-            to_go: neighbours.iter().map(|one| one.behind).sum(),
+            to_go: neighbours.iter().filter_map(|one| one.behind).max().unwrap_or(0),
         }
     }
 
@@ -94,8 +95,11 @@ fn why_not(report: &WaitReport, timeout: Duration) -> String {
         return format!("no neighbour was connected within {timeout:?}: see `aevrion sync status`");
     }
     let open = connected(&report.neighbours).filter(|neighbour| !agrees(neighbour));
-    let open: Vec<_> =
-        open.map(|one| format!("{} {}, {} behind", one.address, one.state, thousands(one.behind))).collect();
+    let open = open.map(|one| match one.behind {
+        Some(behind) => format!("{} {}, {} behind", one.address, one.state, thousands(behind)),
+        None => format!("{} {}", one.address, one.state),
+    });
+    let open: Vec<_> = open.collect();
     format!("no agreement within {timeout:?}: {}", open.join("; "))
 }
 
@@ -109,7 +113,7 @@ mod tests {
 
     #[test]
     fn all_neighbours_together() {
-        let neighbour = |state: &str, behind, received, sent| Neighbour {
+        let neighbour = |state: &str, behind: Option<u64>, received, sent| Neighbour {
             id: None,
             address: "quic://127.0.0.1:7388".into(),
             state: state.into(),
@@ -124,16 +128,16 @@ mod tests {
             bytes_sent: 0,
             differences: Vec::new(),
         };
-        let gone = neighbour("unreachable", 0, 0, 0);
+        let gone = neighbour("unreachable", None, 0, 0);
         let nobody = Standing::of(std::slice::from_ref(&gone));
         assert_eq!((nobody.to_go, nobody.who()), (0, "no neighbour is connected".into()));
         let some = [
-            neighbour("agrees", 0, 5, 1),
-            neighbour("repairing", 7, 2, 0),
-            neighbour("differs", 3, 0, 0),
+            neighbour("agrees", Some(0), 5, 1),
+            neighbour("repairing", Some(7), 2, 0),
+            neighbour("repairing", Some(6), 0, 0),
             gone,
         ];
         let some = Standing::of(&some);
-        assert_eq!((some.moved, some.to_go, some.who()), (8, 10, "1 of 3 agree".into()));
+        assert_eq!((some.moved, some.to_go, some.who()), (8, 7, "1 of 3 agree".into()));
     }
 }

@@ -1,5 +1,7 @@
 //! Counters, in the text format that Prometheus reads.
 
+mod alarms;
+mod neighbours;
 mod sync;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,8 @@ pub(super) struct Metrics {
     received: AtomicU64,
     sent: AtomicU64,
     refused: AtomicU64,
+    late_heads: AtomicU64,
+    slow_readers: AtomicU64,
 }
 
 /// Counts a request once it is answered.
@@ -45,6 +49,14 @@ impl Metrics {
 
     pub(super) fn refused_connection(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn late_head(&self) {
+        self.late_heads.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn slow_reader(&self) {
+        self.slow_readers.fetch_add(1, Relaxed);
     }
 }
 
@@ -77,8 +89,10 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
         page.gauge("clock_ahead_milliseconds", "How far the clock runs ahead of the wall.", ahead);
         page.gauge("pending_index_rows", "Index rows in memory only.", status.pending_index_rows);
     }
-    if let Some(sync) = app.node.sync() {
-        sync::write(&mut page, sync);
+    if let Ok(membership) = app.node.membership() {
+        alarms::write(&mut page, membership);
+        neighbours::write(&mut page, &membership.sync().neighbours());
+        sync::write(&mut page, membership.sync());
     }
     let metrics = &app.metrics;
     let requests = metrics.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -94,7 +108,13 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
     page.metric("http_bytes_total", "counter", "Bytes of HTTP connections.", &bytes);
     page.gauge("http_connections", "Open connections.", app.gates.connections.taken() as u64);
     page.gauge("http_watchers", "Watchers at it.", app.gates.watchers.taken() as u64);
-    let refused = [(String::new(), metrics.refused.load(Relaxed))];
-    page.metric("http_refused_connections_total", "counter", "Connections beyond the limit.", &refused);
+    let mut counter = |name, help, count: &AtomicU64| {
+        page.metric(name, "counter", help, &[(String::new(), count.load(Relaxed))]);
+    };
+    counter("http_refused_connections_total", "Connections beyond the limit.", &metrics.refused);
+    let help = "Connections that ended because no head of a request came in time, idle ones among them.";
+    counter("http_head_timeouts_total", help, &metrics.late_heads);
+    let help = "Connections that ended because too little of an answer was taken in time.";
+    counter("http_slow_readers_total", help, &metrics.slow_readers);
     page.0
 }

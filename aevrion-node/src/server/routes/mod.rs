@@ -43,6 +43,7 @@ pub(super) fn all(app: &Arc<App>) -> Router {
         .route("/v1/sync/now", post(sync::now))
         .route("/v1/sync/wait", post(sync::wait))
         .route("/v1/cluster/token", post(sync::token))
+        .route("/v1/cluster/forget", post(sync::forget))
         .route("/metrics", get(about::metrics))
         .route("/livez", get(about::live))
         .route("/readyz", get(about::ready))

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
+use aevrion_core::sync::Peer;
 use axum::extract::State;
 use axum::http::Uri;
 
 use crate::cli::WAIT_AT_ONCE;
-use crate::cluster::peers_in;
 use crate::exit::Exit;
 use crate::moment::Span;
 use crate::problem::{Kind, Problem};
-use crate::report::{SyncReport, TokenReport, WaitReport};
+use crate::report::{ForgetReport, SyncReport, TokenReport, WaitReport};
 use crate::server::App;
 use crate::server::answer::{self, Answer};
 use crate::server::query::Query;
@@ -46,17 +46,29 @@ pub(super) async fn wait(State(app): State<Arc<App>>, uri: Uri) -> Answer {
 /// Permission for one machine to join.
 pub(super) async fn token(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
-    let home = app.node.membership()?.home().clone();
+    let membership = app.node.membership()?;
+    let home = membership.home().clone();
     let issued = tokio::task::spawn_blocking(move || home.issue_token()).await;
     let issued = issued.map_err(|error| Problem::new(Kind::Failed, error))?;
     match issued {
         Ok(token) => answer::json(&TokenReport { token: token.to_string() }),
         Err(failure) if failure.is(Exit::NotAllowed) => {
             // It was let in by whoever held the authority, and remembers that one first.
-            let at = peers_in(&app.node.replica).await.unwrap_or_default().into_iter().next();
+            let at = membership.book().peers().into_iter().next();
             let at = at.map_or_else(String::new, |peer| format!(". This one was let in at {peer}"));
             Err(Problem::new(Kind::NotAuthority, format!("{failure}{at}")))
         }
         Err(failure) => Err(Problem::new(Kind::Failed, failure)),
     }
+}
+
+/// Forgets the address of a peer.
+pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    let mut query = Query::parse(uri.query())?;
+    let address = query.get::<Peer>("address")?;
+    query.finish()?;
+    let address = address.ok_or_else(|| Problem::bad_request("whom? Give ?address=host:port"))?;
+    let forgotten = app.node.membership()?.forget(&address).await;
+    let forgotten = forgotten.map_err(|failure| Problem::new(Kind::Failed, failure))?;
+    answer::json(&ForgetReport { forgotten: forgotten.iter().map(ToString::to_string).collect() })
 }

@@ -1,6 +1,26 @@
-//! The signals that end a server.
+//! The signals that end a process.
 
 use crate::exit::Failure;
+
+/// What the process was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Ctrl-C.
+    Interrupt,
+    /// By a service manager, or `kill`.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there it ends the process without a word"))]
+    Terminate,
+}
+
+impl Signal {
+    /// How a process ends that stopped where it was, as shells number it.
+    pub(crate) fn failure(self) -> Failure {
+        match self {
+            Self::Interrupt => Failure::interrupted(),
+            Self::Terminate => Failure::terminated(),
+        }
+    }
+}
 
 /// Those that were not waited for yet, too.
 pub(crate) struct Signals {
@@ -20,10 +40,10 @@ impl Signals {
     }
 
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
         }
     }
 
@@ -33,10 +53,11 @@ impl Signals {
     }
 
     #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Signal {
         // Without a way to be told there is none to wait for.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        Signal::Interrupt
     }
 }

@@ -1,0 +1,116 @@
+//! The promise: a clock that cannot be trusted is seen by whoever looks after a node, in its status, its metrics and its
+//! log; and a node whose own clock is ahead takes no writes that others would see only later, unless it is told to.
+
+#[path = "support/engine.rs"]
+mod engine;
+#[path = "support/http.rs"]
+mod http;
+#[path = "support/member.rs"]
+mod member;
+#[path = "support/server.rs"]
+mod server;
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::identity::Identity;
+use aevrion_core::sync::Sync;
+use aevrion_core::transport::Limits;
+use aevrion_core::{Options, Replica, SystemWall, Timestamp, WallClock};
+use aevrion_net_quic::QuicTransport;
+use member::{Member, Place, until};
+use support::run_on;
+
+/// A clock that is behind.
+struct Behind(Duration);
+
+impl WallClock for Behind {
+    fn now(&self) -> Timestamp {
+        let now = Duration::from_millis(SystemWall.now().as_millis());
+        Timestamp::MIN.after(now - self.0)
+    }
+}
+
+/// A node of the cluster of `first` in this process: no setting of the binary gives it another clock.
+async fn node_behind(data: &Path, first: &Member, by: Duration) -> (Replica, Sync) {
+    let peer = first.address("quic");
+    run_on(data, &["cluster", "join", &peer, &first.token()]).ok();
+    let identity = Identity::load(&data.join("cluster")).expect("it has joined");
+    let options = Options { node: Some(identity.node()), wall: Arc::new(Behind(by)), ..Options::default() };
+    let replica = Replica::open(engine::store("redb", data), options).await.expect("the replica opens");
+    let here = ([127, 0, 0, 1], 0).into();
+    let transport = QuicTransport::bind(here, identity, Limits::default()).expect("a port is free");
+    let sync = replica.sync_over(transport);
+    sync.add_peer(peer.parse().expect("it is an address"));
+    (replica, sync)
+}
+
+fn alarms(member: &Member) -> Vec<String> {
+    let status = member.status();
+    let alarms = status["alarms"].as_array().expect("a list").iter();
+    alarms.map(|alarm| alarm.as_str().expect("a text").to_owned()).collect()
+}
+
+/// The value of a metric without labels.
+#[track_caller]
+fn metric(member: &Member, name: &str) -> u64 {
+    let page = http::send(&member.server().address, "GET", "/metrics", &[], b"").is(200).text();
+    let line = page.lines().find_map(|line| line.strip_prefix(&format!("aevrion_{name} ")));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
+}
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+#[test]
+fn a_clock_that_is_off_is_an_alarm_until_it_is_gone() {
+    let place = Place::new();
+    let mut first = place.first("first");
+    assert_eq!((alarms(&first), metric(&first, "clock_alarm")), (Vec::new(), 0));
+    let ends = metric(&first, "certificate_ends_seconds");
+    assert_eq!(first.status()["certificate_ends"].as_u64().map(|ms| ms / 1_000), Some(ends));
+
+    let runtime = engine::runtime();
+    let (replica, sync) = runtime.block_on(node_behind(&place.at("behind"), &first, TEN_MINUTES));
+    until(|| !alarms(&first).is_empty(), "there is no alarm");
+    let alarm = alarms(&first).remove(0);
+    assert!(alarm.contains("clock is") && alarm.contains("check the time service"), "{alarm}");
+    assert_eq!(metric(&first, "clock_alarm"), 1);
+    first.server().line_with("alarm: a neighbour's clock is");
+    // Of two clocks nobody can say which is wrong.
+    first.run(&["put", "k", "v"]).ok();
+
+    runtime.block_on(sync.close());
+    until(|| alarms(&first).is_empty(), "the alarm outlives its reason");
+    assert_eq!(metric(&first, "clock_alarm"), 0);
+    first.server().line_with("the alarm about the clock is over");
+    runtime.block_on(replica.close()).expect("it closes");
+    first.stop();
+}
+
+#[test]
+fn a_node_that_is_ahead_of_two_refuses_writes_unless_it_is_told_to_take_them() {
+    let place = Place::new();
+    let mut first = place.first("first");
+    let runtime = engine::runtime();
+    let others = runtime.block_on(async {
+        let one = node_behind(&place.at("one"), &first, TEN_MINUTES).await;
+        [one, node_behind(&place.at("other"), &first, TEN_MINUTES + Duration::from_secs(1)).await]
+    });
+    let is_ahead = |first: &Member| alarms(first).iter().any(|alarm| alarm.contains("this node's clock is"));
+    until(|| is_ahead(&first), "it does not see that it is ahead");
+    until(|| first.run(&["put", "k", "v"]).code == Some(1), "writes are taken");
+    first.run(&["put", "k", "v"]).fails(1, &["ahead"]);
+    assert!(alarms(&first)[0].contains("local writes are refused"));
+
+    first.stop();
+    first.serve(&["--write-when-ahead"]);
+    until(|| is_ahead(&first), "it does not see that it is ahead");
+    first.run(&["put", "k", "v"]).ok();
+    assert!(alarms(&first)[0].contains("local writes are taken all the same"));
+    for (replica, sync) in others {
+        runtime.block_on(sync.close());
+        runtime.block_on(replica.close()).expect("it closes");
+    }
+}

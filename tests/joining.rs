@@ -1,0 +1,124 @@
+//! The promise: a join that went wrong on the way can be repeated; and what it needs may come from a file or another
+//! program.
+
+#[path = "support/member.rs"]
+mod member;
+#[path = "support/server.rs"]
+mod server;
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+
+use member::{Member, Place, agree, file_of};
+use support::{aevrion, run_on, run_with_input};
+
+/// Passes one connection on to `node`, and breaks it off as soon as the node has let somebody in, as its `book` of tokens
+/// shows: that comes before the answer.
+fn lose_the_answer(node: SocketAddr, book: PathBuf) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = format!("tcp://{}", listener.local_addr().expect("it has one"));
+    let between = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("it is asked");
+        let mut server = TcpStream::connect(node).expect("the node listens");
+        let mut to_server = server.try_clone().expect("it can be shared");
+        let mut from_client = client.try_clone().expect("it can be shared");
+        let asking = std::thread::spawn(move || {
+            // Until one of the two has had enough.
+            let _ = std::io::copy(&mut from_client, &mut to_server);
+        });
+        let mut bytes = [0; 1 << 14];
+        while let Ok(read @ 1..) = server.read(&mut bytes) {
+            let tokens = fs::read_to_string(&book).expect("a token was issued");
+            if tokens.lines().any(|line| !line.ends_with(" -")) {
+                break;
+            }
+            client.write_all(&bytes[..read]).expect("it waits for an answer");
+        }
+        for stream in [client, server] {
+            // It may have gone first.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        asking.join().expect("it passed on what it could");
+    });
+    (address, between)
+}
+
+#[test]
+fn a_lost_answer_does_not_use_the_token_up() {
+    let place = Place::new();
+    let first = place.first("first");
+    let (token, data) = (first.token(), place.at("second"));
+    let (address, between) = lose_the_answer(first.listen, file_of(&first.data, "tokens"));
+    let lost = run_on(&data, &["cluster", "join", &address, &token]);
+    between.join().expect("it was asked");
+    assert!([Some(1), Some(6)].contains(&lost.code), "{}", lost.stderr);
+    assert!(lost.stderr.contains("join again with the same --data and token"), "{}", lost.stderr);
+    assert!(!file_of(&data, "node.crt").exists() && !data.join("STORE").exists());
+
+    // It is used up for others, also for one at the wrong place, and the key outlives that.
+    let peer = first.address("tcp");
+    run_on(&place.at("other"), &["cluster", "join", &peer, &token]).fails(5, &["used by another machine"]);
+    assert!(!place.at("other").exists());
+    let stranger = place.first("stranger");
+    run_on(&data, &["cluster", "join", &stranger.address("tcp"), &token]).fails(5, &["not trusted"]);
+    run_on(&data, &["cluster", "join", &peer, &token]).ok();
+    let second = serve(&place, "second");
+    agree(&[(&first, 1), (&second, 1)]);
+}
+
+/// A node that has joined, served.
+fn serve(place: &Place, name: &str) -> Member {
+    let mut member = Member::joined(place.at(name), "tcp");
+    member.serve(&[]);
+    member
+}
+
+#[test]
+fn settings_that_do_not_fit_cost_no_token() {
+    let place = Place::new();
+    let first = place.first("first");
+    let (peer, token) = (first.address("tcp"), first.token());
+    let join =
+        |more: &[&str]| run_on(&place.at("second"), &[&["cluster", "join", &peer, &token], more].concat());
+    join(&["--branching", "16"]).fails(2, &["leave --branching out", "the same --data and token"]);
+    join(&[]).ok();
+}
+
+#[test]
+fn a_token_need_not_stand_on_the_command_line() {
+    let place = Place::new();
+    let first = place.first("first");
+    let peer = first.address("tcp");
+    let piped = format!("{}\n", first.token());
+    run_with_input(&place.at("piped"), &["cluster", "join", &peer, "-"], piped.as_bytes()).ok();
+    run_with_input(&place.at("bad"), &["cluster", "join", &peer, "-"], b"\n")
+        .fails(2, &["not a whole token"]);
+    let of_environment = |data: &Path, token: &str| {
+        let mut command = aevrion();
+        command.args(["cluster", "join", &peer, "--data"]).arg(data).env("AEVRION_TOKEN", token);
+        support::Finished::from(command.output().expect("the binary starts"))
+    };
+    of_environment(&place.at("set"), &first.token()).ok();
+    run_on(&place.at("none"), &["cluster", "join", &peer]).fails(2, &["TOKEN"]);
+}
+
+#[test]
+fn the_transports_of_a_file_are_those_that_others_are_told() {
+    let place = Place::new();
+    let first = place.first("first");
+    let config = place.at("settings.toml");
+    fs::write(&config, "transport = [\"tcp\"]\n").expect("it is written");
+    let advertised = member::free_address().to_string();
+    let token = first.token();
+    // The address names no transport either: the file does.
+    let peer = first.listen.to_string();
+    let arguments = ["cluster", "join", &peer, &token, "--advertise", &advertised, "--config"];
+    run_on(&place.at("second"), &[&arguments[..], &[config.to_str().expect("UTF-8")]].concat()).ok();
+    let known = first.run(&["cluster", "nodes", "-o", "raw"]).ok().stdout;
+    assert_eq!(known.trim(), format!("tcp://{advertised}"));
+    let known = run_on(&place.at("second"), &["cluster", "nodes", "-o", "raw"]).ok().stdout;
+    assert_eq!(known.trim(), first.address("tcp"));
+}
