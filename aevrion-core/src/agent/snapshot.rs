@@ -52,6 +52,8 @@ impl Agent {
         if planted(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
         } else if everything || root.count > 0 || self.agreement.future == Some(false) {
+            // Nothing is known of it until the neighbour answers.
+            self.agreement.future.get_or_insert(false);
             outputs.extend(self.snapshot(future, root, Some(digest), true, now));
         } else if self.agreement.future.is_none() {
             // The neighbour speaks up if it holds any.
