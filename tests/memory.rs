@@ -1,11 +1,13 @@
 //! The promise: memory does not grow with history. An import of a year of events, the opening of the store that it
-//! made, and a line without end each stay below a bound, with every engine.
-//!
-//! What counts is `VmHWM`, the kernel's own high-water mark of resident memory: it only rises, so reading it until the
-//! process ends misses no peak but one in the last moment of its life.
+//! made, a node that is given the year by a neighbour, the neighbour that gives it, and a line without end each stay
+//! below a bound, with every engine.
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/member.rs"]
+mod member;
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
 use std::fs::{self, File};
@@ -15,6 +17,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
+use member::{Member, Place, agree};
 use support::{ENGINES, aevrion, run_on, sample, shared, status};
 
 const MB: u64 = 1_000_000;
@@ -23,6 +26,8 @@ const WHILE_IMPORTING: u64 = 300 * MB;
 /// Opening a store and saying what it holds, whatever it holds. Built for release redb takes 10 MB and sled 78; in a
 /// build for tests both check themselves, which takes most of this.
 const WHILE_OPENING: u64 = 140 * MB;
+/// Giving a neighbour all that one holds, or being given it.
+const WHILE_CATCHING_UP: u64 = 220 * MB;
 /// A line may be as long as the largest event needs, some 34 MB, and no longer one is kept.
 const WITH_A_LONG_LINE: u64 = 200 * MB;
 
@@ -46,8 +51,13 @@ fn peak_of(mut child: Child) -> u64 {
 
 /// What a process holds beside its own code, which in a build for tests is large; `None` once it has given all back.
 fn held_by(process: u32) -> Option<u64> {
+    memory_of(process, "RssAnon:")
+}
+
+/// What the kernel says of a process, in bytes.
+fn memory_of(process: u32, what: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * 1024)
 }
@@ -103,6 +113,30 @@ fn a_year_is_imported_and_opened_in_bounded_memory() {
         assert!(importing < WHILE_IMPORTING, "{engine}: the import took {} MB", importing / MB);
         assert!(opening < WHILE_OPENING, "{engine}: status took {} MB", opening / MB);
         assert!(reading < WHILE_OPENING, "{engine}: get took {} MB", reading / MB);
+    }
+}
+
+#[test]
+fn a_year_comes_from_a_neighbour_in_bounded_memory() {
+    let place = Place::new();
+    let year = year(place.at("").as_path());
+    let mut giver = Member::found(place.at("giver"), "redb", "quic,tcp", &[]);
+    let takers = [("redb", "quic"), ("sled", "tcp")];
+    let mut takers =
+        takers.map(|(engine, transport)| Member::join(place.at(engine), engine, transport, &giver, true));
+    // It holds the year before anyone asks for it.
+    takers.iter_mut().for_each(Member::stop);
+    giver.stop();
+    run_on(&giver.data, &["import", year.to_str().expect("the path is UTF-8")]).ok();
+    giver.serve(&[]);
+    takers.iter_mut().for_each(|taker| taker.serve(&[]));
+    agree(&[(&giver, 2), (&takers[0], 1), (&takers[1], 1)]);
+    assert!(giver.status()["events"].as_u64().expect("a number") > 500_000);
+    for (who, member) in [("giver", &giver), ("redb", &takers[0]), ("sled", &takers[1])] {
+        // They still run: the kernel remembers the most that they ever held.
+        let peak = memory_of(member.server().process(), "VmHWM:").expect("it is said");
+        eprintln!("{who}: {} MB", peak / MB);
+        assert!(peak < WHILE_CATCHING_UP, "{who} took {} MB", peak / MB);
     }
 }
 

@@ -12,6 +12,7 @@ mod drafts;
 mod encoding;
 mod exit;
 mod import;
+mod memory;
 mod moment;
 mod output;
 mod paging;
@@ -37,6 +38,9 @@ use signals::Signals;
 fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let Cli { global, verb } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if matches!(verb, Verb::Serve(_)) {
+        memory::share_pools();
+    }
     let done = log_to_stderr(&verb)
         .and_then(|()| global.told_apart(&matches))
         .and_then(|global| run(Cli { global, verb }));

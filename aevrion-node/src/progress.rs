@@ -113,10 +113,15 @@ fn left_at(left: u64, rate: f64) -> String {
     let text = format!("{} events to go", thousands(left));
     match Duration::try_from_secs_f64(left as f64 / rate) {
         Ok(eta) if left > 0 && rate >= 1.0 => {
-            format!("{text}, {:.0}/s, {:#} left", HumanFloatCount(rate), HumanDuration(eta))
+            format!("{text}, {}", at_rate(rate, eta))
         }
         _ => text,
     }
+}
+
+/// So many events a second, and how long the rest takes.
+pub(crate) fn at_rate(rate: f64, left: Duration) -> String {
+    format!("{:.0}/s, {:#} left", HumanFloatCount(rate), HumanDuration(left))
 }
 
 #[cfg(test)]

@@ -55,6 +55,9 @@ pub(crate) struct Neighbour {
     pub(crate) agreed_until: Option<u64>,
     /// Events still to go in either direction, 0 when in agreement; nothing where it is not known.
     pub(crate) behind: Option<u64>,
+    /// How the catch-up goes that is under way, if there is one.
+    #[serde(default)]
+    pub(crate) catch_up: Option<CatchUp>,
     /// Why there is no connection.
     pub(crate) problem: Option<String>,
     pub(crate) round_trip_ms: Option<f64>,
@@ -65,6 +68,34 @@ pub(crate) struct Neighbour {
     pub(crate) bytes_sent: u64,
     /// Spans of time in which the two differed when last compared, the latest first: [first, last] in milliseconds.
     pub(crate) differences: Vec<[u64; 2]>,
+}
+
+/// How a catch-up goes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct CatchUp {
+    /// Blocks of time that were compared last, and those that were the same or that repair has passed through since.
+    pub(crate) blocks: usize,
+    pub(crate) blocks_agreed: usize,
+    /// Events that have moved in either direction since it began.
+    pub(crate) moved: u64,
+    /// Bytes of keys and values still to go, by those that have moved; nothing before the first.
+    pub(crate) bytes_to_go: Option<u64>,
+    pub(crate) events_per_second: f64,
+    /// At that rate; nothing as long as nothing has moved.
+    pub(crate) seconds_to_go: Option<f64>,
+}
+
+impl From<&sync::CatchUp> for CatchUp {
+    fn from(catch_up: &sync::CatchUp) -> Self {
+        Self {
+            blocks: catch_up.blocks,
+            blocks_agreed: catch_up.agreed,
+            moved: catch_up.moved,
+            bytes_to_go: catch_up.bytes_to_go,
+            events_per_second: catch_up.rate(),
+            seconds_to_go: catch_up.left().map(|left| left.as_secs_f64()),
+        }
+    }
 }
 
 impl From<&sync::Neighbour> for Neighbour {
@@ -79,6 +110,7 @@ impl From<&sync::Neighbour> for Neighbour {
             agreed_until: neighbour.agreed_until.map(Timestamp::as_millis),
             // 0 is for who agrees: of whoever was not compared with yet nothing is known.
             behind: Some(neighbour.behind).filter(|behind| *behind > 0 || agrees),
+            catch_up: neighbour.catch_up.as_ref().map(CatchUp::from),
             problem: neighbour.problem.clone(),
             round_trip_ms: neighbour.round_trip.map(|time| time.as_secs_f64() * 1_000.0),
             received: neighbour.received,
@@ -100,6 +132,7 @@ impl Neighbour {
             clock_offset_ms: None,
             agreed_until: None,
             behind: None,
+            catch_up: None,
             problem: None,
             round_trip_ms: None,
             received: 0,

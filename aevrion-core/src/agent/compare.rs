@@ -1,6 +1,6 @@
 //! What differs, and what to do about it: the decisions of a repair, as functions of the two sides' nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bounds::DIGEST_TILES;
 use crate::message::{Digest, Parent, Row, Tile};
@@ -43,6 +43,14 @@ pub(super) fn compare_digests(shape: Shape, span: TimeSpan, mine: &Digest, their
     if steps.is_empty() { before.into_iter().collect() } else { steps }
 }
 
+/// How many nodes two digests name between them, and the times of those that differ.
+pub(super) fn differing_blocks(shape: Shape, mine: &Digest, theirs: &Digest) -> (usize, Vec<TimeSpan>) {
+    let (mine, theirs) = (nodes_of(mine), nodes_of(theirs));
+    let places: BTreeSet<_> = mine.keys().chain(theirs.keys()).copied().collect();
+    let differs = |place: &&NodeAddress| hash_of(mine.get(place)) != hash_of(theirs.get(place));
+    (places.len(), places.iter().filter(differs).map(|place| shape.time_of(*place)).collect())
+}
+
 /// What to do about the children of `parents`, the latest first: `mine` are this side's, in the same order.
 pub(super) fn compare_children(
     shape: Shape,
@@ -79,8 +87,7 @@ fn compare(shape: Shape, span: TimeSpan, mine: &Nodes, theirs: &Nodes) -> Vec<St
         let (here, there) = (mine.get(place), theirs.get(place));
         // A node that lies outside the span has no events that count.
         let Some(time) = shape.time_of(*place).intersection(span) else { continue };
-        let hash = |tile: Option<&Tile>| tile.map_or(Hash::EMPTY, |tile| tile.hash);
-        if hash(here) == hash(there) {
+        if hash_of(here) == hash_of(there) {
             continue;
         }
         let step = match (here, there) {
@@ -93,6 +100,10 @@ fn compare(shape: Shape, span: TimeSpan, mine: &Nodes, theirs: &Nodes) -> Vec<St
     }
     steps.sort_unstable_by_key(|(time, _)| std::cmp::Reverse(*time));
     merge(steps)
+}
+
+fn hash_of(tile: Option<&Tile>) -> Hash {
+    tile.map_or(Hash::EMPTY, |tile| tile.hash)
 }
 
 /// Neighbouring spans about which the same is to be done, as one.

@@ -202,8 +202,11 @@ impl Agent {
         if events.is_empty() {
             return Vec::new();
         }
-        // What is pushed meanwhile does not hold a repair up.
-        self.storing += u32::from(matches!(origin, Origin::Repaired(_)));
+        if matches!(origin, Origin::Repaired(_)) {
+            // What is pushed meanwhile does not hold a repair up.
+            self.storing += 1;
+            self.agreement.carried(&events);
+        }
         vec![Output::Store(events, origin)]
     }
 

@@ -13,6 +13,7 @@
 //! differs with its own: otherwise both would repair the same difference at once. From there on both sides give and
 //! ask alike.
 
+mod agreement;
 mod clocks;
 mod compare;
 mod desk;
@@ -39,6 +40,7 @@ use crate::transport::Lane;
 use crate::tree::Shape;
 use crate::{Address, Event, Hash, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
 
+pub use agreement::{Agreement, CatchUp};
 use clocks::Clocks;
 pub use clocks::SAMPLES;
 pub use desk::Desk;
@@ -116,23 +118,6 @@ pub struct Terms {
     pub max_drift: Duration,
 }
 
-/// What is known of a neighbour's agreement with this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Agreement {
-    /// Every event before this moment is the same on both sides, as of the last comparison.
-    pub until: Option<Timestamp>,
-    /// Whether the last comparison of the future found it equal; `None` before the first.
-    pub future: Option<bool>,
-    /// Events still to go in either direction, as far as counts can tell; 0 in agreement.
-    pub behind: u64,
-    /// Events that repairs have brought here since the connection began.
-    pub received: u64,
-    /// Events that repairs have sent since.
-    pub sent: u64,
-    /// Snapshots that differed since.
-    pub differed: u64,
-}
-
 /// What this node says to one neighbour. See the [module](self).
 pub struct Agent {
     terms: Terms,
@@ -180,6 +165,8 @@ pub struct Agent {
     agreement: Agreement,
     /// Where the last digest differed, the latest first; nothing in agreement.
     differences: Arc<[TimeSpan]>,
+    /// The blocks of it that differ still, as far as is known.
+    blocks_left: Vec<TimeSpan>,
 }
 
 impl Agent {
@@ -214,6 +201,7 @@ impl Agent {
             deferred: 0,
             agreement: Agreement::default(),
             differences: Arc::default(),
+            blocks_left: Vec::new(),
         }
     }
 
@@ -272,8 +260,7 @@ impl Agent {
             self.exchange.received(new);
             self.exchange.heard(now.steady);
             self.desk.may_repair(self.neighbour, now.steady);
-            self.agreement.received += new;
-            self.agreement.behind = self.agreement.behind.saturating_sub(new);
+            self.agreement.received(new);
         }
         if self.storing > 0 {
             return Ok(Vec::new());

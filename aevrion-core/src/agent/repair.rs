@@ -243,7 +243,7 @@ impl Agent {
         if !more {
             self.note_mistake(window.unseen.iter().map(Vec::len).sum())?;
         }
-        self.count_sent(window.events.len());
+        self.count_sent(&window.events);
         let (reply, last) = (Reply::Of { more: false, last: false }, Reply::Of { more, last: true });
         let mut outputs = send_in_frames(Lane::Repair, reply, last, window.events);
         if outputs.is_empty() {
@@ -296,6 +296,9 @@ impl Agent {
             self.exchange.answered();
         }
         let mut outputs = Vec::new();
+        if let Some(rest) = rest {
+            self.passed(rest);
+        }
         match rest {
             // Another neighbour is bringing the same.
             Some(_) if !in_turn => self.compare_in_turn(now),
@@ -347,16 +350,25 @@ impl Agent {
 
     fn send_window(&mut self, window: Window, now: Moment) -> Vec<Output> {
         let Some(span) = window.span else { return Vec::new() };
-        self.count_sent(window.events.len());
+        self.count_sent(&window.events);
+        if let Some(rest) = window.rest {
+            self.passed(rest);
+        }
         self.exchange.said(now.steady, 0);
         let reply = |rest| Reply::Block { span, rest, last: false };
         send_in_frames(Lane::Repair, reply(None), reply(window.rest), window.events)
     }
 
-    fn count_sent(&mut self, events: usize) {
-        self.exchange.gave(events);
-        self.agreement.sent += events as u64;
-        self.agreement.behind = self.agreement.behind.saturating_sub(events as u64);
+    fn count_sent(&mut self, events: &[Event]) {
+        self.exchange.gave(events.len());
+        self.agreement.sent(events.len() as u64);
+        self.agreement.carried(events);
+    }
+
+    /// What moves goes from the latest to the earliest, and has come to `rest`.
+    fn passed(&mut self, rest: TimeSpan) {
+        self.blocks_left.retain(|block| block.first() <= rest.last());
+        self.agreement.blocks_left(self.blocks_left.len());
     }
 
     /// The neighbour repairs with this side, which is busy receiving from it from now on. Says whether it is busy with

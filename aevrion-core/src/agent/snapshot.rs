@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::compare::{Step, compare_digests};
+use super::compare::{Step, compare_digests, differing_blocks};
 use super::exchange::FRUITLESS;
 use super::live::send_live;
 use super::{Agent, Fault, Halt, Holdings, Moment, Output};
@@ -107,12 +107,15 @@ impl Agent {
             let equal = Snapshot { digest: None, answer: false, ..theirs };
             return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
         }
-        self.note_difference(span, root.count.abs_diff(theirs.count));
+        self.note_difference(span, root.count.abs_diff(theirs.count), now);
         let differing = |theirs: &Digest| compare_digests(self.shape, span, &digest, theirs);
         let steps = theirs.digest.as_ref().map(differing);
-        if let Some(steps) = &steps {
+        if let (Some(steps), Some(theirs)) = (&steps, &theirs.digest) {
             self.differences =
                 steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
+            let (blocks, differing) = differing_blocks(self.shape, &digest, theirs);
+            self.agreement.compared(blocks, differing.len());
+            self.blocks_left = differing;
         }
         let round_trip = self.round_trip();
         if self.exchange.has_acted_on(theirs.root, kind(span), now.steady, round_trip)
@@ -204,6 +207,7 @@ impl Agent {
         }
         // As long as the two differ about the future what is said of the past is no reason for new patience.
         if is_past(span) && self.agreement.future != Some(false) {
+            self.agreement.catch_up = None;
             self.exchange.fruitless = 0;
             if self.exchange.is_active() {
                 self.exchange.agreed();
@@ -212,10 +216,9 @@ impl Agent {
         }
     }
 
-    fn note_difference(&mut self, span: TimeSpan, by: u64) {
+    fn note_difference(&mut self, span: TimeSpan, by: u64, now: Moment) {
         self.agreed_root[kind(span)] = [None; 2];
-        self.agreement.differed += 1;
-        self.agreement.behind = self.agreement.behind.max(by.max(1));
+        self.agreement.differ(by, now.steady);
         if !is_past(span) {
             self.agreement.future = Some(false);
         }

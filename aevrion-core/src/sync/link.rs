@@ -395,11 +395,13 @@ impl Link {
         } else {
             Activity::Idle
         };
+        let agreement = self.agent.agreement();
         let progress = Progress {
             activity,
             clock_offset: self.agent.clock_offset(),
             round_trip: self.agent.round_trip(),
-            agreement: self.agent.agreement(),
+            agreement,
+            differs_since: agreement.catch_up.map(|catch_up| self.began + catch_up.began),
             differences: Arc::clone(self.agent.differences()),
         };
         self.progress.send_if_modified(|last| {

@@ -40,7 +40,7 @@ pub use counters::{Flow, Totals};
 use links::Links;
 pub use patience::Patience;
 pub use peer::{NotAPeer, Peer};
-pub use status::{Neighbour, NeighbourState};
+pub use status::{CatchUp, Neighbour, NeighbourState};
 
 /// How a replica synchronises. The default suits everyone who does not know better.
 #[derive(Debug, Clone)]

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::agent::Agreement;
+use tokio::time::Instant;
+
+use crate::agent::{self, Agreement};
 use crate::transport::Traffic;
 use crate::{NodeId, TimeSpan, Timestamp};
 
@@ -24,7 +26,43 @@ pub(super) struct Progress {
     pub(super) clock_offset: Option<i64>,
     pub(super) round_trip: Duration,
     pub(super) agreement: Agreement,
+    /// When the catch-up that is under way began.
+    pub(super) differs_since: Option<Instant>,
     pub(super) differences: Arc<[TimeSpan]>,
+}
+
+/// How a catch-up goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CatchUp {
+    /// Blocks of time that the two compared last.
+    pub blocks: usize,
+    /// Those of them that were the same, or through which repair has passed since.
+    pub agreed: usize,
+    /// Events that have moved in either direction since it began.
+    pub moved: u64,
+    /// Events still to go in either direction, as far as counts can tell.
+    pub to_go: u64,
+    /// Bytes of keys and values of these, if they are like those that have moved; `None` before the first.
+    pub bytes_to_go: Option<u64>,
+    /// Since the two were found to differ.
+    pub elapsed: Duration,
+}
+
+impl CatchUp {
+    fn new(catch_up: agent::CatchUp, to_go: u64, elapsed: Duration) -> Self {
+        let agent::CatchUp { blocks, agreed, events: moved, .. } = catch_up;
+        Self { blocks, agreed, moved, to_go, bytes_to_go: catch_up.bytes_of(to_go), elapsed }
+    }
+
+    /// Events a second since it began.
+    pub fn rate(&self) -> f64 {
+        self.moved as f64 / self.elapsed.as_secs_f64().max(1e-3)
+    }
+
+    /// How long it takes from here on at that rate; `None` as long as nothing has moved.
+    pub fn left(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.to_go as f64 / self.rate()).ok()
+    }
 }
 
 /// How things stand with a neighbour.
@@ -82,6 +120,8 @@ pub struct Neighbour {
     pub future_agrees: bool,
     /// Events still to go in either direction, as far as is known; 0 in agreement.
     pub behind: u64,
+    /// How the catch-up goes that is under way, if something is known to differ.
+    pub catch_up: Option<CatchUp>,
     /// Events that repairs have brought here since the connection began.
     pub received: u64,
     /// Events that repairs have sent.
@@ -94,8 +134,12 @@ pub struct Neighbour {
 
 impl Neighbour {
     pub(super) fn connected(id: NodeId, address: String, traffic: Traffic, progress: Progress) -> Self {
-        let Progress { activity, clock_offset, round_trip, agreement, differences } = progress;
-        let agrees = agreement.behind == 0 && agreement.until.is_some() && agreement.future != Some(false);
+        let Progress { activity, clock_offset, round_trip, agreement, differs_since, differences } = progress;
+        // That as much has moved as the counts differed by is no agreement yet.
+        let settled = agreement.behind == 0 && agreement.catch_up.is_none();
+        let agrees = settled && agreement.until.is_some() && agreement.future != Some(false);
+        let elapsed = differs_since.map(|since| since.elapsed());
+        let catch_up = agreement.catch_up.zip(elapsed);
         let state = match activity {
             Activity::Settling => NeighbourState::Settling,
             _ if agrees => NeighbourState::Agrees,
@@ -112,6 +156,7 @@ impl Neighbour {
             agreed_until: agreement.until,
             future_agrees: agreement.future == Some(true),
             behind: agreement.behind,
+            catch_up: catch_up.map(|(catch_up, elapsed)| CatchUp::new(catch_up, agreement.behind, elapsed)),
             received: agreement.received,
             sent: agreement.sent,
             traffic,
@@ -130,6 +175,7 @@ impl Neighbour {
             agreed_until: None,
             future_agrees: false,
             behind: 0,
+            catch_up: None,
             received: 0,
             sent: 0,
             traffic: Traffic::default(),

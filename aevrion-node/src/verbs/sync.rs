@@ -1,5 +1,7 @@
 //! `sync`: how a running node keeps in step with its neighbours.
 
+use std::time::Duration;
+
 use aevrion_core::Timestamp;
 
 use crate::backend::Backend;
@@ -7,7 +9,8 @@ use crate::cli::{Format, Global, SyncVerb};
 use crate::exit::Failure;
 use crate::moment;
 use crate::output::{harmless, print_all, print_document, print_line, print_table, thousands};
-use crate::report::Neighbour;
+use crate::progress::at_rate;
+use crate::report::{CatchUp, Neighbour};
 
 /// Does what `sync` asks for.
 pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> Result<(), Failure> {
@@ -60,6 +63,9 @@ pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
 fn row(neighbour: &Neighbour) -> Vec<String> {
     let agreed = neighbour.agreed_until.map(|until| moment::show(Timestamp::from_millis(until)));
     let mut row = who_and_where(neighbour);
+    if let Some(catch_up) = &neighbour.catch_up {
+        row[2] = format!("{}: {}", neighbour.state, progress_of(catch_up));
+    }
     row.extend([
         or_dash(neighbour.behind.map(thousands)),
         or_dash(agreed),
@@ -69,6 +75,18 @@ fn row(neighbour: &Neighbour) -> Vec<String> {
         bytes(neighbour.bytes_received),
     ]);
     row
+}
+
+/// How far a catch-up has come, how fast it goes, and how long it takes yet.
+fn progress_of(catch_up: &CatchUp) -> String {
+    let mut parts = vec![format!("{} of {} blocks agree", catch_up.blocks_agreed, catch_up.blocks)];
+    // When as much has moved as the counts differed by, only the next comparison tells what is left.
+    if let Some(left) = catch_up.bytes_to_go.filter(|left| *left > 0) {
+        parts.push(format!("{} to go", bytes(left)));
+        let time = catch_up.seconds_to_go.and_then(|left| Duration::try_from_secs_f64(left).ok());
+        parts.extend(time.map(|time| at_rate(catch_up.events_per_second, time)));
+    }
+    parts.join(", ")
 }
 
 fn or_dash(text: Option<String>) -> String {

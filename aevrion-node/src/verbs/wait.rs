@@ -120,6 +120,7 @@ mod tests {
             clock_offset_ms: None,
             agreed_until: None,
             behind,
+            catch_up: None,
             problem: None,
             round_trip_ms: None,
             received,

@@ -18,6 +18,12 @@ pub(super) fn write(page: &mut Page, sync: &Sync) {
     );
     let behind: Vec<_> = connected().filter_map(|one| Some((label(one)?, one.behind))).collect();
     page.metric("neighbour_behind_events", "gauge", "Events still to go in either direction.", &behind);
+    let bytes =
+        |one: &Neighbour| Some((label(one)?, one.catch_up.and_then(|catch_up| catch_up.bytes_to_go)?));
+    let bytes: Vec<_> = connected().filter_map(bytes).collect();
+    page.metric("neighbour_behind_bytes", "gauge", "Keys and values still to go, by what has moved.", &bytes);
+    let blocks: Vec<_> = connected().filter_map(blocks).flatten().collect();
+    page.metric("neighbour_blocks", "gauge", "Blocks of time of a catch-up, and those that agree.", &blocks);
     let offsets: Vec<_> = connected().filter_map(|one| Some((label(one)?, one.clock_offset?))).collect();
     page.metric("neighbour_clock_offset_milliseconds", "gauge", "How far its clock is ahead.", &offsets);
     totals(page, sync);
@@ -25,6 +31,13 @@ pub(super) fn write(page: &mut Page, sync: &Sync) {
 
 fn label(neighbour: &Neighbour) -> Option<String> {
     neighbour.id.map(|id| format!("{{neighbour=\"{id}\"}}"))
+}
+
+/// Only while there is a catch-up.
+fn blocks(neighbour: &Neighbour) -> Option<[(String, u64); 2]> {
+    let (id, catch_up) = (neighbour.id?, neighbour.catch_up?);
+    let labels = |which| format!("{{neighbour=\"{id}\",blocks=\"{which}\"}}");
+    Some([(labels("compared"), catch_up.blocks as u64), (labels("agreed"), catch_up.agreed as u64)])
 }
 
 fn totals(page: &mut Page, sync: &Sync) {
