@@ -203,6 +203,27 @@ fn what_a_neighbour_says_does_no_harm_to_a_terminal() {
 }
 
 #[test]
+fn a_catch_up_says_how_far_it_has_come_and_how_long_it_takes() {
+    let place = Place::new();
+    let first = place.first("first");
+    let second = Member::join(place.at("second"), "redb", "tcp", &first, true);
+    agree(&[(&second, 1)]);
+    let mut answer = second.sync_status();
+    assert_eq!(answer["neighbours"][0]["catch_up"], Value::Null, "{answer}");
+    answer["neighbours"][0]["state"] = "repairing".into();
+    answer["neighbours"][0]["behind"] = 310_220.into();
+    answer["neighbours"][0]["catch_up"] = json!({
+        "blocks": 131, "blocks_agreed": 34, "moved": 351_390, "bytes_to_go": 29_779_558,
+        "events_per_second": 81_300.4, "seconds_to_go": 3.8,
+    });
+    let row = made_of(&answer, "status", &[]).ok().stdout;
+    let said = "repairing: 34 of 131 blocks agree, 28.40 MiB to go, 81,300/s, 4s left  310,220";
+    assert!(row.contains(said), "{row}");
+    let document = made_of(&answer, "status", &["-o", "json"]).ok().json();
+    assert_eq!(document["neighbours"][0]["catch_up"], answer["neighbours"][0]["catch_up"]);
+}
+
+#[test]
 fn a_neighbour_that_is_gone_is_waited_for_and_no_longer() {
     let place = Place::new();
     let first = place.first("first");

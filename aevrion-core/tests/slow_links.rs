@@ -8,6 +8,7 @@ mod line;
 
 use std::time::Duration;
 
+use aevrion_core::bounds::{LANE_BYTES, WINDOW_BYTES};
 use aevrion_core::{Event, Timestamp, Value};
 use line::{Line, NOW, Speed};
 
@@ -49,6 +50,69 @@ async fn no_event_is_sent_twice_however_slow_the_line_is() {
             assert!(ratio <= 1.02, "{ratio}");
             let ideal = missing / bandwidth as f64;
             assert!(seconds as f64 <= ideal * 1.2 + 5.0, "{seconds} s, where {ideal:.0} would do");
+        }
+    }
+}
+
+/// A catch-up is as good as stateless: what has come stays, and only the rest is sent after the line broke.
+#[tokio::test]
+async fn a_catch_up_that_is_cut_off_goes_on_where_it_was() {
+    for holder in 0..2 {
+        let mut line = Line::new(Speed { bandwidth: 1_000_000, ..FAST }).await;
+        let events = spread(NOW - 100_000_000, 90_000_000, 100_000, 100);
+        let missing = weight(&events);
+        line.hold(holder, events).await;
+        line.connect();
+        let mut had = 0;
+        for cut in 1..=4 {
+            line.run(line.now + Duration::from_secs(2)).await;
+            line.break_off().await;
+            let has = line.sides[1 - holder].replica.root().await.unwrap().count;
+            assert!(has > had, "cut {cut}: {has} events, {had} before");
+            had = has;
+        }
+        line.agreement(60).await.expect("they come to agree");
+        let lost = line.sides[1 - holder].lost_events;
+        let ratio = (line.sides[holder].sent_events - lost) as f64 / missing;
+        println!("held by {holder}: {had} events after four cuts, {ratio:.3} of the missing bytes arrived");
+        assert!(lost > 0 && ratio <= 1.02, "{ratio}");
+    }
+}
+
+/// How far a catch-up has come is seen on both sides while it goes on.
+#[tokio::test]
+async fn a_catch_up_says_how_far_it_has_come() {
+    for holder in 0..2 {
+        let mut line = Line::new(Speed { bandwidth: 1_000_000, ..FAST }).await;
+        // As much of the last hour as of the days, the months and the years before it.
+        let age = |number: u64| 1e5 * 10f64.powf(number as f64 / 16_000.0);
+        let events: Vec<_> =
+            (0..100_000).map(|number| event(NOW - age(number) as u64, number, 100)).collect();
+        let weights: u64 = events.iter().map(|event| event.weight() as u64).sum();
+        line.hold(holder, events).await;
+        line.connect();
+        let mut agreed = [0, 0];
+        for second in [3, 6, 9] {
+            line.run(Duration::from_secs(second)).await;
+            for (side, agreed) in line.sides.iter().zip(&mut agreed) {
+                let agreement = side.agent.agreement();
+                let catch_up = agreement.catch_up.expect("they have not come to the end");
+                assert!(catch_up.began < Duration::from_secs(2) && catch_up.blocks > 20, "{catch_up:?}");
+                assert!(catch_up.agreed > *agreed && catch_up.agreed < catch_up.blocks, "{catch_up:?}");
+                *agreed = catch_up.agreed;
+                // What is under way one side has sent and the other may still say that it lacks.
+                let all = catch_up.events + agreement.behind;
+                let under_way = 2 * (LANE_BYTES + WINDOW_BYTES) as u64 / 112;
+                assert!((100_000..100_000 + under_way).contains(&all), "{agreement:?}");
+                let to_go = catch_up.bytes_of(agreement.behind).expect("something has moved");
+                let expected = weights * agreement.behind / 100_000;
+                assert!(to_go.abs_diff(expected) < expected / 100, "{to_go} B for {expected}");
+            }
+        }
+        line.run(Duration::from_secs(30)).await;
+        for side in &line.sides {
+            let agreement = side.agent.agreement();
+            assert_eq!((agreement.behind, agreement.catch_up), (0, None));
         }
     }
 }

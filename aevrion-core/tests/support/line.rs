@@ -72,7 +72,7 @@ impl Holdings for Held<'_> {
 /// One side.
 pub(crate) struct Side {
     pub(crate) replica: Replica,
-    agent: Agent,
+    pub(crate) agent: Agent,
     /// An event that cannot be read.
     pub(crate) damaged: Option<Address>,
     /// Frames under way to it, by lane, and when they arrive.
@@ -85,6 +85,8 @@ pub(crate) struct Side {
     /// Bytes of all frames it sent, of those with events, and how many snapshots.
     pub(crate) sent: u64,
     pub(crate) sent_events: u64,
+    /// Bytes of frames with events that were under way to it when the line broke.
+    pub(crate) lost_events: u64,
     pub(crate) snapshots: u64,
 }
 
@@ -99,7 +101,7 @@ enum Next {
 /// Both sides, and the line between them.
 pub(crate) struct Line {
     pub(crate) sides: [Side; 2],
-    now: Duration,
+    pub(crate) now: Duration,
     speed: Speed,
 }
 
@@ -111,17 +113,9 @@ impl Line {
             let wall = Arc::new(ManualWall::at(Timestamp::from_millis(NOW)));
             let options = Options { node: Some(node), wall, ..Options::default() };
             let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
-            let terms = Terms {
-                node,
-                parameters: Parameters::default(),
-                space: "default".into(),
-                grace: Duration::from_secs(2),
-                max_drift: Duration::from_secs(60),
-            };
-            let agent = Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(number));
             Side {
                 replica,
-                agent,
+                agent: agent_of(node, neighbour),
                 damaged: None,
                 arriving: Default::default(),
                 busy: Duration::ZERO,
@@ -130,6 +124,7 @@ impl Line {
                 held: None,
                 sent: 0,
                 sent_events: 0,
+                lost_events: 0,
                 snapshots: 0,
             }
         };
@@ -148,6 +143,24 @@ impl Line {
             let outputs = self.sides[side].agent.connected(now);
             self.perform(side, outputs);
         }
+    }
+
+    /// The connection breaks: what is under way is lost, and what is being stored gets stored. Then they connect again.
+    pub(crate) async fn break_off(&mut self) {
+        let [node, neighbour] = [1, 0].map(|side: usize| self.sides[side].agent.neighbour());
+        for (side, (node, neighbour)) in self.sides.iter_mut().zip([(node, neighbour), (neighbour, node)]) {
+            for (_, events, _) in side.stores.drain(..) {
+                insert(&side.replica, &events).await;
+            }
+            side.agent = agent_of(node, neighbour);
+            let lost = std::mem::take(&mut side.arriving).into_iter().flatten();
+            let lost = lost.filter(|(_, frame)| !decoded(frame).events().is_empty());
+            side.lost_events += lost.map(|(_, frame)| frame.len() as u64).sum::<u64>();
+            side.waiting.clear();
+            side.busy = self.now;
+            side.held = None;
+        }
+        self.connect();
     }
 
     /// Lets time pass until both hold the same: answers with the seconds, at most so many.
@@ -217,7 +230,7 @@ impl Line {
 
     async fn arrives(&mut self, side: usize, lane: usize) {
         let (_, frame) = self.sides[side].arriving[lane].pop_front().unwrap();
-        let message = decode(&frame, &Parameters::default()).expect("an honest neighbour's frame");
+        let message = decoded(&frame);
         if lane == 1
             && !self.has_room(side)
             && let Some(declined) = self.sides[side].agent.decline(&message)
@@ -280,6 +293,21 @@ impl Line {
         waiting.retain(|(until, _)| *until > now);
         waiting.iter().map(|(_, bytes)| bytes).sum::<usize>() < LANE_BYTES
     }
+}
+
+fn decoded(frame: &[u8]) -> Message {
+    decode(frame, &Parameters::default()).expect("an honest neighbour's frame")
+}
+
+fn agent_of(node: NodeId, neighbour: NodeId) -> Agent {
+    let terms = Terms {
+        node,
+        parameters: Parameters::default(),
+        space: "default".into(),
+        grace: Duration::from_secs(2),
+        max_drift: Duration::from_secs(60),
+    };
+    Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(node.as_bytes()[0]))
 }
 
 async fn insert(replica: &Replica, events: &[Event]) -> u64 {
