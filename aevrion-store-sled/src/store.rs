@@ -96,6 +96,7 @@ impl SledStore {
         let directory = Directory::open(path, ENGINE)?;
         expect_room_to_open(directory.path())?;
         let files = directory.path().join(ENGINE);
+        forget_half_made(&files).map_err(StoreError::from)?;
         let db = open_sled(&files, options)?;
         let log = File::options().read(true).write(true).open(files.join("db")).map_err(StoreError::from)?;
         let disk = Disk { log, blobs: Blobs::new(files.join("blobs")), state: Ok(()) };
@@ -116,6 +117,18 @@ impl SledStore {
 
 /// Opens sled. A background thread of a store that was just closed may hold sled's own lock for a moment longer;
 /// whether another process has the store was settled by the lock on our directory.
+/// sled writes the file with its settings first, in two pieces, and cannot read it when it was killed between them. As
+/// long as there is no log there is nothing that the settings could be about.
+fn forget_half_made(files: &Path) -> io::Result<()> {
+    if files.join("db").try_exists()? {
+        return Ok(());
+    }
+    match std::fs::remove_file(files.join("conf")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn open_sled(files: &Path, options: SledOptions) -> Result<Db, StoreError> {
     const ATTEMPTS: u32 = 500;
     let config = sled::Config::new()

@@ -1,4 +1,5 @@
-//! A store's directory is held by one at a time, until the last view is gone.
+//! A store's directory is held by one at a time, until the last view is gone, and is made to the end by whoever opens it
+//! next.
 
 use aevrion_core::store::{DirectoryError, Durability, EventStore, StoreError, Table, WriteBatch};
 use aevrion_store_sled::{OpenError, SledStore};
@@ -30,4 +31,20 @@ fn refuses_what_is_not_its_own() {
     std::fs::write(parent.path().join("thesis.doc"), "…").unwrap();
     let refusal = SledStore::open(parent.path()).unwrap_err();
     assert!(matches!(refusal, OpenError::Directory(DirectoryError::NotAStore(_))), "{refusal}");
+}
+
+/// What a kill leaves in the middle of writing the file that sled begins with: settings without their checksum.
+#[test]
+fn is_made_to_the_end_after_a_kill() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("store");
+    drop(SledStore::open(&path).unwrap());
+    let settings = path.join("sled/conf");
+    let whole = std::fs::read(&settings).unwrap();
+    for kept in [0, 4, whole.len() - 4, whole.len() - 1] {
+        std::fs::remove_file(path.join("sled/db")).unwrap();
+        std::fs::write(&settings, &whole[..kept]).unwrap();
+        drop(SledStore::open(&path).unwrap());
+        assert_eq!(std::fs::read(&settings).unwrap(), whole, "{kept} bytes of the settings were there");
+    }
 }
