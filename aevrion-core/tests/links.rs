@@ -276,3 +276,31 @@ async fn whoever_does_not_greet_is_given_up() {
     assert!(end(&*connection).await.contains("not settled within 20 seconds"));
     assert_eq!(node.sync.totals().faults.get("not_settled"), Some(&1));
 }
+
+/// Whoever belongs to the cluster may connect; it does not thereby keep others out.
+#[tokio::test(start_paused = true)]
+async fn a_thousand_members_that_say_nothing_hold_no_place_for_long() {
+    const MANY: usize = 1_000;
+    let network = MemoryNetwork::new();
+    let (full, honest) = (node(&network, 5).await, node(&network, 6).await);
+    let mut silent = Vec::new();
+    for number in 0..MANY {
+        let mut id = [7; 32];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let member = network.bind(NodeId::from_bytes(id));
+        silent.push((member.dial(&full.address).await.unwrap(), member));
+    }
+    honest.dials(&full.address);
+    let mut ends = std::collections::BTreeMap::<_, usize>::new();
+    for (connection, _) in &silent {
+        *ends.entry(end(&**connection).await).or_default() += 1;
+    }
+    let places = SyncOptions::default().most_neighbours;
+    let (held, turned_away) = ("the clocks were not settled within 20 seconds", MANY - places);
+    assert_eq!(ends.get(held), Some(&places), "{ends:?}");
+    assert_eq!(ends.get("this node has as many neighbours as it takes"), Some(&turned_away), "{ends:?}");
+    let faults = full.sync.totals().faults;
+    assert_eq!(faults.get("not_settled"), Some(&(places as u64)));
+    assert!(faults["too_many_neighbours"] >= turned_away as u64, "the honest one was turned away at first");
+    tokio::time::timeout(NEVER, honest.sync.agreement()).await.expect("it gets in in the end");
+}

@@ -106,7 +106,7 @@ impl Victim {
     }
 
     async fn others_go_on(&self) {
-        let mut watch = self.friend.0.watch("", None).unwrap();
+        let mut watch = self.friend.0.watch("still", None).unwrap();
         let written = self.replica.put("still", "here").await.unwrap();
         let seen = tokio::time::timeout(NEVER, watch.next()).await.expect("the friend hears of a write");
         assert_eq!(seen.unwrap().unwrap().event.address(), written);
@@ -395,4 +395,27 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
     let both = tokio::time::timeout(NEVER, both).await;
     assert!(both.is_ok(), "questions are dropped while nobody takes the answers: {:?}", victim.sync.totals());
     victim.others_go_on().await;
+}
+
+/// News without end, each event of them sound: that is no fault, and no privilege either.
+#[tokio::test]
+async fn one_that_writes_more_than_anybody() {
+    let victim = victim().await;
+    let connection = victim.settled().await;
+    let flooding = async {
+        for push in 0..400 {
+            let events = (0..256).map(|number| event("flood", push * 256 + number)).collect();
+            send(&*connection, Lane::Live, &Message::Push(Push { events })).await;
+        }
+    };
+    tokio::join!(flooding, victim.others_go_on());
+    victim.others_go_on().await;
+    assert!(victim.sync.totals().faults.is_empty());
+    // None of it is lost on the way to the friend, though it is more than may wait for anybody.
+    let all = async {
+        while victim.friend.0.root().await.unwrap().count < 400 * 256 + 2 {
+            friend_agrees(&victim.friend.1).await;
+        }
+    };
+    tokio::time::timeout(NEVER, all).await.expect("the friend gets everything");
 }
