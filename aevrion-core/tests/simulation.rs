@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aevrion_core::simulation::{Plan, Topology, Troubles, Weather, run};
+use aevrion_core::simulation::{Plan, Report, Topology, Troubles, Weather, run};
 
 /// Runs seeds on two threads; the first violation ends the test with the line that shows it again.
 fn simulate(seeds: std::ops::Range<u64>) {
@@ -20,6 +20,24 @@ fn simulate(seeds: std::ops::Range<u64>) {
 #[test]
 fn a_hundred_networks_in_trouble_agree() {
     simulate(1..101);
+}
+
+/// A crowd in which each node has four neighbours on average: what a node pays does not depend on how many there are.
+#[test]
+fn a_crowd_agrees_and_no_node_pays_for_its_size() {
+    let crowd = |seed, nodes| {
+        let plan = Plan::from_seed(seed).reshaped(Some(nodes), Some(Topology::Random(4)));
+        run(&plan).unwrap_or_else(|violation| panic!("{violation}"))
+    };
+    for seed in 1..4 {
+        let (some, many) = (crowd(seed, 60), crowd(seed, 180));
+        for crowd in [&some, &many] {
+            assert!(crowd.agreed_after <= crowd.agreement_within, "{crowd}");
+            assert!(crowd.redundancy() < 1.5, "{crowd}");
+        }
+        let bytes = |crowd: &Report| crowd.bytes as f64 / crowd.nodes as f64;
+        assert!(bytes(&many) < bytes(&some) * 1.3, "{some}\n{many}");
+    }
 }
 
 #[test]
