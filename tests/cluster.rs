@@ -215,6 +215,12 @@ fn a_token_lets_one_node_in_within_its_time() {
         ask("late", &token).fails(5, &["refuses", "no such token", "get a new one"]);
         ask("late", &token[..40]).fails(2, &["not a whole token", "copy it again"]);
         nobody_came_of(&place, "late");
+        let metrics = http::send(&first.server().address, "GET", "/metrics", &[], b"").is(200).text();
+        for (reason, count) in [("used_token", 2), ("expired_token", 1), ("unknown_token", 1)] {
+            let labels = format!("{{transport=\"{transport}\",reason=\"{reason}\"}}");
+            let line = format!("aevrion_sync_join_refusals_total{labels} {count}");
+            assert!(metrics.lines().any(|found| found == line), "`{line}` is not in {metrics}");
+        }
     }
     first.stop();
 }
