@@ -84,10 +84,9 @@ async fn a_catch_up_that_is_cut_off_goes_on_where_it_was() {
 async fn a_catch_up_says_how_far_it_has_come() {
     for holder in 0..2 {
         let mut line = Line::new(Speed { bandwidth: 1_000_000, ..FAST }).await;
-        // As much of the last hour as of the days, the months and the years before it.
-        let age = |number: u64| 1e5 * 10f64.powf(number as f64 / 16_000.0);
-        let events: Vec<_> =
-            (0..100_000).map(|number| event(NOW - age(number) as u64, number, 100)).collect();
+        // As much of the last minutes as of the quarter of an hour before them, and so on for ten weeks.
+        let age = |number: u64| (100_000 << (number / 6_250)) * (6_250 + number % 6_250) / 6_250;
+        let events: Vec<_> = (0..100_000).map(|number| event(NOW - age(number), number, 100)).collect();
         let weights: u64 = events.iter().map(|event| event.weight() as u64).sum();
         line.hold(holder, events).await;
         line.connect();
@@ -177,6 +176,27 @@ async fn chosen_ids_do_not_hide_what_is_missing() {
         line.connect();
         let seconds = line.agreement(60).await;
         assert!(seconds.is_some_and(|seconds| seconds <= 10), "{seconds:?} s");
+    }
+}
+
+/// What only the other side knows of the future is no agreement, however things stood before.
+#[tokio::test]
+async fn a_future_that_only_the_other_side_holds_is_asked_about() {
+    for holder in 0..2 {
+        let mut line = Line::new(FAST).await;
+        line.connect();
+        line.run(Duration::from_secs(5)).await;
+        line.hold(holder, vec![event(NOW + 10_000_000_000, 1, 10)]).await;
+        line.compare(1 - holder).await;
+        let agrees = |line: &Line| {
+            let agreement = line.sides[1 - holder].agent.agreement();
+            agreement.future == Some(true) && agreement.catch_up.is_none() && agreement.behind == 0
+        };
+        assert!(!agrees(&line), "nothing was answered yet");
+        while !agrees(&line) {
+            line.run(line.now + Duration::from_micros(100)).await;
+        }
+        assert_eq!(line.sides[1 - holder].replica.root().await.unwrap().count, 1, "it agrees without it");
     }
 }
 

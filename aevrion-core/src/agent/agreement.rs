@@ -38,11 +38,13 @@ pub struct CatchUp {
     pub carried: u64,
     /// Their bytes: keys and values.
     pub carried_bytes: u64,
+    /// Whether it is about the past, and about the future.
+    differs: [bool; 2],
 }
 
 impl CatchUp {
     fn new(began: Duration) -> Self {
-        Self { began, blocks: 0, agreed: 0, events: 0, carried: 0, carried_bytes: 0 }
+        Self { began, blocks: 0, agreed: 0, events: 0, carried: 0, carried_bytes: 0, differs: [false; 2] }
     }
 
     /// Bytes of keys and values that so many events have, if they are like those that have moved; `None` before the
@@ -54,11 +56,19 @@ impl CatchUp {
 }
 
 impl Agreement {
-    /// The two hold different numbers of events, or the same number of different ones.
-    pub(super) fn differ(&mut self, by: u64, now: Duration) {
+    /// The two hold different numbers of events in the past (0) or the future (1), or the same number of different ones.
+    pub(super) fn differ(&mut self, kind: usize, by: u64, now: Duration) {
         self.differed += 1;
         self.behind = self.behind.max(by.max(1));
-        self.catch_up.get_or_insert(CatchUp::new(now));
+        self.catch_up.get_or_insert(CatchUp::new(now)).differs[kind] = true;
+    }
+
+    /// The two hold the same in the past (0) or the future (1).
+    pub(super) fn agree(&mut self, kind: usize) {
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.differs[kind] = false;
+            self.catch_up = Some(*catch_up).filter(|catch_up| catch_up.differs.contains(&true));
+        }
     }
 
     /// Of so many blocks so many differ.

@@ -37,7 +37,7 @@ impl Agent {
         if planted(Bug::NoSnapshots) {
             return Ok(Vec::new());
         }
-        let mut outputs = Vec::new();
+        let mut snapshots = Vec::new();
         let (past, future) = if everything {
             (TimeSpan::before(now.wall.next()), TimeSpan::from(now.wall.next()))
         } else {
@@ -46,20 +46,25 @@ impl Agent {
         let in_short = std::mem::take(&mut self.exchange.hopeful) && !everything;
         if let Some(past) = past {
             let (root, digest) = holdings.digest(past).await?;
-            outputs.extend(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
+            snapshots.push(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
         }
         let (root, digest) = holdings.digest(future).await?;
         if planted(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
         } else if everything || root.count > 0 || self.agreement.future == Some(false) {
-            // Nothing is known of it until the neighbour answers.
-            self.agreement.future.get_or_insert(false);
-            outputs.extend(self.snapshot(future, root, Some(digest), true, now));
+            // Nothing is known of it until the neighbour answers; of what it has learned since only if it is asked.
+            let known = self.agreement.future.filter(|_| !everything);
+            self.agreement.future = Some(known.unwrap_or(false));
+            snapshots.push(self.snapshot(future, root, Some(digest), true, now));
         } else if self.agreement.future.is_none() {
             // The neighbour speaks up if it holds any.
             self.agreement.future = Some(true);
         }
-        Ok(outputs)
+        if everything {
+            // The answer about the past is to be the last.
+            snapshots.reverse();
+        }
+        Ok(self.after_news(snapshots))
     }
 
     /// A snapshot of `span`. Its digest is left out if nothing has changed since both agreed and an answer will say so,
@@ -71,17 +76,20 @@ impl Agent {
         digest: Option<Digest>,
         answer: bool,
         now: Moment,
-    ) -> Vec<Output> {
+    ) -> Output {
         self.exchange.compared(span);
         let agreed = self.agreed_root[kind(span)].contains(&Some(root.hash));
         let digest = digest.filter(|_| !agreed || !answer);
         if digest.is_some() {
             self.digest_sent[kind(span)] = Some((now.steady, span));
         }
-        // It follows the news that it covers.
+        send_live(Message::Snapshot(Snapshot { span, root: root.hash, count: root.count, digest, answer }))
+    }
+
+    /// Snapshots follow the news that they cover.
+    fn after_news(&mut self, snapshots: Vec<Output>) -> Vec<Output> {
         let mut outputs = self.announce();
-        let snapshot = Snapshot { span, root: root.hash, count: root.count, digest, answer };
-        outputs.push(send_live(Message::Snapshot(snapshot)));
+        outputs.extend(snapshots);
         outputs
     }
 
@@ -126,8 +134,6 @@ impl Agent {
         }
         self.conclude();
         match steps {
-            // It thought that both were equal. Here is what this side holds.
-            None => Ok(self.snapshot(span, root, Some(digest), false, now)),
             Some(steps) if self.acts() => self.act(steps, (span, theirs.root), now, holdings).await,
             // The neighbour acts, once it knows what this side holds.
             Some(_) if self.digest_is_fresh(span, now) => Ok(Vec::new()),
@@ -135,7 +141,11 @@ impl Agent {
                 self.compare_in_turn(now);
                 Ok(Vec::new())
             }
-            Some(_) => Ok(self.snapshot(span, root, Some(digest), false, now)),
+            // Here it is. If it sent no digest, it thought that both were equal.
+            _ => {
+                let snapshot = self.snapshot(span, root, Some(digest), false, now);
+                Ok(self.after_news(vec![snapshot]))
+            }
         }
     }
 
@@ -195,6 +205,7 @@ impl Agent {
     /// Both agree about `span`, which is this side's `own` or the neighbour's.
     fn note_agreement(&mut self, span: TimeSpan, root: Hash, own: bool, now: Moment) {
         self.agreed_root[kind(span)][usize::from(own)] = Some(root);
+        self.agreement.agree(kind(span));
         if is_past(span) {
             self.differences = std::sync::Arc::default();
             // A neighbour whose clock is ahead speaks of a time in which this side has yet to write.
@@ -207,7 +218,6 @@ impl Agent {
         }
         // As long as the two differ about the future what is said of the past is no reason for new patience.
         if is_past(span) && self.agreement.future != Some(false) {
-            self.agreement.catch_up = None;
             self.exchange.fruitless = 0;
             if self.exchange.is_active() {
                 self.exchange.agreed();
@@ -218,7 +228,7 @@ impl Agent {
 
     fn note_difference(&mut self, span: TimeSpan, by: u64, now: Moment) {
         self.agreed_root[kind(span)] = [None; 2];
-        self.agreement.differ(by, now.steady);
+        self.agreement.differ(kind(span), by, now.steady);
         if !is_past(span) {
             self.agreement.future = Some(false);
         }

@@ -145,6 +145,14 @@ impl Line {
         }
     }
 
+    /// Has one side compare everything at once.
+    pub(crate) async fn compare(&mut self, side: usize) {
+        let now = self.moment();
+        let Side { agent, replica, damaged, .. } = &mut self.sides[side];
+        let outputs = agent.compare_now(now, &Held { replica, damaged: *damaged }).await;
+        self.follow(side, outputs);
+    }
+
     /// The connection breaks: what is under way is lost, and what is being stored gets stored. Then they connect again.
     pub(crate) async fn break_off(&mut self) {
         let [node, neighbour] = [1, 0].map(|side: usize| self.sides[side].agent.neighbour());
