@@ -419,24 +419,6 @@ fn a_request_in_flight_is_finished() {
     assert_eq!(run_on(&twins.there(), &["get", "k"]).ok().stdout, "late");
 }
 
-#[test]
-fn a_second_signal_ends_it_at_once() {
-    let twins = Twins::new();
-    let server = Server::start(&twins.there());
-    // A request that is not finished keeps the node.
-    let mut stream = std::net::TcpStream::connect(&server.address).expect("it listens");
-    let head =
-        "PUT /v1/kv/k HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
-    stream.write_all(head.as_bytes()).expect("it is taken");
-    let mut line = String::new();
-    BufReader::new(&stream).read_line(&mut line).expect("it answers");
-    server.signal(Signal::INT);
-    server.line_with("stopping");
-    server.signal(Signal::INT);
-    assert_eq!(server.ended(), Some(130));
-    run_on(&twins.there(), &["verify"]).ok();
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn the_service_manager_is_told() {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[path = "support/waiting.rs"]
+mod waiting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +15,7 @@ use aevrion_core::transport::{Connection, Lane, Refusal, Traffic, Transport, Tra
 use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
 use async_trait::async_trait;
 use bytes::Bytes;
-
-/// More than anything here takes on a busy machine: reached only when something never happens.
-const NEVER: Duration = Duration::from_secs(60);
+use waiting::{NEVER, until};
 
 /// Longer than a handshake may take.
 const A_WHILE: Duration = Duration::from_secs(11);
@@ -47,16 +48,6 @@ async fn node_over(transport: impl Transport, options: SyncOptions) -> Node {
 impl Node {
     fn dials(&self, address: &str) {
         self.sync.add_peer(Peer::over("memory", address));
-    }
-
-    async fn until(&self, holds: impl Fn(&Sync) -> bool) {
-        tokio::time::timeout(NEVER, async {
-            while !holds(&self.sync) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
-        .unwrap_or_else(|_| panic!("it never holds: {:#?} {:?}", self.sync.neighbours(), self.sync.totals()));
     }
 }
 
@@ -128,7 +119,7 @@ async fn a_peer_that_claims_another_connection_is_not_reached_by_that() {
     let (node, peer) = (node(&network, 5).await, network.bind(id(9)));
     node.dials(&peer.address());
     accepted(&peer).await.close("there is a connection already");
-    node.until(|sync| {
+    until(&node.sync, |sync| {
         let neighbours = sync.neighbours();
         let [one] = &neighbours[..] else { return false };
         let problem = one.problem.as_deref().unwrap_or_default();
@@ -178,7 +169,7 @@ async fn a_name_that_stands_for_the_node_itself_is_nobody_that_is_missing() {
     let network = MemoryNetwork::new();
     let node = node(&network, 5).await;
     node.dials(&node.address);
-    node.until(|sync| sync.neighbours().is_empty()).await;
+    until(&node.sync, |sync| sync.neighbours().is_empty()).await;
     // It may stand for another node tomorrow.
     assert_eq!(node.sync.peers(), [Peer::over("memory", node.address.clone())]);
 }

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[path = "support/waiting.rs"]
+mod waiting;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use aevrion_core::message::{
     Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
@@ -19,9 +21,7 @@ use aevrion_core::{
     Address, Event, EventId, Hash, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value,
 };
 use bytes::Bytes;
-
-/// More than anything here takes on a busy machine.
-const NEVER: Duration = Duration::from_secs(60);
+use waiting::{NEVER, until};
 
 const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
 
@@ -95,13 +95,7 @@ impl Victim {
     async fn cuts_off(&self, connection: &dyn Connection, name: &str, what: &str) {
         let reason = tokio::time::timeout(NEVER, end(connection)).await.expect("the connection ends");
         assert!(reason.contains(what), "{reason}");
-        let counted = async {
-            while self.sync.totals().faults.get(name) != Some(&1) {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        let counted = tokio::time::timeout(NEVER, counted).await;
-        counted.unwrap_or_else(|_| panic!("{name} is not counted: {:?}", self.sync.totals().faults));
+        until(&self.sync, |sync| sync.totals().faults.get(name) == Some(&1)).await;
         self.others_go_on().await;
     }
 
@@ -386,11 +380,8 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
             send(&*connection, Lane::Repair, &question).await;
         }
     };
-    let shed = async {
-        while victim.sync.totals().shed == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
+    // Questions are dropped while nobody takes the answers.
+    let shed = until(&victim.sync, |sync| sync.totals().shed > 0);
     let both = async { tokio::join!(asking, shed) };
     let both = tokio::time::timeout(NEVER, both).await;
     assert!(both.is_ok(), "questions are dropped while nobody takes the answers: {:?}", victim.sync.totals());

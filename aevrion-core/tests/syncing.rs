@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[path = "support/waiting.rs"]
+mod waiting;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +15,7 @@ use aevrion_core::{
     NodeId, Operation, Options, Replica, SystemWall, Timestamp, Value, WallClock, WantedParameters,
     WriteError,
 };
-
-/// More than anything here takes on a busy machine: reached only when something never happens.
-const NEVER: Duration = Duration::from_secs(60);
+use waiting::{NEVER, until};
 
 struct Node {
     replica: Replica,
@@ -56,20 +57,10 @@ impl Node {
     }
 
     async fn connected(&self, neighbours: usize) {
-        self.until(|sync| {
+        until(&self.sync, |sync| {
             sync.neighbours().iter().filter(|one| one.agreed_until.is_some()).count() == neighbours
         })
         .await;
-    }
-
-    async fn until(&self, holds: impl Fn(&Sync) -> bool) {
-        tokio::time::timeout(NEVER, async {
-            while !holds(&self.sync) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
-        .unwrap_or_else(|_| panic!("it never holds: {:#?} {:?}", self.sync.neighbours(), self.sync.totals()));
     }
 
     async fn agrees(&self) {
@@ -181,7 +172,7 @@ async fn a_cut_connection_comes_back() {
     a.dials(&b);
     a.connected(1).await;
     network.part(id(1), id(2));
-    a.until(|sync| sync.neighbours().iter().all(|one| one.state == NeighbourState::Unreachable)).await;
+    until(&a.sync, |sync| sync.neighbours().iter().all(|one| one.state == NeighbourState::Unreachable)).await;
     a.replica.put("left", "1").await.unwrap();
     b.replica.put("right", "1").await.unwrap();
     network.heal(id(1), id(2));
@@ -203,7 +194,7 @@ async fn a_node_ahead_of_its_neighbours_takes_no_writes_and_says_so() {
     fast.replica.put("meanwhile", "one neighbour is no jury").await.unwrap();
     assert!(fast.sync.clock_alarm().is_some_and(|alarm| alarm.contains("behind")));
     fast.dials(&other);
-    fast.until(|sync| sync.clock_alarm().is_some_and(|alarm| alarm.contains("refused"))).await;
+    until(&fast.sync, |sync| sync.clock_alarm().is_some_and(|alarm| alarm.contains("refused"))).await;
     let refused = tokio::time::timeout(NEVER, async {
         loop {
             match fast.replica.put("after", "it must not").await {

@@ -1,36 +1,32 @@
 //! QUIC keeps the transport contract.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, NodeKey};
+use aevrion_core::identity::conformance::Cluster;
 use aevrion_core::sync;
 use aevrion_core::transport::{Limits, conformance};
-use aevrion_core::{SystemWall, WallClock};
-use aevrion_net_quic::QuicTransport;
+use aevrion_net_quic::{BindError, QuicTransport};
+
+fn bind(cluster: &Cluster, limits: Limits) -> Result<QuicTransport, BindError> {
+    QuicTransport::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), cluster.sound_node(), limits)
+}
 
 #[tokio::test]
 async fn keeps_the_contract() {
     let limits =
         Limits { handshake: Duration::from_secs(3), idle: Duration::from_secs(3), ..Limits::default() };
-    let now = SystemWall.now();
-    let authority = std::sync::Arc::new(Authority::make(now).unwrap());
+    let cluster = Arc::new(Cluster::new());
     conformance::run(move || {
-        let authority = authority.clone();
-        async move {
-            let identity = authority.admit(NodeKey::generate().unwrap(), now, CERTIFICATE_VALIDITY).unwrap();
-            QuicTransport::bind("127.0.0.1:0".parse().unwrap(), identity, limits)
-        }
+        let cluster = Arc::clone(&cluster);
+        async move { bind(&cluster, limits) }
     })
     .await;
 }
 
 #[tokio::test]
 async fn neighbours_that_do_not_keep_up_are_cut_off() {
-    let now = SystemWall.now();
-    let authority = Authority::make(now).unwrap();
-    sync::conformance::run(async || {
-        let identity = authority.admit(NodeKey::generate().unwrap(), now, CERTIFICATE_VALIDITY).unwrap();
-        QuicTransport::bind("127.0.0.1:0".parse().unwrap(), identity, Limits::default())
-    })
-    .await;
+    let cluster = Cluster::new();
+    sync::conformance::run(async || bind(&cluster, Limits::default())).await;
 }

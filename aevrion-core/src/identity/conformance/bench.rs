@@ -20,9 +20,15 @@ pub(super) struct Bench {
     pub(super) kit: Box<dyn Kit>,
 }
 
-/// A cluster of the suite's own making.
-pub(super) struct Cluster {
+/// A cluster made for tests, that lives as long as this.
+pub struct Cluster {
     pub(super) authority: Authority,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 pub(super) fn now() -> Timestamp {
@@ -30,7 +36,11 @@ pub(super) fn now() -> Timestamp {
 }
 
 impl Cluster {
-    pub(super) fn new() -> Self {
+    /// A new one.
+    ///
+    /// # Panics
+    /// If the machine gives no randomness; so do its nodes.
+    pub fn new() -> Self {
         Self { authority: sound(Authority::make(now())) }
     }
 
@@ -39,8 +49,8 @@ impl Cluster {
         sound(self.authority.admit(sound(NodeKey::generate()), at, validity))
     }
 
-    /// A node as it should be.
-    pub(super) fn sound_node(&self) -> Identity {
+    /// A new node as it should be.
+    pub fn sound_node(&self) -> Identity {
         self.node(now(), CERTIFICATE_VALIDITY)
     }
 }

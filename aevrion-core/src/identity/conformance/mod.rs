@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use bench::Cluster;
 use rustls::ClientConfig;
 
 use super::join::{JoinError, Joined, Joining, Token};
