@@ -55,6 +55,26 @@ fn who_is_named_by_a_setting_is_dialled_and_remembered() {
     assert_eq!(addresses(nodes()), [first.address("quic")]);
 }
 
+/// One speaks only TCP and the other only QUIC: they meet by way of the first, and neither misses the other.
+#[test]
+fn who_is_reached_over_no_transport_of_this_node_is_not_missing() {
+    let place = Place::new();
+    let first = place.first("first");
+    let second = Member::join(place.at("second"), "redb", "quic", &first, true);
+    let third = Member::join(place.at("third"), "redb", "tcp", &first, true);
+    agree(&[(&first, 2), (&second, 1), (&third, 1)]);
+    let rows = third.sync_status()["neighbours"].clone();
+    let of_second = second.address("quic");
+    let row = rows.as_array().expect("a list").iter().find(|row| row["address"] == *of_second);
+    let row = row.unwrap_or_else(|| panic!("{of_second} is not in {rows}"));
+    assert_eq!(row["state"], "unserved", "{row}");
+    assert!(row["problem"].as_str().is_some_and(|why| why.contains("no such transport")), "{row}");
+    third.run(&["sync", "diff"]).ok();
+    until(|| third.status()["stable_until"].is_u64(), "what both agree on is not settled");
+    let status = third.run(&["status", "-o", "json"]).ok().json();
+    assert_eq!(status["alarms"], serde_json::json!([]));
+}
+
 #[test]
 fn a_directory_forgets_as_a_node_does() {
     let place = Place::new();

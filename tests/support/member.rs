@@ -143,7 +143,8 @@ impl Member {
     pub(crate) fn connected(&self) -> usize {
         let status = self.status();
         let neighbours = status["neighbours"].as_array().expect("a list");
-        neighbours.iter().filter(|neighbour| neighbour["state"] != "unreachable").count()
+        let there = |state: &str| !["unserved", "unreachable"].contains(&state);
+        neighbours.iter().filter(|neighbour| neighbour["state"].as_str().is_some_and(there)).count()
     }
 
     /// Waits until it agrees with all who are connected.

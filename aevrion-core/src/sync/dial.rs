@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::links::{self, TurnedAway};
-use super::status::Neighbour;
+use super::status::{Neighbour, NeighbourState};
 use super::{Peer, Shared, lock};
 use crate::NodeId;
 use crate::transport::{Transport, TransportError, host_and_port};
@@ -24,6 +24,9 @@ const LASTED: Duration = Duration::from_secs(10);
 
 /// How often a peer that is connected in some other way is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// What is said of a peer at an address of a transport that there is not.
+const NO_TRANSPORT: &str = "this node has no such transport: add it to those it serves";
 
 /// The peers that are dialled.
 #[derive(Default)]
@@ -75,7 +78,11 @@ impl Dialled {
 
     /// Those at which no connected neighbour is known to be. What was found there once and is gone is among them,
     /// whatever it says of a connection of its own.
-    pub(super) fn unreached(&self, connected: &[Neighbour]) -> Vec<Neighbour> {
+    pub(super) fn unreached(
+        &self,
+        connected: &[Neighbour],
+        serves: impl Fn(&Peer) -> bool,
+    ) -> Vec<Neighbour> {
         let peers = lock(&self.0);
         let reached = |attempt: &Attempt| {
             let there = |node| connected.iter().any(|one| one.id == Some(node));
@@ -85,7 +92,11 @@ impl Dialled {
             .iter()
             .filter(|(_, attempt)| !reached(attempt))
             .map(|(peer, attempt)| {
-                Neighbour::expected(peer.to_string(), attempt.found, attempt.problem.clone())
+                let (state, problem) = match serves(peer) {
+                    true => (NeighbourState::Unreachable, attempt.problem.clone()),
+                    false => (NeighbourState::Unserved, Some(NO_TRANSPORT.to_owned())),
+                };
+                Neighbour::expected(peer.to_string(), attempt.found, state, problem)
             })
             .collect()
     }
@@ -171,11 +182,8 @@ fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration
             shared.dialled.note_problem(peer, error.to_string());
             Some(next_pause(pause))
         }
-        Outcome::NoTransport => {
-            let what = "this node has no such transport: add it to those it serves";
-            shared.dialled.note_problem(peer, what.to_owned());
-            Some(LONGEST_PAUSE)
-        }
+        // It may get one.
+        Outcome::NoTransport => Some(LONGEST_PAUSE),
     }
 }
 
@@ -212,7 +220,7 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     }
 }
 
-fn transport_for(shared: &Shared, peer: &Peer) -> Option<Arc<dyn Transport>> {
+pub(super) fn transport_for(shared: &Shared, peer: &Peer) -> Option<Arc<dyn Transport>> {
     let transports = lock(&shared.transports);
     match peer.transport() {
         None => transports.first().cloned(),

@@ -170,7 +170,8 @@ impl Sync {
     /// The neighbours, connected ones first.
     pub fn neighbours(&self) -> Vec<Neighbour> {
         let connected = self.shared.links.neighbours();
-        let expected = self.shared.dialled.unreached(&connected);
+        let serves = |peer: &Peer| dial::transport_for(&self.shared, peer).is_some();
+        let expected = self.shared.dialled.unreached(&connected, serves);
         connected.into_iter().chain(expected).collect()
     }
 
@@ -212,7 +213,9 @@ impl Sync {
     /// longer change by ordinary lateness.
     pub fn stable_until(&self) -> Option<Timestamp> {
         let agreements = self.shared.links.agreements();
-        let known = |one: &Neighbour| one.id.is_some_and(|id| agreements.contains_key(&id));
+        let known = |one: &Neighbour| {
+            one.state == NeighbourState::Unserved || one.id.is_some_and(|id| agreements.contains_key(&id))
+        };
         if !self.neighbours().iter().all(known) {
             return None;
         }

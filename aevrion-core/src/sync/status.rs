@@ -68,6 +68,9 @@ impl CatchUp {
 /// How things stand with a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NeighbourState {
+    /// It is known at an address of a transport that this node does not have: it is not dialled, and nobody that is
+    /// missing.
+    Unserved,
     /// There is no connection; it is being tried.
     Unreachable,
     /// Connected; the clocks are being measured.
@@ -84,6 +87,7 @@ impl NeighbourState {
     /// As `status` prints it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Unserved => "unserved",
             Self::Unreachable => "unreachable",
             Self::Settling => "settling",
             Self::Repairing => "repairing",
@@ -164,11 +168,16 @@ impl Neighbour {
         }
     }
 
-    pub(super) fn expected(address: String, id: Option<NodeId>, problem: Option<String>) -> Self {
+    pub(super) fn expected(
+        address: String,
+        id: Option<NodeId>,
+        state: NeighbourState,
+        problem: Option<String>,
+    ) -> Self {
         Self {
             id,
             address,
-            state: NeighbourState::Unreachable,
+            state,
             problem,
             clock_offset: None,
             round_trip: None,
@@ -185,6 +194,6 @@ impl Neighbour {
 
     /// Whether there is a connection.
     pub fn is_connected(&self) -> bool {
-        self.state != NeighbourState::Unreachable
+        !matches!(self.state, NeighbourState::Unserved | NeighbourState::Unreachable)
     }
 }

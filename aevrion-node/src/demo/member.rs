@@ -87,8 +87,8 @@ impl Member {
     /// The neighbours that it is connected to and has measured the clocks with.
     pub(super) fn met(&self) -> Vec<Neighbour> {
         let neighbours = self.sync().map(Sync::neighbours).unwrap_or_default();
-        let away = [NeighbourState::Unreachable, NeighbourState::Settling];
-        neighbours.into_iter().filter(|neighbour| !away.contains(&neighbour.state)).collect()
+        let met = |one: &Neighbour| one.is_connected() && one.state != NeighbourState::Settling;
+        neighbours.into_iter().filter(met).collect()
     }
 
     /// Compares with every neighbour now, as `aevrion sync now` does.

@@ -112,7 +112,9 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
         });
         print_table(&["NEIGHBOUR", "FROM", "TO"], &rows.collect::<Vec<_>>())?;
     }
-    let unknown = neighbours.iter().filter(|one| one.state != "agrees" && !differs(one));
+    // Nobody expects to compare with those to whom no transport leads.
+    let expected = neighbours.iter().filter(|one| one.state != "unserved");
+    let unknown = expected.filter(|one| one.state != "agrees" && !differs(one));
     let unknown: Vec<_> = unknown.map(|one| format!("{} ({})", one.address, one.state)).collect();
     let mut told = Vec::new();
     if neighbours.is_empty() {
@@ -132,5 +134,6 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
 
 /// Those with a connection.
 pub(super) fn connected(neighbours: &[Neighbour]) -> impl Iterator<Item = &Neighbour> {
-    neighbours.iter().filter(|neighbour| neighbour.state != "unreachable")
+    let without = ["unserved", "unreachable"];
+    neighbours.iter().filter(move |neighbour| !without.contains(&neighbour.state.as_str()))
 }

@@ -1,6 +1,6 @@
 //! How the node keeps in step with its neighbours.
 
-use aevrion_core::sync::{Neighbour, Sync};
+use aevrion_core::sync::{Neighbour, NeighbourState, Sync};
 
 use super::Page;
 
@@ -10,11 +10,11 @@ pub(super) fn write(page: &mut Page, sync: &Sync) {
     let neighbours = sync.neighbours();
     let connected = || neighbours.iter().filter(|neighbour| neighbour.is_connected());
     page.gauge("neighbours", "Connected neighbours.", connected().count() as u64);
-    let awaited = neighbours.len() - connected().count();
+    let awaited = neighbours.iter().filter(|neighbour| neighbour.state == NeighbourState::Unreachable);
     page.gauge(
         "neighbours_unreached",
         "Addresses dialled at which no neighbour is connected.",
-        awaited as u64,
+        awaited.count() as u64,
     );
     let behind: Vec<_> = connected().filter_map(|one| Some((label(one)?, one.behind))).collect();
     page.metric("neighbour_behind_events", "gauge", "Events still to go in either direction.", &behind);
