@@ -96,22 +96,22 @@ async fn a_catch_up_says_how_far_it_has_come() {
             for (side, agreed) in line.sides.iter().zip(&mut agreed) {
                 let agreement = side.agent.agreement();
                 let catch_up = agreement.catch_up.expect("they have not come to the end");
-                assert!(catch_up.began < Duration::from_secs(2) && catch_up.blocks > 20, "{catch_up:?}");
-                assert!(catch_up.agreed > *agreed && catch_up.agreed < catch_up.blocks, "{catch_up:?}");
-                *agreed = catch_up.agreed;
+                assert!(catch_up.began < Duration::from_secs(2) && catch_up.blocks() > 20, "{catch_up:?}");
+                assert!(catch_up.agreed() > *agreed && catch_up.agreed() < catch_up.blocks(), "{catch_up:?}");
+                *agreed = catch_up.agreed();
                 // What is under way one side has sent and the other may still say that it lacks.
-                let all = catch_up.events + agreement.behind;
+                let all = catch_up.events + agreement.behind();
                 let under_way = 2 * (LANE_BYTES + WINDOW_BYTES) as u64 / 112;
                 assert!((100_000..100_000 + under_way).contains(&all), "{agreement:?}");
-                let to_go = catch_up.bytes_of(agreement.behind).expect("something has moved");
-                let expected = weights * agreement.behind / 100_000;
+                let to_go = catch_up.bytes_of(agreement.behind()).expect("something has moved");
+                let expected = weights * agreement.behind() / 100_000;
                 assert!(to_go.abs_diff(expected) < expected / 100, "{to_go} B for {expected}");
             }
         }
         line.run(Duration::from_secs(30)).await;
         for side in &line.sides {
             let agreement = side.agent.agreement();
-            assert_eq!((agreement.behind, agreement.catch_up), (0, None));
+            assert_eq!((agreement.behind(), agreement.catch_up), (0, None));
         }
     }
 }
@@ -190,13 +190,36 @@ async fn a_future_that_only_the_other_side_holds_is_asked_about() {
         line.compare(1 - holder).await;
         let agrees = |line: &Line| {
             let agreement = line.sides[1 - holder].agent.agreement();
-            agreement.future == Some(true) && agreement.catch_up.is_none() && agreement.behind == 0
+            agreement.future == Some(true) && agreement.catch_up.is_none() && agreement.behind() == 0
         };
         assert!(!agrees(&line), "nothing was answered yet");
         while !agrees(&line) {
             line.run(line.now + Duration::from_micros(100)).await;
         }
         assert_eq!(line.sides[1 - holder].replica.root().await.unwrap().count, 1, "it agrees without it");
+    }
+}
+
+/// Whoever asks in the middle of a repair has its answer when that is over, about the future, too.
+#[tokio::test]
+async fn a_future_that_is_asked_about_during_a_repair_is_not_forgotten() {
+    for holder in 0..2 {
+        let mut line = Line::new(Speed { bandwidth: 1_000_000, ..FAST }).await;
+        line.connect();
+        line.run(Duration::from_secs(5)).await;
+        line.hold(holder, spread(NOW - 100_000_000, 90_000_000, 20_000, 100)).await;
+        line.compare(1 - holder).await;
+        let asking = |line: &Line| line.sides[1 - holder].agent.agreement();
+        while !line.sides[1 - holder].agent.is_repairing() || asking(&line).future != Some(true) {
+            line.run(line.now + Duration::from_millis(1)).await;
+        }
+        line.hold(holder, vec![event(NOW + 10_000_000_000, 1, 10)]).await;
+        line.compare(1 - holder).await;
+        while asking(&line).future != Some(true) || asking(&line).catch_up.is_some() {
+            assert!(line.now < Duration::from_secs(30), "they do not agree: {:?}", asking(&line));
+            line.run(line.now + Duration::from_millis(1)).await;
+        }
+        assert_eq!(line.sides[1 - holder].replica.root().await.unwrap().count, 20_001);
     }
 }
 

@@ -115,8 +115,6 @@ impl SledStore {
     }
 }
 
-/// Opens sled. A background thread of a store that was just closed may hold sled's own lock for a moment longer;
-/// whether another process has the store was settled by the lock on our directory.
 /// sled writes the file with its settings first, in two pieces, and cannot read it when it was killed between them. As
 /// long as there is no log there is nothing that the settings could be about.
 fn forget_half_made(files: &Path) -> io::Result<()> {
@@ -129,6 +127,8 @@ fn forget_half_made(files: &Path) -> io::Result<()> {
     }
 }
 
+/// Opens sled. A background thread of a store that was just closed may hold sled's own lock for a moment longer;
+/// whether another process has the store was settled by the lock on our directory.
 fn open_sled(files: &Path, options: SledOptions) -> Result<Db, StoreError> {
     const ATTEMPTS: u32 = 500;
     let config = sled::Config::new()

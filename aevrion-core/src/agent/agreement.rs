@@ -11,8 +11,6 @@ pub struct Agreement {
     pub until: Option<Timestamp>,
     /// Whether the last comparison of the future found it equal; `None` before the first.
     pub future: Option<bool>,
-    /// Events still to go in either direction, as far as counts can tell; 0 in agreement.
-    pub behind: u64,
     /// Events that repairs have brought here since the connection began.
     pub received: u64,
     /// Events that repairs have sent since.
@@ -21,6 +19,8 @@ pub struct Agreement {
     pub differed: u64,
     /// How the catch-up goes that is under way, if something is known to differ.
     pub catch_up: Option<CatchUp>,
+    /// Events still to go in the past and in the future.
+    behind: [u64; 2],
 }
 
 /// How far two neighbours have come since they were found to differ.
@@ -28,23 +28,37 @@ pub struct Agreement {
 pub struct CatchUp {
     /// When they were, by the [steady](super::Moment::steady) clock.
     pub began: Duration,
-    /// Blocks of time that were compared last.
-    pub blocks: usize,
-    /// Those of them that were the same, or through which repair has passed since.
-    pub agreed: usize,
     /// Events that repairs have moved in either direction.
     pub events: u64,
     /// Events in the messages of repair, whether they turned out to be new or not.
     pub carried: u64,
     /// Their bytes: keys and values.
     pub carried_bytes: u64,
-    /// Whether it is about the past, and about the future.
-    differs: [bool; 2],
+    /// What was compared of the past and of the future, where they differ.
+    compared: [Option<Compared>; 2],
+}
+
+/// Blocks of time that were compared last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Compared {
+    blocks: usize,
+    /// Those that differ still.
+    left: usize,
 }
 
 impl CatchUp {
     fn new(began: Duration) -> Self {
-        Self { began, blocks: 0, agreed: 0, events: 0, carried: 0, carried_bytes: 0, differs: [false; 2] }
+        Self { began, events: 0, carried: 0, carried_bytes: 0, compared: [None; 2] }
+    }
+
+    /// Blocks of time that were compared last.
+    pub fn blocks(&self) -> usize {
+        self.compared.iter().flatten().map(|compared| compared.blocks).sum()
+    }
+
+    /// Those of them that were the same, or through which repair has passed since.
+    pub fn agreed(&self) -> usize {
+        self.compared.iter().flatten().map(|compared| compared.blocks.saturating_sub(compared.left)).sum()
     }
 
     /// Bytes of keys and values that so many events have, if they are like those that have moved; `None` before the
@@ -56,32 +70,43 @@ impl CatchUp {
 }
 
 impl Agreement {
+    /// Events still to go in either direction, as far as counts can tell; 0 in agreement.
+    pub fn behind(&self) -> u64 {
+        self.behind.iter().sum()
+    }
+
     /// The two hold different numbers of events in the past (0) or the future (1), or the same number of different ones.
     pub(super) fn differ(&mut self, kind: usize, by: u64, now: Duration) {
         self.differed += 1;
-        self.behind = self.behind.max(by.max(1));
-        self.catch_up.get_or_insert(CatchUp::new(now)).differs[kind] = true;
+        self.behind[kind] = self.behind[kind].max(by.max(1));
+        self.catch_up.get_or_insert(CatchUp::new(now)).compared[kind].get_or_insert_default();
+    }
+
+    /// Something was not told.
+    pub(super) fn miss(&mut self) {
+        self.behind[0] = self.behind[0].max(1);
     }
 
     /// The two hold the same in the past (0) or the future (1).
     pub(super) fn agree(&mut self, kind: usize) {
+        self.behind[kind] = 0;
         if let Some(catch_up) = &mut self.catch_up {
-            catch_up.differs[kind] = false;
-            self.catch_up = Some(*catch_up).filter(|catch_up| catch_up.differs.contains(&true));
+            catch_up.compared[kind] = None;
+            self.catch_up = Some(*catch_up).filter(|catch_up| catch_up.compared.iter().any(Option::is_some));
         }
     }
 
-    /// Of so many blocks so many differ.
-    pub(super) fn compared(&mut self, blocks: usize, differ: usize) {
+    /// Of so many blocks of the past (0) or the future (1) so many differ.
+    pub(super) fn compared(&mut self, kind: usize, blocks: usize, left: usize) {
         if let Some(catch_up) = &mut self.catch_up {
-            (catch_up.blocks, catch_up.agreed) = (blocks, blocks.saturating_sub(differ));
+            catch_up.compared[kind] = Some(Compared { blocks, left });
         }
     }
 
     /// Of the blocks that were compared so many are left.
-    pub(super) fn blocks_left(&mut self, left: usize) {
-        if let Some(catch_up) = &mut self.catch_up {
-            catch_up.agreed = catch_up.blocks.saturating_sub(left);
+    pub(super) fn blocks_left(&mut self, kind: usize, left: usize) {
+        if let Some(compared) = self.catch_up.as_mut().and_then(|catch_up| catch_up.compared[kind].as_mut()) {
+            compared.left = left;
         }
     }
 
@@ -106,9 +131,39 @@ impl Agreement {
     }
 
     fn moved(&mut self, events: u64) {
-        self.behind = self.behind.saturating_sub(events);
+        let [past, future] = &mut self.behind;
+        let of_future = events.saturating_sub(*past);
+        *past = past.saturating_sub(events);
+        *future = future.saturating_sub(of_future);
         if let Some(catch_up) = &mut self.catch_up {
             catch_up.events += events;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_past_and_the_future_are_counted_apart() {
+        let mut agreement = Agreement::default();
+        agreement.differ(0, 10, Duration::ZERO);
+        agreement.compared(0, 30, 20);
+        agreement.differ(1, 4, Duration::ZERO);
+        agreement.compared(1, 3, 3);
+        agreement.received(7);
+        agreement.blocks_left(0, 6);
+        let of = |agreement: &Agreement| agreement.catch_up.map(|it| (it.blocks(), it.agreed()));
+        assert_eq!((agreement.behind(), of(&agreement)), (7, Some((33, 24))));
+        // The past agrees: what is left is of the future.
+        agreement.agree(0);
+        assert_eq!((agreement.behind(), of(&agreement)), (4, Some((3, 0))));
+        agreement.sent(9);
+        assert_eq!((agreement.behind(), of(&agreement)), (0, Some((3, 0))), "only a comparison tells");
+        agreement.agree(1);
+        assert_eq!((agreement.behind(), of(&agreement)), (0, None));
+        agreement.miss();
+        assert_eq!((agreement.behind(), of(&agreement)), (1, None));
     }
 }

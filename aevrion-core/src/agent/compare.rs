@@ -211,4 +211,17 @@ mod tests {
         let steps = compare_children(shape(), TimeSpan::ALL, &[vec![tile(0, 1, 8)]], &parents);
         assert_eq!(steps, [Step::Ask(span(110, 119)), Step::Give(span(100, 109))]);
     }
+
+    #[test]
+    fn blocks_that_differ_are_counted_wherever_they_are_missing() {
+        let digest = |tiles: &[(u64, u8)]| {
+            let tiles = tiles.iter().map(|(index, hash)| tile(*index, 1, *hash)).collect();
+            Digest { rows: vec![Row { level: 0, tiles }] }
+        };
+        let (mine, theirs) = (digest(&[(1, 1), (2, 2), (3, 3)]), digest(&[(2, 2), (3, 9), (5, 5)]));
+        let (blocks, differing) = differing_blocks(shape(), &mine, &theirs);
+        let begins: Vec<_> = differing.iter().map(|span| span.first().as_millis()).collect();
+        assert_eq!((blocks, begins), (4, vec![10, 30, 50]));
+        assert_eq!(differing_blocks(shape(), &mine, &mine), (3, Vec::new()));
+    }
 }

@@ -70,7 +70,12 @@ impl Exchange {
 
     /// Whether a snapshot was about `span` or more.
     pub(super) fn knows_within(&self, span: TimeSpan) -> bool {
-        self.spans.iter().any(|known| known.intersection(span) == Some(span))
+        self.span_around(span).is_some()
+    }
+
+    /// What a snapshot was about that was about `span` or more.
+    pub(super) fn span_around(&self, span: TimeSpan) -> Option<TimeSpan> {
+        self.spans.iter().copied().find(|known| known.intersection(span) == Some(span))
     }
 
     /// Whether there was any snapshot yet.

@@ -52,7 +52,7 @@ impl Agent {
         if crowded {
             // A repair brought so much that telling one by one costs more than comparing when it is over.
             self.schedule.compare(now.steady + SETTLE);
-            self.agreement.behind = self.agreement.behind.max(1);
+            self.agreement.miss();
         }
         if self.announcements.len() >= ANNOUNCED_AT_ONCE {
             outputs.extend(self.announce());

@@ -165,8 +165,8 @@ pub struct Agent {
     agreement: Agreement,
     /// Where the last digest differed, the latest first; nothing in agreement.
     differences: Arc<[TimeSpan]>,
-    /// The blocks of it that differ still, as far as is known.
-    blocks_left: Vec<TimeSpan>,
+    /// The blocks of the last digests of the past and of the future that differ still, as far as is known.
+    blocks_left: [Vec<TimeSpan>; 2],
 }
 
 impl Agent {
@@ -201,7 +201,7 @@ impl Agent {
             deferred: 0,
             agreement: Agreement::default(),
             differences: Arc::default(),
-            blocks_left: Vec::new(),
+            blocks_left: Default::default(),
         }
     }
 
@@ -326,8 +326,12 @@ impl Agent {
     /// # Errors
     /// [`Halt::Read`].
     pub async fn compare_now(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
-        if !self.is_settled() || self.exchange.is_active() {
-            // A repair ends with a comparison.
+        if !self.is_settled() {
+            return Ok(Vec::new());
+        }
+        if self.exchange.is_active() {
+            // A repair ends with a comparison; this has it ask about the future, too.
+            self.agreement.future = Some(false);
             return Ok(Vec::new());
         }
         self.exchange.fruitless = 0;
@@ -338,7 +342,7 @@ impl Agent {
     pub fn overflowed(&mut self, now: Moment) {
         self.announcements.clear();
         self.announce_at = None;
-        self.agreement.behind = self.agreement.behind.max(1);
+        self.agreement.miss();
         self.compare_soon(now.steady);
     }
 

@@ -2,6 +2,7 @@
 
 use super::compare::{Step, compare_children};
 use super::live::send_in_frames;
+use super::snapshot::kind;
 use super::window::{Addresses, Scope, Window};
 use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
 use crate::bounds::{
@@ -113,39 +114,48 @@ impl Agent {
     }
 
     /// Lists a span of more events than one message takes, a share of its ids in each message. What is left goes on
-    /// with the next share when it is listed again. The ids are short: under a new salt each time, which is all that
-    /// whole ones would be good for.
+    /// with the next share when it is listed again. The ids are short: all of them come round again under a new salt,
+    /// which is all that whole ones would be good for.
     async fn list_in_shares(
         &mut self,
         span: TimeSpan,
         most: usize,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        let (part, count) = countable(self.rotation.rest(span), holdings).await?;
-        // Shares are even but for chance: a tenth of each message is left free.
-        let of = u32::try_from(count * 10 / (MESSAGE_IDS * 9) + 1).unwrap_or(u32::MAX);
-        let (turn, whole) = self.rotation.take(part, of, u32::try_from(most).unwrap_or(u32::MAX));
-        if !whole {
+        if let Some(rest) = self.rotation.uncut(span) {
+            let (part, count) = countable(rest, holdings).await?;
+            // Shares are even but for chance: a tenth of each message is left free.
+            let of = u32::try_from(count * 10 / (MESSAGE_IDS * 9) + 1).unwrap_or(u32::MAX);
+            let salt = self.draw();
+            self.rotation.cut(part, of, salt);
+        }
+        let Some(turn) = self.rotation.take(u32::try_from(most).unwrap_or(u32::MAX)) else {
+            return Ok(Vec::new());
+        };
+        if !turn.last {
             self.exchange.listed_a_part();
         }
-        let salt = self.draw();
-        let mut shares: Vec<Vec<ShortId>> = turn.clone().map(|_| Vec::new()).collect();
-        let mut pages = Addresses::of(part);
+        let mut shares: Vec<Vec<ShortId>> = turn.shares.clone().map(|_| Vec::new()).collect();
+        let mut pages = Addresses::of(turn.part);
         while let Some(page) = pages.next(holdings).await? {
-            for id in page.into_iter().map(|address| Salted::new(salt, address.id)) {
-                let place = id.part_of(of).checked_sub(turn.start).and_then(|n| usize::try_from(n).ok());
-                if let Some(ids) = place.and_then(|place| shares.get_mut(place)) {
+            for id in page.into_iter().map(|address| Salted::new(turn.salt, address.id)) {
+                let place = id.part_of(turn.of).checked_sub(turn.shares.start);
+                if let Some(ids) = place.and_then(|place| shares.get_mut(usize::try_from(place).ok()?)) {
                     ids.push(id.short());
                 }
             }
         }
-        let listed = |(part_number, ids)| Listed {
-            span: part,
-            share: Share { part: part_number, of },
-            ids: Ids::Short { salt, ids },
+        if shares.iter().any(|ids| ids.len() > MESSAGE_IDS) {
+            // Events have poured in since it was cut.
+            self.rotation.outgrown();
+            self.exchange.listed_a_part();
+        }
+        let listed = |(part, ids)| Listed {
+            span: turn.part,
+            share: Share { part, of: turn.of },
+            ids: Ids::Short { salt: turn.salt, ids },
         };
-        // Chance never fills one beyond its bound, and if events poured in meanwhile the next round counts them.
-        let fits = turn.zip(shares).filter(|(_, ids)| ids.len() <= MESSAGE_IDS);
+        let fits = turn.shares.clone().zip(shares).filter(|(_, ids)| ids.len() <= MESSAGE_IDS);
         Ok(fits.map(|share| held(vec![listed(share)])).collect())
     }
 
@@ -367,8 +377,10 @@ impl Agent {
 
     /// What moves goes from the latest to the earliest, and has come to `rest`.
     fn passed(&mut self, rest: TimeSpan) {
-        self.blocks_left.retain(|block| block.first() <= rest.last());
-        self.agreement.blocks_left(self.blocks_left.len());
+        let Some(compared) = self.exchange.span_around(rest) else { return };
+        let blocks = &mut self.blocks_left[kind(compared)];
+        blocks.retain(|block| block.first() <= rest.last());
+        self.agreement.blocks_left(kind(compared), blocks.len());
     }
 
     /// The neighbour repairs with this side, which is busy receiving from it from now on. Says whether it is busy with

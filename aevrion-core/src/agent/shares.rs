@@ -4,6 +4,8 @@
 //! these a few shares of the ids in each answer. What one round leaves out the next one takes up, so that every event
 //! gets its turn however many there are.
 
+use std::ops::Range;
+
 use crate::{TimeSpan, Timestamp};
 
 /// How far the listing of one span has come.
@@ -13,41 +15,85 @@ pub(super) struct Rotation {
     of: Option<Timestamp>,
     /// Where the part that is listed at the moment ends; at the span's own end if nothing is said.
     until: Option<Timestamp>,
-    /// The next share of that part.
-    share: u32,
+    /// How that part is cut, once it is.
+    cut: Option<Cut>,
+}
+
+/// A part of a span in shares. It stays as it is until each had its turn: another salt or number would deal the ids out
+/// anew, and some would have no turn at all.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    part: TimeSpan,
+    salt: u64,
+    of: u32,
+    next: u32,
+}
+
+/// The shares to be listed now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// The part of the span that is cut.
+    pub(super) part: TimeSpan,
+    /// Under which salt.
+    pub(super) salt: u64,
+    /// In how many shares.
+    pub(super) of: u32,
+    /// Whose turn it is.
+    pub(super) shares: Range<u32>,
+    /// Whether these are the last of the whole span.
+    pub(super) last: bool,
 }
 
 impl Rotation {
-    /// The part of `span` that is to be counted and listed from its end backwards, as far as one may.
-    pub(super) fn rest(&mut self, span: TimeSpan) -> TimeSpan {
+    /// The part of `span` that is to be counted and cut, from its end backwards as far as one may; `None` while one is
+    /// cut that had not all its turns.
+    pub(super) fn uncut(&mut self, span: TimeSpan) -> Option<TimeSpan> {
         if self.of != Some(span.first()) {
             *self = Self { of: Some(span.first()), ..Self::default() };
         }
-        self.until.and_then(|until| TimeSpan::new(span.first(), until.min(span.last()))).unwrap_or(span)
+        self.cut = self.cut.filter(|cut| span.intersection(cut.part) == Some(cut.part));
+        let rest = || self.until.and_then(|until| TimeSpan::new(span.first(), until.min(span.last())));
+        self.cut.is_none().then(|| rest().unwrap_or(span))
     }
 
-    /// Takes the next shares of `part`, which was split in `of`: at most so many. Answers with them, and whether that
-    /// was the last of the whole span.
-    pub(super) fn take(&mut self, part: TimeSpan, of: u32, most: u32) -> (std::ops::Range<u32>, bool) {
-        let first = if self.share < of { self.share } else { 0 };
-        let end = of.min(first.saturating_add(most));
-        self.share = end;
-        if end < of {
-            return (first..end, false);
-        }
-        self.share = 0;
+    /// Cuts this part in so many shares.
+    pub(super) fn cut(&mut self, part: TimeSpan, of: u32, salt: u64) {
+        self.cut = Some(Cut { part, salt, of, next: 0 });
+    }
+
+    /// Takes the next shares of the part that is cut, at most so many; `None` if none is.
+    pub(super) fn take(&mut self, most: u32) -> Option<Turn> {
+        let Cut { part, salt, of, next } = self.cut?;
+        let end = of.min(next.saturating_add(most));
         let begins = Some(part.first()) == self.of;
-        self.until = if begins { None } else { Some(part.first().previous()) };
-        (first..end, begins)
+        self.cut = (end < of).then_some(Cut { part, salt, of, next: end });
+        if self.cut.is_none() {
+            self.until = if begins { None } else { Some(part.first().previous()) };
+        }
+        Some(Turn { part, salt, of, shares: next..end, last: begins && self.cut.is_none() })
+    }
+
+    /// The part has grown beyond its shares: it is to be counted and cut again.
+    pub(super) fn outgrown(&mut self) {
+        self.cut = None;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::EventId;
+    use crate::message::Salted;
 
     fn span(first: u64, last: u64) -> TimeSpan {
         TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap()
+    }
+
+    fn turn(rotation: &mut Rotation) -> (TimeSpan, Range<u32>, bool) {
+        let turn = rotation.take(2).unwrap();
+        (turn.part, turn.shares, turn.last)
     }
 
     #[test]
@@ -55,18 +101,47 @@ mod tests {
         let mut rotation = Rotation::default();
         let whole = span(100, 199);
         for _ in 0..2 {
-            assert_eq!(rotation.rest(whole), whole);
+            assert_eq!(rotation.uncut(whole), Some(whole));
             // The latest part begins at 150 and has three shares.
-            assert_eq!(rotation.take(span(150, 199), 3, 2), (0..2, false));
-            assert_eq!(rotation.rest(whole), whole);
-            assert_eq!(rotation.take(span(150, 199), 3, 2), (2..3, false));
-            assert_eq!(rotation.rest(whole), span(100, 149));
-            assert_eq!(rotation.take(span(100, 149), 1, 2), (0..1, true));
+            rotation.cut(span(150, 199), 3, 1);
+            assert_eq!(turn(&mut rotation), (span(150, 199), 0..2, false));
+            assert_eq!(rotation.uncut(whole), None);
+            assert_eq!(turn(&mut rotation), (span(150, 199), 2..3, false));
+            assert_eq!(rotation.uncut(whole), Some(span(100, 149)));
+            rotation.cut(span(100, 149), 1, 2);
+            assert_eq!(turn(&mut rotation), (span(100, 149), 0..1, true));
         }
         // The span's end moves on, its beginning says which it is.
-        assert_eq!(rotation.rest(span(100, 250)), span(100, 250));
-        rotation.take(span(150, 250), 1, 2);
-        assert_eq!(rotation.rest(span(100, 250)), span(100, 149));
-        assert_eq!(rotation.rest(span(300, 400)), span(300, 400), "another span begins anew");
+        assert_eq!(rotation.uncut(span(100, 250)), Some(span(100, 250)));
+        rotation.cut(span(150, 250), 3, 3);
+        turn(&mut rotation);
+        assert_eq!(rotation.uncut(span(100, 300)), None, "what is cut stays as it is");
+        rotation.outgrown();
+        assert_eq!(rotation.uncut(span(100, 300)), Some(span(100, 300)));
+        rotation.cut(span(150, 300), 1, 4);
+        turn(&mut rotation);
+        assert_eq!(rotation.uncut(span(100, 300)), Some(span(100, 149)));
+        assert_eq!(rotation.uncut(span(300, 400)), Some(span(300, 400)), "another span begins anew");
+    }
+
+    #[test]
+    fn every_id_has_a_turn_however_many_rounds_that_takes() {
+        let ids: BTreeSet<_> = (0..1_000_u64)
+            .map(|n| EventId::from_bytes([n.to_be_bytes(); 4].as_flattened().try_into().unwrap()))
+            .collect();
+        let mut rotation = Rotation::default();
+        let mut had = BTreeSet::new();
+        for salt in 0.. {
+            if rotation.uncut(TimeSpan::ALL).is_some() {
+                rotation.cut(TimeSpan::ALL, 17, salt);
+            }
+            let turn = rotation.take(8).unwrap();
+            let turns = |id: &&EventId| turn.shares.contains(&Salted::new(turn.salt, **id).part_of(turn.of));
+            had.extend(ids.iter().filter(turns));
+            if turn.last {
+                break;
+            }
+        }
+        assert_eq!(had, ids);
     }
 }

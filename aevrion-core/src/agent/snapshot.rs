@@ -52,7 +52,8 @@ impl Agent {
         if planted(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
         } else if everything || root.count > 0 || self.agreement.future == Some(false) {
-            // Nothing is known of it until the neighbour answers; of what it has learned since only if it is asked.
+            // Until the neighbour answers nothing is known of it. Whoever asks does not rely on an earlier answer: the
+            // neighbour may have learned of more since.
             let known = self.agreement.future.filter(|_| !everything);
             self.agreement.future = Some(known.unwrap_or(false));
             snapshots.push(self.snapshot(future, root, Some(digest), true, now));
@@ -122,8 +123,8 @@ impl Agent {
             self.differences =
                 steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
             let (blocks, differing) = differing_blocks(self.shape, &digest, theirs);
-            self.agreement.compared(blocks, differing.len());
-            self.blocks_left = differing;
+            self.agreement.compared(kind(span), blocks, differing.len());
+            self.blocks_left[kind(span)] = differing;
         }
         let round_trip = self.round_trip();
         if self.exchange.has_acted_on(theirs.root, kind(span), now.steady, round_trip)
@@ -211,7 +212,6 @@ impl Agent {
             // A neighbour whose clock is ahead speaks of a time in which this side has yet to write.
             let until = span.last().next().min(now.wall.next());
             self.agreement.until = self.agreement.until.max(Some(until));
-            self.agreement.behind = 0;
             self.deferred = 0;
         } else {
             self.agreement.future = Some(true);
@@ -311,6 +311,6 @@ fn is_past(span: TimeSpan) -> bool {
 }
 
 /// The past is 0, the future 1.
-fn kind(span: TimeSpan) -> usize {
+pub(super) fn kind(span: TimeSpan) -> usize {
     usize::from(!is_past(span))
 }

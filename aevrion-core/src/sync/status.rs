@@ -50,8 +50,14 @@ pub struct CatchUp {
 
 impl CatchUp {
     fn new(catch_up: agent::CatchUp, to_go: u64, elapsed: Duration) -> Self {
-        let agent::CatchUp { blocks, agreed, events: moved, .. } = catch_up;
-        Self { blocks, agreed, moved, to_go, bytes_to_go: catch_up.bytes_of(to_go), elapsed }
+        Self {
+            blocks: catch_up.blocks(),
+            agreed: catch_up.agreed(),
+            moved: catch_up.events,
+            to_go,
+            bytes_to_go: catch_up.bytes_of(to_go),
+            elapsed,
+        }
     }
 
     /// Events a second since it began.
@@ -140,7 +146,7 @@ impl Neighbour {
     pub(super) fn connected(id: NodeId, address: String, traffic: Traffic, progress: Progress) -> Self {
         let Progress { activity, clock_offset, round_trip, agreement, differs_since, differences } = progress;
         // That as much has moved as the counts differed by is no agreement yet.
-        let settled = agreement.behind == 0 && agreement.catch_up.is_none();
+        let settled = agreement.behind() == 0 && agreement.catch_up.is_none();
         let agrees = settled && agreement.until.is_some() && agreement.future != Some(false);
         let elapsed = differs_since.map(|since| since.elapsed());
         let catch_up = agreement.catch_up.zip(elapsed);
@@ -159,8 +165,8 @@ impl Neighbour {
             round_trip: clock_offset.map(|_| round_trip),
             agreed_until: agreement.until,
             future_agrees: agreement.future == Some(true),
-            behind: agreement.behind,
-            catch_up: catch_up.map(|(catch_up, elapsed)| CatchUp::new(catch_up, agreement.behind, elapsed)),
+            behind: agreement.behind(),
+            catch_up: catch_up.map(|(catch_up, elapsed)| CatchUp::new(catch_up, agreement.behind(), elapsed)),
             received: agreement.received,
             sent: agreement.sent,
             traffic,

@@ -29,7 +29,7 @@ pub struct JoinRequest {
     pub secret: [u8; 16],
     /// For its key (PKCS #10, DER).
     pub signing_request: Vec<u8>,
-    /// Where it will listen, as `host:port`.
+    /// Where it will listen, as `quic://host:port` or `tcp://host:port`.
     pub addresses: Vec<String>,
 }
 
