@@ -54,7 +54,7 @@ pub enum Ids {
     Full(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_IDS>")] Vec<EventId>),
     /// Shortened.
     Short {
-        /// Drawn for this list alone.
+        /// Drawn for this list alone, or for all the shares of a span.
         salt: u64,
         /// They.
         #[serde(deserialize_with = "bounded::<_, _, MESSAGE_IDS>")]

@@ -141,8 +141,9 @@ impl Pair {
     async fn deliver_all(&mut self) {
         while self.sides.iter().any(|side| !side.inbox.is_empty()) {
             self.steady += LATENCY;
-            for side in 0..2 {
-                let arrived = std::mem::take(&mut self.sides[side].inbox);
+            // What one answers to this is under way to the other for as long again.
+            let arrived = [0, 1].map(|side: usize| std::mem::take(&mut self.sides[side].inbox));
+            for (side, arrived) in arrived.into_iter().enumerate() {
                 for (_, frame) in arrived {
                     let parameters = self.sides[side].replica.parameters();
                     let message = decode(&frame, &parameters).unwrap();
