@@ -48,7 +48,7 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     }
     assert_eq!(sync["faults"], Value::Object(serde_json::Map::new()));
     assert!(sync["messages"]["Hello"][0].as_u64() > Some(0), "{sync}");
-    assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 1 of 1 neighbours"));
+    assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 1 of 1 neighbour"));
     let asked = first.run(&["sync", "now", "-o", "json"]).ok().json();
     assert_eq!(asked["neighbours"][0]["id"], id);
     let diff = first.run(&["sync", "diff", "-o", "json"]).ok();

@@ -11,7 +11,7 @@ use rustls::{AlertDescription, Error};
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address is taken, or not this machine's.
-    #[error("cannot listen at {address}: {source}")]
+    #[error("cannot listen for peers at {address}: {source}")]
     Listen {
         /// Where.
         address: SocketAddr,

@@ -51,7 +51,8 @@ impl Global {
     /// the server is handed on.
     pub(crate) fn with_file(mut self) -> Result<(Self, ServeFile), Failure> {
         let Some(path) = &self.config else { return Ok((self, ServeFile::default())) };
-        let problem = |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
+        let problem =
+            |error: &dyn std::fmt::Display| Failure::usage(format!("--config {}: {error}", path.display()));
         let text = fs::read_to_string(path).map_err(|error| problem(&error))?;
         let file: File = toml::from_str(&text).map_err(|error| problem(&error.to_string().trim_end()))?;
         self.data = self.data.or(file.data.filter(|_| !self.endpoint_insisted_on));

@@ -121,7 +121,7 @@ fn left_at(left: u64, rate: f64) -> String {
 
 /// So many events a second, and how long the rest takes.
 pub(crate) fn at_rate(rate: f64, left: Duration) -> String {
-    format!("{:.0}/s, {:#} left", HumanFloatCount(rate), HumanDuration(left))
+    format!("{:.0}/s, {:#} left", HumanFloatCount(rate), HumanDuration(left.max(Duration::from_secs(1))))
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ impl From<&sync::Neighbour> for Neighbour {
             behind: Some(neighbour.behind).filter(|behind| *behind > 0 || agrees),
             catch_up: neighbour.catch_up.as_ref().map(CatchUp::from),
             problem: neighbour.problem.clone(),
-            round_trip_ms: neighbour.round_trip.map(|time| time.as_secs_f64() * 1_000.0),
+            round_trip_ms: neighbour.round_trip.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3),
             received: neighbour.received,
             sent: neighbour.sent,
             bytes_received: neighbour.traffic.received,

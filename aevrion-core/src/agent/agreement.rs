@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::compare::Blocks;
 use crate::{Event, Timestamp};
 
 /// What is known of a neighbour's agreement with this node.
@@ -96,10 +97,11 @@ impl Agreement {
         }
     }
 
-    /// Of so many blocks of the past (0) or the future (1) so many differ.
-    pub(super) fn compared(&mut self, kind: usize, blocks: usize, left: usize) {
+    /// So the blocks of the past (0) or the future (1) stand to each other.
+    pub(super) fn compared(&mut self, kind: usize, blocks: &Blocks) {
+        self.behind[kind] = self.behind[kind].max(blocks.apart);
         if let Some(catch_up) = &mut self.catch_up {
-            catch_up.compared[kind] = Some(Compared { blocks, left });
+            catch_up.compared[kind] = Some(Compared { blocks: blocks.all, left: blocks.differing.len() });
         }
     }
 
@@ -144,18 +146,20 @@ impl Agreement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TimeSpan;
 
     #[test]
     fn the_past_and_the_future_are_counted_apart() {
         let mut agreement = Agreement::default();
         agreement.differ(0, 10, Duration::ZERO);
-        agreement.compared(0, 30, 20);
+        let blocks = |all, differing, apart| Blocks { all, differing: vec![TimeSpan::ALL; differing], apart };
+        agreement.compared(0, &blocks(30, 20, 12));
         agreement.differ(1, 4, Duration::ZERO);
-        agreement.compared(1, 3, 3);
+        agreement.compared(1, &blocks(3, 3, 1));
         agreement.received(7);
         agreement.blocks_left(0, 6);
         let of = |agreement: &Agreement| agreement.catch_up.map(|it| (it.blocks(), it.agreed()));
-        assert_eq!((agreement.behind(), of(&agreement)), (7, Some((33, 24))));
+        assert_eq!((agreement.behind(), of(&agreement)), (9, Some((33, 24))));
         // The past agrees: what is left is of the future.
         agreement.agree(0);
         assert_eq!((agreement.behind(), of(&agreement)), (4, Some((3, 0))));

@@ -43,12 +43,32 @@ pub(super) fn compare_digests(shape: Shape, span: TimeSpan, mine: &Digest, their
     if steps.is_empty() { before.into_iter().collect() } else { steps }
 }
 
-/// How many nodes two digests name between them, and the times of those that differ.
-pub(super) fn differing_blocks(shape: Shape, mine: &Digest, theirs: &Digest) -> (usize, Vec<TimeSpan>) {
+/// How the nodes of two digests stand to each other.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Blocks {
+    /// How many there are, on either side.
+    pub(super) all: usize,
+    /// The times of those that differ.
+    pub(super) differing: Vec<TimeSpan>,
+    /// By how many events the two differ at least, counted block by block: what one lacks here and the other there does
+    /// not make up for each other.
+    pub(super) apart: u64,
+}
+
+/// Counts where two digests differ, and by how much.
+pub(super) fn differing_blocks(shape: Shape, mine: &Digest, theirs: &Digest) -> Blocks {
     let (mine, theirs) = (nodes_of(mine), nodes_of(theirs));
     let places: BTreeSet<_> = mine.keys().chain(theirs.keys()).copied().collect();
-    let differs = |place: &&NodeAddress| hash_of(mine.get(place)) != hash_of(theirs.get(place));
-    (places.len(), places.iter().filter(differs).map(|place| shape.time_of(*place)).collect())
+    let mut blocks = Blocks { all: places.len(), ..Blocks::default() };
+    for place in places {
+        let (here, there) = (mine.get(&place), theirs.get(&place));
+        if hash_of(here) != hash_of(there) {
+            let count = |tile: Option<&Tile>| tile.map_or(0, |tile| tile.count);
+            blocks.apart = blocks.apart.saturating_add(count(here).abs_diff(count(there)).max(1));
+            blocks.differing.push(shape.time_of(place));
+        }
+    }
+    blocks
 }
 
 /// What to do about the children of `parents`, the latest first: `mine` are this side's, in the same order.
@@ -219,9 +239,9 @@ mod tests {
             Digest { rows: vec![Row { level: 0, tiles }] }
         };
         let (mine, theirs) = (digest(&[(1, 1), (2, 2), (3, 3)]), digest(&[(2, 2), (3, 9), (5, 5)]));
-        let (blocks, differing) = differing_blocks(shape(), &mine, &theirs);
-        let begins: Vec<_> = differing.iter().map(|span| span.first().as_millis()).collect();
-        assert_eq!((blocks, begins), (4, vec![10, 30, 50]));
-        assert_eq!(differing_blocks(shape(), &mine, &mine), (3, Vec::new()));
+        let blocks = differing_blocks(shape(), &mine, &theirs);
+        let begins: Vec<_> = blocks.differing.iter().map(|span| span.first().as_millis()).collect();
+        assert_eq!((blocks.all, begins, blocks.apart), (4, vec![10, 30, 50], 1 + 1 + 1));
+        assert_eq!(differing_blocks(shape(), &mine, &mine), Blocks { all: 3, ..Blocks::default() });
     }
 }

@@ -122,9 +122,9 @@ impl Agent {
         if let (Some(steps), Some(theirs)) = (&steps, &theirs.digest) {
             self.differences =
                 steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
-            let (blocks, differing) = differing_blocks(self.shape, &digest, theirs);
-            self.agreement.compared(kind(span), blocks, differing.len());
-            self.blocks_left[kind(span)] = differing;
+            let blocks = differing_blocks(self.shape, &digest, theirs);
+            self.agreement.compared(kind(span), &blocks);
+            self.blocks_left[kind(span)] = blocks.differing;
         }
         let round_trip = self.round_trip();
         if self.exchange.has_acted_on(theirs.root, kind(span), now.steady, round_trip)

@@ -76,6 +76,17 @@ impl Dialled {
         lock(&self.0).contains_key(peer)
     }
 
+    /// Where a connected neighbour listens, if it was found at an address of the transport it is connected by. Whoever
+    /// has dialled over TCP comes from a port that leads nowhere.
+    pub(super) fn listens_at(&self, neighbour: &Neighbour) -> Option<String> {
+        let transport = neighbour.address.split_once("://").map(|(name, _)| name);
+        let peers = lock(&self.0);
+        let is_there = |(peer, attempt): &(&Peer, &Attempt)| {
+            attempt.found == neighbour.id && peer.transport() == transport
+        };
+        peers.iter().find(is_there).map(|(peer, _)| peer.to_string())
+    }
+
     /// Those at which no connected neighbour is known to be. What was found there once and is gone is among them,
     /// whatever it says of a connection of its own.
     pub(super) fn unreached(
@@ -84,13 +95,13 @@ impl Dialled {
         serves: impl Fn(&Peer) -> bool,
     ) -> Vec<Neighbour> {
         let peers = lock(&self.0);
-        let reached = |attempt: &Attempt| {
-            let there = |node| connected.iter().any(|one| one.id == Some(node));
-            attempt.myself || attempt.found.is_some_and(there)
+        let reached = |peer: &Peer, attempt: &Attempt| {
+            let is_there = |one: &Neighbour| one.id == attempt.found || one.address == peer.to_string();
+            attempt.myself || connected.iter().any(is_there)
         };
         peers
             .iter()
-            .filter(|(_, attempt)| !reached(attempt))
+            .filter(|(peer, attempt)| !reached(peer, attempt))
             .map(|(peer, attempt)| {
                 let (state, problem) = match serves(peer) {
                     true => (NeighbourState::Unreachable, attempt.problem.clone()),
@@ -139,8 +150,12 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
         }
         let Some(strong) = shared.upgrade() else { return };
         let Some(wait) = conclude(&strong, &peer, outcome, &mut pause) else { return };
+        let mut entered = strong.links.entered();
         drop(strong);
-        tokio::time::sleep(wait).await;
+        if tokio::time::timeout(wait, entered.changed()).await.is_ok() {
+            // Somebody came: most likely this one, from an address that does not say so.
+            tokio::time::sleep(wait.min(FIRST_PAUSE)).await;
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Links {
     parted: Mutex<BTreeMap<NodeId, Option<Timestamp>>>,
     /// Counts changes, for whoever waits for one.
     changed: watch::Sender<u64>,
+    /// Counts those that came.
+    entered: watch::Sender<u64>,
 }
 
 struct Entry {
@@ -89,6 +91,11 @@ impl Links {
         self.changed.subscribe()
     }
 
+    /// Changes whenever a neighbour has come.
+    pub(super) fn entered(&self) -> watch::Receiver<u64> {
+        self.entered.subscribe()
+    }
+
     pub(super) fn compare(&self) {
         for entry in lock(&self.entries).values() {
             let _ = entry.commands.try_send(Command::Compare);
@@ -122,6 +129,7 @@ impl Links {
             replaced.connection.close("a newer connection takes its place");
         }
         drop(entries);
+        self.entered.send_modify(|entered| *entered += 1);
         self.note_change();
         Ok(())
     }

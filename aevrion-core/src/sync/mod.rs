@@ -169,7 +169,11 @@ impl Sync {
 
     /// The neighbours, connected ones first.
     pub fn neighbours(&self) -> Vec<Neighbour> {
-        let connected = self.shared.links.neighbours();
+        let mut connected = self.shared.links.neighbours();
+        for neighbour in &mut connected {
+            neighbour.address =
+                self.shared.dialled.listens_at(neighbour).unwrap_or_else(|| neighbour.address.clone());
+        }
         let serves = |peer: &Peer| dial::transport_for(&self.shared, peer).is_some();
         let expected = self.shared.dialled.unreached(&connected, serves);
         connected.into_iter().chain(expected).collect()

@@ -90,7 +90,7 @@ impl Limits {
             last = match timeout(share, attempt(*at)).await {
                 Ok(Err(error @ TransportError::Unreachable { .. })) => error,
                 Ok(outcome) => return outcome,
-                Err(_) => unreachable(format!("no answer from {at} within {share:?}")),
+                Err(_) => unreachable(format!("no answer from {at} within {:.1} s", share.as_secs_f64())),
             };
         }
         Err(last)

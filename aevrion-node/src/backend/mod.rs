@@ -24,6 +24,11 @@ use crate::wire::Target;
 
 pub(crate) use streams::{Exporting, Importing, Sight, Watching};
 
+/// What only a node that runs can do was asked of a directory.
+pub(crate) fn needs_a_node() -> Failure {
+    Failure::usage("this asks a running node: leave --data out, and start the node with `aevrion serve`")
+}
+
 /// Who does the work.
 pub(crate) enum Backend {
     /// A directory, or memory, opened by this process.
@@ -200,9 +205,7 @@ impl Backend {
     fn node(&self) -> Result<&Client, Failure> {
         match self {
             Self::Remote(client) => Ok(client),
-            Self::Local(_) => Err(Failure::usage(
-                "this asks a running node: leave --data out, and start the node with `aevrion serve`",
-            )),
+            Self::Local(_) => Err(needs_a_node()),
         }
     }
 

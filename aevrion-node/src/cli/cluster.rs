@@ -1,9 +1,9 @@
 //! What `cluster` and `sync` understand.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use aevrion_core::sync::Peer;
+use aevrion_core::transport::host_and_port;
 use clap::Subcommand;
 
 use super::TransportArgs;
@@ -28,8 +28,8 @@ pub(crate) enum ClusterVerb {
         #[arg(env = "AEVRION_TOKEN", hide_env_values = true)]
         token: String,
         /// Where others will reach this node, host:port: they are told [default: they wait to be dialled]
-        #[arg(long, env = "AEVRION_ADVERTISE", hide_env_values = true, value_name = "ADDR")]
-        advertise: Option<SocketAddr>,
+        #[arg(long, env = "AEVRION_ADVERTISE", hide_env_values = true, value_name = "ADDR", value_parser = reachable)]
+        advertise: Option<String>,
         #[command(flatten)]
         transports: TransportArgs,
     },
@@ -58,6 +58,11 @@ pub(crate) enum SyncVerb {
     },
     /// List the spans of time in which a neighbour differed when last compared with; exit 8 if there are any
     Diff,
+}
+
+/// A host and its port, by which others reach it.
+fn reachable(address: &str) -> Result<String, String> {
+    host_and_port(address).map(|_| address.to_owned()).map_err(|error| error.to_string())
 }
 
 /// The longest wait that a node is asked for at once.

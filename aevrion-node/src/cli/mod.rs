@@ -21,10 +21,12 @@ const STYLES: Styles = Styles::styled()
     .placeholder(AnsiColor::Cyan.on_default());
 
 const SERVE_NOTES: &str = "\
-A first Ctrl-C or SIGTERM lets requests finish, closes the store, and the exit code is 0. A second one ends it at once, as
-does one before it is ready: the code is 130 or 143 then, and nothing that was acknowledged is lost.
-On standard error it says whom it turned away or cut off, and what it could not do. AEVRION_LOG=error says less,
-AEVRION_LOG=info or =debug more, AEVRION_LOG=aevrion_core::sync=debug more of one part.";
+A first Ctrl-C or SIGTERM lets requests finish, closes the store, and the exit code is 0. A second
+one ends it at once, as does one before it is ready: the code is 130 or 143 then, and nothing that
+was acknowledged is lost.
+On standard error it says whom it turned away or cut off, and what it could not do.
+AEVRION_LOG=error says less, AEVRION_LOG=info or =debug more, AEVRION_LOG=aevrion_core::sync=debug
+more of one part.";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 condition not met, 5 not allowed, 6 unreachable,
@@ -32,7 +34,7 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 condition not met, 5 not allo
 A verb asks the node at --endpoint, or with --data works on that directory itself. `aevrion serve` starts a node.
 TIME is milliseconds since 1970, RFC 3339 (2013-07-04T12:00:00Z) or a span ago (15m, 2h, 3days).";
 
-/// A key-value store in which every write is an immutable event on a time axis.
+/// A replicated key-value store in which every write is an immutable event on a time axis.
 #[derive(Debug, Parser)]
 #[command(name = "aevrion", version, styles = STYLES, after_help = EXIT_CODES, max_term_width = 110)]
 pub(crate) struct Cli {

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use crate::backend::Backend;
 use crate::cli::{FileFormat, ImportArgs, TimeUnit};
 use crate::exit::Failure;
-use crate::output::thousands;
+use crate::output::{counted, thousands};
 use crate::progress::{Bar, Counts};
 use crate::record::BadField;
 use source::Source;
@@ -98,8 +98,8 @@ pub(crate) async fn run(backend: &Backend, arguments: &ImportArgs) -> Result<(),
         return Err(Failure::error(format!("{name}: {why}\n{}", advice(inserted, "--skip-bad"))));
     }
     anstream::eprintln!(
-        "{} events imported, {} were stored already; {:.1} s, {} events/s",
-        thousands(inserted.new),
+        "{} imported, {} were stored already; {:.1} s, {} events/s",
+        counted(inserted.new, "event"),
         thousands(inserted.known),
         took.as_secs_f64(),
         rate,

@@ -85,7 +85,8 @@ async fn unless_told<T: Send + 'static>(
 }
 
 async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<(), Failure> {
-    let refused = |error| Failure::error(format!("cannot listen on {}: {error}", serving.http));
+    let refused =
+        |error| Failure::error(format!("cannot listen on {}: {error}. Give another --http", serving.http));
     let listener = TcpListener::bind(serving.http).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     announce(node, &format!("http://{address}")).await?;
@@ -123,7 +124,7 @@ async fn announce(node: &Node, endpoint: &str) -> Result<(), Failure> {
     anstream::eprintln!("aevrion {}", env!("CARGO_PKG_VERSION"));
     anstream::eprintln!("node     {}", status.node_id);
     anstream::eprintln!("store    {}, {} events", node.place(), thousands(status.events));
-    anstream::eprintln!("peers    {}", node.reached_at());
+    anstream::eprintln!("listens  {}", node.reached_at());
     anstream::eprintln!("ready    {endpoint}");
     notify::tell("READY=1");
     Ok(())

@@ -1,7 +1,6 @@
 //! `cluster`: making one, letting others in, joining it.
 
 use std::io::{self, Read};
-use std::net::SocketAddr;
 use std::path::Path;
 
 use aevrion_core::sync::Peer;
@@ -37,7 +36,8 @@ async fn init(global: &Global) -> Result<(), Failure> {
     print_fields(&[("node", identity.node().to_string()), ("authority", identity.authority().to_string())])?;
     anstream::eprintln!("the key of the authority stays in this directory: keep a copy in a safe place");
     anstream::eprintln!(
-        "next: `aevrion serve` here, then `aevrion cluster token` for each node that is to join"
+        "next: `aevrion serve` with the same --data (and --listen 0.0.0.0:7388 if nodes on other machines are to join), \
+         then `aevrion cluster token` for each of them"
     );
     Ok(())
 }
@@ -50,7 +50,8 @@ async fn token(global: &Global) -> Result<(), Failure> {
     };
     print_line(&token)?;
     anstream::eprintln!(
-        "good for one node, within the hour: aevrion cluster join HOST:7388 TOKEN --data DIR"
+        "good for one node, within the hour: aevrion cluster join ADDRESS TOKEN --data DIR, where ADDRESS is that of \
+         this node as the other one reaches it, such as host:7388"
     );
     Ok(())
 }
@@ -60,7 +61,7 @@ async fn join(
     global: &Global,
     peer: &str,
     token: &str,
-    advertise: Option<SocketAddr>,
+    advertise: Option<String>,
     transports: &[TransportKind],
 ) -> Result<(), Failure> {
     let data = directory(global)?;
@@ -85,7 +86,9 @@ async fn join(
         ("authority", newcomer.identity.authority().to_string()),
         ("peers", newcomer.peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     ])?;
-    anstream::eprintln!("next: `aevrion serve` with the same --data");
+    anstream::eprintln!(
+        "next: `aevrion serve` with the same --data, and --listen if others are to reach it from elsewhere"
+    );
     Ok(())
 }
 

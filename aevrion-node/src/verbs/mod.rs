@@ -11,7 +11,7 @@ mod values;
 mod wait;
 mod watch;
 
-use crate::backend::Backend;
+use crate::backend::{self, Backend};
 use crate::cli::{Cli, Global, Verb};
 use crate::demo;
 use crate::exit::Failure;
@@ -32,6 +32,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let verb = match verb {
         Verb::Cluster(verb) => return cluster::run(&global, file, verb).await,
         Verb::Serve(arguments) => return server::run(&global, &arguments.with_file(file)?).await,
+        // Before a directory is made for nothing.
+        Verb::Sync(_) if global.data.is_some() => return Err(backend::needs_a_node()),
         verb => verb,
     };
     let backend = Backend::open(&global).await?;

@@ -8,7 +8,7 @@ use crate::backend::Backend;
 use crate::cli::{Format, Global, SyncVerb};
 use crate::exit::Failure;
 use crate::moment;
-use crate::output::{harmless, print_all, print_document, print_line, print_table, thousands};
+use crate::output::{counted, harmless, print_all, print_document, print_line, print_table, thousands};
 use crate::progress::at_rate;
 use crate::report::{CatchUp, Neighbour};
 
@@ -44,7 +44,8 @@ async fn now(backend: &Backend, global: &Global) -> Result<(), Failure> {
         Format::Jsonl => print_all(Format::Jsonl, &report.neighbours),
         Format::Table | Format::Raw => {
             let connected = connected(&report.neighbours).count();
-            print_line(&format!("comparing with {connected} of {} neighbours", report.neighbours.len()))
+            let all = counted(report.neighbours.len() as u64, "neighbour");
+            print_line(&format!("comparing with {connected} of {all}"))
         }
     }
 }

@@ -7,7 +7,7 @@ use super::sync::connected;
 use crate::backend::Backend;
 use crate::cli::{Format, Global, WAIT_AT_ONCE};
 use crate::exit::Failure;
-use crate::output::{print_document, print_fields, thousands};
+use crate::output::{counted, print_document, print_fields, thousands};
 use crate::progress::{self, Bar, Counts};
 use crate::report::{Neighbour, WaitReport};
 
@@ -27,7 +27,10 @@ pub(super) async fn run(backend: &Backend, global: &Global, timeout: Duration) -
         return print_document(format, &report);
     }
     print_fields(&[
-        ("agrees", format!("this node and {} neighbours", connected(&report.neighbours).count())),
+        (
+            "agrees",
+            format!("this node and {}", counted(connected(&report.neighbours).count() as u64, "neighbour")),
+        ),
         ("events", thousands(report.events)),
         ("root", report.root),
     ])

@@ -14,6 +14,12 @@ pub(super) async fn run(
     prefix: Option<&str>,
     from: Option<Cursor>,
 ) -> Result<(), Failure> {
+    if from.is_none() && matches!(backend, Backend::Local(_)) {
+        return Err(Failure::usage(
+            "nobody can write to a directory while this watches it: leave --data out to watch a running node, or give \
+             --from to see what has arrived since",
+        ));
+    }
     let prefix = Encoding::of(global).decode("prefix", prefix.unwrap_or_default())?;
     let mut watch = backend.watch(prefix.into(), from)?;
     let mut listing = Listing::new(global.output.unwrap_or_default());
