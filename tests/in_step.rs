@@ -28,6 +28,8 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     let neighbours = || first.status()["neighbours"].as_array().map(Vec::len);
     until(|| neighbours() == Some(1), "one node is two neighbours");
     agree(&[(&first, 1), (&second, 1)]);
+    // It came from some port, and listens at another.
+    assert_eq!(first.status()["neighbours"][0]["address"], second.address("tcp"));
 
     let id = second.status()["node_id"].clone();
     let (status, sync) = (first.status(), first.sync_status());
@@ -341,4 +343,7 @@ fn a_node_on_its_own_says_so() {
         .fails(1, &["no part of a cluster", "aevrion cluster init"]);
     alone.stop();
     run_on(&place.at("alone"), &["sync", "status"]).fails(2, &["running node", "aevrion serve"]);
+    run_on(&place.at("nowhere"), &["sync", "wait"]).fails(2, &["running node", "aevrion serve"]);
+    assert!(!place.at("nowhere").exists(), "it was made for nothing");
+    run_on(&place.at("alone"), &["watch"]).fails(2, &["nobody can write", "leave --data out"]);
 }

@@ -106,6 +106,22 @@ fn a_token_need_not_stand_on_the_command_line() {
 }
 
 #[test]
+fn a_node_may_be_known_by_a_name() {
+    let place = Place::new();
+    let first = place.first("first");
+    let port = member::free_address().port();
+    let (peer, token, name) = (first.address("tcp"), first.token(), format!("localhost:{port}"));
+    let join = |advertise: &str| {
+        let arguments = ["cluster", "join", &peer, &token, "--transport", "tcp", "--advertise", advertise];
+        run_on(&place.at("second"), &arguments)
+    };
+    join("localhost").fails(2, &["localhost", "it has no port"]);
+    join(&name).ok();
+    let known = first.run(&["cluster", "nodes", "-o", "raw"]).ok().stdout;
+    assert_eq!(known.trim(), format!("tcp://{name}"));
+}
+
+#[test]
 fn the_transports_of_a_file_are_those_that_others_are_told() {
     let place = Place::new();
     let first = place.first("first");
