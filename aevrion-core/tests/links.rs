@@ -131,6 +131,25 @@ async fn a_peer_that_claims_another_connection_is_not_reached_by_that() {
     assert_eq!(node.sync.stable_until(), None, "what it has written is not known here");
 }
 
+/// Whoever has dialled from where it listens is there: one more connection would only take the place of the first, in
+/// the middle of whatever goes over it.
+#[tokio::test(start_paused = true)]
+async fn whoever_has_come_is_not_dialled_too() {
+    let network = MemoryNetwork::new();
+    let (node, peer) = (node(&network, 9).await, network.bind(id(5)));
+    let standing = peer.dial(&node.address).await.unwrap();
+    is_greeted(&*standing).await;
+    node.dials(&peer.address());
+    let dialled = tokio::time::timeout(Duration::from_secs(10), peer.accept()).await;
+    assert!(dialled.is_err(), "it is dialled");
+    let neighbours = node.sync.neighbours();
+    let [one] = &neighbours[..] else { panic!("one node: {neighbours:?}") };
+    assert_eq!((one.id, one.is_connected()), (Some(id(5)), true));
+    // When it has gone, it is sought.
+    standing.close("");
+    accepted(&peer).await;
+}
+
 #[tokio::test]
 async fn a_full_node_says_so_and_is_patient() {
     let network = MemoryNetwork::new();

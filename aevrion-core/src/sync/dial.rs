@@ -212,6 +212,11 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
         return Outcome::Elsewhere;
     }
     let Some(transport) = transport_for(shared, peer) else { return Outcome::NoTransport };
+    // It has dialled from where it listens. A second connection would take the place of the first.
+    if let Some(node) = shared.links.at(&format!("{}://{}", transport.name(), peer.address())) {
+        shared.dialled.note(peer, |attempt| attempt.found = Some(node));
+        return Outcome::Elsewhere;
+    }
     let connection = match transport.dial(peer.address()).await {
         Ok(connection) => connection,
         Err(error) => {

@@ -87,6 +87,12 @@ impl Links {
         lock(&self.entries).contains_key(&neighbour)
     }
 
+    /// Who is connected from this address.
+    pub(super) fn at(&self, address: &str) -> Option<NodeId> {
+        let entries = lock(&self.entries);
+        entries.iter().find(|(_, entry)| entry.address == address).map(|(id, _)| *id)
+    }
+
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
