@@ -208,16 +208,14 @@ fn is_literal(peer: &Peer) -> bool {
 }
 
 async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
-    if shared.dialled.found(peer).is_some_and(|node| shared.links.has(node)) {
-        return Outcome::Elsewhere;
-    }
     let Some(transport) = transport_for(shared, peer) else { return Outcome::NoTransport };
-    // It has dialled from where it listens. A second connection would take the place of the first.
-    if let Some(node) = shared.links.at(&format!("{}://{}", transport.name(), peer.address())) {
-        shared.dialled.note(peer, |attempt| attempt.found = Some(node));
-        return Outcome::Elsewhere;
-    }
-    let connection = match transport.dial(peer.address()).await {
+    let address = format!("{}://{}", transport.name(), peer.address());
+    let dialled = tokio::select! {
+        biased;
+        () = connected_otherwise(shared, peer, &address) => return Outcome::Elsewhere,
+        dialled = transport.dial(peer.address()) => dialled,
+    };
+    let connection = match dialled {
         Ok(connection) => connection,
         Err(error) => {
             if let TransportError::Refused { by: Some(node), .. } = &error {
@@ -228,7 +226,6 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     };
     let found = Some(connection.neighbour());
     shared.dialled.note(peer, |attempt| *attempt = Attempt { found, ..Attempt::default() });
-    let address = format!("{}://{}", transport.name(), peer.address());
     match links::attend(shared, transport.node(), connection, address, true) {
         Ok(attended) => {
             let end = attended.end.await;
@@ -237,6 +234,23 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
         Err(TurnedAway::Myself) => Outcome::Myself,
         Err(TurnedAway::Duplicate) => Outcome::Elsewhere,
         Err(reason @ TurnedAway::Full) => Outcome::TurnedAway(reason),
+    }
+}
+
+/// Until the peer is connected without having been dialled: it is who was found there before, or it has dialled from
+/// where it listens. A second connection would take the place of that one, in the middle of whatever goes over it.
+async fn connected_otherwise(shared: &Shared, peer: &Peer, address: &str) {
+    let mut entered = shared.links.entered();
+    loop {
+        let known = shared.dialled.found(peer).filter(|node| shared.links.has(*node));
+        if let Some(node) = known.or_else(|| shared.links.at(address)) {
+            shared.dialled.note(peer, |attempt| attempt.found = Some(node));
+            return;
+        }
+        if entered.changed().await.is_err() {
+            // The registry outlives whoever asks it.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
