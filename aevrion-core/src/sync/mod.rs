@@ -171,8 +171,9 @@ impl Sync {
     pub fn neighbours(&self) -> Vec<Neighbour> {
         let mut connected = self.shared.links.neighbours();
         for neighbour in &mut connected {
-            neighbour.address =
-                self.shared.dialled.listens_at(neighbour).unwrap_or_else(|| neighbour.address.clone());
+            if let Some(address) = self.shared.dialled.listens_at(neighbour) {
+                neighbour.address = address;
+            }
         }
         let serves = |peer: &Peer| dial::transport_for(&self.shared, peer).is_some();
         let expected = self.shared.dialled.unreached(&connected, serves);
