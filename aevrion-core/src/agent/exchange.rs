@@ -14,7 +14,8 @@ use crate::{Hash, TimeSpan};
 const QUIET: Duration = Duration::from_millis(50);
 
 /// Silence that ends it for a side that has asked and not been answered, for every question is; and for one that has only
-/// given, since the other stores what it was sent, and knows better when it is done.
+/// given, since the other stores what it was sent, and knows better when it is done. A frame that is arriving is no
+/// silence, however long it takes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long what was sent may take to be stored on the other side, as a rule. Beyond that it may have failed.
@@ -86,6 +87,11 @@ impl Exchange {
     /// Something of a repair came.
     pub(super) fn heard(&mut self, now: Duration) {
         self.active = Some(now);
+    }
+
+    /// Whether a question of this side is not answered to the end.
+    pub(super) fn awaits(&self) -> bool {
+        self.unanswered > 0
     }
 
     /// One of this side's questions was answered to the end.

@@ -311,6 +311,14 @@ impl Agent {
         Ok(outputs)
     }
 
+    /// Bytes of a long answer are arriving, though no whole frame: the neighbour has not fallen silent. Asking anew would
+    /// bring the same twice. Said before [`Agent::wake`], if it is so.
+    pub fn arriving(&mut self, now: Moment) {
+        if self.exchange.awaits() {
+            self.join_repair(now);
+        }
+    }
+
     /// When [`Agent::wake`] is to be called, if nothing happens before.
     pub fn wake_at(&self) -> Option<Duration> {
         let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.storing == 0);

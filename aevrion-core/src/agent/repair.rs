@@ -385,7 +385,7 @@ impl Agent {
 
     /// The neighbour repairs with this side, which is busy receiving from it from now on. Says whether it is busy with
     /// this one alone.
-    fn join_repair(&mut self, now: Moment) -> bool {
+    pub(super) fn join_repair(&mut self, now: Moment) -> bool {
         self.exchange.heard(now.steady);
         self.desk.may_repair(self.neighbour, now.steady)
     }

@@ -100,7 +100,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        let span = theirs.span;
+        let (span, their_root) = (theirs.span, theirs.root);
         if !is_past(span) && span.last() != Timestamp::MAX {
             return Err(Fault::StrangeSpan(span).into());
         }
@@ -134,23 +134,31 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.conclude();
-        match steps {
-            Some(steps) if self.acts() => self.act(steps, (span, theirs.root), now, holdings).await,
-            // The neighbour acts, once it knows what this side holds.
-            Some(_) if self.digest_is_fresh(span, now) => Ok(Vec::new()),
-            Some(_) if !self.desk.is_free_for(self.neighbour, now.steady) => {
-                self.compare_in_turn(now);
-                Ok(Vec::new())
-            }
-            // Here it is. If it sent no digest, it thought that both were equal.
-            _ => {
-                let snapshot = self.snapshot(span, root, Some(digest), false, now);
-                Ok(self.after_news(vec![snapshot]))
-            }
+        let Some(steps) = steps else {
+            // It sent no digest, for it thought that both were equal.
+            return Ok(self.tell_what_is_here(span, root, digest, now));
+        };
+        let (mine, theirs): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| self.is_mine(*step));
+        let mut outputs = self.act(mine, (span, their_root), now, holdings).await?;
+        // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
+        let only_gives = theirs.iter().all(|step| matches!(step, Step::Give(_)));
+        if theirs.is_empty() || self.digest_is_fresh(span, now) {
+            // Nothing is left to the neighbour, or it knows what this side holds.
+        } else if only_gives || self.desk.is_free_for(self.neighbour, now.steady) {
+            outputs.extend(self.tell_what_is_here(span, root, digest, now));
+        } else {
+            self.compare_in_turn(now);
         }
+        Ok(outputs)
     }
 
-    /// Begins a repair, unless another one is under way or what differs may be in flight.
+    /// The neighbour acts on what differs once it knows what this side holds.
+    fn tell_what_is_here(&mut self, span: TimeSpan, root: Root, digest: Digest, now: Moment) -> Vec<Output> {
+        let snapshot = self.snapshot(span, root, Some(digest), false, now);
+        self.after_news(vec![snapshot])
+    }
+
+    /// Begins a repair, unless what differs may be in flight or another neighbour brings it.
     async fn act(
         &mut self,
         mut steps: Vec<Step>,
@@ -158,7 +166,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        if self.exchange.fruitless >= FRUITLESS {
+        if steps.is_empty() || self.exchange.fruitless >= FRUITLESS {
             return Ok(Vec::new());
         }
         if self.deferred < DEFERRED {
@@ -171,13 +179,10 @@ impl Agent {
             }
         }
         self.deferred = 0;
-        // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
-        let only_gives = steps.iter().all(|step| matches!(step, Step::Give(_)));
-        if !only_gives && !self.desk.may_repair(self.neighbour, now.steady) {
+        if !self.desk.may_repair(self.neighbour, now.steady) {
             self.compare_in_turn(now);
             return Ok(Vec::new());
         }
-        self.exchange.said(now.steady, 0);
         self.exchange.acts_on(theirs, kind(span), now.steady);
         self.take(steps, span, now, holdings).await
     }
@@ -234,7 +239,17 @@ impl Agent {
         }
     }
 
-    /// Whether this side acts when snapshots differ.
+    /// Whether this side takes the step when snapshots differ. Whoever lacks something asks: it knows what it waits for.
+    /// What both hold something of one side alone looks into.
+    fn is_mine(&self, step: Step) -> bool {
+        match step {
+            Step::Ask(_) => !planted(Bug::NobodyActs),
+            Step::Drill(_) | Step::List(_) => self.acts(),
+            Step::Give(_) => false,
+        }
+    }
+
+    /// Whether this side looks into what both hold something of, and differently.
     fn acts(&self) -> bool {
         (self.terms.node < self.neighbour || planted(Bug::BothAct)) && !planted(Bug::NobodyActs)
     }

@@ -4,7 +4,7 @@
 //! stored is missing from the list that is made meanwhile. But each has its measure, which a defect exceeds: an
 //! announcement that everyone is asked for, a difference that both sides repair, news that go round.
 //!
-//! The bounds are half as much again as what 2,000 seeds came to at most, or more. What the network doubles does not count, nor what was
+//! The bounds are half as much again as what 6,000 seeds came to at most, or more. What the network doubles does not count, nor what was
 //! sent and lost, nor what a failing disk refused.
 
 use std::collections::BTreeSet;
@@ -14,10 +14,10 @@ use crate::Address;
 use crate::agent::Origin;
 
 /// Beyond its share a small run may have so many: one burst of news while one repair is under way.
-const SLACK: u64 = 60;
+const SLACK: u64 = 40;
 
 /// The same for what is pushed: two bursts, for the neighbours of a repair hear of what it brings from both sides.
-const SLACK_OF_PUSHES: u64 = 100;
+const SLACK_OF_PUSHES: u64 = 110;
 
 /// As many times the slack where the network doubles questions too, each of which is answered.
 const HARSH: u64 = 3;

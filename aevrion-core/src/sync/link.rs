@@ -19,7 +19,7 @@ use super::lanes::{Incoming, Outgoing, receive_on, send_on};
 use super::status::{Activity, Progress};
 use crate::agent::{Agent, Fault, Halt, Moment, Origin, Output};
 use crate::bounds::{LOT_EVENTS, STORES_AT_ONCE};
-use crate::message::{Events, Message, Reply};
+use crate::message::{Events, Message, Reply, longest_frame};
 use crate::replica::{FeedReader, News, Replica};
 use crate::store::Durability;
 use crate::transport::{Connection, Lane, TransportError};
@@ -115,7 +115,11 @@ struct Link {
     /// When what the neighbour has proven of itself ends.
     expires: Option<Instant>,
     heard: Heard,
+    /// The same of the repair lane.
+    answered: Heard,
     patience: Patience,
+    /// The longest frame that may come.
+    longest: usize,
     replica: Replica,
     wall: Arc<dyn WallClock>,
     began: Instant,
@@ -160,8 +164,10 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         agent,
         expires: expires(&*connection, wall.now()),
         heard: Heard::now(&*connection),
+        answered: Heard::now(&*connection),
         connection,
         patience,
+        longest: longest_frame(&parameters),
         replica,
         wall,
         began,
@@ -245,6 +251,9 @@ impl Link {
             Incoming::End(None) => return Err(LinkEnd::Left),
         };
         self.heard = Heard::now(&*self.connection);
+        if lane == Lane::Repair {
+            self.answered = self.heard;
+        }
         if !self.repair.has_room() && leave_rest(&mut message) {
             tracing::debug!("not asked on: the lane is full");
             self.counters.shed();
@@ -266,8 +275,13 @@ impl Link {
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), LinkEnd> {
+        let declined = self.agent.decline(&message);
         let outputs = self.agent.handle(message, self.now(), &self.replica).await;
-        self.follow(outputs)
+        let unread = matches!(outputs, Err(Halt::Read(_)));
+        self.follow(outputs)?;
+        // Whoever asked need not wait for an answer that does not come.
+        self.perform(declined.filter(|_| unread).unwrap_or_default());
+        Ok(())
     }
 
     async fn stored(
@@ -304,6 +318,14 @@ impl Link {
         if self.patience.is_silence(arrived, since) { Err(LinkEnd::Silent) } else { Ok(()) }
     }
 
+    /// Whether a frame of the repair lane is arriving, as fast as it must and for no longer than one takes at most. What
+    /// comes on the live lane cannot be told from it, but for that.
+    fn is_arriving(&self) -> bool {
+        let since = self.answered.at.elapsed();
+        let arrived = self.connection.traffic().received.saturating_sub(self.answered.bytes);
+        !self.patience.is_silence(arrived, since) && since < self.patience.time_for(self.longest)
+    }
+
     async fn wake(&mut self, give_up: Instant) -> Result<(), LinkEnd> {
         if !self.agent.is_settled() && Instant::now() >= give_up {
             return Err(LinkEnd::NotSettled);
@@ -315,6 +337,9 @@ impl Link {
             self.resting = None;
             let now = self.now();
             self.agent.overflowed(now);
+        }
+        if self.is_arriving() {
+            self.agent.arriving(self.now());
         }
         let outputs = self.agent.wake(self.now(), &self.replica).await;
         self.follow(outputs)

@@ -81,6 +81,8 @@ pub(crate) struct Side {
     busy: Duration,
     waiting: VecDeque<(Duration, usize)>,
     stores: Vec<(Duration, Vec<Event>, Origin)>,
+    /// Stores that a connection left behind when it broke, and when they are done.
+    left: Vec<(Duration, Vec<Event>)>,
     held: Option<Message>,
     /// Bytes of all frames it sent, of those with events, and how many snapshots.
     pub(crate) sent: u64,
@@ -93,6 +95,7 @@ pub(crate) struct Side {
 /// What happens next on a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
+    LeftStored,
     Stored,
     Wake,
     Arrives(usize),
@@ -121,6 +124,7 @@ impl Line {
                 busy: Duration::ZERO,
                 waiting: VecDeque::new(),
                 stores: Vec::new(),
+                left: Vec::new(),
                 held: None,
                 sent: 0,
                 sent_events: 0,
@@ -153,13 +157,12 @@ impl Line {
         self.follow(side, outputs);
     }
 
-    /// The connection breaks: what is under way is lost, and what is being stored gets stored. Then they connect again.
-    pub(crate) async fn break_off(&mut self) {
+    /// The connection breaks: what is under way is lost, and what is being stored gets stored in its time. Then they
+    /// connect again.
+    pub(crate) fn break_off(&mut self) {
         let [node, neighbour] = [1, 0].map(|side: usize| self.sides[side].agent.neighbour());
         for (side, (node, neighbour)) in self.sides.iter_mut().zip([(node, neighbour), (neighbour, node)]) {
-            for (_, events, _) in side.stores.drain(..) {
-                insert(&side.replica, &events).await;
-            }
+            side.left.extend(side.stores.drain(..).map(|(at, events, _)| (at, events)));
             side.agent = agent_of(node, neighbour);
             let lost = std::mem::take(&mut side.arriving).into_iter().flatten();
             let lost = lost.filter(|(_, frame)| !decoded(frame).events().is_empty());
@@ -188,10 +191,14 @@ impl Line {
         while let Some((at, next, side)) = self.next().filter(|(at, ..)| *at <= until) {
             self.now = at;
             match next {
+                Next::LeftStored => self.left_stored(side).await,
                 Next::Stored => self.stored(side).await,
                 Next::Wake => {
                     let now = self.moment();
-                    let Side { agent, replica, damaged, .. } = &mut self.sides[side];
+                    let Side { agent, replica, damaged, arriving, .. } = &mut self.sides[side];
+                    if !arriving[1].is_empty() {
+                        agent.arriving(now);
+                    }
                     let outputs = agent.wake(now, &Held { replica, damaged: *damaged }).await;
                     self.follow(side, outputs);
                 }
@@ -208,6 +215,7 @@ impl Line {
     fn next(&self) -> Option<(Duration, Next, usize)> {
         let mut all = Vec::new();
         for (number, side) in self.sides.iter().enumerate() {
+            all.extend(side.left.iter().map(|(at, _)| (*at, Next::LeftStored, number)));
             all.extend(side.stores.iter().map(|(at, ..)| (*at, Next::Stored, number)));
             all.extend(side.agent.wake_at().map(|at| (at, Next::Wake, number)));
             if side.stores.len() < STORES_AT_ONCE && side.held.is_none() {
@@ -220,6 +228,12 @@ impl Line {
             }
         }
         all.into_iter().map(|(at, next, side)| (at.max(self.now), next, side)).min()
+    }
+
+    async fn left_stored(&mut self, side: usize) {
+        let Side { left, replica, .. } = &mut self.sides[side];
+        let first = (0..left.len()).min_by_key(|store| left[*store].0).unwrap();
+        insert(replica, &left.remove(first).1).await;
     }
 
     async fn stored(&mut self, side: usize) {
@@ -278,6 +292,7 @@ impl Line {
     /// News pass repairs, as over any transport; frames of a lane keep their order.
     fn send(&mut self, from: usize, lane: Lane, message: &Message) {
         let frame = encode(message).to_vec();
+        if std::env::var("TRACE").is_ok() { println!("{:?} {from} {lane:?} {message} {}", self.now, frame.len()); }
         let takes = Duration::from_micros(frame.len() as u64 * 1_000_000 / self.speed.bandwidth);
         let side = &mut self.sides[from];
         side.sent += frame.len() as u64 + 4;
