@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::bounds::OPENED_NODES;
 use crate::tree::{NodeAddress, Shape};
-use crate::{Hash, TimeSpan};
+use crate::TimeSpan;
 
 /// Silence that ends a repair, at least.
 const QUIET: Duration = Duration::from_millis(50);
@@ -17,9 +17,6 @@ const QUIET: Duration = Duration::from_millis(50);
 /// given, since the other stores what it was sent, and knows better when it is done. A frame that is arriving is no
 /// silence, however long it takes.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// How long what was sent may take to be stored on the other side, as a rule. Beyond that it may have failed.
-const TAKES_EFFECT: Duration = Duration::from_secs(1);
 
 /// Spans of snapshots that messages may still be about.
 const SPANS_REMEMBERED: usize = 256;
@@ -32,8 +29,6 @@ pub(super) const FRUITLESS: u32 = 3;
 pub(super) struct Exchange {
     /// When something last came or went, if a repair is under way.
     active: Option<Duration>,
-    /// The roots on the other side on which this side acted, of the past and of the future, and when.
-    acted_on: [Option<(Hash, Duration)>; 2],
     /// Spans of the snapshots that went either way lately.
     spans: VecDeque<TimeSpan>,
     /// Nodes whose children this side has named: the other may name theirs.
@@ -110,17 +105,6 @@ impl Exchange {
         self.partial = true;
     }
 
-    /// This side acts on a snapshot with this root, of the past (0) or of the future (1).
-    pub(super) fn acts_on(&mut self, root: Hash, kind: usize, now: Duration) {
-        self.acted_on[kind] = Some((root, now));
-    }
-
-    /// Whether the repair under way has just begun with such a snapshot: one more of them was sent before it took effect.
-    pub(super) fn has_acted_on(&self, root: Hash, kind: usize, now: Duration, round_trip: Duration) -> bool {
-        let lately = TAKES_EFFECT + round_trip * 2;
-        self.acted_on[kind].is_some_and(|(acted_on, at)| acted_on == root && now < at + lately)
-    }
-
     /// So many events went out.
     pub(super) fn gave(&mut self, events: usize) {
         self.only_gave |= events > 0 && self.moved == 0;
@@ -163,7 +147,6 @@ impl Exchange {
         self.partial = false;
         self.only_gave = false;
         self.active = None;
-        self.acted_on = [None; 2];
         // What was opened stays open: an answer may come after a silence that was taken for the end.
     }
 

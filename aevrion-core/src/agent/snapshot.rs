@@ -100,7 +100,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        let (span, their_root) = (theirs.span, theirs.root);
+        let span = theirs.span;
         if !is_past(span) && span.last() != Timestamp::MAX {
             return Err(Fault::StrangeSpan(span).into());
         }
@@ -126,10 +126,7 @@ impl Agent {
             self.agreement.compared(kind(span), &blocks);
             self.blocks_left[kind(span)] = blocks.differing;
         }
-        let round_trip = self.round_trip();
-        if self.exchange.has_acted_on(theirs.root, kind(span), now.steady, round_trip)
-            || !self.exchange.has_paused(now.steady, round_trip)
-        {
+        if !self.exchange.has_paused(now.steady, self.round_trip()) {
             // What differs is being repaired; when that is over, snapshots are compared again.
             return Ok(Vec::new());
         }
@@ -139,7 +136,7 @@ impl Agent {
             return Ok(self.tell_what_is_here(span, root, digest, now));
         };
         let (mine, theirs): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| self.is_mine(*step));
-        let mut outputs = self.act(mine, (span, their_root), now, holdings).await?;
+        let mut outputs = self.act(mine, span, now, holdings).await?;
         // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
         let only_gives = theirs.iter().all(|step| matches!(step, Step::Give(_)));
         if theirs.is_empty() || self.digest_is_fresh(span, now) {
@@ -162,7 +159,7 @@ impl Agent {
     async fn act(
         &mut self,
         mut steps: Vec<Step>,
-        (span, theirs): (TimeSpan, Hash),
+        span: TimeSpan,
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
@@ -183,7 +180,6 @@ impl Agent {
             self.compare_in_turn(now);
             return Ok(Vec::new());
         }
-        self.exchange.acts_on(theirs, kind(span), now.steady);
         self.take(steps, span, now, holdings).await
     }
 

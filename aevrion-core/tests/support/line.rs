@@ -178,12 +178,17 @@ impl Line {
     pub(crate) async fn agreement(&mut self, most: u64) -> Option<u64> {
         for second in 1..=most {
             self.run(Duration::from_secs(second)).await;
-            let roots = (self.sides[0].replica.root().await, self.sides[1].replica.root().await);
-            if roots.0.unwrap() == roots.1.unwrap() {
+            if self.agrees().await {
                 return Some(second);
             }
         }
         None
+    }
+
+    /// Whether both hold the same.
+    pub(crate) async fn agrees(&self) -> bool {
+        let roots = (self.sides[0].replica.root().await, self.sides[1].replica.root().await);
+        roots.0.unwrap() == roots.1.unwrap()
     }
 
     /// Lets time pass.
@@ -292,7 +297,6 @@ impl Line {
     /// News pass repairs, as over any transport; frames of a lane keep their order.
     fn send(&mut self, from: usize, lane: Lane, message: &Message) {
         let frame = encode(message).to_vec();
-        if std::env::var("TRACE").is_ok() { println!("{:?} {from} {lane:?} {message} {}", self.now, frame.len()); }
         let takes = Duration::from_micros(frame.len() as u64 * 1_000_000 / self.speed.bandwidth);
         let side = &mut self.sides[from];
         side.sent += frame.len() as u64 + 4;
