@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[path = "support/dressed.rs"]
+mod dressed;
 #[path = "support/waiting.rs"]
 mod waiting;
 
@@ -11,10 +13,9 @@ use std::time::Duration;
 use aevrion_core::store::MemoryStore;
 use aevrion_core::sync::{NeighbourState, Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
-use aevrion_core::transport::{Connection, Lane, Refusal, Traffic, Transport, TransportError};
-use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
-use async_trait::async_trait;
-use bytes::Bytes;
+use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
+use aevrion_core::{NodeId, Options, Replica, SystemWall, WallClock};
+use dressed::Dressed;
 use waiting::{NEVER, until};
 
 /// Longer than a handshake may take.
@@ -193,83 +194,14 @@ async fn a_name_that_stands_for_the_node_itself_is_nobody_that_is_missing() {
     assert_eq!(node.sync.peers(), [Peer::over("memory", node.address.clone())]);
 }
 
-/// A network in memory on which everyone's certificate ends at the same moment.
-struct Certified(MemoryTransport, Timestamp);
-
-struct CertifiedConnection(Arc<dyn Connection>, Timestamp);
-
-#[async_trait]
-impl Transport for Certified {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn node(&self) -> NodeId {
-        self.0.node()
-    }
-
-    fn address(&self) -> String {
-        self.0.address()
-    }
-
-    async fn dial(&self, address: &str) -> Result<Arc<dyn Connection>, TransportError> {
-        Ok(Arc::new(CertifiedConnection(self.0.dial(address).await?, self.1)))
-    }
-
-    async fn accept(&self) -> Option<Arc<dyn Connection>> {
-        Some(Arc::new(CertifiedConnection(self.0.accept().await?, self.1)))
-    }
-
-    fn refusals(&self) -> Vec<(Refusal, u64)> {
-        self.0.refusals()
-    }
-
-    async fn close(&self, reason: &str) {
-        self.0.close(reason).await;
-    }
-}
-
-#[async_trait]
-impl Connection for CertifiedConnection {
-    fn neighbour(&self) -> NodeId {
-        self.0.neighbour()
-    }
-
-    fn address(&self) -> String {
-        self.0.address()
-    }
-
-    fn proven_until(&self) -> Option<Timestamp> {
-        Some(self.1)
-    }
-
-    async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError> {
-        self.0.send(lane, frame).await
-    }
-
-    async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
-        self.0.receive(lane, longest).await
-    }
-
-    fn close(&self, reason: &str) {
-        self.0.close(reason);
-    }
-
-    fn traffic(&self) -> Traffic {
-        self.0.traffic()
-    }
-
-    fn round_trip(&self) -> Option<Duration> {
-        self.0.round_trip()
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_connection_ends_with_the_certificate_that_was_shown_on_it() {
     let network = MemoryNetwork::new();
     // Sooner than greetings that nobody answers are given up.
     let until = SystemWall.now().after(Duration::from_secs(10));
-    let node = node_over(Certified(network.bind(id(5)), until), SyncOptions::default()).await;
+    let mut transport = Dressed::from(network.bind(id(5)));
+    transport.proven_until = Some(until);
+    let node = node_over(transport, SyncOptions::default()).await;
     let peer = network.bind(id(9));
     let connection = peer.dial(&node.address).await.unwrap();
     is_greeted(&*connection).await;

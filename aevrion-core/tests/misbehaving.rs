@@ -3,24 +3,24 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[path = "support/scripted.rs"]
+mod scripted;
 #[path = "support/waiting.rs"]
 mod waiting;
 
 use std::sync::Arc;
 
 use aevrion_core::message::{
-    Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
-    Row, Share, Snapshot, Tile, decode, encode, longest_frame,
+    Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply, Row,
+    Share, Snapshot, Tile, encode,
 };
 use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::sync::{NeighbourState, Peer, Sync};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
 use aevrion_core::tree::NodeAddress;
-use aevrion_core::{
-    Address, Event, EventId, Hash, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value,
-};
-use bytes::Bytes;
+use aevrion_core::{Address, Event, EventId, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
+use scripted::{greet, hello, receive, send, send_bytes};
 use waiting::{NEVER, until};
 
 const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
@@ -55,20 +55,6 @@ async fn friend_agrees(sync: &Sync) {
     tokio::time::timeout(NEVER, sync.agreement()).await.expect("the honest neighbour agrees");
 }
 
-fn hello(number: u32, echo: Option<Echo>, samples: u8) -> Hello {
-    Hello {
-        version: 1,
-        features: 0,
-        space: "default".into(),
-        parameters: Parameters::default(),
-        node: HOSTILE,
-        wall: Timestamp::from_millis(1_700_000_000_000),
-        number,
-        echo,
-        samples,
-    }
-}
-
 impl Victim {
     async fn connect(&self) -> Arc<dyn Connection> {
         self.hostile.dial(&self.address).await.unwrap()
@@ -77,18 +63,8 @@ impl Victim {
     /// A connection on which the greetings are done.
     async fn settled(&self) -> Arc<dyn Connection> {
         let connection = self.connect().await;
-        let mut number = 0;
-        loop {
-            match receive(&*connection, Lane::Live).await {
-                Some(Message::Hello(theirs)) => {
-                    number += 1;
-                    let echo = Some(Echo { number: theirs.number, held_us: 0 });
-                    send(&*connection, Lane::Live, &Message::Hello(hello(number, echo, 3))).await;
-                }
-                Some(_) => return connection,
-                None => panic!("the greetings were not answered"),
-            }
-        }
+        greet(&*connection, HOSTILE).await;
+        connection
     }
 
     /// The connection ends with a reason that says `what`, it is counted under `name`, and the friend notices nothing.
@@ -109,15 +85,6 @@ impl Victim {
     }
 }
 
-async fn send(connection: &dyn Connection, lane: Lane, message: &Message) {
-    send_bytes(connection, lane, encode(message)).await;
-}
-
-async fn send_bytes(connection: &dyn Connection, lane: Lane, frame: Bytes) {
-    // That the other side has hung up already is what some tests are about.
-    let _ = connection.send(lane, frame).await;
-}
-
 /// A span that a snapshot was about. The lanes are read on their own: the answer says that it was heard.
 async fn compared(connection: &dyn Connection) -> TimeSpan {
     let span = TimeSpan::before(Timestamp::from_millis(1 << 42)).unwrap();
@@ -130,12 +97,6 @@ async fn compared(connection: &dyn Connection) -> TimeSpan {
             None => panic!("a snapshot was not answered"),
         }
     }
-}
-
-async fn receive(connection: &dyn Connection, lane: Lane) -> Option<Message> {
-    let parameters = Parameters::default();
-    let received = tokio::time::timeout(NEVER, connection.receive(lane, longest_frame(&parameters))).await;
-    received.expect("something comes").ok()?.map(|frame| decode(&frame, &parameters).unwrap())
 }
 
 /// Reads on until the connection is at its end, and says why it is.
@@ -159,7 +120,7 @@ async fn a_frame_that_is_no_message() {
     for (frame, what) in [
         (vec![9, 1, 2], "message number 9 is unknown"),
         (vec![], "an empty frame"),
-        (encode(&Message::Hello(hello(1, None, 0)))[..20].to_vec(), "ends in the middle"),
+        (encode(&Message::Hello(hello(HOSTILE, 1, None, 0)))[..20].to_vec(), "ends in the middle"),
     ] {
         let victim = victim().await;
         let connection = victim.connect().await;
@@ -188,7 +149,7 @@ async fn another_version_other_parameters_another_space_another_name() {
     for (change, what) in cases {
         let victim = victim().await;
         let connection = victim.connect().await;
-        let mut changed = hello(1, None, 0);
+        let mut changed = hello(HOSTILE, 1, None, 0);
         change(&mut changed);
         send(&*connection, Lane::Live, &Message::Hello(changed)).await;
         victim.cuts_off(&*connection, "incompatible", what).await;
@@ -209,7 +170,7 @@ async fn greetings_without_end() {
     let victim = victim().await;
     let connection = victim.connect().await;
     for number in 1..=100 {
-        send(&*connection, Lane::Live, &Message::Hello(hello(number, None, 0))).await;
+        send(&*connection, Lane::Live, &Message::Hello(hello(HOSTILE, number, None, 0))).await;
     }
     victim.cuts_off(&*connection, "babble", "greets without end").await;
 }

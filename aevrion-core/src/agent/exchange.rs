@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::TimeSpan;
 use crate::bounds::OPENED_NODES;
 use crate::tree::{NodeAddress, Shape};
-use crate::TimeSpan;
 
 /// Silence that ends a repair, at least.
 const QUIET: Duration = Duration::from_millis(50);

@@ -107,6 +107,17 @@ impl Heard {
     fn now(connection: &dyn Connection) -> Self {
         Self { at: Instant::now(), bytes: connection.traffic().received }
     }
+
+    /// Whether bytes have come since then at the least rate. That is a sign of life, too: the next look is from here.
+    fn goes_on(&mut self, connection: &dyn Connection, patience: Patience) -> bool {
+        let now = Self::now(connection);
+        let came = now.bytes.saturating_sub(self.bytes);
+        let goes_on = came > 0 && !patience.is_silence(came, now.at - self.at);
+        if goes_on {
+            *self = now;
+        }
+        goes_on
+    }
 }
 
 struct Link {
@@ -115,11 +126,12 @@ struct Link {
     /// When what the neighbour has proven of itself ends.
     expires: Option<Instant>,
     heard: Heard,
-    /// The same of the repair lane.
-    answered: Heard,
+    /// When it last said something on the repair lane, and when bytes last came that may belong to what follows.
+    answered: Instant,
+    answering: Heard,
+    /// How long the longest frame may take.
+    longest: Duration,
     patience: Patience,
-    /// The longest frame that may come.
-    longest: usize,
     replica: Replica,
     wall: Arc<dyn WallClock>,
     began: Instant,
@@ -164,10 +176,11 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         agent,
         expires: expires(&*connection, wall.now()),
         heard: Heard::now(&*connection),
-        answered: Heard::now(&*connection),
+        answered: Instant::now(),
+        answering: Heard::now(&*connection),
+        longest: patience.time_for(longest_frame(&parameters)),
         connection,
         patience,
-        longest: longest_frame(&parameters),
         replica,
         wall,
         began,
@@ -252,7 +265,7 @@ impl Link {
         };
         self.heard = Heard::now(&*self.connection);
         if lane == Lane::Repair {
-            self.answered = self.heard;
+            (self.answered, self.answering) = (self.heard.at, self.heard);
         }
         if !self.repair.has_room() && leave_rest(&mut message) {
             tracing::debug!("not asked on: the lane is full");
@@ -309,21 +322,17 @@ impl Link {
 
     /// A neighbour has said nothing for too long, unless what it says is merely not read yet, or long.
     fn check_silence(&mut self, quiet: bool) -> Result<(), LinkEnd> {
-        let since = self.heard.at.elapsed();
-        if !quiet || !self.agent.is_settled() || since < self.patience.silent {
+        let is_due = self.heard.at.elapsed() >= self.patience.silent;
+        if !quiet || !self.agent.is_settled() || !is_due {
             return Ok(());
         }
-        let before = std::mem::replace(&mut self.heard, Heard::now(&*self.connection));
-        let arrived = self.heard.bytes.saturating_sub(before.bytes);
-        if self.patience.is_silence(arrived, since) { Err(LinkEnd::Silent) } else { Ok(()) }
+        if self.heard.goes_on(&*self.connection, self.patience) { Ok(()) } else { Err(LinkEnd::Silent) }
     }
 
-    /// Whether a frame of the repair lane is arriving, as fast as it must and for no longer than one takes at most. What
-    /// comes on the live lane cannot be told from it, but for that.
-    fn is_arriving(&self) -> bool {
-        let since = self.answered.at.elapsed();
-        let arrived = self.connection.traffic().received.saturating_sub(self.answered.bytes);
-        !self.patience.is_silence(arrived, since) && since < self.patience.time_for(self.longest)
+    /// Whether a frame of the repair lane is arriving. What comes on the live lane cannot be told from it, but for the
+    /// time that a frame may take.
+    fn is_arriving(&mut self) -> bool {
+        self.answered.elapsed() < self.longest && self.answering.goes_on(&*self.connection, self.patience)
     }
 
     async fn wake(&mut self, give_up: Instant) -> Result<(), LinkEnd> {

@@ -1,0 +1,106 @@
+//! A network in memory of which the test decides what certificates and counters say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use aevrion_core::transport::memory::MemoryTransport;
+use aevrion_core::transport::{Connection, Lane, Refusal, Traffic, Transport, TransportError};
+use aevrion_core::{NodeId, Timestamp};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// It.
+pub(crate) struct Dressed {
+    transport: MemoryTransport,
+    /// When everyone's certificate ends.
+    pub(crate) proven_until: Option<Timestamp>,
+    /// Bytes that have come besides, of frames that are not whole.
+    pub(crate) besides: Arc<AtomicU64>,
+}
+
+impl From<MemoryTransport> for Dressed {
+    fn from(transport: MemoryTransport) -> Self {
+        Self { transport, proven_until: None, besides: Arc::default() }
+    }
+}
+
+impl Dressed {
+    fn dress(&self, connection: Arc<dyn Connection>) -> Arc<dyn Connection> {
+        let (proven_until, besides) = (self.proven_until, Arc::clone(&self.besides));
+        Arc::new(DressedConnection { connection, proven_until, besides })
+    }
+}
+
+struct DressedConnection {
+    connection: Arc<dyn Connection>,
+    proven_until: Option<Timestamp>,
+    besides: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl Transport for Dressed {
+    fn name(&self) -> &'static str {
+        self.transport.name()
+    }
+
+    fn node(&self) -> NodeId {
+        self.transport.node()
+    }
+
+    fn address(&self) -> String {
+        self.transport.address()
+    }
+
+    async fn dial(&self, address: &str) -> Result<Arc<dyn Connection>, TransportError> {
+        Ok(self.dress(self.transport.dial(address).await?))
+    }
+
+    async fn accept(&self) -> Option<Arc<dyn Connection>> {
+        Some(self.dress(self.transport.accept().await?))
+    }
+
+    fn refusals(&self) -> Vec<(Refusal, u64)> {
+        self.transport.refusals()
+    }
+
+    async fn close(&self, reason: &str) {
+        self.transport.close(reason).await;
+    }
+}
+
+#[async_trait]
+impl Connection for DressedConnection {
+    fn neighbour(&self) -> NodeId {
+        self.connection.neighbour()
+    }
+
+    fn address(&self) -> String {
+        self.connection.address()
+    }
+
+    fn proven_until(&self) -> Option<Timestamp> {
+        self.proven_until
+    }
+
+    async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError> {
+        self.connection.send(lane, frame).await
+    }
+
+    async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
+        self.connection.receive(lane, longest).await
+    }
+
+    fn close(&self, reason: &str) {
+        self.connection.close(reason);
+    }
+
+    fn traffic(&self) -> Traffic {
+        let Traffic { sent, received } = self.connection.traffic();
+        Traffic { sent, received: received + self.besides.load(Ordering::Relaxed) }
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.connection.round_trip()
+    }
+}

@@ -1,0 +1,55 @@
+//! A neighbour that the test plays itself, message by message.
+
+use aevrion_core::message::{Echo, Hello, Message, decode, encode, longest_frame};
+use aevrion_core::transport::{Connection, Lane};
+use aevrion_core::{NodeId, Parameters, Timestamp};
+use bytes::Bytes;
+
+use super::waiting::NEVER;
+
+/// A greeting of `node`.
+pub(crate) fn hello(node: NodeId, number: u32, echo: Option<Echo>, samples: u8) -> Hello {
+    Hello {
+        version: 1,
+        features: 0,
+        space: "default".into(),
+        parameters: Parameters::default(),
+        node,
+        wall: Timestamp::from_millis(1_700_000_000_000),
+        number,
+        echo,
+        samples,
+    }
+}
+
+/// Greets as `node` until data may flow.
+pub(crate) async fn greet(connection: &dyn Connection, node: NodeId) {
+    let mut number = 0;
+    loop {
+        match receive(connection, Lane::Live).await {
+            Some(Message::Hello(theirs)) => {
+                number += 1;
+                let echo = Some(Echo { number: theirs.number, held_us: 0 });
+                send(connection, Lane::Live, &Message::Hello(hello(node, number, echo, 3))).await;
+            }
+            Some(_) => return,
+            None => panic!("the greetings were not answered"),
+        }
+    }
+}
+
+pub(crate) async fn send(connection: &dyn Connection, lane: Lane, message: &Message) {
+    send_bytes(connection, lane, encode(message)).await;
+}
+
+pub(crate) async fn send_bytes(connection: &dyn Connection, lane: Lane, frame: Bytes) {
+    // That the other side has hung up already is what some tests are about.
+    let _ = connection.send(lane, frame).await;
+}
+
+/// The next message on a lane; `None` if the connection is at its end.
+pub(crate) async fn receive(connection: &dyn Connection, lane: Lane) -> Option<Message> {
+    let parameters = Parameters::default();
+    let received = tokio::time::timeout(NEVER, connection.receive(lane, longest_frame(&parameters))).await;
+    received.expect("something comes").ok()?.map(|frame| decode(&frame, &parameters).unwrap())
+}
