@@ -9,9 +9,9 @@
 //! The order of calls: [`Agent::connected`] once; then, as it happens, `handle` for a message, `written` for events
 //! that are new here, `stored` when an [`Output::Store`] is done, `wake` at [`Agent::wake_at`]; every output in order.
 //!
-//! Of two neighbours the one with the smaller id acts when snapshots differ, and the other answers a snapshot that
-//! differs with its own: otherwise both would repair the same difference at once. From there on both sides give and
-//! ask alike.
+//! When snapshots differ, each side asks for what it holds nothing of, and the one with the smaller id looks into what
+//! both hold something of: otherwise both would repair the same difference at once. What is left to the other side it
+//! learns from a snapshot. No events are sent unasked but news: only whoever asks knows what it waits for.
 
 mod agreement;
 mod clocks;

@@ -117,15 +117,7 @@ impl Agent {
             return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
         }
         self.note_difference(span, root.count.abs_diff(theirs.count), now);
-        let differing = |theirs: &Digest| compare_digests(self.shape, span, &digest, theirs);
-        let steps = theirs.digest.as_ref().map(differing);
-        if let (Some(steps), Some(theirs)) = (&steps, &theirs.digest) {
-            self.differences =
-                steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
-            let blocks = differing_blocks(self.shape, &digest, theirs);
-            self.agreement.compared(kind(span), &blocks);
-            self.blocks_left[kind(span)] = blocks.differing;
-        }
+        let steps = theirs.digest.map(|theirs| self.steps(span, &digest, &theirs));
         if !self.exchange.has_paused(now.steady, self.round_trip()) {
             // What differs is being repaired; when that is over, snapshots are compared again.
             return Ok(Vec::new());
@@ -136,17 +128,37 @@ impl Agent {
             return Ok(self.tell_what_is_here(span, root, digest, now));
         };
         let (mine, theirs): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| self.is_mine(*step));
-        let mut outputs = self.act(mine, span, now, holdings).await?;
-        // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
-        let only_gives = theirs.iter().all(|step| matches!(step, Step::Give(_)));
-        if theirs.is_empty() || self.digest_is_fresh(span, now) {
-            // Nothing is left to the neighbour, or it knows what this side holds.
-        } else if only_gives || self.desk.is_free_for(self.neighbour, now.steady) {
+        let mut outputs = Vec::new();
+        if self.leaves(&theirs, span, now) {
+            // Before the questions: whoever has begun to answer those heeds no snapshot.
             outputs.extend(self.tell_what_is_here(span, root, digest, now));
-        } else {
+        }
+        outputs.extend(self.act(mine, span, now, holdings).await?);
+        Ok(outputs)
+    }
+
+    /// What is to be done, by either side, about two digests that differ. Notes how far the two are apart.
+    fn steps(&mut self, span: TimeSpan, mine: &Digest, theirs: &Digest) -> Vec<Step> {
+        let steps = compare_digests(self.shape, span, mine, theirs);
+        self.differences = steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
+        let blocks = differing_blocks(self.shape, mine, theirs);
+        self.agreement.compared(kind(span), &blocks);
+        self.blocks_left[kind(span)] = blocks.differing;
+        steps
+    }
+
+    /// Whether the neighbour, to which these steps are left, is to be told what this side holds: not if it knows.
+    fn leaves(&mut self, steps: &[Step], span: TimeSpan, now: Moment) -> bool {
+        if steps.is_empty() || self.digest_is_fresh(span, now) {
+            return false;
+        }
+        // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
+        let only_gives = steps.iter().all(|step| matches!(step, Step::Give(_)));
+        let is_free = only_gives || self.desk.is_free_for(self.neighbour, now.steady);
+        if !is_free {
             self.compare_in_turn(now);
         }
-        Ok(outputs)
+        is_free
     }
 
     /// The neighbour acts on what differs once it knows what this side holds.
