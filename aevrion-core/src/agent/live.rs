@@ -204,7 +204,7 @@ impl Agent {
         }
         if matches!(origin, Origin::Repaired(_)) {
             // What is pushed meanwhile does not hold a repair up.
-            self.storing += 1;
+            self.intake.store(&events);
             self.agreement.carried(&events);
         }
         vec![Output::Store(events, origin)]

@@ -22,6 +22,7 @@ mod fault;
 mod flight;
 mod greet;
 mod holdings;
+mod intake;
 mod live;
 mod pace;
 mod repair;
@@ -48,6 +49,7 @@ use exchange::Exchange;
 pub use fault::{Fault, Incompatible};
 use flight::InFlight;
 pub use holdings::Holdings;
+use intake::Intake;
 use pace::Pace;
 use schedule::{InTurn, Schedule};
 use shares::Rotation;
@@ -147,10 +149,8 @@ pub struct Agent {
     exchange: Exchange,
     /// Wishes of the neighbour for what does not exist.
     mistaken: u32,
-    /// Stores of what repairs brought that are not done.
-    storing: u32,
-    /// Where the neighbour holds more, to be asked for once what came is stored.
-    rest: Option<TimeSpan>,
+    /// What this side takes in by repairs.
+    intake: Intake,
     /// When snapshots are compared next.
     schedule: Schedule,
     /// How often the neighbour may make this side compare.
@@ -192,8 +192,7 @@ impl Agent {
             flight: InFlight::default(),
             exchange: Exchange::default(),
             mistaken: 0,
-            storing: 0,
-            rest: None,
+            intake: Intake::default(),
             schedule: Schedule::default(),
             pace: Pace::default(),
             digest_sent: [None; 2],
@@ -236,7 +235,7 @@ impl Agent {
             Message::NeedEvents(NeedEvents::Of(lists)) => self.on_wished(&lists, now, holdings).await,
             Message::Events(Events { reply, events }) => match reply {
                 Reply::At { more } => self.on_wanted_events(events, more),
-                Reply::Of { more, last } => self.on_wished_events(events, (more, last), now),
+                Reply::Of { more, last } => self.on_wished_events(events, (more, last), now, holdings).await,
                 Reply::Block { span, rest, last } => {
                     self.on_block((span, rest, last), events, now, holdings).await
                 }
@@ -256,19 +255,13 @@ impl Agent {
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         if matches!(origin, Origin::Repaired(_)) {
-            self.storing = self.storing.saturating_sub(1);
+            self.intake.stored();
             self.exchange.received(new);
             self.exchange.heard(now.steady);
             self.desk.may_repair(self.neighbour, now.steady);
             self.agreement.received(new);
         }
-        if self.storing > 0 {
-            return Ok(Vec::new());
-        }
-        match self.rest.take() {
-            Some(rest) => self.ask_on(rest, now, holdings).await,
-            None => Ok(Vec::new()),
-        }
+        Ok(self.go_on(now, holdings).await?)
     }
 
     /// Does what is due.
@@ -290,7 +283,7 @@ impl Agent {
         if due(self.wanted.left_at()) {
             outputs.extend(self.want_instead(now, holdings).await?);
         }
-        if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.storing == 0 {
+        if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.intake.stores() == 0 {
             self.end_of_exchange(now);
         }
         if self.schedule.ticks(now.steady) {
@@ -321,7 +314,7 @@ impl Agent {
 
     /// When [`Agent::wake`] is to be called, if nothing happens before.
     pub fn wake_at(&self) -> Option<Duration> {
-        let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.storing == 0);
+        let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.intake.stores() == 0);
         let planned = self.schedule.wake_at(self.exchange.is_active());
         let (overdue, left) = (self.wanted.overdue_at(), self.wanted.left_at());
         let settled = [overdue, left, quiet, planned];
@@ -371,7 +364,7 @@ impl Agent {
 
     /// Whether a repair is under way.
     pub fn is_repairing(&self) -> bool {
-        self.exchange.is_active() || self.storing > 0
+        self.exchange.is_active() || self.intake.stores() > 0
     }
 
     /// Milliseconds that the neighbour's clock is ahead of this node's; negative if it is behind.
@@ -387,7 +380,7 @@ impl Agent {
     /// Questions and news that wait for something: none when both sides agree and nothing happens.
     #[cfg(feature = "testkit")]
     pub(crate) fn open_ends(&self) -> usize {
-        self.announcements.len() + self.wanted.len() + self.wished.len() + self.storing as usize
+        self.announcements.len() + self.wanted.len() + self.wished.len() + self.intake.stores() as usize
     }
 
     /// What is known of the neighbour's agreement.

@@ -15,7 +15,7 @@ use crate::message::{
 };
 use crate::transport::Lane;
 use crate::tree::{NodeAddress, Shape};
-use crate::{Event, EventId, ReadError, TimeSpan};
+use crate::{Address, Event, EventId, ReadError, TimeSpan};
 
 impl Step {
     /// The time that it is about.
@@ -47,8 +47,8 @@ impl Agent {
         }
         let mut outputs = self.name_children(drill, span, holdings).await?;
         outputs.extend(self.list(lists, holdings).await?);
-        self.exchange.said(now.steady, outputs.len());
         let window = Window::gather(&give, holdings).await?;
+        self.exchange.said(now.steady, outputs.len());
         outputs.extend(self.send_window(window, now));
         Ok(outputs)
     }
@@ -94,7 +94,7 @@ impl Agent {
                 continue;
             }
             if addresses.len() > room || lists.len() == MESSAGE_SPANS {
-                outputs.push(held(std::mem::take(&mut lists)));
+                outputs.push(self.held(std::mem::take(&mut lists)));
                 room = at_once;
             }
             room -= addresses.len();
@@ -102,7 +102,7 @@ impl Agent {
             lists.push(Listed { span, share: Share::WHOLE, ids: self.ids(ids, full) });
         }
         if !lists.is_empty() {
-            outputs.push(held(lists));
+            outputs.push(self.held(lists));
         }
         for span in overfull {
             if outputs.len() >= LISTS_AT_ONCE {
@@ -156,7 +156,14 @@ impl Agent {
             ids: Ids::Short { salt: turn.salt, ids },
         };
         let fits = turn.shares.clone().zip(shares).filter(|(_, ids)| ids.len() <= MESSAGE_IDS);
-        Ok(fits.map(|share| held(vec![listed(share)])).collect())
+        Ok(fits.map(|share| self.held(vec![listed(share)])).collect())
+    }
+
+    /// Says what this side holds, which asks for whatever else there is.
+    fn held(&mut self, lists: Vec<Listed>) -> Output {
+        let whole = lists.iter().filter(|list| list.is_whole());
+        whole.for_each(|list| self.intake.ask(list.span));
+        repair(Message::EventList(EventList::Held(lists)))
     }
 
     fn ids(&mut self, ids: Vec<EventId>, full: bool) -> Ids {
@@ -209,11 +216,19 @@ impl Agent {
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
         let window = Window::gather(&scopes, holdings).await?;
         let missing = lists.iter().zip(&window.unseen).filter(|(_, unseen)| !unseen.is_empty());
+        let missing = missing.filter(|(list, _)| !self.is_coming(list));
         let wishes = missing.map(|(list, unseen)| list.only(unseen.iter().copied())).collect();
         self.wished.add(wishes);
         let mut outputs: Vec<_> = self.wish(now).into_iter().collect();
         outputs.extend(self.send_window(window, now));
         Ok(to_the_end(outputs, span))
+    }
+
+    /// Whether something of what is listed is on its way here, or is being stored. What else is missing there cannot be
+    /// told from it; the next comparison will. Shares of a span come one after the other, each of other events.
+    fn is_coming(&self, list: &Listed) -> bool {
+        let (span, whole) = (list.span, list.is_whole());
+        self.wished.meets(list) || whole && (self.intake.awaits(span) || self.intake.is_storing(span))
     }
 
     /// Asks for the next of what the neighbour's lists named, unless it is being asked.
@@ -263,11 +278,12 @@ impl Agent {
     }
 
     /// Events that were asked for because a list named them.
-    pub(super) fn on_wished_events(
+    pub(super) async fn on_wished_events(
         &mut self,
         events: Vec<Event>,
         (more, last): (bool, bool),
         now: Moment,
+        holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         let unasked = self.wished.take(&events);
         self.expect_asked(unasked)?;
@@ -278,7 +294,7 @@ impl Agent {
             self.wished.answered(more);
             outputs.extend(self.wish(now));
         }
-        outputs.extend(self.keep(events, Origin::Repaired(self.neighbour)));
+        outputs.extend(self.take_in(events, now, holdings).await);
         Ok(outputs)
     }
 
@@ -305,57 +321,69 @@ impl Agent {
         if last {
             self.exchange.answered();
         }
-        let mut outputs = Vec::new();
         if let Some(rest) = rest {
             self.passed(rest);
-        }
-        match rest {
-            // Another neighbour is bringing the same.
-            Some(_) if !in_turn => self.compare_in_turn(now),
-            Some(rest) => {
-                // Where this side holds nothing the next window can come while this one is being stored.
-                let overlaps = events.iter().any(|event| rest.contains(event.timestamp()));
-                if !overlaps && holdings.addresses(rest, None, 1).await?.is_empty() {
-                    outputs.extend(self.ask_on(rest, now, holdings).await?);
-                } else {
-                    self.leave_for_later(rest);
-                }
+            if in_turn {
+                self.leave(rest);
+            } else {
+                // Another neighbour is bringing the same.
+                self.compare_in_turn(now);
             }
-            None => {}
         }
-        outputs.extend(self.keep(events, Origin::Repaired(self.neighbour)));
-        if let (0, Some(rest)) = (self.storing, self.rest) {
-            self.rest = None;
-            outputs.extend(self.ask_on(rest, now, holdings).await?);
-        }
-        Ok(outputs)
+        Ok(self.take_in(events, now, holdings).await)
     }
 
-    /// Notes where the neighbour holds more, to be asked for once what came is stored. Of two rests that no snapshot was
-    /// about together, one past and one to come, the second is found by the next comparison.
-    fn leave_for_later(&mut self, rest: TimeSpan) {
-        let both = self.rest.map_or(rest, |other| other.hull(rest));
-        if self.rest.is_none() || self.exchange.knows_within(both) {
-            self.rest = Some(both);
+    /// Hands events over to be stored, and asks on if that need not wait for it.
+    async fn take_in(&mut self, events: Vec<Event>, now: Moment, holdings: &impl Holdings) -> Vec<Output> {
+        let mut outputs = self.keep(events, Origin::Repaired(self.neighbour));
+        // What cannot be read now is tried again when these are stored, or found by the next comparison.
+        outputs.extend(self.go_on(now, holdings).await.unwrap_or_default());
+        outputs
+    }
+
+    /// Notes where the neighbour holds more. Of two rests that no snapshot was about together, one past and one to come,
+    /// the second is found by the next comparison.
+    fn leave(&mut self, rest: TimeSpan) {
+        let both = self.intake.rest().map_or(rest, |other| other.hull(rest));
+        if self.intake.rest().is_none() || self.exchange.knows_within(both) {
+            self.intake.leave(both);
         }
+    }
+
+    /// Asks for the rest, when every question is answered and what came is stored: what is under way or being stored
+    /// would come once more. Where this side holds nothing the next window can come while the last one is being stored.
+    pub(super) async fn go_on(
+        &mut self,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, ReadError> {
+        if self.exchange.awaits() {
+            return Ok(Vec::new());
+        }
+        let Some(rest) = self.intake.rest() else {
+            self.intake.forget();
+            return Ok(Vec::new());
+        };
+        if self.intake.stores() > 0
+            && (self.intake.is_storing(rest) || !holdings.addresses(rest, None, 1).await?.is_empty())
+        {
+            return Ok(Vec::new());
+        }
+        let addresses = holdings.addresses(rest, None, MESSAGE_IDS + 1).await?;
+        self.intake.forget();
+        Ok(self.ask_on(rest, &addresses, now))
     }
 
     /// Asks for the rest of a span, saying what this side holds there. Where that is much, the next comparison is
     /// the shorter way.
-    pub(super) async fn ask_on(
-        &mut self,
-        rest: TimeSpan,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
-        let addresses = holdings.addresses(rest, None, MESSAGE_IDS + 1).await?;
-        if addresses.len() > MESSAGE_IDS {
-            return Ok(Vec::new());
+    fn ask_on(&mut self, rest: TimeSpan, held_there: &[Address], now: Moment) -> Vec<Output> {
+        if held_there.len() > MESSAGE_IDS {
+            return Vec::new();
         }
         self.exchange.said(now.steady, 1);
-        let ids = addresses.into_iter().map(|address| address.id).collect();
-        let list = Listed { span: rest, share: Share::WHOLE, ids: self.ids(ids, false) };
-        Ok(vec![held(vec![list])])
+        let ids = held_there.iter().map(|address| address.id).collect();
+        let ids = self.ids(ids, false);
+        vec![self.held(vec![Listed { span: rest, share: Share::WHOLE, ids }])]
     }
 
     fn send_window(&mut self, window: Window, now: Moment) -> Vec<Output> {
@@ -429,8 +457,4 @@ fn to_the_end(mut outputs: Vec<Output>, span: TimeSpan) -> Vec<Output> {
 
 fn repair(message: Message) -> Output {
     Output::Send(Lane::Repair, message)
-}
-
-fn held(lists: Vec<Listed>) -> Output {
-    repair(Message::EventList(EventList::Held(lists)))
 }

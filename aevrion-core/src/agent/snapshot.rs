@@ -200,6 +200,7 @@ impl Agent {
         if self.exchange.is_active() {
             self.exchange.end();
             self.forget_wishes();
+            self.intake.forget();
             self.desk.repaired(self.neighbour);
             // What was said before it is of the past.
             self.digest_sent = [None; 2];

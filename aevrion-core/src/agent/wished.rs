@@ -31,6 +31,13 @@ impl Wished {
         }
     }
 
+    /// Whether anything is wished for that the list may name, too.
+    pub(super) fn meets(&self, list: &Listed) -> bool {
+        let apart = |other: &Listed| other.share.of == list.share.of && other.share.part != list.share.part;
+        let meets = |other: &Listed| other.span.intersection(list.span).is_some() && !apart(other);
+        self.waiting.iter().chain(&self.asked).any(meets)
+    }
+
     /// What to ask for next: nothing while a question is open, or if nothing is wished for.
     pub(super) fn next(&mut self) -> Option<Vec<Listed>> {
         if self.open || self.waiting.is_empty() {

@@ -84,9 +84,10 @@ pub(crate) struct Side {
     /// Stores that a connection left behind when it broke, and when they are done.
     left: Vec<(Duration, Vec<Event>)>,
     held: Option<Message>,
-    /// Bytes of all frames it sent, of those with events, and how many snapshots.
+    /// Bytes of all frames it sent and of those with events; how many events, and how many snapshots.
     pub(crate) sent: u64,
     pub(crate) sent_events: u64,
+    pub(crate) events: u64,
     /// Bytes of frames with events that were under way to it when the line broke.
     pub(crate) lost_events: u64,
     pub(crate) snapshots: u64,
@@ -128,6 +129,7 @@ impl Line {
                 held: None,
                 sent: 0,
                 sent_events: 0,
+                events: 0,
                 lost_events: 0,
                 snapshots: 0,
             }
@@ -183,6 +185,11 @@ impl Line {
             }
         }
         None
+    }
+
+    /// How many events the two have sent each other.
+    pub(crate) fn events(&self) -> u64 {
+        self.sides.iter().map(|side| side.events).sum()
     }
 
     /// Whether both hold the same.
@@ -301,6 +308,7 @@ impl Line {
         let side = &mut self.sides[from];
         side.sent += frame.len() as u64 + 4;
         side.sent_events += if message.events().is_empty() { 0 } else { frame.len() as u64 };
+        side.events += message.events().len() as u64;
         side.snapshots += u64::from(matches!(message, Message::Snapshot(_)));
         let (lane, sent) = match lane {
             Lane::Live => (0, self.now + takes),
