@@ -17,14 +17,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aevrion_core::message::{
-    Digest, EventList, Events, Ids, Listed, Message, Reply, Row, Share, Snapshot, Tile,
+    Digest, EventList, Events, Ids, Listed, Message, Reply, Row, Share, Snapshot, Tile, longest_frame,
 };
-use aevrion_core::sync::{Neighbour, Sync};
+use aevrion_core::store::Durability;
+use aevrion_core::sync::{Neighbour, Patience, Sync};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport};
-use aevrion_core::{Hash, NodeId, Options, Replica, TimeSpan, Timestamp};
+use aevrion_core::{Event, Hash, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value};
 use dressed::Dressed;
-use scripted::{greet, receive, send};
+use scripted::{greet, hello, receive, send};
 use support::Kept;
 use tokio::time::Instant;
 use waiting::until;
@@ -35,7 +36,6 @@ const NEIGHBOUR: NodeId = NodeId::from_bytes([9; 32]);
 /// A node, and a neighbour that has greeted it and whose part the test plays.
 struct Scene {
     store: Kept,
-    replica: Replica,
     connection: Arc<dyn Connection>,
     /// Bytes that come of frames that are not whole.
     besides: Arc<AtomicU64>,
@@ -43,18 +43,19 @@ struct Scene {
     _neighbour: MemoryTransport,
 }
 
-async fn scene() -> Scene {
+async fn scene(held: Vec<Event>) -> Scene {
     let network = MemoryNetwork::new();
     let transport = Dressed::from(network.bind(NODE));
     let (address, besides) = (transport.address(), Arc::clone(&transport.besides));
     let store = Kept::default();
     let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
+    replica.insert(held, Durability::Immediate).await.unwrap();
     let sync = replica.sync_over(transport);
     let neighbour = network.bind(NEIGHBOUR);
     let connection = neighbour.dial(&address).await.unwrap();
     greet(&*connection, NEIGHBOUR).await;
     until(&sync, |sync| sync.neighbours().iter().any(Neighbour::is_connected)).await;
-    Scene { store, replica, connection, besides, _sync: sync, _neighbour: neighbour }
+    Scene { store, connection, besides, _sync: sync, _neighbour: neighbour }
 }
 
 fn past() -> TimeSpan {
@@ -80,14 +81,26 @@ async fn next_snapshot(connection: &dyn Connection) -> Instant {
     }
 }
 
+/// Lets time pass in which the neighbour says no more than its greeting.
+async fn idle(connection: &dyn Connection, seconds: u64) {
+    for number in 0..seconds / 30 {
+        let number = 1_000 + u32::try_from(number).unwrap();
+        send(connection, Lane::Live, &Message::Hello(hello(NEIGHBOUR, number, None, 3))).await;
+        let read_on = async { while connection.receive(Lane::Live, 1 << 20).await.is_ok() {} };
+        let _ = tokio::time::timeout(Duration::from_secs(30), read_on).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_arriving_is_awaited_and_one_that_is_not_is_asked_for_anew() {
-    for bytes_a_second in [20_000, 10_000_000] {
-        let Scene { connection, besides, .. } = &scene().await;
+    for (idle_for, bytes_a_second) in
+        [(0, 20_000), (0, 10_000_000), (30, 20_000), (120, 20_000), (1_200, 20_000)]
+    {
+        let Scene { connection, besides, .. } = &scene(Vec::new()).await;
+        idle(&**connection, idle_for).await;
         send(&**connection, Lane::Live, &of_a_thousand()).await;
         let asked = receive(&**connection, Lane::Repair).await;
         assert!(matches!(asked, Some(Message::EventList(EventList::Held(_)))), "{asked:?}");
-        // What it sends before it has been asked is of the time before.
         let arrives = async {
             for _ in 0..100 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -97,32 +110,71 @@ async fn an_answer_that_is_arriving_is_awaited_and_one_that_is_not_is_asked_for_
         };
         let began = Instant::now();
         let (stopped, compared) = tokio::join!(arrives, async {
+            // What it sends before it has been asked is of the time before.
             while tokio::time::timeout(Duration::from_secs(2), next_snapshot(&**connection)).await.is_ok() {
                 assert!(began.elapsed() < Duration::from_secs(5), "it compares though an answer is arriving");
             }
             next_snapshot(&**connection).await
         });
-        assert!(compared > stopped, "it does not wait for what is arriving");
+        assert!(compared > stopped, "idle for {idle_for} s: it does not wait for what is arriving");
         let waited = compared - stopped;
         assert!(waited <= Duration::from_secs(21), "{bytes_a_second} B/s: it waits {waited:?} for nothing");
     }
 }
 
+/// Whatever else comes may look like an answer: not for longer than a frame can take.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_never_comes_is_not_awaited_for_ever() {
+    let longest =
+        Patience::default().stalled + Duration::from_secs(longest_frame(&Parameters::default()) as u64 >> 14);
+    let Scene { connection, besides, .. } = &scene(Vec::new()).await;
+    send(&**connection, Lane::Live, &of_a_thousand()).await;
+    receive(&**connection, Lane::Repair).await;
+    let began = Instant::now();
+    let news = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            besides.fetch_add(20_000, Ordering::Relaxed);
+        }
+    };
+    let given_up = async {
+        loop {
+            let at = next_snapshot(&**connection).await;
+            if at > began + Duration::from_secs(5) {
+                return at - began;
+            }
+        }
+    };
+    let waited = tokio::select! {
+        () = news => unreachable!("there is always more"),
+        waited = given_up => waited,
+    };
+    assert!(
+        waited > longest && waited < longest + Duration::from_secs(21),
+        "{waited:?}, {longest:?} are allowed"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_read_is_declined_at_once() {
-    let Scene { store, replica, connection, .. } = &scene().await;
-    replica.put("held", "here").await.unwrap();
+    let at = Timestamp::from_millis(1_000);
+    let held = Event::new("held".into(), Value::Deletion, at).unwrap();
+    let Scene { store, connection, .. } = &scene(vec![held]).await;
     send(&**connection, Lane::Live, &of_a_thousand()).await;
     let asked = receive(&**connection, Lane::Repair).await;
     assert!(matches!(asked, Some(Message::EventList(EventList::Held(_)))), "{asked:?}");
-    let list = Listed { span: past(), share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
-    let question = Message::EventList(EventList::Held(vec![list]));
-    store.fail_reads(1);
-    let began = Instant::now();
-    send(&**connection, Lane::Repair, &question).await;
-    let nothing = receive(&**connection, Lane::Repair).await.unwrap();
-    let Message::Events(Events { reply: Reply::Block { last: true, .. }, events }) = nothing else {
-        panic!("{nothing:?}")
+    let list = || Listed { span: past(), share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
+    let answer = async |failing_reads| {
+        store.fail_reads(failing_reads);
+        let began = Instant::now();
+        send(&**connection, Lane::Repair, &Message::EventList(EventList::Held(vec![list()]))).await;
+        let answer = receive(&**connection, Lane::Repair).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(2));
+        let Message::Events(Events { reply: Reply::Block { span, last: true, .. }, events }) = answer else {
+            panic!("{answer:?}")
+        };
+        (span, events.len())
     };
-    assert!(events.is_empty() && began.elapsed() < Duration::from_secs(1));
+    assert_eq!(answer(1).await, (TimeSpan::ALL, 0), "declined");
+    assert_eq!(answer(0).await, (TimeSpan::new(at, at).unwrap(), 1), "and answered when it can be read");
 }

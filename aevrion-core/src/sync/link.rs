@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::Patience;
 use super::counters::Counters;
+use super::heard::{Awaited, Heard};
 use super::lanes::{Incoming, Outgoing, receive_on, send_on};
 use super::status::{Activity, Progress};
 use crate::agent::{Agent, Fault, Halt, Moment, Origin, Output};
@@ -96,42 +97,16 @@ impl LinkEnd {
     }
 }
 
-/// When the neighbour last said something, and how many bytes had come by then.
-#[derive(Clone, Copy)]
-struct Heard {
-    at: Instant,
-    bytes: u64,
-}
-
-impl Heard {
-    fn now(connection: &dyn Connection) -> Self {
-        Self { at: Instant::now(), bytes: connection.traffic().received }
-    }
-
-    /// Whether bytes have come since then at the least rate. That is a sign of life, too: the next look is from here.
-    fn goes_on(&mut self, connection: &dyn Connection, patience: Patience) -> bool {
-        let now = Self::now(connection);
-        let came = now.bytes.saturating_sub(self.bytes);
-        let goes_on = came > 0 && !patience.is_silence(came, now.at - self.at);
-        if goes_on {
-            *self = now;
-        }
-        goes_on
-    }
-}
-
 struct Link {
     agent: Agent,
     connection: Arc<dyn Connection>,
     /// When what the neighbour has proven of itself ends.
     expires: Option<Instant>,
     heard: Heard,
-    /// When it last said something on the repair lane, and when bytes last came that may belong to what follows.
-    answered: Instant,
-    answering: Heard,
+    awaited: Awaited,
+    patience: Patience,
     /// How long the longest frame may take.
     longest: Duration,
-    patience: Patience,
     replica: Replica,
     wall: Arc<dyn WallClock>,
     began: Instant,
@@ -176,11 +151,10 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         agent,
         expires: expires(&*connection, wall.now()),
         heard: Heard::now(&*connection),
-        answered: Instant::now(),
-        answering: Heard::now(&*connection),
-        longest: patience.time_for(longest_frame(&parameters)),
+        awaited: Awaited::now(&*connection),
         connection,
         patience,
+        longest: patience.time_for(longest_frame(&parameters)),
         replica,
         wall,
         began,
@@ -264,8 +238,8 @@ impl Link {
             Incoming::End(None) => return Err(LinkEnd::Left),
         };
         self.heard = Heard::now(&*self.connection);
-        if lane == Lane::Repair {
-            (self.answered, self.answering) = (self.heard.at, self.heard);
+        if lane == Lane::Repair && matches!(message, Message::Events(_)) {
+            self.awaited = Awaited::now(&*self.connection);
         }
         if !self.repair.has_room() && leave_rest(&mut message) {
             tracing::debug!("not asked on: the lane is full");
@@ -322,17 +296,11 @@ impl Link {
 
     /// A neighbour has said nothing for too long, unless what it says is merely not read yet, or long.
     fn check_silence(&mut self, quiet: bool) -> Result<(), LinkEnd> {
-        let is_due = self.heard.at.elapsed() >= self.patience.silent;
+        let is_due = self.heard.at().elapsed() >= self.patience.silent;
         if !quiet || !self.agent.is_settled() || !is_due {
             return Ok(());
         }
         if self.heard.goes_on(&*self.connection, self.patience) { Ok(()) } else { Err(LinkEnd::Silent) }
-    }
-
-    /// Whether a frame of the repair lane is arriving. What comes on the live lane cannot be told from it, but for the
-    /// time that a frame may take.
-    fn is_arriving(&mut self) -> bool {
-        self.answered.elapsed() < self.longest && self.answering.goes_on(&*self.connection, self.patience)
     }
 
     async fn wake(&mut self, give_up: Instant) -> Result<(), LinkEnd> {
@@ -347,7 +315,7 @@ impl Link {
             let now = self.now();
             self.agent.overflowed(now);
         }
-        if self.is_arriving() {
+        if self.awaited.is_arriving(&*self.connection, self.patience, self.longest) {
             self.agent.arriving(self.now());
         }
         let outputs = self.agent.wake(self.now(), &self.replica).await;
@@ -389,6 +357,10 @@ impl Link {
                 Output::Send(lane, message) => {
                     tracing::trace!(to = %self.agent.neighbour(), ?lane, %message);
                     self.counters.sent(&message);
+                    if lane == Lane::Repair && !matches!(message, Message::Events(_)) {
+                        // A question: its answer is awaited from now on.
+                        self.awaited = Awaited::now(&*self.connection);
+                    }
                     let outgoing = if lane == Lane::Live { &self.live } else { &self.repair };
                     outgoing.send(&message);
                 }
@@ -408,7 +380,7 @@ impl Link {
 
     fn wake_at(&self, give_up: Instant, quiet: bool) -> Instant {
         let settle = (!self.agent.is_settled()).then_some(give_up);
-        let silent = (quiet && settle.is_none()).then(|| self.heard.at + self.patience.silent);
+        let silent = (quiet && settle.is_none()).then(|| self.heard.at() + self.patience.silent);
         let wakes =
             [self.agent.wake_at().map(|at| self.began + at), settle, silent, self.expires, self.resting];
         let soonest = wakes.into_iter().flatten().min();

@@ -17,6 +17,7 @@ mod clock_watch;
 pub mod conformance;
 mod counters;
 mod dial;
+mod heard;
 mod lanes;
 mod link;
 mod links;
