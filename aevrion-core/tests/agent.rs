@@ -6,15 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::agent::{Agent, Desk, Moment, Origin, Output, Terms};
+use aevrion_core::agent::{Agent, Desk, Halt, Holdings, Moment, Origin, Output, Terms};
 use aevrion_core::message::{
-    Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Push, Reply, Row, Share,
-    Snapshot, Tile, decode, encode,
+    Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
+    Row, Share, Snapshot, Tile, decode, encode,
 };
 use aevrion_core::store::{Durability, MemoryStore};
+use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{
-    Address, Event, Hash, ManualWall, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value,
-    WantedParameters,
+    Address, Event, Hash, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan, Timestamp,
+    Value, WantedParameters,
 };
 
 const NOW: u64 = 1_700_000_000_000;
@@ -308,4 +309,102 @@ async fn neighbours_compare_each_minute_however_long_a_leaf_is() {
     node.pass(0, SECOND * 10).await;
     let hour = node.pass(0, SECOND * 3_600).await;
     assert!((58..=60).contains(&snapshots(&hour)), "{} snapshots in an hour", snapshots(&hour));
+}
+
+/// What one neighbour is bringing, however slowly, is not asked of another.
+#[tokio::test]
+async fn what_is_awaited_of_one_neighbour_is_not_asked_of_the_other() {
+    let mut node = Node::new(5, 60_000).await;
+    assert_eq!(lists(&messages(node.hear(0, differing(NOW)).await)), 1, "all is asked for");
+    for _ in 0..9 {
+        node.steady += SECOND;
+        assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 0);
+    }
+    // A frame is arriving.
+    let now = node.now();
+    node.agents[0].arriving(now);
+    node.steady += SECOND * 9;
+    assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 0);
+    // When it does not go on the other one is asked.
+    node.pass(0, SECOND * 3).await;
+    node.agents[0].disconnected();
+    assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 1);
+}
+
+fn lists(messages: &[Message]) -> usize {
+    messages.iter().filter(|message| matches!(message, Message::EventList(EventList::Held(_)))).count()
+}
+
+/// A replica of which no event can be read.
+struct Unreadable<'r>(&'r Replica);
+
+impl Holdings for Unreadable<'_> {
+    async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
+        Holdings::digest(self.0, span).await
+    }
+
+    async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
+        Holdings::children(self.0, span, parents).await
+    }
+
+    async fn addresses(
+        &self,
+        span: TimeSpan,
+        before: Option<Address>,
+        most: usize,
+    ) -> Result<Vec<Address>, ReadError> {
+        Holdings::addresses(self.0, span, before, most).await
+    }
+
+    async fn event(&self, _: Address) -> Result<Option<Event>, ReadError> {
+        Err(ReadError::Closed)
+    }
+
+    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
+        Holdings::missing(self.0, addresses).await
+    }
+}
+
+/// A question that was not sent because something could not be read is not awaited.
+#[tokio::test]
+async fn a_failed_read_leaves_no_question_behind() {
+    let mut node = Node::new(5, 60_000).await;
+    let long_ago = Timestamp::from_millis(NOW - 100_000_000_000);
+    let held = Event::new("held".into(), Value::Deletion, long_ago).unwrap();
+    node.replica.insert(vec![held], Durability::Immediate).await.unwrap();
+    node.pass(0, SECOND * 3).await;
+    let told = messages(node.hear(0, differing_in_short(NOW)).await);
+    let [Message::Snapshot(Snapshot { span, digest: Some(digest), .. })] = &told[..] else {
+        panic!("{told:?}")
+    };
+    let row = digest.rows.iter().find(|row| row.level > 0).expect("an inner node");
+    let parent = NodeAddress { level: row.level, index: row.tiles[0].index };
+    // The neighbour holds something beneath it where this side holds nothing, and the other way round.
+    let mine = Holdings::children(&node.replica, *span, &[parent]).await.unwrap();
+    let index = if mine[0][0].index == 0 { 1 } else { 0 };
+    let children = vec![Tile { index, count: 5, hash: Hash::from_bytes([3; 32]) }];
+    let nodes = Nodes { span: *span, parents: vec![Parent { node: parent, children }] };
+    let now = node.now();
+    let failed = node.agents[0].handle(Message::Nodes(nodes), now, &Unreadable(&node.replica)).await;
+    assert!(matches!(failed, Err(Halt::Read(ReadError::Closed))), "{failed:?}");
+    node.steady += SECOND;
+    assert_eq!(snapshots(&messages(node.hear(0, differing_in_short(NOW - 1)).await)), 1, "it is answered");
+}
+
+/// A neighbour whose snapshot was passed over thinks that it has said what it holds: it is asked to say it again.
+#[tokio::test]
+async fn whoever_was_passed_over_is_asked_again() {
+    let mut node = Node::new(5, 60_000).await;
+    assert_eq!(lists(&messages(node.hear(0, differing(NOW)).await)), 1);
+    assert_eq!(messages(node.hear(0, differing(NOW - 1)).await), [], "what differs is being asked for");
+    // The answer is nothing.
+    let reply = Reply::Block { span: TimeSpan::ALL, rest: None, last: true };
+    node.hear(0, Message::Events(Events { reply, events: Vec::new() })).await;
+    let said = node.pass(0, SECOND).await;
+    let snapshot = said.iter().find_map(|message| match message {
+        Message::Snapshot(snapshot) => Some(snapshot),
+        _ => None,
+    });
+    let snapshot = snapshot.expect("it compares again");
+    assert!(snapshot.digest.is_none() && snapshot.answer, "{snapshot:?}");
 }

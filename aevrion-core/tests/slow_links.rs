@@ -333,3 +333,25 @@ async fn what_cannot_be_repaired_is_not_tried_without_end() {
         }
     }
 }
+
+/// On a line on which a digest takes its time two that cannot help each other do not go on telling what they hold.
+#[tokio::test]
+async fn what_neither_can_give_the_other_is_not_told_without_end() {
+    let mut line = Line::new(Speed { bandwidth: 16_384, ..FAST }).await;
+    let mut common = spread(NOW - 21 * 61_000_000, 20 * 61_000_000, 3_000, 10);
+    common.extend(spread(NOW - 40_000_000, 39_990_000, 3_000, 10));
+    for side in 0..2 {
+        // In a block where the other holds nothing.
+        let damaged = event(NOW - 100_000_000_000 - side as u64 * 70_000_000_000, 1, 10);
+        line.sides[side].damaged = Some(damaged.address());
+        line.hold(side, common.clone()).await;
+        line.hold(side, vec![damaged]).await;
+    }
+    line.connect();
+    line.run(Duration::from_secs(10)).await;
+    line.overflow(0);
+    line.run(Duration::from_secs(45)).await;
+    let snapshots = line.sides.iter().map(|side| side.snapshots).sum::<u64>();
+    println!("{snapshots} snapshots in 45 s");
+    assert!(snapshots <= 40, "{snapshots} snapshots");
+}

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::exchange::PATIENCE;
 use crate::bounds::WANTED_AT_ONCE;
 use crate::{Address, NodeId};
 
@@ -19,8 +20,9 @@ const CLAIMS: usize = WANTED_AT_ONCE * 2;
 /// How often what was asked for long ago is forgotten.
 const TIDIED: Duration = Duration::from_millis(500);
 
-/// After this long without a sign of life a repair no longer keeps others from theirs.
-const REPAIR_LEASE: Duration = Duration::from_secs(5);
+/// After this long without a sign of life a repair no longer keeps others from theirs: a little longer than an answer is
+/// awaited, or another neighbour would be asked for what is still arriving.
+const REPAIR_LEASE: Duration = PATIENCE.saturating_add(Duration::from_secs(1));
 
 /// After this long a repair makes way for others that wait, whatever it still has to do: the one that came first may be
 /// the slowest, or never come to an end.

@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// Silence that ends it for a side that has asked and not been answered, for every question is; and for one that has only
 /// given, since the other stores what it was sent, and knows better when it is done. A frame that is arriving is no
 /// silence, however long it takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Spans of snapshots that messages may still be about.
 const SPANS_REMEMBERED: usize = 256;
@@ -43,10 +43,13 @@ pub(super) struct Exchange {
     only_gave: bool,
     /// Whether something was listed of which the rest is to be listed in the next round.
     partial: bool,
+    /// Whether a snapshot that differed was passed over meanwhile.
+    passed_over: bool,
     /// How many repairs in a row moved nothing.
     pub(super) fruitless: u32,
-    /// Whether a repair has moved something and no snapshots were compared since: most likely they are equal now.
-    pub(super) hopeful: bool,
+    /// Whether the next snapshot goes without digest: a repair has moved something, so that most likely both are equal
+    /// now; or the neighbour's was passed over, which it does not know, so that it is to say again what it holds.
+    pub(super) in_short: bool,
 }
 
 impl Exchange {
@@ -77,6 +80,11 @@ impl Exchange {
     /// Whether there was any snapshot yet.
     pub(super) fn has_compared(&self) -> bool {
         !self.spans.is_empty()
+    }
+
+    /// The neighbour's snapshot differs, which is being repaired.
+    pub(super) fn pass_over(&mut self) {
+        self.passed_over = true;
     }
 
     /// Something of a repair came.
@@ -136,8 +144,8 @@ impl Exchange {
 
     /// The repair is over.
     pub(super) fn end(&mut self) {
-        self.hopeful = self.moved > 0;
-        self.fruitless = match (self.hopeful, self.partial) {
+        self.in_short = self.moved > 0 || self.passed_over;
+        self.fruitless = match (self.moved > 0, self.partial) {
             (true, _) => 0,
             (false, true) => self.fruitless,
             (false, false) => self.fruitless + 1,
@@ -145,6 +153,7 @@ impl Exchange {
         self.moved = 0;
         self.unanswered = 0;
         self.partial = false;
+        self.passed_over = false;
         self.only_gave = false;
         self.active = None;
         // What was opened stays open: an answer may come after a silence that was taken for the end.

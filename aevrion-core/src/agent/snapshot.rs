@@ -43,7 +43,7 @@ impl Agent {
         } else {
             (self.past(now.wall), self.future(now.wall))
         };
-        let in_short = std::mem::take(&mut self.exchange.hopeful) && !everything;
+        let in_short = std::mem::take(&mut self.exchange.in_short) && !everything;
         if let Some(past) = past {
             let (root, digest) = holdings.digest(past).await?;
             snapshots.push(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
@@ -56,7 +56,7 @@ impl Agent {
             // neighbour may have learned of more since.
             let known = self.agreement.future.filter(|_| !everything);
             self.agreement.future = Some(known.unwrap_or(false));
-            snapshots.push(self.snapshot(future, root, Some(digest), true, now));
+            snapshots.push(self.snapshot(future, root, (!in_short).then_some(digest), true, now));
         } else if self.agreement.future.is_none() {
             // The neighbour speaks up if it holds any.
             self.agreement.future = Some(true);
@@ -120,18 +120,19 @@ impl Agent {
         let steps = theirs.digest.map(|theirs| self.steps(span, &digest, &theirs));
         if !self.exchange.has_paused(now.steady, self.round_trip()) {
             // What differs is being repaired; when that is over, snapshots are compared again.
+            self.exchange.pass_over();
             return Ok(Vec::new());
         }
         self.conclude();
         let Some(steps) = steps else {
-            // It sent no digest, for it thought that both were equal.
-            return Ok(self.tell_what_is_here(span, root, digest, now));
+            // It thought that both were equal. Here is what there is, and it is to say the same.
+            return Ok(self.tell(span, (root, digest), true, now));
         };
-        let (mine, theirs): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| self.is_mine(*step));
+        let (mine, left): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| self.is_mine(*step));
         let mut outputs = Vec::new();
-        if self.leaves(&theirs, span, now) {
+        if theirs.answer && self.is_to_know(&left, span, now) {
             // Before the questions: whoever has begun to answer those heeds no snapshot.
-            outputs.extend(self.tell_what_is_here(span, root, digest, now));
+            outputs.extend(self.tell(span, (root, digest), false, now));
         }
         outputs.extend(self.act(mine, span, now, holdings).await?);
         Ok(outputs)
@@ -147,23 +148,30 @@ impl Agent {
         steps
     }
 
-    /// Whether the neighbour, to which these steps are left, is to be told what this side holds: not if it knows.
-    fn leaves(&mut self, steps: &[Step], span: TimeSpan, now: Moment) -> bool {
-        if steps.is_empty() || self.digest_is_fresh(span, now) {
+    /// Whether the neighbour, to which these steps are left, is to be told what this side holds: not if it knows, nor
+    /// while another one brings what it would. Then snapshots are compared later.
+    fn is_to_know(&mut self, left: &[Step], span: TimeSpan, now: Moment) -> bool {
+        if left.is_empty() || self.digest_is_fresh(span, now) {
             return false;
         }
         // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
-        let only_gives = steps.iter().all(|step| matches!(step, Step::Give(_)));
-        let is_free = only_gives || self.desk.is_free_for(self.neighbour, now.steady);
-        if !is_free {
+        let only_gives = left.iter().all(|step| matches!(step, Step::Give(_)));
+        let in_turn = only_gives || self.desk.is_free_for(self.neighbour, now.steady);
+        if !in_turn {
             self.compare_in_turn(now);
         }
-        is_free
+        in_turn
     }
 
-    /// The neighbour acts on what differs once it knows what this side holds.
-    fn tell_what_is_here(&mut self, span: TimeSpan, root: Root, digest: Digest, now: Moment) -> Vec<Output> {
-        let snapshot = self.snapshot(span, root, Some(digest), false, now);
+    /// Says what this side holds, for the neighbour to act on.
+    fn tell(
+        &mut self,
+        span: TimeSpan,
+        (root, digest): (Root, Digest),
+        answer: bool,
+        now: Moment,
+    ) -> Vec<Output> {
+        let snapshot = self.snapshot(span, root, Some(digest), answer, now);
         self.after_news(vec![snapshot])
     }
 
@@ -211,8 +219,8 @@ impl Agent {
     pub(super) fn end_of_exchange(&mut self, now: Moment) {
         self.conclude();
         if self.exchange.fruitless < FRUITLESS {
-            // Whoever acts on a difference waits a little longer: usually the other side's snapshot comes first.
-            let wait = if self.acts() { self.round_trip() * 2 + MARGIN } else { Duration::ZERO };
+            // One of the two waits a little longer: usually the other one's snapshot comes first.
+            let wait = if self.looks_into() { self.round_trip() * 2 + MARGIN } else { Duration::ZERO };
             self.schedule.compare(now.steady + wait);
         }
     }
@@ -253,13 +261,13 @@ impl Agent {
     fn is_mine(&self, step: Step) -> bool {
         match step {
             Step::Ask(_) => !planted(Bug::NobodyActs),
-            Step::Drill(_) | Step::List(_) => self.acts(),
+            Step::Drill(_) | Step::List(_) => self.looks_into(),
             Step::Give(_) => false,
         }
     }
 
     /// Whether this side looks into what both hold something of, and differently.
-    fn acts(&self) -> bool {
+    fn looks_into(&self) -> bool {
         (self.terms.node < self.neighbour || planted(Bug::BothAct)) && !planted(Bug::NobodyActs)
     }
 

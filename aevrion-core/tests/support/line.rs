@@ -159,6 +159,12 @@ impl Line {
         self.follow(side, outputs);
     }
 
+    /// One side has missed what happened.
+    pub(crate) fn overflow(&mut self, side: usize) {
+        let now = self.moment();
+        self.sides[side].agent.overflowed(now);
+    }
+
     /// The connection breaks: what is under way is lost, and what is being stored gets stored in its time. Then they
     /// connect again.
     pub(crate) fn break_off(&mut self) {
