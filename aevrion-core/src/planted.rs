@@ -34,7 +34,7 @@ pub enum Bug {
     DeletionDropped,
     /// Of two neighbours that differ neither acts.
     NobodyActs,
-    /// Of two neighbours that differ both act.
+    /// Of two neighbours that differ both look into it, and wish for what is on its way.
     BothAct,
     /// Snapshots with the same count are taken for equal.
     CountIsEquality,

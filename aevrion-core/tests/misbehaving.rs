@@ -298,7 +298,7 @@ async fn blocks_that_promise_more_and_more() {
     let connection = victim.settled().await;
     let span = compared(&*connection).await;
     let block = |events| {
-        Message::Events(Events { reply: Reply::Block { span, rest: Some(span), last: false }, events })
+        Message::Events(Events { reply: Reply::Block { span, rest: Some(span), last: true }, events })
     };
     let promising = async {
         while victim.sync.totals().shed < 300 {

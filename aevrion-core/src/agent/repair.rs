@@ -13,6 +13,7 @@ use crate::message::{
     EventList, Events, Ids, Listed, Message, NeedEvents, Nodes, Parent, Reply, Salted, Share, ShortId,
     shorten,
 };
+use crate::planted::{Bug, planted};
 use crate::transport::Lane;
 use crate::tree::{NodeAddress, Shape};
 use crate::{Address, Event, EventId, ReadError, TimeSpan};
@@ -227,6 +228,9 @@ impl Agent {
     /// Whether something of what is listed is on its way here, or is being stored. What else is missing there cannot be
     /// told from it; the next comparison will. Shares of a span come one after the other, each of other events.
     fn is_coming(&self, list: &Listed) -> bool {
+        if planted(Bug::BothAct) {
+            return false;
+        }
         let (span, whole) = (list.span, list.is_whole());
         self.wished.meets(list) || whole && (self.intake.awaits(span) || self.intake.is_storing(span))
     }
