@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::TimeSpan;
 use crate::bounds::OPENED_NODES;
 use crate::tree::{NodeAddress, Shape};
+use crate::{TimeSpan, Timestamp};
 
 /// Silence that ends a repair, at least.
 const QUIET: Duration = Duration::from_millis(50);
@@ -43,6 +43,8 @@ pub(super) struct Exchange {
     only_gave: bool,
     /// Whether something was listed of which the rest is to be listed in the next round.
     partial: bool,
+    /// Until when snapshots of the past reached that differed.
+    differed_until: Option<Timestamp>,
     /// Whether a snapshot that differed was passed over meanwhile.
     passed_over: bool,
     /// How many repairs in a row moved nothing.
@@ -80,6 +82,19 @@ impl Exchange {
     /// Whether there was any snapshot yet.
     pub(super) fn has_compared(&self) -> bool {
         !self.spans.is_empty()
+    }
+
+    /// Snapshots about `span` differ.
+    pub(super) fn differs(&mut self, span: TimeSpan) {
+        if span.first() == Timestamp::MIN {
+            self.differed_until = self.differed_until.max(Some(span.last()));
+        }
+    }
+
+    /// Whether something is awaited of a time that `span`, in which both agree, does not reach by more than `grace`: where
+    /// the clocks are far apart so are the ends of what one side compares and the other.
+    pub(super) fn awaits_after(&self, span: TimeSpan, grace: Duration) -> bool {
+        self.awaits() && self.differed_until.is_some_and(|until| until.ahead_of(span.last()) > grace)
     }
 
     /// The neighbour's snapshot differs, which is being repaired.
@@ -154,6 +169,7 @@ impl Exchange {
         self.unanswered = 0;
         self.partial = false;
         self.passed_over = false;
+        self.differed_until = None;
         self.only_gave = false;
         self.active = None;
         // What was opened stays open: an answer may come after a silence that was taken for the end.

@@ -124,6 +124,7 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.conclude();
+        self.exchange.differs(span);
         let Some(steps) = steps else {
             // It thought that both were equal. Here is what there is, and it is to say the same.
             return Ok(self.tell(span, (root, digest), true, now));
@@ -241,7 +242,7 @@ impl Agent {
         // As long as the two differ about the future what is said of the past is no reason for new patience.
         if is_past(span) && self.agreement.future != Some(false) {
             self.exchange.fruitless = 0;
-            if self.exchange.is_active() {
+            if self.exchange.is_active() && !self.exchange.awaits_after(span, self.grace()) {
                 self.exchange.agreed();
                 self.desk.repaired(self.neighbour);
             }
