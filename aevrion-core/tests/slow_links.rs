@@ -84,20 +84,29 @@ async fn no_event_is_sent_twice_however_the_missing_ones_lie() {
     const MINUTE: u64 = 60_000;
     const BLOCK: u64 = 1_024 * MINUTE;
     type Holds = fn(u64) -> bool;
+    const fn by_turns(minutes: u64, ms: u64) -> u64 {
+        ms / MINUTE / minutes % 2
+    }
+    const fn block(of: u64, ms: u64) -> u64 {
+        ms / BLOCK % of
+    }
+    const fn some_hours(which: u64, ms: u64) -> bool {
+        ms / MINUTE / 60 % 4 == which
+    }
     let cases: [(&str, Holds, Holds); 6] = [
-        ("by turns of 20 minutes", |ms| ms / MINUTE % 40 < 20, |ms| ms / MINUTE % 40 >= 20),
-        ("by turns of 180 minutes", |ms| ms / MINUTE % 360 < 180, |ms| ms / MINUTE % 360 >= 180),
-        ("by turns of a block", |ms| ms / BLOCK % 2 == 0, |ms| ms / BLOCK % 2 == 1),
-        ("some hours of each second block", |_| true, |ms| ms / BLOCK % 2 == 0 && ms / MINUTE / 60 % 4 == 0),
+        ("by turns of 20 minutes", |ms| by_turns(20, ms) == 0, |ms| by_turns(20, ms) == 1),
+        ("by turns of 180 minutes", |ms| by_turns(180, ms) == 0, |ms| by_turns(180, ms) == 1),
+        ("by turns of a block", |ms| block(2, ms) == 0, |ms| block(2, ms) == 1),
+        ("some hours of each second block", |_| true, |ms| block(2, ms) == 0 && some_hours(0, ms)),
         (
             "each third block and some hours of another",
             |_| true,
-            |ms| ms / BLOCK % 3 == 0 || ms / BLOCK % 3 == 1 && ms / MINUTE / 60 % 4 == 0,
+            |ms| block(3, ms) == 0 || block(3, ms) == 1 && some_hours(0, ms),
         ),
         (
             "thirds, of one of which both have some hours",
-            |ms| ms / BLOCK % 3 == 0 || ms / BLOCK % 3 == 2 && ms / MINUTE / 60 % 4 == 0,
-            |ms| ms / BLOCK % 3 == 1 || ms / BLOCK % 3 == 2 && ms / MINUTE / 60 % 4 == 1,
+            |ms| block(3, ms) == 0 || block(3, ms) == 2 && some_hours(0, ms),
+            |ms| block(3, ms) == 1 || block(3, ms) == 2 && some_hours(1, ms),
         ),
     ];
     for (what, one, other) in cases {
