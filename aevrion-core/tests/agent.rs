@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[path = "support/held.rs"]
+mod held;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +15,12 @@ use aevrion_core::message::{
     Row, Share, Snapshot, Tile, decode, encode,
 };
 use aevrion_core::store::{Durability, MemoryStore};
-use aevrion_core::tree::{NodeAddress, Root};
+use aevrion_core::tree::NodeAddress;
 use aevrion_core::{
     Address, Event, Hash, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan, Timestamp,
     Value, WantedParameters,
 };
+use held::Held;
 
 const NOW: u64 = 1_700_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);
@@ -335,36 +339,6 @@ fn lists(messages: &[Message]) -> usize {
     messages.iter().filter(|message| matches!(message, Message::EventList(EventList::Held(_)))).count()
 }
 
-/// A replica of which no event can be read.
-struct Unreadable<'r>(&'r Replica);
-
-impl Holdings for Unreadable<'_> {
-    async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
-        Holdings::digest(self.0, span).await
-    }
-
-    async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
-        Holdings::children(self.0, span, parents).await
-    }
-
-    async fn addresses(
-        &self,
-        span: TimeSpan,
-        before: Option<Address>,
-        most: usize,
-    ) -> Result<Vec<Address>, ReadError> {
-        Holdings::addresses(self.0, span, before, most).await
-    }
-
-    async fn event(&self, _: Address) -> Result<Option<Event>, ReadError> {
-        Err(ReadError::Closed)
-    }
-
-    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
-        Holdings::missing(self.0, addresses).await
-    }
-}
-
 /// A question that was not sent because something could not be read is not awaited.
 #[tokio::test]
 async fn a_failed_read_leaves_no_question_behind() {
@@ -385,7 +359,9 @@ async fn a_failed_read_leaves_no_question_behind() {
     let children = vec![Tile { index, count: 5, hash: Hash::from_bytes([3; 32]) }];
     let nodes = Nodes { span: *span, parents: vec![Parent { node: parent, children }] };
     let now = node.now();
-    let failed = node.agents[0].handle(Message::Nodes(nodes), now, &Unreadable(&node.replica)).await;
+    let failed = node.agents[0]
+        .handle(Message::Nodes(nodes), now, &Held(&node.replica, |_| Some(ReadError::Closed)))
+        .await;
     assert!(matches!(failed, Err(Halt::Read(ReadError::Closed))), "{failed:?}");
     node.steady += SECOND;
     assert_eq!(snapshots(&messages(node.hear(0, differing_in_short(NOW - 1)).await)), 1, "it is answered");
@@ -407,4 +383,54 @@ async fn whoever_was_passed_over_is_asked_again() {
     });
     let snapshot = snapshot.expect("it compares again");
     assert!(snapshot.digest.is_none() && snapshot.answer, "{snapshot:?}");
+}
+
+/// A list of the past that names these events.
+fn naming(last: u64, events: &[&Event]) -> Message {
+    let span = TimeSpan::before(Timestamp::from_millis(last)).unwrap();
+    let ids = Ids::Full(events.iter().map(|event| event.id()).collect());
+    Message::EventList(EventList::Held(vec![Listed { span, share: Share::WHOLE, ids }]))
+}
+
+/// The whole answer to a wish.
+fn wished(events: &[&Event]) -> Message {
+    let events = events.iter().map(|event| (*event).clone()).collect();
+    Message::Events(Events { reply: Reply::Of { more: false, last: true }, events })
+}
+
+fn wishes(messages: &[Message]) -> usize {
+    messages.iter().filter(|message| matches!(message, Message::NeedEvents(NeedEvents::Of(_)))).count()
+}
+
+/// A neighbour whose disk stood still answers when it can. What it was asked since it answers, too.
+#[tokio::test]
+async fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
+    let mut node = Node::new(5, 60_000).await;
+    let (one, two) = (event("one"), event("two"));
+    node.pass(0, SECOND * 5).await;
+    node.hear(0, differing_in_short(NOW - 1_000)).await;
+    assert_eq!(wishes(&messages(node.hear(0, naming(NOW - 1_000, &[&one])).await)), 1);
+    node.pass(0, SECOND * 11).await;
+    assert_eq!(wishes(&messages(node.hear(0, naming(NOW - 1_000, &[&one, &two])).await)), 1);
+    // The first answer, and some time later the second.
+    node.hear(0, wished(&[&one])).await;
+    let now = node.now();
+    node.agents[0].stored(1, Origin::Repaired(id(1)), now, &node.replica).await.unwrap();
+    assert_eq!(snapshots(&node.pass(0, SECOND * 9).await), 0, "it waits for the second");
+    node.hear(0, wished(&[&one, &two])).await;
+}
+
+/// That both agree about an earlier time is no answer to a snapshot that was passed over.
+#[tokio::test]
+async fn what_was_passed_over_is_compared_after_an_agreement_about_less() {
+    let mut node = Node::new(5, 60_000).await;
+    node.pass(0, SECOND * 5).await;
+    node.hear(0, differing_in_short(NOW - 1_000)).await;
+    // The neighbour is at it: it has asked something.
+    node.hear(0, naming(NOW - 1_000, &[])).await;
+    assert_eq!(messages(node.hear(0, differing(NOW - 500)).await), []);
+    let span = TimeSpan::before(Timestamp::from_millis(NOW - 1_000)).unwrap();
+    let equal = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: false };
+    node.hear(0, Message::Snapshot(equal)).await;
+    assert!(snapshots(&node.pass(0, SECOND).await) > 0, "it compares again");
 }

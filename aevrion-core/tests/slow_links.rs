@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+#[path = "support/held.rs"]
+mod held;
 #[path = "support/line.rs"]
 mod line;
 

@@ -18,6 +18,9 @@ const QUIET: Duration = Duration::from_millis(50);
 /// silence, however long it takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an answer may be late, beyond all patience: then it will not come.
+const OWED: Duration = Duration::from_secs(120);
+
 /// Spans of snapshots that messages may still be about.
 const SPANS_REMEMBERED: usize = 256;
 
@@ -39,6 +42,9 @@ pub(super) struct Exchange {
     moved: u64,
     /// Questions of this side that were not answered to the end.
     unanswered: usize,
+    /// Questions of earlier repairs that were not, and when something was last heard of them.
+    owed: usize,
+    given_up: Duration,
     /// Whether this side has given, and received nothing.
     only_gave: bool,
     /// Whether something was listed of which the rest is to be listed in the next round.
@@ -97,9 +103,15 @@ impl Exchange {
         self.awaits() && self.differed_until.is_some_and(|until| until.ahead_of(span.last()) > grace)
     }
 
-    /// The neighbour's snapshot differs, which is being repaired.
-    pub(super) fn pass_over(&mut self) {
+    /// The neighbour's snapshot about `span` differs, which is being repaired.
+    pub(super) fn pass_over(&mut self, span: TimeSpan) {
+        self.differs(span);
         self.passed_over = true;
+    }
+
+    /// Whether there was such a snapshot.
+    pub(super) fn has_passed_over(&self) -> bool {
+        self.passed_over
     }
 
     /// Something of a repair came.
@@ -112,9 +124,16 @@ impl Exchange {
         self.unanswered > 0
     }
 
-    /// One of this side's questions was answered to the end.
-    pub(super) fn answered(&mut self) {
+    /// One of this side's questions was answered to the end. Says whether it is one of this repair: answers come in the
+    /// order of the questions, and one that was given up may be answered after all.
+    pub(super) fn answered(&mut self, now: Duration) -> bool {
+        if self.owed > 0 && now < self.given_up + OWED {
+            self.owed -= 1;
+            return false;
+        }
+        self.owed = 0;
         self.unanswered = self.unanswered.saturating_sub(1);
+        true
     }
 
     /// Something of a repair goes out, so many questions among it.
@@ -166,6 +185,10 @@ impl Exchange {
             (false, false) => self.fruitless + 1,
         };
         self.moved = 0;
+        if self.unanswered > 0 {
+            self.owed += self.unanswered;
+            self.given_up = self.active.unwrap_or(self.given_up);
+        }
         self.unanswered = 0;
         self.partial = false;
         self.passed_over = false;

@@ -29,6 +29,7 @@ mod repair;
 mod schedule;
 mod shares;
 mod snapshot;
+mod spans;
 mod wanted;
 mod window;
 mod wished;

@@ -293,8 +293,7 @@ impl Agent {
         self.expect_asked(unasked)?;
         self.join_repair(now);
         let mut outputs = Vec::new();
-        if last {
-            self.exchange.answered();
+        if last && self.exchange.answered(now.steady) {
             self.wished.answered(more);
             outputs.extend(self.wish(now));
         }
@@ -323,7 +322,7 @@ impl Agent {
         }
         let in_turn = self.join_repair(now);
         if last {
-            self.exchange.answered();
+            self.exchange.answered(now.steady);
         }
         if let Some(rest) = rest {
             self.passed(rest);

@@ -120,7 +120,7 @@ impl Agent {
         let steps = theirs.digest.map(|theirs| self.steps(span, &digest, &theirs));
         if !self.exchange.has_paused(now.steady, self.round_trip()) {
             // What differs is being repaired; when that is over, snapshots are compared again.
-            self.exchange.pass_over();
+            self.exchange.pass_over(span);
             return Ok(Vec::new());
         }
         self.conclude();
@@ -243,7 +243,11 @@ impl Agent {
         if is_past(span) && self.agreement.future != Some(false) {
             self.exchange.fruitless = 0;
             if self.exchange.is_active() && !self.exchange.awaits_after(span, self.grace()) {
+                if self.exchange.has_passed_over() {
+                    self.compare_again(now);
+                }
                 self.exchange.agreed();
+                self.intake.forget();
                 self.desk.repaired(self.neighbour);
             }
         }

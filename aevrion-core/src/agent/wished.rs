@@ -4,9 +4,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::Event;
+use super::spans::Spans;
 use crate::bounds::{MESSAGE_IDS, MESSAGE_SPANS, WISHED_AT_ONCE};
-use crate::message::Listed;
+use crate::message::{Listed, Share};
+use crate::{Event, TimeSpan};
+
+/// Shares of spans that are told apart: more than an honest neighbour lists before they have come.
+const SHARES: usize = 64;
 
 /// Ids wished for within scopes.
 #[derive(Debug, Default)]
@@ -15,6 +19,9 @@ pub(super) struct Wished {
     waiting: VecDeque<Listed>,
     /// Asked for, and not seen yet.
     asked: Vec<Listed>,
+    /// Where whole spans were wished for, and shares of which, since nothing was.
+    whole: Spans,
+    shares: Vec<(TimeSpan, Share)>,
     /// Whether a question has not been answered to its end.
     open: bool,
     /// Whether anything of that answer has come.
@@ -24,18 +31,31 @@ pub(super) struct Wished {
 impl Wished {
     /// Wishes for more. If they are too many to remember, the latest are left to the next comparison.
     pub(super) fn add(&mut self, wishes: Vec<Listed>) {
+        let mut len = self.len();
+        if len == 0 {
+            self.whole = Spans::default();
+            self.shares.clear();
+        }
         for list in wishes {
-            if self.waiting.len() < MESSAGE_SPANS && self.len() + list.ids.len() <= MESSAGE_IDS * 2 {
-                self.waiting.push_back(list);
+            if self.waiting.len() == MESSAGE_SPANS || len + list.ids.len() > MESSAGE_IDS * 2 {
+                continue;
             }
+            len += list.ids.len();
+            if list.is_whole() {
+                self.whole.add(list.span);
+            } else {
+                self.shares.push((list.span, list.share));
+            }
+            self.waiting.push_back(list);
         }
     }
 
-    /// Whether anything is wished for that the list may name, too.
+    /// Whether anything is wished for that the list may name, too. Shares of a span are of other events each.
     pub(super) fn meets(&self, list: &Listed) -> bool {
-        let apart = |other: &Listed| other.share.of == list.share.of && other.share.part != list.share.part;
-        let meets = |other: &Listed| other.span.intersection(list.span).is_some() && !apart(other);
-        self.waiting.iter().chain(&self.asked).any(meets)
+        let apart = |share: Share| share.of == list.share.of && share.part != list.share.part;
+        let share =
+            |(span, share): &(TimeSpan, Share)| span.intersection(list.span).is_some() && !apart(*share);
+        self.whole.meets(list.span) || self.shares.len() >= SHARES || self.shares.iter().any(share)
     }
 
     /// What to ask for next: nothing while a question is open, or if nothing is wished for.
@@ -111,8 +131,8 @@ impl Wished {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Ids, Share};
-    use crate::{EventId, TimeSpan, Timestamp, Value};
+    use crate::message::Ids;
+    use crate::{EventId, Timestamp, Value};
 
     fn events(count: usize) -> Vec<Event> {
         let event = |n: usize| {

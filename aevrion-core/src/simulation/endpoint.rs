@@ -159,8 +159,12 @@ impl Endpoint {
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), End> {
+        let declined = self.agent.decline(&message);
         let outputs = self.agent.handle(message, self.world.moment(self.way.0), &self.replica).await;
-        self.follow(outputs)
+        let unread = matches!(outputs, Err(Halt::Read(_)));
+        self.follow(outputs)?;
+        self.perform(declined.filter(|_| unread).unwrap_or_default());
+        Ok(())
     }
 
     async fn stored(&mut self, stored: Stored) -> Result<(), End> {

@@ -205,9 +205,9 @@ impl Link {
                 Some(stored) = self.stores.join_next() => self.stored(stored).await,
                 () = self.stalled.notified() => Err(LinkEnd::DoesNotRead),
                 () = tokio::time::sleep_until(wake) => {
-                    let quiet = live_in.is_empty() && repair_in.is_empty();
-                    match self.check_silence(quiet) {
-                        Ok(()) => self.wake(give_up).await,
+                    let unread = !repair_in.is_empty();
+                    match self.check_silence(live_in.is_empty() && !unread) {
+                        Ok(()) => self.wake(give_up, unread).await,
                         silent => silent,
                     }
                 }
@@ -303,7 +303,7 @@ impl Link {
         if self.heard.goes_on(&*self.connection, self.patience) { Ok(()) } else { Err(LinkEnd::Silent) }
     }
 
-    async fn wake(&mut self, give_up: Instant) -> Result<(), LinkEnd> {
+    async fn wake(&mut self, give_up: Instant, unread: bool) -> Result<(), LinkEnd> {
         if !self.agent.is_settled() && Instant::now() >= give_up {
             return Err(LinkEnd::NotSettled);
         }
@@ -315,7 +315,8 @@ impl Link {
             let now = self.now();
             self.agent.overflowed(now);
         }
-        if self.awaited.is_arriving(&*self.connection, self.patience, self.longest) {
+        // An answer that is here and not read yet, for the disk is slow, has arrived.
+        if unread || self.awaited.is_arriving(&*self.connection, self.patience, self.longest) {
             self.agent.arriving(self.now());
         }
         let outputs = self.agent.wake(self.now(), &self.replica).await;

@@ -5,15 +5,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::agent::{Agent, Desk, Halt, Holdings, Moment, Origin, Output, Terms};
+use aevrion_core::agent::{Agent, Desk, Halt, Moment, Origin, Output, Terms};
 use aevrion_core::bounds::{LANE_BYTES, STORES_AT_ONCE};
-use aevrion_core::message::{Digest, Message, Tile, decode, encode};
+use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, MemoryStore, Table};
 use aevrion_core::transport::Lane;
-use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{
-    Address, Damage, Event, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan, Timestamp,
+    Address, Damage, Event, ManualWall, NodeId, Options, Parameters, ReadError, Replica, Timestamp,
 };
+
+use super::held::Held;
 
 /// What the clocks show at the beginning.
 pub(crate) const NOW: u64 = 1_700_000_000_000;
@@ -30,43 +31,6 @@ pub(crate) struct Speed {
     pub(crate) latency: Duration,
     /// What storing takes.
     pub(crate) store: Duration,
-}
-
-/// A replica of which one event may be damaged.
-struct Held<'r> {
-    replica: &'r Replica,
-    damaged: Option<Address>,
-}
-
-impl Holdings for Held<'_> {
-    async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
-        Holdings::digest(self.replica, span).await
-    }
-
-    async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
-        Holdings::children(self.replica, span, parents).await
-    }
-
-    async fn addresses(
-        &self,
-        span: TimeSpan,
-        before: Option<Address>,
-        most: usize,
-    ) -> Result<Vec<Address>, ReadError> {
-        Holdings::addresses(self.replica, span, before, most).await
-    }
-
-    async fn event(&self, address: Address) -> Result<Option<Event>, ReadError> {
-        if self.damaged == Some(address) {
-            let what = "planted".into();
-            return Err(ReadError::Damaged(Damage { table: Table::Events, key: bytes::Bytes::new(), what }));
-        }
-        Holdings::event(self.replica, address).await
-    }
-
-    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
-        Holdings::missing(self.replica, addresses).await
-    }
 }
 
 /// One side.
@@ -155,7 +119,7 @@ impl Line {
     pub(crate) async fn compare(&mut self, side: usize) {
         let now = self.moment();
         let Side { agent, replica, damaged, .. } = &mut self.sides[side];
-        let outputs = agent.compare_now(now, &Held { replica, damaged: *damaged }).await;
+        let outputs = agent.compare_now(now, &Held(replica, damage_at(*damaged))).await;
         self.follow(side, outputs);
     }
 
@@ -217,7 +181,7 @@ impl Line {
                     if !arriving[1].is_empty() {
                         agent.arriving(now);
                     }
-                    let outputs = agent.wake(now, &Held { replica, damaged: *damaged }).await;
+                    let outputs = agent.wake(now, &Held(replica, damage_at(*damaged))).await;
                     self.follow(side, outputs);
                 }
                 Next::Arrives(lane) => self.arrives(side, lane).await,
@@ -260,7 +224,7 @@ impl Line {
         let first = (0..stores.len()).min_by_key(|store| stores[*store].0).unwrap();
         let (_, events, origin) = stores.remove(first);
         let new = insert(replica, &events).await;
-        let outputs = agent.stored(new, origin, now, &Held { replica, damaged: *damaged }).await;
+        let outputs = agent.stored(new, origin, now, &Held(replica, damage_at(*damaged))).await;
         self.follow(side, outputs);
         let Side { held, stores, .. } = &mut self.sides[side];
         if let Some(held) = held.take_if(|_| stores.is_empty()) {
@@ -286,7 +250,7 @@ impl Line {
     async fn handle(&mut self, side: usize, message: Message) {
         let now = self.moment();
         let Side { agent, replica, damaged, .. } = &mut self.sides[side];
-        let outputs = agent.handle(message, now, &Held { replica, damaged: *damaged }).await;
+        let outputs = agent.handle(message, now, &Held(replica, damage_at(*damaged))).await;
         self.follow(side, outputs);
     }
 
@@ -338,6 +302,14 @@ impl Line {
 
 fn decoded(frame: &[u8]) -> Message {
     decode(frame, &Parameters::default()).expect("an honest neighbour's frame")
+}
+
+/// Why an event cannot be read, if it is the one at `damaged`.
+fn damage_at(damaged: Option<Address>) -> impl Fn(Address) -> Option<ReadError> {
+    move |address| {
+        let damage = Damage { table: Table::Events, key: bytes::Bytes::new(), what: "planted".into() };
+        (damaged == Some(address)).then_some(ReadError::Damaged(damage))
+    }
 }
 
 fn agent_of(node: NodeId, neighbour: NodeId) -> Agent {
