@@ -242,8 +242,8 @@ impl Agent {
         Some(repair(Message::NeedEvents(NeedEvents::Of(wishes))))
     }
 
-    /// Answers a message for which there is no room with nothing, if it is one that is answered with much: whoever
-    /// asked need not wait, and compares again.
+    /// Answers a message with nothing, for which there is no room or whose answer cannot be read, if it is one that is
+    /// answered with much: whoever asked need not wait, and compares again.
     pub fn decline(&self, message: &Message) -> Option<Vec<Output>> {
         let reply = match message {
             Message::Nodes(_) | Message::EventList(EventList::Held(_)) => {
