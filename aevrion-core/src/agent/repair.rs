@@ -40,6 +40,8 @@ impl Agent {
         let (mut drill, mut lists, mut give) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
+                // It was asked for after another snapshot, and is coming: the next comparison tells what it leaves.
+                Step::List(time) | Step::Ask(time) if self.intake.awaits(time) => {}
                 Step::Drill(node) => drill.push(node),
                 Step::List(time) => lists.push((time, true)),
                 Step::Ask(time) => lists.push((time, false)),
