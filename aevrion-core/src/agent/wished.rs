@@ -55,7 +55,10 @@ impl Wished {
         let apart = |share: Share| share.of == list.share.of && share.part != list.share.part;
         let share =
             |(span, share): &(TimeSpan, Share)| span.intersection(list.span).is_some() && !apart(*share);
-        self.whole.meets(list.span) || self.shares.len() >= SHARES || self.shares.iter().any(share)
+        let meets =
+            || self.whole.meets(list.span) || self.shares.len() >= SHARES || self.shares.iter().any(share);
+        // What was wished for and has come hides nothing.
+        !(self.waiting.is_empty() && self.asked.is_empty()) && meets()
     }
 
     /// What to ask for next: nothing while a question is open, or if nothing is wished for.
@@ -149,6 +152,19 @@ mod tests {
 
     fn ids(lists: Option<Vec<Listed>>) -> usize {
         lists.unwrap_or_default().iter().map(|list| list.ids.len()).sum()
+    }
+
+    #[test]
+    fn what_is_wished_for_is_met_until_it_was_answered() {
+        let mut wished = Wished::default();
+        let list = listed(&events(3));
+        assert!(!wished.meets(&list));
+        wished.add(vec![list.clone()]);
+        assert!(wished.meets(&list));
+        wished.next().unwrap();
+        assert!(wished.meets(&list));
+        wished.answered(false);
+        assert!(!wished.meets(&list));
     }
 
     #[test]
