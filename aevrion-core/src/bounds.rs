@@ -38,6 +38,13 @@ pub const QUEUE_REQUESTS: usize = 4_096;
 /// Bytes of keys and values that wait for the writer, whatever the number of requests.
 pub const QUEUE_BYTES: usize = 64 << 20;
 
+/// Local writes that wait for the clock: more of one key than a second brings in.
+pub const WAITING_WRITES: usize = 1_024;
+
+/// Bytes of keys and values of these: a few of the greatest by default. They have left the queue, so this adds to
+/// [`QUEUE_BYTES`].
+pub const WAITING_BYTES: usize = BATCH_BYTES;
+
 /// Index rows held in memory before they are written in one sorted lot. Larger lots write faster, cost memory
 /// (about 150 B a row) and lengthen the first start after a crash (about 3 µs a row).
 pub const PENDING_ROWS: usize = 65_536;

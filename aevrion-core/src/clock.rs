@@ -1,71 +1,116 @@
 //! The local clock: timestamps that never run backwards, whatever the wall clock does.
 //!
-//! It issues `max(wall, last)`, where `last` is the greatest timestamp this node has issued or accepted. So a write
-//! made after seeing another node's write to the same key wins over it everywhere. It is strictly increasing per key,
-//! not per node: a clock that moved on for every write would cap a node at 1,000 writes a second. Accepted events
-//! more than `max_drift` ahead of the wall do not count, so that one node with a fast clock cannot drag the others
-//! along.
+//! It issues `max(wall, last)`, where `last` is the greatest timestamp this node has issued, or accepted from a
+//! neighbour. So a write made after seeing another node's write to the same key wins over it everywhere. It is strictly
+//! increasing per key, not per node: a clock that moved on for every write would cap a node at 1,000 writes a second.
+//!
+//! Three bounds hold it. Accepted events more than `max_drift` ahead of the wall do not count, so that one fast clock
+//! cannot drag the others along. Nothing is issued more than `max_drift` ahead of the wall: [`Blocked`] says whether one
+//! key is written too fast, or the wall was set back. Nothing is issued at or before a time that this node has told to
+//! be settled.
 //!
 //! Pure: the wall's time is an argument.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use imbl::OrdSet;
 
 use crate::Timestamp;
 
 /// How far ahead of the wall an event may be and still count as the present.
 pub const MAX_DRIFT: Duration = Duration::from_secs(60);
 
-/// The state from which timestamps are issued.
+/// What a run leaves to the next one, whatever its wall will show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClockMark {
+    /// The next run issues nothing before this.
+    pub continues: Timestamp,
+    /// Where the operator said to go on from.
+    pub resumed: Timestamp,
+}
+
+/// The state from which timestamps are issued. Cloning is cheap: whatever is issued on a clone can be taken back.
 #[derive(Debug, Clone)]
 pub struct Clock {
+    /// The greatest timestamp issued or accepted.
     last: Timestamp,
+    /// The greatest timestamp issued, in this run or an earlier one.
+    issued: Timestamp,
+    /// The end of the time that was told to be settled.
+    settled: Timestamp,
+    /// Where the operator said to go on from.
+    resumed: Timestamp,
     /// The keys that have an event at exactly `last`.
-    seen: BTreeSet<Bytes>,
+    seen: OrdSet<Bytes>,
     max_drift: Duration,
 }
 
 impl Clock {
-    /// A clock that continues after `last`, the greatest timestamp known that is no more than `max_drift` ahead.
-    pub fn new(last: Timestamp, max_drift: Duration) -> Self {
-        Self { last, seen: BTreeSet::new(), max_drift }
-    }
-
-    /// Whether local writes may be stamped. Ask once for a batch: its own timestamps may run ahead.
-    ///
-    /// # Errors
-    /// [`TooFarAhead`] if the clock runs more than `max_drift` ahead of the wall: ask again after the time named.
-    pub fn ready(&self, wall: Timestamp) -> Result<(), TooFarAhead> {
-        let ahead = self.last.ahead_of(wall);
-        if ahead > self.max_drift {
-            return Err(TooFarAhead { wait: ahead.saturating_sub(self.max_drift) });
+    /// A clock that continues after `accepted`, the greatest timestamp in the store that is no more than `max_drift`
+    /// ahead of the wall, and after the `mark` that the run before left.
+    pub fn new(accepted: Timestamp, mark: ClockMark, max_drift: Duration) -> Self {
+        let ClockMark { continues, resumed } = mark;
+        Self {
+            last: accepted.max(continues),
+            issued: continues,
+            settled: continues.previous(),
+            resumed,
+            seen: OrdSet::new(),
+            max_drift,
         }
-        Ok(())
     }
 
     /// The timestamp for a local write of `key`, greater than any this clock has issued or accepted for it.
-    pub fn issue(&mut self, wall: Timestamp, key: &Bytes) -> Timestamp {
-        self.follow(wall);
-        if self.seen.contains(key) {
-            self.move_to(self.last.next());
+    ///
+    /// # Errors
+    /// [`Blocked`]. The clock stays as it was.
+    pub fn issue(&mut self, wall: Timestamp, key: &Bytes) -> Result<Timestamp, Blocked> {
+        let earliest = self.earliest(wall);
+        let is_taken = earliest == self.last && self.seen.contains(key);
+        let timestamp = if is_taken { earliest.next() } else { earliest };
+        let horizon = self.horizon(wall);
+        if earliest > horizon {
+            return Err(Blocked::SetBack { by: earliest.ahead_of(wall), wait: earliest.ahead_of(horizon) });
         }
+        if timestamp > horizon {
+            return Err(Blocked::BusyKey { wait: timestamp.ahead_of(horizon) });
+        }
+        self.move_to(timestamp);
         self.seen.insert(key.clone());
-        self.last
+        self.issued = self.issued.max(timestamp);
+        Ok(timestamp)
     }
 
-    /// Takes note of an event accepted from elsewhere, or found in the store.
+    /// Takes note of an event that a neighbour sent.
     pub fn observe(&mut self, wall: Timestamp, key: &Bytes, timestamp: Timestamp) {
-        if timestamp > wall.after(self.max_drift) {
-            return;
-        }
-        if timestamp > self.last {
+        if timestamp <= wall.after(self.max_drift) {
             self.move_to(timestamp);
+            self.note(key, timestamp);
         }
+    }
+
+    /// Takes note of an event whose time a client chose. It says nothing about clocks, and moves none.
+    pub fn note(&mut self, key: &Bytes, timestamp: Timestamp) {
         if timestamp == self.last {
             self.seen.insert(key.clone());
         }
+    }
+
+    /// Issues nothing at or before `until` from now on, as far as the wall has come.
+    pub fn settle(&mut self, wall: Timestamp, until: Timestamp) {
+        self.settled = self.settled.max(until.min(wall));
+    }
+
+    /// Goes on from where it is, however far ahead of the wall that may be: the operator says so.
+    pub fn resume(&mut self, wall: Timestamp) {
+        self.resumed = self.earliest(wall);
+    }
+
+    /// While the wall shows less than this, nothing is issued: it was set back too far.
+    pub fn set_back_below(&self) -> Timestamp {
+        let earliest = self.earliest(Timestamp::MIN);
+        if earliest <= self.horizon(Timestamp::MIN) { Timestamp::MIN } else { earliest.before(self.max_drift) }
     }
 
     /// The time at which reads happen: never before the wall, nor before what this node has written.
@@ -78,23 +123,60 @@ impl Clock {
         self.last
     }
 
-    fn follow(&mut self, wall: Timestamp) {
-        if wall > self.last {
-            self.move_to(wall);
-        }
+    /// The end of the time that was told to be settled.
+    pub fn settled(&self) -> Timestamp {
+        self.settled
+    }
+
+    /// What the next run has to know.
+    pub fn mark(&self) -> ClockMark {
+        // What was issued may be issued again, for another key. What is settled may not.
+        let continues = if self.settled < self.issued { self.issued } else { self.settled.next() };
+        ClockMark { continues, resumed: self.resumed }
+    }
+
+    /// The least timestamp that may be issued.
+    fn earliest(&self, wall: Timestamp) -> Timestamp {
+        wall.max(self.last).max(self.settled.next())
+    }
+
+    /// The greatest timestamp that may be issued.
+    fn horizon(&self, wall: Timestamp) -> Timestamp {
+        wall.max(self.resumed).after(self.max_drift)
     }
 
     fn move_to(&mut self, timestamp: Timestamp) {
-        self.last = timestamp;
-        self.seen.clear();
+        if timestamp > self.last {
+            self.last = timestamp;
+            self.seen = OrdSet::new();
+        }
     }
 }
 
-/// The clock cannot issue a timestamp yet.
+/// Why the clock issues no timestamp for a key at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooFarAhead {
-    /// Until the wall has caught up.
-    pub wait: Duration,
+pub enum Blocked {
+    /// The key is written faster than once a millisecond, and has used up the drift.
+    BusyKey {
+        /// Until the wall has caught up.
+        wait: Duration,
+    },
+    /// The wall shows less than this clock has issued, by more than the drift: it was set back.
+    SetBack {
+        /// How far the wall is behind.
+        by: Duration,
+        /// Until the wall has caught up, if nobody sets it right.
+        wait: Duration,
+    },
+}
+
+impl Blocked {
+    /// When to ask again, at the latest.
+    pub fn wait(self) -> Duration {
+        match self {
+            Self::BusyKey { wait } | Self::SetBack { wait, .. } => wait,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,53 +185,110 @@ mod tests {
 
     const KEY: Bytes = Bytes::from_static(b"key");
     const OTHER: Bytes = Bytes::from_static(b"other");
+    const DRIFT: u64 = 60_000;
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(ms)
     }
 
     fn clock() -> Clock {
-        Clock::new(Timestamp::MIN, MAX_DRIFT)
+        Clock::new(Timestamp::MIN, ClockMark::default(), MAX_DRIFT)
     }
 
     #[test]
     fn different_keys_share_a_millisecond_and_one_key_does_not() {
         let mut clock = clock();
-        assert_eq!(clock.issue(at(100), &KEY), at(100));
-        assert_eq!(clock.issue(at(100), &OTHER), at(100));
-        assert_eq!(clock.issue(at(100), &KEY), at(101));
-        assert_eq!(clock.issue(at(100), &OTHER), at(101));
+        assert_eq!(clock.issue(at(100), &KEY), Ok(at(100)));
+        assert_eq!(clock.issue(at(100), &OTHER), Ok(at(100)));
+        assert_eq!(clock.issue(at(100), &KEY), Ok(at(101)));
+        assert_eq!(clock.issue(at(100), &OTHER), Ok(at(101)));
     }
 
     #[test]
     fn follows_what_it_accepts() {
         let mut clock = clock();
         clock.observe(at(100), &KEY, at(5_000));
-        assert_eq!(clock.issue(at(100), &OTHER), at(5_000));
-        assert_eq!(clock.issue(at(100), &KEY), at(5_001));
+        assert_eq!(clock.issue(at(100), &OTHER), Ok(at(5_000)));
+        assert_eq!(clock.issue(at(100), &KEY), Ok(at(5_001)));
         assert_eq!(clock.now(at(100)), at(5_001));
+    }
+
+    #[test]
+    fn what_a_client_chose_moves_nothing() {
+        let mut clock = clock();
+        clock.issue(at(100), &OTHER).unwrap();
+        clock.note(&KEY, at(5_000));
+        clock.note(&KEY, at(100));
+        assert_eq!(clock.now(at(100)), at(100));
+        assert_eq!(clock.issue(at(100), &KEY), Ok(at(101)), "it has an event at 100 already");
     }
 
     #[test]
     fn ignores_the_far_future() {
         let mut clock = clock();
-        clock.observe(at(100), &KEY, at(100 + 60_001));
-        assert_eq!(clock.issue(at(100), &KEY), at(100));
+        clock.observe(at(100), &KEY, at(100 + DRIFT + 1));
+        assert_eq!(clock.issue(at(100), &KEY), Ok(at(100)));
     }
 
     #[test]
     fn stands_still_while_the_wall_runs_back() {
         let mut clock = clock();
-        assert_eq!(clock.issue(at(9_000), &KEY), at(9_000));
-        assert_eq!(clock.issue(at(4_000), &OTHER), at(9_000));
-        assert_eq!(clock.issue(at(4_000), &KEY), at(9_001));
+        assert_eq!(clock.issue(at(9_000), &KEY), Ok(at(9_000)));
+        assert_eq!(clock.issue(at(4_000), &OTHER), Ok(at(9_000)));
+        assert_eq!(clock.issue(at(4_000), &KEY), Ok(at(9_001)));
     }
 
     #[test]
-    fn waits_rather_than_running_away() {
-        let mut clock = Clock::new(at(70_000), MAX_DRIFT);
-        assert_eq!(clock.ready(at(0)), Err(TooFarAhead { wait: Duration::from_secs(10) }));
-        assert_eq!(clock.ready(at(10_000)), Ok(()));
-        assert_eq!(clock.issue(at(10_000), &KEY), at(70_000));
+    fn a_busy_key_waits_and_the_others_do_not() {
+        let mut clock = clock();
+        let stamps = (0..).map_while(|_| clock.issue(at(100), &KEY).ok());
+        assert_eq!(stamps.last(), Some(at(100 + DRIFT)));
+        assert_eq!(clock.issue(at(100), &KEY), Err(Blocked::BusyKey { wait: Duration::from_millis(1) }));
+        assert_eq!(clock.issue(at(100), &OTHER), Ok(at(100 + DRIFT)));
+        assert_eq!(clock.set_back_below(), at(100));
+        assert_eq!(clock.issue(at(101), &KEY), Ok(at(101 + DRIFT)));
+    }
+
+    #[test]
+    fn issues_nothing_after_the_wall_was_set_back_too_far() {
+        let mut clock = clock();
+        clock.issue(at(DRIFT * 2), &KEY).unwrap();
+        let back = at(DRIFT - 10);
+        let wait = Duration::from_millis(10);
+        let by = Duration::from_millis(DRIFT + 10);
+        assert_eq!(clock.issue(back, &OTHER), Err(Blocked::SetBack { by, wait }));
+        assert_eq!(clock.set_back_below(), at(DRIFT));
+        assert_eq!(clock.now(back), at(DRIFT * 2), "what it has written stays visible");
+        clock.resume(back);
+        assert_eq!(clock.issue(back, &KEY), Ok(at(DRIFT * 2 + 1)));
+        assert_eq!(clock.set_back_below(), Timestamp::MIN);
+    }
+
+    #[test]
+    fn the_next_run_continues_after_the_mark() {
+        let mut clock = clock();
+        clock.issue(at(70_000), &KEY).unwrap();
+        let next = Clock::new(Timestamp::MIN, clock.mark(), MAX_DRIFT);
+        assert_eq!(next.set_back_below(), at(10_000));
+        assert_eq!(next.now(at(9_000)), at(70_000));
+    }
+
+    #[test]
+    fn what_is_settled_stays_so() {
+        let mut clock = clock();
+        clock.settle(at(500), at(9_999));
+        assert_eq!(clock.issue(at(400), &KEY), Ok(at(501)), "no further than the wall had come");
+        clock.settle(at(600), at(600));
+        let mut next = Clock::new(Timestamp::MIN, clock.mark(), MAX_DRIFT);
+        assert_eq!(next.issue(at(400), &KEY), Ok(at(601)));
+    }
+
+    #[test]
+    fn a_clone_takes_back_what_was_issued_on_it() {
+        let mut clock = clock();
+        clock.issue(at(100), &KEY).unwrap();
+        let mut tried = clock.clone();
+        (0..10).for_each(|_| drop(tried.issue(at(100), &KEY).unwrap()));
+        assert_eq!((clock.last(), tried.last()), (at(100), at(110)));
     }
 }

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::clock_fault::ClockFault;
 use crate::parameters::{Difference, OutOfRange};
 use crate::store::{StoreError, Table};
 
@@ -100,11 +101,19 @@ pub enum WriteError {
     /// What was read to place the write could not be trusted.
     #[error("not written: {0}")]
     Read(ReadError),
-    /// This node's clock is ahead of its neighbours': they would see an acknowledged write only later.
-    #[error("this node's clock is {} s ahead of its neighbours', so it takes no writes: set it right", by.as_secs())]
-    ClockAhead {
-        /// How far.
-        by: std::time::Duration,
+    /// This node's clock cannot be trusted with a write.
+    #[error("not written: {0}")]
+    Clock(ClockFault),
+    /// The key is written more often than once a millisecond, and has used up the drift. Others are not held up.
+    #[error("not written: this key is written more than a thousand times a second, and its writes wait. Try again")]
+    BusyKey,
+    /// More writes of one key than have their own millisecond within the drift allowed.
+    #[error("the batch writes one key {writes} times, at most {most} are one atomic write: split it")]
+    BatchTooDense {
+        /// How often it writes the key.
+        writes: usize,
+        /// The limit.
+        most: usize,
     },
     /// The replica was closed.
     #[error("the replica is closed")]

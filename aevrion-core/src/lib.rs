@@ -26,6 +26,7 @@ pub mod agent;
 mod arrivals;
 pub mod bounds;
 mod clock;
+mod clock_fault;
 mod error;
 mod event;
 mod events;
@@ -50,7 +51,8 @@ pub mod transport;
 pub mod tree;
 mod wall;
 
-pub use clock::{Clock, MAX_DRIFT, TooFarAhead};
+pub use clock::{Blocked, Clock, ClockMark, MAX_DRIFT};
+pub use clock_fault::ClockFault;
 pub use error::{Damage, OpenError, ReadError, WatchError, WriteError};
 pub use event::{Address, Event, RESERVED_PREFIX, TooLong, Value, is_reserved};
 pub use id::{EventId, Hash, NodeId, NotHex};
@@ -61,4 +63,4 @@ pub use replica::{
 };
 pub use time::{TimeSpan, Timestamp};
 pub use tree::Root;
-pub use wall::{ManualWall, SystemWall, WallClock};
+pub use wall::{ManualWall, SystemWall, WallClock, YEAR_2020};

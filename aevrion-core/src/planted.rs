@@ -44,6 +44,18 @@ pub enum Bug {
     FutureIgnored,
     /// Expired values stay visible on reads of the past.
     NothingExpires,
+    /// A lease ends by the greatest timestamp seen, not by the wall clock.
+    ExpiryByLogicalClock,
+    /// A node whose clock is far behind its neighbours' takes writes.
+    SlowClockWrites,
+    /// A batch is stamped beyond the drift.
+    BatchPastDrift,
+    /// After a failed commit the writer goes on from what it remembers, although the store could not be read.
+    StaleReload,
+    /// A write that waits for the clock is not tried again.
+    WaitingStarves,
+    /// What was told to be settled binds the clock no more.
+    SettledForgotten,
 }
 
 #[cfg(feature = "testkit")]

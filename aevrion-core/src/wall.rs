@@ -12,7 +12,16 @@ use crate::Timestamp;
 pub trait WallClock: Send + Sync + 'static {
     /// The time of day, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
+
+    /// The earliest time that it can show if it is right. Earlier ones are taken for no time of day: a machine without a
+    /// battery starts in 1970.
+    fn earliest(&self) -> Timestamp {
+        Timestamp::MIN
+    }
 }
+
+/// 2020-01-01: before this program was.
+pub const YEAR_2020: Timestamp = Timestamp::from_millis(1_577_836_800_000);
 
 /// The operating system's clock. Before 1970 it reads as 1970.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,6 +31,10 @@ impl WallClock for SystemWall {
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     fn now(&self) -> Timestamp {
         Timestamp::MIN.after(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    fn earliest(&self) -> Timestamp {
+        YEAR_2020
     }
 }
 
@@ -50,5 +63,9 @@ impl WallClock for ManualWall {
 impl<W: WallClock + ?Sized> WallClock for std::sync::Arc<W> {
     fn now(&self) -> Timestamp {
         (**self).now()
+    }
+
+    fn earliest(&self) -> Timestamp {
+        (**self).earliest()
     }
 }

@@ -311,7 +311,7 @@ async fn history(replica: &Replica, key: &[u8], until: Timestamp, order: Order) 
 
 /// The whole span, page by page.
 async fn entries(replica: &Replica, span: KeySpan, at: Timestamp) -> Vec<Event> {
-    let mut query = EntryQuery { span, at: Some(at), after: None, limit: 3 };
+    let mut query = EntryQuery { span, as_of: Some(at.into()), after: None, limit: 3 };
     let mut events = Vec::new();
     loop {
         let entries = replica.scan(&query).await.unwrap();

@@ -51,6 +51,12 @@ catches! {
     counts_taken_for_equality: CountIsEquality, by ["no agreement"];
     index_rows_forgotten_by_a_restart: PendingForgotten, by ["not what its events say", "does not win", "does not read", "than its history says", "ran back", "verify"];
     a_future_that_is_not_compared: FutureIgnored, by ["no agreement"];
+    leases_that_end_by_the_clock_of_another: ExpiryByLogicalClock, by ["than its history says"];
+    a_slow_clock_that_writes: SlowClockWrites, by ["took a write although"];
+    a_batch_past_the_drift: BatchPastDrift, by ["beyond the drift"];
+    going_on_from_stale_memory: StaleReload, by ["is lost", "verify", "no agreement", "not what its events say", "root is not that of its events", "cannot be read", "does not read"];
+    waiting_writes_that_starve: WaitingStarves, by ["left hanging", "left waiting"];
+    a_settled_time_that_is_written_to: SettledForgotten, by ["told all to be settled"];
     values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];
 }
 

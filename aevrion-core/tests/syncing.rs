@@ -12,7 +12,7 @@ use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::sync::{NeighbourState, Peer, Sync};
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::{
-    NodeId, Operation, Options, Replica, SystemWall, Timestamp, Value, WallClock, WantedParameters,
+    ClockFault, NodeId, Operation, Options, Replica, SystemWall, Timestamp, Value, WallClock, WantedParameters,
     WriteError,
 };
 use waiting::{NEVER, until};
@@ -182,29 +182,82 @@ async fn a_cut_connection_comes_back() {
     assert!(b.replica.get("left").await.unwrap().is_some());
 }
 
+/// The fault for which `node` refuses a write, once it does.
+async fn refused(node: &Node) -> ClockFault {
+    let refused = tokio::time::timeout(NEVER, async {
+        loop {
+            match node.replica.put("after", "it must not").await {
+                Err(WriteError::Clock(fault)) => return fault,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    });
+    refused.await.expect("writes are refused in the end")
+}
+
+fn near(by: Duration, wanted: Duration) -> bool {
+    by > wanted - Duration::from_secs(5) && by < wanted + Duration::from_secs(5)
+}
+
+#[tokio::test]
+async fn two_clocks_apart_without_a_third_take_no_writes() {
+    let network = MemoryNetwork::new();
+    let ten_minutes = Duration::from_secs(600);
+    let (fast, right) = (node_ahead(&network, 1, ten_minutes).await, node(&network, 2).await);
+    right.replica.put("before", "alone it cannot know").await.unwrap();
+    fast.dials(&right);
+    fast.connected(1).await;
+    for node in [&fast, &right] {
+        let fault = refused(node).await;
+        assert!(matches!(fault, ClockFault::Disputed { by } if near(by, ten_minutes)), "{fault}");
+        assert!(node.sync.clock_alarm().is_some_and(|alarm| alarm.contains("refused")));
+        assert!(matches!(node.replica.refuses_writes(), Some(WriteError::Clock(_))));
+    }
+    // A third one knows.
+    let third = node(&network, 3).await;
+    third.dials(&right);
+    third.dials(&fast);
+    third.connected(2).await;
+    until(&right.sync, |sync| sync.neighbours().iter().filter(|one| one.clock_offset.is_some()).count() == 2).await;
+    until(&right.sync, |_| right.replica.refuses_writes().is_none()).await;
+    right.replica.put("again", "two against one").await.unwrap();
+    let fault = refused(&fast).await;
+    assert!(matches!(fault, ClockFault::Ahead { by } if near(by, ten_minutes)), "{fault}");
+}
+
+#[tokio::test]
+async fn a_node_behind_its_neighbours_takes_no_writes_and_says_so() {
+    let network = MemoryNetwork::new();
+    let ten_minutes = Duration::from_secs(600);
+    let slow = node(&network, 1).await;
+    let (one, other) = (node_ahead(&network, 2, ten_minutes).await, node_ahead(&network, 3, ten_minutes).await);
+    one.dials(&other);
+    one.connected(1).await;
+    slow.dials(&one);
+    slow.dials(&other);
+    slow.connected(2).await;
+    let fault = refused(&slow).await;
+    assert!(matches!(fault, ClockFault::Behind { by } if near(by, ten_minutes)), "{fault}");
+    assert!(slow.sync.clock_alarm().is_some_and(|alarm| alarm.contains("behind its neighbours")));
+    until(&one.sync, |_| one.replica.refuses_writes().is_none()).await;
+    one.replica.put("here", "they agree with each other").await.unwrap();
+}
+
 #[tokio::test]
 async fn a_node_ahead_of_its_neighbours_takes_no_writes_and_says_so() {
     let network = MemoryNetwork::new();
     let ten_minutes = Duration::from_secs(600);
     let fast = node_ahead(&network, 1, ten_minutes).await;
     let (one, other) = (node(&network, 2).await, node(&network, 3).await);
+    one.dials(&other);
+    one.connected(1).await;
     fast.replica.put("before", "alone it cannot know").await.unwrap();
+    fast.replica.put("meanwhile", "alone it cannot know").await.unwrap();
     fast.dials(&one);
-    fast.connected(1).await;
-    fast.replica.put("meanwhile", "one neighbour is no jury").await.unwrap();
-    assert!(fast.sync.clock_alarm().is_some_and(|alarm| alarm.contains("behind")));
     fast.dials(&other);
-    until(&fast.sync, |sync| sync.clock_alarm().is_some_and(|alarm| alarm.contains("refused"))).await;
-    let refused = tokio::time::timeout(NEVER, async {
-        loop {
-            match fast.replica.put("after", "it must not").await {
-                Err(WriteError::ClockAhead { by }) => return by,
-                _ => tokio::time::sleep(Duration::from_millis(5)).await,
-            }
-        }
-    });
-    let by = refused.await.expect("writes are refused in the end");
-    assert!(by > ten_minutes - Duration::from_secs(5) && by < ten_minutes + Duration::from_secs(5), "{by:?}");
+    fast.connected(2).await;
+    let fault = refused(&fast).await;
+    assert!(matches!(fault, ClockFault::Ahead { by } if near(by, ten_minutes)), "{fault}");
     // The others write, and see nothing of what is still to come; what the fast one wrote is not lost.
     let mut watch = other.replica.watch("", None).unwrap();
     let written = one.replica.put("before", "now").await.unwrap();

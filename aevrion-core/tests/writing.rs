@@ -5,11 +5,10 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::store::Durability;
-use aevrion_core::{ManualWall, Operation, Options, Replica, Timestamp, WriteError, bounds};
+use aevrion_core::{Operation, Options, Replica, Timestamp, WriteError, bounds};
 use support::Kept;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -40,28 +39,39 @@ async fn many_writers_share_a_commit() {
     assert_eq!(replica.status().await.unwrap().events, 1_000);
 }
 
+/// While the disk stands still callers wait, and most of them outside the queue.
 #[tokio::test]
 async fn the_queue_is_bounded_in_bytes() {
     let store = Kept::gated();
     store.let_commit(1);
     let replica = open(&store).await;
     let value = vec![0; 1 << 20];
+    let queued = bounds::QUEUE_BYTES / value.len();
     let mut writers = JoinSet::new();
-    for number in 0..200 {
+    for number in 0..queued * 3 {
         let (replica, value) = (replica.clone(), value.clone());
-        writers.spawn(async move { replica.put(format!("key{number}"), value).await });
+        writers.spawn(async move { replica.put(format!("key{number:03}"), value).await });
     }
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    // Nothing is stored while the disk stands still, and nothing is refused: 200 MiB wait, 64 of them in the queue.
-    assert!(writers.try_join_next().is_none());
-    const { assert!(bounds::QUEUE_BYTES < 200 << 20) };
-    store.let_commit(1_000);
-    while let Some(written) = writers.join_next().await {
-        written.unwrap().unwrap();
+    assert!(writers.try_join_next().is_none(), "nothing is stored, and nothing refused");
+    // A caller in the queue is answered when the replica closes; one that waits for room finds it closed.
+    let closing = tokio::spawn({
+        let replica = replica.clone();
+        async move { replica.close().await }
+    });
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
     }
-    assert_eq!(replica.status().await.unwrap().events, 200);
+    store.let_commit(1_000);
+    closing.await.unwrap().unwrap();
+    let mut stored = 0;
+    while let Some(written) = writers.join_next().await {
+        stored += usize::from(written.unwrap().is_ok());
+    }
+    // What was in the queue before the close, and what took the place of that while it was stored.
+    assert!(stored >= queued - 1 && stored <= queued * 2, "{stored} of {} were queued", queued * 3);
 }
 
 #[tokio::test]
@@ -94,38 +104,6 @@ async fn buffered_writes_are_synced_within_half_a_second() {
     assert_eq!(store.syncs(), before + 1);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(store.syncs(), before + 1, "nothing to sync, no sync");
-}
-
-#[tokio::test]
-async fn a_clock_too_far_ahead_makes_a_write_wait_not_fail() {
-    let wall = Arc::new(ManualWall::at(Timestamp::from_millis(1_000_000)));
-    let max_drift = Duration::from_millis(10);
-    let options = Options { wall: Arc::clone(&wall) as _, max_drift, ..Options::default() };
-    let replica = Replica::open(Kept::default(), options).await.unwrap();
-    let mut hot = JoinSet::new();
-    for _ in 0..30 {
-        let replica = replica.clone();
-        hot.spawn(async move { replica.put("hot", "value").await });
-    }
-    let mut stamps = Vec::new();
-    for _ in 0..12 {
-        stamps.push(hot.join_next().await.unwrap().unwrap().unwrap().timestamp);
-    }
-    // The rest waits, for a wall that stands still; events that bring their own time do not.
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-    assert!(hot.try_join_next().is_none());
-    let past = aevrion_core::Value::Deletion;
-    replica.put_at("other", past, Timestamp::from_millis(5)).await.unwrap();
-    for ms in 1_000_100.. {
-        wall.set(Timestamp::from_millis(ms));
-        let Some(written) = timeout(Duration::from_secs(20), hot.join_next()).await.unwrap() else { break };
-        stamps.push(written.unwrap().unwrap().timestamp);
-    }
-    stamps.sort_unstable();
-    stamps.dedup();
-    assert_eq!(stamps.len(), 30, "strictly increasing per key");
 }
 
 #[tokio::test]
@@ -182,21 +160,6 @@ async fn a_reader_never_sees_a_key_go_back() {
     while let Some(reader) = timeout(Duration::from_secs(60), readers.join_next()).await.unwrap() {
         reader.unwrap();
     }
-}
-
-/// A batch is stamped as a whole: its own timestamps may run ahead of the wall further than the drift allows.
-#[tokio::test]
-async fn a_large_batch_on_one_key_holds_nobody_up_for_good() {
-    let wall = Arc::new(ManualWall::at(Timestamp::from_millis(1_000_000)));
-    let max_drift = Duration::from_millis(10);
-    let options = Options { wall: Arc::clone(&wall) as _, max_drift, ..Options::default() };
-    let replica = Replica::open(Kept::default(), options).await.unwrap();
-    let batch = (0..5_000).map(|number| Operation::put("hot", number.to_string())).collect();
-    let written =
-        timeout(Duration::from_secs(20), replica.batch(batch, Durability::Immediate)).await.unwrap();
-    assert_eq!(written.unwrap().len(), 5_000);
-    wall.set(Timestamp::from_millis(1_005_000));
-    timeout(Duration::from_secs(20), replica.put("other", "value")).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,6 @@ mod reader;
 mod tips;
 
 pub(crate) use pending::Pending;
-pub use query::{Entries, EntryQuery, KeySpan, Order, VersionQuery, Versions};
+pub use query::{AsOf, Entries, EntryQuery, KeySpan, Order, VersionQuery, Versions};
 pub(crate) use reader::IndexReader;
 pub(crate) use tips::Tips;

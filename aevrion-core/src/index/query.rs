@@ -5,6 +5,24 @@ use bytes::Bytes;
 use crate::bounds::PAGE_ROWS;
 use crate::{Address, Event, Timestamp};
 
+/// The moment that a read shows: which versions are visible, and which values have expired.
+///
+/// A read at a given time takes it for both. The present is [`Replica::present`](crate::Replica::present): a node sees
+/// its own writes also while its clock is ahead of the wall, and a lease ends by the wall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AsOf {
+    /// Versions no later than this are visible.
+    pub visible: Timestamp,
+    /// Values that expire at this moment or before it have expired.
+    pub expiry: Timestamp,
+}
+
+impl From<Timestamp> for AsOf {
+    fn from(at: Timestamp) -> Self {
+        Self { visible: at, expiry: at }
+    }
+}
+
 /// In which order versions are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
@@ -88,7 +106,7 @@ pub struct EntryQuery {
     /// Which keys.
     pub span: KeySpan,
     /// The moment; by default the node's present.
-    pub at: Option<Timestamp>,
+    pub as_of: Option<AsOf>,
     /// Continue behind this key, with [`Entries::next`] of the page before.
     pub after: Option<Bytes>,
     /// At most so many; 4,096 at most.
@@ -97,7 +115,7 @@ pub struct EntryQuery {
 
 impl Default for EntryQuery {
     fn default() -> Self {
-        Self { span: KeySpan::all(), at: None, after: None, limit: PAGE_ROWS }
+        Self { span: KeySpan::all(), as_of: None, after: None, limit: PAGE_ROWS }
     }
 }
 
@@ -107,7 +125,7 @@ pub struct Entries {
     /// The event whose value is visible, for each key, in byte order of the keys.
     pub events: Vec<Event>,
     /// The moment that the values are of. Further pages should ask for the same one.
-    pub at: Timestamp,
+    pub as_of: AsOf,
     /// Where the next page begins, if there may be one. A page may hold fewer entries than asked for, even none, and
     /// still have a next one: the keys without a value that it passed over are work, too.
     pub next: Option<Bytes>,

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Entries, EntryQuery, KeySpan, Order, Pending, VersionQuery, Versions};
+use super::{AsOf, Entries, EntryQuery, KeySpan, Order, Pending, VersionQuery, Versions};
 use crate::bounds::{PAGE_BYTES, PAGE_ROWS};
 use crate::event::{RESERVED_PREFIX, is_reserved};
 use crate::events::decode_event;
@@ -107,15 +107,15 @@ impl<'v> IndexReader<'v> {
         }
     }
 
-    /// A page of the keys of a span that have a value at `at`.
-    pub(crate) async fn entries(&self, at: Timestamp, query: &EntryQuery) -> Result<Entries, ReadError> {
+    /// A page of the keys of a span that have a value as of a moment.
+    pub(crate) async fn entries(&self, as_of: AsOf, query: &EntryQuery) -> Result<Entries, ReadError> {
         let limit = query.limit.clamp(1, PAGE_ROWS);
-        let mut entries = Entries { events: Vec::new(), at, next: None };
+        let mut entries = Entries { events: Vec::new(), as_of, next: None };
         let mut keys = KeyWalk::new(&query.span, query.after.as_ref());
         let mut weight = 0;
         let mut examined = 0;
         while let Some((key, newest)) = keys.next(self).await? {
-            if let Some(event) = self.visible(&key, &newest, at).await? {
+            if let Some(event) = self.visible(&key, &newest, as_of).await? {
                 weight += event.weight();
                 entries.events.push(event);
             }
@@ -128,19 +128,19 @@ impl<'v> IndexReader<'v> {
         Ok(entries)
     }
 
-    /// The event whose value `key` has at `at`; `newest` is the first row of the key.
+    /// The event whose value `key` has as of a moment; `newest` is the first row of the key.
     async fn visible(
         &self,
         key: &[u8],
         newest: &IndexRow,
-        at: Timestamp,
+        as_of: AsOf,
     ) -> Result<Option<Event>, ReadError> {
-        let winner = if newest.timestamp <= at {
+        let winner = if newest.timestamp <= as_of.visible {
             self.resolve(newest).await?.into_iter().next()
         } else {
-            self.winner(key, at).await?
+            self.winner(key, as_of.visible).await?
         };
-        Ok(winner.filter(|event| event.value().visible_at(at).is_some()))
+        Ok(winner.filter(|event| event.value().visible_at(as_of.expiry).is_some()))
     }
 
     async fn first_row(&self, range: KeyRange<'_>) -> Result<Option<Bytes>, ReadError> {

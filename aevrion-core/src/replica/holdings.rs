@@ -10,11 +10,12 @@ use crate::message::{Digest, Row, Tile};
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table};
 use crate::tables::{address_key, parse_address, time_range};
 use crate::tree::{NodeAddress, Root};
-use crate::{Address, Event, ReadError, TimeSpan};
+use crate::{Address, Event, ReadError, TimeSpan, Timestamp};
 
 impl Holdings for Replica {
     async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
-        let walk = self.walk().await?;
+        let past = span.first() == Timestamp::MIN;
+        let walk = self.walk(past.then(|| span.last())).await?;
         let mut pass = self.pass(&walk).within(span);
         let root = self.noting(pass.root().await)?;
         let mut rows = Vec::new();
@@ -31,7 +32,7 @@ impl Holdings for Replica {
     }
 
     async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
-        let walk = self.walk().await?;
+        let walk = self.walk(None).await?;
         let mut pass = self.pass(&walk).within(span);
         let mut all = Vec::with_capacity(parents.len());
         for parent in parents {

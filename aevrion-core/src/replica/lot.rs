@@ -13,7 +13,7 @@ use crate::planted::{Bug, planted};
 use crate::store::{StoreError, Table, View, WriteBatch};
 use crate::tables::{ADDRESS_LEN, Checkpoint, address_key, encode_event, name, node_key, sequence_key};
 use crate::tree::NodeAddress;
-use crate::{Address, Event, Timestamp};
+use crate::{Address, Clock, Event, ReadError, Timestamp};
 
 /// A commit in the making. Dropping it leaves everything as it was.
 pub(super) struct Lot<'s> {
@@ -80,7 +80,8 @@ impl<'s> Lot<'s> {
         self.addresses.insert(address);
         self.greatest = self.greatest.max(Some(address.timestamp));
         self.keys.push(event.key().clone());
-        let hidden = planted(Bug::TieByArrival) && self.has_version_beside(event, view).await;
+        let hidden = planted(Bug::TieByArrival)
+            && self.has_version_at(event.key(), address.timestamp, view).await.unwrap_or(false);
         self.put_rows(event, &key, hidden);
         self.checkpoint.events += 1;
         self.checkpoint.next_arrival += 1;
@@ -126,10 +127,14 @@ impl<'s> Lot<'s> {
         Ok(())
     }
 
-    /// Whether the key has another version in the same millisecond.
-    async fn has_version_beside(&self, event: &Event, view: &dyn View) -> bool {
-        let index = IndexReader::new(view, &self.pending);
-        index.has_version_at(event.key(), event.timestamp()).await.unwrap_or(false)
+    /// Whether the key has a version at exactly this moment, in the store or in this lot.
+    pub(super) async fn has_version_at(
+        &self,
+        key: &[u8],
+        at: Timestamp,
+        view: &dyn View,
+    ) -> Result<bool, ReadError> {
+        IndexReader::new(view, &self.pending).has_version_at(key, at).await
     }
 
     fn put_rows(&mut self, event: &Event, key: &[u8], hidden: bool) {
@@ -206,8 +211,10 @@ impl<'s> Lot<'s> {
         Ok(())
     }
 
-    /// Puts in what stands for the lot as a whole: the last step before the commit.
-    pub(super) fn seal(&mut self) {
+    /// Puts in what stands for the lot as a whole: the last step before the commit. The clock travels with what it has
+    /// stamped.
+    pub(super) fn seal(&mut self, clock: &Clock) {
+        self.checkpoint.clock = clock.mark();
         let arrivals = self.arrivals.split().freeze();
         let mut sequence = self.first_arrival;
         for start in (0..arrivals.len()).step_by(ARRIVAL_RUN * ADDRESS_LEN) {

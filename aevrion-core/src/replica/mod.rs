@@ -7,6 +7,7 @@
 mod close;
 mod derived;
 mod export;
+mod failure;
 mod feed;
 mod holdings;
 mod import;
@@ -22,10 +23,13 @@ mod status;
 mod submissions;
 mod tree_access;
 mod verify;
+mod waiting;
 mod watch;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,9 +37,10 @@ use tokio::sync::oneshot;
 
 use crate::agent::Origin;
 use crate::event::is_reserved;
-use crate::index::{Entries, EntryQuery, KeySpan, VersionQuery, Versions};
+use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
+use crate::planted::{Bug, planted};
 use crate::store::Durability;
-use crate::{Address, Event, Parameters, ReadError, Timestamp, Value, WallClock, WriteError};
+use crate::{Address, ClockFault, Event, Parameters, ReadError, Timestamp, Value, WallClock, WriteError};
 
 pub use export::Export;
 pub(crate) use feed::{FeedReader, News};
@@ -46,7 +51,7 @@ pub use status::Status;
 pub use verify::{Progress, Verification};
 pub use watch::{Cursor, NotACursor, Watch, Watched};
 
-use queue::{Content, Queue};
+use queue::{Content, Queue, Request};
 pub(crate) use state::{ReadState, Shared};
 
 /// One write of a batch.
@@ -73,7 +78,7 @@ impl Operation {
 /// A key-value store whose every write is an event on a time axis. Cloning gives another handle to the same replica,
 /// which ends when it is [closed](Replica::close) or the last handle is dropped.
 ///
-/// Dropping the future of a write does not take the write back once it is queued.
+/// Dropping the future of a write takes the write back, unless it is being stored already.
 #[derive(Clone)]
 pub struct Replica {
     shared: Arc<Shared>,
@@ -84,7 +89,8 @@ impl Replica {
     /// Gives `key` a value. Answers when the write is durable, with where the event stands.
     ///
     /// # Errors
-    /// [`WriteError`] about the key or the value, or if the store does not take it: nothing was written then.
+    /// [`WriteError`] about the key or the value, if the clock cannot be trusted, or if the store does not take it:
+    /// nothing was written then.
     pub async fn put(&self, key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Result<Address, WriteError> {
         self.write(Operation::put(key, data), Durability::Immediate).await
     }
@@ -125,7 +131,7 @@ impl Replica {
     /// On other nodes they may become visible one by one.
     ///
     /// # Errors
-    /// As [`Replica::put`], and [`WriteError::BatchTooLarge`].
+    /// As [`Replica::put`], [`WriteError::BatchTooLarge`] and [`WriteError::BatchTooDense`].
     pub async fn batch(
         &self,
         operations: Vec<Operation>,
@@ -133,12 +139,13 @@ impl Replica {
     ) -> Result<Vec<Address>, WriteError> {
         let bytes = operations.iter().map(|operation| operation.key.len() + operation.value.len()).sum();
         check_batch(operations.len(), bytes)?;
-        if let Some(by) = self.shared.ahead.load().as_deref() {
-            return Err(WriteError::ClockAhead { by: *by });
+        if let Some(fault) = self.shared.refuse_by_clock() {
+            return Err(WriteError::Clock(fault));
         }
         for operation in &operations {
             self.check(&operation.key, &operation.value)?;
         }
+        check_density(&operations, self.shared.max_drift)?;
         let (reply, answer) = oneshot::channel();
         self.queue.submit(Content::Operations(operations, reply), bytes, durability).await?;
         answer.await.map_err(|_| WriteError::Closed)?
@@ -202,7 +209,8 @@ impl Replica {
     /// # Errors
     /// [`ReadError`] if the store cannot be read, or what it holds cannot be trusted.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, ReadError> {
-        self.get_at(key, self.now()).await
+        let event = self.get_event(key, self.present()).await?;
+        Ok(event.and_then(|event| event.value().data().cloned()))
     }
 
     /// The value that `key` had, or will have as far as is known, at `at`.
@@ -214,25 +222,30 @@ impl Replica {
         Ok(event.and_then(|event| event.value().data().cloned()))
     }
 
-    /// The event that gives `key` its value at `at`; `None` if it has none, be it never written, deleted or expired.
+    /// The event that gives `key` its value as of a moment, or of the [present](Replica::present); `None` if it has
+    /// none, be it never written, deleted or expired.
     ///
     /// # Errors
     /// As [`Replica::get`].
-    pub async fn get_event(&self, key: impl AsRef<[u8]>, at: Timestamp) -> Result<Option<Event>, ReadError> {
-        let key = key.as_ref();
+    pub async fn get_event(
+        &self,
+        key: impl AsRef<[u8]>,
+        as_of: impl Into<AsOf>,
+    ) -> Result<Option<Event>, ReadError> {
+        let (key, as_of) = (key.as_ref(), as_of.into());
         if is_reserved(key) {
             return Ok(None);
         }
-        let winner = self.noting(self.shared.winner(key, at).await)?;
-        Ok(winner.filter(|event| event.value().visible_at(at).is_some()))
+        let winner = self.noting(self.shared.winner(key, as_of.visible).await)?;
+        Ok(winner.filter(|event| event.value().visible_at(as_of.expiry).is_some()))
     }
 
-    /// Whether `key` has a value at `at`.
+    /// Whether `key` has a value as of a moment.
     ///
     /// # Errors
     /// As [`Replica::get`].
-    pub async fn exists(&self, key: impl AsRef<[u8]>, at: Timestamp) -> Result<bool, ReadError> {
-        Ok(self.get_event(key, at).await?.is_some())
+    pub async fn exists(&self, key: impl AsRef<[u8]>, as_of: impl Into<AsOf>) -> Result<bool, ReadError> {
+        Ok(self.get_event(key, as_of).await?.is_some())
     }
 
     /// A page of the versions of `key`, newest first unless asked otherwise.
@@ -254,17 +267,17 @@ impl Replica {
     /// # Errors
     /// As [`Replica::get`].
     pub async fn scan(&self, query: &EntryQuery) -> Result<Entries, ReadError> {
-        let at = query.at.unwrap_or_else(|| self.now());
+        let as_of = query.as_of.unwrap_or_else(|| self.present());
         let state = self.shared.state()?;
-        self.noting(state.index().entries(at, query).await)
+        self.noting(state.index().entries(as_of, query).await)
     }
 
-    /// How many keys of a span have a value at `at`. Cost: one or two searches for each of them.
+    /// How many keys of a span have a value as of a moment. Cost: one or two searches for each of them.
     ///
     /// # Errors
     /// As [`Replica::get`].
-    pub async fn count(&self, span: KeySpan, at: Timestamp) -> Result<u64, ReadError> {
-        let mut query = EntryQuery { span, at: Some(at), ..EntryQuery::default() };
+    pub async fn count(&self, span: KeySpan, as_of: impl Into<AsOf>) -> Result<u64, ReadError> {
+        let mut query = EntryQuery { span, as_of: Some(as_of.into()), ..EntryQuery::default() };
         let mut count = 0;
         loop {
             let entries = self.scan(&query).await?;
@@ -291,22 +304,80 @@ impl Replica {
         self.shared.now()
     }
 
+    /// What a read of the present shows: every version until [now](Replica::now), and the values that have not expired
+    /// by the wall clock. One write that is ahead of the wall ends no lease early.
+    pub fn present(&self) -> AsOf {
+        let visible = self.now();
+        let expiry = if planted(Bug::ExpiryByLogicalClock) { visible } else { self.shared.wall.now() };
+        AsOf { visible, expiry }
+    }
+
+    /// Why no local writes are taken at the moment, if none are: what the answer to a write would be.
+    pub fn refuses_writes(&self) -> Option<WriteError> {
+        let failure = Option::clone(&self.shared.failure.load()).map(WriteError::ReadOnly);
+        let unreadable = || match self.shared.state() {
+            Err(error) => Some(WriteError::from(error)),
+            Ok(_) => None,
+        };
+        failure.or_else(unreadable).or_else(|| self.clock_fault().map(WriteError::Clock))
+    }
+
+    /// Why this node's clock cannot be trusted with a write, if it cannot.
+    pub fn clock_fault(&self) -> Option<ClockFault> {
+        self.shared.clock_fault()
+    }
+
+    /// Takes local writes again although the wall clock was set back, with timestamps after the latest one of this
+    /// node: they lie in the future until the wall has caught up, and other nodes show them only then. For an operator
+    /// who knows that the wall is right now and was wrong before. It lasts until then, also over a restart.
+    ///
+    /// # Errors
+    /// [`WriteError::Store`] if this cannot be stored.
+    pub async fn resume_clock(&self) -> Result<(), WriteError> {
+        let resumed = self.queue.ask(Request::ResumeClock).await;
+        resumed.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+    }
+
+    /// Promises that this node stamps nothing at or before `until` any more, also after a restart. Events of other nodes
+    /// are not bound by it. Cost: a durable commit if this goes further than before.
+    ///
+    /// # Errors
+    /// [`WriteError::Store`] if the promise cannot be kept for certain.
+    pub(crate) async fn settle(&self, until: Timestamp) -> Result<(), WriteError> {
+        if until <= self.settled() {
+            return Ok(());
+        }
+        let settled = self.queue.ask(|reply| Request::Settle(until, reply)).await;
+        settled.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+    }
+
+    /// Until when this node has promised to stamp nothing.
+    pub(crate) fn settled(&self) -> Timestamp {
+        Timestamp::from_millis(self.shared.settled.load(Ordering::Acquire))
+    }
+
+    /// Resolves with the reason if the writer dies, which is a defect: nothing is written any more, and nothing read.
+    /// Never resolves otherwise.
+    pub async fn died(&self) -> String {
+        let mut died = self.shared.died.subscribe();
+        match died.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The sender lives as long as this handle.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// How far ahead of the wall clock an event may be and still count as the present.
     pub fn max_drift(&self) -> Duration {
         self.shared.max_drift
     }
 
-    /// Refuses local writes while this node's clock is so far ahead of its neighbours', or takes them again.
-    pub(crate) fn refuse_writes_ahead(&self, by: Option<Duration>) {
-        let before = self.shared.ahead.swap(by.map(Arc::new));
-        match (before.is_some(), by) {
-            (false, Some(by)) => {
-                tracing::error!(
-                    ?by,
-                    "this node's clock is ahead of its neighbours': local writes are refused"
-                );
-            }
-            (true, None) => {
+    /// Refuses local writes because of what the neighbours' clocks say, or takes them again.
+    pub(crate) fn heed_neighbours(&self, verdict: Option<ClockFault>) {
+        let before = self.shared.neighbours_verdict.swap(verdict.map(Arc::new));
+        match (before, verdict) {
+            (None, Some(fault)) => tracing::error!("{fault}: local writes are refused"),
+            (Some(_), None) => {
                 tracing::info!("this node's clock agrees with its neighbours': local writes are taken again");
             }
             _ => {}
@@ -347,4 +418,20 @@ fn check_batch(operations: usize, bytes: usize) -> Result<(), WriteError> {
         return Err(WriteError::BatchTooLarge { operations, bytes });
     }
     Ok(())
+}
+
+/// Each write of a key has a millisecond of its own, and all of a batch lie within the drift.
+fn check_density(operations: &[Operation], max_drift: Duration) -> Result<(), WriteError> {
+    let most = usize::try_from(max_drift.as_millis()).unwrap_or(usize::MAX).max(1);
+    if operations.len() <= most {
+        return Ok(());
+    }
+    let mut writes: BTreeMap<&Bytes, usize> = BTreeMap::new();
+    for operation in operations {
+        *writes.entry(&operation.key).or_default() += 1;
+    }
+    match writes.into_values().max().filter(|writes| *writes > most) {
+        Some(writes) if !planted(Bug::BatchPastDrift) => Err(WriteError::BatchTooDense { writes, most }),
+        _ => Ok(()),
+    }
 }

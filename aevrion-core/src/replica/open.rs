@@ -14,7 +14,7 @@ use crate::store::{
     Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table, View, WriteBatch,
 };
 use crate::tables::{Checkpoint, FORMAT_VERSION, name};
-use crate::{Clock, NodeId, OpenError, Parameters, Timestamp};
+use crate::{Clock, ClockMark, NodeId, OpenError, Parameters, Timestamp};
 
 /// What a store says of itself.
 struct Identity {
@@ -57,14 +57,16 @@ impl Replica {
         };
         let greatest = last_until(Timestamp::MAX).await?;
         let present = options.wall.now().after(options.max_drift);
-        let last = last_until(present).await?.unwrap_or(Timestamp::MIN);
-        let last = if planted(Bug::ClockBack) { Timestamp::MIN } else { last };
+        let accepted = last_until(present).await?.unwrap_or(Timestamp::MIN);
+        let mark = identity.checkpoint.clock;
+        let (accepted, mark) =
+            if planted(Bug::ClockBack) { (Timestamp::MIN, ClockMark::default()) } else { (accepted, mark) };
+        let clock = Clock::new(accepted, mark, options.max_drift);
         let state = ReadState { view, pending, checkpoint: identity.checkpoint };
         let (queue, requests) = Queue::new();
         let Identity { parameters, node, .. } = identity;
-        let shared = Arc::new(Shared::new(store, parameters, node, &options, state, last));
-        let clock = Clock::new(last, options.max_drift);
-        tokio::spawn(Writer::new(Arc::clone(&shared), requests, clock, greatest).run());
+        let shared = Arc::new(Shared::new(store, parameters, node, &options, state, &clock));
+        Writer::new(Arc::clone(&shared), requests, clock, greatest).spawn();
         Ok(Self { shared, queue })
     }
 }

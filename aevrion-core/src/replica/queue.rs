@@ -2,25 +2,32 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::{Inserted, Operation, ReadState};
 use crate::agent::Origin;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
 use crate::store::{Durability, StoreError, WriteBatch};
 use crate::tree::{Node, NodeAddress};
-use crate::{Address, Event, WriteError};
+use crate::{Address, Event, Timestamp, WriteError};
 
 /// What the writer can be asked for.
 pub(super) enum Request {
     /// Store something.
     Submit(Submission),
-    /// Let someone walk the tree.
-    Walk(oneshot::Sender<Walk>),
+    /// Let someone walk the tree. If a neighbour is told what was written up to a time, nothing is stamped at or before
+    /// that time from now on.
+    Walk(Option<Timestamp>, oneshot::Sender<Walk>),
     /// Commit these rows of derived tables, and correct the counts.
     Mend(WriteBatch, Option<Counted>, oneshot::Sender<Result<(), StoreError>>),
     /// A read failed: publish a fresh view.
     Refresh,
+    /// Stamp nothing at or before this time from now on, also after a restart.
+    Settle(Timestamp, oneshot::Sender<Result<(), StoreError>>),
+    /// Go on from the latest timestamp, however far ahead of the wall it is.
+    ResumeClock(oneshot::Sender<Result<(), StoreError>>),
     /// Finish, and close the store.
     Close(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -29,8 +36,10 @@ pub(super) enum Request {
 pub(super) struct Submission {
     pub(super) content: Content,
     pub(super) durability: Durability,
-    /// Given back when the submission is answered.
-    pub(super) space: OwnedSemaphorePermit,
+    /// Given back when the submission is answered, or waits for the clock.
+    pub(super) space: Option<OwnedSemaphorePermit>,
+    /// Until when it waits for the clock, once it does.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// By how much the stored counts were wrong.
@@ -57,6 +66,23 @@ impl Content {
                 operations.iter().map(|operation| operation.key.len() + operation.value.len()).sum(),
             ),
             Self::Events(events, ..) => (events.len(), events.iter().map(Event::weight).sum()),
+        }
+    }
+
+    /// The keys of local writes, which are stamped in order; an event has its time.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Bytes> {
+        let operations = match self {
+            Self::Operations(operations, _) => &operations[..],
+            Self::Events(..) => &[],
+        };
+        operations.iter().map(|operation| &operation.key)
+    }
+
+    /// Whether nobody waits for the answer any more. What neighbours bring is wanted all the same.
+    pub(super) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Operations(_, reply) => reply.is_closed(),
+            Self::Events(_, origin, reply) => *origin == Origin::Local && reply.is_closed(),
         }
     }
 
@@ -106,8 +132,8 @@ impl Queue {
         let units = bytes.div_ceil(UNIT).clamp(1, QUEUE_BYTES / UNIT);
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let space = Arc::clone(&self.space).acquire_many_owned(units).await;
-        let space = space.map_err(|_| WriteError::Closed)?;
-        let request = Request::Submit(Submission { content, durability, space });
+        let space = Some(space.map_err(|_| WriteError::Closed)?);
+        let request = Request::Submit(Submission { content, durability, space, deadline: None });
         self.requests.send(request).await.map_err(|_| WriteError::Closed)
     }
 

@@ -14,7 +14,7 @@ use crate::planted::{Bug, planted};
 use crate::store::{Capabilities, EventStore, StoreError, View};
 use crate::tables::Checkpoint;
 use crate::tree::Shape;
-use crate::{Event, NodeId, Parameters, ReadError, Timestamp, WallClock};
+use crate::{Clock, ClockFault, Event, NodeId, Parameters, ReadError, Timestamp, WallClock};
 
 /// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
 pub(crate) struct ReadState {
@@ -29,6 +29,16 @@ impl ReadState {
     }
 }
 
+/// What the writer shows to readers.
+pub(super) enum Published {
+    /// The latest commit.
+    State(Arc<ReadState>),
+    /// There is a later commit than any that can be shown: reads fail rather than answer without it.
+    Unreadable(StoreError),
+    /// The replica was closed, or its writer has died.
+    Closed,
+}
+
 /// One replica, whatever the number of its handles.
 pub(crate) struct Shared {
     pub(super) store: Arc<dyn EventStore>,
@@ -38,18 +48,24 @@ pub(crate) struct Shared {
     pub(super) node: NodeId,
     pub(super) wall: Arc<dyn WallClock>,
     pub(super) max_drift: Duration,
-    /// How far the neighbours say that this node's clock is ahead, while local writes are refused because of it.
-    pub(super) ahead: ArcSwapOption<Duration>,
+    /// What the neighbours' clocks say of this node's, while local writes are refused because of it.
+    pub(super) neighbours_verdict: ArcSwapOption<ClockFault>,
     /// See [`Options`].
     pub(super) index_lot: usize,
     pub(super) arrivals_kept: u64,
-    /// What the writer published last; nothing once closed.
-    pub(super) state: ArcSwapOption<ReadState>,
+    /// What the writer published last.
+    pub(super) published: ArcSwap<Published>,
     pub(super) tips: Tips,
     /// Why no writes are taken at the moment, if none are.
     pub(super) failure: ArcSwap<Option<StoreError>>,
     /// The clock's last timestamp, for reads.
     pub(super) clock: AtomicU64,
+    /// How far the wall may be back, in milliseconds since the epoch, before nothing is issued any more.
+    pub(super) set_back_below: AtomicU64,
+    /// The end of the time that may be told to be settled: nothing is stamped at or before it, also after a restart.
+    pub(super) settled: AtomicU64,
+    /// Why the writer died, if it did.
+    pub(super) died: watch::Sender<Option<String>>,
     /// The sequence of the next arrival, for watchers.
     pub(super) arrivals: watch::Sender<u64>,
     /// What the neighbours are to hear of.
@@ -65,7 +81,7 @@ impl Shared {
         node: NodeId,
         options: &Options,
         state: ReadState,
-        last: Timestamp,
+        clock: &Clock,
     ) -> Self {
         let capabilities = store.capabilities();
         Self {
@@ -76,22 +92,54 @@ impl Shared {
             node,
             wall: Arc::clone(&options.wall),
             max_drift: options.max_drift,
-            ahead: ArcSwapOption::empty(),
+            neighbours_verdict: ArcSwapOption::empty(),
             index_lot: options.index_lot.min(capabilities.rows_at_once),
             arrivals_kept: options.arrivals_kept,
             arrivals: watch::Sender::new(state.checkpoint.next_arrival),
-            state: ArcSwapOption::from_pointee(state),
+            published: ArcSwap::from_pointee(Published::State(Arc::new(state))),
             tips: Tips::new(),
             feed: Arc::new(Feed::new()),
             failure: ArcSwap::from_pointee(None),
-            clock: AtomicU64::new(last.as_millis()),
+            clock: AtomicU64::new(clock.last().as_millis()),
+            set_back_below: AtomicU64::new(clock.set_back_below().as_millis()),
+            settled: AtomicU64::new(Timestamp::MIN.as_millis()),
+            died: watch::Sender::new(None),
             tree_walk: Mutex::new(()),
         }
     }
 
     /// The state that reads begin from.
     pub(super) fn state(&self) -> Result<Arc<ReadState>, ReadError> {
-        self.state.load_full().ok_or(ReadError::Closed)
+        match &**self.published.load() {
+            Published::State(state) => Ok(Arc::clone(state)),
+            Published::Unreadable(error) => Err(ReadError::Store(error.clone())),
+            Published::Closed => Err(ReadError::Closed),
+        }
+    }
+
+    /// Shows the clock to readers.
+    pub(super) fn show_clock(&self, clock: &Clock) {
+        self.clock.store(clock.last().as_millis(), Ordering::Release);
+        self.set_back_below.store(clock.set_back_below().as_millis(), Ordering::Release);
+    }
+
+    /// Why this node's clock cannot be trusted with a write, if it cannot.
+    pub(super) fn clock_fault(&self) -> Option<ClockFault> {
+        let shows = self.wall.now();
+        if shows.after(self.max_drift) < self.wall.earliest() {
+            return Some(ClockFault::Impossible { shows });
+        }
+        let least = Timestamp::from_millis(self.set_back_below.load(Ordering::Acquire));
+        if shows < least {
+            return Some(ClockFault::SetBack { by: least.after(self.max_drift).ahead_of(shows) });
+        }
+        self.neighbours_verdict.load().as_deref().copied()
+    }
+
+    /// Why a local write is refused without being queued, if it is. A clock that was set back may be set right at any
+    /// moment: those writes wait for a while.
+    pub(super) fn refuse_by_clock(&self) -> Option<ClockFault> {
+        self.clock_fault().filter(|fault| !matches!(fault, ClockFault::SetBack { .. }))
     }
 
     /// The version of `key` that wins at `at`.

@@ -6,7 +6,7 @@ use super::Replica;
 use crate::events::outermost_event;
 use crate::store::{Capabilities, Direction, StoreError};
 use crate::tree::Root;
-use crate::{NodeId, Parameters, ReadError, Timestamp};
+use crate::{ClockFault, NodeId, Parameters, ReadError, Timestamp};
 
 /// What a replica says of itself.
 #[derive(Debug, Clone)]
@@ -29,8 +29,10 @@ pub struct Status {
     pub read_only: Option<StoreError>,
     /// The present, at which reads happen.
     pub now: Timestamp,
-    /// How far the local clock runs ahead of the wall; local writes wait while it is more than the drift allowed.
+    /// How far the local clock runs ahead of the wall.
     pub clock_ahead: Duration,
+    /// Why this node's clock cannot be trusted with a write, if it cannot.
+    pub clock_fault: Option<ClockFault>,
     /// Index rows in memory that are not in the store yet.
     pub pending_index_rows: u64,
     /// Arrivals that a watcher can resume from: the oldest kept, and the next to come.
@@ -43,7 +45,7 @@ impl Replica {
     /// # Errors
     /// As [`Replica::root`].
     pub async fn status(&self) -> Result<Status, ReadError> {
-        let walk = self.walk().await?;
+        let walk = self.walk(None).await?;
         let root = self.noting(self.pass(&walk).root().await)?;
         let shared = &self.shared;
         let state = walk.state();
@@ -65,6 +67,7 @@ impl Replica {
             read_only: Option::clone(&shared.failure.load()),
             now,
             clock_ahead: now.ahead_of(shared.wall.now()),
+            clock_fault: shared.clock_fault(),
             pending_index_rows: u64::try_from(state.pending.len()).unwrap_or(u64::MAX),
             arrivals: (checkpoint.oldest_arrival, checkpoint.next_arrival),
         })

@@ -14,7 +14,7 @@ use super::{Inserted, Operation, ReadState};
 use crate::agent::Origin;
 use crate::planted::{Bug, planted};
 use crate::store::Durability;
-use crate::{Address, Event, Timestamp, TooFarAhead, Value, WriteError};
+use crate::{Address, Blocked, Event, Timestamp, Value, WriteError};
 
 /// A submission whose content is in the lot, and what to answer once that is stored.
 enum Answer {
@@ -36,22 +36,34 @@ impl Answer {
 enum Assembled {
     /// It is in the lot.
     Ready(Answer),
-    /// The clock is too far ahead of the wall to stamp it.
-    Waits(Content),
+    /// The clock does not let it through yet, for this reason or because of another write of its key.
+    Waits(Content, Option<Blocked>),
     /// The store could not be read to place it.
     Failed(Content, WriteError),
+}
+
+/// What became of local writes that were to be stamped.
+enum Stamped {
+    Events(Vec<Event>),
+    Blocked(Blocked),
 }
 
 impl Writer {
     /// Stores what the submissions bring in one commit, and answers them.
     pub(super) async fn store_lot(&mut self, submissions: Vec<Submission>) {
-        if let Some(error) = self.refusal() {
-            for submission in submissions {
-                submission.content.refuse(WriteError::ReadOnly(error.clone()));
+        let base = match self.refusal() {
+            Some(error) => Err(error),
+            None => self.base().await,
+        };
+        let state = match base {
+            Ok(state) => state,
+            Err(error) => {
+                for submission in submissions {
+                    submission.content.refuse(WriteError::ReadOnly(error.clone()));
+                }
+                return;
             }
-            return;
-        }
-        let Some(state) = self.shared.state.load_full() else { return };
+        };
         let shared = Arc::clone(&self.shared);
         let buffered = submissions.iter().all(|submission| submission.durability == Durability::Buffered);
         let buffered = buffered || planted(Bug::AckedTooEarly);
@@ -61,9 +73,12 @@ impl Writer {
         // Held until the answers are out: it is what bounds the queue.
         let mut spaces = Vec::with_capacity(submissions.len());
         let mut failure = None;
-        for Submission { content, durability, space } in submissions {
+        for Submission { content, durability, space, deadline } in submissions {
             if let Some(error) = &failure {
                 content.refuse(WriteError::clone(error));
+                continue;
+            }
+            if content.is_abandoned() {
                 continue;
             }
             match self.assemble(content, &mut lot, &state).await {
@@ -71,8 +86,9 @@ impl Writer {
                     answers.push(answer);
                     spaces.push(space);
                 }
-                Assembled::Waits(content) => {
-                    self.waiting.push_back(Submission { content, durability, space });
+                Assembled::Waits(content, blocked) => {
+                    let submission = Submission { content, durability, space, deadline };
+                    self.waiting.add(submission, blocked, Instant::now());
                 }
                 // What this submission has put into the lot cannot be told from the rest: none of it is stored.
                 Assembled::Failed(content, error) => {
@@ -104,30 +120,21 @@ impl Writer {
                     Err(error) => Assembled::Failed(Content::Events(events, origin, reply), error),
                 }
             }
-            Content::Operations(operations, reply) => {
-                match self.add_operations(&operations, lot, state).await {
-                    Ok(Some(addresses)) => Assembled::Ready(Answer::Addresses(addresses, reply)),
-                    Ok(None) => Assembled::Waits(Content::Operations(operations, reply)),
-                    Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
+            content if self.waiting.hold_back(&content) => Assembled::Waits(content, None),
+            Content::Operations(operations, reply) => match self.stamp(&operations, lot, state).await {
+                Ok(Stamped::Blocked(blocked)) => {
+                    Assembled::Waits(Content::Operations(operations, reply), Some(blocked))
                 }
-            }
+                Ok(Stamped::Events(events)) => {
+                    let addresses = events.iter().map(Event::address).collect();
+                    match self.add_events(&events, Origin::Local, lot, state).await {
+                        Ok(_) => Assembled::Ready(Answer::Addresses(addresses, reply)),
+                        Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
+                    }
+                }
+                Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
+            },
         }
-    }
-
-    /// Stamps local writes and adds them; `None` if they have to wait for the wall.
-    async fn add_operations(
-        &mut self,
-        operations: &[Operation],
-        lot: &mut Lot<'_>,
-        state: &ReadState,
-    ) -> Result<Option<Vec<Address>>, WriteError> {
-        // Writes are stamped in the order in which they came.
-        if !self.waiting.is_empty() {
-            return Ok(None);
-        }
-        let Some(events) = self.stamp(operations, state).await? else { return Ok(None) };
-        self.add_events(&events, Origin::Local, lot, state).await?;
-        Ok(Some(events.iter().map(Event::address).collect()))
     }
 
     async fn add_events(
@@ -140,7 +147,12 @@ impl Writer {
         let wall = self.shared.wall.now();
         let mut inserted = Inserted::default();
         for event in events {
-            self.clock.observe(wall, event.key(), event.timestamp());
+            match origin {
+                Origin::Local => self.clock.note(event.key(), event.timestamp()),
+                Origin::Pushed(_) | Origin::Repaired(_) => {
+                    self.clock.observe(wall, event.key(), event.timestamp());
+                }
+            }
             if origin != Origin::Local && is_dropped(event, wall, self.shared.parameters.largest_data) {
                 continue;
             }
@@ -154,29 +166,36 @@ impl Writer {
         Ok(inserted)
     }
 
-    /// Gives each operation its time; `None` if the clock has to wait for the wall.
+    /// Gives each operation its time, all of them or none.
     async fn stamp(
         &mut self,
         operations: &[Operation],
+        lot: &Lot<'_>,
         state: &ReadState,
-    ) -> Result<Option<Vec<Event>>, WriteError> {
-        if let Err(TooFarAhead { wait }) = self.clock.ready(self.shared.wall.now()) {
-            self.clock_ready = Some(Instant::now() + wait);
-            return Ok(None);
-        }
+    ) -> Result<Stamped, WriteError> {
+        let wall = self.shared.wall.now();
+        let mut clock = self.clock.clone();
         let mut events = Vec::with_capacity(operations.len());
         for Operation { key, value } in operations {
             let timestamp = loop {
-                let timestamp = self.clock.issue(self.shared.wall.now(), key);
-                // An event that came from the future may stand at this very moment.
-                let may_be_taken = self.greatest.is_some_and(|greatest| timestamp <= greatest);
-                if !(may_be_taken && state.index().has_version_at(key, timestamp).await?) {
+                let timestamp = match clock.issue(wall, key) {
+                    Ok(timestamp) => timestamp,
+                    Err(_) if planted(Bug::BatchPastDrift) && !events.is_empty() => {
+                        clock.resume(wall);
+                        continue;
+                    }
+                    Err(blocked) => return Ok(Stamped::Blocked(blocked)),
+                };
+                // A client may have placed an event at this very moment, or one came from the future.
+                let may_be_taken = lot.greatest.is_some_and(|greatest| timestamp <= greatest);
+                if !(may_be_taken && lot.has_version_at(key, timestamp, &*state.view).await?) {
                     break timestamp;
                 }
             };
             events.push(Event::new(key.clone(), value.clone(), timestamp)?);
         }
-        Ok(Some(events))
+        self.clock = clock;
+        Ok(Stamped::Events(events))
     }
 }
 

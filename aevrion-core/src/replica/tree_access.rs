@@ -40,7 +40,7 @@ impl Replica {
     /// # Errors
     /// [`ReadError`] if the store cannot be read.
     pub async fn root(&self) -> Result<Root, ReadError> {
-        let walk = self.walk().await?;
+        let walk = self.walk(None).await?;
         self.noting(self.pass(&walk).root().await)
     }
 
@@ -51,7 +51,7 @@ impl Replica {
     /// As [`Replica::root`].
     pub async fn root_at(&self, moment: Timestamp) -> Result<Root, ReadError> {
         let Some(span) = TimeSpan::before(moment) else { return Ok(Root { count: 0, hash: Hash::EMPTY }) };
-        let walk = self.walk().await?;
+        let walk = self.walk(None).await?;
         self.noting(self.pass(&walk).within(span).root().await)
     }
 
@@ -64,14 +64,20 @@ impl Replica {
         level: u8,
         indexes: RangeInclusive<u64>,
     ) -> Result<Vec<(u64, Node)>, ReadError> {
-        let walk = self.walk().await?;
+        let walk = self.walk(None).await?;
         self.noting(self.pass(&walk).nodes(level, indexes).await)
     }
 
-    /// Begins a walk. In a store without isolated views nothing is written until it ends.
-    pub(super) async fn walk(&self) -> Result<TreeWalk<'_>, ReadError> {
+    /// Begins a walk. In a store without isolated views nothing is written until it ends. If a neighbour is to be `told`
+    /// what was written up to a time, nothing is stamped at or before it from then on.
+    pub(super) async fn walk(&self, told: Option<Timestamp>) -> Result<TreeWalk<'_>, ReadError> {
         let alone = self.shared.tree_walk.lock().await;
-        let walk = self.queue.ask(Request::Walk).await.ok_or(ReadError::Closed)?;
+        let walk = self.queue.ask(|reply| Request::Walk(told, reply)).await;
+        // A writer that cannot show the latest commit grants no walk.
+        let walk = match walk {
+            Some(walk) => walk,
+            None => return Err(self.shared.state().err().unwrap_or(ReadError::Closed)),
+        };
         Ok(TreeWalk { walk, _alone: alone })
     }
 

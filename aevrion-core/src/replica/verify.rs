@@ -60,7 +60,7 @@ impl Replica {
     /// # Errors
     /// [`ReadError`] if the store cannot be read. Damage is no error, but part of the answer.
     pub async fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<Verification, ReadError> {
-        let walk = if self.shared.capabilities.isolated_views { None } else { Some(self.walk().await?) };
+        let walk = if self.shared.capabilities.isolated_views { None } else { Some(self.walk(None).await?) };
         let state = match &walk {
             Some(walk) => Arc::clone(walk.state()),
             None => self.shared.state()?,

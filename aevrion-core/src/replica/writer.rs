@@ -3,7 +3,7 @@
 //! It drains what waits, up to the bounds of a lot, makes one commit of it and answers. What is written meanwhile
 //! waits for the next lot: under load every fsync serves thousands of writes, at rest a write waits for nobody.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,21 +15,19 @@ use tokio::time::{Instant, sleep_until};
 
 use super::lot::Lot;
 use super::queue::{Counted, Nodes, Request, Submission, Walk, node_channel};
-use super::recover::{read_checkpoint, recover_pending};
+use super::state::Published;
+use super::waiting::WaitingWrites;
 use super::{ReadState, Shared};
 use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
-use crate::events::outermost_event;
 use crate::index::Pending;
-use crate::store::{Direction, Durability, StoreError, Table, WriteBatch};
+use crate::store::{Durability, StoreError, Table, WriteBatch};
 use crate::tables::{Checkpoint, name, node_key, node_value};
 use crate::tree::NodeAddress;
-use crate::{Clock, ReadError, Timestamp};
+use crate::planted::{Bug, planted};
+use crate::{Clock, Timestamp};
 
 /// A buffered write is synced no later than this.
 const SYNC_WITHIN: Duration = Duration::from_millis(500);
-
-/// After a failure the store is tried again with the first write that comes after this long.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The only one who writes.
 pub(super) struct Writer {
@@ -39,20 +37,22 @@ pub(super) struct Writer {
     /// The greatest timestamp stored.
     pub(super) greatest: Option<Timestamp>,
     /// Nodes that certainly have no stored hash: removing it once more would be wasted.
-    known_stale: BTreeSet<NodeAddress>,
-    walk: Option<ActiveWalk>,
-    /// Local writes for which the clock is too far ahead of the wall.
-    pub(super) waiting: VecDeque<Submission>,
-    pub(super) clock_ready: Option<Instant>,
+    pub(super) known_stale: BTreeSet<NodeAddress>,
+    pub(super) walk: Option<ActiveWalk>,
+    /// Local writes that the clock does not let through yet.
+    pub(super) waiting: WaitingWrites,
     /// When buffered commits have to be synced.
-    sync_at: Option<Instant>,
-    retry_at: Option<Instant>,
+    pub(super) sync_at: Option<Instant>,
+    /// When a store that failed is tried again.
+    pub(super) retry_at: Option<Instant>,
+    /// Whether the store may hold another state than memory does. Nothing is committed before it was read again.
+    pub(super) is_behind: bool,
     /// A request taken from the queue that did not belong to the lot.
     stash: Option<Request>,
 }
 
 /// Someone walks the tree.
-struct ActiveWalk {
+pub(super) struct ActiveWalk {
     nodes: mpsc::Receiver<Nodes>,
     /// Nodes written to since the walk began: what it computed of them may be stale.
     touched: BTreeSet<NodeAddress>,
@@ -63,7 +63,8 @@ enum Next {
     Request(Option<Request>),
     Nodes(Option<Nodes>),
     Sync,
-    ClockReady,
+    Retry,
+    Waiting,
 }
 
 impl Writer {
@@ -80,16 +81,33 @@ impl Writer {
             greatest,
             known_stale: BTreeSet::new(),
             walk: None,
-            waiting: VecDeque::new(),
-            clock_ready: None,
+            waiting: WaitingWrites::default(),
             sync_at: None,
             retry_at: None,
+            is_behind: false,
             stash: None,
         }
     }
 
+    /// Starts the task. If it dies, which is a defect, the replica is closed with a loud word: nobody is to take a node
+    /// that writes nothing for one that is at rest.
+    pub(super) fn spawn(self) {
+        let shared = Arc::clone(&self.shared);
+        let writer = tokio::spawn(self.run());
+        tokio::spawn(async move {
+            let Err(error) = writer.await else { return };
+            // A runtime that shuts down cancels its tasks.
+            if error.is_panic() {
+                tracing::error!("the writer has died, and the replica is closed: {error}");
+                shared.published.store(Arc::new(Published::Closed));
+                shared.died.send_replace(Some(error.to_string()));
+                shared.arrivals.send_modify(|_| ());
+            }
+        });
+    }
+
     /// Works until the replica is closed or its last handle is gone.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         loop {
             match self.next().await {
                 Next::Request(None) => {
@@ -107,10 +125,10 @@ impl Writer {
                 Next::Nodes(Some(nodes)) => self.store_nodes(nodes).await,
                 Next::Nodes(None) => self.walk = None,
                 Next::Sync => drop(self.sync().await),
-                Next::ClockReady => {
-                    self.clock_ready = None;
-                    let waiting = std::mem::take(&mut self.waiting);
-                    self.store_lot(waiting.into()).await;
+                Next::Retry => self.retry().await,
+                Next::Waiting => {
+                    let waiting = self.waiting.take();
+                    self.store_lot(waiting).await;
                 }
             }
         }
@@ -125,7 +143,8 @@ impl Writer {
         tokio::select! {
             biased;
             () = until(self.sync_at) => Next::Sync,
-            () = until(self.clock_ready), if !stand_still => Next::ClockReady,
+            () = until(self.retry_at), if !stand_still => Next::Retry,
+            () = until(self.waiting.wake_at()), if !stand_still => Next::Waiting,
             nodes = next_nodes(&mut self.walk) => Next::Nodes(nodes),
             request = self.requests.recv(), if !stand_still => Next::Request(request),
         }
@@ -137,9 +156,11 @@ impl Writer {
                 let lot = self.drain(first);
                 self.store_lot(lot).await;
             }
-            Request::Walk(reply) => self.begin_walk(reply),
+            Request::Walk(told, reply) => self.begin_walk(told, reply),
             Request::Mend(batch, checkpoint, reply) => drop(reply.send(self.mend(batch, checkpoint).await)),
             Request::Refresh => self.resync().await,
+            Request::Settle(until, reply) => drop(reply.send(self.settle(until).await)),
+            Request::ResumeClock(reply) => drop(reply.send(self.resume_clock().await)),
             Request::Close(reply) => drop(reply.send(self.close().await)),
         }
     }
@@ -180,7 +201,7 @@ impl Writer {
         lot.remove_stale_hashes(&self.known_stale);
         let stored = match lot.apply_index(&*state.view, false).await {
             Ok(()) => {
-                lot.seal();
+                lot.seal(&self.clock);
                 self.commit(lot.batch, durability).await
             }
             Err(error) => Err(error),
@@ -197,11 +218,11 @@ impl Writer {
         self.greatest = lot.greatest;
         self.shared.feed.offer(lot.fresh);
         self.remember_stale(lot.touched);
-        self.publish(Some((lot.pending, lot.checkpoint))).await;
+        self.publish(lot.pending, lot.checkpoint).await;
         Ok(())
     }
 
-    async fn commit(&mut self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+    pub(super) async fn commit(&mut self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
         self.commit_derived(batch, durability).await?;
         self.sync_at = match durability {
             Durability::Immediate => None,
@@ -215,8 +236,8 @@ impl Writer {
         self.shared.store.commit(batch, durability).await?;
         if self.shared.failure.swap(Arc::new(None)).is_some() {
             tracing::info!("the store takes writes again");
+            self.retry_at = None;
         }
-        self.retry_at = None;
         Ok(())
     }
 
@@ -225,15 +246,13 @@ impl Writer {
         if self.sync_at.is_none() {
             return Ok(());
         }
+        let state = self.base().await?;
         let synced = self.commit(WriteBatch::new(), Durability::Immediate).await;
         match &synced {
-            Ok(()) => {
-                let state = self.shared.state.load();
-                self.show_arrivals(state.as_ref().map_or(0, |state| state.checkpoint.next_arrival));
-            }
+            Ok(()) => self.show_arrivals(state.checkpoint.next_arrival),
             Err(error) => {
-                self.sync_at = Some(Instant::now() + RETRY_AFTER);
                 self.fail(error).await;
+                self.sync_at = self.retry_at;
             }
         }
         synced
@@ -252,85 +271,75 @@ impl Writer {
         self.known_stale.extend(touched);
     }
 
-    /// Shows readers the latest commit, and watchers that there is one.
-    pub(super) async fn publish(&self, brought: Option<(Pending, Checkpoint)>) {
-        let Some(state) = self.shared.state.load_full() else { return };
-        let view = match self.shared.store.view().await {
-            Ok(view) => view,
+    /// Shows readers the latest commit, and watchers that there is one. View and pending rows stay a pair: if the store
+    /// gives no view of what was committed, reads fail until it does.
+    pub(super) async fn publish(&mut self, pending: Pending, checkpoint: Checkpoint) {
+        self.shared.show_clock(&self.clock);
+        let published = match self.shared.store.view().await {
+            Ok(view) => Published::State(Arc::new(ReadState { view, pending, checkpoint })),
             Err(error) => {
-                tracing::error!(%error, "the store gives no view; reads go on with the one before");
-                Arc::clone(&state.view)
+                tracing::error!(%error, "the store gives no view of its latest commit: reads fail until it does");
+                self.fall_behind();
+                Published::Unreadable(error)
             }
         };
-        let (pending, checkpoint) = brought.unwrap_or_else(|| (state.pending.clone(), state.checkpoint));
-        self.shared.clock.store(self.clock.last().as_millis(), Ordering::Release);
-        self.shared.state.store(Some(Arc::new(ReadState { view, pending, checkpoint })));
+        self.shared.published.store(Arc::new(published));
         self.show_arrivals(checkpoint.next_arrival);
     }
 
     /// Wakes watchers and neighbours, once all that arrived is durable: what they have seen must not be forgotten, nor its place in
     /// the order be given to another event.
-    fn show_arrivals(&self, next_arrival: u64) {
+    pub(super) fn show_arrivals(&self, next_arrival: u64) {
         if self.sync_at.is_none() {
             self.shared.arrivals.send_replace(next_arrival);
             self.shared.feed.show();
         }
     }
 
-    /// Why writes are refused, if they are and it is too early to try again.
-    pub(super) fn refusal(&self) -> Option<StoreError> {
-        let retry_at = self.retry_at?;
-        if Instant::now() >= retry_at {
-            return None;
+    fn begin_walk(&mut self, told: Option<Timestamp>, reply: oneshot::Sender<Walk>) {
+        let Ok(state) = self.shared.state() else { return };
+        if let Some(until) = told {
+            self.clock.settle(self.shared.wall.now(), until);
+            self.shared.show_clock(&self.clock);
         }
-        Option::clone(&self.shared.failure.load())
-    }
-
-    /// Turns read-only until the store takes a write again. Whether the failed commit was stored after all is for the
-    /// store to say: what stands in it counts.
-    pub(super) async fn fail(&mut self, error: &StoreError) {
-        tracing::error!(%error, "the store failed: read-only until it takes a write again");
-        self.shared.failure.store(Arc::new(Some(error.clone())));
-        self.retry_at = Some(Instant::now() + RETRY_AFTER);
-        self.resync().await;
-    }
-
-    /// Takes everything that memory holds of the store from the store again. An engine that was reopened after a
-    /// failure may have lost what was buffered, or have kept a commit that failed.
-    async fn resync(&mut self) {
-        self.shared.feed.forget_unshown();
-        self.known_stale.clear();
-        self.walk = None;
-        match self.reload().await {
-            Ok(found) => self.publish(found).await,
-            Err(error) => tracing::error!(%error, "the store cannot be read after its failure"),
-        }
-    }
-
-    /// What the store holds, if that is not what was published last.
-    async fn reload(&mut self) -> Result<Option<(Pending, Checkpoint)>, ReadError> {
-        let view = self.shared.store.view().await?;
-        let published = self.shared.state()?.checkpoint;
-        let all = (Timestamp::MIN, Timestamp::MAX);
-        let last = outermost_event(&*view, all, Direction::Backward).await?;
-        self.greatest = last.map(|address| address.timestamp);
-        match read_checkpoint(&*view).await? {
-            Some(stored) if stored != published => {
-                tracing::warn!("the store holds another state than was known: going on from what it holds");
-                let pending = recover_pending(&*view, &stored).await?;
-                self.shared.tips.forget_all(stored.next_arrival.max(published.next_arrival) + 1);
-                Ok(Some((pending, stored)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn begin_walk(&mut self, reply: oneshot::Sender<Walk>) {
-        let Some(state) = self.shared.state.load_full() else { return };
         let (sender, nodes) = node_channel();
         if reply.send(Walk { state, nodes: sender }).is_ok() {
             self.walk = Some(ActiveWalk { nodes, touched: BTreeSet::new() });
         }
+    }
+
+    /// Stamps nothing at or before `until` from now on, also after a restart.
+    async fn settle(&mut self, until: Timestamp) -> Result<(), StoreError> {
+        self.clock.settle(self.shared.wall.now(), until);
+        let state = self.base().await?;
+        let (until, is_durable) = (self.clock.settled().min(until), self.sync_at.is_none());
+        if !planted(Bug::SettledForgotten) && (state.checkpoint.clock.continues <= until || !is_durable) {
+            self.commit_checkpoint(&state).await?;
+        }
+        self.shared.settled.fetch_max(until.as_millis(), Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Goes on from the latest timestamp, also after a restart.
+    async fn resume_clock(&mut self) -> Result<(), StoreError> {
+        let state = self.base().await?;
+        self.clock.resume(self.shared.wall.now());
+        self.shared.show_clock(&self.clock);
+        self.commit_checkpoint(&state).await
+    }
+
+    /// Commits the checkpoint alone: the events are those of before, the clock has moved on.
+    pub(super) async fn commit_checkpoint(&mut self, state: &ReadState) -> Result<(), StoreError> {
+        let mut checkpoint = state.checkpoint;
+        checkpoint.clock = self.clock.mark();
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
+        if let Err(error) = self.commit(batch, Durability::Immediate).await {
+            self.fail(&error).await;
+            return Err(error);
+        }
+        self.publish(state.pending.clone(), checkpoint).await;
+        Ok(())
     }
 
     /// Stores computed nodes, but for those that were written to since they were computed.
@@ -345,7 +354,8 @@ impl Writer {
                 stored.push(address);
             }
         }
-        if stored.is_empty() || self.refusal().is_some() {
+        let Ok(state) = self.base().await else { return };
+        if stored.is_empty() || self.walk.is_none() {
             return;
         }
         match self.commit_derived(batch, Durability::Buffered).await {
@@ -353,7 +363,7 @@ impl Writer {
                 for address in &stored {
                     self.known_stale.remove(address);
                 }
-                self.publish(None).await;
+                self.publish(state.pending.clone(), state.checkpoint).await;
             }
             // Hashes are derived: whoever needs them computes them again.
             Err(error) => self.fail(&error).await,
@@ -362,25 +372,25 @@ impl Writer {
 
     /// Writes the pending index rows.
     async fn apply_index(&mut self) -> Result<(), StoreError> {
-        let state = self.shared.state.load_full().ok_or(StoreError::Closed)?;
+        let state = self.base().await?;
         if state.pending.is_empty() {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
         let mut lot = Lot::new(&state, self.greatest, &shared);
         lot.apply_index(&*state.view, true).await?;
-        lot.seal();
+        lot.seal(&self.clock);
         if let Err(error) = self.commit(lot.batch, Durability::Immediate).await {
             self.fail(&error).await;
             return Err(error);
         }
-        self.publish(Some((lot.pending, lot.checkpoint))).await;
+        self.publish(lot.pending, lot.checkpoint).await;
         Ok(())
     }
 
     /// Commits rows of derived tables that `rebuild` found missing or wrong.
     async fn mend(&mut self, mut batch: WriteBatch, counted: Option<Counted>) -> Result<(), StoreError> {
-        let state = self.shared.state.load_full().ok_or(StoreError::Closed)?;
+        let state = self.base().await?;
         let mut checkpoint = state.checkpoint;
         if let Some(counted) = counted {
             checkpoint.events = checkpoint.events.saturating_add_signed(counted.events);
@@ -397,12 +407,12 @@ impl Writer {
         // An index row that was missing may make another version the newest, and a mended state has no more arrivals
         // than the one before: what is read from either is not kept until the next write.
         self.shared.tips.forget_all(checkpoint.next_arrival + 1);
-        self.publish(Some((state.pending.clone(), checkpoint))).await;
+        self.publish(state.pending.clone(), checkpoint).await;
         Ok(())
     }
 
     async fn close(&mut self) -> Result<(), StoreError> {
-        let pending = self.shared.state.load_full().map_or(0, |state| state.pending.len());
+        let pending = self.shared.state().map_or(0, |state| state.pending.len());
         if pending > PENDING_LEFT
             && let Err(error) = self.apply_index().await
         {
@@ -410,7 +420,7 @@ impl Writer {
             tracing::warn!(%error, "the pending index rows were not written");
         }
         let synced = self.sync().await;
-        self.shared.state.store(None);
+        self.shared.published.store(Arc::new(Published::Closed));
         self.shared.arrivals.send_modify(|_| ());
         let closed = self.shared.store.close().await;
         synced.and(closed)

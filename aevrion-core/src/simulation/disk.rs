@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::random::Random;
-use crate::store::{Capabilities, Durability, EventStore, MemoryStore, StoreError, View, WriteBatch};
+use crate::store::{
+    Capabilities, Durability, EventStore, MemoryStore, Page, ScanRequest, StoreError, Table, View, WriteBatch,
+};
 
 /// Buffered states that a crash may fall back to.
 const REMEMBERED: usize = 16;
@@ -23,6 +25,8 @@ pub(super) struct Habits {
     pub(super) slow: u64,
     /// One commit in so many fails; none if 0.
     pub(super) failing: u64,
+    /// One view in so many is not given; none if 0. Of reads it is one in ten times as many.
+    pub(super) unreadable: u64,
 }
 
 /// What one machine keeps.
@@ -46,6 +50,8 @@ enum Fate {
     Refused,
     /// Reported as failed; stored or not.
     Unknown(bool),
+    /// Reported as failed; stored, and not durable.
+    Unsynced,
 }
 
 impl Disk {
@@ -105,13 +111,23 @@ impl Mount {
     /// How long the next commit takes, and what becomes of it.
     fn fate(&self) -> Result<(Duration, Fate), StoreError> {
         let mut content = self.content()?;
-        let Habits { slow, failing } = content.habits;
+        let Habits { slow, failing, .. } = content.habits;
         let wait = content.random.below(slow + 1);
         let fate = match content.random.once_in(failing) {
             false => Fate::Stored,
-            true => content.random.pick([Fate::Refused, Fate::Unknown(false), Fate::Unknown(true)]),
+            true => {
+                let fates = [Fate::Refused, Fate::Unknown(false), Fate::Unknown(true), Fate::Unsynced];
+                content.random.pick(fates)
+            }
         };
         Ok((Duration::from_millis(wait), fate))
+    }
+
+    /// Whether something that is read can be, where one in `times` as many as usual cannot.
+    fn read(&self, times: u64) -> Result<(), StoreError> {
+        let mut content = self.content()?;
+        let unreadable = content.habits.unreadable * times;
+        if content.random.once_in(unreadable) { Err(StoreError::Io(failed())) } else { Ok(()) }
     }
 
     async fn store(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
@@ -142,7 +158,6 @@ impl EventStore for Mount {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let failed = || Arc::new(std::io::Error::other("the simulated disk failed"));
         match fate {
             Fate::Stored => self.store(batch, durability).await,
             Fate::Refused => Err(StoreError::Io(failed())),
@@ -152,12 +167,18 @@ impl EventStore for Mount {
                 }
                 Err(StoreError::Unknown(failed()))
             }
+            Fate::Unsynced => {
+                self.store(batch, Durability::Buffered).await?;
+                Err(StoreError::Unknown(failed()))
+            }
         }
     }
 
     async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
+        self.read(1)?;
         let now = self.content()?.live.fork();
-        now.view().await
+        let reader = Mount { disk: Arc::clone(&self.disk), generation: self.generation };
+        Ok(Arc::new(FlakyView { state: now.view().await?, reader }))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -167,6 +188,32 @@ impl EventStore for Mount {
     async fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }
+}
+
+/// A state of the disk, which may not be readable at the moment.
+struct FlakyView {
+    state: Arc<dyn View>,
+    reader: Mount,
+}
+
+/// Reads for each view that is not given.
+const READS: u64 = 10;
+
+#[async_trait]
+impl View for FlakyView {
+    async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.reader.read(READS)?;
+        self.state.get(table, key).await
+    }
+
+    async fn scan(&self, request: ScanRequest<'_>) -> Result<Page, StoreError> {
+        self.reader.read(READS)?;
+        self.state.scan(request).await
+    }
+}
+
+fn failed() -> Arc<std::io::Error> {
+    Arc::new(std::io::Error::other("the simulated disk failed"))
 }
 
 /// The same rows in memory of their own. The writer cuts rows out of large chunks, which a thousand simulated disks

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::plan::REST;
 use super::wire::{Arrival, Wire};
-use super::world::{Process, World};
+use super::world::{Known, Process, World};
 use crate::agent::{Agent, Fault, Halt, Origin, Output};
 use crate::bounds::STORES_AT_ONCE;
 use crate::message::{Message, decode, encode};
@@ -49,6 +49,8 @@ pub(super) struct Endpoint {
     /// Whether what is handled came twice where it was sent once.
     doubled: bool,
     resting: Option<Instant>,
+    /// What the process was told of the neighbour.
+    known: Known,
 }
 
 /// Why an endpoint ended.
@@ -67,7 +69,7 @@ impl Endpoint {
         (out, into): (Arc<Wire>, Arc<Wire>),
         seed: u64,
     ) -> Self {
-        let Process { replica, desk } = process;
+        let Process { replica, desk, .. } = process;
         let agent = Agent::new(world.terms(way.0), world.nodes[way.1].id, desk, seed);
         let feed = replica.feed();
         let (stores, world) = (JoinSet::new(), Arc::clone(world));
@@ -83,6 +85,7 @@ impl Endpoint {
             held: None,
             doubled: false,
             resting: None,
+            known: Known::default(),
         }
     }
 
@@ -94,6 +97,7 @@ impl Endpoint {
             if let Err(end) = self.step().await {
                 break end;
             }
+            self.tell_process(self.agent.clock_offset().filter(|_| self.agent.is_settled()));
             if self.agent.open_ends() > MUCH {
                 self.world.wrong(format!(
                     "the agent of {:?} has {} open ends",
@@ -102,10 +106,19 @@ impl Endpoint {
                 ));
             }
         };
+        self.tell_process(None);
         self.agent.disconnected();
         self.out.close();
         self.into.close();
         end
+    }
+
+    fn tell_process(&mut self, offset: Option<i64>) {
+        let known = Known { offset, agreed_until: self.agent.agreement().until };
+        if known != self.known {
+            self.known = known;
+            self.world.learn(self.way, known);
+        }
     }
 
     /// Waits for the next thing to happen, and does what follows from it.

@@ -133,7 +133,7 @@ fn entries(model: &Model, at: Timestamp) -> Vec<Event> {
 }
 
 async fn scan(replica: &Replica, at: Timestamp) -> Result<Vec<Event>, ReadError> {
-    let mut query = EntryQuery { at: Some(at), limit: PAGE, ..EntryQuery::default() };
+    let mut query = EntryQuery { as_of: Some(at.into()), limit: PAGE, ..EntryQuery::default() };
     let mut events = Vec::new();
     loop {
         let page = replica.scan(&query).await?;

@@ -15,6 +15,8 @@ pub(super) struct Ledger {
     promised: BTreeMap<Address, Event>,
     /// The greatest timestamp that a node promised for a key by its own clock.
     issued: BTreeMap<(usize, Bytes), Timestamp>,
+    /// The end of the time that a node told to be settled.
+    settled: BTreeMap<usize, Timestamp>,
 }
 
 impl Ledger {
@@ -39,15 +41,20 @@ impl Ledger {
         Ok(())
     }
 
-    /// A node restarts with its wall clock so far back that what it wrote is in its future: the model lets its clock
-    /// begin behind that.
-    pub(super) fn forgive(&mut self, node: usize, present: Timestamp) {
-        self.issued.retain(|(who, _), at| *who != node || *at <= present);
+    /// What a node must show of a key at least: the last of its own writes, whatever its wall clock shows.
+    pub(super) fn own(&self, node: usize, key: &Bytes) -> Option<Timestamp> {
+        self.issued.get(&(node, key.clone())).copied()
     }
 
-    /// What a node must show of a key at `now` at least: the last of its own writes that is visible.
-    pub(super) fn own(&self, node: usize, key: &Bytes, now: Timestamp) -> Option<Timestamp> {
-        self.issued.get(&(node, key.clone())).copied().filter(|at| *at <= now)
+    /// A node tells that the time before `until` is settled.
+    pub(super) fn settle(&mut self, node: usize, until: Timestamp) {
+        let settled = self.settled.entry(node).or_default();
+        *settled = until.max(*settled);
+    }
+
+    /// The end of the time that a node told to be settled: it stamps nothing there any more.
+    pub(super) fn settled(&self, node: usize) -> Option<Timestamp> {
+        self.settled.get(&node).copied()
     }
 
     /// Whether anybody ever asked for this.

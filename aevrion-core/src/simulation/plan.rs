@@ -63,6 +63,10 @@ pub struct Plan {
     pub keys: u64,
     /// Index rows held in memory.
     pub index_lot: usize,
+    /// Whether clients write one key in bursts that the drift is too short for.
+    pub dense: bool,
+    /// Whether nodes take writes whatever the neighbours' clocks say.
+    pub write_despite_clocks: bool,
 }
 
 impl Plan {
@@ -92,13 +96,17 @@ impl Plan {
         let on = |random: &mut Random| !calm && random.once_in(2);
         let harsh = !calm && random.once_in(4);
         let weather = Weather { lost: 40, doubled: 30, overtaken: 15 };
+        let dense = Random::new(seed, &[11]).once_in(4);
         Self {
             seed,
             nodes,
             topology,
             parameters,
             grace: Duration::from_millis(random.pick([500, 2_000, 2_000])),
-            max_drift: Duration::from_millis(random.pick([1_000, 5_000, 60_000])),
+            max_drift: match random.pick([1_000, 5_000, 60_000]) {
+                _ if dense => DENSE_DRIFT,
+                drift => Duration::from_millis(drift),
+            },
             skews,
             latency: Duration::from_millis(random.pick([2, 20, 20, 100, 250])),
             bandwidth: random.pick([500, 5_000, 100_000]),
@@ -117,6 +125,8 @@ impl Plan {
             actions: 30 + random.below(170),
             keys: random.pick([1, 4, 12]),
             index_lot: random.pick([1, 8, 64, 65_536]),
+            dense,
+            write_despite_clocks: Random::new(seed, &[12]).once_in(2),
         }
     }
 
@@ -147,6 +157,7 @@ impl Plan {
             actions: 100,
             keys: 50,
             index_lot: 32,
+            dense: false,
             ..self
         }
     }
@@ -206,6 +217,9 @@ impl Plan {
     }
 }
 
+/// The drift where one key is written in bursts: short, so that a burst is longer.
+pub(super) const DENSE_DRIFT: Duration = Duration::from_millis(150);
+
 /// Milliseconds that clocks are apart at most where there is no trouble.
 const CALM_SKEW: i64 = 20;
 
@@ -254,6 +268,8 @@ impl fmt::Display for Plan {
             (troubles.disks, "disks"),
             (troubles.overflows, "overflows"),
             (self.is_harsh(), "harsh"),
+            (self.dense, "dense"),
+            (self.write_despite_clocks, "writes despite clocks"),
             (self.is_calm(), "calm"),
         ];
         for (_, name) in named.into_iter().filter(|(on, _)| *on) {

@@ -12,16 +12,15 @@ use super::network::keep_connected;
 use super::plan::{Plan, RECONNECT};
 use super::report::{Agreement, Report, Violation};
 use super::troubles::rage;
-use super::workload::Workload;
+use super::workload::{ANSWERED_WITHIN, Workload};
 use super::world::World;
-use crate::{Timestamp, WallClock};
+use crate::{Timestamp, WallClock, WriteError};
 
 /// How often it is looked whether all agree.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long clients may wait once nothing goes wrong any more. Who still waits does so because the clock of its node
-/// is far ahead of the wall, and gives up.
-const PATIENCE: Duration = Duration::from_millis(3_000);
+/// How long a replica may take to notice that its disk works again.
+const RECOVERY: Duration = Duration::from_secs(3);
 
 /// Runs a simulation to its end, on this thread.
 ///
@@ -62,6 +61,7 @@ async fn simulate(plan: Plan) -> Result<Report, String> {
     Workload::new(Arc::clone(&world)).run(end).await;
     trouble.await.map_err(|error| format!("the troubles ended badly: {error}"))?;
     world.verdict()?;
+    recover(&world).await?;
     settle_clients(&world).await?;
     let agreement = agree(&world).await?;
     let events = judge(&world).await?;
@@ -74,16 +74,33 @@ async fn simulate(plan: Plan) -> Result<Report, String> {
     Ok(Report::of(&world, events, agreement))
 }
 
-/// Waits for the answers to what was asked in time.
-async fn settle_clients(world: &World) -> Result<(), String> {
-    let until = Instant::now() + PATIENCE;
+/// Waits until every replica has noticed that its disk works again, which it must without being written to.
+async fn recover(world: &World) -> Result<(), String> {
+    let until = Instant::now() + RECOVERY;
     for (number, node) in world.nodes.iter().enumerate() {
-        while node.waiting()? > 0 && Instant::now() < until {
+        let fails = || {
+            let refused = node.process().and_then(|process| process.replica.refuses_writes());
+            refused.filter(|error| !matches!(error, WriteError::Clock(_)))
+        };
+        while let Some(error) = fails() {
+            if Instant::now() > until {
+                return Err(format!("node {number} does not notice that its disk works: {error}"));
+            }
             world.pass(LOOK).await;
         }
-        if node.waiting()? > 0 {
-            world.crash(number);
-            world.restart(number).await;
+    }
+    Ok(())
+}
+
+/// Waits for the answers to what was asked in time.
+async fn settle_clients(world: &World) -> Result<(), String> {
+    let until = Instant::now() + ANSWERED_WITHIN;
+    for (number, node) in world.nodes.iter().enumerate() {
+        while node.waiting()? > 0 {
+            if Instant::now() > until {
+                return Err(format!("a client of node {number} was left waiting"));
+            }
+            world.pass(LOOK).await;
         }
     }
     world.verdict()

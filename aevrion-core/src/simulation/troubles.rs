@@ -104,11 +104,18 @@ async fn make(world: Arc<World>, trouble: Trouble, mut random: Random) {
         }
         Trouble::Jump => {
             let far = random.pick([5, 200, 1_500, 30_000, 600_000, 2 * 86_400_000]);
-            world.nodes[node].wall.jump(random.pick([far, -far]));
+            let by = random.pick([far, -far]);
+            world.nodes[node].wall.jump(by);
+            if random.once_in(2) {
+                // Somebody sets it right.
+                world.pass(lasts).await;
+                world.nodes[node].wall.jump(-by);
+            }
         }
         Trouble::Disk => {
             let slow = random.pick([0, 20, 300]);
-            world.nodes[node].disk.become_like(Habits { slow, failing: random.pick([0, 5, 20]) });
+            let (failing, unreadable) = (random.pick([0, 5, 20]), random.pick([0, 0, 3, 10]));
+            world.nodes[node].disk.become_like(Habits { slow, failing, unreadable });
             world.pass(lasts).await;
             world.nodes[node].disk.become_like(Habits::default());
         }

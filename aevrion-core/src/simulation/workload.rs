@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::plan::LARGEST;
 use super::random::Random;
@@ -12,7 +12,13 @@ use super::wall::START;
 use super::world::World;
 use crate::index::VersionQuery;
 use crate::store::Durability;
-use crate::{Event, Operation, Replica, Timestamp, Value, WallClock};
+use crate::{Event, Operation, ReadError, Replica, Timestamp, Value, WallClock};
+
+/// How long a client waits for an answer that has to come, be it a refusal: far more than the slowest disk takes.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+
+/// How far a clock that was measured may be from what it was taken for.
+const MEASURED_WITHIN: Duration = Duration::from_secs(1);
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 86_400_000;
@@ -60,6 +66,14 @@ impl Workload {
                 let operation = self.operation();
                 self.write(node, replica, vec![operation], Durability::Buffered);
             }
+            10 if self.world.plan.dense => {
+                // Two of them are more than the drift has room for; one may be.
+                let key = self.key();
+                let len = self.random.between(100, 200);
+                let operations = (0..len).map(|_| Operation { key: key.clone(), ..self.operation() });
+                let operations = operations.collect();
+                self.write(node, replica, operations, Durability::Immediate);
+            }
             10 => {
                 for _ in 0..self.random.between(5, 25) {
                     let operation = self.operation();
@@ -84,15 +98,34 @@ impl Workload {
             let offset = world.nodes[node].wall.offset();
             let mut seen = Vec::with_capacity(operations.len());
             for Operation { key, .. } in &operations {
-                seen.push(newest(&replica, key).await.map(|event| event.timestamp()));
+                let Ok(newest) = newest(&replica, key).await else { return };
+                seen.push(newest.map(|event| event.timestamp()));
             }
-            let Ok(addresses) = replica.batch(operations.clone(), durability).await else { return };
+            let settled = world.ledger().settled(node);
+            let wrong_clock = world.true_verdict(node, world.plan.max_drift + MEASURED_WITHIN);
+            let answer = timeout(ANSWERED_WITHIN, replica.batch(operations.clone(), durability)).await;
+            let Ok(answer) = answer else {
+                return world.wrong(format!("a write on node {node} was left hanging"));
+            };
+            let Ok(addresses) = answer else { return };
             let jumped = world.nodes[node].wall.offset() != offset;
+            if let Some(fault) = wrong_clock.filter(|_| !world.plan.troubles.jumps)
+                && !world.plan.write_despite_clocks
+            {
+                world.wrong(format!("node {node} took a write although {fault}"));
+            }
             for ((Operation { key, value }, address), seen) in operations.into_iter().zip(addresses).zip(seen)
             {
                 let Ok(event) = Event::new(key, value, address.timestamp) else { continue };
                 if event.address() != address {
                     world.wrong(format!("node {node} answered {address} for {}", event.address()));
+                }
+                if settled.is_some_and(|settled| address.timestamp <= settled) {
+                    world.wrong(format!("node {node} stamped {address} where it had told all to be settled"));
+                }
+                let horizon = world.nodes[node].wall.now().after(world.plan.max_drift);
+                if !jumped && address.timestamp > horizon {
+                    world.wrong(format!("node {node} stamped {address} beyond the drift allowed"));
                 }
                 if !jumped && seen.is_some_and(|seen| seen >= address.timestamp) {
                     world.wrong(format!(
@@ -123,10 +156,10 @@ impl Workload {
         let key = self.key();
         let world = Arc::clone(&self.world);
         self.world.nodes[node].client(async move {
-            let now = replica.now();
-            let own = world.ledger().own(node, &key, now);
-            let newest = newest(&replica, &key).await;
-            let got = replica.get_event(&key, now).await.ok().flatten();
+            let (now, wall) = (replica.now(), world.nodes[node].wall.now());
+            let own = world.ledger().own(node, &key);
+            let (newest, got) = (newest(&replica, &key).await, replica.get_event(&key, replica.present()).await);
+            let (Ok(newest), Ok(got)) = (newest, got) else { return };
             for event in got.iter().chain(&newest) {
                 if event.timestamp() > now {
                     world.wrong(format!("node {node} shows {} at {now}", event.address()));
@@ -135,7 +168,7 @@ impl Workload {
                     world.wrong(format!("node {node} shows {}, which nobody wrote", event.address()));
                 }
             }
-            let visible = newest.clone().filter(|event| event.value().visible_at(now).is_some());
+            let visible = newest.clone().filter(|event| event.value().visible_at(wall).is_some());
             if got != visible {
                 world.wrong(format!("node {node} reads another value of a key than its history says"));
             }
@@ -183,7 +216,7 @@ impl Workload {
 }
 
 /// The newest version of a key whose time has come, whatever it says.
-async fn newest(replica: &Replica, key: &Bytes) -> Option<Event> {
+async fn newest(replica: &Replica, key: &Bytes) -> Result<Option<Event>, ReadError> {
     let query = VersionQuery { limit: 1, ..VersionQuery::default() };
-    replica.history(key, &query).await.ok()?.events.into_iter().next()
+    Ok(replica.history(key, &query).await?.events.into_iter().next())
 }

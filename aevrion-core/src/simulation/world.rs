@@ -1,5 +1,6 @@
 //! Everything there is in a simulation, shared by its tasks.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,8 +17,12 @@ use super::traffic::Traffic;
 use super::wall::SkewedWall;
 use super::wire::{Path, Wire};
 use crate::agent::{Desk, Moment, Terms};
+use crate::clock_fault::judge_by_neighbours;
 use crate::store::Durability;
-use crate::{Event, NodeId, OpenError, Options, Replica, WallClock, WantedParameters};
+use crate::sync::clock_watch::heed;
+use crate::{
+    ClockFault, Event, NodeId, OpenError, Options, ReadError, Replica, Timestamp, WallClock, WantedParameters,
+};
 
 /// A machine: what it keeps, its clock, and the process that runs on it at the moment.
 pub(super) struct Node {
@@ -34,6 +39,17 @@ pub(super) struct Node {
 pub(super) struct Process {
     pub(super) replica: Replica,
     pub(super) desk: Arc<Desk>,
+    /// What it knows of each neighbour.
+    neighbours: Arc<Mutex<BTreeMap<usize, Known>>>,
+}
+
+/// What a process knows of a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Known {
+    /// Milliseconds that the neighbour's clock is ahead, while there is a connection.
+    pub(super) offset: Option<i64>,
+    /// Until when the two have agreed.
+    pub(super) agreed_until: Option<Timestamp>,
 }
 
 impl Node {
@@ -74,7 +90,7 @@ impl Node {
             ..Options::default()
         };
         let replica = Replica::open(self.disk.mount(), options).await?;
-        *lock(&self.process) = Some(Process { replica, desk: Arc::default() });
+        *lock(&self.process) = Some(Process { replica, desk: Arc::default(), neighbours: Arc::default() });
         Ok(())
     }
 
@@ -212,6 +228,35 @@ impl World {
         }
     }
 
+    /// The process of a node learns something of a neighbour: it judges its clock by it, and promises what it can then
+    /// tell to be settled.
+    pub(super) fn learn(self: &Arc<Self>, (node, neighbour): (usize, usize), known: Known) {
+        let Some(Process { replica, neighbours, .. }) = self.nodes[node].process() else { return };
+        let mut neighbours = lock(&neighbours);
+        neighbours.insert(neighbour, known);
+        let offsets: Vec<_> = neighbours.values().filter_map(|known| known.offset).collect();
+        heed(&replica, &offsets, self.plan.write_despite_clocks);
+        let links = self.links.iter().filter(|link| link.ends.contains(&node)).count();
+        let agreed = neighbours.values().map(|known| known.agreed_until).min().flatten();
+        let Some(until) = agreed.filter(|_| neighbours.len() == links) else { return };
+        let world = Arc::clone(self);
+        self.nodes[node].client(async move {
+            if replica.settle(until).await.is_ok() {
+                world.ledger().settle(node, until.min(replica.settled()));
+            }
+        });
+    }
+
+    /// What the wall clocks say of a node's to all those whose clock it has measured.
+    pub(super) fn true_verdict(&self, node: usize, max_drift: Duration) -> Option<ClockFault> {
+        let Process { neighbours, .. } = self.nodes[node].process()?;
+        let own = self.nodes[node].wall.offset();
+        let measured = lock(&neighbours);
+        let measured = measured.iter().filter(|(_, known)| known.offset.is_some());
+        let offsets: Vec<_> = measured.map(|(other, _)| self.nodes[*other].wall.offset() - own).collect();
+        judge_by_neighbours(&offsets, max_drift)
+    }
+
     /// From now on nothing goes wrong.
     pub(super) fn heal(&self) {
         self.healed.store(true, Ordering::SeqCst);
@@ -233,10 +278,15 @@ impl World {
 
     /// Starts a node again.
     pub(super) async fn restart(&self, node: usize) {
-        let wall = self.nodes[node].wall.now();
-        self.ledger().forgive(node, wall.after(self.plan.max_drift));
-        if let Err(error) = self.nodes[node].start(&self.plan).await {
-            self.wrong(format!("node {node} does not open again: {error}"));
+        loop {
+            match self.nodes[node].start(&self.plan).await {
+                Ok(()) => return,
+                // A disk that fails at the moment: somebody starts it again.
+                Err(OpenError::Store(_) | OpenError::Read(ReadError::Store(_))) => {
+                    self.pass(START_AGAIN).await;
+                }
+                Err(error) => return self.wrong(format!("node {node} does not open again: {error}")),
+            }
         }
     }
 
@@ -245,6 +295,9 @@ impl World {
         tokio::time::sleep(time).await;
     }
 }
+
+/// How long a program that could not start is left alone.
+const START_AGAIN: Duration = Duration::from_millis(100);
 
 /// Nothing is ever left half done behind these locks.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -465,11 +465,13 @@ fn is_neighbours_fault(error: &WriteError) -> bool {
         | WriteError::ValueTooLong { .. }
         | WriteError::TooLong(_)
         | WriteError::ReservedKey
-        | WriteError::BatchTooLarge { .. } => true,
+        | WriteError::BatchTooLarge { .. }
+        | WriteError::BatchTooDense { .. } => true,
         WriteError::ReadOnly(_)
         | WriteError::Store(_)
         | WriteError::Read(_)
-        | WriteError::ClockAhead { .. }
+        | WriteError::Clock(_)
+        | WriteError::BusyKey
         | WriteError::Closed => false,
     }
 }

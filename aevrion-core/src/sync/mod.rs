@@ -12,7 +12,7 @@
 //! a transport has authenticated, keeps on dialling the peers it was told of, and sees to it that two nodes have one
 //! connection, not two. One link's trouble is its own: each is a task, with bounded memory, that waits for nobody.
 
-mod clock_watch;
+pub(crate) mod clock_watch;
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod counters;
@@ -23,6 +23,7 @@ mod link;
 mod links;
 mod patience;
 mod peer;
+mod settling;
 mod status;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,8 +52,8 @@ pub struct SyncOptions {
     /// How far back of the present comparisons end, at least (2 s): what is younger may still be on its way. Four round
     /// trips if that is longer.
     pub grace: Duration,
-    /// Refuse local writes while this node's clock is ahead of its neighbours' by more than the drift allowed (yes).
-    pub refuse_writes_when_ahead: bool,
+    /// Take local writes also while the neighbours' clocks say that this node's is wrong (no).
+    pub write_despite_clocks: bool,
     /// Neighbours with a connection at once (64). More are turned away, and told so.
     pub most_neighbours: usize,
     /// When a neighbour that takes little or says nothing is given up.
@@ -64,7 +65,7 @@ impl Default for SyncOptions {
         Self {
             space: "default".to_owned(),
             grace: Duration::from_secs(2),
-            refuse_writes_when_ahead: true,
+            write_despite_clocks: false,
             most_neighbours: 64,
             patience: Patience::default(),
         }
@@ -85,7 +86,7 @@ struct Alive(Arc<Shared>);
 impl Drop for Alive {
     fn drop(&mut self) {
         self.0.closing.send_replace(true);
-        self.0.replica.refuse_writes_ahead(None);
+        self.0.replica.heed_neighbours(None);
         self.0.links.dismiss();
         lock(&self.0.transports).clear();
         lock(&self.0.tasks).abort_all();
@@ -123,6 +124,7 @@ impl Replica {
         };
         let shared = Arc::new(shared);
         clock_watch::begin(&shared);
+        settling::begin(&shared);
         Sync { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
     }
 
@@ -170,15 +172,7 @@ impl Sync {
 
     /// The neighbours, connected ones first.
     pub fn neighbours(&self) -> Vec<Neighbour> {
-        let mut connected = self.shared.links.neighbours();
-        for neighbour in &mut connected {
-            if let Some(address) = self.shared.dialled.listens_at(neighbour) {
-                neighbour.address = address;
-            }
-        }
-        let serves = |peer: &Peer| dial::transport_for(&self.shared, peer).is_some();
-        let expected = self.shared.dialled.unreached(&connected, serves);
-        connected.into_iter().chain(expected).collect()
+        self.shared.neighbours()
     }
 
     /// The names of the transports, in the order in which they were added.
@@ -218,14 +212,7 @@ impl Sync {
     /// away: what it writes meanwhile will come. What is read after asking for it, and is of an earlier time, can no
     /// longer change by ordinary lateness.
     pub fn stable_until(&self) -> Option<Timestamp> {
-        let agreements = self.shared.links.agreements();
-        let known = |one: &Neighbour| {
-            one.state == NeighbourState::Unserved || one.id.is_some_and(|id| agreements.contains_key(&id))
-        };
-        if !self.neighbours().iter().all(known) {
-            return None;
-        }
-        agreements.into_values().min().flatten()
+        settling::stable_until(&self.shared)
     }
 
     /// Changes whenever something is learned of a neighbour.
@@ -258,7 +245,7 @@ impl Sync {
                 one.state == NeighbourState::Agrees && one.agreed_until.is_some_and(|until| until > from)
             };
             if !neighbours.is_empty() && neighbours.iter().all(agrees) {
-                return;
+                return settling::promise(&self.shared).await;
             }
             tokio::select! {
                 _ = changes.changed() => {}
@@ -278,11 +265,23 @@ impl Sync {
         }
         let mut tasks = std::mem::take(&mut *lock(&self.shared.tasks));
         tasks.shutdown().await;
-        self.shared.replica.refuse_writes_ahead(None);
+        self.shared.replica.heed_neighbours(None);
     }
 }
 
 impl Shared {
+    fn neighbours(&self) -> Vec<Neighbour> {
+        let mut connected = self.links.neighbours();
+        for neighbour in &mut connected {
+            if let Some(address) = self.dialled.listens_at(neighbour) {
+                neighbour.address = address;
+            }
+        }
+        let serves = |peer: &Peer| dial::transport_for(self, peer).is_some();
+        let expected = self.dialled.unreached(&connected, serves);
+        connected.into_iter().chain(expected).collect()
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = lock(&self.tasks);
         if *self.closing.borrow() {

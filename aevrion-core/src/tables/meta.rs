@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::{ClockMark, Timestamp};
+
 /// Version of everything described in [`crate::tables`]. A store of another version is refused.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
@@ -35,27 +37,38 @@ pub(crate) struct Checkpoint {
     pub(crate) next_to_index: u64,
     /// Arrivals before this one were trimmed.
     pub(crate) oldest_arrival: u64,
+    /// How far the clock has come.
+    pub(crate) clock: ClockMark,
 }
 
 impl Checkpoint {
     pub(crate) fn encode(&self) -> Bytes {
-        let fields =
-            [self.events, self.indexed_keys, self.next_arrival, self.next_to_index, self.oldest_arrival];
-        fields.iter().flat_map(|field| field.to_be_bytes()).collect()
+        let Self { events, indexed_keys, next_arrival, next_to_index, oldest_arrival, clock } = *self;
+        let ClockMark { continues, resumed } = clock;
+        let counts = [events, indexed_keys, next_arrival, next_to_index, oldest_arrival];
+        let fields = counts.into_iter().chain([continues, resumed].map(Timestamp::as_millis));
+        fields.flat_map(u64::to_be_bytes).collect()
     }
 
+    /// Reads a row. The first ones had no clock.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (fields, rest) = bytes.as_chunks();
-        let &[events, indexed_keys, next_arrival, next_to_index, oldest_arrival] = fields else {
-            return None;
-        };
+        let (&[events, indexed_keys, next_arrival, next_to_index, oldest_arrival], clock) =
+            fields.split_first_chunk()?;
         let number = u64::from_be_bytes;
+        let moment = |bytes| Timestamp::from_millis(number(bytes));
+        let clock = match *clock {
+            [] => ClockMark::default(),
+            [continues, resumed] => ClockMark { continues: moment(continues), resumed: moment(resumed) },
+            _ => return None,
+        };
         rest.is_empty().then_some(Self {
             events: number(events),
             indexed_keys: number(indexed_keys),
             next_arrival: number(next_arrival),
             next_to_index: number(next_to_index),
             oldest_arrival: number(oldest_arrival),
+            clock,
         })
     }
 }
@@ -66,9 +79,22 @@ mod tests {
 
     #[test]
     fn checkpoints_round_trip() {
-        let checkpoint =
-            Checkpoint { events: 1, indexed_keys: 2, next_arrival: 3, next_to_index: 4, oldest_arrival: 5 };
-        assert_eq!(Checkpoint::parse(&checkpoint.encode()), Some(checkpoint));
-        assert_eq!(Checkpoint::parse(&checkpoint.encode()[1..]), None);
+        let checkpoint = Checkpoint {
+            events: 1,
+            indexed_keys: 2,
+            next_arrival: 3,
+            next_to_index: 4,
+            oldest_arrival: 5,
+            clock: ClockMark {
+                continues: Timestamp::from_millis(6),
+                resumed: Timestamp::from_millis(7),
+            },
+        };
+        let row = checkpoint.encode();
+        assert_eq!(Checkpoint::parse(&row), Some(checkpoint));
+        assert_eq!(Checkpoint::parse(&row[1..]), None);
+        assert_eq!(Checkpoint::parse(&[&row[..], &row[..8]].concat()), None);
+        let without_clock = Checkpoint { clock: ClockMark::default(), ..checkpoint };
+        assert_eq!(Checkpoint::parse(&row[..40]), Some(without_clock));
     }
 }

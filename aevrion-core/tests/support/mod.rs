@@ -26,6 +26,18 @@ struct Inner {
     lies: AtomicBool,
     /// So many further reads fail.
     failing_reads: AtomicU64,
+    /// So many further views are not given.
+    failing_views: AtomicU64,
+    /// So many further commits are refused.
+    failing_commits: AtomicU64,
+    /// The next commit panics.
+    panics: AtomicBool,
+}
+
+/// Fails if `failing` says so once more.
+fn fail_if_told(failing: &AtomicU64) -> Result<(), StoreError> {
+    let failed = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+    if failed.is_ok() { Err(std::io::Error::other("the disk failed").into()) } else { Ok(()) }
 }
 
 /// A view whose reads fail when they are told to.
@@ -33,9 +45,7 @@ struct Flaky(Arc<dyn View>, Kept);
 
 impl Flaky {
     fn read(&self) -> Result<(), StoreError> {
-        let failing = &self.1.0.failing_reads;
-        let failed = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if failed.is_ok() { Err(std::io::Error::other("the disk failed").into()) } else { Ok(()) }
+        fail_if_told(&self.1.0.failing_reads)
     }
 }
 
@@ -61,6 +71,9 @@ impl Default for Kept {
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
             lies: AtomicBool::new(false),
             failing_reads: AtomicU64::new(0),
+            failing_views: AtomicU64::new(0),
+            failing_commits: AtomicU64::new(0),
+            panics: AtomicBool::new(false),
         }))
     }
 }
@@ -88,6 +101,21 @@ impl Kept {
         self.0.failing_reads.store(reads, Ordering::SeqCst);
     }
 
+    /// Gives so many further views not.
+    pub fn fail_views(&self, views: u64) {
+        self.0.failing_views.store(views, Ordering::SeqCst);
+    }
+
+    /// Refuses so many further commits.
+    pub fn fail_commits(&self, commits: u64) {
+        self.0.failing_commits.store(commits, Ordering::SeqCst);
+    }
+
+    /// Panics in the next commit.
+    pub fn panic_once(&self) {
+        self.0.panics.store(true, Ordering::SeqCst);
+    }
+
     /// Commits so far, empty ones included.
     pub fn commits(&self) -> u64 {
         self.0.commits.load(Ordering::SeqCst)
@@ -107,6 +135,8 @@ impl EventStore for Kept {
         if durability == Durability::Immediate {
             self.0.syncs.fetch_add(1, Ordering::SeqCst);
         }
+        assert!(!self.0.panics.swap(false, Ordering::SeqCst), "the store panics");
+        fail_if_told(&self.0.failing_commits)?;
         self.0.store.commit(batch, durability).await?;
         if self.0.lies.swap(false, Ordering::SeqCst) {
             return Err(StoreError::Unknown(Arc::new(std::io::Error::other("the disk failed"))));
@@ -115,6 +145,7 @@ impl EventStore for Kept {
     }
 
     async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
+        fail_if_told(&self.0.failing_views)?;
         Ok(Arc::new(Flaky(self.0.store.view().await?, self.clone())))
     }
 
