@@ -9,7 +9,6 @@ use aevrion_core::sync::{Peer, Sync, SyncOptions};
 use aevrion_core::{Replica, SystemWall};
 use tokio::task::JoinHandle;
 
-use super::alarms::{self, Alarm};
 use super::{Book, Home, Welcome, renewal, transports};
 use crate::cli::TransportKind;
 use crate::exit::Failure;
@@ -17,7 +16,7 @@ use crate::exit::Failure;
 /// A membership that runs.
 pub(crate) struct Membership {
     parts: Arc<Parts>,
-    tasks: [JoinHandle<()>; 2],
+    renewing: JoinHandle<()>,
 }
 
 /// What it is made of.
@@ -73,8 +72,7 @@ impl Membership {
         let parts = Parts { home, credentials, transports, sync, authority: holds_authority, book };
         let parts = Arc::new(parts);
         let renewing = tokio::spawn(renewal::run(Arc::downgrade(&parts)));
-        let watching = tokio::spawn(alarms::run(Arc::downgrade(&parts), parts.sync.changes()));
-        Ok(Self { parts, tasks: [renewing, watching] })
+        Ok(Self { parts, renewing })
     }
 
     /// The synchronisation.
@@ -82,9 +80,9 @@ impl Membership {
         &self.parts.sync
     }
 
-    /// What someone should look after, if anything.
-    pub(crate) fn alarms(&self) -> Vec<String> {
-        alarms::of(&self.parts).into_iter().map(|Alarm { what, .. }| what).collect()
+    /// Why the certificate is an alarm, if it is.
+    pub(crate) fn certificate_alarm(&self) -> Option<String> {
+        renewal::alarm(&self.parts.credentials, self.parts.authority)
     }
 
     /// When the certificate ends.
@@ -112,7 +110,7 @@ impl Membership {
 
     /// Leaves in an orderly way: neighbours are told.
     pub(crate) async fn end(&self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.renewing.abort();
         self.parts.sync.close().await;
     }
 }

@@ -3,7 +3,6 @@
 //! Everything stands in the data directory: keys and certificates in `cluster/` beside the store, the addresses of
 //! neighbours in the store itself. A directory without `cluster/` is a node on its own, which nobody can reach.
 
-mod alarms;
 mod book;
 mod home;
 mod joining;

@@ -102,3 +102,24 @@ fn transport_of<'t>(transports: &'t [Arc<dyn Joining>], peer: &Peer) -> Option<&
 fn store(home: &Home, identity: &Identity) -> Result<(), String> {
     home.keep(identity).map_err(|failure| failure.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use aevrion_core::identity::NodeKey;
+
+    use super::*;
+
+    #[test]
+    fn what_to_do_about_a_certificate_depends_on_where_the_authority_is() {
+        let now = SystemWall.now();
+        let authority = Authority::make(now).unwrap();
+        let credentials = |days: u64| {
+            let validity = Duration::from_secs(days * 24 * 60 * 60);
+            Credentials::new(authority.admit(NodeKey::generate().unwrap(), now, validity).unwrap())
+        };
+        assert_eq!(alarm(&credentials(20), true), None);
+        let [here, there] = [true, false].map(|here| alarm(&credentials(10), here).unwrap());
+        assert!(here.contains("the log") && !here.contains("reaches"), "{here}");
+        assert!(there.contains("reaches the node with the authority"), "{there}");
+    }
+}

@@ -3,6 +3,7 @@
 //! Nothing here decides what an answer is: requests and verbs go to the same functions. This is about who may ask, how
 //! much and how long, and about an orderly end: what was begun is finished, and what was acknowledged is there.
 
+mod alarms;
 mod answer;
 mod body;
 mod connection;
@@ -115,7 +116,11 @@ async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<
 /// Answers on `listener` until `stopping` says so, or nobody is left to say it; then lets requests finish. Answers with
 /// how many could not in time.
 pub(crate) async fn serve_on(node: Node, listener: TcpListener, stopping: watch::Receiver<bool>) -> usize {
-    connection::accept(listener, Arc::new(App::new(node, stopping))).await
+    let app = Arc::new(App::new(node, stopping));
+    tokio::select! {
+        unfinished = connection::accept(listener, Arc::clone(&app)) => unfinished,
+        never = alarms::tell(&app.node) => match never {},
+    }
 }
 
 /// Says what is there. The last line is for scripts: once it stands there, the node answers.

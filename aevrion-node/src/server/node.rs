@@ -12,6 +12,8 @@ use crate::exit::Failure;
 use crate::problem::{Kind, Problem};
 use crate::report::{Neighbour, StatusReport};
 
+use super::alarms::{self, Alarm};
+
 /// A node.
 #[derive(Clone)]
 pub(crate) struct Node {
@@ -91,13 +93,13 @@ impl Node {
     /// What the node says of itself.
     pub(super) async fn status(&self) -> Result<StatusReport, Problem> {
         let mut report = StatusReport::from(&self.replica.status().await?);
+        report.alarms = alarms::of(self).into_iter().map(|Alarm { what, .. }| what).collect();
         if let Some(membership) = &self.membership {
             let sync = membership.sync();
             report.transport = Some(sync.transports().join(","));
             report.addresses = sync.addresses().iter().map(ToString::to_string).collect();
             report.neighbours = self.neighbours();
             report.stable_until = self.stable_until().map(Timestamp::as_millis);
-            report.alarms = membership.alarms();
             report.certificate_ends = Some(membership.certificate_ends().as_millis());
         }
         Ok(report)

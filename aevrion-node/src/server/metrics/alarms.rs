@@ -1,12 +1,19 @@
 //! What someone should look after.
 
 use super::Page;
-use crate::cluster::Membership;
+use crate::server::Node;
+use crate::server::alarms::{self, Kind};
 
-/// Whether something is an alarm, and when the certificate ends: with the latter anyone can set a limit of their own.
-pub(super) fn write(page: &mut Page, membership: &Membership) {
-    let clock = membership.sync().clock_alarm().is_some();
-    page.gauge("clock_alarm", "Whether this clock and a neighbour's are too far apart.", u64::from(clock));
-    let ends = membership.certificate_ends().as_millis() / 1_000;
-    page.gauge("certificate_ends_seconds", "When the certificate of this node ends, since 1970.", ends);
+/// Which alarms stand, and when the certificate ends: with the latter anyone can set a limit of their own.
+pub(super) fn write(page: &mut Page, node: &Node) {
+    let standing = alarms::of(node);
+    let stands = |kind: Kind| u64::from(standing.iter().any(|alarm| alarm.kind == kind));
+    let samples = Kind::ALL.map(|kind| (format!("{{kind=\"{}\"}}", kind.name()), stands(kind)));
+    page.metric("alarm", "gauge", "Whether something of this kind is to be looked after.", &samples);
+    if let Ok(membership) = node.membership() {
+        let clock = stands(Kind::Clock);
+        page.gauge("clock_alarm", "Whether this clock and a neighbour's are too far apart.", clock);
+        let ends = membership.certificate_ends().as_millis() / 1_000;
+        page.gauge("certificate_ends_seconds", "When the certificate of this node ends, since 1970.", ends);
+    }
 }

@@ -89,8 +89,8 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
         page.gauge("clock_ahead_milliseconds", "How far the clock runs ahead of the wall.", ahead);
         page.gauge("pending_index_rows", "Index rows in memory only.", status.pending_index_rows);
     }
+    alarms::write(&mut page, &app.node);
     if let Ok(membership) = app.node.membership() {
-        alarms::write(&mut page, membership);
         neighbours::write(&mut page, &membership.sync().neighbours());
         sync::write(&mut page, membership.sync());
     }

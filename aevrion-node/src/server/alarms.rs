@@ -1,0 +1,102 @@
+//! Alarms: what someone should look after. One list for every node, in a cluster or not; the log is told when an alarm
+//! begins and when it is over.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Node;
+
+/// How often the list is made for the log. Nothing in it costs more than a lock.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What an alarm is about: its name in the log, and its label in the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Clock,
+    Certificate,
+}
+
+impl Kind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 2] = [Self::Clock, Self::Certificate];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Clock => "clock",
+            Self::Certificate => "certificate",
+        }
+    }
+
+    /// What is wrong in this respect, in words, with what to do. The only place that knows where alarms come from.
+    fn look(self, node: &Node) -> Option<String> {
+        match self {
+            Self::Clock => node.sync()?.clock_alarm(),
+            Self::Certificate => node.membership().ok()?.certificate_alarm(),
+        }
+    }
+}
+
+/// Something to look after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Alarm {
+    pub(super) kind: Kind,
+    /// In words, with what to do.
+    pub(super) what: String,
+}
+
+/// The alarms of a node at this moment.
+pub(super) fn of(node: &Node) -> Vec<Alarm> {
+    let alarm = |kind: Kind| kind.look(node).map(|what| Alarm { kind, what });
+    Kind::ALL.into_iter().filter_map(alarm).collect()
+}
+
+/// Tells the log of the alarms of a node, without end.
+pub(super) async fn tell(node: &Node) -> Infallible {
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut standing = Vec::new();
+    loop {
+        look.tick().await;
+        let now = of(node);
+        for (Alarm { kind, what }, begins) in transitions(&standing, &now) {
+            if begins {
+                tracing::warn!("alarm: {what}");
+            } else {
+                tracing::warn!("the alarm about the {} is over", kind.name());
+            }
+        }
+        standing = now;
+    }
+}
+
+/// What has begun, and what is over. That the words change, with a number in them, is neither.
+fn transitions<'a>(before: &'a [Alarm], now: &'a [Alarm]) -> Vec<(&'a Alarm, bool)> {
+    fn missing<'a>(of: &'a [Alarm], among: &'a [Alarm]) -> impl Iterator<Item = &'a Alarm> {
+        of.iter().filter(|alarm| among.iter().all(|other| other.kind != alarm.kind))
+    }
+    let begun = missing(now, before).map(|alarm| (alarm, true));
+    begun.chain(missing(before, now).map(|alarm| (alarm, false))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alarm(kind: Kind, what: &str) -> Alarm {
+        Alarm { kind, what: what.to_owned() }
+    }
+
+    #[test]
+    fn an_alarm_begins_and_ends_once() {
+        let [near, far] = ["61000 ms", "62000 ms"].map(|what| alarm(Kind::Clock, what));
+        let old = alarm(Kind::Certificate, "13 days");
+        let (near, both) = ([near], [far, old]);
+        let (far, old) = (&both[..1], &both[1]);
+        assert_eq!(transitions(&[], &near), [(&near[0], true)]);
+        assert_eq!(transitions(&near, far), []);
+        assert_eq!(transitions(far, &both), [(old, true)]);
+        assert_eq!(transitions(&both, &[]), [(&both[0], false), (old, false)]);
+    }
+}
