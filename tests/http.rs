@@ -461,6 +461,70 @@ fn pages_of_the_web_are_not_let_in() {
     assert_eq!(place.get("/v1/status").json()["events"], 0);
 }
 
+/// An image or a form of another site has no Origin: what it cannot read it could still start.
+#[test]
+fn a_page_of_another_site_starts_no_work() {
+    let place = Place::with_history();
+    let targets = [
+        ("GET", "/v1/kv/tower"),
+        ("GET", "/v1/history/tower"),
+        ("GET", "/v1/scan"),
+        ("GET", "/v1/watch"),
+        ("GET", "/v1/export"),
+        ("GET", "/v1/status"),
+        ("GET", "/v1/digest"),
+        ("GET", "/v1/peers"),
+        ("GET", "/v1/sync"),
+        ("GET", "/metrics"),
+        ("GET", "/livez"),
+        ("GET", "/readyz"),
+        ("GET", "/nowhere"),
+        ("PUT", "/v1/kv/k"),
+        ("DELETE", "/v1/kv/tower"),
+        ("POST", "/v1/batch"),
+        ("POST", "/v1/import"),
+        ("POST", "/v1/verify"),
+        ("POST", "/v1/rebuild"),
+        ("POST", "/v1/sync/now"),
+        ("POST", "/v1/sync/wait"),
+        ("POST", "/v1/cluster/token"),
+        ("POST", "/v1/cluster/forget?address=host:1"),
+        ("OPTIONS", "/v1/kv/k"),
+    ];
+    for (method, target) in targets {
+        for site in ["cross-site", "same-site"] {
+            let refused = place.send(method, target, &[&format!("Sec-Fetch-Site: {site}")], b"v");
+            refused.refuses(403, "foreign-origin", &[site, "other sites"]);
+        }
+    }
+    for site in ["same-origin", "none"] {
+        place.send("GET", "/v1/kv/tower", &[&format!("Sec-Fetch-Site: {site}")], b"").is(200);
+    }
+    assert_eq!(place.get("/v1/status").json()["events"], 4);
+}
+
+/// Whoever reads `%ZZ` as three letters writes another key than the client means.
+#[test]
+fn an_escape_that_is_none_is_refused_wherever_it_stands() {
+    let place = Place::with_history();
+    for (method, target, words) in [
+        ("PUT", "/v1/kv/%ZZ", &["`%ZZ` at byte 7", "%25"][..]),
+        ("GET", "/v1/kv/tower%", &["`%` at byte 12"]),
+        ("DELETE", "/v1/kv/%4", &["`%4`"]),
+        ("GET", "/v1/history/%g0", &["`%g0`"]),
+        ("GET", "/v1/scan?prefix=a%ZZ", &["`%ZZ` at byte 8"]),
+        ("GET", "/v1/scan?%ZZ=a", &["`%ZZ`"]),
+        ("GET", "/v1/history/tower?cursor=%", &["`%`"]),
+        ("GET", "/v1/watch?cursor=6d8a31cc-4%2", &["`%2`"]),
+        ("GET", "/livez?%ZZ", &["`%ZZ`"]),
+        ("GET", "/no%where", &["`%wh`"]),
+        ("GET", "/v1/scan?%FF=a", &["`%FF`", "UTF-8"]),
+    ] {
+        place.send(method, target, &[], b"v").refuses(400, "bad-request", words);
+    }
+    assert_eq!(place.get("/v1/status").json()["events"], 4);
+}
+
 // ---- Nobody holds it up ----
 
 #[test]

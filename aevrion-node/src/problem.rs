@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::requests::PageError;
+use crate::wire::MalformedEscape;
 
 /// What every `type` begins with.
 const NAMESPACE: &str = "urn:aevrion:problem:";
@@ -175,6 +176,12 @@ impl From<WatchError> for Problem {
             WatchError::Compacted { .. } => Self::new(Kind::Compacted, error),
             WatchError::OtherNode => Self::new(Kind::OtherNode, error),
         }
+    }
+}
+
+impl From<MalformedEscape> for Problem {
+    fn from(error: MalformedEscape) -> Self {
+        Self::bad_request(error)
     }
 }
 

@@ -19,9 +19,34 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
     percent_encode(bytes, ESCAPED).to_string()
 }
 
-/// The bytes that a segment of a path stands for.
-pub(crate) fn unescape(text: &str) -> Vec<u8> {
-    percent_decode(text.as_bytes()).collect()
+/// A percent sign without two hexadecimal digits behind it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{escape}` at byte {at} of `{text}` is no escape: two hexadecimal digits follow a percent sign, which itself is %25")]
+pub(crate) struct MalformedEscape {
+    text: String,
+    at: usize,
+    escape: String,
+}
+
+/// Checks every escape of a text.
+pub(crate) fn check_escapes(text: &str) -> Result<(), MalformedEscape> {
+    let is_escape = |at: usize| {
+        let digits = text.as_bytes().get(at + 1..at + 3);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    match text.match_indices('%').find(|(at, _)| !is_escape(*at)) {
+        None => Ok(()),
+        Some((at, _)) => {
+            let escape = text[at..].chars().take(3).collect();
+            Err(MalformedEscape { text: text.to_owned(), at, escape })
+        }
+    }
+}
+
+/// The bytes that a segment of a path, or a value in a query, stands for.
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, MalformedEscape> {
+    check_escapes(text)?;
+    Ok(percent_decode(text.as_bytes()).collect())
 }
 
 /// An address with its query, put together bit by bit.
@@ -65,6 +90,8 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -72,7 +99,49 @@ mod tests {
         let every: Vec<u8> = (0..=255).collect();
         let escaped = escape(&every);
         assert!(escaped.is_ascii() && !escaped.contains(['/', '?', '#', '.', ' ', '+', '&']));
-        assert_eq!(unescape(&escaped), every);
+        assert_eq!(unescape(&escaped), Ok(every));
+    }
+
+    #[test]
+    fn what_is_no_escape_is_named_with_its_place() {
+        for (text, at, escape) in
+            [("%ZZ", 0, "%ZZ"), ("a%4", 1, "%4"), ("%41%", 3, "%"), ("é%é", 2, "%é"), ("%%41", 0, "%%4")]
+        {
+            let malformed = MalformedEscape { text: text.to_owned(), at, escape: escape.to_owned() };
+            assert_eq!(unescape(text), Err(malformed));
+        }
+        assert_eq!(unescape("%4a%4A+"), Ok(b"JJ+".to_vec()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_round_trip(bytes: Vec<u8>) {
+            prop_assert_eq!(unescape(&escape(&bytes)), Ok(bytes));
+        }
+
+        /// An address stands for one key: each byte of it for itself, or three of them for one.
+        #[test]
+        fn any_text_is_decoded_whole_or_refused(text in "([%aF0Z/é]|%[0-9a-fA-F]{2}){0,12}") {
+            let mut decoded = Vec::new();
+            let mut rest = text.as_bytes();
+            let outcome = loop {
+                match rest {
+                    [] => break Some(decoded),
+                    [b'%', high, low, behind @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                        let digits = [*high, *low];
+                        let digits = std::str::from_utf8(&digits).unwrap();
+                        decoded.push(u8::from_str_radix(digits, 16).unwrap());
+                        rest = behind;
+                    }
+                    [b'%', ..] => break None,
+                    [byte, behind @ ..] => {
+                        decoded.push(*byte);
+                        rest = behind;
+                    }
+                }
+            };
+            prop_assert_eq!(unescape(&text).ok(), outcome);
+        }
     }
 
     #[test]

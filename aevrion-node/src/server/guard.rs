@@ -1,17 +1,22 @@
 //! Who may ask: programs of this machine, and no page of the web.
 //!
 //! A page that a browser shows can send requests to loopback addresses: under a name that it has resolved to one (DNS
-//! rebinding), which shows in `Host`, or from its own site, which shows in `Origin`. Neither is let in.
+//! rebinding), which shows in `Host`, or from its own site, which shows in `Origin`. Neither is let in. A GET of a page
+//! (an image, a form, a `no-cors` fetch) has no `Origin`; it cannot read the answer, but it would start the work. Of those
+//! browsers say in `Sec-Fetch-Site` where they come from.
 
 use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::problem::{Kind, Problem};
+
+/// Where a request comes from, as a browser says; programs do not send it (W3C, Fetch Metadata).
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// Lets a request pass or not.
 pub(super) async fn check(request: Request, next: Next) -> Response {
@@ -32,6 +37,7 @@ fn judge(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
             format!("the host `{said}` is not this machine: ask for localhost or 127.0.0.1"),
         ));
     };
+    judge_site(headers)?;
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let own = format!("http://{authority}");
     if origin.as_bytes().eq_ignore_ascii_case(own.as_bytes()) {
@@ -41,6 +47,23 @@ fn judge(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         Kind::ForeignOrigin,
         format!("the origin is not {own}: pages of other sites may not ask this node"),
     ))
+}
+
+/// Only this node's own pages, and what a person has typed or bookmarked (`none`). Another port of this machine is another
+/// origin of the same site.
+fn judge_site(headers: &HeaderMap) -> Result<(), Problem> {
+    let own = |site: &&HeaderValue| [&b"same-origin"[..], b"none"].contains(&site.as_bytes());
+    match headers.get_all(SEC_FETCH_SITE).iter().find(|site| !own(site)) {
+        None => Ok(()),
+        Some(site) => Err(Problem::new(
+            Kind::ForeignOrigin,
+            format!(
+                "the browser says that the request comes from elsewhere (Sec-Fetch-Site: {}): pages of other sites may \
+                 not ask this node",
+                site.as_bytes().escape_ascii()
+            ),
+        )),
+    }
 }
 
 fn is_this_machine(authority: &Authority) -> bool {
@@ -79,6 +102,22 @@ mod tests {
         for origin in ["null", "http://evil.example", "http://localhost", "https://localhost:7387"] {
             let headers = [(header::HOST, "localhost:7387"), (header::ORIGIN, origin)];
             assert!(!passes("/livez", &headers), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_a_browser_sends_for_another_site_is_not_let_in() {
+        let passes = |sites: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::HOST, "localhost:7387".parse().unwrap());
+            for site in sites {
+                headers.append(SEC_FETCH_SITE, site.parse().unwrap());
+            }
+            judge(&Uri::from_static("/livez"), &headers).is_ok()
+        };
+        assert!(passes(&[]) && passes(&["same-origin"]) && passes(&["none"]));
+        for sites in [&["cross-site"][..], &["same-site"], &[""], &["other"], &["none", "cross-site"]] {
+            assert!(!passes(sites), "{sites:?}");
         }
     }
 

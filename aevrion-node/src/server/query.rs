@@ -21,11 +21,12 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             // As forms write it: a plus is a blank.
             let decoded = |text: &str| unescape(&text.replace('+', " "));
-            let name = String::from_utf8_lossy(&decoded(name)).into_owned();
+            let name = String::from_utf8(decoded(name)?)
+                .map_err(|_| Problem::bad_request(format!("the name `{name}` is not text in UTF-8")))?;
             if pairs.iter().any(|(known, _)| *known == name) {
                 return Err(Problem::bad_request(format!("`{name}` is there twice: give it once")));
             }
-            pairs.push((name, decoded(value)));
+            pairs.push((name, decoded(value)?));
         }
         Ok(Self { pairs, asked: Vec::new() })
     }
@@ -109,6 +110,9 @@ mod tests {
             ("limit=%FF", "UTF-8"),
             ("reverse=perhaps", "reverse=true"),
             ("prefx=a", "limit, reverse"),
+            ("limit=%ZZ", "`%ZZ` at byte 0"),
+            ("%limit=1", "`%li` at byte 0"),
+            ("%FF=1", "`%FF`"),
         ] {
             assert!(refused(query).contains(word), "{query}: {}", refused(query));
         }

@@ -20,7 +20,7 @@ use crate::wire;
 const PATH: &str = "/v1/kv/";
 
 pub(super) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Answer {
-    let key = key_in(uri.path(), PATH);
+    let key = key_in(uri.path(), PATH)?;
     let mut query = Query::parse(uri.query())?;
     let at = query.get::<Moment>("at")?;
     query.finish()?;
@@ -52,7 +52,7 @@ pub(super) async fn put(State(app): State<Arc<App>>, uri: Uri, body: Body) -> An
     let most = usize::try_from(replica.parameters().largest_data).unwrap_or(usize::MAX);
     let body = body::whole(&app, body, most).await?;
     let put = Put {
-        key: key_in(uri.path(), PATH).into(),
+        key: key_in(uri.path(), PATH)?.into(),
         data: body.bytes.clone(),
         ttl: ttl.map(|Span(span)| span),
         timestamp,
@@ -62,6 +62,6 @@ pub(super) async fn put(State(app): State<Arc<App>>, uri: Uri, body: Body) -> An
 
 pub(super) async fn delete(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
-    let address = app.node.replica.delete(key_in(uri.path(), PATH)).await?;
+    let address = app.node.replica.delete(key_in(uri.path(), PATH)?).await?;
     answer::json(&Placed::from(address))
 }

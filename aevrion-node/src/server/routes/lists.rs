@@ -41,7 +41,7 @@ fn listed(page: &Page, stable_until: Option<Timestamp>) -> Answer {
 pub(super) async fn history(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let history = History {
-        key: key_in(uri.path(), "/v1/history/").into(),
+        key: key_in(uri.path(), "/v1/history/")?.into(),
         at: query.get("at")?,
         order: if query.switch("reverse")? { Order::NewestFirst } else { Order::OldestFirst },
         limit: query.limit()?,

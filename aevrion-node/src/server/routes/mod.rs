@@ -12,13 +12,15 @@ mod watch;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::Uri;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::{App, guard, metrics};
 use crate::problem::{Kind, Problem};
-use crate::wire::unescape;
+use crate::wire::{check_escapes, unescape};
 
 /// The whole interface.
 pub(super) fn all(app: &Arc<App>) -> Router {
@@ -49,6 +51,7 @@ pub(super) fn all(app: &Arc<App>) -> Router {
         .route("/readyz", get(about::ready))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(well_formed))
         .layer(from_fn(guard::check))
         .layer(from_fn_with_state(Arc::clone(app), metrics::count))
         .with_state(Arc::clone(app))
@@ -63,7 +66,18 @@ async fn wrong_method(uri: Uri) -> Problem {
     Problem::new(Kind::WrongMethod, format!("{} takes other methods: see the Allow header", uri.path()))
 }
 
+/// Refuses an address with an escape that is none, whoever answers there and whatever is read of it: taken as it stands
+/// it would be another key than the client means.
+async fn well_formed(request: Request, next: Next) -> Response {
+    let uri = request.uri();
+    let checked = check_escapes(uri.path()).and_then(|()| check_escapes(uri.query().unwrap_or_default()));
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(malformed) => Problem::from(malformed).into_response(),
+    }
+}
+
 /// The key at the end of a path, any bytes.
-fn key_in(path: &str, below: &str) -> Vec<u8> {
-    unescape(path.strip_prefix(below).unwrap_or_default())
+fn key_in(path: &str, below: &str) -> Result<Vec<u8>, Problem> {
+    Ok(unescape(path.strip_prefix(below).unwrap_or_default())?)
 }
