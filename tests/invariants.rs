@@ -95,7 +95,10 @@ async fn all_reads(replica: &Replica) -> Vec<String> {
     let mut reads = Vec::new();
     for at in [0, 1_000_000, 25_000_000, 60_000_000, u64::MAX] {
         let at = Some(ms(at));
-        let entries = replica.scan(&EntryQuery { at, ..EntryQuery::default() }).await.expect("readable");
+        let entries = replica
+            .scan(&EntryQuery { as_of: at.map(Into::into), ..EntryQuery::default() })
+            .await
+            .expect("readable");
         reads.push(format!("{:?}", entries.events));
         for key in 0..23 {
             let query = VersionQuery { until: at, ..VersionQuery::default() };

@@ -97,9 +97,9 @@ impl Clock {
         }
     }
 
-    /// Issues nothing at or before `until` from now on, as far as the wall has come.
-    pub fn settle(&mut self, wall: Timestamp, until: Timestamp) {
-        self.settled = self.settled.max(until.min(wall));
+    /// Issues nothing at or before `until` from now on. Never say more than the wall has shown.
+    pub fn settle(&mut self, until: Timestamp) {
+        self.settled = self.settled.max(until);
     }
 
     /// Goes on from where it is, however far ahead of the wall that may be: the operator says so.
@@ -110,7 +110,11 @@ impl Clock {
     /// While the wall shows less than this, nothing is issued: it was set back too far.
     pub fn set_back_below(&self) -> Timestamp {
         let earliest = self.earliest(Timestamp::MIN);
-        if earliest <= self.horizon(Timestamp::MIN) { Timestamp::MIN } else { earliest.before(self.max_drift) }
+        if earliest <= self.horizon(Timestamp::MIN) {
+            Timestamp::MIN
+        } else {
+            earliest.before(self.max_drift)
+        }
     }
 
     /// The time at which reads happen: never before the wall, nor before what this node has written.
@@ -121,11 +125,6 @@ impl Clock {
     /// The greatest timestamp issued or accepted.
     pub fn last(&self) -> Timestamp {
         self.last
-    }
-
-    /// The end of the time that was told to be settled.
-    pub fn settled(&self) -> Timestamp {
-        self.settled
     }
 
     /// What the next run has to know.
@@ -276,9 +275,9 @@ mod tests {
     #[test]
     fn what_is_settled_stays_so() {
         let mut clock = clock();
-        clock.settle(at(500), at(9_999));
-        assert_eq!(clock.issue(at(400), &KEY), Ok(at(501)), "no further than the wall had come");
-        clock.settle(at(600), at(600));
+        clock.settle(at(500));
+        assert_eq!(clock.issue(at(400), &KEY), Ok(at(501)));
+        clock.settle(at(600));
         let mut next = Clock::new(Timestamp::MIN, clock.mark(), MAX_DRIFT);
         assert_eq!(next.issue(at(400), &KEY), Ok(at(601)));
     }

@@ -105,7 +105,9 @@ pub enum WriteError {
     #[error("not written: {0}")]
     Clock(ClockFault),
     /// The key is written more often than once a millisecond, and has used up the drift. Others are not held up.
-    #[error("not written: this key is written more than a thousand times a second, and its writes wait. Try again")]
+    #[error(
+        "not written: this key is written more than a thousand times a second, and its writes wait. Try again"
+    )]
     BusyKey,
     /// More writes of one key than have their own millisecond within the drift allowed.
     #[error("the batch writes one key {writes} times, at most {most} are one atomic write: split it")]

@@ -12,8 +12,8 @@ use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::sync::{NeighbourState, Peer, Sync};
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::{
-    ClockFault, NodeId, Operation, Options, Replica, SystemWall, Timestamp, Value, WallClock, WantedParameters,
-    WriteError,
+    ClockFault, NodeId, Operation, Options, Replica, SystemWall, Timestamp, Value, WallClock,
+    WantedParameters, WriteError,
 };
 use waiting::{NEVER, until};
 
@@ -218,7 +218,8 @@ async fn two_clocks_apart_without_a_third_take_no_writes() {
     third.dials(&right);
     third.dials(&fast);
     third.connected(2).await;
-    until(&right.sync, |sync| sync.neighbours().iter().filter(|one| one.clock_offset.is_some()).count() == 2).await;
+    until(&right.sync, |sync| sync.neighbours().iter().filter(|one| one.clock_offset.is_some()).count() == 2)
+        .await;
     until(&right.sync, |_| right.replica.refuses_writes().is_none()).await;
     right.replica.put("again", "two against one").await.unwrap();
     let fault = refused(&fast).await;
@@ -230,7 +231,8 @@ async fn a_node_behind_its_neighbours_takes_no_writes_and_says_so() {
     let network = MemoryNetwork::new();
     let ten_minutes = Duration::from_secs(600);
     let slow = node(&network, 1).await;
-    let (one, other) = (node_ahead(&network, 2, ten_minutes).await, node_ahead(&network, 3, ten_minutes).await);
+    let (one, other) =
+        (node_ahead(&network, 2, ten_minutes).await, node_ahead(&network, 3, ten_minutes).await);
     one.dials(&other);
     one.connected(1).await;
     slow.dials(&one);

@@ -25,7 +25,8 @@ struct File {
     listen: Option<SocketAddr>,
     transport: Option<Vec<TransportKind>>,
     peer: Option<Vec<String>>,
-    write_when_ahead: Option<bool>,
+    #[serde(alias = "write_when_ahead")]
+    write_despite_clocks: Option<bool>,
 }
 
 impl Global {
@@ -61,7 +62,7 @@ impl Global {
         self.granularity = self.granularity.or(file.granularity);
         self.branching = self.branching.or(file.branching);
         self.output = self.output.or(file.output);
-        let File { http, listen, transport, peer, write_when_ahead, .. } = file;
-        Ok((self, ServeFile { http, listen, transport, peer, write_when_ahead }))
+        let File { http, listen, transport, peer, write_despite_clocks, .. } = file;
+        Ok((self, ServeFile { http, listen, transport, peer, write_despite_clocks }))
     }
 }

@@ -122,6 +122,7 @@ impl From<WriteError> for Failure {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Read(_) | WriteError::Store(StoreError::Corrupt(_)) => Self::integrity(error),
+            WriteError::Clock(_) => Self::not_allowed(error),
             error => Self::error(error),
         }
     }

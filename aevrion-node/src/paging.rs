@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aevrion_core::index::AsOf;
 use aevrion_core::{Address, Event, EventId, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,7 +35,7 @@ pub(crate) struct HistoryPlace {
 /// Behind a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScanPlace {
-    pub(crate) at: Timestamp,
+    pub(crate) as_of: AsOf,
     pub(crate) after: Bytes,
 }
 
@@ -79,7 +80,8 @@ impl FromStr for HistoryPlace {
 
 impl fmt::Display for ScanPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write(f, self.at, &self.after)
+        let expiry = self.as_of.expiry.as_millis().to_be_bytes();
+        write(f, self.as_of.visible, &[&expiry, &self.after[..]].concat())
     }
 }
 
@@ -87,8 +89,13 @@ impl FromStr for ScanPlace {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (at, after) = parse(text).filter(|(_, key)| !key.is_empty()).ok_or_else(|| not_a_place(text))?;
-        Ok(Self { at, after: after.into() })
+        let place = || {
+            let (visible, rest) = parse(text)?;
+            let (expiry, after) = rest.split_first_chunk().filter(|(_, key)| !key.is_empty())?;
+            let as_of = AsOf { visible, expiry: Timestamp::from_millis(u64::from_be_bytes(*expiry)) };
+            Some(Self { as_of, after: Bytes::copy_from_slice(after) })
+        };
+        place().ok_or_else(|| not_a_place(text))
     }
 }
 
@@ -99,7 +106,8 @@ mod tests {
     #[test]
     fn places_travel_as_text() {
         let at = Timestamp::from_millis(1_700_000_000_000);
-        let scan = ScanPlace { at, after: Bytes::from_static(b"\xFF/\0") };
+        let as_of = AsOf { visible: at, expiry: at.previous() };
+        let scan = ScanPlace { as_of, after: Bytes::from_static(b"\xFF/\0") };
         assert_eq!(scan.to_string().parse(), Ok(scan));
         let after = Address { timestamp: Timestamp::MAX, id: EventId::from_bytes([7; 32]) };
         let history = HistoryPlace { until: at, after };

@@ -49,6 +49,7 @@ pub(crate) enum Kind {
     Damaged,
     Failed,
     ReadOnly,
+    ClockWrong,
     Busy,
     Stopping,
 }
@@ -74,6 +75,7 @@ impl Kind {
             Self::Damaged => ("damaged", 500, "The store is damaged"),
             Self::Failed => ("failed", 500, "The store failed"),
             Self::ReadOnly => ("read-only", 503, "No writes are taken at the moment"),
+            Self::ClockWrong => ("clock-wrong", 503, "The clock of this node cannot be trusted with a write"),
             Self::Busy => ("busy", 503, "Too much is going on at the moment"),
             Self::Stopping => ("stopping", 503, "The node is stopping"),
         }
@@ -112,7 +114,7 @@ impl Problem {
             Exit::NotFound
         } else if self.is(Kind::Damaged) {
             Exit::Integrity
-        } else if [Kind::ForeignHost, Kind::ForeignOrigin, Kind::NotAuthority]
+        } else if [Kind::ForeignHost, Kind::ForeignOrigin, Kind::NotAuthority, Kind::ClockWrong]
             .iter()
             .any(|kind| self.is(*kind))
             || self.status == 401
@@ -136,6 +138,7 @@ fn of_store(error: &StoreError) -> Kind {
     match error {
         StoreError::Corrupt(_) => Kind::Damaged,
         StoreError::Full(_) => Kind::ReadOnly,
+        StoreError::Unknown(error) if error.kind() == std::io::ErrorKind::StorageFull => Kind::ReadOnly,
         StoreError::Closed => Kind::Stopping,
         _ => Kind::Failed,
     }
@@ -157,10 +160,13 @@ impl From<WriteError> for Problem {
         let kind = match &error {
             WriteError::EmptyKey | WriteError::KeyTooLong { .. } => Kind::NotStorable,
             WriteError::ReservedKey => Kind::ReservedKey,
-            WriteError::ValueTooLong { .. } | WriteError::TooLong(_) | WriteError::BatchTooLarge { .. } => {
-                Kind::TooLarge
-            }
-            WriteError::ReadOnly(_) | WriteError::ClockAhead { .. } => Kind::ReadOnly,
+            WriteError::ValueTooLong { .. }
+            | WriteError::TooLong(_)
+            | WriteError::BatchTooLarge { .. }
+            | WriteError::BatchTooDense { .. } => Kind::TooLarge,
+            WriteError::ReadOnly(_) => Kind::ReadOnly,
+            WriteError::Clock(_) => Kind::ClockWrong,
+            WriteError::BusyKey => Kind::Busy,
             WriteError::Store(error) => of_store(error),
             WriteError::Read(_) => Kind::Damaged,
             WriteError::Closed => Kind::Stopping,
@@ -224,7 +230,14 @@ mod tests {
             let (here, there) = (Failure::from(here), Failure::from(Problem::from(there)));
             assert_eq!(here.code(), there.code(), "{here:?}");
         }
-        for error in [WriteError::EmptyKey, WriteError::ReservedKey, WriteError::Closed] {
+        let set_back = aevrion_core::ClockFault::SetBack { by: std::time::Duration::from_secs(90) };
+        for error in [
+            WriteError::EmptyKey,
+            WriteError::ReservedKey,
+            WriteError::Closed,
+            WriteError::BusyKey,
+            WriteError::Clock(set_back),
+        ] {
             let there = Failure::from(Problem::from(error.clone()));
             assert_eq!(Failure::from(error).code(), there.code());
         }

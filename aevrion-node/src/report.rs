@@ -200,6 +200,12 @@ pub(crate) struct ForgetReport {
     pub(crate) forgotten: Vec<String>,
 }
 
+/// Something was done, and there is nothing to tell of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) done: bool,
+}
+
 /// `cluster token`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TokenReport {
@@ -221,7 +227,7 @@ impl From<&Status> for StatusReport {
             neighbours: Vec::new(),
             addresses: Vec::new(),
             stable_until: None,
-            alarms: Vec::new(),
+            alarms: status.clock_fault.iter().map(ToString::to_string).collect(),
             certificate_ends: None,
             first_timestamp: status.span.map(|(first, _)| first.as_millis()),
             last_timestamp: status.span.map(|(_, last)| last.as_millis()),

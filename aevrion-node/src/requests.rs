@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use aevrion_core::index::{EntryQuery, KeySpan, Order, VersionQuery};
+use aevrion_core::index::{AsOf, EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::store::Durability;
 use aevrion_core::{Address, Event, Operation, ReadError, Replica, Timestamp, Value, WriteError};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ pub(crate) struct Put {
 impl Put {
     pub(crate) async fn write(self, replica: &Replica) -> Result<Address, WriteError> {
         let Self { key, data, ttl, timestamp } = self;
-        let value = value(data, ttl, || timestamp.unwrap_or_else(|| replica.now()));
+        let value = value(data, ttl, || timestamp.unwrap_or_else(|| replica.present().expiry));
         match timestamp {
             Some(timestamp) => replica.put_at(key, value, timestamp).await,
             None => replica.write(Operation { key, value }, Durability::Immediate).await,
@@ -50,9 +50,9 @@ pub(crate) async fn get(
     replica.get_event(key, resolve(replica, at)).await
 }
 
-fn resolve(replica: &Replica, at: Option<Moment>) -> Timestamp {
-    let now = replica.now();
-    at.map_or(now, |at| at.resolve(now))
+fn resolve(replica: &Replica, at: Option<Moment>) -> AsOf {
+    let present = replica.present();
+    at.map_or(present, |at| at.resolve(present.visible).into())
 }
 
 /// The versions of a key.
@@ -85,7 +85,7 @@ impl From<ReadError> for PageError {
 impl History {
     pub(crate) async fn page(&self, replica: &Replica) -> Result<Page, PageError> {
         let place = parsed::<HistoryPlace>(self.cursor.as_deref())?;
-        let until = place.as_ref().map_or_else(|| resolve(replica, self.at), |place| place.until);
+        let until = place.as_ref().map_or_else(|| resolve(replica, self.at).visible, |place| place.until);
         let mut query = VersionQuery {
             order: self.order,
             until: Some(until),
@@ -131,17 +131,17 @@ impl Keys {
 impl Scan {
     pub(crate) async fn page(&self, replica: &Replica) -> Result<Page, PageError> {
         let place = parsed::<ScanPlace>(self.cursor.as_deref())?;
-        let at = place.as_ref().map_or_else(|| resolve(replica, self.at), |place| place.at);
+        let as_of = place.as_ref().map_or_else(|| resolve(replica, self.at), |place| place.as_of);
         let mut query = EntryQuery {
             span: self.keys.span(),
-            at: Some(at),
+            as_of: Some(as_of),
             after: place.map(|place| place.after),
             ..EntryQuery::default()
         };
         query.limit = self.limit.unwrap_or(query.limit);
         let entries = replica.scan(&query).await?;
-        let next = entries.next.map(|after| ScanPlace { at, after }.to_string());
-        Ok(Page { events: entries.events, at, stable_until: None, next })
+        let next = entries.next.map(|after| ScanPlace { as_of, after }.to_string());
+        Ok(Page { events: entries.events, at: as_of.visible, stable_until: None, next })
     }
 }
 

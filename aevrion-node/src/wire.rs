@@ -21,7 +21,9 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
 
 /// A percent sign without two hexadecimal digits behind it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{escape}` at byte {at} of `{text}` is no escape: two hexadecimal digits follow a percent sign, which itself is %25")]
+#[error(
+    "`{escape}` at byte {at} of `{text}` is no escape: two hexadecimal digits follow a percent sign, which itself is %25"
+)]
 pub(crate) struct MalformedEscape {
     text: String,
     at: usize,

@@ -313,8 +313,9 @@ fn write(
             };
         }
     }
+    // A disk that is full at the last sync may have taken the commit all the same.
     transaction.commit().map_err(|error| match into_store_error(error) {
-        StoreError::Io(error) => StoreError::Unknown(error),
+        StoreError::Io(error) | StoreError::Full(error) => StoreError::Unknown(error),
         error => error,
     })
 }

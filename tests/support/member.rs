@@ -83,9 +83,15 @@ impl Member {
 
     /// Starts its server, where it was before.
     pub(crate) fn serve(&mut self, more: &[&str]) {
+        self.serve_with(more, |_| ());
+    }
+
+    /// The same, with a command that is `changed` first.
+    pub(crate) fn serve_with(&mut self, more: &[&str], change: impl FnOnce(&mut std::process::Command)) {
         let mut command = aevrion();
         command.args(["serve", "--http", "127.0.0.1:0", "--listen", &self.listen.to_string()]);
         command.args(["--transport", self.transports, "--data"]).arg(&self.data).args(more);
+        change(&mut command);
         self.server = Some(Server::spawn(command));
     }
 

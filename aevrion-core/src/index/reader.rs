@@ -129,12 +129,7 @@ impl<'v> IndexReader<'v> {
     }
 
     /// The event whose value `key` has as of a moment; `newest` is the first row of the key.
-    async fn visible(
-        &self,
-        key: &[u8],
-        newest: &IndexRow,
-        as_of: AsOf,
-    ) -> Result<Option<Event>, ReadError> {
+    async fn visible(&self, key: &[u8], newest: &IndexRow, as_of: AsOf) -> Result<Option<Event>, ReadError> {
         let winner = if newest.timestamp <= as_of.visible {
             self.resolve(newest).await?.into_iter().next()
         } else {

@@ -35,7 +35,7 @@ impl Writer {
         if self.is_behind {
             self.resync().await;
         }
-        if self.is_behind && !planted(Bug::StaleReload) {
+        if self.is_behind {
             let failure = Option::clone(&self.shared.failure.load());
             return Err(failure.unwrap_or_else(unreadable));
         }
@@ -95,6 +95,7 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "the store cannot be read again: nothing is committed until it can");
                 self.fall_behind();
+                self.is_behind = !planted(Bug::StaleReload);
             }
         }
     }
@@ -108,7 +109,8 @@ impl Writer {
         };
         let all = (Timestamp::MIN, Timestamp::MAX);
         let last = outermost_event(&*view, all, Direction::Backward).await?;
-        let unreadable = || ReadError::damaged(Table::Meta, name::CHECKPOINT.as_bytes(), "its row cannot be read");
+        let unreadable =
+            || ReadError::damaged(Table::Meta, name::CHECKPOINT.as_bytes(), "its row cannot be read");
         let checkpoint = read_checkpoint(&*view).await?.ok_or_else(unreadable)?;
         let pending = match &published {
             Some(state) if state.checkpoint == checkpoint => state.pending.clone(),

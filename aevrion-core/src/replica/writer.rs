@@ -20,10 +20,10 @@ use super::waiting::WaitingWrites;
 use super::{ReadState, Shared};
 use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
 use crate::index::Pending;
+use crate::planted::{Bug, planted};
 use crate::store::{Durability, StoreError, Table, WriteBatch};
 use crate::tables::{Checkpoint, name, node_key, node_value};
 use crate::tree::NodeAddress;
-use crate::planted::{Bug, planted};
 use crate::{Clock, Timestamp};
 
 /// A buffered write is synced no later than this.
@@ -222,7 +222,11 @@ impl Writer {
         Ok(())
     }
 
-    pub(super) async fn commit(&mut self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+    pub(super) async fn commit(
+        &mut self,
+        batch: WriteBatch,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
         self.commit_derived(batch, durability).await?;
         self.sync_at = match durability {
             Durability::Immediate => None,
@@ -299,8 +303,7 @@ impl Writer {
     fn begin_walk(&mut self, told: Option<Timestamp>, reply: oneshot::Sender<Walk>) {
         let Ok(state) = self.shared.state() else { return };
         if let Some(until) = told {
-            self.clock.settle(self.shared.wall.now(), until);
-            self.shared.show_clock(&self.clock);
+            self.settle_clock(until.min(self.shared.wall.now()));
         }
         let (sender, nodes) = node_channel();
         if reply.send(Walk { state, nodes: sender }).is_ok() {
@@ -310,14 +313,22 @@ impl Writer {
 
     /// Stamps nothing at or before `until` from now on, also after a restart.
     async fn settle(&mut self, until: Timestamp) -> Result<(), StoreError> {
-        self.clock.settle(self.shared.wall.now(), until);
+        let until = until.min(self.shared.wall.now());
+        self.settle_clock(until);
         let state = self.base().await?;
-        let (until, is_durable) = (self.clock.settled().min(until), self.sync_at.is_none());
-        if !planted(Bug::SettledForgotten) && (state.checkpoint.clock.continues <= until || !is_durable) {
+        let is_durable = self.sync_at.is_none();
+        if state.checkpoint.clock.continues <= until || !is_durable {
             self.commit_checkpoint(&state).await?;
         }
         self.shared.settled.fetch_max(until.as_millis(), Ordering::AcqRel);
         Ok(())
+    }
+
+    fn settle_clock(&mut self, until: Timestamp) {
+        if !planted(Bug::SettledForgotten) {
+            self.clock.settle(until);
+            self.shared.show_clock(&self.clock);
+        }
     }
 
     /// Goes on from the latest timestamp, also after a restart.

@@ -245,7 +245,20 @@ fn skews(nodes: usize, calm: bool, random: &mut Random) -> Vec<i64> {
         if calm {
             return random.pick([0, 0, -CALM_SKEW / 2, CALM_SKEW / 2]);
         }
-        random.pick([0, 0, 0, 30, -200, 3_000, -45_000, 10 * MINUTES, -10 * MINUTES, 10 * DAYS, -10 * DAYS])
+        random.pick([
+            0,
+            0,
+            0,
+            30,
+            -200,
+            3_000,
+            20_000,
+            -45_000,
+            10 * MINUTES,
+            -10 * MINUTES,
+            10 * DAYS,
+            -10 * DAYS,
+        ])
     };
     (0..nodes).map(|_| skew(random)).collect()
 }

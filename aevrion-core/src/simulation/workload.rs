@@ -158,7 +158,8 @@ impl Workload {
         self.world.nodes[node].client(async move {
             let (now, wall) = (replica.now(), world.nodes[node].wall.now());
             let own = world.ledger().own(node, &key);
-            let (newest, got) = (newest(&replica, &key).await, replica.get_event(&key, replica.present()).await);
+            let (newest, got) =
+                (newest(&replica, &key).await, replica.get_event(&key, replica.present()).await);
             let (Ok(newest), Ok(got)) = (newest, got) else { return };
             for event in got.iter().chain(&newest) {
                 if event.timestamp() > now {

@@ -85,10 +85,7 @@ mod tests {
             next_arrival: 3,
             next_to_index: 4,
             oldest_arrival: 5,
-            clock: ClockMark {
-                continues: Timestamp::from_millis(6),
-                resumed: Timestamp::from_millis(7),
-            },
+            clock: ClockMark { continues: Timestamp::from_millis(6), resumed: Timestamp::from_millis(7) },
         };
         let row = checkpoint.encode();
         assert_eq!(Checkpoint::parse(&row), Some(checkpoint));

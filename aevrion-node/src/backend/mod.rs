@@ -17,7 +17,7 @@ use crate::exit::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
 use crate::report::{
-    ForgetReport, RebuildReport, StatusReport, Step, SyncReport, TokenReport, VerifyReport, WaitReport,
+    Done, ForgetReport, RebuildReport, StatusReport, Step, SyncReport, TokenReport, VerifyReport, WaitReport,
 };
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
@@ -133,6 +133,17 @@ impl Backend {
         match self {
             Self::Local(replica) => Ok(StatusReport::from(&replica.status().await?)),
             Self::Remote(client) => client.json(Method::GET, &Target::new("/v1/status"), Bytes::new()).await,
+        }
+    }
+
+    /// Takes writes again although the clock was set back.
+    pub(crate) async fn resume_clock(&self) -> Result<(), Failure> {
+        match self {
+            Self::Local(replica) => Ok(replica.resume_clock().await?),
+            Self::Remote(client) => client
+                .json::<Done>(Method::POST, &Target::new("/v1/clock/resume"), Bytes::new())
+                .await
+                .map(drop),
         }
     }
 

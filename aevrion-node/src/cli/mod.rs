@@ -200,6 +200,9 @@ pub(crate) enum Verb {
     Verify,
     /// Make index, tree and counts again from the events
     Rebuild,
+    /// The clock that stamps local writes
+    #[command(subcommand)]
+    Clock(ClockVerb),
     /// Make a cluster, let others in, join one
     #[command(subcommand)]
     Cluster(ClusterVerb),
@@ -213,6 +216,16 @@ pub(crate) enum Verb {
     },
     /// Print the manual page
     Man,
+}
+
+/// `clock`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum ClockVerb {
+    /// Take writes again although the clock was set back, stamped after the latest one here
+    ///
+    /// For when the clock is right now and was ahead before. Until it has caught up, new writes carry times that are still
+    /// to come, and other nodes show them only then.
+    Resume,
 }
 
 #[derive(Debug, Args)]

@@ -27,17 +27,19 @@ pub(crate) struct ServeArgs {
     /// It is remembered, until `aevrion cluster forget`
     #[arg(long, env = "AEVRION_PEER", hide_env_values = true, value_name = "ADDR", value_delimiter = ',')]
     peer: Vec<String>,
-    /// Take writes also while this clock is over a minute ahead of the neighbours': they see such a write only later
+    /// Take writes also while this clock is over a minute from the neighbours': others may see them only later, or they
+    /// may lose to what was written long before
     #[arg(
         long,
-        env = "AEVRION_WRITE_WHEN_AHEAD",
+        alias = "write-when-ahead",
+        env = "AEVRION_WRITE_DESPITE_CLOCKS",
         hide_env_values = true,
         value_name = "BOOL",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "true"
     )]
-    write_when_ahead: Option<bool>,
+    write_despite_clocks: Option<bool>,
 }
 
 /// Which transports are meant, for whoever listens or says where it will.
@@ -85,7 +87,7 @@ pub(crate) struct ServeFile {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) transport: Option<Vec<TransportKind>>,
     pub(crate) peer: Option<Vec<String>>,
-    pub(crate) write_when_ahead: Option<bool>,
+    pub(crate) write_despite_clocks: Option<bool>,
 }
 
 /// What is served, once flags, environment, file and defaults are put together.
@@ -95,7 +97,7 @@ pub(crate) struct Serving {
     pub(crate) listen: SocketAddr,
     pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<String>,
-    pub(crate) write_when_ahead: bool,
+    pub(crate) write_despite_clocks: bool,
 }
 
 impl ServeArgs {
@@ -116,7 +118,7 @@ impl ServeArgs {
             listen: self.listen.or(file.listen).unwrap_or_else(|| loopback(PEER_PORT)),
             transports: self.transports.or(file.transport),
             peers: if self.peer.is_empty() { file.peer.unwrap_or_default() } else { self.peer },
-            write_when_ahead: self.write_when_ahead.or(file.write_when_ahead).unwrap_or(false),
+            write_despite_clocks: self.write_despite_clocks.or(file.write_despite_clocks).unwrap_or(false),
         })
     }
 }

@@ -36,8 +36,8 @@ pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<Peer>,
-    /// Take local writes also while the clock is ahead of the neighbours' by more than is allowed.
-    pub(crate) write_when_ahead: bool,
+    /// Take local writes also while the neighbours' clocks say that this node's is wrong.
+    pub(crate) write_despite_clocks: bool,
 }
 
 impl Membership {
@@ -52,8 +52,8 @@ impl Membership {
         let authority = home.authority()?;
         let bind = |kind: &TransportKind| transports::bind(*kind, listening.address, &credentials);
         let transports = listening.transports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let refuse_writes_when_ahead = !listening.write_when_ahead;
-        let sync = replica.sync(SyncOptions { refuse_writes_when_ahead, ..SyncOptions::default() });
+        let write_despite_clocks = listening.write_despite_clocks;
+        let sync = replica.sync(SyncOptions { write_despite_clocks, ..SyncOptions::default() });
         let book = Book::of(replica).await?;
         book.remember(&listening.peers).await?;
         let holds_authority = authority.is_some();

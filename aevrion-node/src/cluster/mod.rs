@@ -4,6 +4,7 @@
 //! neighbours in the store itself. A directory without `cluster/` is a node on its own, which nobody can reach.
 
 mod book;
+mod certified_wall;
 mod home;
 mod joining;
 mod joining_key;
@@ -13,6 +14,7 @@ mod transports;
 mod welcome;
 
 pub(crate) use book::Book;
+pub(crate) use certified_wall::CertifiedWall;
 pub(crate) use home::{Home, NO_CLUSTER};
 pub(crate) use joining::Newcomer;
 pub(crate) use membership::{Listening, Membership};

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use aevrion_core::WriteError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Node;
@@ -15,16 +16,18 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Clock,
+    Store,
     Certificate,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 2] = [Self::Clock, Self::Certificate];
+    pub(super) const ALL: [Self; 3] = [Self::Clock, Self::Store, Self::Certificate];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Clock => "clock",
+            Self::Store => "store",
             Self::Certificate => "certificate",
         }
     }
@@ -32,7 +35,16 @@ impl Kind {
     /// What is wrong in this respect, in words, with what to do. The only place that knows where alarms come from.
     fn look(self, node: &Node) -> Option<String> {
         match self {
-            Self::Clock => node.sync()?.clock_alarm(),
+            Self::Clock => {
+                let by_neighbours = || node.sync()?.clock_alarm();
+                by_neighbours().or_else(|| {
+                    node.replica.clock_fault().map(|fault| format!("{fault}. Local writes are refused"))
+                })
+            }
+            Self::Store => match node.replica.refuses_writes()? {
+                WriteError::Clock(_) => None,
+                refused => Some(refused.to_string()),
+            },
             Self::Certificate => node.membership().ok()?.certificate_alarm(),
         }
     }

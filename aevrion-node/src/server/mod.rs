@@ -109,6 +109,10 @@ async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<
             }
         }
         () = ending => {}
+        // A process that writes nothing any more is of no use: whoever keeps it alive starts another.
+        reason = node.replica.died() => {
+            return Err(Failure::error(format!("the writer has died, so this node ends: {reason}")));
+        }
     }
     Ok(())
 }

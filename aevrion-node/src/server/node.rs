@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use aevrion_core::sync::Sync;
-use aevrion_core::{Options, Replica, Timestamp};
+use aevrion_core::{Options, Replica, SystemWall, Timestamp, WallClock};
 
 use crate::cli::{Global, Serving};
-use crate::cluster::{self, Home, Listening, Membership};
+use crate::cluster::{self, CertifiedWall, Home, Listening, Membership};
 use crate::data;
 use crate::exit::Failure;
 use crate::problem::{Kind, Problem};
@@ -40,7 +40,11 @@ impl Node {
                 "a node without a cluster has no peers: `aevrion cluster init` makes one, `aevrion cluster join` joins",
             ));
         }
-        let replica = data::open_with(global, Options { node, ..Options::default() }).await?;
+        let wall: Arc<dyn WallClock> = match &identity {
+            Some(identity) => Arc::new(CertifiedWall { certified_from: identity.valid_from() }),
+            None => Arc::new(SystemWall),
+        };
+        let replica = data::open_with(global, Options { node, wall, ..Options::default() }).await?;
         let engine = replica.status().await?.store.name;
         let place = match &global.data {
             Some(path) => format!("{engine} in {}", path.display()),
@@ -50,7 +54,7 @@ impl Node {
             address: serving.listen,
             transports: serving.transports.clone(),
             peers,
-            write_when_ahead: serving.write_when_ahead,
+            write_despite_clocks: serving.write_despite_clocks,
         };
         let membership = match (home, identity) {
             (Some(home), Some(identity)) => {

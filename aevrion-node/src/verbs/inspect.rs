@@ -52,6 +52,12 @@ fn status_fields(status: &StatusReport) -> Vec<(&'static str, String)> {
     fields
 }
 
+/// Takes writes again although the clock was set back, and shows how the node is then.
+pub(super) async fn resume_clock(backend: &Backend, global: &Global) -> Result<(), Failure> {
+    backend.resume_clock().await?;
+    status(backend, global).await
+}
+
 pub(super) async fn verify(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let mut bar = Bar::new("verify", Counts::Rows);
     let found = backend.verify(|step| bar.follow(step)).await?;

@@ -12,7 +12,7 @@ mod wait;
 mod watch;
 
 use crate::backend::{self, Backend};
-use crate::cli::{Cli, Global, Verb};
+use crate::cli::{Cli, ClockVerb, Global, Verb};
 use crate::demo;
 use crate::exit::Failure;
 use crate::import;
@@ -62,6 +62,7 @@ async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<()
         Verb::Verify => inspect::verify(backend, global).await,
         Verb::Rebuild => inspect::rebuild(backend, global).await,
         Verb::Sync(verb) => sync::run(backend, global, verb).await,
+        Verb::Clock(ClockVerb::Resume) => inspect::resume_clock(backend, global).await,
         Verb::Cluster(_) | Verb::Demo { .. } | Verb::Serve(_) | Verb::Completions { .. } | Verb::Man => {
             Ok(())
         }

@@ -84,7 +84,13 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
     if let Some(status) = status {
         page.gauge("events", "Events stored.", status.events);
         page.gauge("keys", "Keys ever written.", status.keys);
-        page.gauge("read_only", "Whether no writes are taken.", u64::from(status.read_only));
+        page.gauge("read_only", "Whether the store takes no writes.", u64::from(status.read_only));
+        let refused = app.node.replica.refuses_writes().is_some();
+        page.gauge(
+            "writes_refused",
+            "Whether no local writes are taken, for any reason.",
+            u64::from(refused),
+        );
         let ahead = status.clock_ahead_ms;
         page.gauge("clock_ahead_milliseconds", "How far the clock runs ahead of the wall.", ahead);
         page.gauge("pending_index_rows", "Index rows in memory only.", status.pending_index_rows);

@@ -67,12 +67,16 @@ pub(super) async fn live() -> Response {
     answer::of(TEXT, "ok\n".into())
 }
 
-/// The store answers, and goes on doing so.
+/// The store answers, and takes writes.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
     if app.is_stopping() {
         return Err(Problem::new(Kind::Stopping, "the node is stopping: ask another, or wait"));
     }
+    let replica = &app.node.replica;
+    if let Some(refused) = replica.refuses_writes() {
+        return Err(refused.into());
+    }
     // Any key will do: that it can be looked for is what counts.
-    app.node.replica.exists("readyz", app.node.replica.now()).await?;
+    replica.exists("readyz", replica.present()).await?;
     Ok(answer::of(TEXT, "ok\n".into()))
 }

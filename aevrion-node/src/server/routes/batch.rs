@@ -70,7 +70,8 @@ pub(super) async fn batch(State(app): State<Arc<App>>, uri: Uri, body: Body) -> 
 
 async fn write(app: &App, batch: Batch) -> Answer {
     let replica = &app.node.replica;
-    let now = replica.now();
+    // A lease begins by the wall clock.
+    let now = replica.present().expiry;
     let mut operations = Vec::with_capacity(batch.ops.len());
     for (number, op) in batch.ops.into_iter().enumerate() {
         let operation = match op {

@@ -41,6 +41,7 @@ pub(super) fn all(app: &Arc<App>) -> Router {
         .route("/v1/status", get(about::status))
         .route("/v1/digest", get(about::digest))
         .route("/v1/peers", get(about::peers))
+        .route("/v1/clock/resume", post(upkeep::resume_clock))
         .route("/v1/sync", get(sync::status))
         .route("/v1/sync/now", post(sync::now))
         .route("/v1/sync/wait", post(sync::wait))

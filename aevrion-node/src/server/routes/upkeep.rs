@@ -1,4 +1,4 @@
-//! `/v1/verify` and `/v1/rebuild`: long work, which says how far it has come until it is done.
+//! `/v1/verify` and `/v1/rebuild`: long work, which says how far it has come until it is done. And `/v1/clock/resume`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::problem::Problem;
-use crate::report::{Line, RebuildReport, Step, VerifyReport};
+use crate::report::{Done, Line, RebuildReport, Step, VerifyReport};
 use crate::server::App;
 use crate::server::answer::{self, Answer, JSON_LINES};
 use crate::server::limits::{HEARTBEAT, PROGRESS};
@@ -22,6 +22,13 @@ pub(super) async fn verify(State(app): State<Arc<App>>, uri: Uri) -> Answer {
         let found = app.node.replica.verify(report).await?;
         Ok(VerifyReport::from(&found))
     })
+}
+
+/// Takes writes again although the clock was set back.
+pub(super) async fn resume_clock(State(app): State<Arc<App>>, uri: Uri) -> Answer {
+    Query::parse(uri.query())?.finish()?;
+    app.node.replica.resume_clock().await?;
+    answer::json(&Done { done: true })
 }
 
 pub(super) async fn rebuild(State(app): State<Arc<App>>, uri: Uri) -> Answer {
