@@ -16,6 +16,7 @@ fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
     plant(Some(bug));
     let found = (1..=SEEDS).find_map(|seed| {
         let violation = run(&Plan::from_seed(seed)).err()?;
+        println!("{bug:?}: seed {seed}: {}", violation.what);
         words.iter().any(|words| violation.what.contains(words)).then_some((seed, violation.what))
     });
     plant(None);
@@ -54,7 +55,7 @@ catches! {
     leases_that_end_by_the_clock_of_another: ExpiryByLogicalClock, by ["than its history says"];
     a_slow_clock_that_writes: SlowClockWrites, by ["took a write although"];
     a_batch_past_the_drift: BatchPastDrift, by ["beyond the drift"];
-    going_on_from_stale_memory: StaleReload, by ["is lost", "verify", "no agreement", "not what its events say", "root is not that of its events", "cannot be read", "does not read"];
+    going_on_from_stale_memory: StaleReload, by ["does not notice", "ran back", "does not win", "not what its", "is lost", "verify", "no agreement", "not what its events say", "root is not that of its events", "cannot be read", "does not read"];
     waiting_writes_that_starve: WaitingStarves, by ["left hanging", "left waiting"];
     a_settled_time_that_is_written_to: SettledForgotten, by ["told all to be settled"];
     values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];

@@ -25,7 +25,9 @@ pub(super) struct Habits {
     pub(super) slow: u64,
     /// One commit in so many fails; none if 0.
     pub(super) failing: u64,
-    /// One view in so many is not given; none if 0. Of reads it is one in ten times as many.
+    /// One view in so many is not given; none if 0.
+    pub(super) blind: u64,
+    /// One read in so many fails; none if 0.
     pub(super) unreadable: u64,
 }
 
@@ -123,11 +125,11 @@ impl Mount {
         Ok((Duration::from_millis(wait), fate))
     }
 
-    /// Whether something that is read can be, where one in `times` as many as usual cannot.
-    fn read(&self, times: u64) -> Result<(), StoreError> {
+    /// Fails as often as `habit` says.
+    fn read(&self, habit: impl FnOnce(Habits) -> u64) -> Result<(), StoreError> {
         let mut content = self.content()?;
-        let unreadable = content.habits.unreadable * times;
-        if content.random.once_in(unreadable) { Err(StoreError::Io(failed())) } else { Ok(()) }
+        let failing = habit(content.habits);
+        if content.random.once_in(failing) { Err(StoreError::Io(failed())) } else { Ok(()) }
     }
 
     async fn store(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
@@ -175,7 +177,7 @@ impl EventStore for Mount {
     }
 
     async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
-        self.read(1)?;
+        self.read(|habits| habits.blind)?;
         let now = self.content()?.live.fork();
         let reader = Mount { disk: Arc::clone(&self.disk), generation: self.generation };
         Ok(Arc::new(FlakyView { state: now.view().await?, reader }))
@@ -196,18 +198,15 @@ struct FlakyView {
     reader: Mount,
 }
 
-/// Reads for each view that is not given.
-const READS: u64 = 10;
-
 #[async_trait]
 impl View for FlakyView {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.reader.read(READS)?;
+        self.reader.read(|habits| habits.unreadable)?;
         self.state.get(table, key).await
     }
 
     async fn scan(&self, request: ScanRequest<'_>) -> Result<Page, StoreError> {
-        self.reader.read(READS)?;
+        self.reader.read(|habits| habits.unreadable)?;
         self.state.scan(request).await
     }
 }

@@ -114,8 +114,9 @@ async fn make(world: Arc<World>, trouble: Trouble, mut random: Random) {
         }
         Trouble::Disk => {
             let slow = random.pick([0, 20, 300]);
-            let (failing, unreadable) = (random.pick([0, 5, 20]), random.pick([0, 0, 3, 10]));
-            world.nodes[node].disk.become_like(Habits { slow, failing, unreadable });
+            let (failing, blind) = (random.pick([0, 3, 20]), random.pick([0, 2, 2, 10]));
+            let unreadable = random.pick([0, 0, 20, 100]);
+            world.nodes[node].disk.become_like(Habits { slow, failing, blind, unreadable });
             world.pass(lasts).await;
             world.nodes[node].disk.become_like(Habits::default());
         }
