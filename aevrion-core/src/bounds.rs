@@ -20,6 +20,10 @@ pub const PAGE_ROWS: usize = 4_096;
 /// Bytes in one page of a scan (one row is always allowed, whatever its size).
 pub const PAGE_BYTES: usize = 1 << 20;
 
+/// Work between two yields, in rows: reading and checking a small one takes about a microsecond, so half a millisecond,
+/// some hundred times what a yield costs.
+pub const QUANTUM: usize = 512;
+
 /// Writes that one transaction of the writer carries at most: beyond it latency grows and throughput does not.
 pub const LOT_EVENTS: usize = 4_096;
 
@@ -60,6 +64,9 @@ pub const ARRIVALS_KEPT: u64 = 1_000_000;
 
 /// Ids of one leaf that are sorted in memory at once, 32 B each. A fuller leaf takes several passes instead.
 pub const LEAF_IDS_IN_MEMORY: usize = 1 << 20;
+
+/// Ids of one leaf that are sorted and hashed without giving way to other tasks: that takes about half a millisecond.
+pub const IDS_SORTED_IN_PLACE: usize = 1 << 13;
 
 /// Node hashes that travel to the writer in one message.
 pub const HASH_ROWS: usize = 4_096;

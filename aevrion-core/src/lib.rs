@@ -27,6 +27,7 @@ mod arrivals;
 pub mod bounds;
 mod clock;
 mod clock_fault;
+mod coop;
 mod error;
 mod event;
 mod events;

@@ -54,8 +54,6 @@ impl Holdings for Replica {
         let mut before = before.map(address_key);
         let mut addresses = Vec::new();
         while addresses.len() < most {
-            // A neighbour may ask for a walk over millions: others have their turn in between.
-            tokio::task::consume_budget().await;
             let end = before.as_ref().map_or(Bound::Included(&end[..]), |key| Bound::Excluded(&key[..]));
             let range = KeyRange { start: Bound::Included(&start), end };
             let (table, direction, projection) = (Table::Events, Direction::Backward, Projection::Keys);
@@ -75,7 +73,6 @@ impl Holdings for Replica {
     }
 
     async fn event(&self, address: Address) -> Result<Option<Event>, ReadError> {
-        tokio::task::consume_budget().await;
         let state = self.shared.state()?;
         self.noting(read_event(&*state.view, address).await)
     }
@@ -84,7 +81,6 @@ impl Holdings for Replica {
         let state = self.shared.state()?;
         let mut missing = Vec::new();
         for address in addresses {
-            tokio::task::consume_budget().await;
             let found = state.view.get(Table::Events, &address_key(*address)).await;
             if self.noting(found.map_err(ReadError::from))?.is_none() {
                 missing.push(*address);

@@ -8,6 +8,7 @@ use super::{ReadState, Shared};
 use crate::agent::{Fresh, Origin};
 use crate::arrivals::runs_before;
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
+use crate::coop::charge;
 use crate::index::{IndexReader, Pending};
 use crate::planted::{Bug, planted};
 use crate::store::{StoreError, Table, View, WriteBatch};
@@ -191,6 +192,7 @@ impl<'s> Lot<'s> {
         }
         self.checkpoint.indexed_keys += self.pending.count_new_keys(view).await?;
         for row in self.pending.rows() {
+            charge(1).await;
             self.batch.put(Table::ByKey, row.clone(), Bytes::new());
         }
         self.pending = Pending::default();

@@ -11,7 +11,8 @@ use super::{Options, ReadState, Replica, Shared};
 use crate::events::outermost_event;
 use crate::planted::{Bug, planted};
 use crate::store::{
-    Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table, View, WriteBatch,
+    Cooperative, Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table,
+    View, WriteBatch,
 };
 use crate::tables::{Checkpoint, FORMAT_VERSION, name};
 use crate::{Clock, ClockMark, NodeId, OpenError, Parameters, Timestamp};
@@ -34,7 +35,7 @@ impl Replica {
     /// # Panics
     /// Outside a Tokio runtime.
     pub async fn open(store: impl EventStore, options: Options) -> Result<Self, OpenError> {
-        let store: Arc<dyn EventStore> = Arc::new(store);
+        let store: Arc<dyn EventStore> = Arc::new(Cooperative(store));
         let view = store.view().await?;
         let mut identity = match read_identity(&*view).await? {
             Some(identity) => identity,

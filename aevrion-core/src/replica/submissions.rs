@@ -12,6 +12,7 @@ use super::queue::{Content, Submission};
 use super::writer::Writer;
 use super::{Inserted, Operation, ReadState};
 use crate::agent::Origin;
+use crate::coop::{charge, rows_of};
 use crate::planted::{Bug, planted};
 use crate::store::Durability;
 use crate::{Address, Blocked, Event, Timestamp, Value, WriteError};
@@ -147,6 +148,7 @@ impl Writer {
         let wall = self.shared.wall.now();
         let mut inserted = Inserted::default();
         for event in events {
+            charge(1 + rows_of(event.weight())).await;
             match origin {
                 Origin::Local => self.clock.note(event.key(), event.timestamp()),
                 Origin::Pushed(_) | Origin::Repaired(_) => {
@@ -177,6 +179,7 @@ impl Writer {
         let mut clock = self.clock.clone();
         let mut events = Vec::with_capacity(operations.len());
         for Operation { key, value } in operations {
+            charge(1 + rows_of(value.len())).await;
             let timestamp = loop {
                 let timestamp = match clock.issue(wall, key) {
                     Ok(timestamp) => timestamp,

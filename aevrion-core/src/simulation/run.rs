@@ -39,6 +39,7 @@ pub fn run(plan: &Plan) -> Result<Report, Violation> {
         .start_paused(true)
         .build()
         .expect("a runtime without input and output can be built");
+    crate::coop::reset();
     let outcome = runtime.block_on(simulate(plan.clone()));
     outcome.map_err(|what| Violation { plan: Box::new(plan.clone()), what })
 }

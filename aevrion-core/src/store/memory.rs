@@ -13,6 +13,7 @@ use super::{
     Capabilities, Direction, Durability, EventStore, Page, PageBuilder, Projection, ScanRequest, StoreError,
     Table, View, WriteBatch,
 };
+use crate::coop::charge;
 
 type Tables = [OrdMap<Bytes, Bytes>; Table::ALL.len()];
 
@@ -53,6 +54,7 @@ impl EventStore for MemoryStore {
         for (table, writes) in batch.into_tables() {
             let rows = &mut next.tables[usize::from(table.tag())];
             for write in writes {
+                charge(1).await;
                 match write.value {
                     Some(value) => rows.insert(write.key, value),
                     None => rows.remove(&write.key),

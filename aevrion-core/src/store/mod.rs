@@ -9,6 +9,7 @@
 mod batch;
 #[cfg(feature = "testkit")]
 pub mod conformance;
+mod cooperative;
 mod directory;
 mod memory;
 mod page;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use batch::{Table, Write, WriteBatch};
+pub(crate) use cooperative::Cooperative;
 pub use directory::{Directory, DirectoryError};
 pub use memory::MemoryStore;
 pub use page::{Direction, KeyRange, Page, PageBuilder, PageLimit, Projection, ScanRequest};

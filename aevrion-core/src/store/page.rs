@@ -141,6 +141,11 @@ impl Page {
         self.rows.len()
     }
 
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Whether there is no row, which means that the range is empty.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()

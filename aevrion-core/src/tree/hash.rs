@@ -3,13 +3,10 @@
 use crate::{EventId, Hash};
 
 /// The hash of a leaf, fed its ids in ascending order.
+#[derive(Default)]
 pub(super) struct LeafHasher(blake3::Hasher);
 
 impl LeafHasher {
-    pub(super) fn new() -> Self {
-        Self(blake3::Hasher::new())
-    }
-
     pub(super) fn update(&mut self, ids: &[EventId]) {
         for id in ids {
             self.0.update(id.as_bytes());

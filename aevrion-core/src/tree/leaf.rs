@@ -1,9 +1,12 @@
 //! Sorting the ids of a leaf in bounded memory.
 //!
 //! Events stand in the order of their time, a leaf is hashed in the order of its ids. A leaf that fits in memory is
-//! collected and sorted; a fuller one is walked several times, each time for the smallest ids not hashed yet.
+//! collected and sorted; a fuller one is walked several times, each time for the smallest ids not hashed yet. Sorting
+//! cannot give way to other tasks: where it takes long, a blocking thread does it.
 
 use super::hash::LeafHasher;
+use crate::bounds::IDS_SORTED_IN_PLACE;
+use crate::store::{StoreError, blocking};
 use crate::{EventId, Hash};
 
 /// The ids of one leaf, on their way to its hash.
@@ -20,38 +23,63 @@ pub(super) struct LeafIds {
 impl LeafIds {
     /// Of a leaf not walked yet, keeping up to twice `at_once` ids in memory.
     pub(super) fn new(at_once: usize) -> Self {
-        Self { hashed_to: None, ids: Vec::new(), dropped: false, hasher: LeafHasher::new(), at_once }
+        Self { hashed_to: None, ids: Vec::new(), dropped: false, hasher: LeafHasher::default(), at_once }
     }
 
     /// Takes an id that the walk came by.
-    pub(super) fn push(&mut self, id: EventId) {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the runtime gives no thread to sort on.
+    pub(super) async fn push(&mut self, id: EventId) -> Result<(), StoreError> {
         if self.hashed_to.is_some_and(|hashed| id <= hashed) {
-            return;
+            return Ok(());
         }
         self.ids.push(id);
-        if self.ids.len() >= self.at_once * 2 {
-            self.keep_smallest();
-        }
+        if self.ids.len() >= self.at_once * 2 { self.keep_smallest().await } else { Ok(()) }
     }
 
     /// The hash, at the end of a walk over the whole leaf; `None` if a further walk is needed.
-    pub(super) fn end_of_walk(&mut self) -> Option<Hash> {
+    ///
+    /// # Errors
+    /// As [`LeafIds::push`].
+    pub(super) async fn end_of_walk(&mut self) -> Result<Option<Hash>, StoreError> {
         if self.dropped && self.ids.len() > self.at_once {
-            self.keep_smallest();
+            self.keep_smallest().await?;
         }
-        self.ids.sort_unstable();
-        self.hasher.update(&self.ids);
+        let mut ids = std::mem::take(&mut self.ids);
+        let mut hasher = std::mem::take(&mut self.hasher);
+        (self.ids, self.hasher) = sorting(ids.len(), move || {
+            ids.sort_unstable();
+            hasher.update(&ids);
+            (ids, hasher)
+        })
+        .await?;
         self.hashed_to = self.ids.last().copied().or(self.hashed_to);
         self.ids.clear();
         let again = std::mem::take(&mut self.dropped);
-        (!again).then(|| self.hasher.finish())
+        Ok((!again).then(|| self.hasher.finish()))
     }
 
-    fn keep_smallest(&mut self) {
-        self.ids.select_nth_unstable(self.at_once);
-        self.ids.truncate(self.at_once);
+    async fn keep_smallest(&mut self) -> Result<(), StoreError> {
+        let mut ids = std::mem::take(&mut self.ids);
+        let at_once = self.at_once;
+        self.ids = sorting(ids.len(), move || {
+            ids.select_nth_unstable(at_once);
+            ids.truncate(at_once);
+            ids
+        })
+        .await?;
         self.dropped = true;
+        Ok(())
     }
+}
+
+/// Does work on so many ids, here if they are few.
+async fn sorting<T: Send + 'static>(
+    ids: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    if ids > IDS_SORTED_IN_PLACE { blocking(move || Ok(work())).await } else { Ok(work()) }
 }
 
 #[cfg(test)]
@@ -60,16 +88,35 @@ mod tests {
 
     use super::*;
 
-    fn hash_in_walks(ids: &[EventId], at_once: usize) -> (Hash, usize) {
+    async fn hash_in_walks(ids: &[EventId], at_once: usize) -> (Hash, usize) {
         let mut leaf = LeafIds::new(at_once);
         for walk in 1.. {
-            ids.iter().for_each(|id| leaf.push(*id));
+            for id in ids {
+                leaf.push(*id).await.unwrap();
+            }
             assert!(leaf.ids.len() <= at_once * 2);
-            if let Some(hash) = leaf.end_of_walk() {
+            if let Some(hash) = leaf.end_of_walk().await.unwrap() {
                 return (hash, walk);
             }
         }
         unreachable!("the walks end")
+    }
+
+    fn id(number: u32) -> EventId {
+        blake3::hash(&number.to_be_bytes()).into()
+    }
+
+    fn hash_of_sorted(mut ids: Vec<EventId>) -> Hash {
+        ids.sort_unstable();
+        blake3::hash(&ids.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<_>>()).into()
+    }
+
+    #[tokio::test]
+    async fn a_leaf_sorted_elsewhere_has_the_same_hash() {
+        let ids: Vec<_> = (0..u32::try_from(IDS_SORTED_IN_PLACE * 3).unwrap()).map(id).collect();
+        let expected = hash_of_sorted(ids.clone());
+        assert_eq!(hash_in_walks(&ids, usize::MAX / 2).await, (expected, 1));
+        assert_eq!(hash_in_walks(&ids, IDS_SORTED_IN_PLACE).await, (expected, 3));
     }
 
     proptest! {
@@ -77,15 +124,12 @@ mod tests {
         fn any_number_of_walks_gives_the_same_hash(
             numbers in prop::collection::btree_set(any::<u32>(), 1..200), at_once in 1..100_usize,
         ) {
-            let id = |number: u32| blake3::hash(&number.to_be_bytes()).into();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let ids: Vec<EventId> = numbers.into_iter().map(id).collect();
-            let (whole, walks) = hash_in_walks(&ids, 1_000);
+            let (whole, walks) = runtime.block_on(hash_in_walks(&ids, 1_000));
             prop_assert_eq!(walks, 1);
-            prop_assert_eq!(hash_in_walks(&ids, at_once).0, whole);
-            let mut sorted = ids;
-            sorted.sort_unstable();
-            let plain = sorted.iter().flat_map(|id| *id.as_bytes()).collect::<Vec<_>>();
-            prop_assert_eq!(whole, blake3::hash(&plain).into());
+            prop_assert_eq!(runtime.block_on(hash_in_walks(&ids, at_once)).0, whole);
+            prop_assert_eq!(whole, hash_of_sorted(ids));
         }
     }
 }

@@ -182,7 +182,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
                 }
                 if let Some((_, count, ids)) = &mut open {
                     *count += 1;
-                    ids.push(event.id);
+                    ids.push(event.id).await?;
                 }
             }
         }
@@ -196,7 +196,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     ) -> Result<(), ReadError> {
         let Some((address, count, mut ids)) = leaf else { return Ok(()) };
         let hash = loop {
-            match ids.end_of_walk() {
+            match ids.end_of_walk().await? {
                 Some(hash) => break hash,
                 None => self.walk_again(address, &mut ids).await?,
             }
@@ -213,7 +213,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
             Pages::new(self.view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Keys);
         while let Some(page) = pages.next().await? {
             for (key, _) in page.rows() {
-                ids.push(address_of(key)?.id);
+                ids.push(address_of(key)?.id).await?;
             }
         }
         Ok(())

@@ -28,7 +28,7 @@ const LAYERS: &[Layer] = &[
     // Bugs on purpose, which any layer may have.
     blind(&["planted"]),
     blind(&["bounds", "id", "time"]),
-    blind(&["event", "wall", "clock", "clock_fault"]),
+    blind(&["event", "wall", "clock", "clock_fault", "coop"]),
     // What an engine must do. It knows rows as bytes, not what is in them.
     // And what a network must do: it knows frames as bytes, not what is in them.
     blind(&["store", "transport"]),
