@@ -62,6 +62,12 @@ pub const ARRIVAL_RUN: usize = 256;
 /// The newest arrivals that stay readable for watchers that come back.
 pub const ARRIVALS_KEPT: u64 = 1_000_000;
 
+/// The latest arrivals whose keys stay in memory for watchers: those of a full commit batch.
+pub const RECENT_ARRIVALS: usize = LOT_EVENTS;
+
+/// Bytes of these keys.
+pub const RECENT_KEY_BYTES: usize = 1 << 20;
+
 /// Ids of one leaf that are sorted in memory at once, 32 B each. A fuller leaf takes several passes instead.
 pub const LEAF_IDS_IN_MEMORY: usize = 1 << 20;
 

@@ -12,6 +12,7 @@ use aevrion_core::{
     Cursor, Event, Operation, Options, Replica, Timestamp, Value, Watch, WatchError, Watched,
 };
 use support::Kept;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 async fn open(store: &Kept) -> Replica {
@@ -142,4 +143,48 @@ async fn what_is_only_buffered_is_not_shown_yet() {
     replica.write(Operation::put("key", ""), Durability::Buffered).await.unwrap();
     assert_eq!(key_of(&next(&mut watch).await.unwrap()), "key");
     assert_eq!(store.syncs(), before + 1, "it was shown before it was durable");
+}
+
+#[tokio::test]
+async fn who_watches_other_keys_reads_nothing_of_large_values() {
+    const WATCHERS: usize = 60;
+    const PUTS: usize = 5;
+    let store = Kept::default();
+    let replica = open(&store).await;
+    let mut others = JoinSet::new();
+    for _ in 0..WATCHERS {
+        let mut watch = replica.watch("other:", None).unwrap();
+        others.spawn(async move { next(&mut watch).await });
+    }
+    let large = vec![7; 16 << 20];
+    let (reads, bodies) = (store.reads(), store.body_reads());
+    for number in 0..PUTS {
+        replica.put(format!("large:{number}"), large.clone()).await.unwrap();
+    }
+    // All have passed the large ones over when they have seen this.
+    replica.put("other:key", "small").await.unwrap();
+    while let Some(seen) = others.join_next().await {
+        assert_eq!(key_of(&seen.unwrap().unwrap()), "other:key");
+    }
+    assert_eq!(store.body_reads(), bodies);
+    let reads = store.reads() - reads;
+    assert!(reads < 2 * (WATCHERS + PUTS) as u64, "{reads} reads: the watchers read what is not theirs");
+}
+
+#[tokio::test]
+async fn who_comes_back_passes_over_large_values_of_other_keys() {
+    let store = Kept::default();
+    let replica = open(&store).await;
+    let cursor = replica.watch("", None).unwrap().cursor();
+    for number in 0..5 {
+        replica.put(format!("large:{number}"), vec![7; 100_000]).await.unwrap();
+    }
+    replica.put("other:key", "small").await.unwrap();
+    let bodies = store.body_reads();
+    let mut watch = replica.watch("other:", Some(cursor)).unwrap();
+    assert_eq!(key_of(&next(&mut watch).await.unwrap()), "other:key");
+    assert_eq!(store.body_reads(), bodies);
+    let mut watch = replica.watch("large:", Some(cursor)).unwrap();
+    assert_eq!(next(&mut watch).await.unwrap().event.value().len(), 100_000);
+    assert_eq!(store.body_reads(), bodies + 1);
 }

@@ -81,6 +81,7 @@ impl Writer {
     /// failure may have lost what was buffered, or have kept a commit that failed.
     pub(super) async fn resync(&mut self) {
         self.shared.feed.forget_unshown();
+        self.shared.recent.forget();
         self.known_stale.clear();
         self.walk = None;
         match self.reload().await {

@@ -23,21 +23,19 @@ pub(super) struct Lot<'s> {
     pub(super) checkpoint: Checkpoint,
     /// The greatest timestamp stored, this lot included.
     pub(super) greatest: Option<Timestamp>,
-    /// The keys written to, some perhaps more than once.
-    pub(super) keys: Vec<Bytes>,
+    /// The new events in the order in which they came, and their keys.
+    pub(super) arrived: Vec<(Address, Bytes)>,
     /// The tree nodes whose hashes become stale.
     pub(super) touched: BTreeSet<NodeAddress>,
     /// What the neighbours are to hear of.
     pub(super) fresh: Vec<Fresh>,
-    /// Known events written anew because their stored copy was damaged.
-    pub(super) mended: usize,
+    /// The keys of known events written anew because their stored copy was damaged.
+    pub(super) mended: Vec<Bytes>,
     /// For membership only: never iterated.
     addresses: HashSet<Address>,
     shared: &'s Shared,
     rows: BytesMut,
     index_rows: BytesMut,
-    /// The addresses of the new events, one after the other, in the order in which they came.
-    arrivals: BytesMut,
     first_arrival: u64,
 }
 
@@ -49,15 +47,14 @@ impl<'s> Lot<'s> {
             pending: state.pending.clone(),
             checkpoint: state.checkpoint,
             greatest,
-            keys: Vec::new(),
+            arrived: Vec::new(),
             touched: BTreeSet::new(),
             fresh: Vec::new(),
-            mended: 0,
+            mended: Vec::new(),
             addresses: HashSet::new(),
             shared,
             rows: BytesMut::new(),
             index_rows: BytesMut::new(),
-            arrivals: BytesMut::new(),
             first_arrival: state.checkpoint.next_arrival,
         }
     }
@@ -80,7 +77,7 @@ impl<'s> Lot<'s> {
         }
         self.addresses.insert(address);
         self.greatest = self.greatest.max(Some(address.timestamp));
-        self.keys.push(event.key().clone());
+        self.arrived.push((address, event.key().clone()));
         let hidden = planted(Bug::TieByArrival)
             && self.has_version_at(event.key(), address.timestamp, view).await.unwrap_or(false);
         self.put_rows(event, &key, hidden);
@@ -116,8 +113,7 @@ impl<'s> Lot<'s> {
             return Ok(());
         }
         tracing::warn!(address = %event.address(), "a damaged event was mended from a sound copy");
-        self.mended += 1;
-        self.keys.push(event.key().clone());
+        self.mended.push(event.key().clone());
         // If its key was damaged before it was indexed, its row stands under another one.
         self.pending.insert(event.key(), event.address(), &mut self.index_rows);
         let key = Bytes::copy_from_slice(key);
@@ -150,7 +146,6 @@ impl<'s> Lot<'s> {
         if let Some(body) = body {
             self.batch.put(Table::Bodies, key.clone(), body.clone());
         }
-        self.arrivals.extend_from_slice(&key);
         if !hidden {
             self.pending.insert(event.key(), event.address(), &mut self.index_rows);
         }
@@ -172,7 +167,7 @@ impl<'s> Lot<'s> {
 
     /// Whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
-        self.addresses.is_empty() && self.mended == 0
+        self.arrived.is_empty() && self.mended.is_empty()
     }
 
     /// Removes the stored hashes of touched nodes, but for those that are `known` to have none.
@@ -217,11 +212,10 @@ impl<'s> Lot<'s> {
     /// stamped.
     pub(super) fn seal(&mut self, clock: &Clock) {
         self.checkpoint.clock = clock.mark();
-        let arrivals = self.arrivals.split().freeze();
         let mut sequence = self.first_arrival;
-        for start in (0..arrivals.len()).step_by(ARRIVAL_RUN * ADDRESS_LEN) {
-            let run = arrivals.slice(start..arrivals.len().min(start + ARRIVAL_RUN * ADDRESS_LEN));
-            self.batch.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), run);
+        for run in self.arrived.chunks(ARRIVAL_RUN) {
+            let addresses: Vec<u8> = run.iter().flat_map(|(address, _)| address_key(*address)).collect();
+            self.batch.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), addresses);
             sequence += ARRIVAL_RUN as u64;
         }
         self.batch.put(Table::Meta, name::CHECKPOINT, self.checkpoint.encode());

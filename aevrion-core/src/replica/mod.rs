@@ -16,6 +16,7 @@ mod open;
 mod options;
 mod queue;
 mod rebuild;
+mod recent;
 mod recover;
 mod settings;
 mod state;

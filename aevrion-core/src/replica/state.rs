@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::Options;
 use super::feed::Feed;
+use super::recent::RecentArrivals;
 use crate::index::{IndexReader, Pending, Tips};
 use crate::planted::{Bug, planted};
 use crate::store::{Capabilities, EventStore, StoreError, View};
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(super) died: watch::Sender<Option<String>>,
     /// The sequence of the next arrival, for watchers.
     pub(super) arrivals: watch::Sender<u64>,
+    /// The keys that arrived last, for watchers.
+    pub(super) recent: RecentArrivals,
     /// What the neighbours are to hear of.
     pub(super) feed: Arc<Feed>,
     /// Held by whoever walks the tree: two walks would compute the same hashes.
@@ -96,6 +99,7 @@ impl Shared {
             index_lot: options.index_lot.min(capabilities.rows_at_once),
             arrivals_kept: options.arrivals_kept,
             arrivals: watch::Sender::new(state.checkpoint.next_arrival),
+            recent: RecentArrivals::default(),
             published: ArcSwap::from_pointee(Published::State(Arc::new(state))),
             tips: Tips::new(),
             feed: Arc::new(Feed::new()),

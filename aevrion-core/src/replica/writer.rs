@@ -211,9 +211,12 @@ impl Writer {
             return Err(error);
         }
         // A lot that only mends brings no arrival: what was read before it must become useless all the same.
-        let written = lot.checkpoint.next_arrival + u64::from(lot.mended > 0);
-        for key in &lot.keys {
+        let written = lot.checkpoint.next_arrival + u64::from(!lot.mended.is_empty());
+        for key in lot.arrived.iter().map(|(_, key)| key).chain(&lot.mended) {
             self.shared.tips.note_write(key, written);
+        }
+        if self.shared.arrivals.receiver_count() > 0 {
+            self.shared.recent.offer(state.checkpoint.next_arrival, &lot.arrived);
         }
         self.greatest = lot.greatest;
         self.shared.feed.offer(lot.fresh);

@@ -32,6 +32,9 @@ struct Inner {
     failing_commits: AtomicU64,
     /// The next commit panics.
     panics: AtomicBool,
+    reads: AtomicU64,
+    /// Reads of the table `bodies` among them.
+    body_reads: AtomicU64,
 }
 
 /// Fails if `failing` says so once more.
@@ -44,7 +47,9 @@ fn fail_if_told(failing: &AtomicU64) -> Result<(), StoreError> {
 struct Flaky(Arc<dyn View>, Kept);
 
 impl Flaky {
-    fn read(&self) -> Result<(), StoreError> {
+    fn read(&self, table: Table) -> Result<(), StoreError> {
+        self.1.0.reads.fetch_add(1, Ordering::SeqCst);
+        self.1.0.body_reads.fetch_add(u64::from(table == Table::Bodies), Ordering::SeqCst);
         fail_if_told(&self.1.0.failing_reads)
     }
 }
@@ -52,12 +57,12 @@ impl Flaky {
 #[async_trait]
 impl View for Flaky {
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.read()?;
+        self.read(table)?;
         self.0.get(table, key).await
     }
 
     async fn scan(&self, request: ScanRequest<'_>) -> Result<Page, StoreError> {
-        self.read()?;
+        self.read(request.table)?;
         self.0.scan(request).await
     }
 }
@@ -74,6 +79,8 @@ impl Default for Kept {
             failing_views: AtomicU64::new(0),
             failing_commits: AtomicU64::new(0),
             panics: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
+            body_reads: AtomicU64::new(0),
         }))
     }
 }
@@ -114,6 +121,16 @@ impl Kept {
     /// Panics in the next commit.
     pub fn panic_once(&self) {
         self.0.panics.store(true, Ordering::SeqCst);
+    }
+
+    /// Reads so far, of rows and of pages.
+    pub fn reads(&self) -> u64 {
+        self.0.reads.load(Ordering::SeqCst)
+    }
+
+    /// Reads of bodies so far.
+    pub fn body_reads(&self) -> u64 {
+        self.0.body_reads.load(Ordering::SeqCst)
     }
 
     /// Commits so far, empty ones included.
