@@ -71,9 +71,6 @@ pub const RECENT_KEY_BYTES: usize = 1 << 20;
 /// Ids of one leaf that are sorted in memory at once, 32 B each. A fuller leaf takes several passes instead.
 pub const LEAF_IDS_IN_MEMORY: usize = 1 << 20;
 
-/// Ids of one leaf that are sorted and hashed without giving way to other tasks: that takes about half a millisecond.
-pub const IDS_SORTED_IN_PLACE: usize = 1 << 13;
-
 /// Node hashes that travel to the writer in one message.
 pub const HASH_ROWS: usize = 4_096;
 

@@ -4,7 +4,10 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
+use crate::coop::rows_of;
+use crate::store::{
+    Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View, in_one_piece,
+};
 use crate::tables::{EventRow, address_key, parse_address, time_range};
 use crate::{Address, Event, ReadError, Timestamp};
 
@@ -23,7 +26,9 @@ pub(crate) async fn decode_event(view: &dyn View, key: &[u8], row: &Bytes) -> Re
     let address = parse_address(key).ok_or_else(|| damaged("its key is not an address".into()))?;
     let parsed = EventRow::parse(row).map_err(|error| damaged(error.to_string()))?;
     let body = if parsed.needs_body() { view.get(Table::Bodies, key).await? } else { None };
-    parsed.into_event(address, body).map_err(|error| damaged(error.to_string()))
+    let bytes = body.as_ref().map_or(0, Bytes::len);
+    let event = in_one_piece(rows_of(bytes), move || parsed.into_event(address, body)).await?;
+    event.map_err(|error| damaged(error.to_string()))
 }
 
 /// The first event from `first` to `last`, both included; the last one if the direction is backward. Cost: one search.

@@ -99,6 +99,11 @@ impl Problem {
         Self::new(Kind::BadRequest, detail)
     }
 
+    /// The node was told to stop.
+    pub(crate) fn stopping() -> Self {
+        Self::new(Kind::Stopping, "the node is stopping: ask another, or wait")
+    }
+
     /// The same problem, of an import that stored this before.
     pub(crate) fn after(self, inserted: Inserted) -> Self {
         Self { new: Some(inserted.new), known: Some(inserted.known), ..self }

@@ -20,6 +20,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::bounds::QUANTUM;
+
 pub use batch::{Table, Write, WriteBatch};
 pub(crate) use cooperative::Cooperative;
 pub use directory::{Directory, DirectoryError};
@@ -162,6 +164,18 @@ impl From<std::io::Error> for StoreError {
             _ => Self::Io(Arc::new(error)),
         }
     }
+}
+
+/// Does work that cannot give way to other tasks, and costs as much as reading so many rows: here if that is no more
+/// than a quantum, otherwise on a blocking thread.
+///
+/// # Errors
+/// As [`blocking`].
+pub(crate) async fn in_one_piece<T: Send + 'static>(
+    rows: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    if rows > QUANTUM { blocking(move || Ok(work())).await } else { Ok(work()) }
 }
 
 /// Runs engine work that may block on a thread made for it.

@@ -5,9 +5,11 @@
 //! cannot give way to other tasks: where it takes long, a blocking thread does it.
 
 use super::hash::LeafHasher;
-use crate::bounds::IDS_SORTED_IN_PLACE;
-use crate::store::{StoreError, blocking};
+use crate::store::{StoreError, in_one_piece};
 use crate::{EventId, Hash};
+
+/// Ids whose sorting and hashing costs as much as reading a row.
+const SORTED_TO_A_ROW: usize = 16;
 
 /// The ids of one leaf, on their way to its hash.
 pub(super) struct LeafIds {
@@ -48,7 +50,7 @@ impl LeafIds {
         }
         let mut ids = std::mem::take(&mut self.ids);
         let mut hasher = std::mem::take(&mut self.hasher);
-        (self.ids, self.hasher) = sorting(ids.len(), move || {
+        (self.ids, self.hasher) = in_one_piece(ids.len() / SORTED_TO_A_ROW, move || {
             ids.sort_unstable();
             hasher.update(&ids);
             (ids, hasher)
@@ -63,7 +65,7 @@ impl LeafIds {
     async fn keep_smallest(&mut self) -> Result<(), StoreError> {
         let mut ids = std::mem::take(&mut self.ids);
         let at_once = self.at_once;
-        self.ids = sorting(ids.len(), move || {
+        self.ids = in_one_piece(ids.len() / SORTED_TO_A_ROW, move || {
             ids.select_nth_unstable(at_once);
             ids.truncate(at_once);
             ids
@@ -74,19 +76,12 @@ impl LeafIds {
     }
 }
 
-/// Does work on so many ids, here if they are few.
-async fn sorting<T: Send + 'static>(
-    ids: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    if ids > IDS_SORTED_IN_PLACE { blocking(move || Ok(work())).await } else { Ok(work()) }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bounds::QUANTUM;
 
     async fn hash_in_walks(ids: &[EventId], at_once: usize) -> (Hash, usize) {
         let mut leaf = LeafIds::new(at_once);
@@ -113,10 +108,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_leaf_sorted_elsewhere_has_the_same_hash() {
-        let ids: Vec<_> = (0..u32::try_from(IDS_SORTED_IN_PLACE * 3).unwrap()).map(id).collect();
+        let in_place = QUANTUM * SORTED_TO_A_ROW;
+        let ids: Vec<_> = (0..u32::try_from(in_place * 3).unwrap()).map(id).collect();
         let expected = hash_of_sorted(ids.clone());
-        assert_eq!(hash_in_walks(&ids, usize::MAX / 2).await, (expected, 1));
-        assert_eq!(hash_in_walks(&ids, IDS_SORTED_IN_PLACE).await, (expected, 3));
+        assert_eq!(hash_in_walks(&ids, in_place * 3).await, (expected, 1));
+        assert_eq!(hash_in_walks(&ids, in_place).await, (expected, 3));
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::moment::Moment;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::report::Neighbour;
 use crate::server::answer::{self, Answer};
 use crate::server::query::Query;
@@ -70,7 +70,7 @@ pub(super) async fn live() -> Response {
 /// The store answers, and takes writes.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
     if app.is_stopping() {
-        return Err(Problem::new(Kind::Stopping, "the node is stopping: ask another, or wait"));
+        return Err(Problem::stopping());
     }
     let replica = &app.node.replica;
     if let Some(refused) = replica.refuses_writes() {

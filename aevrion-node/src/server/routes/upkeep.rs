@@ -1,4 +1,6 @@
-//! `/v1/verify` and `/v1/rebuild`: long work, which says how far it has come until it is done. And `/v1/clock/resume`.
+//! `/v1/verify` and `/v1/rebuild`: long work, which says how far it has come until it is done. It is given up when its
+//! client leaves or the node stops: it can be begun again at any time, and changes nothing that others would miss. And
+//! `/v1/clock/resume`.
 
 use std::sync::Arc;
 
@@ -53,12 +55,13 @@ where
         told.send_replace(Some(Step::from(progress)));
     });
     let (sink, body) = stream::channel();
-    tokio::spawn(follow(work(Arc::clone(app), report), steps, sink, place));
+    tokio::spawn(follow(Arc::clone(app), work(Arc::clone(app), report), steps, sink, place));
     Ok(answer::of(JSON_LINES, body))
 }
 
-/// Does the work, and sends how far it has come, and the result. If nobody listens any more, it is given up.
+/// Does the work, and sends how far it has come, and the result.
 async fn follow<T: Serialize + Sync>(
+    app: Arc<App>,
     work: impl Future<Output = Result<T, Problem>>,
     steps: watch::Receiver<Option<Step>>,
     sink: Sink,
@@ -68,6 +71,7 @@ async fn follow<T: Serialize + Sync>(
     let outcome = tokio::select! {
         outcome = work => outcome,
         () = telling => return,
+        () = app.stopped() => Err(Problem::stopping()),
     };
     let line = outcome.map_or_else(Line::Problem, Line::Result);
     // Whoever is gone does not want it.
