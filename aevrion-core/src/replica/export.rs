@@ -27,7 +27,7 @@ impl Replica {
 }
 
 impl Export {
-    /// The next events, up to 4,096 or about 1 MiB at a time; `None` after the last ones.
+    /// The next events, some hundreds or about half a MiB at a time; `None` after the last ones.
     ///
     /// # Errors
     /// [`ReadError`] if the store cannot be read, or at an event that is damaged.

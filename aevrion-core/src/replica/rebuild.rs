@@ -31,7 +31,7 @@ pub struct Rebuilt {
 
 impl Replica {
     /// Makes index, tree and counts again from the events, and reports `progress` now and then. Cost: reads every row,
-    /// hashes every event, and writes what was wrong and all tree nodes.
+    /// hashes every event, and writes what was wrong and all tree nodes. Dropping the future stops it.
     ///
     /// # Errors
     /// [`WriteError`] if the store cannot be read or written. What was mended so far stays mended.

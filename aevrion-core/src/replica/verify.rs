@@ -55,7 +55,8 @@ impl Verification {
 
 impl Replica {
     /// Checks everything that is stored, and reports `progress` now and then. Cost: reads every row and hashes every
-    /// event. Writes go on meanwhile, unless the store has no isolated views: then they wait.
+    /// event. Writes go on meanwhile, unless the store has no isolated views: then they wait. Dropping the future stops
+    /// it.
     ///
     /// # Errors
     /// [`ReadError`] if the store cannot be read. Damage is no error, but part of the answer.

@@ -65,7 +65,7 @@ impl Capabilities {
 
 /// An engine that keeps the tables of one replica.
 ///
-/// Blocking work (fsync) belongs on a blocking thread. Reads may answer in place.
+/// Blocking work (fsync) belongs on a blocking thread. Reads may answer in place: the core yields between them.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
     /// Applies all writes of the batch, or none. Within a table the writes come sorted by key, each key at most once.
