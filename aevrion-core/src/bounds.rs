@@ -89,6 +89,13 @@ pub const TIP_BYTES: usize = 1 << 10;
 /// Damage that `verify` lists one by one; what is beyond is counted.
 pub const FINDINGS_LISTED: usize = 100;
 
+/// Damaged events that are remembered until they are mended. What is beyond is found again when there is room.
+pub const DAMAGED_EVENTS: usize = 1_024;
+
+/// Damaged events that a neighbour is asked for in one question: far fewer than it would answer at once, for they are
+/// read one by one.
+pub const MENDED_AT_ONCE: usize = 256;
+
 /// Events and lists of one frame stop at this size, unless a single event is larger: enough to keep a link busy,
 /// little enough to hold a few.
 pub const BATCH_FRAME: usize = 1 << 20;
@@ -159,7 +166,8 @@ pub const LEAVES_IN_FLIGHT: usize = 4_096;
 /// Nodes of one repair whose children were named.
 pub const OPENED_NODES: usize = 65_536;
 
-/// Requests for events that do not exist, before the connection is closed.
+/// Requests for events that do not exist, before the connection is closed. One is forgiven each minute: whoever holds a
+/// damaged event cannot know that its neighbour lacks it.
 pub const MISTAKEN_WISHES: u32 = 16;
 
 /// Hellos before the clocks are settled.

@@ -59,8 +59,8 @@ pub use event::{Address, Event, RESERVED_PREFIX, TooLong, Value, is_reserved};
 pub use id::{EventId, Hash, NodeId, NotHex};
 pub use parameters::{Difference, OutOfRange, Parameters, WantedParameters};
 pub use replica::{
-    Cursor, Export, Import, Inserted, NotACursor, Operation, Options, Progress, Rebuilt, Replica, Status,
-    Verification, Watch, Watched,
+    Cursor, DamagedEvents, Export, Import, Inserted, NotACursor, Operation, Options, Progress, Rebuilt,
+    Replica, Status, Verification, Watch, Watched,
 };
 pub use time::{TimeSpan, Timestamp};
 pub use tree::Root;

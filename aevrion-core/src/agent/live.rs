@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::mending::FORGIVEN_EACH;
+use super::pace::Rate;
 use super::window::{Readable, readable};
 use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, NeedEvents, Origin, Output};
 use crate::bounds::{
@@ -158,20 +160,27 @@ impl Agent {
                 Readable::Damaged => {}
             }
         }
-        self.note_mistake(unknown)?;
+        self.note_mistake(unknown, now)?;
         self.note_flight(addresses.iter().copied(), now);
         Ok(send_in_frames(Lane::Live, Reply::At { more: false }, Reply::At { more }, events))
     }
 
-    /// Events that were asked for after an announcement. Others may be told that they are here only when they are
-    /// stored: the desk goes on keeping them from asking until then.
-    pub(super) fn on_wanted_events(&mut self, events: Vec<Event>, more: bool) -> Result<Vec<Output>, Halt> {
+    /// Events that were asked for after an announcement, or because they are damaged here. Others may be told that they
+    /// are here only when they are stored: the desk goes on keeping them from asking until then.
+    pub(super) fn on_wanted_events(
+        &mut self,
+        events: Vec<Event>,
+        more: bool,
+        now: Moment,
+    ) -> Result<Vec<Output>, Halt> {
         let asked = self.wanted.take(&events).len();
-        self.expect_asked(events.len() - asked)?;
+        let damaged = events.iter().filter(|event| self.mending.take(event, now.steady)).count();
+        self.expect_asked(events.len() - asked - damaged)?;
         let mut outputs = Vec::new();
         // Whoever promises more and sends nothing is not asked again.
         if more && !events.is_empty() {
             outputs.extend(self.want_again());
+            outputs.extend(self.mend_again());
         }
         outputs.extend(self.keep(events, Origin::Pushed(self.neighbour)));
         Ok(outputs)
@@ -186,15 +195,17 @@ impl Agent {
         Ok(())
     }
 
-    /// Wishes for what does not exist are forgiven a few times: nothing is ever removed here, so they are mistakes.
-    pub(super) fn note_mistake(&mut self, unknown: usize) -> Result<(), Halt> {
-        if unknown > 0 {
-            self.mistaken += 1;
+    /// Wishes for what does not exist are forgiven now and then: nothing is ever removed here, so they are mistakes.
+    pub(super) fn note_mistake(&mut self, unknown: usize, now: Moment) -> Result<(), Halt> {
+        if unknown == 0 {
+            return Ok(());
         }
-        if self.mistaken > MISTAKEN_WISHES {
-            return Err(Fault::NoSuchEvents(self.mistaken).into());
+        self.mistaken += 1;
+        let forgiven = Rate { at_once: MISTAKEN_WISHES, apart: FORGIVEN_EACH };
+        if self.mistakes.allows(now.steady, forgiven) {
+            return Ok(());
         }
-        Ok(())
+        Err(Fault::NoSuchEvents(self.mistaken).into())
     }
 
     /// Hands events over to be stored.

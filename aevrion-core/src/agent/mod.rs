@@ -7,7 +7,8 @@
 //! agents can run in one process under one clock, and any failure replays from its seed.
 //!
 //! The order of calls: [`Agent::connected`] once; then, as it happens, `handle` for a message, `written` for events
-//! that are new here, `stored` when an [`Output::Store`] is done, `wake` at [`Agent::wake_at`]; every output in order.
+//! that are new here, `damaged` for those whose copy here is, `stored` when an [`Output::Store`] is done, `wake` at
+//! [`Agent::wake_at`]; every output in order.
 //!
 //! When snapshots differ, each side asks for what it holds nothing of, and the one with the smaller id looks into what
 //! both hold something of: otherwise both would repair the same difference at once. What is left to the other side it
@@ -24,6 +25,7 @@ mod greet;
 mod holdings;
 mod intake;
 mod live;
+mod mending;
 mod pace;
 mod repair;
 mod schedule;
@@ -51,6 +53,7 @@ pub use fault::{Fault, Incompatible};
 use flight::InFlight;
 pub use holdings::Holdings;
 use intake::Intake;
+use mending::Mending;
 use pace::Pace;
 use schedule::{InTurn, Schedule};
 use shares::Rotation;
@@ -142,14 +145,17 @@ pub struct Agent {
     wanted: Wanted,
     /// Events asked for because a list named them.
     wished: Wished,
-    /// How many of either were given up and may come after all.
+    /// Events asked for because they are damaged here.
+    mending: Mending,
+    /// How many of all these were given up and may come after all.
     forgotten: usize,
     /// Where the listing of a span with many events goes on.
     rotation: Rotation,
     flight: InFlight,
     exchange: Exchange,
-    /// Wishes of the neighbour for what does not exist.
+    /// Wishes of the neighbour for what does not exist, and how often they come.
     mistaken: u32,
+    mistakes: Pace,
     /// What this side takes in by repairs.
     intake: Intake,
     /// When snapshots are compared next.
@@ -188,11 +194,13 @@ impl Agent {
             announce_at: None,
             wanted: Wanted::default(),
             wished: Wished::default(),
+            mending: Mending::default(),
             forgotten: 0,
             rotation: Rotation::default(),
             flight: InFlight::default(),
             exchange: Exchange::default(),
             mistaken: 0,
+            mistakes: Pace::default(),
             intake: Intake::default(),
             schedule: Schedule::default(),
             pace: Pace::default(),
@@ -235,7 +243,7 @@ impl Agent {
             Message::NeedEvents(NeedEvents::At(addresses)) => self.on_wanted(&addresses, now, holdings).await,
             Message::NeedEvents(NeedEvents::Of(lists)) => self.on_wished(&lists, now, holdings).await,
             Message::Events(Events { reply, events }) => match reply {
-                Reply::At { more } => self.on_wanted_events(events, more),
+                Reply::At { more } => self.on_wanted_events(events, more, now),
                 Reply::Of { more, last } => self.on_wished_events(events, (more, last), now, holdings).await,
                 Reply::Block { span, rest, last } => {
                     self.on_block((span, rest, last), events, now, holdings).await
@@ -284,6 +292,9 @@ impl Agent {
         if due(self.wanted.left_at()) {
             outputs.extend(self.want_instead(now, holdings).await?);
         }
+        if due(self.mend_at()) {
+            outputs.extend(self.mend(now));
+        }
         if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.intake.stores() == 0 {
             self.end_of_exchange(now);
         }
@@ -318,7 +329,7 @@ impl Agent {
         let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.intake.stores() == 0);
         let planned = self.schedule.wake_at(self.exchange.is_active());
         let (overdue, left) = (self.wanted.overdue_at(), self.wanted.left_at());
-        let settled = [overdue, left, quiet, planned];
+        let settled = [overdue, left, self.mend_at(), quiet, planned];
         let settled = settled.into_iter().filter(|_| self.is_settled()).flatten();
         settled.chain(self.announce_at).min()
     }
@@ -350,6 +361,7 @@ impl Agent {
 
     /// The connection is over: others may be asked for what this neighbour was.
     pub fn disconnected(&mut self) {
+        self.give_up_mending(Duration::ZERO);
         self.desk.leave(self.neighbour, &self.wanted.give_up());
     }
 

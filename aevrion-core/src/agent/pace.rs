@@ -1,15 +1,25 @@
-//! How often a neighbour may have this node compare: each time costs a walk over the tree, and the hashing of the
-//! events of a leaf that the span cuts through.
+//! How often something may happen: so many at once, and in the long run at an even pace.
 
 use std::time::Duration;
 
-/// Snapshots that may come one after another. Two neighbours in agreement need two in a minute.
-const AT_ONCE: u32 = 256;
+/// What is allowed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rate {
+    /// So many one after another.
+    pub(super) at_once: u32,
+    /// In the long run one each time that so long has passed.
+    pub(super) apart: Duration,
+}
 
-/// Snapshots in the time of a grace, in the long run.
-const IN_A_GRACE: u32 = 16;
+impl Rate {
+    /// Snapshots that a neighbour may send: each costs a walk over the tree, and the hashing of the events of a leaf that
+    /// the span cuts through. Two neighbours in agreement need two in a minute.
+    pub(super) fn of_snapshots(grace: Duration) -> Self {
+        Self { at_once: 256, apart: grace / 16 }
+    }
+}
 
-/// The allowance of one neighbour (the generic cell rate algorithm, ITU-T I.371).
+/// What was made use of (the generic cell rate algorithm, ITU-T I.371).
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// When everything that came would have come at an even pace.
@@ -18,14 +28,22 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Whether one more may come; it counts if it may.
-    pub(super) fn allows(&mut self, now: Duration, grace: Duration) -> bool {
-        let apart = grace / IN_A_GRACE;
-        let even = self.even.max(now) + apart;
-        let allowed = even <= now + apart * AT_ONCE;
+    pub(super) fn allows(&mut self, now: Duration, rate: Rate) -> bool {
+        let allowed = self.next_at(rate) <= now;
         if allowed {
-            self.even = even;
+            self.count(now, rate);
         }
         allowed
+    }
+
+    /// From when on one more may come.
+    pub(super) fn next_at(&self, rate: Rate) -> Duration {
+        (self.even + rate.apart).saturating_sub(rate.apart * rate.at_once)
+    }
+
+    /// One more has come.
+    pub(super) fn count(&mut self, now: Duration, rate: Rate) {
+        self.even = self.even.max(now) + rate.apart;
     }
 }
 
@@ -35,18 +53,17 @@ mod tests {
 
     #[test]
     fn a_burst_and_then_an_even_pace() {
-        let grace = Duration::from_secs(2);
+        let rate = Rate { at_once: 5, apart: Duration::from_secs(1) };
         let mut pace = Pace::default();
-        let mut now = Duration::from_secs(1);
-        for _ in 0..AT_ONCE {
-            assert!(pace.allows(now, grace));
-        }
-        assert!(!pace.allows(now, grace));
-        now += grace / IN_A_GRACE;
-        assert!(pace.allows(now, grace));
-        assert!(!pace.allows(now, grace));
-        now += grace;
-        let allowed = (0..AT_ONCE).filter(|_| pace.allows(now, grace)).count();
-        assert_eq!(u32::try_from(allowed), Ok(IN_A_GRACE));
+        let mut now = Duration::from_secs(100);
+        let mut allowed = |now| (0..9).filter(|_| pace.allows(now, rate)).count();
+        assert_eq!(allowed(now), 5);
+        now += rate.apart;
+        assert_eq!(allowed(now), 1);
+        now += rate.apart * 3;
+        assert_eq!(allowed(now), 3);
+        now += rate.apart * 60;
+        assert_eq!(allowed(now), 5, "what was not made use of does not add up");
+        assert_eq!(pace.next_at(rate), now + rate.apart);
     }
 }

@@ -272,7 +272,7 @@ impl Agent {
         let window = Window::gather(&scopes, holdings).await?;
         let more = window.rest.is_some();
         if !more {
-            self.note_mistake(window.unseen.iter().map(Vec::len).sum())?;
+            self.note_mistake(window.unseen.iter().map(Vec::len).sum(), now)?;
         }
         self.count_sent(&window.events);
         let (reply, last) = (Reply::Of { more: false, last: false }, Reply::Of { more, last: true });

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::compare::{Step, compare_digests, differing_blocks};
 use super::exchange::FRUITLESS;
 use super::live::send_live;
+use super::pace::Rate;
 use super::{Agent, Fault, Halt, Holdings, Moment, Output};
 use crate::message::{Digest, Message, Snapshot};
 use crate::planted::{Bug, planted};
@@ -104,7 +105,7 @@ impl Agent {
         if !is_past(span) && span.last() != Timestamp::MAX {
             return Err(Fault::StrangeSpan(span).into());
         }
-        if !self.pace.allows(now.steady, self.terms.grace) {
+        if !self.pace.allows(now.steady, Rate::of_snapshots(self.terms.grace)) {
             // One comparison of this side, a little later, answers all that come too often.
             self.compare_again(now);
             return Ok(Vec::new());

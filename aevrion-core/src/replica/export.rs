@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{ReadState, Replica};
+use super::{ReadState, Replica, Shared};
 use crate::event::is_reserved;
 use crate::events::EventPages;
 use crate::{Address, Event, ReadError};
 
 /// A walk over all events, in the order of time and, within a millisecond, of ids.
 pub struct Export {
+    shared: Arc<Shared>,
     state: Arc<ReadState>,
     /// The last event given.
     last: Option<Address>,
@@ -22,7 +23,8 @@ impl Replica {
     /// # Errors
     /// [`ReadError::Closed`].
     pub fn export(&self) -> Result<Export, ReadError> {
-        Ok(Export { state: self.shared.state()?, last: None, exhausted: false })
+        let shared = Arc::clone(&self.shared);
+        Ok(Export { state: shared.state()?, shared, last: None, exhausted: false })
     }
 }
 
@@ -40,6 +42,9 @@ impl Export {
             };
             let mut events = Vec::with_capacity(page.len());
             for (_, event) in page {
+                if let Err(error) = &event {
+                    self.shared.note_old_damage(error).await;
+                }
                 let event = event?;
                 self.last = Some(event.address());
                 if !is_reserved(event.key()) {

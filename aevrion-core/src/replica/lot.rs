@@ -29,8 +29,10 @@ pub(super) struct Lot<'s> {
     pub(super) touched: BTreeSet<NodeAddress>,
     /// What the neighbours are to hear of.
     pub(super) fresh: Vec<Fresh>,
-    /// The keys of known events written anew because their stored copy was damaged.
-    pub(super) mended: Vec<Bytes>,
+    /// Known events written anew because their stored copy was damaged, each with its key.
+    pub(super) mended: Vec<(Address, Bytes)>,
+    /// Known events that were thought to be damaged and are not.
+    pub(super) sound: Vec<Address>,
     /// For membership only: never iterated.
     addresses: HashSet<Address>,
     shared: &'s Shared,
@@ -51,6 +53,7 @@ impl<'s> Lot<'s> {
             touched: BTreeSet::new(),
             fresh: Vec::new(),
             mended: Vec::new(),
+            sound: Vec::new(),
             addresses: HashSet::new(),
             shared,
             rows: BytesMut::new(),
@@ -110,10 +113,13 @@ impl<'s> Lot<'s> {
             None => true,
         };
         if row == stored && body_is_sound {
+            if self.shared.damage.contains(event.address()) {
+                self.sound.push(event.address());
+            }
             return Ok(());
         }
         tracing::warn!(address = %event.address(), "a damaged event was mended from a sound copy");
-        self.mended.push(event.key().clone());
+        self.mended.push((event.address(), event.key().clone()));
         // If its key was damaged before it was indexed, its row stands under another one.
         self.pending.insert(event.key(), event.address(), &mut self.index_rows);
         let key = Bytes::copy_from_slice(key);

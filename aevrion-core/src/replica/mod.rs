@@ -5,6 +5,7 @@
 //! Readers never wait for it: each reads the [`ReadState`] that the writer published last.
 
 mod close;
+mod damaged;
 mod derived;
 mod export;
 mod failure;
@@ -43,6 +44,7 @@ use crate::planted::{Bug, planted};
 use crate::store::Durability;
 use crate::{Address, ClockFault, Event, Parameters, ReadError, Timestamp, Value, WallClock, WriteError};
 
+pub use damaged::DamagedEvents;
 pub use export::Export;
 pub(crate) use feed::{FeedReader, News};
 pub use import::{Import, Inserted};
@@ -291,11 +293,15 @@ impl Replica {
     }
 
     /// Passes a read's answer on. If the store failed it, the writer is asked for a fresh view, so that an engine
-    /// that had to be reopened is read again.
+    /// that had to be reopened is read again. If an event is damaged, that is remembered.
     fn noting<T>(&self, answer: Result<T, ReadError>) -> Result<T, ReadError> {
-        if let Err(ReadError::Store(error)) = &answer {
-            tracing::warn!(%error, "a read failed");
-            self.queue.refresh();
+        match &answer {
+            Err(ReadError::Store(error)) => {
+                tracing::warn!(%error, "a read failed");
+                self.queue.refresh();
+            }
+            Err(error) => self.shared.note_damage(error),
+            Ok(_) => {}
         }
         answer
     }

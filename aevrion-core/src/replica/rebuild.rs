@@ -64,7 +64,10 @@ impl Replica {
                             mend.counted().await?;
                         }
                     }
-                    Err(ReadError::Damaged(_)) => damaged += 1,
+                    Err(error @ ReadError::Damaged(_)) => {
+                        self.shared.note_old_damage(&error).await;
+                        damaged += 1;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -8,6 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, watch};
 
 use super::Options;
+use super::damaged::DamageList;
 use super::feed::Feed;
 use super::recent::RecentArrivals;
 use crate::index::{IndexReader, Pending, Tips};
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
     pub(super) recent: RecentArrivals,
     /// What the neighbours are to hear of.
     pub(super) feed: Arc<Feed>,
+    /// What they are to be asked for.
+    pub(super) damage: DamageList,
     /// Held by whoever walks the tree: two walks would compute the same hashes.
     pub(super) tree_walk: Mutex<()>,
 }
@@ -103,6 +106,7 @@ impl Shared {
             published: ArcSwap::from_pointee(Published::State(Arc::new(state))),
             tips: Tips::new(),
             feed: Arc::new(Feed::new()),
+            damage: DamageList::new(),
             failure: ArcSwap::from_pointee(None),
             clock: AtomicU64::new(clock.last().as_millis()),
             set_back_below: AtomicU64::new(clock.set_back_below().as_millis()),

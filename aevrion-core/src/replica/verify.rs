@@ -8,15 +8,15 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::derived::{node_has_events, stands_for_event};
-use super::{ReadState, Replica};
+use super::{ReadState, Replica, Shared};
 use crate::arrivals::{Run, Runs};
 use crate::bounds::FINDINGS_LISTED;
 use crate::event::is_reserved;
 use crate::events::EventPages;
 use crate::store::{KeyRange, Pages, Projection, Table, View};
 use crate::tables::{IndexRow, address_key, name, node_key, parse_node_value, sequence_key};
-use crate::tree::{Node, NodeAddress, NodeSink, Root, Shape, TreePass};
-use crate::{Damage, Event, Parameters, ReadError};
+use crate::tree::{Node, NodeAddress, NodeSink, Root, TreePass};
+use crate::{Damage, Event, ReadError};
 
 /// How far a long piece of work has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +69,7 @@ impl Replica {
         let check = Check {
             state: &state,
             view: &*state.view,
-            shape: self.shared.shape,
-            parameters: self.shared.parameters,
+            shared: &self.shared,
             findings: Findings::default(),
             progress,
         };
@@ -107,8 +106,7 @@ fn note(list: &mut Vec<Damage>, damage: Damage) {
 struct Check<'s, P> {
     state: &'s ReadState,
     view: &'s dyn View,
-    shape: Shape,
-    parameters: Parameters,
+    shared: &'s Shared,
     findings: Findings,
     progress: P,
 }
@@ -142,10 +140,12 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
                 match event {
                     Ok(event) => {
                         good += 1;
+                        self.shared.damage.sound(&[event.address()]);
                         self.event(&key, &event, &mut index_row).await?;
                     }
-                    Err(ReadError::Damaged(Damage { what, .. })) => {
-                        self.findings.lost(Table::Events, &key, what);
+                    Err(ReadError::Damaged(damage)) => {
+                        self.findings.lost(Table::Events, &key, damage.what.clone());
+                        self.shared.note_old_damage(&ReadError::Damaged(damage)).await;
                     }
                     Err(error) => return Err(error),
                 }
@@ -156,7 +156,7 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
     }
 
     async fn event(&mut self, key: &[u8], event: &Event, index_row: &mut BytesMut) -> Result<(), ReadError> {
-        if let Err(error) = self.parameters.check(event.key(), event.value()) {
+        if let Err(error) = self.shared.parameters.check(event.key(), event.value()) {
             self.findings.lost(Table::Events, key, error.to_string());
         }
         index_row.clear();
@@ -258,7 +258,7 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
             total: self.state.checkpoint.events,
             progress: &mut self.progress,
         };
-        let root = TreePass::new(self.view, self.shape, &mut compare).distrusting().root().await;
+        let root = TreePass::new(self.view, self.shared.shape, &mut compare).distrusting().root().await;
         let Compare { findings, compared, .. } = compare;
         self.findings = findings;
         let root = root?;
@@ -279,7 +279,7 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
         let mut pages = Pages::new(self.view, Table::Nodes, KeyRange::ALL, Projection::Keys);
         while let Some(page) = pages.next().await? {
             for (key, _) in page.rows() {
-                if !node_has_events(self.view, self.shape, key).await? {
+                if !node_has_events(self.view, self.shared.shape, key).await? {
                     self.findings.mendable(Table::Nodes, key, "there are no events below this node");
                 }
             }

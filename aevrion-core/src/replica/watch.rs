@@ -126,7 +126,7 @@ impl Watch {
                 };
                 self.page.pop_front();
                 self.next = sequence + 1;
-                if let Some(event) = event? {
+                if let Some(event) = event.inspect_err(|error| self.shared.note_damage(error))? {
                     return Ok(Some(Watched { event, cursor: self.cursor() }));
                 }
             }

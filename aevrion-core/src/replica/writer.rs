@@ -195,6 +195,7 @@ impl Writer {
         durability: Durability,
     ) -> Result<(), StoreError> {
         if lot.is_empty() {
+            self.shared.damage.sound(&lot.sound);
             // All of it was known. If not everything known is durable yet, what was asked for still has to be.
             return if durability == Durability::Immediate { self.sync().await } else { Ok(()) };
         }
@@ -212,7 +213,8 @@ impl Writer {
         }
         // A lot that only mends brings no arrival: what was read before it must become useless all the same.
         let written = lot.checkpoint.next_arrival + u64::from(!lot.mended.is_empty());
-        for key in lot.arrived.iter().map(|(_, key)| key).chain(&lot.mended) {
+        let mended_keys = lot.mended.iter().map(|(_, key)| key);
+        for key in lot.arrived.iter().map(|(_, key)| key).chain(mended_keys) {
             self.shared.tips.note_write(key, written);
         }
         if self.shared.arrivals.receiver_count() > 0 {
@@ -222,6 +224,10 @@ impl Writer {
         self.shared.feed.offer(lot.fresh);
         self.remember_stale(lot.touched);
         self.publish(lot.pending, lot.checkpoint).await;
+        // Whoever learns that an event is mended can read it.
+        self.shared.damage.sound(&lot.sound);
+        let mended: Vec<_> = lot.mended.iter().map(|(address, _)| *address).collect();
+        self.shared.damage.mended(&mended);
         Ok(())
     }
 

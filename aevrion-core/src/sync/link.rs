@@ -45,6 +45,8 @@ pub(super) struct Setup {
     pub(super) connection: Arc<dyn Connection>,
     pub(super) replica: Replica,
     pub(super) feed: FeedReader,
+    /// Changes when an event is found damaged, or mended.
+    pub(super) damage: watch::Receiver<u64>,
     pub(super) wall: Arc<dyn WallClock>,
     pub(super) began: Instant,
     pub(super) patience: Patience,
@@ -130,6 +132,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         connection,
         replica,
         mut feed,
+        mut damage,
         wall,
         began,
         patience,
@@ -167,7 +170,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         resting: None,
         progress,
     };
-    let end = link.drive(&mut feed, &mut commands, &mut live_in, &mut repair_in).await;
+    let end = link.drive(&mut feed, &mut damage, &mut commands, &mut live_in, &mut repair_in).await;
     link.agent.disconnected();
     if let Some(name) = end.fault() {
         link.counters.fault(name);
@@ -180,6 +183,7 @@ impl Link {
     async fn drive(
         &mut self,
         feed: &mut FeedReader,
+        damage: &mut watch::Receiver<u64>,
         commands: &mut mpsc::Receiver<Command>,
         live_in: &mut mpsc::Receiver<Incoming>,
         repair_in: &mut mpsc::Receiver<Incoming>,
@@ -187,6 +191,8 @@ impl Link {
         let now = self.now();
         let greeting = self.agent.connected(now);
         self.perform(greeting);
+        // Also what was found before.
+        damage.mark_changed();
         let give_up = Instant::now() + SETTLE_WITHIN;
         loop {
             self.report();
@@ -215,6 +221,10 @@ impl Link {
                 news = feed.next(), if self.live.has_room() => self.tell(news),
                 Some(incoming) = live_in.recv(), if reads && self.held.is_none() => {
                     self.receive(Lane::Live, incoming).await
+                }
+                Ok(()) = damage.changed() => {
+                    self.agent.damaged(&self.replica.damaged_addresses(), self.now());
+                    Ok(())
                 }
                 () = self.live.room(), if !self.live.has_room() => Ok(()),
                 Some(incoming) = repair_in.recv(), if reads && self.held.is_none() => {

@@ -192,6 +192,7 @@ pub(super) fn attend(
         connection: Arc::clone(&connection),
         replica: shared.replica.clone(),
         feed: shared.replica.feed(),
+        damage: shared.replica.damage_changes(),
         wall: shared.replica.wall(),
         began: shared.began,
         patience: shared.options.patience,

@@ -1,0 +1,271 @@
+//! Events whose copy on this node is damaged: the neighbour is asked for a sound one, by address.
+//!
+//! No comparison brings it, for the tree is over ids, and those are whole. Where both have agreed the neighbour holds the
+//! event, and may be asked at once. Where they have not it may lack it, and whoever asks for what a node does not hold
+//! makes a mistake that it counts: so that has to wait, comes ever more rarely, and stops long before a connection is at
+//! stake. One neighbour is asked at a time, the next one when it has not brought the event.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::live::send_live;
+use super::pace::{Pace, Rate};
+use super::{Agent, Moment, Output};
+use crate::bounds::{MENDED_AT_ONCE, MISTAKEN_WISHES};
+use crate::message::{Message, NeedEvents};
+use crate::{Address, Event, Timestamp};
+
+/// How long an answer is awaited, from its last frame on.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long is waited before a neighbour is asked for what it may not hold, and again for what it has not brought. Each
+/// further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// How long another neighbour has for its answer before this one may be asked.
+const ELSEWHERE: Duration = Duration::from_secs(3);
+
+/// Questions that bring less than they ask for. A neighbour forgives twice as many at once, so that others of this node's
+/// mistakes find room beside these.
+const IN_VAIN: Rate = Rate { at_once: MISTAKEN_WISHES / 2, apart: FORGIVEN_EACH };
+
+/// How often a neighbour forgives a wish for what does not exist.
+pub(super) const FORGIVEN_EACH: Duration = Duration::from_secs(60);
+
+/// The damaged events of this node, as far as this neighbour is concerned.
+#[derive(Debug, Default)]
+pub(super) struct Mending {
+    plans: BTreeMap<Address, Plan>,
+    /// The question that is open.
+    asked: BTreeSet<Address>,
+    /// When it counts as answered.
+    until: Duration,
+    in_vain: Pace,
+}
+
+/// When to ask for an event.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    at: Duration,
+    /// Whether the neighbour is known to hold it: both have agreed about its time.
+    held: bool,
+    /// Questions that have not brought it.
+    tries: u32,
+}
+
+impl Mending {
+    /// Takes the list of damaged events; `agreed` is until when both have agreed.
+    fn plan(&mut self, damaged: &[Address], agreed: Option<Timestamp>, now: Duration) {
+        let standing: BTreeSet<_> = damaged.iter().copied().collect();
+        self.plans.retain(|address, _| standing.contains(address));
+        for address in standing {
+            let plan = Plan { at: now + FIRST_PAUSE, held: false, tries: 0 };
+            self.plans.entry(address).or_insert(plan);
+        }
+        self.agreed(agreed, now);
+    }
+
+    /// Both have agreed until then. What is older need not wait any longer.
+    fn agreed(&mut self, until: Option<Timestamp>, now: Duration) {
+        let Some(until) = until else { return };
+        for (_, plan) in self.plans.iter_mut().filter(|(address, plan)| plan.waits_for(until, address)) {
+            (plan.held, plan.at) = (true, now);
+        }
+    }
+
+    /// When something is to be done.
+    fn wake_at(&self, agreed: Option<Timestamp>) -> Option<Duration> {
+        if !self.asked.is_empty() {
+            return Some(self.until);
+        }
+        let due = |(address, plan): (&Address, &Plan)| match agreed {
+            Some(until) if plan.waits_for(until, address) => Duration::ZERO,
+            _ => plan.at,
+        };
+        let first = self.plans.iter().map(due).min()?;
+        Some(first.max(self.in_vain.next_at(IN_VAIN)))
+    }
+
+    /// What the neighbour may be asked for now, if it may be asked at all.
+    fn due(&self, now: Duration) -> Vec<Address> {
+        if !self.asked.is_empty() || self.in_vain.next_at(IN_VAIN) > now {
+            return Vec::new();
+        }
+        let due = self.plans.iter().filter(|(_, plan)| plan.at <= now);
+        due.map(|(address, _)| *address).take(MENDED_AT_ONCE).collect()
+    }
+
+    /// The neighbour is asked for these.
+    fn ask(&mut self, addresses: &[Address], now: Duration) {
+        self.asked.extend(addresses);
+        self.until = now + ANSWER_WITHIN;
+    }
+
+    /// Another neighbour is being asked for these.
+    fn leave(&mut self, addresses: &[Address], now: Duration) {
+        self.put_off(addresses, |plan| plan.at = now + ELSEWHERE);
+    }
+
+    /// The question has been open for long enough. Returns what it has not brought.
+    fn give_up(&mut self, now: Duration) -> BTreeSet<Address> {
+        let missing = std::mem::take(&mut self.asked);
+        if !missing.is_empty() {
+            self.in_vain.count(now, IN_VAIN);
+        }
+        self.put_off(&missing, |plan| {
+            let pause = FIRST_PAUSE.saturating_mul(1 << plan.tries.min(16));
+            plan.at = now + pause.min(LONGEST_PAUSE);
+            plan.tries += 1;
+        });
+        missing
+    }
+
+    /// Whether the event was asked for, and has come. If it is not stored it is asked for again later.
+    pub(super) fn take(&mut self, event: &Event, now: Duration) -> bool {
+        let address = event.address();
+        let asked = self.asked.remove(&address);
+        if asked {
+            self.until = now + ANSWER_WITHIN;
+            self.put_off(&[address], |plan| plan.at = now + FIRST_PAUSE);
+        }
+        asked
+    }
+
+    fn put_off<'a>(&mut self, addresses: impl IntoIterator<Item = &'a Address>, put_off: impl Fn(&mut Plan)) {
+        for address in addresses {
+            self.plans.get_mut(address).into_iter().for_each(&put_off);
+        }
+    }
+}
+
+impl Plan {
+    /// Whether it only waits until both agree about the time of the event, and they do.
+    fn waits_for(&self, agreed: Timestamp, address: &Address) -> bool {
+        !self.held && self.tries == 0 && address.timestamp < agreed
+    }
+}
+
+impl Agent {
+    /// These are the events whose copy on this node is damaged; to be said whenever that changes. The neighbour is asked
+    /// for them in [`Agent::wake`], when it is time.
+    pub fn damaged(&mut self, addresses: &[Address], now: Moment) {
+        self.mending.plan(addresses, self.agreement.until, now.steady);
+    }
+
+    /// When a damaged event is to be asked for.
+    pub(super) fn mend_at(&self) -> Option<Duration> {
+        self.mending.wake_at(self.agreement.until)
+    }
+
+    /// Asks for damaged events, as far as it is time and no other neighbour is being asked.
+    pub(super) fn mend(&mut self, now: Moment) -> Option<Output> {
+        self.mending.agreed(self.agreement.until, now.steady);
+        if self.mending.until <= now.steady {
+            self.give_up_mending(now.steady);
+        }
+        let due = self.mending.due(now.steady);
+        if due.is_empty() {
+            return None;
+        }
+        let (free, taken) = self.desk.claim(self.neighbour, due, now.steady);
+        self.mending.leave(&taken, now.steady);
+        self.mending.ask(&free, now.steady);
+        (!free.is_empty()).then(|| send_live(Message::NeedEvents(NeedEvents::At(free))))
+    }
+
+    /// Asks again for what had no room in an answer. Some of it may be under way already.
+    pub(super) fn mend_again(&mut self) -> Option<Output> {
+        let addresses: Vec<_> = self.mending.asked.iter().copied().collect();
+        self.forgotten += addresses.len();
+        (!addresses.is_empty()).then(|| send_live(Message::NeedEvents(NeedEvents::At(addresses))))
+    }
+
+    /// Others may be asked for what this neighbour has not brought. It may come after all.
+    pub(super) fn give_up_mending(&mut self, now: Duration) {
+        let missing = self.mending.give_up(now);
+        self.forgotten += missing.len();
+        self.desk.give_up(&missing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventId, Value};
+
+    fn event(ms: u64) -> Event {
+        Event::new("key".into(), Value::Deletion, Timestamp::from_millis(ms)).unwrap()
+    }
+
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    #[test]
+    fn where_both_agree_it_is_asked_for_at_once_and_elsewhere_later() {
+        let mut mending = Mending::default();
+        let agreed = Some(Timestamp::from_millis(50));
+        let (older, newer) = (event(10).address(), event(60).address());
+        mending.plan(&[older, newer], agreed, NOW);
+        assert_eq!(mending.due(NOW), [older]);
+        assert_eq!(mending.due(NOW + FIRST_PAUSE), [older, newer]);
+        let later = Some(Timestamp::from_millis(61));
+        assert_eq!(mending.wake_at(later), Some(Duration::ZERO), "it is not known yet that they agree");
+        mending.agreed(later, NOW);
+        assert_eq!(mending.due(NOW), [older, newer]);
+        mending.plan(&[newer], agreed, NOW);
+        assert_eq!(mending.due(NOW), [newer], "what is mended is not asked for");
+    }
+
+    #[test]
+    fn what_is_not_brought_is_asked_for_ever_more_rarely() {
+        let mut mending = Mending::default();
+        let damaged = event(10).address();
+        mending.plan(&[damaged], Some(Timestamp::MAX), NOW);
+        let (mut now, mut pauses) = (NOW, Vec::new());
+        for _ in 0..9 {
+            mending.ask(&mending.due(now), now);
+            assert_eq!(mending.wake_at(None), Some(now + ANSWER_WITHIN));
+            assert_eq!(mending.due(now + LONGEST_PAUSE), [], "one question at a time");
+            now += ANSWER_WITHIN;
+            assert_eq!(mending.give_up(now).len(), 1);
+            let next = mending.wake_at(None).unwrap();
+            pauses.push((next - now).as_secs() / 60);
+            now = next;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn questions_in_vain_are_few_whatever_is_found() {
+        let mut mending = Mending::default();
+        let address = |n: u64| Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([n as u8; 32]) };
+        let in_vain = |now: Duration, from: u64, mending: &mut Mending| {
+            let mut questions = 0;
+            for number in from..from + 50 {
+                mending.plan(&[address(number)], Some(Timestamp::MAX), now);
+                let due = mending.due(now);
+                questions += u32::from(!due.is_empty());
+                mending.ask(&due, now);
+                mending.give_up(now);
+            }
+            questions
+        };
+        assert_eq!(in_vain(NOW, 0, &mut mending), MISTAKEN_WISHES / 2);
+        assert_eq!(in_vain(NOW + FORGIVEN_EACH, 50, &mut mending), 1);
+    }
+
+    #[test]
+    fn what_comes_was_asked_for_once() {
+        let mut mending = Mending::default();
+        let event = event(10);
+        assert!(!mending.take(&event, NOW));
+        mending.plan(&[event.address()], Some(Timestamp::MAX), NOW);
+        mending.ask(&[event.address()], NOW);
+        assert!(mending.take(&event, NOW));
+        assert!(!mending.take(&event, NOW), "once");
+        assert_eq!(mending.due(NOW), [], "it is being stored");
+        assert_eq!(mending.due(NOW + FIRST_PAUSE), [event.address()], "it was not");
+    }
+}

@@ -1,0 +1,210 @@
+//! Damaged events: the addresses at which a read came upon a stored copy that does not match its id. A neighbour is
+//! asked for a sound copy of each as long as it stands here.
+//!
+//! The list is in memory only. After a restart reads, the scrub and `verify` find the damage again.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::{Replica, Shared};
+use crate::bounds::DAMAGED_EVENTS;
+use crate::events::read_event;
+use crate::store::Table;
+use crate::tables::parse_address;
+use crate::{Address, ReadError, Timestamp};
+
+/// What is known of events whose stored copy is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DamagedEvents {
+    /// Those that are not mended, in the order of time, each with when it was found. At most
+    /// [`bounds::DAMAGED_EVENTS`](DAMAGED_EVENTS).
+    pub standing: Vec<(Address, Timestamp)>,
+    /// Whether more were found than the list has room for. They are found again.
+    pub more: bool,
+    /// Events mended from a sound copy since the replica was opened.
+    pub mended: u64,
+}
+
+/// The list of one replica.
+pub(super) struct DamageList {
+    entries: Mutex<Entries>,
+    /// So that nobody takes the lock while nothing is damaged.
+    standing: AtomicUsize,
+    mended: AtomicU64,
+    /// Counts changes.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Entries {
+    found: BTreeMap<Address, Timestamp>,
+    more: bool,
+}
+
+impl DamageList {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Mutex::default(),
+            standing: AtomicUsize::new(0),
+            mended: AtomicU64::new(0),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// Takes note if `error` is that of a damaged event.
+    pub(super) fn note(&self, error: &ReadError, now: Timestamp) {
+        if let Some(address) = damaged_event(error) {
+            self.found(address, now);
+        }
+    }
+
+    /// The stored copy of this event is damaged.
+    pub(super) fn found(&self, address: Address, now: Timestamp) {
+        let mut entries = self.entries();
+        if entries.found.contains_key(&address) {
+            return;
+        }
+        if entries.found.len() >= DAMAGED_EVENTS {
+            if !std::mem::replace(&mut entries.more, true) {
+                tracing::error!(
+                    "more than {DAMAGED_EVENTS} events are damaged: the others are found again later"
+                );
+            }
+            return;
+        }
+        entries.found.insert(address, now);
+        self.publish(&entries);
+    }
+
+    /// These were written anew from a sound copy.
+    pub(super) fn mended(&self, addresses: &[Address]) {
+        self.mended.fetch_add(addresses.len() as u64, Ordering::Relaxed);
+        self.sound(addresses);
+    }
+
+    /// The stored copies of these are sound, whatever a read has found before.
+    pub(super) fn sound(&self, addresses: &[Address]) {
+        if addresses.is_empty() || self.is_empty() {
+            return;
+        }
+        let mut entries = self.entries();
+        let before = entries.found.len();
+        for address in addresses {
+            entries.found.remove(address);
+        }
+        if entries.found.len() < before {
+            entries.more = false;
+            self.publish(&entries);
+        }
+    }
+
+    /// Whether this event is on the list.
+    pub(super) fn contains(&self, address: Address) -> bool {
+        !self.is_empty() && self.entries().found.contains_key(&address)
+    }
+
+    /// Whether no event is.
+    pub(super) fn is_empty(&self) -> bool {
+        self.standing.load(Ordering::Acquire) == 0
+    }
+
+    fn publish(&self, entries: &Entries) {
+        self.standing.store(entries.found.len(), Ordering::Release);
+        self.changed.send_modify(|changes| *changes += 1);
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // Nothing in here can be left half done.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the event stands that is damaged, if that is what is wrong.
+fn damaged_event(error: &ReadError) -> Option<Address> {
+    match error {
+        ReadError::Damaged(damage) if damage.table == Table::Events => parse_address(&damage.key),
+        _ => None,
+    }
+}
+
+impl Shared {
+    /// Takes note of a damaged event, if that is why a read has no answer.
+    pub(super) fn note_damage(&self, error: &ReadError) {
+        self.damage.note(error, self.wall.now());
+    }
+
+    /// As [`Shared::note_damage`], after a read in a view that may be old: the event may be mended by now.
+    pub(super) async fn note_old_damage(&self, error: &ReadError) {
+        let Some(address) = damaged_event(error) else { return };
+        let Ok(state) = self.state() else { return };
+        if let Err(error) = read_event(&*state.view, address).await {
+            self.note_damage(&error);
+        }
+    }
+}
+
+impl Replica {
+    /// The events whose stored copy is damaged, as far as a read, an export, a watch, `verify` or the scrub has come upon
+    /// them. Connected neighbours are asked for sound copies; an import or an insertion of one mends it, too.
+    pub fn damaged_events(&self) -> DamagedEvents {
+        let list = &self.shared.damage;
+        let entries = list.entries();
+        DamagedEvents {
+            standing: entries.found.iter().map(|(address, found)| (*address, *found)).collect(),
+            more: entries.more,
+            mended: list.mended.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The addresses of damaged events.
+    pub(crate) fn damaged_addresses(&self) -> Vec<Address> {
+        self.shared.damage.entries().found.keys().copied().collect()
+    }
+
+    /// Changes whenever these do.
+    pub(crate) fn damage_changes(&self) -> watch::Receiver<u64> {
+        self.shared.damage.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventId;
+
+    fn address(number: usize) -> Address {
+        let timestamp = Timestamp::from_millis(number as u64);
+        Address { timestamp, id: EventId::from_bytes([7; 32]) }
+    }
+
+    #[test]
+    fn the_list_is_bounded_and_what_is_mended_makes_room() {
+        let list = DamageList::new();
+        (0..DAMAGED_EVENTS + 5).for_each(|number| list.found(address(number), Timestamp::MIN));
+        assert_eq!(list.entries().found.len(), DAMAGED_EVENTS);
+        assert!(list.entries().more && !list.contains(address(DAMAGED_EVENTS)));
+        list.mended(&[address(0)]);
+        assert!(!list.entries().more && !list.contains(address(0)));
+        list.found(address(DAMAGED_EVENTS), Timestamp::MIN);
+        assert!(list.contains(address(DAMAGED_EVENTS)));
+    }
+
+    #[test]
+    fn only_a_damaged_event_is_noted_and_once() {
+        let list = DamageList::new();
+        let changes = list.changed.subscribe();
+        let key = crate::tables::address_key(address(1));
+        list.note(&ReadError::damaged(Table::Nodes, &[0; 9], "spoilt"), Timestamp::MIN);
+        list.note(&ReadError::damaged(Table::Events, &key[1..], "no address"), Timestamp::MIN);
+        assert!(list.is_empty() && *changes.borrow() == 0);
+        for _ in 0..2 {
+            list.note(&ReadError::damaged(Table::Events, &key, "spoilt"), Timestamp::MIN);
+        }
+        assert_eq!((*changes.borrow(), list.contains(address(1))), (1, true));
+        list.sound(&[address(1), address(2)]);
+        assert!(list.is_empty() && list.mended.load(Ordering::Relaxed) == 0);
+    }
+}

@@ -1,0 +1,428 @@
+//! The promise: an event whose stored copy is damaged is asked of the neighbours and mended from a sound copy, whoever has
+//! come upon it; until then it stands on a list. Nobody is bothered for long with what it does not hold.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[path = "support/scripted.rs"]
+mod scripted;
+#[path = "support/mod.rs"]
+mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::message::{EventList, Events, Message, NeedEvents, Reply, Snapshot};
+use aevrion_core::store::{Durability, EventStore, Table, WriteBatch};
+use aevrion_core::sync::{Peer, Sync};
+use aevrion_core::transport::memory::MemoryNetwork;
+use aevrion_core::transport::{Lane, Transport};
+use aevrion_core::{Address, Event, NodeId, Options, ReadError, Replica, Timestamp, Value, WallClock};
+use bytes::Bytes;
+use scripted::{greet, receive, send};
+use support::Kept;
+use tokio::time::Instant;
+use waiting::{NEVER, until};
+
+/// A clock that runs with the time of the test.
+struct Running(Instant);
+
+const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+impl WallClock for Running {
+    fn now(&self) -> Timestamp {
+        BEGINNING.after(self.0.elapsed())
+    }
+}
+
+fn id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 32])
+}
+
+/// The key and the value of the events here: some have bodies of their own.
+fn event(number: u64) -> Event {
+    let value = if number.is_multiple_of(2) { vec![b'v'; 9_000] } else { b"value".to_vec() };
+    let key = format!("key {number}").into_bytes();
+    Event::new(key.into(), Value::Data(value.into()), Timestamp::from_millis(1_000 + number)).unwrap()
+}
+
+const SMALL: u64 = 7;
+const LARGE: u64 = 8;
+
+fn row_key(address: Address) -> Bytes {
+    [&address.timestamp.as_millis().to_be_bytes()[..], address.id.as_bytes()].concat().into()
+}
+
+/// Changes a row of an event behind the back of the replica.
+async fn spoil(store: &Kept, table: Table, event: &Event, change: impl FnOnce(&mut Vec<u8>)) {
+    let key = row_key(event.address());
+    let row = store.view().await.unwrap().get(table, &key).await.unwrap();
+    let mut row = row.expect("it is stored").to_vec();
+    change(&mut row);
+    let mut batch = WriteBatch::new();
+    batch.put(table, key, row);
+    store.commit(batch, Durability::Immediate).await.unwrap();
+}
+
+fn flip(at: usize) -> impl FnOnce(&mut Vec<u8>) {
+    move |row| row[at] ^= 0x10
+}
+
+struct Node {
+    replica: Replica,
+    sync: Sync,
+    address: String,
+    store: Kept,
+    began: Instant,
+}
+
+impl Node {
+    /// A node that holds these events; `spoil` has been at its store.
+    async fn new(
+        network: &MemoryNetwork,
+        number: u8,
+        events: &[Event],
+        spoil: impl AsyncFnOnce(&Kept),
+    ) -> Self {
+        let (store, began) = (Kept::default(), Instant::now());
+        let options = || {
+            let wall = Arc::new(Running(began));
+            Options { node: Some(id(number)), wall, index_lot: 1, ..Options::default() }
+        };
+        let replica = Replica::open(store.clone(), options()).await.unwrap();
+        replica.insert(events.to_vec(), Durability::Immediate).await.unwrap();
+        replica.root().await.unwrap();
+        replica.close().await.unwrap();
+        spoil(&store).await;
+        let replica = Replica::open(store.clone(), options()).await.unwrap();
+        let transport = network.bind(id(number));
+        let address = transport.address();
+        let sync = replica.sync_over(transport);
+        Self { replica, sync, address, store, began }
+    }
+
+    async fn sound(network: &MemoryNetwork, number: u8, events: &[Event]) -> Self {
+        Self::new(network, number, events, async |_: &Kept| {}).await
+    }
+
+    fn dials(&self, other: &Self) {
+        self.sync.add_peer(Peer::over("memory", other.address.clone()));
+    }
+
+    fn standing(&self) -> Vec<Address> {
+        self.replica.damaged_events().standing.into_iter().map(|(address, _)| address).collect()
+    }
+
+    /// Waits until nothing is damaged any more, and says how many were mended.
+    async fn mended(&self) -> u64 {
+        let mended = async {
+            while !self.standing().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // What was asked for in vain is asked for again after a minute.
+        let mended = tokio::time::timeout(NEVER * 2, mended).await;
+        mended.unwrap_or_else(|_| panic!("it is not mended: {:?}", self.sync.totals()));
+        self.replica.damaged_events().mended
+    }
+
+    async fn holds_soundly(&self, event: &Event) {
+        let found = self.replica.get_event(event.key(), self.replica.now()).await.unwrap();
+        assert_eq!(found.as_ref(), Some(event));
+        let found = self.replica.verify(|_| {}).await.unwrap();
+        assert!(found.is_clean(), "{found:?}");
+    }
+
+    async fn fails_to_read(&self, event: &Event) {
+        let read = self.replica.get(event.key()).await;
+        assert!(matches!(read, Err(ReadError::Damaged(_))), "{read:?}");
+    }
+
+    fn received(&self, message: &str) -> u64 {
+        self.sync.totals().messages.get(message).map_or(0, |flow| flow.received)
+    }
+}
+
+fn events() -> Vec<Event> {
+    (0..20).map(event).collect()
+}
+
+/// Every way in which a stored event can be spoilt: what is done to which row, and of which event.
+async fn spoil_in_every_way(way: usize, store: &Kept) -> Event {
+    let (small, large) = (event(SMALL), event(LARGE));
+    match way {
+        // Behind the flags, the length of the key, and the key.
+        0 => spoil(store, Table::Events, &small, flip(12)).await,
+        1 => spoil(store, Table::Events, &small, flip(6)).await,
+        2 => spoil(store, Table::Events, &small, flip(0)).await,
+        3 => spoil(store, Table::Events, &small, |row| row.truncate(3)).await,
+        4 => spoil(store, Table::Bodies, &large, flip(5_000)).await,
+        5 => spoil(store, Table::Events, &large, flip(6)).await,
+        _ => {
+            let mut batch = WriteBatch::new();
+            batch.remove(Table::Bodies, row_key(large.address()));
+            store.commit(batch, Durability::Immediate).await.unwrap();
+        }
+    }
+    if (4..=6).contains(&way) { large } else { small }
+}
+
+#[tokio::test]
+async fn what_a_read_finds_damaged_is_mended_by_a_neighbour_and_read_again() {
+    for way in 0..7 {
+        let network = MemoryNetwork::new();
+        let mut spoilt = None;
+        let node = Node::new(&network, 1, &events(), async |store: &Kept| {
+            spoilt = Some(spoil_in_every_way(way, store).await)
+        })
+        .await;
+        let spoilt = spoilt.unwrap();
+        node.fails_to_read(&spoilt).await;
+        assert_eq!(node.standing(), [spoilt.address()], "way {way}");
+        let root = node.replica.root().await.unwrap();
+        let neighbour = Node::sound(&network, 2, &events()).await;
+        node.dials(&neighbour);
+        assert_eq!(node.mended().await, 1, "way {way}");
+        node.holds_soundly(&spoilt).await;
+        assert_eq!(node.replica.root().await.unwrap(), root);
+        assert_eq!(neighbour.received("NeedEvents"), 1);
+        assert_eq!(node.replica.damaged_events().mended, 1, "counted once");
+    }
+}
+
+/// Whoever comes upon the damage, the neighbour that is there is asked.
+#[tokio::test]
+async fn whoever_comes_upon_damage_has_it_mended() {
+    let spoilt = event(SMALL);
+    for finder in ["get", "history", "scan", "export", "watch", "verify", "rebuild", "a neighbour"] {
+        let network = MemoryNetwork::new();
+        let node = Node::new(&network, 1, &events(), async |store: &Kept| {
+            spoil(store, Table::Events, &event(SMALL), flip(12)).await;
+        })
+        .await;
+        let neighbour = Node::sound(&network, 2, &events()).await;
+        node.dials(&neighbour);
+        node.sync.agreement().await;
+        assert_eq!(neighbour.received("NeedEvents"), 0);
+        let replica = &node.replica;
+        let _third = match finder {
+            "get" => replica.get(spoilt.key()).await.map(|_| None).unwrap_or_default(),
+            "history" => {
+                replica.history(spoilt.key(), &Default::default()).await.map(|_| None).unwrap_or_default()
+            }
+            "scan" => replica.scan(&Default::default()).await.map(|_| None).unwrap_or_default(),
+            "export" => replica.export().unwrap().next().await.map(|_| None).unwrap_or_default(),
+            "watch" => {
+                let beginning = replica.watch("", None).unwrap().cursor().to_string();
+                let node = beginning.split('-').next().unwrap();
+                let mut watch = replica.watch("", Some(format!("{node}-0").parse().unwrap())).unwrap();
+                while watch.next().await.is_ok() {}
+                None
+            }
+            "verify" => replica.verify(|_| {}).await.map(|_| None).unwrap(),
+            "rebuild" => replica.rebuild(|_| {}).await.map(|_| None).unwrap(),
+            _ => {
+                // It lacks everything, and is given everything else.
+                let third = Node::sound(&network, 3, &[]).await;
+                third.dials(&node);
+                Some(third)
+            }
+        };
+        until(&node.sync, |_| node.replica.damaged_events().mended == 1).await;
+        node.mended().await;
+        node.holds_soundly(&spoilt).await;
+        assert_eq!(neighbour.received("NeedEvents"), 1, "{finder}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_neighbour_it_stands_until_a_sound_copy_is_imported() {
+    let network = MemoryNetwork::new();
+    let (small, large) = (event(SMALL), event(LARGE));
+    let node = Node::new(&network, 1, &events(), async |store: &Kept| {
+        spoil(store, Table::Events, &event(SMALL), flip(6)).await;
+        spoil(store, Table::Bodies, &event(LARGE), flip(6)).await;
+    })
+    .await;
+    node.fails_to_read(&small).await;
+    node.fails_to_read(&large).await;
+    let report = node.replica.damaged_events();
+    assert_eq!((report.standing.len(), report.mended, report.more), (2, 0, false));
+    assert_eq!(report.standing[0].1, node.replica.now());
+    // The same event, and another of its key.
+    let newer = Event::new(small.key().clone(), Value::Deletion, Timestamp::from_millis(9_000)).unwrap();
+    node.replica.insert(vec![newer], Durability::Immediate).await.unwrap();
+    assert_eq!(node.standing(), [small.address(), large.address()]);
+    let inserted = node.replica.insert(events(), Durability::Immediate).await.unwrap();
+    assert_eq!((inserted.new, inserted.known), (0, 20));
+    assert_eq!((node.standing(), node.replica.damaged_events().mended), (Vec::new(), 2));
+    node.holds_soundly(&large).await;
+}
+
+/// What was only misread is sound, and nothing is counted as mended.
+#[tokio::test]
+async fn damage_that_is_gone_again_is_struck_off() {
+    let network = MemoryNetwork::new();
+    let node = Node::new(&network, 1, &events(), async |store: &Kept| {
+        spoil(store, Table::Events, &event(SMALL), flip(12)).await;
+    })
+    .await;
+    node.fails_to_read(&event(SMALL)).await;
+    spoil(&node.store, Table::Events, &event(SMALL), flip(12)).await;
+    node.replica.put("any", "write shows the readers what stands there").await.unwrap();
+    let neighbour = Node::sound(&network, 2, &events()).await;
+    node.dials(&neighbour);
+    assert_eq!(node.mended().await, 0);
+    node.holds_soundly(&event(SMALL)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_has_it_damaged_too_is_passed_over_for_the_next() {
+    let network = MemoryNetwork::new();
+    let spoilt = async |store: &Kept| spoil(store, Table::Events, &event(SMALL), flip(12)).await;
+    let node = Node::new(&network, 1, &events(), spoilt).await;
+    let (other, sound) =
+        (Node::new(&network, 2, &events(), spoilt).await, Node::sound(&network, 3, &events()).await);
+    // First those that cannot give it, in every direction; the sound one is reached last.
+    node.dials(&other);
+    node.sync.agreement().await;
+    node.fails_to_read(&event(SMALL)).await;
+    until(&node.sync, |_| other.standing().len() == 1).await;
+    sound.dials(&node);
+    let began = Instant::now();
+    assert_eq!(node.mended().await, 1);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert_eq!(other.mended().await, 1, "it has learned of its damage by being asked, and asks itself");
+    for node in [&node, &other] {
+        node.holds_soundly(&event(SMALL)).await;
+        assert!(node.sync.totals().faults.is_empty());
+    }
+}
+
+/// A node that has the only copy of an event, and that is damaged: its neighbour cannot have it, and nobody can mend it.
+/// They differ, and that costs next to nothing, for as long as it takes.
+#[tokio::test(start_paused = true)]
+async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cut_off() {
+    let network = MemoryNetwork::new();
+    let (lost, others) =
+        (event(SMALL), events().into_iter().filter(|one| *one != event(SMALL)).collect::<Vec<_>>());
+    let node = Node::new(&network, 1, &events(), async |store: &Kept| {
+        spoil(store, Table::Events, &event(SMALL), flip(12)).await;
+    })
+    .await;
+    let behind = Node::sound(&network, 2, &others).await;
+    node.dials(&behind);
+    until(&node.sync, |_| node.standing() == [lost.address()]).await;
+    let messages = |node: &Node| node.sync.totals().messages.values().map(|flow| flow.sent).sum::<u64>();
+    tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+    let (before, asked) = (messages(&node) + messages(&behind), behind.received("NeedEvents"));
+    assert!((1..=8).contains(&asked), "asked {asked} times in the first hour");
+    tokio::time::sleep(Duration::from_secs(24 * 60 * 60)).await;
+    let (after, asked) =
+        (messages(&node) + messages(&behind) - before, behind.received("NeedEvents") - asked);
+    assert!((20..=30).contains(&asked), "asked {asked} times in a day");
+    assert!(
+        after < 24 * 60 * 30,
+        "{after} messages in a day between two that differ by what nobody can send"
+    );
+    for node in [&node, &behind] {
+        assert!(node.sync.totals().faults.is_empty(), "{:?}", node.sync.totals());
+        assert_eq!(node.sync.neighbours().iter().filter(|one| one.is_connected()).count(), 1);
+    }
+    assert_eq!(node.standing(), [lost.address()], "it stands until it is mended");
+    // One more comes who has it: then all have.
+    let sound = Node::sound(&network, 3, &events()).await;
+    sound.dials(&node);
+    assert_eq!(node.mended().await, 1);
+    tokio::time::timeout(Duration::from_secs(180), behind.sync.agreement()).await.expect("they agree");
+    behind.holds_soundly(&lost).await;
+}
+
+/// A node whose damaged events keep turning up, of a neighbour that holds none of them although both have agreed.
+#[tokio::test(start_paused = true)]
+async fn many_questions_in_vain_cost_no_connection() {
+    let network = MemoryNetwork::new();
+    let spoil_all = async |store: &Kept| {
+        for number in 0..20 {
+            spoil(store, Table::Events, &event(number), flip(6)).await;
+        }
+    };
+    let node = Node::new(&network, 1, &events(), spoil_all).await;
+    let other = Node::new(&network, 2, &events(), async |store: &Kept| {
+        // Its hashes still say that it holds everything.
+        let mut batch = WriteBatch::new();
+        events().iter().for_each(|event| batch.remove(Table::Events, row_key(event.address())));
+        store.commit(batch, Durability::Immediate).await.unwrap();
+    })
+    .await;
+    node.dials(&other);
+    node.sync.agreement().await;
+    for number in 0..20 {
+        node.fails_to_read(&event(number)).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(6 * 60 * 60)).await;
+    assert!(other.received("NeedEvents") > 8, "{}", other.received("NeedEvents"));
+    assert!(other.sync.totals().faults.is_empty(), "{:?}", other.sync.totals());
+}
+
+/// Plays a neighbour that is asked for the damaged event, and answers with `answer`.
+async fn asked(answer: Event) -> (Node, String) {
+    let network = MemoryNetwork::new();
+    let node = Node::new(&network, 1, &events(), async |store: &Kept| {
+        spoil(store, Table::Events, &event(SMALL), flip(12)).await;
+    })
+    .await;
+    let hostile = network.bind(id(9));
+    let connection = hostile.dial(&node.address).await.unwrap();
+    greet(&*connection, id(9)).await;
+    node.fails_to_read(&event(SMALL)).await;
+    // It claims to agree.
+    let (root, span) =
+        (node.replica.root().await.unwrap(), aevrion_core::TimeSpan::before(BEGINNING).unwrap());
+    let snapshot = Snapshot { span, root: root.hash, count: root.count, digest: None, answer: true };
+    send(&*connection, Lane::Live, &Message::Snapshot(snapshot)).await;
+    let wanted = loop {
+        match receive(&*connection, Lane::Live).await.expect("it goes on") {
+            Message::NeedEvents(NeedEvents::At(wanted)) => break wanted,
+            Message::EventList(EventList::Announced(_)) | Message::Snapshot(_) | Message::Hello(_) => {}
+            other => panic!("it says {other}"),
+        }
+    };
+    assert_eq!(wanted, [event(SMALL).address()]);
+    let events = Events { reply: Reply::At { more: false }, events: vec![answer] };
+    send(&*connection, Lane::Live, &Message::Events(events)).await;
+    let end = async {
+        while let Ok(Some(_)) = connection.receive(Lane::Live, 1 << 20).await {
+            if node.standing().is_empty() {
+                return "mended".to_owned();
+            }
+        }
+        "cut off".to_owned()
+    };
+    let end = tokio::time::timeout(NEVER, async {
+        tokio::select! {
+            end = end => end,
+            () = until(&node.sync, |_| node.standing().is_empty()) => "mended".to_owned(),
+        }
+    });
+    let end = end.await.expect("it has an end");
+    (node, end)
+}
+
+#[tokio::test]
+async fn a_wrong_copy_changes_nothing_and_ends_the_connection() {
+    let wrong =
+        Event::new(event(SMALL).key().clone(), Value::Data("forged".into()), event(SMALL).timestamp());
+    let (node, end) = asked(wrong.unwrap()).await;
+    assert_eq!(end, "cut off");
+    assert_eq!(node.sync.totals().faults.get("unasked"), Some(&1));
+    assert_eq!(node.standing(), [event(SMALL).address()]);
+    assert_eq!(node.replica.root().await.unwrap().count, 20);
+    node.fails_to_read(&event(SMALL)).await;
+    let (node, end) = asked(event(SMALL)).await;
+    assert_eq!(end, "mended");
+    node.holds_soundly(&event(SMALL)).await;
+    assert!(node.began.elapsed() < NEVER);
+}
