@@ -17,7 +17,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn parse(key: &[u8], value: &[u8]) -> Result<Self, ReadError> {
+    pub(crate) fn parse(key: &[u8], value: &[u8]) -> Result<Self, ReadError> {
         let damaged = || ReadError::damaged(Table::Arrivals, key, "its row cannot be read");
         let first = parse_sequence(key).ok_or_else(damaged)?;
         let addresses: Option<Vec<_>> = value.chunks(ADDRESS_LEN).map(parse_address).collect();
@@ -59,11 +59,6 @@ pub(crate) async fn run_at(view: &dyn View, sequence: u64) -> Result<Option<Run>
 pub(crate) struct Runs<'v>(Pages<'v>);
 
 impl<'v> Runs<'v> {
-    /// The runs of a view.
-    pub(crate) fn all(view: &'v dyn View) -> Self {
-        Self(Pages::new(view, Table::Arrivals, KeyRange::ALL, Projection::Rows))
-    }
-
     /// The runs from the one on that holds the arrival `sequence`.
     pub(crate) async fn from(view: &'v dyn View, sequence: u64) -> Result<Self, StoreError> {
         let key = sequence_key(sequence);

@@ -60,7 +60,7 @@ pub use id::{EventId, Hash, NodeId, NotHex};
 pub use parameters::{Difference, OutOfRange, Parameters, WantedParameters};
 pub use replica::{
     Cursor, DamagedEvents, Export, Import, Inserted, NotACursor, Operation, Options, Progress, Rebuilt,
-    Replica, Status, Verification, Watch, Watched,
+    Replica, Scrub, ScrubPass, ScrubReport, ScrubStep, Status, Verification, Watch, Watched,
 };
 pub use time::{TimeSpan, Timestamp};
 pub use tree::Root;

@@ -29,13 +29,15 @@ pub(super) async fn stands_for_event(view: &dyn View, row: &[u8]) -> Result<bool
     Ok(false)
 }
 
+/// The node that a row of `nodes` stands for, if there can be such a node.
+pub(super) fn node_of(shape: Shape, row: &[u8]) -> Option<NodeAddress> {
+    let (level, index) = parse_node_key(row)?;
+    (level < LEVELS && shape.indexes(level).contains(&index)).then_some(NodeAddress { level, index })
+}
+
 /// Whether a row of `nodes` stands for a node with events below it.
 pub(super) async fn node_has_events(view: &dyn View, shape: Shape, row: &[u8]) -> Result<bool, ReadError> {
-    let Some((level, index)) = parse_node_key(row) else { return Ok(false) };
-    if level >= LEVELS || !shape.indexes(level).contains(&index) {
-        return Ok(false);
-    }
-    let node = NodeAddress { level, index };
+    let Some(node) = node_of(shape, row) else { return Ok(false) };
     let span = (shape.first(node), shape.last(node));
     Ok(outermost_event(view, span, Direction::Forward).await?.is_some())
 }

@@ -4,6 +4,7 @@
 //! stamps the clock, drops what is known already, encodes, marks the tree, and answers when the commit is safe.
 //! Readers never wait for it: each reads the [`ReadState`] that the writer published last.
 
+mod check;
 mod close;
 mod damaged;
 mod derived;
@@ -13,12 +14,14 @@ mod feed;
 mod holdings;
 mod import;
 mod lot;
+mod mend;
 mod open;
 mod options;
 mod queue;
 mod rebuild;
 mod recent;
 mod recover;
+mod scrub;
 mod settings;
 mod state;
 mod status;
@@ -50,6 +53,7 @@ pub(crate) use feed::{FeedReader, News};
 pub use import::{Import, Inserted};
 pub use options::Options;
 pub use rebuild::Rebuilt;
+pub use scrub::{Scrub, ScrubPass, ScrubReport, ScrubStep};
 pub use status::Status;
 pub use verify::{Progress, Verification};
 pub use watch::{Cursor, NotACursor, Watch, Watched};

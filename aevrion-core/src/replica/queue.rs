@@ -22,6 +22,8 @@ pub(super) enum Request {
     Walk(Option<Timestamp>, oneshot::Sender<Walk>),
     /// Commit these rows of derived tables, and correct the counts.
     Mend(WriteBatch, Option<Counted>, oneshot::Sender<Result<(), StoreError>>),
+    /// Commit rows that nothing is derived from.
+    Remember(WriteBatch, oneshot::Sender<Result<(), StoreError>>),
     /// A read failed: publish a fresh view.
     Refresh,
     /// Stamp nothing at or before this time from now on, also after a restart.

@@ -6,12 +6,12 @@
 use bytes::{Bytes, BytesMut};
 
 use super::derived::stands_for_event;
-use super::queue::{Counted, Request};
+use super::mend::Mend;
+use super::queue::Counted;
 use super::{Progress, ReadState, Replica};
-use crate::bounds::PAGE_ROWS;
 use crate::event::is_reserved;
 use crate::events::EventPages;
-use crate::store::{KeyRange, Pages, Projection, Table, WriteBatch};
+use crate::store::{KeyRange, Pages, Projection, Table};
 use crate::tables::IndexRow;
 use crate::tree::Root;
 use crate::{ReadError, WriteError};
@@ -60,8 +60,7 @@ impl Replica {
                         IndexRow::encode(event.key(), event.address(), &mut arena);
                         let row = arena.split().freeze();
                         if !has_row(&state, &row).await? {
-                            mend.batch.put(Table::ByKey, row, Bytes::new());
-                            mend.counted().await?;
+                            mend.put(Table::ByKey, row, Bytes::new()).await?;
                         }
                     }
                     Err(error @ ReadError::Damaged(_)) => {
@@ -91,8 +90,7 @@ impl Replica {
             for (row, _) in page.rows() {
                 walked += 1;
                 if !stands_for_event(&*state.view, row).await? {
-                    mend.batch.remove(Table::ByKey, Bytes::copy_from_slice(row));
-                    mend.counted().await?;
+                    mend.remove(Table::ByKey, Bytes::copy_from_slice(row)).await?;
                     continue;
                 }
                 let key = IndexRow::key_part(row);
@@ -126,10 +124,9 @@ impl Replica {
         let mut pages = Pages::new(&*state.view, Table::Nodes, KeyRange::ALL, Projection::Keys);
         while let Some(page) = pages.next().await.map_err(ReadError::from)? {
             for (node, _) in page.rows() {
-                mend.batch.remove(Table::Nodes, Bytes::copy_from_slice(node));
-                mend.counted().await?;
+                mend.remove(Table::Nodes, Bytes::copy_from_slice(node)).await?;
             }
-            progress(Progress { phase: "tree", done: mend.rows, total: mend.rows });
+            progress(Progress { phase: "tree", done: mend.rows(), total: mend.rows() });
         }
         mend.finish(None).await.map(drop)
     }
@@ -141,37 +138,4 @@ async fn has_row(state: &ReadState, row: &[u8]) -> Result<bool, ReadError> {
 
 fn difference(counted: u64, stored: u64) -> i64 {
     i64::try_from(i128::from(counted) - i128::from(stored)).unwrap_or(0)
-}
-
-/// Rows on their way to the writer, a commit at a time.
-struct Mend<'r> {
-    replica: &'r Replica,
-    batch: WriteBatch,
-    in_batch: usize,
-    rows: u64,
-}
-
-impl<'r> Mend<'r> {
-    fn new(replica: &'r Replica) -> Self {
-        Self { replica, batch: WriteBatch::new(), in_batch: 0, rows: 0 }
-    }
-
-    /// Counts a row just put into the batch, and sends the batch if it is full.
-    async fn counted(&mut self) -> Result<(), WriteError> {
-        self.rows += 1;
-        self.in_batch += 1;
-        if self.in_batch >= PAGE_ROWS { self.send(None).await } else { Ok(()) }
-    }
-
-    async fn send(&mut self, counted: Option<Counted>) -> Result<(), WriteError> {
-        let batch = std::mem::take(&mut self.batch);
-        self.in_batch = 0;
-        let sent = self.replica.queue.ask(|reply| Request::Mend(batch, counted, reply)).await;
-        sent.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
-    }
-
-    async fn finish(mut self, counted: Option<Counted>) -> Result<u64, WriteError> {
-        self.send(counted).await?;
-        Ok(self.rows)
-    }
 }

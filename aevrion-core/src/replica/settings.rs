@@ -38,7 +38,7 @@ impl Replica {
             Some(value) => batch.put(Table::Meta, name::setting(name), value),
             None => batch.remove(Table::Meta, name::setting(name)),
         }
-        let done = self.queue.ask(|reply| Request::Mend(batch, None, reply)).await;
+        let done = self.queue.ask(|reply| Request::Remember(batch, reply)).await;
         done.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
     }
 }

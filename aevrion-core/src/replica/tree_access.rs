@@ -81,6 +81,16 @@ impl Replica {
         Ok(TreeWalk { walk, _alone: alone })
     }
 
+    /// A state to check, and what keeps it as it is for as long as it is held: in a store without isolated views nothing
+    /// is written meanwhile.
+    pub(super) async fn unchanging(&self) -> Result<(Arc<ReadState>, Option<TreeWalk<'_>>), ReadError> {
+        if self.shared.capabilities.isolated_views {
+            return Ok((self.shared.state()?, None));
+        }
+        let walk = self.walk(None).await?;
+        Ok((Arc::clone(walk.state()), Some(walk)))
+    }
+
     pub(super) fn pass<'w>(&self, walk: &'w TreeWalk<'_>) -> TreePass<'w, impl NodeSink> {
         TreePass::new(&*walk.state().view, self.shared.shape, ToWriter(walk.walk.nodes.clone()))
     }

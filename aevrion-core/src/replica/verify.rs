@@ -3,20 +3,14 @@
 //! Events against their ids, the index against the events, the tree against a tree computed from the events alone,
 //! arrivals and counts against both.
 
-use std::sync::Arc;
-
-use bytes::{Bytes, BytesMut};
-
-use super::derived::{node_has_events, stands_for_event};
+use super::check::{Check, Finding, Findings, Remedy, Walk, fault_of_node};
+use super::derived::node_has_events;
 use super::{ReadState, Replica, Shared};
-use crate::arrivals::{Run, Runs};
-use crate::bounds::FINDINGS_LISTED;
-use crate::event::is_reserved;
-use crate::events::EventPages;
+use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::store::{KeyRange, Pages, Projection, Table, View};
-use crate::tables::{IndexRow, address_key, name, node_key, parse_node_value, sequence_key};
+use crate::tables::{name, node_key};
 use crate::tree::{Node, NodeAddress, NodeSink, Root, TreePass};
-use crate::{Damage, Event, ReadError};
+use crate::{Damage, ReadError};
 
 /// How far a long piece of work has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,198 +55,81 @@ impl Replica {
     /// # Errors
     /// [`ReadError`] if the store cannot be read. Damage is no error, but part of the answer.
     pub async fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<Verification, ReadError> {
-        let walk = if self.shared.capabilities.isolated_views { None } else { Some(self.walk(None).await?) };
-        let state = match &walk {
-            Some(walk) => Arc::clone(walk.state()),
-            None => self.shared.state()?,
-        };
-        let check = Check {
-            state: &state,
-            view: &*state.view,
+        let (state, _unchanging) = self.unchanging().await?;
+        let verify = Verify {
             shared: &self.shared,
-            findings: Findings::default(),
+            view: &*state.view,
+            state: &state,
+            findings: Tally::default(),
             progress,
         };
-        self.noting(check.run().await)
+        self.noting(verify.run().await)
     }
 }
 
 /// What was found so far.
 #[derive(Default)]
-struct Findings {
+struct Tally {
     mendable: Vec<Damage>,
     lost: Vec<Damage>,
     count: u64,
 }
 
-impl Findings {
-    fn mendable(&mut self, table: Table, key: &[u8], what: impl Into<String>) {
-        self.count += 1;
-        note(&mut self.mendable, Damage { table, key: Bytes::copy_from_slice(key), what: what.into() });
-    }
-
-    fn lost(&mut self, table: Table, key: &[u8], what: impl Into<String>) {
-        self.count += 1;
-        note(&mut self.lost, Damage { table, key: Bytes::copy_from_slice(key), what: what.into() });
-    }
-}
-
-fn note(list: &mut Vec<Damage>, damage: Damage) {
-    if list.len() < FINDINGS_LISTED {
-        list.push(damage);
+impl Tally {
+    fn add(&mut self, findings: Findings) {
+        for Finding { damage, remedy } in findings.0 {
+            self.count += 1;
+            let list = if remedy.is_some() { &mut self.mendable } else { &mut self.lost };
+            if list.len() < FINDINGS_LISTED {
+                list.push(damage);
+            }
+        }
     }
 }
 
-struct Check<'s, P> {
+/// Everything, in one state of the store.
+struct Verify<'s, P> {
+    shared: &'s Shared,
     state: &'s ReadState,
     view: &'s dyn View,
-    shared: &'s Shared,
-    findings: Findings,
+    findings: Tally,
     progress: P,
 }
 
-impl<P: FnMut(Progress) + Send> Check<'_, P> {
+impl<P: FnMut(Progress) + Send> Verify<'_, P> {
     async fn run(mut self) -> Result<Verification, ReadError> {
-        let events = self.events().await?;
-        self.bodies().await?;
-        let keys = self.index().await?;
-        self.arrivals().await?;
+        let checkpoint = self.state.checkpoint;
+        let arrivals = checkpoint.next_arrival.saturating_sub(checkpoint.oldest_arrival);
+        let events = self.table(Table::Events, "events", checkpoint.events).await?;
+        self.table(Table::Bodies, "bodies", 0).await?;
+        let keys = self.table(Table::ByKey, "index", checkpoint.next_to_index).await?;
+        self.table(Table::Arrivals, "arrivals", arrivals).await?;
         let root = self.tree().await?;
         self.counts(root.count, keys);
         let pending_keys = self.state.pending.count_new_keys(self.view).await?;
-        let Findings { mendable, lost, count } = self.findings;
+        let Tally { mendable, lost, count } = self.findings;
         Ok(Verification { events, keys: keys + pending_keys, root, mendable, lost, findings: count })
     }
 
-    fn report(&mut self, phase: &'static str, done: u64, total: u64) {
-        (self.progress)(Progress { phase, done, total });
-    }
-
-    /// Every event against its id and the limits, and its row in the index. Counts the good ones.
-    async fn events(&mut self) -> Result<u64, ReadError> {
-        let total = self.state.checkpoint.events;
-        let (mut walked, mut good) = (0, 0);
-        let mut index_row = BytesMut::new();
-        let mut pages = EventPages::behind(self.view, None);
-        while let Some(page) = pages.next().await? {
-            for (key, event) in page {
-                walked += 1;
-                match event {
-                    Ok(event) => {
-                        good += 1;
-                        self.shared.damage.sound(&[event.address()]);
-                        self.event(&key, &event, &mut index_row).await?;
-                    }
-                    Err(ReadError::Damaged(damage)) => {
-                        self.findings.lost(Table::Events, &key, damage.what.clone());
-                        self.shared.note_old_damage(&ReadError::Damaged(damage)).await;
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            self.report("events", walked, total);
-        }
-        Ok(good)
-    }
-
-    async fn event(&mut self, key: &[u8], event: &Event, index_row: &mut BytesMut) -> Result<(), ReadError> {
-        if let Err(error) = self.shared.parameters.check(event.key(), event.value()) {
-            self.findings.lost(Table::Events, key, error.to_string());
-        }
-        index_row.clear();
-        IndexRow::encode(event.key(), event.address(), index_row);
-        if !self.state.pending.contains(index_row) && self.view.get(Table::ByKey, index_row).await?.is_none()
-        {
-            self.findings.mendable(Table::ByKey, index_row, "the row of this version is missing");
-        }
-        Ok(())
-    }
-
-    /// No body without its event. (An event without its body was found with the events.)
-    async fn bodies(&mut self) -> Result<(), ReadError> {
-        let mut pages = Pages::new(self.view, Table::Bodies, KeyRange::ALL, Projection::Keys);
-        while let Some(page) = pages.next().await? {
-            for (key, _) in page.rows() {
-                if self.view.get(Table::Events, key).await?.is_none() {
-                    self.findings.lost(Table::Bodies, key, "the event of this body is missing");
-                }
+    /// Checks a table from one end to the other. Returns what its rows add up to.
+    async fn table(&mut self, table: Table, phase: &'static str, total: u64) -> Result<u64, ReadError> {
+        let mut walk = Walk::default();
+        loop {
+            let mut check = Check::new(self.shared, self.state);
+            let checked = check.rows(table, &mut walk, PAGE_ROWS).await?;
+            self.findings.add(check.findings);
+            (self.progress)(Progress { phase, done: walk.rows, total: total.max(walk.rows) });
+            if checked.ended {
+                return Ok(walk.sum);
             }
         }
-        Ok(())
-    }
-
-    /// No row without its event. Counts the keys.
-    async fn index(&mut self) -> Result<u64, ReadError> {
-        let total = self.state.checkpoint.next_to_index;
-        let (mut walked, mut keys) = (0, 0);
-        let mut previous = Vec::new();
-        let mut pages = Pages::new(self.view, Table::ByKey, KeyRange::ALL, Projection::Keys);
-        while let Some(page) = pages.next().await? {
-            for (row, _) in page.rows() {
-                walked += 1;
-                if !stands_for_event(self.view, row).await? {
-                    self.findings.mendable(Table::ByKey, row, "there is no such version");
-                    continue;
-                }
-                let key = IndexRow::key_part(row);
-                if key != previous {
-                    keys += u64::from(!is_reserved(key));
-                    previous = key.to_vec();
-                }
-            }
-            self.report("index", walked, total.max(walked));
-        }
-        Ok(keys)
-    }
-
-    /// The arrivals without a gap, each with its event.
-    async fn arrivals(&mut self) -> Result<(), ReadError> {
-        let checkpoint = self.state.checkpoint;
-        let mut expected = checkpoint.oldest_arrival;
-        let total = checkpoint.next_arrival.saturating_sub(expected);
-        let mut runs = Runs::all(self.view);
-        while let Some(page) = runs.next().await? {
-            for run in page {
-                match run {
-                    Ok(run) => {
-                        self.run_of_arrivals(&run, expected).await?;
-                        expected = run.end();
-                    }
-                    Err(ReadError::Damaged(Damage { key, what, .. })) => {
-                        self.findings.lost(Table::Arrivals, &key, what);
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-            let left = checkpoint.next_arrival.saturating_sub(expected);
-            self.report("arrivals", total.saturating_sub(left), total);
-        }
-        if expected != checkpoint.next_arrival {
-            let key = sequence_key(expected);
-            self.findings.lost(Table::Arrivals, &key, "this arrival and those after it are missing");
-        }
-        Ok(())
-    }
-
-    async fn run_of_arrivals(&mut self, run: &Run, expected: u64) -> Result<(), ReadError> {
-        if run.first != expected {
-            let what = format!("the run of arrival {expected} was to follow");
-            self.findings.lost(Table::Arrivals, &sequence_key(run.first), what);
-        }
-        for (sequence, address) in run.from(run.first) {
-            if self.view.get(Table::Events, &address_key(address)).await?.is_none() {
-                let what = format!("its event {address} is missing");
-                self.findings.lost(Table::Arrivals, &sequence_key(sequence), what);
-            }
-        }
-        Ok(())
     }
 
     /// Every stored hash against the one computed from the events.
     async fn tree(&mut self) -> Result<Root, ReadError> {
         let mut compare = Compare {
             view: self.view,
-            findings: std::mem::take(&mut self.findings),
+            findings: Findings::default(),
             compared: 0,
             events: 0,
             total: self.state.checkpoint.events,
@@ -260,7 +137,7 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
         };
         let root = TreePass::new(self.view, self.shared.shape, &mut compare).distrusting().root().await;
         let Compare { findings, compared, .. } = compare;
-        self.findings = findings;
+        self.findings.add(findings);
         let root = root?;
         self.nodes_without_events(compared).await?;
         Ok(root)
@@ -276,27 +153,33 @@ impl<P: FnMut(Progress) + Send> Check<'_, P> {
         if stored == compared {
             return Ok(());
         }
+        let mut findings = Findings::default();
         let mut pages = Pages::new(self.view, Table::Nodes, KeyRange::ALL, Projection::Keys);
         while let Some(page) = pages.next().await? {
             for (key, _) in page.rows() {
-                if !node_has_events(self.view, self.shared.shape, key).await? {
-                    self.findings.mendable(Table::Nodes, key, "there are no events below this node");
+                if !node_has_events(self.view, self.shared.shape, key).await?
+                    && let Some(what) = fault_of_node(&[], None)
+                {
+                    findings.mendable(Remedy::MakeAgain, Table::Nodes, key, what);
                 }
             }
         }
+        self.findings.add(findings);
         Ok(())
     }
 
     fn counts(&mut self, events: u64, keys: u64) {
         let checkpoint = self.state.checkpoint;
+        let mut findings = Findings::default();
         for (name, stored, counted) in
             [("events", checkpoint.events, events), ("keys", checkpoint.indexed_keys, keys)]
         {
             if stored != counted {
                 let what = format!("{stored} {name} were counted, there are {counted}");
-                self.findings.mendable(Table::Meta, name::CHECKPOINT.as_bytes(), what);
+                findings.mendable(Remedy::MakeAgain, Table::Meta, name::CHECKPOINT.as_bytes(), what);
             }
         }
+        self.findings.add(findings);
     }
 }
 
@@ -320,14 +203,8 @@ impl<P: FnMut(Progress) + Send> NodeSink for &mut Compare<'_, P> {
             }
             let Some(row) = self.view.get(Table::Nodes, &key).await? else { continue };
             self.compared += 1;
-            match parse_node_value(&row) {
-                Some((count, hash)) if (Node { count, hash }) == node => {}
-                Some((count, _)) if count != node.count => {
-                    let what = format!("its count is {count}, there are {} events", node.count);
-                    self.findings.mendable(Table::Nodes, &key, what);
-                }
-                Some(_) => self.findings.mendable(Table::Nodes, &key, "its hash is not that of its events"),
-                None => self.findings.mendable(Table::Nodes, &key, "its row cannot be read"),
+            if let Some(what) = fault_of_node(&row, Some(node)) {
+                self.findings.mendable(Remedy::MakeAgain, Table::Nodes, &key, what);
             }
         }
         (self.progress)(Progress { phase: "tree", done: self.events, total: self.total });

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::lot::Lot;
+use super::mend::still_wrong;
 use super::queue::{Counted, Nodes, Request, Submission, Walk, node_channel};
 use super::state::Published;
 use super::waiting::WaitingWrites;
@@ -158,6 +159,7 @@ impl Writer {
             }
             Request::Walk(told, reply) => self.begin_walk(told, reply),
             Request::Mend(batch, checkpoint, reply) => drop(reply.send(self.mend(batch, checkpoint).await)),
+            Request::Remember(batch, reply) => drop(reply.send(self.remember(batch).await)),
             Request::Refresh => self.resync().await,
             Request::Settle(until, reply) => drop(reply.send(self.settle(until).await)),
             Request::ResumeClock(reply) => drop(reply.send(self.resume_clock().await)),
@@ -408,9 +410,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Commits rows of derived tables that `rebuild` found missing or wrong.
-    async fn mend(&mut self, mut batch: WriteBatch, counted: Option<Counted>) -> Result<(), StoreError> {
+    /// Commits rows that nothing is derived from.
+    async fn remember(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
         let state = self.base().await?;
+        if let Err(error) = self.commit(batch, Durability::Immediate).await {
+            self.fail(&error).await;
+            return Err(error);
+        }
+        self.publish(state.pending.clone(), state.checkpoint).await;
+        Ok(())
+    }
+
+    /// Commits rows of derived tables that `rebuild` or the scrub found missing or wrong.
+    async fn mend(&mut self, batch: WriteBatch, counted: Option<Counted>) -> Result<(), StoreError> {
+        let state = self.base().await?;
+        let mut batch = still_wrong(batch, &*state.view).await?;
         let mut checkpoint = state.checkpoint;
         if let Some(counted) = counted {
             checkpoint.events = checkpoint.events.saturating_add_signed(counted.events);

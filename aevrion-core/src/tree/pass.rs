@@ -24,6 +24,13 @@ pub(crate) trait NodeSink: Send {
     -> impl Future<Output = Result<(), ReadError>> + Send;
 }
 
+/// For who only looks.
+impl NodeSink for () {
+    async fn take(&mut self, _: Vec<(NodeAddress, Node)>) -> Result<(), ReadError> {
+        Ok(())
+    }
+}
+
 /// The state of a walk.
 pub(crate) struct TreePass<'v, S> {
     view: &'v dyn View,
@@ -77,6 +84,20 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         let row = self.row(level, indexes).await?;
         self.flush().await?;
         Ok(row)
+    }
+
+    /// A node as the nodes below it make it, or its events if it is a leaf, whatever its own row says; `None` if there is
+    /// nothing below it.
+    pub(crate) async fn from_below(&mut self, node: NodeAddress) -> Result<Option<Node>, ReadError> {
+        let made = if node.level == 0 {
+            let mut row = Vec::with_capacity(1);
+            self.hash_leaves(node.index..=node.index, &mut row).await?;
+            row.pop().map(|(_, leaf)| leaf)
+        } else {
+            Some(self.hash_children(node).await?).filter(|node| node.count > 0)
+        };
+        self.flush().await?;
+        Ok(made)
     }
 
     async fn row(&mut self, level: u8, indexes: RangeInclusive<u64>) -> Result<Vec<Indexed>, ReadError> {

@@ -1,0 +1,312 @@
+//! Checking what is stored against what else is stored, a slice at a time: each slice within one state of the store, so
+//! that writes that go on meanwhile are never taken for damage. `verify` takes the slices one after the other in one
+//! state, the scrub each in that of its moment.
+
+use bytes::{Bytes, BytesMut};
+
+use super::derived::{node_of, stands_for_event};
+use super::{ReadState, Shared};
+use crate::arrivals::Run;
+use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
+use crate::event::is_reserved;
+use crate::events::decode_event;
+use crate::store::{Direction, KeyRange, Page, PageLimit, Projection, ScanRequest, Table, View};
+use crate::tables::{IndexRow, address_key, parse_node_value, sequence_key};
+use crate::tree::{Node, TreePass};
+use crate::{Damage, Event, ReadError};
+
+/// Something that is wrong.
+pub(super) struct Finding {
+    pub(super) damage: Damage,
+    /// What mends it; nothing if only another copy does.
+    pub(super) remedy: Option<Remedy>,
+}
+
+/// What mends a derived row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// It is missing, and has to be written.
+    Add,
+    /// It stands for nothing, and has to go.
+    Remove,
+    /// It is wrong, and so is what was derived from it: all that has to be made again.
+    MakeAgain,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Findings(pub(super) Vec<Finding>);
+
+impl Findings {
+    pub(super) fn mendable(&mut self, remedy: Remedy, table: Table, key: &[u8], what: impl Into<String>) {
+        self.add(Some(remedy), table, key, what.into());
+    }
+
+    pub(super) fn lost(&mut self, table: Table, key: &[u8], what: impl Into<String>) {
+        self.add(None, table, key, what.into());
+    }
+
+    fn add(&mut self, remedy: Option<Remedy>, table: Table, key: &[u8], what: String) {
+        let damage = Damage { table, key: Bytes::copy_from_slice(key), what };
+        self.0.push(Finding { damage, remedy });
+    }
+}
+
+/// A walk through one table, from slice to slice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Walk {
+    /// The key of the last row that was checked.
+    pub(super) after: Option<Bytes>,
+    /// Rows checked; of arrivals each one, not each run of them.
+    pub(super) rows: u64,
+    /// What they add up to: sound events, keys of clients in the index. Of arrivals the sequence that has to follow.
+    pub(super) sum: u64,
+    /// The last key that was counted, as index rows begin with it.
+    pub(super) counted: Bytes,
+}
+
+/// What became of a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// What it cost, in rows; a large value counts as several.
+    pub(super) cost: usize,
+    /// Whether the table has come to its end.
+    pub(super) ended: bool,
+}
+
+/// Checks against one state of the store.
+pub(super) struct Check<'s> {
+    shared: &'s Shared,
+    state: &'s ReadState,
+    pub(super) findings: Findings,
+}
+
+impl<'s> Check<'s> {
+    pub(super) fn new(shared: &'s Shared, state: &'s ReadState) -> Self {
+        Self { shared, state, findings: Findings::default() }
+    }
+
+    fn view(&self) -> &'s dyn View {
+        &*self.state.view
+    }
+
+    /// Checks the rows of a table that follow. After an error the walk is of no more use.
+    pub(super) async fn rows(
+        &mut self,
+        table: Table,
+        walk: &mut Walk,
+        budget: usize,
+    ) -> Result<Checked, ReadError> {
+        match table {
+            Table::Events => self.events(walk, budget).await,
+            Table::Bodies => self.bodies(walk, budget).await,
+            Table::ByKey => self.index(walk, budget).await,
+            Table::Arrivals => self.arrivals(walk, budget).await,
+            Table::Nodes => self.nodes(walk, budget).await,
+            // Its rows are checked when they are read, and the counts by who has counted.
+            Table::Meta => Ok(Checked { cost: 0, ended: true }),
+        }
+    }
+
+    /// Events against their ids and the limits, and their rows in the index. Sums the sound ones.
+    async fn events(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+        let page = self.page(Table::Events, walk, Projection::Rows, budget).await?;
+        let complete = page.complete();
+        let mut index_row = BytesMut::new();
+        let mut cost = 0;
+        for (key, row) in page.into_rows() {
+            if cost >= budget {
+                return Ok(Checked { cost, ended: false });
+            }
+            cost += 1;
+            match decode_event(self.view(), &key, &row).await {
+                Ok(event) => {
+                    cost += event.value().len() / INLINE_DATA;
+                    self.event(&key, &event, &mut index_row).await?;
+                    walk.sum += 1;
+                }
+                Err(error @ ReadError::Damaged(_)) => {
+                    self.shared.note_old_damage(&error).await;
+                    if let ReadError::Damaged(Damage { what, .. }) = error {
+                        self.findings.lost(Table::Events, &key, what);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            walk.pass(key);
+        }
+        Ok(Checked { cost, ended: complete })
+    }
+
+    async fn event(&mut self, key: &[u8], event: &Event, index_row: &mut BytesMut) -> Result<(), ReadError> {
+        self.shared.damage.sound(&[event.address()]);
+        if let Err(error) = self.shared.parameters.check(event.key(), event.value()) {
+            self.findings.lost(Table::Events, key, error.to_string());
+        }
+        index_row.clear();
+        IndexRow::encode(event.key(), event.address(), index_row);
+        if !self.state.pending.contains(index_row)
+            && self.view().get(Table::ByKey, index_row).await?.is_none()
+        {
+            let what = "the row of this version is missing";
+            self.findings.mendable(Remedy::Add, Table::ByKey, index_row, what);
+        }
+        Ok(())
+    }
+
+    /// No body without its event. (An event without its body is found with the events.)
+    async fn bodies(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+        let page = self.page(Table::Bodies, walk, Projection::Keys, budget).await?;
+        for (key, _) in page.rows() {
+            if self.view().get(Table::Events, key).await?.is_none() {
+                self.findings.lost(Table::Bodies, key, "the event of this body is missing");
+            }
+        }
+        Ok(walk.pass_page(&page))
+    }
+
+    /// No index row without its event. Sums the keys of clients.
+    async fn index(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+        let page = self.page(Table::ByKey, walk, Projection::Keys, budget).await?;
+        for (row, _) in page.rows() {
+            if !stands_for_event(self.view(), row).await? {
+                self.findings.mendable(Remedy::Remove, Table::ByKey, row, "there is no such version");
+                continue;
+            }
+            let key = IndexRow::key_part(row);
+            if key != walk.counted {
+                walk.sum += u64::from(!is_reserved(key));
+                walk.counted = Bytes::copy_from_slice(key);
+            }
+        }
+        Ok(walk.pass_page(&page))
+    }
+
+    /// The arrivals without a gap, each with its event.
+    async fn arrivals(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+        let runs = budget / ARRIVAL_RUN;
+        let page = self.page(Table::Arrivals, walk, Projection::Rows, runs).await?;
+        // Those before it may have been trimmed since the last slice.
+        walk.sum = walk.sum.max(self.state.checkpoint.oldest_arrival);
+        let mut cost = 0;
+        for (key, row) in page.rows() {
+            match Run::parse(key, row) {
+                Ok(run) => {
+                    self.run_of_arrivals(&run, walk.sum).await?;
+                    cost += run.addresses.len();
+                    walk.sum = run.end();
+                }
+                Err(ReadError::Damaged(Damage { key, what, .. })) => {
+                    self.findings.lost(Table::Arrivals, &key, what);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let ended = walk.pass_page(&page).ended;
+        walk.rows += (cost - page.len().min(cost)) as u64;
+        if ended && walk.sum != self.state.checkpoint.next_arrival {
+            let what = "this arrival and those after it are missing";
+            self.findings.lost(Table::Arrivals, &sequence_key(walk.sum), what);
+        }
+        Ok(Checked { cost, ended })
+    }
+
+    async fn run_of_arrivals(&mut self, run: &Run, expected: u64) -> Result<(), ReadError> {
+        if run.first != expected {
+            let what = format!("the run of arrival {expected} was to follow");
+            self.findings.lost(Table::Arrivals, &sequence_key(run.first), what);
+        }
+        for (sequence, address) in run.from(run.first) {
+            if self.view().get(Table::Events, &address_key(address)).await?.is_none() {
+                let what = format!("its event {address} is missing");
+                self.findings.lost(Table::Arrivals, &sequence_key(sequence), what);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stored hashes and counts against those that the nodes below make, or the events of a leaf. The lower levels come
+    /// first: what was wrong there has to be mended before the slice that follows.
+    async fn nodes(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+        let page = self.page(Table::Nodes, walk, Projection::Rows, budget).await?;
+        let complete = page.complete();
+        let mut cost = 0;
+        for (key, row) in page.into_rows() {
+            if cost >= budget {
+                return Ok(Checked { cost, ended: false });
+            }
+            match self.node_from_below(&key).await {
+                Ok(node) => {
+                    cost += usize::try_from(node.filter(|_| key[0] == 0).map_or(1, |leaf| leaf.count))
+                        .unwrap_or(budget);
+                    if let Some(what) = fault_of_node(&row, node) {
+                        self.findings.mendable(Remedy::MakeAgain, Table::Nodes, &key, what);
+                    }
+                }
+                // A row below it cannot be read, or an event's.
+                Err(ReadError::Damaged(Damage { table: Table::Nodes, key, what })) => {
+                    self.findings.mendable(Remedy::MakeAgain, Table::Nodes, &key, what);
+                }
+                Err(ReadError::Damaged(Damage { table, key, what })) => {
+                    self.findings.lost(table, &key, what);
+                }
+                Err(error) => return Err(error),
+            }
+            walk.pass(key);
+        }
+        Ok(Checked { cost, ended: complete })
+    }
+
+    /// The node that a row of `nodes` stands for, made anew; `None` if there is nothing below it.
+    async fn node_from_below(&self, key: &[u8]) -> Result<Option<Node>, ReadError> {
+        match node_of(self.shared.shape, key) {
+            Some(node) => TreePass::new(self.view(), self.shared.shape, ()).from_below(node).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The rows of a table that follow those that were checked.
+    async fn page(
+        &self,
+        table: Table,
+        walk: &Walk,
+        projection: Projection,
+        budget: usize,
+    ) -> Result<Page, ReadError> {
+        let direction = Direction::Forward;
+        let range = match &walk.after {
+            Some(key) => KeyRange::ALL.after(key, direction),
+            None => KeyRange::ALL,
+        };
+        let limit = PageLimit::rows(budget);
+        Ok(self.view().scan(ScanRequest { table, range, direction, projection, limit }).await?)
+    }
+}
+
+/// What is wrong with the row of a node, if it is to say what `node` says.
+pub(super) fn fault_of_node(row: &[u8], node: Option<Node>) -> Option<String> {
+    let Some(node) = node else { return Some("there are no events below this node".to_owned()) };
+    match parse_node_value(row) {
+        Some((count, hash)) if (Node { count, hash }) == node => None,
+        Some((count, _)) if count != node.count => {
+            Some(format!("its count is {count}, there are {} events", node.count))
+        }
+        Some(_) => Some("its hash is not that of its events".to_owned()),
+        None => Some("its row cannot be read".to_owned()),
+    }
+}
+
+impl Walk {
+    /// The row under `key` was checked.
+    fn pass(&mut self, key: Bytes) {
+        self.after = Some(key);
+        self.rows += 1;
+    }
+
+    /// All rows of a page were.
+    fn pass_page(&mut self, page: &Page) -> Checked {
+        self.rows += page.len() as u64;
+        self.after = page.last_key().map(Bytes::copy_from_slice).or(self.after.take());
+        Checked { cost: page.len(), ended: page.complete() }
+    }
+}

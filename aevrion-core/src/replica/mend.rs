@@ -1,0 +1,115 @@
+//! Mending derived rows: what `rebuild` and the scrub found missing or wrong, on its way to the writer.
+
+use bytes::Bytes;
+
+use super::Replica;
+use super::derived::stands_for_event;
+use super::queue::{Counted, Request};
+use crate::bounds::PAGE_ROWS;
+use crate::store::{StoreError, Table, View, WriteBatch};
+use crate::{ReadError, WriteError};
+
+/// Rows on their way to the writer, a commit at a time.
+pub(super) struct Mend<'r> {
+    replica: &'r Replica,
+    batch: WriteBatch,
+    in_batch: usize,
+    rows: u64,
+}
+
+impl<'r> Mend<'r> {
+    pub(super) fn new(replica: &'r Replica) -> Self {
+        Self { replica, batch: WriteBatch::new(), in_batch: 0, rows: 0 }
+    }
+
+    /// Rows so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) async fn put(&mut self, table: Table, key: Bytes, value: Bytes) -> Result<(), WriteError> {
+        self.batch.put(table, key, value);
+        self.added().await
+    }
+
+    pub(super) async fn remove(&mut self, table: Table, key: Bytes) -> Result<(), WriteError> {
+        self.batch.remove(table, key);
+        self.added().await
+    }
+
+    /// Counts a row just put into the batch, and sends the batch if it is full.
+    async fn added(&mut self) -> Result<(), WriteError> {
+        self.rows += 1;
+        self.in_batch += 1;
+        if self.in_batch >= PAGE_ROWS { self.send(None).await } else { Ok(()) }
+    }
+
+    async fn send(&mut self, counted: Option<Counted>) -> Result<(), WriteError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.in_batch = 0;
+        if batch.is_empty() && counted.is_none() {
+            return Ok(());
+        }
+        let sent = self.replica.queue.ask(|reply| Request::Mend(batch, counted, reply)).await;
+        sent.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+    }
+
+    /// Sends the rest. Returns the number of rows.
+    pub(super) async fn finish(mut self, counted: Option<Counted>) -> Result<u64, WriteError> {
+        self.send(counted).await?;
+        Ok(self.rows)
+    }
+}
+
+/// Leaves out of `batch` the removal of index rows that stand for an event by now: it may have come since the row was
+/// found to stand for nothing. `view` has to be the latest.
+pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<WriteBatch, StoreError> {
+    let mut left = WriteBatch::new();
+    for (table, writes) in batch.into_tables() {
+        for write in writes {
+            match write.value {
+                Some(value) => left.put(table, write.key, value),
+                None if table == Table::ByKey && stands_by_now(view, &write.key).await? => {}
+                None => left.remove(table, write.key),
+            }
+        }
+    }
+    Ok(left)
+}
+
+async fn stands_by_now(view: &dyn View, row: &[u8]) -> Result<bool, StoreError> {
+    match stands_for_event(view, row).await {
+        Err(ReadError::Store(error)) => Err(error),
+        // In doubt it stays.
+        stands => Ok(stands.unwrap_or(true)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::tables::IndexRow;
+    use crate::{Address, EventId, Options};
+
+    #[tokio::test]
+    async fn an_index_row_whose_event_has_come_meanwhile_stays() {
+        let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+        let here = replica.put("key", "value").await.unwrap();
+        let gone = Address { id: EventId::from_bytes([7; 32]), ..here };
+        let [stands, ghost] = [here, gone].map(|address| {
+            let mut row = BytesMut::new();
+            IndexRow::encode(b"key", address, &mut row);
+            row.freeze()
+        });
+        let mut batch = WriteBatch::new();
+        batch.remove(Table::ByKey, stands);
+        batch.remove(Table::ByKey, ghost.clone());
+        let state = replica.shared.state().unwrap();
+        let left = still_wrong(batch, &*state.view).await.unwrap();
+        let writes: Vec<_> = left.into_tables().flat_map(|(_, writes)| writes).collect();
+        assert_eq!(writes.iter().map(|write| &write.key).collect::<Vec<_>>(), [&ghost]);
+    }
+}

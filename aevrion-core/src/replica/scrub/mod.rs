@@ -1,0 +1,310 @@
+//! The scrub: everything that is stored is checked again and again, in steps that cost a few milliseconds each, and what
+//! can be mended is. What `verify` and `rebuild` do at once it does over days, off the path of others.
+//!
+//! A pass walks through one table after the other. Each step sees a state of its own, so what it finds was wrong within
+//! one state; and a row is only removed if it still stands for nothing when the writer comes to it. Where the pass stands
+//! is remembered in the store, so that a restart does not begin it anew.
+
+mod place;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::Replica;
+use super::check::{Check, Checked, Finding, Findings, Remedy, fault_of_node};
+use super::derived::node_of;
+use super::mend::Mend;
+use super::queue::Counted;
+use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
+use crate::store::Table;
+use crate::tables::{Checkpoint, IndexRow, node_key};
+use crate::tree::{NodeAddress, TreePass};
+use crate::{Damage, ReadError, Timestamp, WriteError};
+
+use place::{Pass, Place};
+
+/// The tables of a pass, in this order: the index is complete when it is compared with the events, and inner nodes come
+/// after leaves.
+const TABLES: [Table; 5] = [Table::Events, Table::Bodies, Table::ByKey, Table::Arrivals, Table::Nodes];
+
+/// Checks and mends a replica bit by bit. Whoever drives it decides on the pace: [`Scrub::step`] again and again, with
+/// pauses, and [`Scrub::save`] now and then. One scrub for a replica is enough.
+pub struct Scrub {
+    replica: Replica,
+    place: Place,
+    /// Since it was begun, in whatever passes.
+    total: ScrubPass,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScrubStep {
+    /// What it cost, in rows.
+    pub rows: u64,
+    /// Whether it was the last one of its pass. The next step begins another pass.
+    pub ended: bool,
+}
+
+/// What a pass has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScrubPass {
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended, or now.
+    pub ended: Timestamp,
+    /// What it cost, in rows; a large value counts as several.
+    pub rows: u64,
+    /// Faults found.
+    pub found: u64,
+    /// Those of them that were mended: rows of derived tables, hashes and counts.
+    pub mended: u64,
+    /// Those that are damaged events; see [`Replica::damaged_events`]. What is neither is lost, or left to the next pass.
+    pub damaged: u64,
+}
+
+/// How far the scrub is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScrubReport {
+    /// The table that it is at.
+    pub table: &'static str,
+    /// The pass that is under way; `None` between two.
+    pub pass: Option<ScrubPass>,
+    /// Rows that the pass will have cost at its end, as far as is known.
+    pub expected_rows: u64,
+    /// The last pass that came to its end.
+    pub last: Option<ScrubPass>,
+    /// What this scrub has done since [`Replica::scrub`], in whatever passes.
+    pub total: ScrubPass,
+}
+
+impl Replica {
+    /// Takes the scrub up where it was [saved](Scrub::save) last. Cost: none; each step costs what it reads.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store cannot be read.
+    pub async fn scrub(&self) -> Result<Scrub, ReadError> {
+        let place = self.setting(place::NAME).await?.and_then(|saved| Place::parse(&saved));
+        let now = self.shared.wall.now();
+        let total = ScrubPass { began: now, ended: now, ..ScrubPass::default() };
+        Ok(Scrub { replica: self.clone(), place: place.unwrap_or_default(), total })
+    }
+}
+
+impl Scrub {
+    /// Checks some further rows, about as many as `budget` (at most a page; a leaf of the tree is hashed as a whole), and
+    /// mends what is wrong with them. In a store without isolated views writes wait meanwhile.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the store cannot be read or written. The next step tries the same again.
+    pub async fn step(&mut self, budget: usize) -> Result<ScrubStep, WriteError> {
+        let before = (self.place.clone(), self.total);
+        let done = match self.place.pass.table() {
+            Some(table) => self.check(table, budget.clamp(1, PAGE_ROWS)).await,
+            None => self.end_pass().await,
+        };
+        done.inspect_err(|_| (self.place, self.total) = before)
+    }
+
+    /// Remembers in the store where the scrub is.
+    ///
+    /// # Errors
+    /// As [`Replica::remember`].
+    pub async fn save(&self) -> Result<(), WriteError> {
+        self.replica.remember(place::NAME, Some(self.place.to_bytes())).await
+    }
+
+    /// How far it is.
+    pub fn report(&self) -> ScrubReport {
+        let Place { pass, last } = &self.place;
+        let checkpoint = self.replica.shared.state().map(|state| state.checkpoint).unwrap_or_default();
+        let ended = self.replica.shared.wall.now();
+        ScrubReport {
+            table: pass.table().map_or("counts", Table::name),
+            pass: pass.done.map(|done| ScrubPass { ended, ..done }),
+            expected_rows: expected_rows(&checkpoint).max(last.map_or(1, |last| last.rows)),
+            last: *last,
+            total: ScrubPass { ended, ..self.total },
+        }
+    }
+
+    async fn check(&mut self, table: Table, budget: usize) -> Result<ScrubStep, WriteError> {
+        let replica = self.replica.clone();
+        let (checked, findings, checkpoint) = {
+            let (state, _unchanging) = replica.unchanging().await?;
+            let pass = &mut self.place.pass;
+            pass.begin(replica.shared.wall.now(), &state.checkpoint);
+            let mut check = Check::new(&replica.shared, &state);
+            let checked = replica.noting(check.rows(table, &mut pass.walk, budget).await)?;
+            (checked, check.findings, state.checkpoint)
+        };
+        let Checked { cost, ended } = checked;
+        self.count(|done| done.rows += cost as u64);
+        self.mend(findings).await?;
+        if ended {
+            if table == Table::ByKey {
+                self.correct_keys(&checkpoint).await?;
+            }
+            self.place.pass.next_table();
+        }
+        Ok(ScrubStep { rows: cost as u64, ended: false })
+    }
+
+    /// Mends what was found, as far as it can be.
+    async fn mend(&mut self, findings: Findings) -> Result<(), WriteError> {
+        let replica = self.replica.clone();
+        let mut mend = Mend::new(&replica);
+        let mut leaves = BTreeMap::new();
+        for Finding { damage, remedy } in findings.0 {
+            let damaged = damage.table == Table::Events && remedy.is_none();
+            self.tell(&damage);
+            self.count(|done| {
+                done.found += 1;
+                done.damaged += u64::from(damaged);
+            });
+            let mended = match remedy {
+                Some(Remedy::Add) => {
+                    mend.put(damage.table, damage.key, Bytes::new()).await?;
+                    true
+                }
+                Some(Remedy::Remove) => self.mend_ghost(damage.key, &mut leaves, &mut mend).await?,
+                Some(Remedy::MakeAgain) => {
+                    self.drop_path(damage.key, &mut mend).await?;
+                    true
+                }
+                None => false,
+            };
+            self.count(|done| done.mended += u64::from(mended));
+        }
+        mend.finish(None).await?;
+        Ok(())
+    }
+
+    /// Removes an index row that stands for nothing; or, if its event is gone, lets a comparison with the neighbours bring
+    /// that back: as long as a stored hash says that there was one more event, the row stays, for without it a read would
+    /// silently answer with the version before.
+    async fn mend_ghost(
+        &self,
+        row: Bytes,
+        leaves: &mut BTreeMap<NodeAddress, Leaf>,
+        mend: &mut Mend<'_>,
+    ) -> Result<bool, WriteError> {
+        let shape = self.replica.shared.shape;
+        let address = IndexRow::parse(&row).map(|row| shape.node_at(0, row.timestamp));
+        let leaf = match address {
+            Some(address) => match leaves.get(&address) {
+                Some(leaf) => *leaf,
+                None => *leaves.entry(address).or_insert(self.leaf(address).await?),
+            },
+            // No event has such a row.
+            None => Leaf::Complete,
+        };
+        match (leaf, address) {
+            (Leaf::Complete, _) => mend.remove(Table::ByKey, row).await?,
+            (Leaf::Lacks, Some(NodeAddress { level, index })) => {
+                self.drop_path(Bytes::copy_from_slice(&node_key(level, index)), mend).await?;
+            }
+            _ => {}
+        }
+        Ok(leaf == Leaf::Complete)
+    }
+
+    /// Whether the events of a leaf are those that its stored hash is of.
+    async fn leaf(&self, address: NodeAddress) -> Result<Leaf, ReadError> {
+        let shared = &self.replica.shared;
+        let state = shared.state()?;
+        let stored = state.view.get(Table::Nodes, &node_key(address.level, address.index)).await?;
+        let made = TreePass::new(&*state.view, shared.shape, ()).from_below(address).await?;
+        Ok(match stored {
+            Some(stored) if fault_of_node(&stored, made).is_some() => Leaf::Lacks,
+            None if made.is_some() => Leaf::NotHashed,
+            _ => Leaf::Complete,
+        })
+    }
+
+    /// Drops the stored hash of a node and those that were made of it: they are made again when next asked for.
+    async fn drop_path(&self, key: Bytes, mend: &mut Mend<'_>) -> Result<(), WriteError> {
+        let shape = self.replica.shared.shape;
+        let mut above = node_of(shape, &key).and_then(|node| shape.parent(node));
+        mend.remove(Table::Nodes, key).await?;
+        while let Some(NodeAddress { level, index }) = above {
+            mend.remove(Table::Nodes, Bytes::copy_from_slice(&node_key(level, index))).await?;
+            above = shape.parent(NodeAddress { level, index });
+        }
+        Ok(())
+    }
+
+    /// Corrects the count of keys, if nothing was indexed since the walk through the index began.
+    async fn correct_keys(&mut self, now: &Checkpoint) -> Result<(), WriteError> {
+        let Pass { walk, indexed, .. } = &self.place.pass;
+        if *indexed != (now.next_to_index, now.indexed_keys) || walk.sum == now.indexed_keys {
+            return Ok(());
+        }
+        let indexed_keys = walk.sum.cast_signed().wrapping_sub(now.indexed_keys.cast_signed());
+        self.correct(Counted { events: 0, indexed_keys }).await
+    }
+
+    /// Corrects a count.
+    async fn correct(&mut self, by: Counted) -> Result<(), WriteError> {
+        tracing::warn!(?by, "the scrub corrects the counts");
+        self.count(|done| {
+            done.found += 1;
+            done.mended += 1;
+        });
+        Mend::new(&self.replica).finish(Some(by)).await.map(drop)
+    }
+
+    /// The last step of a pass: what the tree counts against what was counted.
+    async fn end_pass(&mut self) -> Result<ScrubStep, WriteError> {
+        let events = {
+            let walk = self.replica.walk(None).await?;
+            let root = self.replica.noting(self.replica.pass(&walk).root().await)?;
+            root.count.cast_signed().wrapping_sub(walk.state().checkpoint.events.cast_signed())
+        };
+        if events != 0 {
+            self.correct(Counted { events, indexed_keys: 0 }).await?;
+        }
+        let now = self.replica.shared.wall.now();
+        let done = self.place.pass.done.unwrap_or_default();
+        self.place = Place { pass: Pass::default(), last: Some(ScrubPass { ended: now, ..done }) };
+        let ScrubPass { rows, found, mended, damaged, .. } = done;
+        tracing::info!(rows, found, mended, damaged, "the scrub has seen everything");
+        self.save().await?;
+        Ok(ScrubStep { rows: 0, ended: true })
+    }
+
+    fn count(&mut self, count: impl Fn(&mut ScrubPass)) {
+        count(self.place.pass.done.get_or_insert_default());
+        count(&mut self.total);
+    }
+
+    /// Tells the log of a fault; of very many only the first.
+    fn tell(&self, damage: &Damage) {
+        let told = self.place.pass.done.map_or(0, |done| done.found);
+        if told < FINDINGS_LISTED as u64 {
+            tracing::warn!(%damage, "the scrub found a fault");
+        }
+    }
+}
+
+/// What the stored hash of a leaf says of its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaf {
+    /// They are all there.
+    Complete,
+    /// They are others: some are gone, or the hash is wrong.
+    Lacks,
+    /// Nothing yet: it was written to since it was last hashed. The next pass can tell.
+    NotHashed,
+}
+
+/// Each event is looked at, its row in the index, its arrival, and its id for the hash of a leaf.
+fn expected_rows(checkpoint: &Checkpoint) -> u64 {
+    checkpoint.events * 3 + checkpoint.next_arrival.saturating_sub(checkpoint.oldest_arrival)
+}
+
+impl std::fmt::Debug for Scrub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scrub").field("place", &self.place).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,138 @@
+//! Where the scrub is, as it stands in the store.
+//!
+//! ```text
+//! u8 version ‖ u8 table ‖ 16 × u64 ‖ u32 len(after) ‖ after ‖ counted
+//! ```
+//!
+//! What cannot be read is no loss: the scrub begins anew.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{ScrubPass, TABLES};
+use crate::Timestamp;
+use crate::replica::check::Walk;
+use crate::store::Table;
+use crate::tables::Checkpoint;
+
+/// Under which name it is remembered.
+pub(super) const NAME: &str = "scrub";
+
+const VERSION: u8 = 1;
+const NUMBERS: usize = 16;
+
+/// Where the scrub is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    pub(super) pass: Pass,
+    pub(super) last: Option<ScrubPass>,
+}
+
+/// A pass that is under way, or about to begin.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Pass {
+    /// How many of [`TABLES`] are done.
+    tables: u8,
+    pub(super) walk: Walk,
+    /// What it has come to; `None` before its first step.
+    pub(super) done: Option<ScrubPass>,
+    /// Arrivals that were indexed, and keys that were counted, when the walk through this table began.
+    pub(super) indexed: (u64, u64),
+}
+
+impl Pass {
+    /// The table that it is at; `None` if all are done.
+    pub(super) fn table(&self) -> Option<Table> {
+        TABLES.get(usize::from(self.tables)).copied()
+    }
+
+    /// A step is about to be done.
+    pub(super) fn begin(&mut self, now: Timestamp, checkpoint: &Checkpoint) {
+        self.done.get_or_insert(ScrubPass { began: now, ended: now, ..ScrubPass::default() });
+        if self.walk == Walk::default() {
+            self.indexed = (checkpoint.next_to_index, checkpoint.indexed_keys);
+        }
+    }
+
+    /// The table is done.
+    pub(super) fn next_table(&mut self) {
+        self.tables += 1;
+        self.walk = Walk::default();
+    }
+}
+
+impl Place {
+    pub(super) fn to_bytes(&self) -> Bytes {
+        let Self { pass: Pass { tables, walk, done, indexed }, last } = self;
+        let of_pass = |pass: &Option<ScrubPass>| {
+            let ScrubPass { began, ended, rows, found, mended, damaged } = pass.unwrap_or_default();
+            // A pass began after 1970.
+            [began.as_millis(), ended.as_millis(), rows, found, mended, damaged]
+        };
+        let mut bytes = BytesMut::new();
+        bytes.put_u8(VERSION);
+        bytes.put_u8(*tables);
+        let walk_numbers = [walk.rows, walk.sum, indexed.0];
+        let numbers = of_pass(done).into_iter().chain(of_pass(last)).chain(walk_numbers);
+        numbers.chain([indexed.1]).for_each(|number| bytes.put_u64(number));
+        let after = walk.after.clone().unwrap_or_default();
+        // A key is a few thousand bytes long.
+        bytes.put_u32(u32::try_from(after.len()).unwrap_or(u32::MAX));
+        bytes.put_slice(&after);
+        bytes.put_slice(&walk.counted);
+        bytes.freeze()
+    }
+
+    pub(super) fn parse(bytes: &Bytes) -> Option<Self> {
+        let (&[version, tables], rest) = bytes.split_first_chunk()?;
+        let (numbers, rest) = rest.split_at_checked(NUMBERS * 8)?;
+        let (len, rest) = rest.split_first_chunk()?;
+        let (after, counted) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)?;
+        let mut numbers = numbers.as_chunks().0.iter().map(|number| u64::from_be_bytes(*number));
+        let mut next = || numbers.next().unwrap_or_default();
+        let mut pass = || {
+            let [began, ended] = [next(), next()].map(Timestamp::from_millis);
+            let pass =
+                ScrubPass { began, ended, rows: next(), found: next(), mended: next(), damaged: next() };
+            Some(pass).filter(|_| began > Timestamp::MIN)
+        };
+        let (done, last) = (pass(), pass());
+        let walk = Walk {
+            after: Some(bytes.slice_ref(after)).filter(|after| !after.is_empty()),
+            rows: next(),
+            sum: next(),
+            counted: bytes.slice_ref(counted),
+        };
+        let pass = Pass { tables, walk, done, indexed: (next(), next()) };
+        (version == VERSION && usize::from(tables) <= TABLES.len()).then_some(Self { pass, last })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_back_and_half_of_one_is_none() {
+        let pass = |n| ScrubPass {
+            began: Timestamp::from_millis(n),
+            ended: Timestamp::from_millis(n + 1),
+            rows: n + 2,
+            found: n + 3,
+            mended: n + 4,
+            damaged: n + 5,
+        };
+        let walk =
+            Walk { after: Some("after".into()), rows: 21, sum: 22, counted: Bytes::from_static(b"co\0") };
+        let whole = Place {
+            pass: Pass { tables: 3, walk, done: Some(pass(1)), indexed: (23, 24) },
+            last: Some(pass(11)),
+        };
+        for place in [Place::default(), whole.clone(), Place { last: None, ..whole }] {
+            assert_eq!(Place::parse(&place.to_bytes()), Some(place));
+        }
+        let bytes = Place::default().to_bytes();
+        assert!((0..bytes.len()).all(|len| Place::parse(&bytes.slice(..len)).is_none()));
+        let other = [&[VERSION + 1], &bytes[1..]].concat();
+        assert_eq!(Place::parse(&other.into()), None);
+    }
+}
