@@ -301,6 +301,41 @@ async fn one_that_has_it_damaged_too_is_passed_over_for_the_next() {
     }
 }
 
+/// The content is whole, and stands under a key that is no event's: nothing can be read of it where it belongs, and what
+/// stands there instead is nobody's. Both nodes hold the same again in the end.
+#[tokio::test]
+async fn a_row_whose_own_key_is_garbled_is_brought_back_and_the_misplaced_one_goes() {
+    let network = MemoryNetwork::new();
+    let victim = event(SMALL);
+    for at in [10, 35] {
+        let node = Node::new(&network, 1, &events(), async |store: &Kept| {
+            let key = row_key(event(SMALL).address());
+            let row = store.view().await.unwrap().get(Table::Events, &key).await.unwrap().unwrap();
+            let (mut batch, mut garbled) = (WriteBatch::new(), key.to_vec());
+            garbled[at] ^= 0x10;
+            batch.remove(Table::Events, key);
+            batch.put(Table::Events, garbled, row);
+            store.commit(batch, Durability::Immediate).await.unwrap();
+        })
+        .await;
+        let neighbour = Node::sound(&network, 2, &events()).await;
+        let root = neighbour.replica.root().await.unwrap();
+        node.dials(&neighbour);
+        node.sync.agreement().await;
+        node.fails_to_read(&victim).await;
+        let mut scrub = node.replica.scrub().await.unwrap();
+        while !scrub.step(100).await.unwrap().ended {}
+        node.sync.compare();
+        until(&node.sync, |_| node.sync.neighbours().iter().any(|one| one.received == 1)).await;
+        while !scrub.step(100).await.unwrap().ended {}
+        assert_eq!(node.standing(), [], "nobody is asked for it any more");
+        node.holds_soundly(&victim).await;
+        assert_eq!(node.replica.root().await.unwrap(), root);
+        node.sync.agreement().await;
+        assert!(neighbour.sync.totals().faults.is_empty());
+    }
+}
+
 /// A node that has the only copy of an event, and that is damaged: its neighbour cannot have it, and nobody can mend it.
 /// They differ, and that costs next to nothing, for as long as it takes.
 #[tokio::test(start_paused = true)]

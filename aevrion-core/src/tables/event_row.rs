@@ -92,16 +92,26 @@ impl EventRow {
         self.data.is_none()
     }
 
+    /// The event of this content at `timestamp`, wherever it stands; `None` if the data has to be read from `bodies`.
+    pub(crate) fn into_other_event(self, timestamp: Timestamp) -> Option<Event> {
+        let data = self.data?;
+        Event::new(self.key, value(self.kind, data, self.expires_at), timestamp).ok()
+    }
+
     /// The event, if it matches the address it stands under. `body` is needed if [`EventRow::needs_body`].
     pub(crate) fn into_event(self, address: Address, body: Option<Bytes>) -> Result<Event, DamagedRow> {
         let data = self.data.or(body).ok_or(DamagedRow::NoBody)?;
-        let value = match self.kind {
-            DELETION => Value::Deletion,
-            DATA => Value::Data(data),
-            _ => Value::Expiring { data, expires_at: self.expires_at },
-        };
+        let value = value(self.kind, data, self.expires_at);
         let event = Event::new(self.key, value, address.timestamp).map_err(|_| DamagedRow::OtherContent)?;
         if event.id() == address.id { Ok(event) } else { Err(DamagedRow::OtherContent) }
+    }
+}
+
+fn value(kind: u8, data: Bytes, expires_at: Timestamp) -> Value {
+    match kind {
+        DELETION => Value::Deletion,
+        DATA => Value::Data(data),
+        _ => Value::Expiring { data, expires_at },
     }
 }
 

@@ -17,8 +17,9 @@ use super::derived::node_of;
 use super::mend::Mend;
 use super::queue::Counted;
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
+use crate::events::read_event;
 use crate::store::Table;
-use crate::tables::{Checkpoint, IndexRow, node_key};
+use crate::tables::{Checkpoint, EventRow, IndexRow, node_key, parse_address};
 use crate::tree::{NodeAddress, TreePass};
 use crate::{Damage, ReadError, Timestamp, WriteError};
 
@@ -154,14 +155,10 @@ impl Scrub {
     async fn mend(&mut self, findings: Findings) -> Result<(), WriteError> {
         let replica = self.replica.clone();
         let mut mend = Mend::new(&replica);
-        let mut leaves = BTreeMap::new();
+        let (mut leaves, mut removed) = (BTreeMap::new(), 0);
         for Finding { damage, remedy } in findings.0 {
-            let damaged = damage.table == Table::Events && remedy.is_none();
             self.tell(&damage);
-            self.count(|done| {
-                done.found += 1;
-                done.damaged += u64::from(damaged);
-            });
+            let event = damage.table == Table::Events;
             let mended = match remedy {
                 Some(Remedy::Add) => {
                     mend.put(damage.table, damage.key, Bytes::new()).await?;
@@ -172,12 +169,45 @@ impl Scrub {
                     self.drop_path(damage.key, &mut mend).await?;
                     true
                 }
+                None if event && self.is_misplaced(&damage.key).await? => {
+                    self.remove_misplaced(damage.key, &mut mend).await?;
+                    removed += 1;
+                    true
+                }
                 None => false,
             };
-            self.count(|done| done.mended += u64::from(mended));
+            self.count(|done| {
+                done.found += 1;
+                done.mended += u64::from(mended);
+                done.damaged += u64::from(event && !mended);
+            });
         }
-        mend.finish(None).await?;
+        mend.finish((removed > 0).then_some(Counted { events: -removed, indexed_keys: 0 })).await?;
         Ok(())
+    }
+
+    /// Whether a row of `events` that matches no event is a copy of one that is stored where it belongs: then it is not the
+    /// content that is damaged, but the key under which the row stands.
+    async fn is_misplaced(&self, key: &Bytes) -> Result<bool, ReadError> {
+        let state = self.replica.shared.state()?;
+        let Some(address) = parse_address(key) else { return Ok(false) };
+        let Some(row) = state.view.get(Table::Events, key).await? else { return Ok(false) };
+        let Some(event) = EventRow::parse(&row).ok().and_then(|row| row.into_other_event(address.timestamp))
+        else {
+            return Ok(false);
+        };
+        let elsewhere = event.address() != address;
+        Ok(elsewhere && matches!(read_event(&*state.view, event.address()).await, Ok(Some(_))))
+    }
+
+    /// Removes a row that stands for no event, and the hashes that count it.
+    async fn remove_misplaced(&self, key: Bytes, mend: &mut Mend<'_>) -> Result<(), WriteError> {
+        if let Some(address) = parse_address(&key) {
+            let NodeAddress { level, index } = self.replica.shared.shape.node_at(0, address.timestamp);
+            self.drop_path(Bytes::copy_from_slice(&node_key(level, index)), mend).await?;
+            self.replica.shared.damage.sound(&[address]);
+        }
+        mend.remove(Table::Events, key).await
     }
 
     /// Removes an index row that stands for nothing; or, if its event is gone, lets a comparison with the neighbours bring
