@@ -174,7 +174,7 @@ async fn what_a_read_finds_damaged_is_mended_by_a_neighbour_and_read_again() {
         let network = MemoryNetwork::new();
         let mut spoilt = None;
         let node = Node::new(&network, 1, &events(), async |store: &Kept| {
-            spoilt = Some(spoil_in_every_way(way, store).await)
+            spoilt = Some(spoil_in_every_way(way, store).await);
         })
         .await;
         let spoilt = spoilt.unwrap();

@@ -108,7 +108,7 @@ async fn what_is_derived_is_mended() {
     let plants: [(Table, Plant); 8] = [
         (Table::ByKey, |rows, batch| batch.remove(Table::ByKey, rows[500].0.clone())),
         (Table::ByKey, |rows, batch| {
-            rows.iter().for_each(|(row, _)| batch.remove(Table::ByKey, row.clone()))
+            rows.iter().for_each(|(row, _)| batch.remove(Table::ByKey, row.clone()));
         }),
         (Table::ByKey, |rows, batch| {
             let ghost = flipped(&rows[3].0, rows[3].0.len() - 1);

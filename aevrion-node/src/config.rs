@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
 
-use crate::cli::{Format, Global, ServeFile, StoreKind, TransportKind};
+use crate::cli::{Format, Global, ScrubEvery, ServeFile, StoreKind, TransportKind};
 use crate::exit::Failure;
 
 /// What a configuration file may say. Unknown keys are errors: a misspelt setting is worse than none.
@@ -27,6 +27,7 @@ struct File {
     peer: Option<Vec<String>>,
     #[serde(alias = "write_when_ahead")]
     write_despite_clocks: Option<bool>,
+    scrub: Option<ScrubEvery>,
 }
 
 impl Global {
@@ -62,7 +63,7 @@ impl Global {
         self.granularity = self.granularity.or(file.granularity);
         self.branching = self.branching.or(file.branching);
         self.output = self.output.or(file.output);
-        let File { http, listen, transport, peer, write_despite_clocks, .. } = file;
-        Ok((self, ServeFile { http, listen, transport, peer, write_despite_clocks }))
+        let File { http, listen, transport, peer, write_despite_clocks, scrub, .. } = file;
+        Ok((self, ServeFile { http, listen, transport, peer, write_despite_clocks, scrub }))
     }
 }

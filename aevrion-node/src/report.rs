@@ -2,10 +2,13 @@
 //! verb, and the same on the way between them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aevrion_core::store::Table;
 use aevrion_core::transport::Refusal;
-use aevrion_core::{Damage, Progress, Rebuilt, Status, Timestamp, Verification, sync};
+use aevrion_core::{
+    Damage, Progress, Rebuilt, ScrubPass, ScrubReport, Status, Timestamp, Verification, sync,
+};
 use serde::{Deserialize, Serialize};
 
 /// `status`.
@@ -41,6 +44,65 @@ pub(crate) struct StatusReport {
     pub(crate) longest_key: u32,
     pub(crate) largest_data: u32,
     pub(crate) pending_index_rows: u64,
+    /// Damaged events that are not mended, as far as is known, and those that were since the start.
+    #[serde(default)]
+    pub(crate) damaged_events: u64,
+    #[serde(default)]
+    pub(crate) mended_events: u64,
+    /// How far the scrub is, if there is one.
+    #[serde(default)]
+    pub(crate) scrub: Option<ScrubStatus>,
+}
+
+/// How far the scrub is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ScrubStatus {
+    /// In how long everything is checked once.
+    pub(crate) every_ms: u64,
+    /// The table that it is at.
+    pub(crate) table: String,
+    /// How much of its pass is done, from 0 to 1.
+    pub(crate) progress: f64,
+    /// The pass that is under way; nothing between two.
+    pub(crate) pass: Option<ScrubPassReport>,
+    /// The last one that came to its end.
+    pub(crate) last: Option<ScrubPassReport>,
+    /// Since the start.
+    pub(crate) total: ScrubPassReport,
+}
+
+/// What a pass of the scrub has come to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ScrubPassReport {
+    pub(crate) began: u64,
+    /// Or now.
+    pub(crate) ended: u64,
+    pub(crate) rows: u64,
+    /// Faults, those of them that were mended, and those that are damaged events.
+    pub(crate) found: u64,
+    pub(crate) mended: u64,
+    pub(crate) damaged: u64,
+}
+
+impl ScrubStatus {
+    pub(crate) fn new(every: Duration, report: &ScrubReport) -> Self {
+        let done = report.pass.map_or(0, |pass| pass.rows) as f64 / report.expected_rows.max(1) as f64;
+        Self {
+            every_ms: u64::try_from(every.as_millis()).unwrap_or(u64::MAX),
+            table: report.table.to_owned(),
+            progress: (done.min(1.0) * 1e4).round() / 1e4,
+            pass: report.pass.map(ScrubPassReport::from),
+            last: report.last.map(ScrubPassReport::from),
+            total: report.total.into(),
+        }
+    }
+}
+
+impl From<ScrubPass> for ScrubPassReport {
+    fn from(pass: ScrubPass) -> Self {
+        let ScrubPass { began, ended, rows, found, mended, damaged } = pass;
+        Self { began: began.as_millis(), ended: ended.as_millis(), rows, found, mended, damaged }
+    }
 }
 
 /// A node that this one keeps in step with, or tries to.
@@ -238,6 +300,9 @@ impl From<&Status> for StatusReport {
             longest_key: status.parameters.longest_key,
             largest_data: status.parameters.largest_data,
             pending_index_rows: status.pending_index_rows,
+            damaged_events: 0,
+            mended_events: 0,
+            scrub: None,
         }
     }
 }

@@ -235,7 +235,7 @@ impl<'s> Check<'s> {
             if cost >= budget {
                 return Ok(Checked { cost, ended: false });
             }
-            match self.node_from_below(&key).await {
+            match self.recomputed_node(&key).await {
                 Ok(node) => {
                     cost += usize::try_from(node.filter(|_| key[0] == 0).map_or(1, |leaf| leaf.count))
                         .unwrap_or(budget);
@@ -258,9 +258,9 @@ impl<'s> Check<'s> {
     }
 
     /// The node that a row of `nodes` stands for, made anew; `None` if there is nothing below it.
-    async fn node_from_below(&self, key: &[u8]) -> Result<Option<Node>, ReadError> {
+    async fn recomputed_node(&self, key: &[u8]) -> Result<Option<Node>, ReadError> {
         match node_of(self.shared.shape, key) {
-            Some(node) => TreePass::new(self.view(), self.shared.shape, ()).from_below(node).await,
+            Some(node) => TreePass::new(self.view(), self.shared.shape, ()).recompute(node).await,
             None => Ok(None),
         }
     }

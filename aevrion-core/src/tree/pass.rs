@@ -88,7 +88,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
 
     /// A node as the nodes below it make it, or its events if it is a leaf, whatever its own row says; `None` if there is
     /// nothing below it.
-    pub(crate) async fn from_below(&mut self, node: NodeAddress) -> Result<Option<Node>, ReadError> {
+    pub(crate) async fn recompute(&mut self, node: NodeAddress) -> Result<Option<Node>, ReadError> {
         let made = if node.level == 0 {
             let mut row = Vec::with_capacity(1);
             self.hash_leaves(node.index..=node.index, &mut row).await?;

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::moment::{Moment, Span};
 
 pub(crate) use cluster::{ClusterVerb, SyncVerb, WAIT_AT_ONCE};
-pub(crate) use serve::{HTTP_PORT, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
+pub(crate) use serve::{HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())

@@ -1,16 +1,22 @@
 //! What `serve` understands: where to listen, and with whom to keep in step.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::exit::Failure;
+use crate::moment::Span;
 
 /// Where the HTTP interface is by default.
 pub(crate) const HTTP_PORT: u16 = 7387;
 /// Where peers are awaited by default.
 const PEER_PORT: u16 = 7388;
+
+/// Below this a scrub is a verification that has no end.
+const SHORTEST_SCRUB: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The server")]
@@ -40,6 +46,44 @@ pub(crate) struct ServeArgs {
         default_missing_value = "true"
     )]
     write_despite_clocks: Option<bool>,
+    /// In how long everything that is stored is checked once, little by little, and mended where it can be; or off
+    /// [default: 7d]
+    #[arg(long, env = "AEVRION_SCRUB", hide_env_values = true, value_name = "SPAN|off")]
+    scrub: Option<ScrubEvery>,
+}
+
+/// In how long a scrub comes by everything, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct ScrubEvery(pub(crate) Option<Duration>);
+
+impl Default for ScrubEvery {
+    fn default() -> Self {
+        Self(Some(Duration::from_secs(7 * 24 * 60 * 60)))
+    }
+}
+
+impl FromStr for ScrubEvery {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let Span(every) = text.parse().map_err(|help| format!("{help}, or off"))?;
+        if every < SHORTEST_SCRUB {
+            return Err(format!("the shortest scrub takes {SHORTEST_SCRUB:?}; `off` is for none"));
+        }
+        Ok(Self(Some(every)))
+    }
+}
+
+impl TryFrom<String> for ScrubEvery {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// Which transports are meant, for whoever listens or says where it will.
@@ -88,6 +132,7 @@ pub(crate) struct ServeFile {
     pub(crate) transport: Option<Vec<TransportKind>>,
     pub(crate) peer: Option<Vec<String>>,
     pub(crate) write_despite_clocks: Option<bool>,
+    pub(crate) scrub: Option<ScrubEvery>,
 }
 
 /// What is served, once flags, environment, file and defaults are put together.
@@ -98,6 +143,7 @@ pub(crate) struct Serving {
     pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<String>,
     pub(crate) write_despite_clocks: bool,
+    pub(crate) scrub: ScrubEvery,
 }
 
 impl ServeArgs {
@@ -119,6 +165,7 @@ impl ServeArgs {
             transports: self.transports.or(file.transport),
             peers: if self.peer.is_empty() { file.peer.unwrap_or_default() } else { self.peer },
             write_despite_clocks: self.write_despite_clocks.or(file.write_despite_clocks).unwrap_or(false),
+            scrub: self.scrub.or(file.scrub).unwrap_or_default(),
         })
     }
 }

@@ -18,17 +18,19 @@ pub(super) enum Kind {
     Clock,
     Store,
     Certificate,
+    Damage,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 3] = [Self::Clock, Self::Store, Self::Certificate];
+    pub(super) const ALL: [Self; 4] = [Self::Clock, Self::Store, Self::Certificate, Self::Damage];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Clock => "clock",
             Self::Store => "store",
             Self::Certificate => "certificate",
+            Self::Damage => "damage",
         }
     }
 
@@ -46,8 +48,31 @@ impl Kind {
                 refused => Some(refused.to_string()),
             },
             Self::Certificate => node.membership().ok()?.certificate_alarm(),
+            Self::Damage => damage(node),
         }
     }
+}
+
+/// Which events are damaged, and what is being done.
+fn damage(node: &Node) -> Option<String> {
+    let damaged = node.replica.damaged_events();
+    let events = match damaged.standing.len() {
+        0 => return None,
+        1 => "1 stored event is damaged".to_owned(),
+        number if damaged.more => format!("more than {number} stored events are damaged"),
+        number => format!("{number} stored events are damaged"),
+    };
+    let import = "import a backup or an export, which mends what it holds";
+    Some(match (node.connected(), node.sync()) {
+        (0, None) => format!("{events}, and there is no neighbour to ask for a sound copy: {import}"),
+        (0, Some(_)) => format!(
+            "{events}, and no neighbour is connected to be asked for a sound copy: see that one is, or {import}"
+        ),
+        (1, _) => format!("{events}: asking the neighbour for a sound copy; if it has none, {import}"),
+        (neighbours, _) => {
+            format!("{events}: asking {neighbours} neighbours for a sound copy; if they have none, {import}")
+        }
+    })
 }
 
 /// Something to look after.

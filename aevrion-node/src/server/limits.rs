@@ -69,6 +69,9 @@ pub(super) const EXPORTS: usize = 4;
 /// Verifications and rebuilds at once: each reads everything.
 pub(super) const UPKEEP: usize = 1;
 
+/// Rows of one step of the scrub: a few milliseconds, for which a store without isolated views takes no writes.
+pub(super) const SCRUB_ROWS: usize = 256;
+
 /// Bad lines of an import that are reported one by one; what is beyond is counted.
 pub(super) const ERRORS_LISTED: usize = 100;
 

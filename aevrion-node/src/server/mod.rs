@@ -17,6 +17,7 @@ mod notify;
 mod pace;
 mod query;
 mod routes;
+mod scrub;
 mod stream;
 
 use std::sync::Arc;

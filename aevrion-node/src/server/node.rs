@@ -2,23 +2,27 @@
 
 use std::sync::Arc;
 
+use aevrion_core::store::Table;
 use aevrion_core::sync::Sync;
-use aevrion_core::{Options, Replica, SystemWall, Timestamp, WallClock};
+use aevrion_core::{Options, ReadError, Replica, SystemWall, Timestamp, WallClock};
 
 use crate::cli::{Global, Serving};
 use crate::cluster::{self, CertifiedWall, Home, Listening, Membership};
 use crate::data;
 use crate::exit::Failure;
 use crate::problem::{Kind, Problem};
-use crate::report::{Neighbour, StatusReport};
+use crate::report::{Neighbour, ScrubStatus, StatusReport};
+use crate::requests::PageError;
 
 use super::alarms::{self, Alarm};
+use super::scrub::Scrubbing;
 
 /// A node.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) replica: Replica,
     membership: Option<Arc<Membership>>,
+    scrub: Option<Arc<Scrubbing>>,
     /// The store, for people.
     place: String,
 }
@@ -26,7 +30,7 @@ pub(crate) struct Node {
 impl Node {
     /// A node made of its parts; `place` says for people where its store is.
     pub(crate) fn of(replica: Replica, membership: Option<Arc<Membership>>, place: String) -> Self {
-        Self { replica, membership, place }
+        Self { replica, membership, scrub: None, place }
     }
 
     pub(super) async fn open(global: &Global, serving: &Serving) -> Result<Self, Failure> {
@@ -62,7 +66,8 @@ impl Node {
             }
             _ => None,
         };
-        Ok(Self { replica, membership, place })
+        let scrub = serving.scrub.0.map(|every| Arc::new(Scrubbing::begin(&replica, every)));
+        Ok(Self { replica, membership, scrub, place })
     }
 
     /// Where the store is, for people.
@@ -97,6 +102,11 @@ impl Node {
     /// What the node says of itself.
     pub(super) async fn status(&self) -> Result<StatusReport, Problem> {
         let mut report = StatusReport::from(&self.replica.status().await?);
+        let damaged = self.replica.damaged_events();
+        report.damaged_events = damaged.standing.len() as u64;
+        report.mended_events = damaged.mended;
+        let scrub = self.scrub.as_ref().and_then(|scrub| scrub.report());
+        report.scrub = scrub.map(|(every, report)| ScrubStatus::new(every, &report));
         report.alarms = alarms::of(self).into_iter().map(|Alarm { what, .. }| what).collect();
         if let Some(membership) = &self.membership {
             let sync = membership.sync();
@@ -107,6 +117,26 @@ impl Node {
             report.certificate_ends = Some(membership.certificate_ends().as_millis());
         }
         Ok(report)
+    }
+
+    /// How many neighbours are connected.
+    pub(super) fn connected(&self) -> usize {
+        let neighbours = self.sync().map(Sync::neighbours).unwrap_or_default();
+        neighbours.iter().filter(|neighbour| neighbour.is_connected()).count()
+    }
+
+    /// Why something could not be read, for whoever asked. A damaged event may be sound again soon.
+    pub(super) fn unreadable(&self, error: impl Into<PageError>) -> Problem {
+        let error = error.into();
+        let damaged =
+            matches!(&error, PageError::Read(ReadError::Damaged(damage)) if damage.table == Table::Events);
+        let mut problem = Problem::from(error);
+        if damaged && self.connected() > 0 {
+            problem
+                .detail
+                .push_str(". A sound copy is being asked for at a neighbour: try again in a moment");
+        }
+        problem
     }
 
     /// Who it keeps in step with.
@@ -122,6 +152,9 @@ impl Node {
 
     /// Makes everything durable, and lets go of the store.
     pub(super) async fn close(&self) -> Result<(), Failure> {
+        if let Some(scrub) = &self.scrub {
+            scrub.end().await;
+        }
         if let Some(membership) = &self.membership {
             membership.end().await;
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aevrion_core::Timestamp;
+use indicatif::HumanDuration;
 
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
@@ -10,7 +11,7 @@ use crate::exit::Failure;
 use crate::moment;
 use crate::output::{print_document, print_fields, thousands};
 use crate::progress::{Bar, Counts};
-use crate::report::{StatusReport, VerifyReport};
+use crate::report::{ScrubStatus, StatusReport, VerifyReport};
 
 pub(super) async fn status(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let status = backend.status().await?;
@@ -44,6 +45,7 @@ fn status_fields(status: &StatusReport) -> Vec<(&'static str, String)> {
     if let Some(stable) = status.stable_until {
         fields.push(("stable", format!("until {}", moment::show(Timestamp::from_millis(stable)))));
     }
+    fields.extend(status.scrub.as_ref().map(|scrub| ("scrub", scrub_field(scrub))));
     fields.extend(status.alarms.iter().map(|alarm| ("alarm", alarm.clone())));
     fields.extend(status.neighbours.iter().map(|neighbour| {
         let behind = neighbour.behind.map_or_else(String::new, |n| format!(", {} behind", thousands(n)));
@@ -56,6 +58,22 @@ fn status_fields(status: &StatusReport) -> Vec<(&'static str, String)> {
 pub(super) async fn resume_clock(backend: &Backend, global: &Global) -> Result<(), Failure> {
     backend.resume_clock().await?;
     status(backend, global).await
+}
+
+fn scrub_field(scrub: &ScrubStatus) -> String {
+    let every = HumanDuration(Duration::from_millis(scrub.every_ms));
+    let under_way = match scrub.pass {
+        Some(_) => format!("{:.0} % of a pass, one in {every}", scrub.progress * 100.0),
+        None => format!("one pass in {every}"),
+    };
+    match &scrub.last {
+        None => under_way,
+        Some(last) => {
+            let ended = moment::show(Timestamp::from_millis(last.ended));
+            let found = findings(last.found);
+            format!("{under_way}; the last until {ended}: {found}, {} mended", thousands(last.mended))
+        }
+    }
 }
 
 pub(super) async fn verify(backend: &Backend, global: &Global) -> Result<(), Failure> {

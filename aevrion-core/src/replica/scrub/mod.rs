@@ -244,7 +244,7 @@ impl Scrub {
         let shared = &self.replica.shared;
         let state = shared.state()?;
         let stored = state.view.get(Table::Nodes, &node_key(address.level, address.index)).await?;
-        let made = TreePass::new(&*state.view, shared.shape, ()).from_below(address).await?;
+        let made = TreePass::new(&*state.view, shared.shape, ()).recompute(address).await?;
         Ok(match stored {
             Some(stored) if fault_of_node(&stored, made).is_some() => Leaf::Lacks,
             None if made.is_some() => Leaf::NotHashed,

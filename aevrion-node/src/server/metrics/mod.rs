@@ -3,6 +3,7 @@
 mod alarms;
 mod neighbours;
 mod sync;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -75,6 +76,10 @@ impl Page {
     fn gauge(&mut self, name: &str, help: &str, value: u64) {
         self.metric(name, "gauge", help, &[(String::new(), value)]);
     }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.metric(name, "counter", help, &[(String::new(), value)]);
+    }
 }
 
 /// All that is counted. What the store does not tell at the moment is left out.
@@ -96,6 +101,7 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
         page.gauge("pending_index_rows", "Index rows in memory only.", status.pending_index_rows);
     }
     alarms::write(&mut page, &app.node);
+    upkeep::write(&mut page, &app.node, status);
     if let Ok(membership) = app.node.membership() {
         neighbours::write(&mut page, &membership.sync().neighbours());
         sync::write(&mut page, membership.sync());
@@ -114,9 +120,7 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
     page.metric("http_bytes_total", "counter", "Bytes of HTTP connections.", &bytes);
     page.gauge("http_connections", "Open connections.", app.gates.connections.taken() as u64);
     page.gauge("http_watchers", "Watchers at it.", app.gates.watchers.taken() as u64);
-    let mut counter = |name, help, count: &AtomicU64| {
-        page.metric(name, "counter", help, &[(String::new(), count.load(Relaxed))]);
-    };
+    let mut counter = |name, help, count: &AtomicU64| page.counter(name, help, count.load(Relaxed));
     counter("http_refused_connections_total", "Connections beyond the limit.", &metrics.refused);
     let help = "Connections that ended because no head of a request came in time, idle ones among them.";
     counter("http_head_timeouts_total", help, &metrics.late_heads);

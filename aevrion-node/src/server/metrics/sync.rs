@@ -66,7 +66,7 @@ fn totals(page: &mut Page, sync: &Sync) {
         "Requests to join or renew that were refused.",
         &joins,
     );
-    let mut counter = |name, help, count| page.metric(name, "counter", help, &[(String::new(), count)]);
+    let mut counter = |name, help, count| page.counter(name, help, count);
     counter("sync_bytes_received_total", "Bytes of messages received.", totals.bytes_received);
     counter("sync_dropped_questions_total", "Questions not answered for want of room.", totals.shed);
     counter("sync_overflows_total", "Times that a neighbour could not follow the news.", totals.overflows);

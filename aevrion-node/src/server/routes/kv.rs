@@ -26,7 +26,8 @@ pub(super) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     query.finish()?;
     // The present is never stable: who does not ask for the past need not be told.
     let stable_until = at.and_then(|_| app.node.stable_until());
-    let event = requests::get(&app.node.replica, &key, at).await?;
+    let event = requests::get(&app.node.replica, &key, at).await;
+    let event = event.map_err(|error| app.node.unreadable(error))?;
     let response = match event.as_ref().and_then(|event| Some((event.value().data()?, event.address()))) {
         Some((data, address)) => {
             let response = answer::value(data.clone());

@@ -49,7 +49,8 @@ pub(super) async fn history(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     };
     query.finish()?;
     let stable_until = app.node.stable_until();
-    listed(&history.page(&app.node.replica).await?, stable_until)
+    let page = history.page(&app.node.replica).await.map_err(|error| app.node.unreadable(error))?;
+    listed(&page, stable_until)
 }
 
 pub(super) async fn scan(State(app): State<Arc<App>>, uri: Uri) -> Answer {
@@ -62,5 +63,6 @@ pub(super) async fn scan(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let scan = Scan { keys, at: query.get("at")?, limit: query.limit()?, cursor: query.text("cursor")? };
     query.finish()?;
     let stable_until = app.node.stable_until();
-    listed(&scan.page(&app.node.replica).await?, stable_until)
+    let page = scan.page(&app.node.replica).await.map_err(|error| app.node.unreadable(error))?;
+    listed(&page, stable_until)
 }
