@@ -240,8 +240,8 @@ mod tests {
     #[test]
     fn questions_in_vain_are_few_whatever_is_found() {
         let mut mending = Mending::default();
-        let address = |n: u64| Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([n as u8; 32]) };
-        let in_vain = |now: Duration, from: u64, mending: &mut Mending| {
+        let address = |n: u8| Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([n; 32]) };
+        let in_vain = |now: Duration, from: u8, mending: &mut Mending| {
             let mut questions = 0;
             for number in from..from + 50 {
                 mending.plan(&[address(number)], Some(Timestamp::MAX), now);
