@@ -64,6 +64,20 @@ fn other_parameters_are_refused_with_both_values() {
 }
 
 #[test]
+fn a_tree_with_a_top_node_every_few_milliseconds_is_refused_with_what_to_choose() {
+    let words = ["16 ms", "a day", "granularity of 5400000 or more", "branching of 97 or more"];
+    for engine in ENGINES {
+        let place = Place::new();
+        for verb in [&["put", "k", "v"][..], &["cluster", "init"]] {
+            let fine = ["--store", engine, "--granularity", "1", "--branching", "2"];
+            place.run(&[verb, &fine].concat()).fails(2, &words);
+        }
+        place.run(&["cluster", "init", "--granularity", "5400000", "--branching", "2"]).ok();
+        place.holds(0);
+    }
+}
+
+#[test]
 fn another_layout_is_refused_with_what_to_do() {
     for engine in ENGINES {
         let place = Place::new();

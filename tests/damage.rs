@@ -7,6 +7,8 @@
 mod engine;
 #[path = "support/random.rs"]
 mod random;
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
 use std::os::unix::process::ExitStatusExt;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use aevrion_core::store::{Table, WriteBatch};
 use engine::{Row, plant};
 use random::Random;
+use server::Server;
 use support::{ENGINES, Finished, WEEK_EVENTS, aevrion, run_on, run_with_input, sample, status};
 
 /// A store that holds the sample week, with all tree hashes stored, and one large value beside it.
@@ -432,6 +435,48 @@ fn a_spoilt_arrival_whose_event_is_not_indexed_yet_keeps_no_store_shut() {
         week.expect_damage(&["arrivals"]);
         week.run(&["rebuild"]);
         assert_eq!(week.run(&["get", "late"]).ok().stdout, "value");
+    }
+}
+
+/// Rows that cannot be read, of every derived table at once, below a server.
+#[test]
+fn a_server_starts_on_rows_that_cannot_be_read_and_serves_all_the_others() {
+    for engine in ENGINES {
+        let week = Week::new(engine);
+        // The path to the last leaf.
+        week.plant(Table::Nodes, |rows, batch| {
+            for level in 0..5 {
+                let (_, (key, value)) = node(rows, level);
+                batch.put(Table::Nodes, key.clone(), value[1..].to_vec());
+            }
+        });
+        let mut victim = String::new();
+        week.plant(Table::ByKey, |rows, batch| {
+            // The newest version of the first plane.
+            let (row, _) = rows.iter().find(|(row, _)| row.starts_with(b"plane:")).expect("there are planes");
+            victim = String::from_utf8(row[..row.len() - 18].to_vec()).expect("keys of the sample are text");
+            batch.remove(Table::ByKey, row.clone());
+            batch.put(Table::ByKey, row[..row.len() - 1].to_vec(), Vec::new());
+        });
+        let server = Server::start(&week.data);
+        let status = server.run(&["status", "-o", "json"]).ok().json();
+        assert_eq!(
+            (&status["root"], &status["events"]),
+            (&week.root.as_str().into(), &(WEEK_EVENTS + 1).into())
+        );
+        server.run(&["put", "new", "value"]).ok();
+        for (key, value) in [(LARGE, "x".repeat(10_000)), ("new", "value".to_owned())] {
+            assert_eq!(server.run(&["get", key]).ok().stdout, value);
+            assert_eq!(server.run(&["scan", key, "-o", "jsonl"]).ok().json_lines().len(), 1);
+        }
+        for verb in ["get", "history", "scan"] {
+            server.run(&[verb, &victim]).fails(7, &["damaged", "by_key"]);
+        }
+        let found = server.run(&["verify"]).fails(7, &["found"]).stdout;
+        assert!(found.contains("by_key") && !found.contains("nodes"), "the tree has healed: {found}");
+        server.run(&["rebuild"]).ok();
+        server.run(&["verify"]).ok();
+        server.run(&["get", &victim]).ok();
     }
 }
 

@@ -6,7 +6,9 @@
 
 use std::ops::Bound;
 
-use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, StoreError, Table, View};
+use bytes::Bytes;
+
+use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, View, nearest};
 use crate::tables::{ADDRESS_LEN, parse_address, parse_sequence, sequence_key};
 use crate::{Address, ReadError};
 
@@ -37,16 +39,9 @@ impl Run {
 
 /// The run that holds the arrival `sequence`, or else the first one behind it.
 pub(crate) async fn run_at(view: &dyn View, sequence: u64) -> Result<Option<Run>, ReadError> {
-    let key = sequence_key(sequence);
-    for (range, direction) in [
-        (KeyRange { start: Bound::Unbounded, end: Bound::Included(&key[..]) }, Direction::Backward),
-        (KeyRange { start: Bound::Excluded(&key[..]), end: Bound::Unbounded }, Direction::Forward),
-    ] {
-        let (projection, limit) = (Projection::Rows, PageLimit::ONE);
-        let page =
-            view.scan(ScanRequest { table: Table::Arrivals, range, direction, projection, limit }).await?;
-        if let Some((key, value)) = page.rows().next() {
-            let run = Run::parse(key, value)?;
+    for range in [until(&sequence_key(sequence)), behind(&sequence_key(sequence))] {
+        if let Some((first, value)) = nearest_run(view, range, Projection::Rows).await? {
+            let run = Run::parse(&sequence_key(first), &value)?;
             if run.end() > sequence {
                 return Ok(Some(run));
             }
@@ -55,20 +50,38 @@ pub(crate) async fn run_at(view: &dyn View, sequence: u64) -> Result<Option<Run>
     Ok(None)
 }
 
+/// Where the first run begins behind the arrival `sequence`.
+pub(crate) async fn next_run(view: &dyn View, sequence: u64) -> Result<Option<u64>, StoreError> {
+    let run = nearest_run(view, behind(&sequence_key(sequence)), Projection::Keys).await?;
+    Ok(run.map(|(first, _)| first))
+}
+
+fn until(key: &[u8]) -> (KeyRange<'_>, Direction) {
+    (KeyRange { start: Bound::Unbounded, end: Bound::Included(key) }, Direction::Backward)
+}
+
+fn behind(key: &[u8]) -> (KeyRange<'_>, Direction) {
+    (KeyRange { start: Bound::Excluded(key), end: Bound::Unbounded }, Direction::Forward)
+}
+
+async fn nearest_run(
+    view: &dyn View,
+    (range, direction): (KeyRange<'_>, Direction),
+    projection: Projection,
+) -> Result<Option<(u64, Bytes)>, StoreError> {
+    nearest(view, Table::Arrivals, range, direction, projection, parse_sequence).await
+}
+
 /// All runs in order, a page at a time.
 pub(crate) struct Runs<'v>(Pages<'v>);
 
 impl<'v> Runs<'v> {
     /// The runs from the one on that holds the arrival `sequence`.
     pub(crate) async fn from(view: &'v dyn View, sequence: u64) -> Result<Self, StoreError> {
-        let key = sequence_key(sequence);
-        let before = KeyRange { start: Bound::Unbounded, end: Bound::Included(&key[..]) };
-        let (direction, projection, limit) = (Direction::Backward, Projection::Keys, PageLimit::ONE);
-        let table = Table::Arrivals;
-        let page = view.scan(ScanRequest { table, range: before, direction, projection, limit }).await?;
-        let first = page.last_key().unwrap_or(&key);
-        let range = KeyRange { start: Bound::Included(first), end: Bound::Unbounded };
-        Ok(Self(Pages::new(view, table, range, Projection::Rows)))
+        let first = nearest_run(view, until(&sequence_key(sequence)), Projection::Keys).await?;
+        let first = sequence_key(first.map_or(sequence, |(first, _)| first));
+        let range = KeyRange { start: Bound::Included(&first[..]), end: Bound::Unbounded };
+        Ok(Self(Pages::new(view, Table::Arrivals, range, Projection::Rows)))
     }
 
     /// A page of runs, each read or what is wrong with it; `None` after the last page.

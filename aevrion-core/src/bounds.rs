@@ -80,6 +80,24 @@ pub const KNOWN_STALE: usize = 1 << 16;
 /// Nodes written to while a hashing pass runs. Beyond it the pass stores nothing more, and the next one does.
 pub const TOUCHED_DURING_PASS: usize = 1 << 20;
 
+/// Nodes of one row of the tree that are read, or computed, at a time. Rows below the top have no more than a node has
+/// children.
+pub const ROW_PART: usize = 4_096;
+
+/// Milliseconds that a node of the top row covers at least in the tree of a new cluster: a day. The top row is the one
+/// part of the tree that grows with time for ever; with a node a day it has 3,650 of them in ten years, of which the
+/// last [`DIGEST_TILES`] days are compared at once. A node every 16 ms would be two billion a year.
+pub const SHORTEST_TOP_NODE: u64 = 86_400_000;
+
+/// Nodes of the top row that are kept in memory, 48 B each: 25 MB, and for a moment as much again when new nodes come.
+/// At a day for a node, which is the least that a new store may have, they are 1,400 years. Of a longer row every root
+/// reads all, page by page.
+pub const TOP_ROW_NODES: usize = 1 << 19;
+
+/// Nodes of the top row that are known one by one to have been written to since they were last read. Beyond it the whole
+/// row is read again, which is no slower than so many single reads.
+pub const TOUCHED_TOP_NODES: usize = 1 << 16;
+
 /// Keys whose newest version is kept in memory once it was read.
 pub const TIP_SLOTS: usize = 8_192;
 
@@ -149,6 +167,13 @@ pub const WINDOW_BYTES: usize = 2 << 20;
 /// Addresses looked at for one scope of a list, and those of one moment beyond, for moments cannot be parted. A scope is
 /// a leaf or a small node; a million ids in it are sent in shares, so each of them walks all of it.
 pub const SCANNED_ADDRESSES: usize = 1 << 22;
+
+/// Events whose hashes are checked at once where a repair moved nothing; the leaf of the last one is checked to its end.
+/// With the pause that follows, in proportion, whoever claims to differ costs this node 1,600 events a second.
+pub const CHECKED_EVENTS: usize = 1 << 14;
+
+/// Spans of repairs in vain whose hashes wait to be checked. What is beyond is found by the next repair.
+pub const SUSPECTED_SPANS: usize = 256;
 
 /// Addresses read at a time while scanning.
 pub const SCAN_PAGE: usize = 4_096;

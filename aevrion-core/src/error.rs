@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::clock_fault::ClockFault;
-use crate::parameters::{Difference, OutOfRange};
+use crate::parameters::{Difference, OutOfRange, TreeTooFine};
 use crate::store::{StoreError, Table};
 
 /// A stored row that is not what it must be. It is reported, never served.
@@ -161,6 +161,9 @@ pub enum OpenError {
     /// Parameters with which no store can be made.
     #[error(transparent)]
     BadParameters(#[from] OutOfRange),
+    /// Parameters with which no cluster should begin.
+    #[error(transparent)]
+    TreeTooFine(#[from] TreeTooFine),
     /// The store holds rows, but not those that say what they are.
     #[error("the store holds data but its `{0}` row is missing or damaged: restore it from a backup")]
     Damaged(&'static str),

@@ -5,9 +5,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use crate::coop::rows_of;
-use crate::store::{
-    Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View, in_one_piece,
-};
+use crate::store::{Direction, KeyRange, Pages, Projection, Table, View, in_one_piece, nearest};
 use crate::tables::{EventRow, address_key, parse_address, time_range};
 use crate::{Address, Event, ReadError, Timestamp};
 
@@ -38,11 +36,9 @@ pub(crate) async fn outermost_event(
     direction: Direction,
 ) -> Result<Option<Address>, ReadError> {
     let (start, end) = time_range(first, last);
-    let (table, range) = (Table::Events, KeyRange::inclusive(&start, &end));
-    let (projection, limit) = (Projection::Keys, PageLimit::ONE);
-    let page = view.scan(ScanRequest { table, range, direction, projection, limit }).await?;
-    let unreadable = |key: &[u8]| ReadError::damaged(Table::Events, key, "its key is not an address");
-    page.last_key().map(|key| parse_address(key).ok_or_else(|| unreadable(key))).transpose()
+    let range = KeyRange::inclusive(&start, &end);
+    let event = nearest(view, Table::Events, range, direction, Projection::Keys, parse_address).await?;
+    Ok(event.map(|(address, _)| address))
 }
 
 /// Walks events in the order of time.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::bounds::{LARGEST_DATA, LONGEST_KEY};
+use crate::bounds::{LARGEST_DATA, LONGEST_KEY, SHORTEST_TOP_NODE};
 use crate::{Value, WriteError};
 
 /// The shape of the tree and the size of an event, the same on every node of a cluster.
@@ -63,6 +63,37 @@ pub struct OutOfRange {
     most: u64,
 }
 
+/// Granularity and branching with which the top level of the tree would get far too many nodes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "with granularity {granularity} and branching {branching} a node of the top level of the tree covers {covers} ms, \
+     and each is held for good: it has to cover a day at least. Choose {}", self.advice()
+)]
+pub struct TreeTooFine {
+    granularity: u64,
+    branching: u32,
+    covers: u64,
+}
+
+impl TreeTooFine {
+    /// The nearest parameters that will do.
+    fn advice(&self) -> String {
+        let granularity = SHORTEST_TOP_NODE.div_ceil(top_span(1, self.branching));
+        let with = format!("a granularity of {granularity} or more with this branching");
+        let branching =
+            (self.branching..=256).find(|more| top_span(self.granularity, *more) >= SHORTEST_TOP_NODE);
+        branching.map_or(with.clone(), |branching| {
+            format!("{with}, or a branching of {branching} or more with this granularity")
+        })
+    }
+}
+
+/// Milliseconds that a node of the top level covers: there are four levels below it.
+fn top_span(granularity: u64, branching: u32) -> u64 {
+    // Within the ranges of `Parameters::validate` it is at most 86,400,000 · 256⁴.
+    granularity.saturating_mul(u64::from(branching).saturating_pow(4))
+}
+
 /// A parameter that differs from the stored one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
@@ -96,6 +127,19 @@ impl Parameters {
             }
         }
         Ok(())
+    }
+
+    /// Checks that the tree of a new cluster would not be too fine.
+    ///
+    /// # Errors
+    /// [`TreeTooFine`] if a node of the top level would cover less than
+    /// [`SHORTEST_TOP_NODE`](crate::bounds::SHORTEST_TOP_NODE).
+    pub fn check_new(&self) -> Result<(), TreeTooFine> {
+        let covers = top_span(self.granularity, self.branching);
+        if covers >= SHORTEST_TOP_NODE {
+            return Ok(());
+        }
+        Err(TreeTooFine { granularity: self.granularity, branching: self.branching, covers })
     }
 
     /// Checks key and value against the limits of the cluster.
@@ -172,6 +216,19 @@ mod tests {
         let differences = Parameters::default().differences(&other);
         assert_eq!(differences, [Difference { name: "branching", stored: 32, given: 16 }]);
         assert_eq!(differences[0].to_string(), "branching is 32, not 16");
+    }
+
+    #[test]
+    fn a_tree_that_is_too_fine_is_refused_with_what_would_do() {
+        let of = |granularity, branching| Parameters { granularity, branching, ..Parameters::default() };
+        let refusal =
+            |granularity, branching| of(granularity, branching).check_new().unwrap_err().to_string();
+        let fine = refusal(1, 2);
+        assert!(fine.contains("covers 16 ms") && fine.contains("granularity of 5400000 or more"), "{fine}");
+        assert!(fine.contains("branching of 97 or more"), "{fine}");
+        assert!(of(1, 97).check_new().is_ok() && of(1, 96).check_new().is_err());
+        assert!(of(5_400_000, 2).check_new().is_ok() && of(5_399_999, 2).check_new().is_err());
+        assert!(of(86_400_000, 256).check_new().is_ok() && Parameters::default().check_new().is_ok());
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub enum Bug {
     PendingForgotten,
     /// The future is not compared.
     FutureIgnored,
+    /// A stored hash that is found to be wrong stays.
+    HashNotHealed,
     /// Expired values stay visible on reads of the past.
     NothingExpires,
     /// A lease ends by the greatest timestamp seen, not by the wall clock.

@@ -7,15 +7,16 @@
 mod held;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aevrion_core::agent::{Agent, Desk, Halt, Holdings, Moment, Origin, Output, Terms};
+use aevrion_core::agent::{Agent, CheckedHashes, Desk, Halt, Holdings, Moment, Origin, Output, Terms};
 use aevrion_core::message::{
     Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
     Row, Share, Snapshot, Tile, decode, encode,
 };
 use aevrion_core::store::{Durability, MemoryStore};
-use aevrion_core::tree::NodeAddress;
+use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{
     Address, Event, Hash, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan, Timestamp,
     Value, WantedParameters,
@@ -433,4 +434,62 @@ async fn what_was_passed_over_is_compared_after_an_agreement_about_less() {
     let equal = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: false };
     node.hear(0, Message::Snapshot(equal)).await;
     assert!(snapshots(&node.pass(0, SECOND).await) > 0, "it compares again");
+}
+
+/// A replica, and how many events were read to check its hashes.
+struct Counting<'r>(&'r Replica, AtomicU64);
+
+impl Holdings for Counting<'_> {
+    async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
+        Holdings::digest(self.0, span).await
+    }
+
+    async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
+        Holdings::children(self.0, span, parents).await
+    }
+
+    async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
+        let checked = Holdings::check_hashes(self.0, span).await?;
+        self.1.fetch_add(checked.events, Ordering::SeqCst);
+        Ok(checked)
+    }
+
+    async fn addresses(
+        &self,
+        span: TimeSpan,
+        before: Option<Address>,
+        most: usize,
+    ) -> Result<Vec<Address>, ReadError> {
+        Holdings::addresses(self.0, span, before, most).await
+    }
+
+    async fn event(&self, address: Address) -> Result<Option<Event>, ReadError> {
+        Holdings::event(self.0, address).await
+    }
+
+    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
+        Holdings::missing(self.0, addresses).await
+    }
+}
+
+/// Whoever claims to differ and holds the same makes this node check its hashes, but at a pace.
+#[tokio::test]
+async fn a_neighbour_that_differs_without_reason_makes_no_endless_work() {
+    let mut node = Node::new(5, 60_000).await;
+    let events: Vec<_> = (0..100).map(|number| event(&number.to_string())).collect();
+    let named: Vec<_> = events.iter().collect();
+    node.replica.insert(events.clone(), Durability::Immediate).await.unwrap();
+    let mut checked = 0;
+    for _ in 0..3_600 {
+        node.hear(0, differing_in_short(NOW)).await;
+        node.hear(0, naming(NOW, &named)).await;
+        node.steady += SECOND;
+        let counting = Counting(&node.replica, AtomicU64::new(0));
+        let now = Moment { steady: node.steady, wall: Timestamp::from_millis(NOW).after(node.steady) };
+        node.agents[0].wake(now, &counting).await.unwrap();
+        checked += counting.1.load(Ordering::SeqCst);
+    }
+    // A hundred each ten seconds, in an hour.
+    assert!((1_000..=36_100).contains(&checked), "{checked} events were read");
+    assert_eq!(node.replica.healed_hashes(), 0);
 }

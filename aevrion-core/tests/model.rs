@@ -291,7 +291,9 @@ async fn open(store: &Kept, wall: &Arc<ManualWall>, index_lot: usize) -> Replica
         ..WantedParameters::default()
     };
     let wall = Arc::clone(wall) as _;
-    Replica::open(store.clone(), Options { parameters, wall, index_lot, ..Options::default() }).await.unwrap()
+    Replica::open(store.clone(), Options { parameters, joins: true, wall, index_lot, ..Options::default() })
+        .await
+        .unwrap()
 }
 
 /// The whole history, page by page.

@@ -36,7 +36,7 @@ macro_rules! catches {
 catches! {
     snapshots_that_are_never_sent: NoSnapshots, by ["no agreement"];
     ties_broken_by_arrival: TieByArrival, by ["not what its events say", "than its history says", "does not win"];
-    stale_hashes: StaleHash, by ["no agreement", "root is not that of its events"];
+    stale_hashes: StaleHash, by ["no agreement", "root is not that of its events", "stored hash was not"];
     a_future_that_is_shown: FutureShown, by ["shows", "than its history says", "not what its events say"];
     announcements_to_where_they_came_from: EchoedAnnouncement, by ["which it has it from"];
     asking_for_what_is_known: AsksForKnown, by ["which it had"];

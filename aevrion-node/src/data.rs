@@ -47,7 +47,8 @@ pub(crate) async fn open_with(global: &Global, options: Options) -> Result<Repli
     }
 }
 
-/// Makes sure that the store at `path` can be opened, or that one can be made there, and leaves nothing behind.
+/// Makes sure that the store at `path` can be opened, or that one can be made there for a node that joins a cluster, and
+/// leaves nothing behind.
 pub(crate) async fn try_out(path: &Path, global: &Global) -> Result<(), Failure> {
     let cannot_write = |place: &Path, error: std::io::Error| {
         Failure::error(format!("cannot write in {}: {error}", place.display()))
@@ -67,7 +68,8 @@ pub(crate) async fn try_out(path: &Path, global: &Global) -> Result<(), Failure>
         branching: global.branching,
         ..Global::default()
     };
-    Ok(open(&settings).await?.close().await?)
+    let options = Options { joins: true, ..Options::default() };
+    Ok(open_with(&settings, options).await?.close().await?)
 }
 
 impl StoreKind {

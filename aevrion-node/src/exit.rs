@@ -134,7 +134,7 @@ impl From<OpenError> for Failure {
             OpenError::Damaged(_) | OpenError::Store(StoreError::Corrupt(_)) => Self::integrity(error),
             OpenError::Read(error) => error.into(),
             OpenError::Write(error) => error.into(),
-            OpenError::BadParameters(_) => Self::usage(error),
+            OpenError::BadParameters(_) | OpenError::TreeTooFine(_) => Self::usage(error),
             error => Self::error(error),
         }
     }

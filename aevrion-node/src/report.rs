@@ -44,6 +44,9 @@ pub(crate) struct StatusReport {
     pub(crate) longest_key: u32,
     pub(crate) largest_data: u32,
     pub(crate) pending_index_rows: u64,
+    /// Stored hashes of the tree that were wrong and computed anew, since the node was started.
+    #[serde(default)]
+    pub(crate) healed_hashes: u64,
     /// Damaged events that are not mended, as far as is known, and those that were since the start.
     #[serde(default)]
     pub(crate) damaged_events: u64,
@@ -300,6 +303,7 @@ impl From<&Status> for StatusReport {
             longest_key: status.parameters.longest_key,
             largest_data: status.parameters.largest_data,
             pending_index_rows: status.pending_index_rows,
+            healed_hashes: status.healed_hashes,
             damaged_events: 0,
             mended_events: 0,
             scrub: None,

@@ -63,8 +63,7 @@ pub(super) fn differing_blocks(shape: Shape, mine: &Digest, theirs: &Digest) -> 
     for place in places {
         let (here, there) = (mine.get(&place), theirs.get(&place));
         if hash_of(here) != hash_of(there) {
-            let count = |tile: Option<&Tile>| tile.map_or(0, |tile| tile.count);
-            blocks.apart = blocks.apart.saturating_add(count(here).abs_diff(count(there)).max(1));
+            blocks.apart = blocks.apart.saturating_add(count_of(here).abs_diff(count_of(there)).max(1));
             blocks.differing.push(shape.time_of(place));
         }
     }
@@ -107,7 +106,8 @@ fn compare(shape: Shape, span: TimeSpan, mine: &Nodes, theirs: &Nodes) -> Vec<St
         let (here, there) = (mine.get(place), theirs.get(place));
         // A node that lies outside the span has no events that count.
         let Some(time) = shape.time_of(*place).intersection(span) else { continue };
-        if hash_of(here) == hash_of(there) {
+        // Of equal hashes with other counts one side's is wrong: it is looked for like a difference.
+        if hash_of(here) == hash_of(there) && count_of(here) == count_of(there) {
             continue;
         }
         let step = match (here, there) {
@@ -124,6 +124,10 @@ fn compare(shape: Shape, span: TimeSpan, mine: &Nodes, theirs: &Nodes) -> Vec<St
 
 fn hash_of(tile: Option<&Tile>) -> Hash {
     tile.map_or(Hash::EMPTY, |tile| tile.hash)
+}
+
+fn count_of(tile: Option<&Tile>) -> u64 {
+    tile.map_or(0, |tile| tile.count)
 }
 
 /// Neighbouring spans about which the same is to be done, as one.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::exchange::PATIENCE;
-use crate::bounds::WANTED_AT_ONCE;
+use crate::bounds::{CHECKED_EVENTS, WANTED_AT_ONCE};
 use crate::{Address, NodeId};
 
 /// After this long without an answer another neighbour may be asked for an event.
@@ -28,6 +28,9 @@ const REPAIR_LEASE: Duration = PATIENCE.saturating_add(Duration::from_secs(1));
 /// the slowest, or never come to an end.
 const TURN: Duration = Duration::from_secs(30);
 
+/// How long nothing is checked after so many events as are checked at once.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+
 /// Who was refused a turn this recently is waiting for one.
 const WAITS: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,8 @@ struct Entries {
     repairing: Option<Turn>,
     /// When another neighbour was last refused a turn.
     refused: Option<Duration>,
+    /// When stored hashes may be checked next.
+    checks_at: Duration,
 }
 
 /// Who is to bring an event, or has brought it and it is being stored; and until when nobody else is asked.
@@ -143,6 +148,18 @@ impl Desk {
         }
     }
 
+    /// When stored hashes may be checked next.
+    pub(super) fn checks_at(&self) -> Duration {
+        self.entries().checks_at
+    }
+
+    /// Stored hashes were checked against so many events: a neighbour that differs without reason must not make this
+    /// node do nothing else.
+    pub(super) fn checked(&self, events: u64, now: Duration) {
+        let times = u32::try_from(events / CHECKED_EVENTS as u64).unwrap_or(u32::MAX).saturating_add(1);
+        self.entries().checks_at = now.saturating_add(CHECK_EVERY.saturating_mul(times));
+    }
+
     /// The connection to `neighbour` is over: what only it was asked for may be had from others.
     pub(crate) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<Address>) {
         self.give_up(wanted);
@@ -198,6 +215,18 @@ mod tests {
         assert_eq!(desk.claim(NodeId::from_bytes([2; 32]), [address(2)], now).0, [address(2)]);
         desk.claim(NodeId::from_bytes([1; 32]), [], now + ASKED_FOR + AGAIN);
         assert_eq!(desk.entries().asked.len(), 0);
+    }
+
+    #[test]
+    fn the_more_was_checked_the_longer_is_the_pause() {
+        let desk = Desk::default();
+        assert_eq!(desk.checks_at(), Duration::ZERO);
+        desk.checked(5, Duration::from_secs(1));
+        assert_eq!(desk.checks_at(), Duration::from_secs(1) + CHECK_EVERY);
+        desk.checked(CHECKED_EVENTS as u64 * 64 + 1, Duration::from_secs(1));
+        assert_eq!(desk.checks_at(), Duration::from_secs(1) + CHECK_EVERY * 65);
+        desk.checked(u64::MAX, Duration::from_secs(1));
+        assert!(desk.checks_at() > Duration::from_secs(1 << 30));
     }
 
     #[test]

@@ -27,6 +27,17 @@ const SPANS_REMEMBERED: usize = 256;
 /// Repairs in a row that move nothing before the next one waits for its minute.
 pub(super) const FRUITLESS: u32 = 3;
 
+/// How a repair has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Something has moved.
+    Moved,
+    /// Nothing has, but not all was listed.
+    Unfinished,
+    /// Nothing has, in so many repairs in a row.
+    InVain(u32),
+}
+
 /// What the repair with one neighbour has come to.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
@@ -177,13 +188,18 @@ impl Exchange {
     }
 
     /// The repair is over.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self) -> Outcome {
         self.in_short = self.moved > 0 || self.passed_over;
-        self.fruitless = match (self.moved > 0, self.partial) {
-            (true, _) => 0,
-            (false, true) => self.fruitless,
-            (false, false) => self.fruitless + 1,
+        let outcome = match (self.moved > 0, self.partial) {
+            (true, _) => Outcome::Moved,
+            (false, true) => Outcome::Unfinished,
+            (false, false) => Outcome::InVain(self.fruitless + 1),
         };
+        match outcome {
+            Outcome::Moved => self.fruitless = 0,
+            Outcome::Unfinished => {}
+            Outcome::InVain(times) => self.fruitless = times,
+        }
         self.moved = 0;
         if self.unanswered > 0 {
             self.owed += self.unanswered;
@@ -196,6 +212,7 @@ impl Exchange {
         self.only_gave = false;
         self.active = None;
         // What was opened stays open: an answer may come after a silence that was taken for the end.
+        outcome
     }
 
     /// The two sides agree.

@@ -6,6 +6,17 @@ use crate::message::{Digest, Tile};
 use crate::tree::{NodeAddress, Root};
 use crate::{Address, Event, ReadError, TimeSpan};
 
+/// What checking stored hashes came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckedHashes {
+    /// Events that were read for it.
+    pub events: u64,
+    /// Stored hashes and counts that were wrong. They are computed anew.
+    pub wrong: usize,
+    /// What was too much for one time.
+    pub rest: Option<TimeSpan>,
+}
+
 /// What a replica holds, as its agents see it. Each answer is consistent in itself; between two of them events may
 /// arrive, and never any leave.
 pub trait Holdings: Send + Sync {
@@ -18,6 +29,9 @@ pub trait Holdings: Send + Sync {
         span: TimeSpan,
         parents: &[NodeAddress],
     ) -> impl Future<Output = Result<Vec<Vec<Tile>>, ReadError>> + Send;
+
+    /// Checks what is stored of the nodes in `span` and above it against the events, and takes back what is wrong.
+    fn check_hashes(&self, span: TimeSpan) -> impl Future<Output = Result<CheckedHashes, ReadError>> + Send;
 
     /// Addresses of events of `span` before `before`, latest first, at most `most` of them.
     fn addresses(

@@ -32,6 +32,7 @@ mod schedule;
 mod shares;
 mod snapshot;
 mod spans;
+mod suspects;
 mod wanted;
 mod window;
 mod wished;
@@ -51,12 +52,13 @@ pub use desk::Desk;
 use exchange::Exchange;
 pub use fault::{Fault, Incompatible};
 use flight::InFlight;
-pub use holdings::Holdings;
+pub use holdings::{CheckedHashes, Holdings};
 use intake::Intake;
 use mending::Mending;
 use pace::Pace;
 use schedule::{InTurn, Schedule};
 use shares::Rotation;
+use suspects::Suspects;
 use wanted::Wanted;
 use wished::Wished;
 
@@ -153,6 +155,8 @@ pub struct Agent {
     rotation: Rotation,
     flight: InFlight,
     exchange: Exchange,
+    /// Where stored hashes may be wrong.
+    suspects: Suspects,
     /// Wishes of the neighbour for what does not exist, and how often they come.
     mistaken: u32,
     mistakes: Pace,
@@ -199,6 +203,7 @@ impl Agent {
             rotation: Rotation::default(),
             flight: InFlight::default(),
             exchange: Exchange::default(),
+            suspects: Suspects::default(),
             mistaken: 0,
             mistakes: Pace::default(),
             intake: Intake::default(),
@@ -298,6 +303,7 @@ impl Agent {
         if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.intake.stores() == 0 {
             self.end_of_exchange(now);
         }
+        self.check_suspects(now, holdings).await?;
         if self.schedule.ticks(now.steady) {
             self.schedule.tick(now.steady + self.until_tick(now.wall));
             self.exchange.fruitless = 0;
@@ -329,7 +335,9 @@ impl Agent {
         let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.intake.stores() == 0);
         let planned = self.schedule.wake_at(self.exchange.is_active());
         let (overdue, left) = (self.wanted.overdue_at(), self.wanted.left_at());
-        let settled = [overdue, left, self.mend_at(), quiet, planned];
+        let checks = self.suspects.are_there() && !self.exchange.is_active();
+        let check = checks.then(|| self.desk.checks_at());
+        let settled = [overdue, left, self.mend_at(), quiet, planned, check];
         let settled = settled.into_iter().filter(|_| self.is_settled()).flatten();
         settled.chain(self.announce_at).min()
     }

@@ -45,7 +45,10 @@ impl Agent {
                 Step::Drill(node) => drill.push(node),
                 Step::List(time) => lists.push((time, true)),
                 Step::Ask(time) => lists.push((time, false)),
-                Step::Give(time) => give.push(Scope::all_of(time)),
+                Step::Give(time) => {
+                    self.suspects.list(time);
+                    give.push(Scope::all_of(time));
+                }
             }
         }
         let mut outputs = self.name_children(drill, span, holdings).await?;
@@ -164,6 +167,7 @@ impl Agent {
 
     /// Says what this side holds, which asks for whatever else there is.
     fn held(&mut self, lists: Vec<Listed>) -> Output {
+        lists.iter().for_each(|list| self.suspects.list(list.span));
         let whole = lists.iter().filter(|list| list.is_whole());
         whole.for_each(|list| self.intake.ask(list.span));
         repair(Message::EventList(EventList::Held(lists)))
@@ -215,6 +219,7 @@ impl Agent {
     ) -> Result<Vec<Output>, Halt> {
         self.check_spans(&lists)?;
         self.exchange.heard(now.steady);
+        lists.iter().for_each(|list| self.suspects.list(list.span));
         let span = lists.first().map_or(TimeSpan::ALL, |list| list.span);
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
         let window = Window::gather(&scopes, holdings).await?;

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use super::compare::{Step, compare_digests, differing_blocks};
-use super::exchange::FRUITLESS;
+use super::exchange::{FRUITLESS, Outcome};
 use super::live::send_live;
 use super::pace::Rate;
 use super::{Agent, Fault, Halt, Holdings, Moment, Output};
+use crate::bounds::CHECKED_EVENTS;
 use crate::message::{Digest, Message, Snapshot};
 use crate::planted::{Bug, planted};
 use crate::tree::Root;
-use crate::{Hash, TimeSpan, Timestamp};
+use crate::{ReadError, TimeSpan, Timestamp};
 
 /// How long a digest that was sent stands for a fresh one, at least: its answer may be on the way.
 const DIGEST_FRESH: Duration = Duration::from_millis(200);
@@ -112,12 +113,20 @@ impl Agent {
         }
         self.exchange.compared(span);
         let (root, digest) = holdings.digest(span).await?;
-        if root.hash == theirs.root || (planted(Bug::CountIsEquality) && root.count == theirs.count) {
-            self.note_agreement(span, theirs.root, !theirs.answer, now);
-            let equal = Snapshot { digest: None, answer: false, ..theirs };
-            return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
+        let same_count = root.count == theirs.count;
+        if root.hash == theirs.root || (planted(Bug::CountIsEquality) && same_count) {
+            self.note_agreement(span, now);
+            if same_count {
+                self.agreed_root[kind(span)][usize::from(!theirs.answer)] = Some(theirs.root);
+                self.rest_assured(span, now);
+                let equal = Snapshot { digest: None, answer: false, ..theirs };
+                return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
+            }
+            // The same events, counted differently: what one side has stored is wrong, and is found like a difference.
+            self.agreed_root[kind(span)] = [None; 2];
+        } else {
+            self.note_difference(span, root.count.abs_diff(theirs.count), now);
         }
-        self.note_difference(span, root.count.abs_diff(theirs.count), now);
         let steps = theirs.digest.map(|theirs| self.steps(span, &digest, &theirs));
         if !self.exchange.has_paused(now.steady, self.round_trip()) {
             // What differs is being repaired; when that is over, snapshots are compared again.
@@ -208,13 +217,48 @@ impl Agent {
     /// The repair that was under way, if any, is over.
     fn conclude(&mut self) {
         if self.exchange.is_active() {
-            self.exchange.end();
+            match self.exchange.end() {
+                Outcome::Unfinished => {}
+                Outcome::InVain(2..) => self.suspects.confirm(),
+                Outcome::Moved | Outcome::InVain(_) => self.suspects.dismiss(),
+            }
             self.forget_wishes();
             self.intake.forget();
             self.desk.repaired(self.neighbour);
             // What was said before it is of the past.
             self.digest_sent = [None; 2];
         }
+    }
+
+    /// Checks stored hashes where repairs were in vain, if it is time for it, and compares again if some were wrong.
+    pub(super) async fn check_suspects(
+        &mut self,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<(), ReadError> {
+        let due = !self.exchange.is_active() && self.desk.checks_at() <= now.steady;
+        if !due || !self.suspects.are_there() {
+            return Ok(());
+        }
+        // The agents of other neighbours wait from now on.
+        self.desk.checked(0, now.steady);
+        let (mut events, mut wrong) = (0, 0);
+        while events < CHECKED_EVENTS as u64
+            && let Some(span) = self.suspects.next()
+        {
+            let checked = holdings.check_hashes(span).await?;
+            events += checked.events;
+            wrong += checked.wrong;
+            if let Some(rest) = checked.rest {
+                self.suspects.go_on(rest);
+            }
+        }
+        self.desk.checked(events, now.steady);
+        if wrong > 0 {
+            self.exchange.fruitless = 0;
+            self.schedule.compare_by(now.steady);
+        }
+        Ok(())
     }
 
     /// The repair has fallen silent: snapshots tell whether it is complete.
@@ -227,9 +271,8 @@ impl Agent {
         }
     }
 
-    /// Both agree about `span`, which is this side's `own` or the neighbour's.
-    fn note_agreement(&mut self, span: TimeSpan, root: Hash, own: bool, now: Moment) {
-        self.agreed_root[kind(span)][usize::from(own)] = Some(root);
+    /// Both hold the same in `span`.
+    fn note_agreement(&mut self, span: TimeSpan, now: Moment) {
         self.agreement.agree(kind(span));
         if is_past(span) {
             self.differences = std::sync::Arc::default();
@@ -240,9 +283,14 @@ impl Agent {
         } else {
             self.agreement.future = Some(true);
         }
+    }
+
+    /// Nothing is to be done about `span` any more.
+    fn rest_assured(&mut self, span: TimeSpan, now: Moment) {
         // As long as the two differ about the future what is said of the past is no reason for new patience.
         if is_past(span) && self.agreement.future != Some(false) {
             self.exchange.fruitless = 0;
+            self.suspects.clear();
             if self.exchange.is_active() && !self.exchange.awaits_after(span, self.grace()) {
                 if self.exchange.has_passed_over() {
                     self.compare_again(now);

@@ -9,7 +9,7 @@ use crate::bounds::{PAGE_BYTES, PAGE_ROWS};
 use crate::event::{RESERVED_PREFIX, is_reserved};
 use crate::events::decode_event;
 use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
-use crate::tables::{IndexRow, address_key, escape, key_end, versions_until};
+use crate::tables::{IndexRow, address_key, escape, key_end, parse_address, versions_at, versions_until};
 use crate::{Event, ReadError, Timestamp};
 
 /// The index at one moment of the store.
@@ -28,7 +28,9 @@ impl<'v> IndexReader<'v> {
     pub(crate) async fn winner(&self, key: &[u8], at: Timestamp) -> Result<Option<Event>, ReadError> {
         let (start, end) = versions_until(key, at);
         let Some(row) = self.first_row(KeyRange::half_open(&start, &end)).await? else { return Ok(None) };
-        let row = IndexRow::parse_of(key, &row).ok_or_else(|| unreadable(&row))?;
+        // What stands behind the key part of `start` is the moment.
+        let key_part = start.len() - size_of::<u64>();
+        let row = IndexRow::parse_of(key, key_part, &row).ok_or_else(|| unreadable(&row))?;
         Ok(self.resolve(&row).await?.into_iter().next())
     }
 
@@ -37,11 +39,10 @@ impl<'v> IndexReader<'v> {
         self.winner(key, Timestamp::MAX).await
     }
 
-    /// Whether `key` has a version at exactly this moment.
+    /// Whether `key` has a version at exactly this moment, as far as its rows can be read.
     pub(crate) async fn has_version_at(&self, key: &[u8], at: Timestamp) -> Result<bool, ReadError> {
-        let (start, end) = versions_until(key, at);
-        let row = self.first_row(KeyRange::half_open(&start, &end)).await?;
-        Ok(row.and_then(|row| IndexRow::parse(&row)).is_some_and(|row| row.timestamp == at))
+        let (start, end) = versions_at(key, at);
+        Ok(self.first_row(KeyRange::half_open(&start, &end)).await?.is_some())
     }
 
     /// A page of the versions of `key` no later than `until`.
@@ -200,7 +201,8 @@ impl<'v> IndexReader<'v> {
         let mut pages = Pages::new(self.view, Table::Events, range, Projection::Rows);
         let mut events = Vec::with_capacity(1);
         while let Some(page) = pages.next().await? {
-            for (address, stored) in page.into_rows() {
+            // What is no address is no event.
+            for (address, stored) in page.into_rows().filter(|(key, _)| parse_address(key).is_some()) {
                 let event = decode_event(self.view, &address, &stored).await?;
                 if event.key() == &row.key {
                     events.push(event);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ReadState;
-use super::recover::{read_checkpoint, recover_pending};
+use super::recover::{read_checkpoint, recover};
 use super::state::Published;
 use super::writer::Writer;
 use crate::events::outermost_event;
@@ -84,6 +84,7 @@ impl Writer {
         self.shared.recent.forget();
         self.known_stale.clear();
         self.walk = None;
+        self.touched_top.forget();
         match self.reload().await {
             Ok(state) => {
                 self.is_behind = false;
@@ -113,17 +114,19 @@ impl Writer {
         let unreadable =
             || ReadError::damaged(Table::Meta, name::CHECKPOINT.as_bytes(), "its row cannot be read");
         let checkpoint = read_checkpoint(&*view).await?.ok_or_else(unreadable)?;
-        let pending = match &published {
-            Some(state) if state.checkpoint == checkpoint => state.pending.clone(),
+        let state = match &published {
+            Some(state) if state.checkpoint == checkpoint => {
+                ReadState { view, pending: state.pending.clone(), checkpoint }
+            }
             _ => {
                 tracing::warn!("the store holds another state than was known: going on from what it holds");
-                recover_pending(&*view, &checkpoint).await?
+                recover(&*self.shared.store, view, checkpoint).await?
             }
         };
         let known = published.map_or(0, |state| state.checkpoint.next_arrival);
         self.shared.tips.forget_all(checkpoint.next_arrival.max(known) + 1);
         self.greatest = last.map(|address| address.timestamp);
-        Ok(ReadState { view, pending, checkpoint })
+        Ok(state)
     }
 }
 

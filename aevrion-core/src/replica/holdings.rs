@@ -3,27 +3,30 @@
 use std::ops::Bound;
 
 use super::Replica;
-use crate::agent::Holdings;
+use crate::agent::{CheckedHashes, Holdings};
 use crate::bounds::{DIGEST_TILES, PAGE_ROWS};
 use crate::events::read_event;
 use crate::message::{Digest, Row, Tile};
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table};
 use crate::tables::{address_key, parse_address, time_range};
-use crate::tree::{NodeAddress, Root};
+use crate::tree::{NodeAddress, Root, Shape};
 use crate::{Address, Event, ReadError, TimeSpan, Timestamp};
 
 impl Holdings for Replica {
     async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
         let past = span.first() == Timestamp::MIN;
-        let walk = self.walk(past.then(|| span.last())).await?;
-        let mut pass = self.pass(&walk).within(span);
-        let root = self.noting(pass.root().await)?;
+        let mut walk = self.walk(past.then(|| span.last())).await?;
+        let (mut pass, top) = walk.pass(span);
+        let root = self.noting(pass.root_with(top).await)?;
         let mut rows = Vec::new();
         for (level, indexes) in self.shared.shape.cover(span) {
-            let nodes = self.noting(pass.nodes(level, indexes).await)?;
-            let mut tiles: Vec<_> = nodes.into_iter().map(|(index, node)| Tile::new(index, node)).collect();
-            // A row as long as a row may be says nothing of what lies before it.
-            tiles.drain(..tiles.len().saturating_sub(DIGEST_TILES));
+            // A row as long as a row may be says nothing of what lies before it. Only the top row can be longer.
+            let nodes = match level {
+                Shape::TOP => pass.latest_of_top(top, indexes, DIGEST_TILES).await,
+                level => pass.nodes(level, indexes).await,
+            };
+            let nodes = self.noting(nodes)?;
+            let tiles: Vec<_> = nodes.into_iter().map(|(index, node)| Tile::new(index, node)).collect();
             if !tiles.is_empty() {
                 rows.push(Row { level, tiles });
             }
@@ -32,15 +35,11 @@ impl Holdings for Replica {
     }
 
     async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
-        let walk = self.walk(None).await?;
-        let mut pass = self.pass(&walk).within(span);
-        let mut all = Vec::with_capacity(parents.len());
-        for parent in parents {
-            let slots = self.shared.shape.children(*parent);
-            let nodes = self.noting(pass.nodes(parent.level.saturating_sub(1), slots.clone()).await)?;
-            all.push(nodes.into_iter().map(|(index, node)| Tile::new(index - slots.start(), node)).collect());
-        }
-        Ok(all)
+        self.noting(self.checked_children(span, parents).await)
+    }
+
+    async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
+        self.noting(self.check_stored_hashes(span).await)
     }
 
     async fn addresses(
@@ -51,7 +50,7 @@ impl Holdings for Replica {
     ) -> Result<Vec<Address>, ReadError> {
         let state = self.shared.state()?;
         let (start, end) = time_range(span.first(), span.last());
-        let mut before = before.map(address_key);
+        let mut before = before.map(|before| address_key(before).to_vec());
         let mut addresses = Vec::new();
         while addresses.len() < most {
             let end = before.as_ref().map_or(Bound::Included(&end[..]), |key| Bound::Excluded(&key[..]));
@@ -60,14 +59,12 @@ impl Holdings for Replica {
             let limit = PageLimit::rows((most - addresses.len()).min(PAGE_ROWS));
             let page = state.view.scan(ScanRequest { table, range, direction, projection, limit }).await;
             let page = self.noting(page.map_err(ReadError::from))?;
-            for (key, _) in page.rows() {
-                let unreadable = || ReadError::damaged(Table::Events, key, "its key is not an address");
-                addresses.push(parse_address(key).ok_or_else(unreadable)?);
-            }
+            // What is no address is no event.
+            addresses.extend(page.rows().filter_map(|(key, _)| parse_address(key)));
             if page.complete() {
                 break;
             }
-            before = addresses.last().copied().map(address_key);
+            before = page.last_key().map(<[u8]>::to_vec);
         }
         Ok(addresses)
     }

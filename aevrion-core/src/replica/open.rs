@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::queue::Queue;
-use super::recover::{read_checkpoint, recover_pending};
+use super::recover::{read_checkpoint, recover};
 use super::writer::Writer;
-use super::{Options, ReadState, Replica, Shared};
+use super::{Options, Replica, Shared};
 use crate::events::outermost_event;
 use crate::planted::{Bug, planted};
 use crate::store::{
@@ -50,10 +50,9 @@ impl Replica {
             rename(&*store, node).await?;
             identity.node = node;
         }
-        let view = store.view().await?;
-        let pending = recover_pending(&*view, &identity.checkpoint).await?;
+        let state = recover(&*store, store.view().await?, identity.checkpoint).await?;
         let last_until = async |until| {
-            let event = outermost_event(&*view, (Timestamp::MIN, until), Direction::Backward).await;
+            let event = outermost_event(&*state.view, (Timestamp::MIN, until), Direction::Backward).await;
             event.map(|event| event.map(|address| address.timestamp))
         };
         let greatest = last_until(Timestamp::MAX).await?;
@@ -63,7 +62,6 @@ impl Replica {
         let (accepted, mark) =
             if planted(Bug::ClockBack) { (Timestamp::MIN, ClockMark::default()) } else { (accepted, mark) };
         let clock = Clock::new(accepted, mark, options.max_drift);
-        let state = ReadState { view, pending, checkpoint: identity.checkpoint };
         let (queue, requests) = Queue::new();
         let Identity { parameters, node, .. } = identity;
         let shared = Arc::new(Shared::new(store, parameters, node, &options, state, &clock));
@@ -111,6 +109,9 @@ async fn rename(store: &dyn EventStore, node: NodeId) -> Result<(), OpenError> {
 async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, OpenError> {
     let parameters = options.parameters.or(Parameters::default());
     parameters.validate()?;
+    if !options.joins {
+        parameters.check_new()?;
+    }
     let node = options.node.unwrap_or_else(NodeId::random);
     let checkpoint = Checkpoint::default();
     let mut batch = WriteBatch::new();

@@ -13,6 +13,9 @@ pub struct Options {
     /// What a new store is made with, and an existing one must have been made with. What is left open is the default
     /// in a new store, and whatever it has in an existing one.
     pub parameters: WantedParameters,
+    /// Whether a new store joins a cluster that exists, whose parameters are as they are. Any other is refused if its
+    /// tree would be [too fine](crate::TreeTooFine).
+    pub joins: bool,
     /// The node's identity. If `None` a new store draws one at random, and an existing one keeps what it has. A store
     /// that gets another identity keeps its events; cursors of watchers that the old one gave are refused.
     pub node: Option<NodeId>,
@@ -31,6 +34,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             parameters: WantedParameters::default(),
+            joins: false,
             node: None,
             max_drift: MAX_DRIFT,
             wall: Arc::new(SystemWall),
@@ -44,6 +48,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("parameters", &self.parameters)
+            .field("joins", &self.joins)
             .field("node", &self.node)
             .field("max_drift", &self.max_drift)
             .field("index_lot", &self.index_lot)

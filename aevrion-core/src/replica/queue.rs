@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::touched::Touched;
 use super::{Inserted, Operation, ReadState};
 use crate::agent::Origin;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
@@ -17,9 +18,9 @@ use crate::{Address, Event, Timestamp, WriteError};
 pub(super) enum Request {
     /// Store something.
     Submit(Submission),
-    /// Let someone walk the tree. If a neighbour is told what was written up to a time, nothing is stamped at or before
-    /// that time from now on.
-    Walk(Option<Timestamp>, oneshot::Sender<Walk>),
+    /// Let someone walk the tree, who has last heard of the walk of the number `known`. If a neighbour is to be `told`
+    /// what was written up to a time, nothing is stamped at or before that time from now on.
+    Walk { told: Option<Timestamp>, known: u64, reply: oneshot::Sender<Walk> },
     /// Commit these rows of derived tables, and correct the counts.
     Mend(WriteBatch, Option<Counted>, oneshot::Sender<Result<(), StoreError>>),
     /// Commit rows that nothing is derived from.
@@ -106,6 +107,10 @@ pub(super) struct Walk {
     pub(super) state: Arc<ReadState>,
     /// Where computed nodes go.
     pub(super) nodes: mpsc::Sender<Nodes>,
+    /// Which walk it is.
+    pub(super) number: u64,
+    /// The nodes of the top row that were written to since the last walk that was heard of.
+    pub(super) touched: Touched,
 }
 
 /// The sending side.

@@ -1,13 +1,16 @@
 //! What a replica keeps in memory, made again from the store: at the start, and after a commit that failed.
 
-use bytes::BytesMut;
+use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+
+use super::ReadState;
 use crate::ReadError;
 use crate::arrivals::Runs;
 use crate::index::Pending;
 use crate::planted::{Bug, planted};
-use crate::store::{Table, View};
-use crate::tables::{Checkpoint, EventRow, address_key, name};
+use crate::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, View, WriteBatch};
+use crate::tables::{Checkpoint, EventRow, address_key, name, parse_address};
 
 /// How far the store has come; `None` if it does not say.
 pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint>, ReadError> {
@@ -15,34 +18,85 @@ pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint
     Ok(row.and_then(|row| Checkpoint::parse(&row)))
 }
 
-/// The index rows that were not written when the store was last open: those of the arrivals since the checkpoint.
+/// What the store holds, with the index rows that were not written when it was last open: those of the arrivals since the
+/// checkpoint. If arrivals are damaged there, the rows are written at once.
 ///
 /// A replica opens in spite of damage here: `verify` names it, and `rebuild` does what can be done. For the same reason
 /// events are not checked against their ids: the row of a damaged one has to stand, or a read would silently answer
 /// with the version before.
-pub(super) async fn recover_pending(view: &dyn View, checkpoint: &Checkpoint) -> Result<Pending, ReadError> {
+pub(super) async fn recover(
+    store: &dyn EventStore,
+    view: Arc<dyn View>,
+    checkpoint: Checkpoint,
+) -> Result<ReadState, ReadError> {
+    if let Some(pending) = pending_rows(&*view, &checkpoint).await? {
+        return Ok(ReadState { view, pending, checkpoint });
+    }
+    tracing::error!("arrivals that are not indexed yet are damaged: looking for their events among all");
+    let checkpoint = index_all(store, view, checkpoint).await?;
+    Ok(ReadState { view: store.view().await?, pending: Pending::default(), checkpoint })
+}
+
+/// The index rows of the arrivals since the checkpoint; `None` if not all of these can be read.
+async fn pending_rows(view: &dyn View, checkpoint: &Checkpoint) -> Result<Option<Pending>, ReadError> {
     let mut pending = Pending::default();
     let mut arena = BytesMut::new();
-    if checkpoint.next_to_index == checkpoint.next_arrival || planted(Bug::PendingForgotten) {
-        return Ok(pending);
+    let mut expected = checkpoint.next_to_index;
+    if expected == checkpoint.next_arrival || planted(Bug::PendingForgotten) {
+        return Ok(Some(pending));
     }
     let mut runs = Runs::from(view, checkpoint.next_to_index).await?;
     while let Some(page) = runs.next().await? {
         for run in page {
-            match run {
-                Ok(run) => {
-                    for (_, address) in run.from(checkpoint.next_to_index) {
-                        let row = view.get(Table::Events, &address_key(address)).await?;
-                        if let Some(Ok(row)) = row.as_ref().map(EventRow::parse) {
-                            pending.insert(&row.key, address, &mut arena);
-                        } else {
-                            tracing::error!(%address, "an event that arrived last is missing; run `verify`");
-                        }
-                    }
-                }
-                Err(damage) => tracing::error!(%damage, "events that arrived last may not be found"),
+            let Ok(run) = run else { return Ok(None) };
+            if run.first > expected {
+                return Ok(None);
             }
+            for (_, address) in run.from(checkpoint.next_to_index) {
+                let row = view.get(Table::Events, &address_key(address)).await?;
+                if let Some(Ok(row)) = row.as_ref().map(EventRow::parse) {
+                    pending.insert(&row.key, address, &mut arena);
+                } else {
+                    tracing::error!(%address, "an event that arrived last is missing; run `verify`");
+                }
+            }
+            expected = run.end();
         }
     }
-    Ok(pending)
+    Ok((expected >= checkpoint.next_arrival).then_some(pending))
+}
+
+/// Writes the index row of every event that has none. Cost: reads all events, and looks for the row of each. It may be
+/// interrupted and begun again.
+async fn index_all(
+    store: &dyn EventStore,
+    events: Arc<dyn View>,
+    mut checkpoint: Checkpoint,
+) -> Result<Checkpoint, ReadError> {
+    let mut pages = Pages::new(&*events, Table::Events, KeyRange::ALL, Projection::Rows);
+    while let Some(page) = pages.next().await? {
+        let mut batch = WriteBatch::new();
+        let view = store.view().await?;
+        let (mut rows, mut arena) = (Pending::default(), BytesMut::new());
+        for (key, row) in page.into_rows() {
+            if let (Some(address), Ok(event)) = (parse_address(&key), EventRow::parse(&row)) {
+                rows.insert(&event.key, address, &mut arena);
+            }
+        }
+        for row in rows.rows() {
+            if view.get(Table::ByKey, row).await?.is_none() {
+                batch.put(Table::ByKey, row.clone(), Bytes::new());
+            }
+        }
+        if !batch.is_empty() {
+            checkpoint.indexed_keys += rows.count_new_keys(&*view).await?;
+            batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
+            store.commit(batch, Durability::Buffered).await?;
+        }
+    }
+    checkpoint.next_to_index = checkpoint.next_arrival;
+    let mut batch = WriteBatch::new();
+    batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
+    store.commit(batch, Durability::Immediate).await?;
+    Ok(checkpoint)
 }

@@ -11,6 +11,7 @@ use super::Options;
 use super::damaged::DamageList;
 use super::feed::Feed;
 use super::recent::RecentArrivals;
+use super::tree_access::KeptTop;
 use crate::index::{IndexReader, Pending, Tips};
 use crate::planted::{Bug, planted};
 use crate::store::{Capabilities, EventStore, StoreError, View};
@@ -77,7 +78,9 @@ pub(crate) struct Shared {
     /// What they are to be asked for.
     pub(super) damage: DamageList,
     /// Held by whoever walks the tree: two walks would compute the same hashes.
-    pub(super) tree_walk: Mutex<()>,
+    pub(super) tree_walk: Mutex<KeptTop>,
+    /// Stored hashes that were wrong and taken back.
+    pub(super) healed_hashes: AtomicU64,
 }
 
 impl Shared {
@@ -112,7 +115,8 @@ impl Shared {
             set_back_below: AtomicU64::new(clock.set_back_below().as_millis()),
             settled: AtomicU64::new(Timestamp::MIN.as_millis()),
             died: watch::Sender::new(None),
-            tree_walk: Mutex::new(()),
+            tree_walk: Mutex::default(),
+            healed_hashes: AtomicU64::new(0),
         }
     }
 

@@ -6,7 +6,7 @@ use super::Replica;
 use crate::events::outermost_event;
 use crate::store::{Capabilities, Direction, StoreError};
 use crate::tree::Root;
-use crate::{ClockFault, NodeId, Parameters, ReadError, Timestamp};
+use crate::{ClockFault, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
 
 /// What a replica says of itself.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Status {
     pub clock_fault: Option<ClockFault>,
     /// Index rows in memory that are not in the store yet.
     pub pending_index_rows: u64,
+    /// Stored hashes and counts of the tree that were wrong and taken back, since the replica was opened.
+    pub healed_hashes: u64,
     /// Arrivals that a watcher can resume from: the oldest kept, and the next to come.
     pub arrivals: (u64, u64),
 }
@@ -45,8 +47,8 @@ impl Replica {
     /// # Errors
     /// As [`Replica::root`].
     pub async fn status(&self) -> Result<Status, ReadError> {
-        let walk = self.walk(None).await?;
-        let root = self.noting(self.pass(&walk).root().await)?;
+        let mut walk = self.walk(None).await?;
+        let root = self.noting(walk.root(TimeSpan::ALL).await)?;
         let shared = &self.shared;
         let state = walk.state();
         let checkpoint = state.checkpoint;
@@ -69,6 +71,7 @@ impl Replica {
             clock_ahead: now.ahead_of(shared.wall.now()),
             clock_fault: shared.clock_fault(),
             pending_index_rows: u64::try_from(state.pending.len()).unwrap_or(u64::MAX),
+            healed_hashes: self.healed_hashes(),
             arrivals: (checkpoint.oldest_arrival, checkpoint.next_arrival),
         })
     }

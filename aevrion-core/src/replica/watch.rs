@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::recent::Wanted;
 use super::{Replica, Shared};
-use crate::arrivals::run_at;
+use crate::arrivals::{next_run, run_at};
 use crate::event::is_reserved;
 use crate::events::decode_event;
 use crate::store::{Table, View};
@@ -192,7 +192,15 @@ impl Watch {
             self.page_end = end;
             return Ok(());
         }
-        let run = run_at(&*state.view, self.next).await?;
+        let run = match run_at(&*state.view, self.next).await {
+            Err(ReadError::Damaged(damage)) => {
+                // What it held cannot be told. It is passed over, as missing ones are.
+                let next = next_run(&*state.view, self.next).await?;
+                self.next = next.map_or(end, |next| next.min(end));
+                return Err(ReadError::Damaged(damage).into());
+            }
+            run => run?,
+        };
         let found = run.as_ref().map_or(end, |run| run.first.max(self.next));
         if found > self.next {
             let what = format!("the arrivals up to {} are missing", found - 1);

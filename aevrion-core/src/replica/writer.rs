@@ -17,6 +17,7 @@ use super::lot::Lot;
 use super::mend::still_wrong;
 use super::queue::{Counted, Nodes, Request, Submission, Walk, node_channel};
 use super::state::Published;
+use super::touched::TouchedTop;
 use super::waiting::WaitingWrites;
 use super::{ReadState, Shared};
 use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     /// Nodes that certainly have no stored hash: removing it once more would be wasted.
     pub(super) known_stale: BTreeSet<NodeAddress>,
     pub(super) walk: Option<ActiveWalk>,
+    pub(super) touched_top: TouchedTop,
     /// Local writes that the clock does not let through yet.
     pub(super) waiting: WaitingWrites,
     /// When buffered commits have to be synced.
@@ -82,6 +84,7 @@ impl Writer {
             greatest,
             known_stale: BTreeSet::new(),
             walk: None,
+            touched_top: TouchedTop::default(),
             waiting: WaitingWrites::default(),
             sync_at: None,
             retry_at: None,
@@ -157,7 +160,7 @@ impl Writer {
                 let lot = self.drain(first);
                 self.store_lot(lot).await;
             }
-            Request::Walk(told, reply) => self.begin_walk(told, reply),
+            Request::Walk { told, known, reply } => self.begin_walk(told, known, reply),
             Request::Mend(batch, checkpoint, reply) => drop(reply.send(self.mend(batch, checkpoint).await)),
             Request::Remember(batch, reply) => drop(reply.send(self.remember(batch).await)),
             Request::Refresh => self.resync().await,
@@ -274,6 +277,7 @@ impl Writer {
     }
 
     fn remember_stale(&mut self, touched: BTreeSet<NodeAddress>) {
+        self.touched_top.touch(&touched);
         if let Some(ActiveWalk { touched: during_walk, .. }) = &mut self.walk {
             during_walk.extend(&touched);
             if during_walk.len() > TOUCHED_DURING_PASS {
@@ -311,13 +315,14 @@ impl Writer {
         }
     }
 
-    fn begin_walk(&mut self, told: Option<Timestamp>, reply: oneshot::Sender<Walk>) {
+    fn begin_walk(&mut self, told: Option<Timestamp>, known: u64, reply: oneshot::Sender<Walk>) {
         let Ok(state) = self.shared.state() else { return };
         if let Some(until) = told {
             self.settle_clock(until.min(self.shared.wall.now()));
         }
         let (sender, nodes) = node_channel();
-        if reply.send(Walk { state, nodes: sender }).is_ok() {
+        let (number, touched) = self.touched_top.begin_walk(known);
+        if reply.send(Walk { state, nodes: sender, number, touched }).is_ok() {
             self.walk = Some(ActiveWalk { nodes, touched: BTreeSet::new() });
         }
     }
@@ -436,8 +441,9 @@ impl Writer {
             return Err(error);
         }
         self.known_stale.clear();
-        // A walk that has read what was wrong must not store what it made of it.
+        // A walk that has read what was wrong must not store what it made of it, nor may anyone keep it.
         self.walk = None;
+        self.touched_top.forget();
         // An index row that was missing may make another version the newest, and a mended state has no more arrivals
         // than the one before: what is read from either is not kept until the next write.
         self.shared.tips.forget_all(checkpoint.next_arrival + 1);

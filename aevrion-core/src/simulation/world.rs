@@ -83,6 +83,8 @@ impl Node {
         };
         let options = Options {
             parameters: wanted,
+            // Small trees show more in less time.
+            joins: true,
             node: Some(self.id),
             max_drift: *max_drift,
             wall: Arc::clone(&self.wall) as Arc<dyn WallClock>,

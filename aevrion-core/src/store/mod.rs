@@ -12,6 +12,7 @@ pub mod conformance;
 mod cooperative;
 mod directory;
 mod memory;
+mod nearest;
 mod page;
 mod pages;
 
@@ -26,6 +27,7 @@ pub use batch::{Table, Write, WriteBatch};
 pub(crate) use cooperative::Cooperative;
 pub use directory::{Directory, DirectoryError};
 pub use memory::MemoryStore;
+pub(crate) use nearest::nearest;
 pub use page::{Direction, KeyRange, Page, PageBuilder, PageLimit, Projection, ScanRequest};
 pub use pages::Pages;
 

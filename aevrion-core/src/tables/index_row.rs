@@ -43,9 +43,10 @@ impl IndexRow {
         Some(Self { key, timestamp, id_start })
     }
 
-    /// Takes apart a row that is known to be of `key`, without reading the key from it.
-    pub(crate) fn parse_of(key: &[u8], row: &[u8]) -> Option<Self> {
-        let (timestamp, id_start) = Self::suffix(row)?;
+    /// Takes apart a row that stands among those of `key` whose [`IndexRow::key_part`] is so long, without reading the
+    /// key from it.
+    pub(crate) fn parse_of(key: &[u8], key_part: usize, row: &[u8]) -> Option<Self> {
+        let (timestamp, id_start) = Self::suffix(row).filter(|_| row.len() == key_part + SUFFIX)?;
         Some(Self { key: Bytes::copy_from_slice(key), timestamp, id_start })
     }
 
@@ -105,6 +106,13 @@ pub(crate) fn versions_until(key: &[u8], until: Timestamp) -> (BytesMut, BytesMu
     let mut start = key_start(key);
     start.put_u64(!until.as_millis());
     (start, key_end(key))
+}
+
+/// The bounds of the rows of `key` at exactly `at`.
+pub(crate) fn versions_at(key: &[u8], at: Timestamp) -> (BytesMut, BytesMut) {
+    let (start, all) = versions_until(key, at);
+    let before = at.as_millis().checked_sub(1).map(Timestamp::from_millis);
+    (start, before.map_or(all, |before| versions_until(key, before).0))
 }
 
 /// Whether any row with this [`IndexRow::key_part`] stands in the store.
@@ -212,5 +220,21 @@ mod tests {
             start[..] <= row[..] && row[..] < end[..]
         };
         assert!(inside(0) && inside(10) && !inside(11) && !inside(u64::MAX));
+        for at in [0, 1, 10, u64::MAX] {
+            let (start, end) = versions_at(b"k", Timestamp::from_millis(at));
+            let inside = |ms| (&start[..]..&end[..]).contains(&&row(b"k", ms).1[..]);
+            assert!(
+                inside(at) && !inside(at ^ 1) && !inside(at.wrapping_sub(1)) && !inside(at.wrapping_add(1))
+            );
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_none() {
+        let (_, row) = row(b"k", 5);
+        let part = key_start(b"k").len();
+        assert!(IndexRow::parse_of(b"k", part, &row).is_some());
+        assert_eq!(IndexRow::parse_of(b"k", part, &row[..row.len() - 1]), None);
+        assert_eq!(IndexRow::parse_of(b"k", part, &[&row[..], &[0]].concat()), None);
     }
 }

@@ -20,7 +20,7 @@ use crate::store::Table;
 use crate::{Address, EventId, Hash, Timestamp};
 
 pub(crate) use event_row::{EventRow, encode_event};
-pub(crate) use index_row::{IndexRow, escape, has_key, key_end, versions_until};
+pub(crate) use index_row::{IndexRow, escape, has_key, key_end, versions_at, versions_until};
 pub(crate) use meta::{Checkpoint, FORMAT_VERSION, name};
 
 /// Length of the key of an event, a body, and of the value of an arrival.
@@ -71,11 +71,12 @@ pub(crate) fn node_value(count: u64, hash: Hash) -> [u8; 40] {
     value
 }
 
-/// Reads [`node_value`]: count and hash.
+/// Reads [`node_value`]: count and hash. What stands for no events is not stored, so it is not read either.
 pub(crate) fn parse_node_value(value: &[u8]) -> Option<(u64, Hash)> {
     let value: &[u8; 40] = value.try_into().ok()?;
     let (count, hash) = value.split_first_chunk()?;
-    Some((u64::from_be_bytes(*count), Hash::from_bytes(hash.try_into().ok()?)))
+    let (count, hash) = (u64::from_be_bytes(*count), Hash::from_bytes(hash.try_into().ok()?));
+    (count > 0 && hash != Hash::EMPTY).then_some((count, hash))
 }
 
 /// The key of an arrival.

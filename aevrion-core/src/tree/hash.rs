@@ -32,18 +32,32 @@ pub(super) fn inner_hash(branching: u64, children: impl IntoIterator<Item = (u64
     hasher.finalize().into()
 }
 
-/// The hash of the whole tree, from the non-empty nodes of its top level in ascending order: (index, hash).
-pub(crate) fn root_hash(top: impl IntoIterator<Item = (u64, Hash)>) -> Hash {
-    let mut top = top.into_iter().peekable();
-    if top.peek().is_none() {
-        return Hash::EMPTY;
+/// The hash of the whole tree, fed the non-empty nodes of its top level in ascending order.
+pub(super) struct RootHasher(blake3::Hasher);
+
+impl RootHasher {
+    pub(super) fn new() -> Self {
+        Self(blake3::Hasher::new())
     }
-    let mut hasher = blake3::Hasher::new();
-    for (index, hash) in top {
-        hasher.update(&index.to_be_bytes());
-        hasher.update(hash.as_bytes());
+
+    pub(super) fn update(&mut self, index: u64, hash: Hash) {
+        self.0.update(&top_entry(index, hash));
     }
-    hasher.finalize().into()
+
+    pub(super) fn finish(&self) -> Hash {
+        if self.0.count() == 0 { Hash::EMPTY } else { self.0.finalize().into() }
+    }
+}
+
+/// Length of [`top_entry`].
+pub(super) const TOP_ENTRY: usize = 40;
+
+/// A node of the top level as the root hashes it: u64 index ‖ hash.
+pub(super) fn top_entry(index: u64, hash: Hash) -> [u8; TOP_ENTRY] {
+    let mut entry = [0; TOP_ENTRY];
+    entry[..8].copy_from_slice(&index.to_be_bytes());
+    entry[8..].copy_from_slice(hash.as_bytes());
+    entry
 }
 
 #[cfg(test)]
@@ -53,13 +67,18 @@ mod tests {
     #[test]
     fn nothing_hashes_to_zero() {
         assert_eq!(inner_hash(32, []), Hash::EMPTY);
-        assert_eq!(root_hash([]), Hash::EMPTY);
+        assert_eq!(RootHasher::new().finish(), Hash::EMPTY);
     }
 
     #[test]
     fn place_matters() {
         let child = Hash::from_bytes([1; 32]);
         assert_ne!(inner_hash(32, [(0, child)]), inner_hash(32, [(1, child)]));
-        assert_ne!(root_hash([(0, child)]), root_hash([(1, child)]));
+        let root = |index| {
+            let mut hasher = RootHasher::new();
+            hasher.update(index, child);
+            hasher.finish()
+        };
+        assert_ne!(root(0), root(1));
     }
 }

@@ -18,13 +18,15 @@
 mod hash;
 mod leaf;
 mod pass;
+mod root;
 mod shape;
+mod top_row;
 
 use crate::Hash;
 
-pub(crate) use hash::root_hash;
 pub(crate) use pass::{NodeSink, TreePass};
 pub use shape::{LEVELS, NodeAddress, Shape};
+pub(crate) use top_row::TopRow;
 
 /// What a node says of the events below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,12 +10,13 @@ use std::pin::Pin;
 
 use super::hash::inner_hash;
 use super::leaf::LeafIds;
-use super::{Node, NodeAddress, Root, Shape, root_hash};
-use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY};
+use super::root::add;
+use super::{Node, NodeAddress, Shape};
+use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART};
 use crate::events::outermost_event;
 use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
-use crate::tables::{node_key, parse_address, parse_node_key, parse_node_value, time_range};
-use crate::{Address, ReadError, TimeSpan, Timestamp};
+use crate::tables::{describe_key, node_key, parse_address, parse_node_key, parse_node_value, time_range};
+use crate::{ReadError, TimeSpan, Timestamp};
 
 /// Where freshly computed nodes go.
 pub(crate) trait NodeSink: Send {
@@ -37,8 +38,8 @@ pub(crate) struct TreePass<'v, S> {
     shape: Shape,
     /// Only events of this time count.
     span: TimeSpan,
-    /// Whether stored hashes are used, or all are computed from the events.
-    trust_stored: bool,
+    /// What is stored of nodes with a moment in it is not used: they are computed from the events.
+    distrusted: Option<TimeSpan>,
     /// Nodes that the span cuts through, once they are computed: they are stored nowhere.
     cut: BTreeMap<NodeAddress, Node>,
     fresh: Vec<(NodeAddress, Node)>,
@@ -46,13 +47,13 @@ pub(crate) struct TreePass<'v, S> {
 }
 
 /// A node of the row being walked, by its index.
-type Indexed = (u64, Node);
+pub(super) type Indexed = (u64, Node);
 
 impl<'v, S: NodeSink> TreePass<'v, S> {
     /// A walk over all events of `view`, using the hashes that are stored.
     pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
         let (cut, fresh) = (BTreeMap::new(), Vec::new());
-        Self { view, shape, span: TimeSpan::ALL, trust_stored: true, cut, fresh, sink }
+        Self { view, shape, span: TimeSpan::ALL, distrusted: None, cut, fresh, sink }
     }
 
     /// Counts only events of `span`. The nodes that its ends cut through are computed and not handed to the sink.
@@ -61,18 +62,14 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         self
     }
 
-    /// Uses no stored hash: every node is computed from the events and handed to the sink.
-    pub(crate) fn distrusting(mut self) -> Self {
-        self.trust_stored = false;
+    /// Uses no stored hash of a node with a moment in `span`: each is computed from the events and handed to the sink.
+    pub(crate) fn distrusting(mut self, span: TimeSpan) -> Self {
+        self.distrusted = Some(span);
         self
     }
 
-    /// Hash and count of everything.
-    pub(crate) async fn root(&mut self) -> Result<Root, ReadError> {
-        let top = self.row(Shape::TOP, self.shape.indexes(Shape::TOP)).await?;
-        self.flush().await?;
-        let count = top.iter().map(|(_, node)| node.count).sum();
-        Ok(Root { count, hash: root_hash(top.iter().map(|(index, node)| (*index, node.hash))) })
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// The non-empty nodes of a level with these indexes, ascending.
@@ -102,56 +99,89 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
 
     async fn row(&mut self, level: u8, indexes: RangeInclusive<u64>) -> Result<Vec<Indexed>, ReadError> {
         let Some(indexes) = self.clip(level, indexes) else { return Ok(Vec::new()) };
-        let mut row = self.known(level, indexes.clone()).await?;
-        let gaps = gaps(&row, indexes);
-        let complete = row.len();
-        for gap in gaps {
-            if level == 0 {
-                self.hash_leaves(gap, &mut row).await?;
-            } else {
-                self.hash_inner(level, gap, &mut row).await?;
-            }
-        }
-        if row.len() > complete {
-            row.sort_unstable_by_key(|(index, _)| *index);
+        let (mut row, mut to) = self.part_of_row(level, indexes.clone()).await?;
+        while let Some(from) = to.checked_add(1).filter(|from| from <= indexes.end()) {
+            let part;
+            (part, to) = self.part_of_row(level, from..=*indexes.end()).await?;
+            row.extend(part);
         }
         Ok(row)
     }
 
-    /// The nodes of a row that need not be computed: what is stored, but for nodes that the span cuts through, and
-    /// what this pass has computed of those.
-    async fn known(&mut self, level: u8, indexes: RangeInclusive<u64>) -> Result<Vec<Indexed>, ReadError> {
-        let place = |index: &u64| NodeAddress { level, index: *index };
-        let cut = self.cut.range(place(indexes.start())..=place(indexes.end()));
-        let mut row: Vec<_> = cut.map(|(place, node)| (place.index, *node)).collect();
-        if !self.trust_stored {
-            return Ok(row);
+    /// The first non-empty nodes of a row, some thousands at most, and up to which index those are all there are.
+    pub(super) async fn part_of_row(
+        &mut self,
+        level: u8,
+        indexes: RangeInclusive<u64>,
+    ) -> Result<(Vec<Indexed>, u64), ReadError> {
+        let (mut part, mut to) = self.known(level, indexes.clone()).await?;
+        let known = part.len();
+        for gap in gaps(&part, *indexes.start()..=to) {
+            if level == 0 {
+                self.hash_leaves(gap, &mut part).await?;
+            } else if let Some(stopped) = self.hash_inner(level, gap, &mut part).await? {
+                part.retain(|(index, _)| *index <= stopped);
+                to = stopped;
+                break;
+            }
         }
-        let (first, last) = (node_key(level, *indexes.start()), node_key(level, *indexes.end()));
-        let mut pages =
-            Pages::new(self.view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
-        while let Some(page) = pages.next().await? {
-            for (key, value) in page.rows() {
-                let (Some((_, index)), Some((count, hash))) = (parse_node_key(key), parse_node_value(value))
-                else {
-                    return Err(ReadError::damaged(Table::Nodes, key, "its row cannot be read"));
-                };
-                if !self.is_cut(NodeAddress { level, index }) {
-                    row.push((index, Node { count, hash }));
+        if part.len() > known || to < *indexes.end() {
+            part.sort_unstable_by_key(|(index, _)| *index);
+        }
+        Ok((part, to))
+    }
+
+    /// The first nodes of a row that need not be computed, and up to which index those are all there are: what is
+    /// stored, but for nodes that the span cuts through, and what this pass has computed of those. A row that cannot be
+    /// read is as good as none: what it stood for is computed, and written over it.
+    async fn known(
+        &mut self,
+        level: u8,
+        indexes: RangeInclusive<u64>,
+    ) -> Result<(Vec<Indexed>, u64), ReadError> {
+        let place = |index: &u64| NodeAddress { level, index: *index };
+        let mut row = Vec::new();
+        let mut to = *indexes.end();
+        if self.distrusted != Some(TimeSpan::ALL) {
+            let (first, last) = (node_key(level, *indexes.start()), node_key(level, *indexes.end()));
+            let mut pages =
+                Pages::new(self.view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
+            while let Some(page) = pages.next().await? {
+                for (key, value) in page.rows() {
+                    let (Some((_, index)), Some((count, hash))) =
+                        (parse_node_key(key), parse_node_value(value))
+                    else {
+                        tracing::warn!(
+                            node = describe_key(Table::Nodes, key),
+                            "a stored hash cannot be read"
+                        );
+                        continue;
+                    };
+                    if self.is_stored_as_it_counts(NodeAddress { level, index }) {
+                        row.push((index, Node { count, hash }));
+                    }
+                }
+                if let Some((index, _)) = row.last().filter(|_| row.len() >= ROW_PART) {
+                    to = *index;
+                    break;
                 }
             }
         }
+        let cut = self.cut.range(place(indexes.start())..=place(&to));
+        row.extend(cut.map(|(place, node)| (place.index, *node)));
         row.sort_unstable_by_key(|(index, _)| *index);
-        Ok(row)
+        Ok((row, to))
     }
 
-    /// Finds and hashes the non-empty inner nodes of a gap, one search in the events for each.
+    /// Finds and hashes the non-empty inner nodes of a gap, one search in the events for each. Says where it stopped if
+    /// there are more than fit in a part of a row.
     async fn hash_inner(
         &mut self,
         level: u8,
         gap: RangeInclusive<u64>,
         row: &mut Vec<Indexed>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Option<u64>, ReadError> {
+        let most = row.len() + ROW_PART;
         let last = self.last_counted(NodeAddress { level, index: *gap.end() });
         let mut from = self.first_counted(NodeAddress { level, index: *gap.start() });
         while let Some(event) = outermost_event(self.view, (from, last), Direction::Forward).await? {
@@ -162,9 +192,12 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
             if self.shape.last(address) >= last {
                 break;
             }
+            if row.len() >= most {
+                return Ok(Some(address.index));
+            }
             from = self.shape.last(address).next();
         }
-        Ok(())
+        Ok(None)
     }
 
     fn hash_children<'p>(
@@ -172,12 +205,33 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         parent: NodeAddress,
     ) -> Pin<Box<dyn Future<Output = Result<Node, ReadError>> + Send + 'p>> {
         Box::pin(async move {
-            let slots = self.shape.children(parent);
-            let children = self.row(parent.level - 1, slots.clone()).await?;
-            let count = children.iter().map(|(_, child)| child.count).sum();
-            let placed = children.iter().map(|(index, child)| (index - slots.start(), child.hash));
-            Ok(Node { count, hash: inner_hash(self.shape.branching(), placed) })
+            let children = self.row(parent.level - 1, self.shape.children(parent)).await?;
+            Ok(self.node_above(parent, &children))
         })
+    }
+
+    /// What `children` make of their parent.
+    fn node_above(&self, parent: NodeAddress, children: &[Indexed]) -> Node {
+        let first = *self.shape.children(parent).start();
+        let count = children.iter().map(|(_, child)| child.count).fold(0, add);
+        let placed = children.iter().map(|(index, child)| (index - first, child.hash));
+        Node { count, hash: inner_hash(self.shape.branching(), placed) }
+    }
+
+    /// Whether `parent` is stored and not what its `children` make of it.
+    pub(crate) async fn is_contradicted(
+        &self,
+        parent: NodeAddress,
+        children: &[Indexed],
+    ) -> Result<bool, ReadError> {
+        if parent.level == 0 || self.is_cut(parent) {
+            return Ok(false);
+        }
+        let Some(row) = self.view.get(Table::Nodes, &node_key(parent.level, parent.index)).await? else {
+            return Ok(false);
+        };
+        let stored = parse_node_value(&row).map(|(count, hash)| Node { count, hash });
+        Ok(stored != Some(self.node_above(parent, children)))
     }
 
     /// Hashes the leaves of a gap in one walk over its events.
@@ -195,7 +249,8 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         let mut open: Option<(NodeAddress, u64, LeafIds)> = None;
         while let Some(page) = pages.next().await? {
             for (key, _) in page.rows() {
-                let event = address_of(key)?;
+                // What is no address is no event.
+                let Some(event) = parse_address(key) else { continue };
                 let address = self.shape.node_at(0, event.timestamp);
                 if open.as_ref().is_none_or(|(current, ..)| *current != address) {
                     self.close_leaf(open.take(), row).await?;
@@ -234,7 +289,9 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
             Pages::new(self.view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Keys);
         while let Some(page) = pages.next().await? {
             for (key, _) in page.rows() {
-                ids.push(address_of(key)?.id).await?;
+                if let Some(event) = parse_address(key) {
+                    ids.push(event.id).await?;
+                }
             }
         }
         Ok(())
@@ -249,7 +306,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         if self.fresh.len() >= HASH_ROWS { self.flush().await } else { Ok(()) }
     }
 
-    async fn flush(&mut self) -> Result<(), ReadError> {
+    pub(super) async fn flush(&mut self) -> Result<(), ReadError> {
         if self.fresh.is_empty() {
             return Ok(());
         }
@@ -257,14 +314,20 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     /// The part of a row that lies, at least in part, within the span.
-    fn clip(&self, level: u8, indexes: RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
+    pub(super) fn clip(&self, level: u8, indexes: RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
         let first = self.shape.node_at(level, self.span.first()).index.max(*indexes.start());
         let last = self.shape.node_at(level, self.span.last()).index.min(*indexes.end());
         (first <= last).then_some(first..=last)
     }
 
-    fn is_cut(&self, node: NodeAddress) -> bool {
+    pub(super) fn is_cut(&self, node: NodeAddress) -> bool {
         self.shape.first(node) < self.span.first() || self.shape.last(node) > self.span.last()
+    }
+
+    /// Whether what is stored of a node may be used, and is about the events that count.
+    fn is_stored_as_it_counts(&self, node: NodeAddress) -> bool {
+        let distrusted = self.distrusted.and_then(|span| self.shape.time_of(node).intersection(span));
+        distrusted.is_none() && !self.is_cut(node)
     }
 
     /// The first moment of a node whose events count.
@@ -290,8 +353,4 @@ fn gaps(row: &[Indexed], indexes: RangeInclusive<u64>) -> Vec<RangeInclusive<u64
     }
     gaps.extend(from.filter(|start| start <= indexes.end()).map(|start| start..=*indexes.end()));
     gaps
-}
-
-fn address_of(key: &[u8]) -> Result<Address, ReadError> {
-    parse_address(key).ok_or_else(|| ReadError::damaged(Table::Events, key, "its key is not an address"))
 }

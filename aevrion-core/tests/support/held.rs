@@ -1,6 +1,6 @@
 //! What a replica holds, but for events that cannot be read.
 
-use aevrion_core::agent::Holdings;
+use aevrion_core::agent::{CheckedHashes, Holdings};
 use aevrion_core::message::{Digest, Tile};
 use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{Address, Event, ReadError, Replica, TimeSpan};
@@ -15,6 +15,10 @@ impl<F: Fn(Address) -> Option<ReadError> + Send + Sync> Holdings for Held<'_, F>
 
     async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
         Holdings::children(self.0, span, parents).await
+    }
+
+    async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
+        Holdings::check_hashes(self.0, span).await
     }
 
     async fn addresses(

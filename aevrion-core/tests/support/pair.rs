@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aevrion_core::agent::{Agent, Desk, Fresh, Moment, Origin, Output, Terms};
 use aevrion_core::message::{Message, decode, encode};
-use aevrion_core::store::{Durability, MemoryStore};
+use aevrion_core::store::{Durability, EventStore, MemoryStore};
 use aevrion_core::transport::Lane;
 use aevrion_core::{Event, ManualWall, NodeId, Options, Parameters, Replica, Timestamp};
 
@@ -41,9 +41,15 @@ const LATENCY: Duration = Duration::from_millis(5);
 
 impl Pair {
     /// Two empty replicas, `a` and `b`, whose clocks show `wall`. `a` has the smaller id.
+    #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) async fn new(parameters: Parameters, wall: u64) -> Self {
+        Self::over([MemoryStore::new(), MemoryStore::new()], parameters, wall).await
+    }
+
+    /// The same, in stores that may hold something.
+    pub(crate) async fn over<S: EventStore>([a, b]: [S; 2], parameters: Parameters, wall: u64) -> Self {
         let wall = Timestamp::from_millis(wall);
-        let side = async |number: u8, other: u8, name| {
+        let side = async |store: S, number: u8, other: u8, name| {
             let node = NodeId::from_bytes([number; 32]);
             let options = Options {
                 parameters: aevrion_core::WantedParameters {
@@ -51,11 +57,12 @@ impl Pair {
                     branching: Some(parameters.branching),
                     ..Default::default()
                 },
+                joins: true,
                 node: Some(node),
                 wall: Arc::new(ManualWall::at(wall)),
                 ..Options::default()
             };
-            let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
+            let replica = Replica::open(store, options).await.unwrap();
             let terms = Terms {
                 node,
                 parameters,
@@ -67,7 +74,7 @@ impl Pair {
             let agent = Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(number));
             Side { replica, agent, inbox: VecDeque::new(), name, sent_frames: 0, sent_bytes: 0 }
         };
-        let sides = [side(1, 2, "a").await, side(2, 1, "b").await];
+        let sides = [side(a, 1, 2, "a").await, side(b, 2, 1, "b").await];
         Self {
             sides,
             transcript: String::new(),
@@ -84,6 +91,7 @@ impl Pair {
     }
 
     /// Stores events on one side without telling the other.
+    #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) async fn hold(&mut self, side: usize, events: Vec<Event>) {
         for lot in events.chunks(4_096) {
             self.sides[side].replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap();

@@ -72,6 +72,7 @@ impl Newcomer {
                 longest_key: Some(parameters.longest_key),
                 largest_data: Some(parameters.largest_data),
             },
+            joins: true,
             node: Some(self.identity.node()),
             ..Options::default()
         }

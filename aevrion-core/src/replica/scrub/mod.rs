@@ -21,7 +21,7 @@ use crate::events::read_event;
 use crate::store::Table;
 use crate::tables::{Checkpoint, EventRow, IndexRow, node_key, parse_address};
 use crate::tree::{NodeAddress, TreePass};
-use crate::{Damage, ReadError, Timestamp, WriteError};
+use crate::{Damage, ReadError, TimeSpan, Timestamp, WriteError};
 
 use place::{Pass, Place};
 
@@ -287,8 +287,8 @@ impl Scrub {
     /// The last step of a pass: what the tree counts against what was counted.
     async fn end_pass(&mut self) -> Result<ScrubStep, WriteError> {
         let events = {
-            let walk = self.replica.walk(None).await?;
-            let root = self.replica.noting(self.replica.pass(&walk).root().await)?;
+            let mut walk = self.replica.walk(None).await?;
+            let root = self.replica.noting(walk.root(TimeSpan::ALL).await)?;
             root.count.cast_signed().wrapping_sub(walk.state().checkpoint.events.cast_signed())
         };
         if events != 0 {

@@ -99,6 +99,9 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
         let ahead = status.clock_ahead_ms;
         page.gauge("clock_ahead_milliseconds", "How far the clock runs ahead of the wall.", ahead);
         page.gauge("pending_index_rows", "Index rows in memory only.", status.pending_index_rows);
+        let healed = [(String::new(), status.healed_hashes)];
+        let help = "Stored hashes of the tree that were wrong and computed anew.";
+        page.metric("healed_hashes_total", "counter", help, &healed);
     }
     alarms::write(&mut page, &app.node);
     upkeep::write(&mut page, &app.node, status);

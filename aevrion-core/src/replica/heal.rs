@@ -1,0 +1,187 @@
+//! Healing: stored hashes and counts of the tree that are wrong, because a disk has spoilt them, are taken back, and
+//! computed anew by whoever next asks.
+//!
+//! A wrong hash shows where two replicas with the same events are found to differ. A node whose children contradict it
+//! is found when its children are named. What was computed from a wrong leaf is contradicted by nobody but the events:
+//! they are asked where a repair moved nothing.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::Replica;
+use super::mend::Mend;
+use crate::agent::CheckedHashes;
+use crate::bounds::{CHECKED_EVENTS, HASH_ROWS};
+use crate::message::Tile;
+use crate::planted::{Bug, planted};
+use crate::store::{KeyRange, Pages, Projection, Table, View};
+use crate::tables::{node_key, parse_address, parse_node_key, parse_node_value, time_range};
+use crate::tree::{LEVELS, Node, NodeAddress, NodeSink, Shape, TreePass};
+use crate::{ReadError, TimeSpan, WriteError};
+
+/// Keeps what a pass computes of nodes with a moment in a span.
+struct Computed {
+    shape: Shape,
+    span: TimeSpan,
+    nodes: BTreeMap<NodeAddress, Node>,
+}
+
+impl NodeSink for &mut Computed {
+    async fn take(&mut self, nodes: Vec<(NodeAddress, Node)>) -> Result<(), ReadError> {
+        let (shape, span) = (self.shape, self.span);
+        let meets = |node: &NodeAddress| shape.time_of(*node).intersection(span).is_some();
+        self.nodes.extend(nodes.into_iter().filter(|(node, _)| meets(node)));
+        Ok(())
+    }
+}
+
+impl Replica {
+    /// Stored hashes and counts that were found to be wrong and taken back, since the replica was opened.
+    pub fn healed_hashes(&self) -> u64 {
+        self.shared.healed_hashes.load(Ordering::Relaxed)
+    }
+
+    /// The children of `parents`, as [`Holdings`](crate::agent::Holdings) names them. A stored parent that they
+    /// contradict is taken back.
+    pub(super) async fn checked_children(
+        &self,
+        span: TimeSpan,
+        parents: &[NodeAddress],
+    ) -> Result<Vec<Vec<Tile>>, ReadError> {
+        let (children, contradicted) = self.children_of(span, parents).await?;
+        if contradicted.is_empty() || planted(Bug::HashNotHealed) {
+            return Ok(children);
+        }
+        let (mut wrong, parents_wrong) = (Vec::new(), contradicted.len());
+        for parent in contradicted {
+            // Which of them is right is not known: all are computed from what lies below, and what was computed of them.
+            let below = self
+                .shared
+                .shape
+                .children(parent)
+                .map(|index| NodeAddress { level: parent.level - 1, index });
+            wrong.extend(below);
+            wrong.extend(std::iter::successors(Some(parent), |node| self.shared.shape.parent(*node)));
+        }
+        self.take_back(&wrong, parents_wrong).await?;
+        Ok(self.children_of(span, parents).await?.0)
+    }
+
+    /// The children of `parents`, and which of the parents are stored and contradicted by them.
+    async fn children_of(
+        &self,
+        span: TimeSpan,
+        parents: &[NodeAddress],
+    ) -> Result<(Vec<Vec<Tile>>, Vec<NodeAddress>), ReadError> {
+        let mut walk = self.walk(None).await?;
+        let (mut pass, _) = walk.pass(span);
+        let (mut all, mut contradicted) = (Vec::with_capacity(parents.len()), Vec::new());
+        for parent in parents {
+            let slots = self.shared.shape.children(*parent);
+            let children = pass.nodes(parent.level.saturating_sub(1), slots.clone()).await?;
+            if pass.is_contradicted(*parent, &children).await? {
+                contradicted.push(*parent);
+            }
+            let tile = |(index, node)| Tile::new(index - slots.start(), node);
+            all.push(children.into_iter().map(tile).collect());
+        }
+        Ok((all, contradicted))
+    }
+
+    /// Checks what is stored of the nodes of `span`, and of those above it, against the events, and takes back what is
+    /// wrong. Cost: reads and hashes the events of `span`, or of as much of it as fits in one go.
+    pub(super) async fn check_stored_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
+        let (state, unchanging) = self.unchanging().await?;
+        let (view, shape) = (&*state.view, self.shared.shape);
+        let (part, rest) = checked_at_once(view, shape, span).await?;
+        let mut computed = Computed { shape, span: part, nodes: BTreeMap::new() };
+        let mut pass = TreePass::new(view, shape, &mut computed).distrusting(part);
+        pass.nodes(Shape::TOP, row(shape, Shape::TOP, part)).await?;
+        let wrong = wrong_nodes(view, shape, part, &computed).await?;
+        drop(unchanging);
+        if !wrong.is_empty() && !planted(Bug::HashNotHealed) {
+            self.take_back(&wrong, wrong.len()).await?;
+        }
+        let leaves = computed.nodes.range(..NodeAddress { level: 1, index: 0 });
+        let events = leaves.map(|(_, leaf)| leaf.count).sum();
+        Ok(CheckedHashes { events, wrong: wrong.len(), rest })
+    }
+
+    /// Removes stored nodes, so many of which are `wrong` for certain: whoever asks for them next computes them. That is
+    /// right whatever was written meanwhile.
+    async fn take_back(&self, nodes: &[NodeAddress], wrong: usize) -> Result<(), ReadError> {
+        let Some(first) = nodes.first() else { return Ok(()) };
+        tracing::warn!(wrong, %first, "stored hashes of the tree do not match its events: they are computed anew");
+        let mut mend = Mend::new(self);
+        for node in nodes {
+            let key = Bytes::copy_from_slice(&node_key(node.level, node.index));
+            mend.remove(Table::Nodes, key).await.map_err(not_mended)?;
+        }
+        mend.finish(None).await.map_err(not_mended)?;
+        self.shared.healed_hashes.fetch_add(wrong as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn not_mended(error: WriteError) -> ReadError {
+    match error {
+        WriteError::Store(error) => error.into(),
+        WriteError::Read(error) => error,
+        _ => ReadError::Closed,
+    }
+}
+
+/// The first part of `span` that can be checked at once, in whole leaves, and what is left of it.
+async fn checked_at_once(
+    view: &dyn View,
+    shape: Shape,
+    span: TimeSpan,
+) -> Result<(TimeSpan, Option<TimeSpan>), ReadError> {
+    let (start, end) = time_range(span.first(), span.last());
+    let mut pages = Pages::new(view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Keys);
+    let mut events = 0;
+    while let Some(page) = pages.next().await? {
+        events += page.len();
+        let last = page.last_key().and_then(parse_address).filter(|_| events >= CHECKED_EVENTS);
+        if let Some(last) = last {
+            let end = shape.last(shape.node_at(0, last.timestamp)).min(span.last());
+            let part = TimeSpan::new(span.first(), end).unwrap_or(span);
+            return Ok((part, TimeSpan::new(end.next(), span.last()).filter(|_| end < span.last())));
+        }
+    }
+    Ok((span, None))
+}
+
+/// The stored nodes of `part`, and above it, that are not what was computed of them.
+async fn wrong_nodes(
+    view: &dyn View,
+    shape: Shape,
+    part: TimeSpan,
+    computed: &Computed,
+) -> Result<Vec<NodeAddress>, ReadError> {
+    let mut wrong = Vec::new();
+    for level in 0..LEVELS {
+        let indexes = row(shape, level, part);
+        let (first, last) = (node_key(level, *indexes.start()), node_key(level, *indexes.end()));
+        let mut pages = Pages::new(view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
+        while let Some(page) = pages.next().await? {
+            for (key, value) in page.rows() {
+                let Some((_, index)) = parse_node_key(key) else { continue };
+                let address = NodeAddress { level, index };
+                let stored = parse_node_value(value).map(|(count, hash)| Node { count, hash });
+                if stored.as_ref() != computed.nodes.get(&address) && wrong.len() < HASH_ROWS {
+                    wrong.push(address);
+                }
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+/// The nodes of a level that have a moment of `span`.
+fn row(shape: Shape, level: u8, span: TimeSpan) -> RangeInclusive<u64> {
+    shape.node_at(level, span.first()).index..=shape.node_at(level, span.last()).index
+}

@@ -1,0 +1,175 @@
+//! The root, from the whole top row or from what is kept of it.
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+
+use super::hash::RootHasher;
+use super::pass::{Indexed, NodeSink, TreePass};
+use super::top_row::{Found, TopRow};
+use super::{NodeAddress, Root, Shape};
+use crate::ReadError;
+use crate::bounds::ROW_PART;
+
+/// What of the top row counts: nodes that do whole, and those that an end of the span cuts through.
+struct TopSpan {
+    before: Option<u64>,
+    whole: Option<RangeInclusive<u64>>,
+    behind: Option<u64>,
+}
+
+impl<S: NodeSink> TreePass<'_, S> {
+    /// Hash and count of everything. Cost: reads the whole top row, a part at a time.
+    pub(crate) async fn root(&mut self) -> Result<Root, ReadError> {
+        let (mut count, mut hasher) = (0_u64, RootHasher::new());
+        let mut rest = self.clip(Shape::TOP, self.shape().indexes(Shape::TOP));
+        while let Some(indexes) = rest {
+            let (part, to) = self.part_of_row(Shape::TOP, indexes.clone()).await?;
+            for (index, node) in part {
+                count = add(count, node.count);
+                hasher.update(index, node.hash);
+            }
+            rest = behind(to, &indexes);
+        }
+        self.flush().await?;
+        Ok(Root { count, hash: hasher.finish() })
+    }
+
+    /// The same, reading of the top row what is stale in `top`, and what the span cuts through.
+    pub(crate) async fn root_with(&mut self, top: &mut TopRow) -> Result<Root, ReadError> {
+        let TopSpan { before, whole, behind } = self.top_span();
+        if let Some(whole) = &whole {
+            self.refresh(top, whole).await?;
+        }
+        if !top.is_kept() {
+            return self.root().await;
+        }
+        let before = self.cut_node(before).await?;
+        let behind = self.cut_node(behind).await?;
+        self.flush().await?;
+        Ok(top.root(before, whole, behind))
+    }
+
+    /// The last nodes of the top level with these indexes, none of which the span may cut through: at most `most`,
+    /// ascending. Cost: as [`TreePass::root_with`].
+    pub(crate) async fn latest_of_top(
+        &mut self,
+        top: &mut TopRow,
+        indexes: RangeInclusive<u64>,
+        most: usize,
+    ) -> Result<Vec<Indexed>, ReadError> {
+        self.refresh(top, &indexes).await?;
+        if top.is_kept() {
+            self.flush().await?;
+            return Ok(top.latest(&indexes, most));
+        }
+        let mut latest = VecDeque::new();
+        let mut rest = Some(indexes);
+        while let Some(indexes) = rest {
+            let (part, to) = self.part_of_row(Shape::TOP, indexes.clone()).await?;
+            latest.extend(part);
+            latest.drain(..latest.len().saturating_sub(most));
+            rest = behind(to, &indexes);
+        }
+        self.flush().await?;
+        Ok(latest.into())
+    }
+
+    /// Reads what is stale within `indexes`. What was taken in stays, if this is dropped half-way.
+    async fn refresh(&mut self, top: &mut TopRow, indexes: &RangeInclusive<u64>) -> Result<(), ReadError> {
+        let mut found: Vec<Found> = Vec::new();
+        let mut rows = 0;
+        let mut rest = Some(indexes.clone());
+        while let Some(stale) =
+            rest.as_ref().and_then(|rest| top.stale_within(rest)).filter(|_| top.is_kept())
+        {
+            let (part, to) = self.part_of_row(Shape::TOP, stale.clone()).await?;
+            rows += part.len() + 1;
+            found.push((*stale.start()..=to, part));
+            rest = behind(to, indexes);
+            if rows >= ROW_PART {
+                top.take(&std::mem::take(&mut found));
+                rows = 0;
+            }
+        }
+        top.take(&found);
+        Ok(())
+    }
+
+    fn top_span(&self) -> TopSpan {
+        let Some(indexes) = self.clip(Shape::TOP, self.shape().indexes(Shape::TOP)) else {
+            return TopSpan { before: None, whole: None, behind: None };
+        };
+        let (first, last) = indexes.into_inner();
+        let is_cut = |index: &u64| self.is_cut(NodeAddress { level: Shape::TOP, index: *index });
+        let before = Some(first).filter(is_cut);
+        let behind = Some(last).filter(is_cut).filter(|last| before != Some(*last));
+        let from = if before.is_some() { first.checked_add(1) } else { Some(first) };
+        let to = if behind.is_some() { last.checked_sub(1) } else { Some(last) };
+        let whole = from.zip(to).filter(|(from, to)| from <= to).map(|(from, to)| from..=to);
+        TopSpan { before, whole, behind }
+    }
+
+    async fn cut_node(&mut self, index: Option<u64>) -> Result<Option<Indexed>, ReadError> {
+        let Some(index) = index else { return Ok(None) };
+        let (part, _) = self.part_of_row(Shape::TOP, index..=index).await?;
+        Ok(part.into_iter().next())
+    }
+}
+
+/// Adds up counts. Some that were spoilt may be anything.
+pub(super) fn add(count: u64, more: u64) -> u64 {
+    count.saturating_add(more)
+}
+
+/// What of `indexes` lies behind `read`.
+fn behind(read: u64, indexes: &RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
+    read.checked_add(1).filter(|next| next <= indexes.end()).map(|next| next..=*indexes.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Durability, EventStore, MemoryStore, Table, WriteBatch};
+    use crate::tables::address_key;
+    use crate::tree::Node;
+    use crate::{Address, EventId, Parameters, TimeSpan, Timestamp};
+
+    /// Takes nothing.
+    struct Nowhere;
+
+    impl NodeSink for Nowhere {
+        async fn take(&mut self, _: Vec<(NodeAddress, Node)>) -> Result<(), ReadError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_too_long_to_be_kept_has_the_same_root_and_the_same_last_nodes() {
+        let shape = Shape::new(&Parameters { granularity: 1, branching: 2, ..Parameters::default() });
+        let store = MemoryStore::new();
+        let mut batch = WriteBatch::new();
+        // Nodes of 16 ms, most of which have one event: more of them than are read at a time.
+        for number in 0..6_000_u64 {
+            let id: EventId = blake3::hash(&number.to_be_bytes()).into();
+            let timestamp = Timestamp::from_millis(number * 17 + number % 5);
+            batch.put(Table::Events, address_key(Address { timestamp, id }).to_vec(), Vec::new());
+        }
+        store.commit(batch, Durability::Buffered).await.unwrap();
+        let view = store.view().await.unwrap();
+        let (mut kept, mut short) = (TopRow::unknown(), TopRow::of_at_most(500));
+        for (first, last) in [(0, 100), (0, 40_003), (16, 90_000), (33, 90_001), (0, u64::MAX), (5, 5)] {
+            let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap();
+            let mut pass = TreePass::new(&*view, shape, Nowhere).within(span);
+            let root = pass.root().await.unwrap();
+            assert_eq!(pass.root_with(&mut kept).await.unwrap(), root, "{span:?}");
+            assert_eq!(pass.root_with(&mut short).await.unwrap(), root, "{span:?}");
+            let whole = pass.top_span().whole;
+            let Some(whole) = whole else { continue };
+            let all = pass.nodes(Shape::TOP, whole.clone()).await.unwrap();
+            let latest = &all[all.len().saturating_sub(700)..];
+            assert_eq!(pass.latest_of_top(&mut kept, whole.clone(), 700).await.unwrap(), latest);
+            assert_eq!(pass.latest_of_top(&mut short, whole, 700).await.unwrap(), latest);
+        }
+        assert!(kept.is_kept() && !short.is_kept());
+    }
+}

@@ -1,0 +1,142 @@
+//! Promise: two nodes that hold the same events agree, whatever a disk has made of the hashes and counts that one of them
+//! has stored, at whatever level of the tree, and without being asked to.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[path = "support/pair.rs"]
+mod pair;
+mod support;
+
+use std::time::Duration;
+
+use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
+use aevrion_core::{Event, Options, Parameters, Replica, Timestamp, Value};
+use pair::Pair;
+use support::Kept;
+
+const NOW: u64 = 1_700_000_000_000;
+
+/// Events of some years: many in a few leaves, so that repairs name children down to a leaf, or few and far between, so
+/// that they list whole years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Dense,
+    Sparse,
+}
+
+impl Layout {
+    fn events(self) -> Vec<Event> {
+        let (clumps, count) = match self {
+            Self::Dense => (7, 300),
+            Self::Sparse => (7, 3),
+        };
+        // In the same year, month, day and hour as others, and in others.
+        let apart = [0, 60_000, 3_600_000, 86_400_000, 40 * 86_400_000, 900 * 86_400_000, 2_000 * 86_400_000];
+        let moment = |clump: usize, number: u64| NOW - 4_000_000_000 - apart[clump] - number * 7;
+        let event = |(clump, number)| {
+            let value = Value::Data(format!("{clump} {number}").into_bytes().into());
+            Event::new("key".into(), value, Timestamp::from_millis(moment(clump, number))).unwrap()
+        };
+        (0..clumps).flat_map(|clump| (0..count).map(move |number| (clump, number))).map(event).collect()
+    }
+}
+
+/// What is wrong with a stored node.
+#[derive(Debug, Clone, Copy)]
+enum Wrong {
+    Hash,
+    Count,
+    /// More events than can be counted together.
+    HugeCount,
+    /// There are no events below it, and no such node.
+    Ghost,
+}
+
+/// A store with these events and all hashes.
+async fn stored(events: &[Event]) -> Kept {
+    let store = Kept::default();
+    let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
+    replica.insert(events.to_vec(), Durability::Immediate).await.unwrap();
+    replica.root().await.unwrap();
+    replica.close().await.unwrap();
+    store
+}
+
+/// Spoils the node of `level` above the last event, and takes away what was computed of it: so that it is computed of
+/// what is wrong.
+async fn spoil(store: &Kept, level: u8, wrong: Wrong) {
+    let view = store.view().await.unwrap();
+    let mut pages = Pages::new(&*view, Table::Nodes, KeyRange::ALL, Projection::Rows);
+    let mut rows = Vec::new();
+    while let Some(page) = pages.next().await.unwrap() {
+        rows.extend(page.rows().map(|(key, value)| (key.to_vec(), value.to_vec())));
+    }
+    let mut batch = WriteBatch::new();
+    for above in level..5 {
+        let (key, value) = rows.iter().rfind(|(key, _)| key[0] == above).unwrap();
+        let (mut key, mut value) = (key.clone(), value.clone());
+        if above > level {
+            batch.remove(Table::Nodes, key);
+            continue;
+        }
+        match wrong {
+            Wrong::Hash => value[20] ^= 0x10,
+            Wrong::Count => value[7] ^= 0x40,
+            Wrong::HugeCount => value[..8].copy_from_slice(&(u64::MAX - 1).to_be_bytes()),
+            // Near by, where nothing is, and not in the present years, which are not compared whole.
+            Wrong::Ghost => key[8] ^= 0x08,
+        }
+        assert!(!matches!(wrong, Wrong::Ghost) || rows.iter().all(|(other, _)| *other != key));
+        batch.put(Table::Nodes, key, value);
+    }
+    store.commit(batch, Durability::Immediate).await.unwrap();
+}
+
+async fn heal(layout: Layout, level: u8, wrong: Wrong, side: usize) {
+    let what = format!("{layout:?}, level {level}, {wrong:?}, side {side}");
+    let events = layout.events();
+    let stores = [stored(&events).await, stored(&events).await];
+    spoil(&stores[side], level, wrong).await;
+    let mut pair = Pair::over(stores, Parameters::default(), NOW).await;
+    assert!(!pair.agree().await, "nothing was spoilt: {what}");
+    pair.connect().await;
+    pair.pass_time(Duration::from_secs(180)).await;
+    assert!(pair.agree().await, "{what}\n{}", pair.transcript);
+    let healed = [0, 1].map(|side| pair.sides[side].replica.healed_hashes() > 0);
+    assert_eq!(healed, [side == 0, side == 1], "{what}");
+    for side in &pair.sides {
+        let found = side.replica.verify(|_| ()).await.unwrap();
+        assert!(found.is_clean(), "{what}: {:?}", found.mendable);
+        assert_eq!(found.events, events.len() as u64);
+    }
+}
+
+async fn heal_everywhere(wrong: Wrong) {
+    for layout in [Layout::Dense, Layout::Sparse] {
+        for level in 0..5 {
+            for side in 0..2 {
+                heal(layout, level, wrong, side).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_hash_heals_at_every_level() {
+    heal_everywhere(Wrong::Hash).await;
+}
+
+#[tokio::test]
+async fn a_wrong_count_heals_at_every_level() {
+    heal_everywhere(Wrong::Count).await;
+}
+
+#[tokio::test]
+async fn a_count_beyond_all_counting_heals_at_every_level() {
+    heal_everywhere(Wrong::HugeCount).await;
+}
+
+#[tokio::test]
+async fn a_node_without_events_heals_at_every_level() {
+    heal_everywhere(Wrong::Ghost).await;
+}

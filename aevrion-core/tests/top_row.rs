@@ -1,0 +1,220 @@
+//! Promise: a root is what its definition says, whatever was asked for before, where events lie at any times and the top
+//! row of the tree is long: after single writes and many, between restarts, after commits that failed, beside callers
+//! that go away half-way.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use aevrion_core::agent::Holdings;
+use aevrion_core::bounds::DIGEST_TILES;
+use aevrion_core::store::Durability;
+use aevrion_core::{
+    Event, Hash, ManualWall, Options, Replica, Root, TimeSpan, Timestamp, Value, WantedParameters, WriteError,
+};
+use bytes::Bytes;
+use proptest::prelude::*;
+use support::Kept;
+
+/// The smallest shape there is: a node of the top level covers 16 ms.
+const GRANULARITY: u64 = 1;
+const BRANCHING: u64 = 2;
+
+/// What is done to a replica.
+#[derive(Debug, Clone)]
+enum Action {
+    /// So many events, from a moment on and so far apart.
+    Write {
+        first: u64,
+        count: u64,
+        apart: u64,
+    },
+    Root,
+    /// The root of the events before a moment.
+    RootAt(u64),
+    /// What a neighbour is told of the events from a moment on.
+    DigestFrom(u64),
+    /// Someone asks for a root, and goes away after so many steps.
+    GiveUp(usize),
+    /// A commit is stored and answered with an error.
+    FailedCommit(u64),
+    Reopen,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let moment = || prop_oneof![0..400_u64, 0..80_000_u64, Just(u64::MAX)];
+    let count = prop_oneof![3 => Just(1_u64), 2 => 2..40_u64, 1 => 600..1_900_u64];
+    prop_oneof![
+        8 => (moment(), count, 1..30_u64).prop_map(|(first, count, apart)| Action::Write { first, count, apart }),
+        5 => Just(Action::Root),
+        5 => moment().prop_map(Action::RootAt),
+        2 => moment().prop_map(Action::DigestFrom),
+        3 => (1..12_usize).prop_map(Action::GiveUp),
+        1 => moment().prop_map(Action::FailedCommit),
+        1 => Just(Action::Reopen),
+    ]
+}
+
+/// A replica, and what it was given.
+struct Subject {
+    store: Kept,
+    replica: Replica,
+    events: BTreeSet<(u64, [u8; 32])>,
+    number: u64,
+}
+
+impl Subject {
+    async fn new() -> Self {
+        let store = Kept::default();
+        Self { replica: open(&store).await, store, events: BTreeSet::new(), number: 0 }
+    }
+
+    fn event(&mut self, ms: u64) -> Event {
+        self.number += 1;
+        let (key, value) = (Bytes::from_static(b"key"), Bytes::from(self.number.to_be_bytes().to_vec()));
+        let event = Event::new(key, Value::Data(value), Timestamp::from_millis(ms)).unwrap();
+        self.events.insert((ms, *event.id().as_bytes()));
+        event
+    }
+
+    async fn act(&mut self, action: &Action) {
+        match *action {
+            Action::Write { first, count, apart } => {
+                let times = (0..count).map_while(|number| first.checked_add(number * apart));
+                let events = times.map(|ms| self.event(ms)).collect();
+                self.replica.insert(events, Durability::Immediate).await.unwrap();
+            }
+            Action::Root => self.check(0, u64::MAX).await,
+            Action::RootAt(at) => {
+                let root = self.replica.root_at(Timestamp::from_millis(at)).await.unwrap();
+                assert_eq!(root, at.checked_sub(1).map_or(NOTHING, |last| self.root(0, last)));
+            }
+            Action::DigestFrom(from) => self.check(from, u64::MAX).await,
+            Action::GiveUp(steps) => {
+                let mut root = pin!(self.replica.root());
+                for _ in 0..steps {
+                    if root.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+            Action::FailedCommit(ms) => {
+                let event = self.event(ms);
+                self.store.lie_once();
+                match self.replica.insert(vec![event.clone()], Durability::Immediate).await {
+                    Err(WriteError::Store(_)) => {}
+                    // The lie was told to a walk that stores hashes.
+                    Err(WriteError::ReadOnly(_)) => {
+                        self.events.remove(&(ms, *event.id().as_bytes()));
+                    }
+                    other => panic!("{other:?}"),
+                }
+                // The store is tried again a second later.
+                tokio::time::advance(Duration::from_secs(2)).await;
+            }
+            Action::Reopen => {
+                self.replica.close().await.unwrap();
+                self.replica = open(&self.store).await;
+            }
+        }
+    }
+
+    /// Root and last nodes of the top row, as a neighbour is told them and as the whole is asked for.
+    async fn check(&self, first: u64, last: u64) {
+        let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap();
+        let (root, digest) = Holdings::digest(&self.replica, span).await.unwrap();
+        assert_eq!(root, self.root(first, last));
+        if first == 0 && last == u64::MAX {
+            assert_eq!(self.replica.root().await.unwrap(), root);
+            let top = self.level(first, last, 4);
+            let latest: Vec<_> = top.into_iter().rev().take(DIGEST_TILES).rev().collect();
+            let tiles = digest.rows.iter().find(|row| row.level == 4).map_or(&[][..], |row| &row.tiles);
+            let tiles: Vec<_> = tiles.iter().map(|tile| (tile.index, *tile.hash.as_bytes())).collect();
+            assert_eq!(tiles, latest);
+        }
+    }
+
+    /// A level of the tree of the events from `first` to `last`, straight from its definition.
+    fn level(&self, first: u64, last: u64, level: u32) -> BTreeMap<u64, [u8; 32]> {
+        let hash = |bytes: Vec<u8>| *blake3::hash(&bytes).as_bytes();
+        if level == 0 {
+            let mut leaves: BTreeMap<u64, BTreeSet<[u8; 32]>> = BTreeMap::new();
+            for (ms, id) in self.events.range((first, [0; 32])..=(last, [0xFF; 32])) {
+                leaves.entry(ms / GRANULARITY).or_default().insert(*id);
+            }
+            let leaf =
+                |(index, ids): (u64, BTreeSet<[u8; 32]>)| (index, hash(ids.into_iter().flatten().collect()));
+            return leaves.into_iter().map(leaf).collect();
+        }
+        let below = self.level(first, last, level - 1);
+        let parents: BTreeSet<u64> = below.keys().map(|index| index / BRANCHING).collect();
+        let parent = |parent: u64| {
+            let slots = (0..BRANCHING).map(|slot| parent * BRANCHING + slot);
+            (parent, hash(slots.flat_map(|slot| below.get(&slot).copied().unwrap_or_default()).collect()))
+        };
+        parents.into_iter().map(parent).collect()
+    }
+
+    fn root(&self, first: u64, last: u64) -> Root {
+        let top = self.level(first, last, 4);
+        if top.is_empty() {
+            return NOTHING;
+        }
+        let row: Vec<u8> =
+            top.into_iter().flat_map(|(index, hash)| [&index.to_be_bytes()[..], &hash].concat()).collect();
+        let count = self.events.range((first, [0; 32])..=(last, [0xFF; 32])).count() as u64;
+        Root { count, hash: blake3::hash(&row).into() }
+    }
+}
+
+const NOTHING: Root = Root { count: 0, hash: Hash::EMPTY };
+
+async fn open(store: &Kept) -> Replica {
+    let parameters = WantedParameters {
+        granularity: Some(GRANULARITY),
+        branching: u32::try_from(BRANCHING).ok(),
+        ..WantedParameters::default()
+    };
+    let wall = Arc::new(ManualWall::at(Timestamp::from_millis(40_000)));
+    Replica::open(store.clone(), Options { parameters, joins: true, wall, ..Options::default() })
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_store_with_a_fine_tree_opens_and_none_is_made() {
+    let store = Kept::default();
+    let made = open(&store).await;
+    made.put("key", "value").await.unwrap();
+    made.close().await.unwrap();
+    let replica = Replica::open(store, Options::default()).await.unwrap();
+    assert_eq!(replica.parameters().granularity, GRANULARITY);
+    let parameters = WantedParameters { granularity: Some(1), ..WantedParameters::default() };
+    let made = Replica::open(Kept::default(), Options { parameters, ..Options::default() }).await;
+    let refused = made.unwrap_err().to_string();
+    assert!(refused.contains("a day at least"), "{refused}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_root_is_what_its_definition_says(actions in prop::collection::vec(action(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut subject = Subject::new().await;
+            for action in &actions {
+                subject.act(action).await;
+            }
+            subject.check(0, u64::MAX).await;
+        });
+    }
+}
