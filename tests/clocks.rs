@@ -53,8 +53,13 @@ impl Shim {
     fn set(&self, seconds: i64) {
         // The file is mapped: it must stay the same one.
         use std::os::unix::fs::FileExt;
-        let file = fs::File::options().write(true).create(true).truncate(false).open(&self.shift).unwrap();
-        file.write_all_at(&seconds.to_le_bytes(), 0).unwrap();
+        let file = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&self.shift)
+            .expect("the file opens");
+        file.write_all_at(&seconds.to_le_bytes(), 0).expect("it can be written");
     }
 
     /// Lets a command live by this clock.
@@ -133,7 +138,8 @@ fn a_restart_with_the_clock_back_hides_no_acknowledged_write() {
 #[test]
 fn a_clock_in_1970_takes_no_writes() {
     let place = Place::new();
-    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("it is later than 1970").as_secs())
+        .expect("it fits");
     let Some(shim) = Shim::new(&place, 3_600 - now) else { return };
     let server = shim.serve(&place.at("store"));
     let refused = put(&server, "k", "", "v").is(503).text();
@@ -143,7 +149,7 @@ fn a_clock_in_1970_takes_no_writes() {
     let mut verb = aevrion();
     verb.args(["put", "k", "v", "--data"]).arg(place.at("other"));
     shim.apply(&mut verb);
-    support::Finished::from(verb.output().unwrap()).fails(5, &["1970"]);
+    support::Finished::from(verb.output().expect("the binary starts")).fails(5, &["1970"]);
     shim.set(0);
     put(&server, "k", "", "v").is(200);
     server.stop();
@@ -154,7 +160,7 @@ fn one_write_ahead_of_the_wall_ends_no_lease() {
     let place = Place::new();
     let server = Server::start(&place.at("store"));
     put(&server, "lease", "?ttl=30s", "me").is(200);
-    let ahead = std::time::UNIX_EPOCH.elapsed().unwrap() + Duration::from_secs(50);
+    let ahead = std::time::UNIX_EPOCH.elapsed().expect("it is later than 1970") + Duration::from_secs(50);
     put(&server, "other", &format!("?timestamp={}", ahead.as_millis()), "x").is(200);
     assert_eq!(get(&server, "/v1/kv/lease").is(200).text(), "me");
     assert!(server.run(&["scan", "-o", "jsonl"]).ok().stdout.contains("lease"));
@@ -169,7 +175,7 @@ fn of_two_clocks_that_are_apart_neither_takes_writes() {
     let mut behind = Member::joined(place.at("behind"), "quic");
     let mut join = aevrion();
     join.args(["cluster", "join", &first.address("quic"), &first.token(), "--data"]).arg(&behind.data);
-    support::Finished::from(join.output().unwrap()).ok();
+    support::Finished::from(join.output().expect("the binary starts")).ok();
     behind.serve_with(&[], |command| shim.apply(command));
     for node in [&first, &behind] {
         until(|| node.run(&["put", "price", "200"]).code == Some(5), "it takes writes");

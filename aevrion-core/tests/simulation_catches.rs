@@ -9,7 +9,7 @@ use aevrion_core::planted::{Bug, plant};
 use aevrion_core::simulation::{Plan, run};
 
 /// Seeds in which a bug must show.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 150;
 
 /// Plants a bug and looks for it. Says in which run it was found by what it does, and as what.
 fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {

@@ -150,7 +150,7 @@ impl<'s> Lot<'s> {
         let body = encode_event(event, &mut self.rows);
         self.batch.put(Table::Events, key.clone(), self.rows.split().freeze());
         if let Some(body) = body {
-            self.batch.put(Table::Bodies, key.clone(), body.clone());
+            self.batch.put(Table::Bodies, key, body.clone());
         }
         if !hidden {
             self.pending.insert(event.key(), event.address(), &mut self.index_rows);

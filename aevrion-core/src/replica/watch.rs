@@ -197,7 +197,7 @@ impl Watch {
                 // What it held cannot be told. It is passed over, as missing ones are.
                 let next = next_run(&*state.view, self.next).await?;
                 self.next = next.map_or(end, |next| next.min(end));
-                return Err(ReadError::Damaged(damage).into());
+                return Err(ReadError::Damaged(damage));
             }
             run => run?,
         };
