@@ -231,16 +231,16 @@ async fn fill_and_recover(engine: &str, disk: &SmallDisk) {
     let replica = engine::replica(engine, &disk.data()).await;
     let mut random = Random::new(5);
     let (written, failure) = write_until_full(&replica, &mut random).await;
-    assert!(matches!(failure, WriteError::Store(StoreError::Full(_))), "{failure}");
+    assert!(matches!(&failure, WriteError::Store(error) if error.is_full()), "{failure}");
 
     let status = replica.status().await.expect("a full disk can be read");
-    assert!(matches!(status.read_only, Some(StoreError::Full(_))), "{:?}", status.read_only);
+    assert!(status.read_only.as_ref().is_some_and(StoreError::is_full), "{:?}", status.read_only);
     assert_eq!(status.events, written.len() as u64);
     expect_all(&replica, &written).await;
     // A refused write may be the one that tries the store again; what comes behind it is refused without trying.
     let _ = replica.put("refused", random.text(20_000)).await.expect_err("there is no room");
     let refused = replica.put("refused", "x").await.expect_err("it is read-only");
-    assert!(matches!(refused, WriteError::ReadOnly(StoreError::Full(_))), "{refused}");
+    assert!(matches!(&refused, WriteError::ReadOnly(error) if error.is_full()), "{refused}");
 
     disk.remove_ballast();
     let freed = Instant::now();

@@ -623,7 +623,7 @@ fn the_node_says_how_it_is() {
     }
     for line in metrics.lines().filter(|line| !line.starts_with('#')) {
         let (name, value) = line.rsplit_once(' ').expect("a name and a value");
-        assert!(name.starts_with("aevrion_") && value.parse::<u64>().is_ok(), "{line}");
+        assert!(name.starts_with("aevrion_") && value.parse::<f64>().is_ok(), "{line}");
     }
     let kept = place.server.address.clone();
     place.server.stop();

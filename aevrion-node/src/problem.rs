@@ -142,8 +142,7 @@ impl From<Problem> for Failure {
 fn of_store(error: &StoreError) -> Kind {
     match error {
         StoreError::Corrupt(_) => Kind::Damaged,
-        StoreError::Full(_) => Kind::ReadOnly,
-        StoreError::Unknown(error) if error.kind() == std::io::ErrorKind::StorageFull => Kind::ReadOnly,
+        error if error.is_full() => Kind::ReadOnly,
         StoreError::Closed => Kind::Stopping,
         _ => Kind::Failed,
     }

@@ -148,7 +148,7 @@ pub enum StoreError {
     #[error("input/output error: {0}")]
     Io(Arc<std::io::Error>),
     /// A commit failed in such a way that it may or may not be found after reopening.
-    #[error("a commit failed and may or may not have been stored: {0}")]
+    #[error("{}", describe_unknown(.0))]
     Unknown(Arc<std::io::Error>),
     /// The engine noticed damage.
     #[error("the store is damaged: {0}")]
@@ -158,13 +158,36 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether there was no room, be the outcome known or not.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full(_) => true,
+            Self::Unknown(error) => is_no_room(error),
+            Self::Io(_) | Self::Corrupt(_) | Self::Closed => false,
+        }
+    }
+}
+
+fn is_no_room(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+fn describe_unknown(error: &std::io::Error) -> String {
+    if is_no_room(error) {
+        format!(
+            "the disk is full ({error}), and a commit may or may not have been stored: free some space, writes resume by \
+             themselves"
+        )
+    } else {
+        format!("a commit failed and may or may not have been stored: {error}")
+    }
+}
+
 impl From<std::io::Error> for StoreError {
     fn from(error: std::io::Error) -> Self {
-        use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-        match error.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge => Self::Full(Arc::new(error)),
-            _ => Self::Io(Arc::new(error)),
-        }
+        if is_no_room(&error) { Self::Full(Arc::new(error)) } else { Self::Io(Arc::new(error)) }
     }
 }
 
