@@ -39,7 +39,7 @@ pub(crate) enum Kind {
     ForeignOrigin,
     NoValue,
     NoRoute,
-    NotAuthority,
+    LocalOnly,
     NoCluster,
     WrongMethod,
     TooSlow,
@@ -65,7 +65,7 @@ impl Kind {
             Self::ForeignOrigin => ("foreign-origin", 403, "The request comes from another site"),
             Self::NoValue => ("no-value", 404, "The key has no value"),
             Self::NoRoute => ("no-route", 404, "There is nothing at this address"),
-            Self::NotAuthority => ("not-authority", 403, "Another node holds the cluster's authority"),
+            Self::LocalOnly => ("local-only", 403, "This is only for who may write in the data directory"),
             Self::NoCluster => ("no-cluster", 404, "The node is no part of a cluster"),
             Self::WrongMethod => ("wrong-method", 405, "This address does not take that method"),
             Self::TooSlow => ("too-slow", 408, "The body did not arrive in time"),
@@ -119,7 +119,7 @@ impl Problem {
             Exit::NotFound
         } else if self.is(Kind::Damaged) {
             Exit::Integrity
-        } else if [Kind::ForeignHost, Kind::ForeignOrigin, Kind::NotAuthority, Kind::ClockWrong]
+        } else if [Kind::ForeignHost, Kind::ForeignOrigin, Kind::LocalOnly, Kind::ClockWrong]
             .iter()
             .any(|kind| self.is(*kind))
             || self.status == 401

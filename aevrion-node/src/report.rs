@@ -271,12 +271,6 @@ pub(crate) struct Done {
     pub(crate) done: bool,
 }
 
-/// `cluster token`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct TokenReport {
-    pub(crate) token: String,
-}
-
 impl From<&Status> for StatusReport {
     fn from(status: &Status) -> Self {
         Self {

@@ -126,10 +126,10 @@ impl Member {
         format!("{transport}://{}", self.listen)
     }
 
-    /// A token, as the running node gives it.
+    /// A token, which its directory gives, served or not.
     #[track_caller]
     pub(crate) fn token(&self) -> String {
-        self.run(&["cluster", "token"]).ok().stdout.trim().to_owned()
+        run_on(&self.data, &["cluster", "token"]).ok().stdout.trim().to_owned()
     }
 
     /// What `status` says.

@@ -17,7 +17,7 @@ use crate::exit::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
 use crate::report::{
-    Done, ForgetReport, RebuildReport, StatusReport, Step, SyncReport, TokenReport, VerifyReport, WaitReport,
+    Done, ForgetReport, RebuildReport, StatusReport, Step, SyncReport, VerifyReport, WaitReport,
 };
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
@@ -197,13 +197,6 @@ impl Backend {
     pub(crate) async fn sync_wait(&self, timeout: Duration) -> Result<WaitReport, Failure> {
         let target = Target::new("/v1/sync/wait").with_some("timeout", Some(Span(timeout)));
         self.node()?.json(Method::POST, &target, Bytes::new()).await
-    }
-
-    /// A token of the node's cluster.
-    pub(crate) async fn token(&self) -> Result<String, Failure> {
-        let target = Target::new("/v1/cluster/token");
-        let report: TokenReport = self.node()?.json(Method::POST, &target, Bytes::new()).await?;
-        Ok(report.token)
     }
 
     /// Has the node forget an address. Gives those that it has forgotten.

@@ -14,7 +14,7 @@ use crate::moment::Span;
 pub(crate) enum ClusterVerb {
     /// Make a cluster of which the node in --data is the first
     Init,
-    /// Print a token by which one other machine can join within the hour
+    /// Print a token by which one other machine can join within the hour: the node in --data does, served or not
     Token,
     /// Make --data a node of the cluster that the node at ADDR belongs to
     Join {

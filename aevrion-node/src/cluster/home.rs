@@ -12,6 +12,10 @@ use crate::exit::Failure;
 pub(crate) const NO_CLUSTER: &str =
     "this node is no part of a cluster: `aevrion cluster init` makes one of its directory";
 
+/// What is said to whoever asks a running node for a token.
+pub(crate) const TOKENS_BY_FILE: &str = "a token makes a machine a node of the cluster, so it is issued only to who may write in the data directory \
+     of the node with the authority: run `aevrion cluster token --data DIR` there, also while it is served";
+
 /// The directory `cluster/`.
 #[derive(Debug, Clone)]
 pub(crate) struct Home(PathBuf);

@@ -90,16 +90,6 @@ impl Membership {
         self.parts.credentials.current().expires_at()
     }
 
-    /// Where cluster keys are kept.
-    pub(crate) fn home(&self) -> &Home {
-        &self.parts.home
-    }
-
-    /// The addresses of neighbours.
-    pub(crate) fn book(&self) -> &Book {
-        &self.parts.book
-    }
-
     /// Forgets whoever is at this address, and no longer dials there. Gives those that were forgotten. A connection
     /// that stands stays.
     pub(crate) async fn forget(&self, address: &Peer) -> Result<Vec<Peer>, Failure> {

@@ -15,7 +15,7 @@ mod welcome;
 
 pub(crate) use book::Book;
 pub(crate) use certified_wall::CertifiedWall;
-pub(crate) use home::{Home, NO_CLUSTER};
+pub(crate) use home::{Home, NO_CLUSTER, TOKENS_BY_FILE};
 pub(crate) use joining::Newcomer;
 pub(crate) use membership::{Listening, Membership};
 pub(crate) use transports::parse_peer;

@@ -7,7 +7,7 @@ use aevrion_core::sync::Peer;
 
 use crate::backend::Backend;
 use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
-use crate::cluster::{self, Book, Home, Newcomer};
+use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE};
 use crate::data;
 use crate::exit::Failure;
 use crate::output::{print_all, print_document, print_fields, print_line, print_table};
@@ -17,7 +17,7 @@ use crate::report::{ForgetReport, Neighbour};
 pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> Result<(), Failure> {
     match verb {
         ClusterVerb::Init => init(global).await,
-        ClusterVerb::Token => token(global).await,
+        ClusterVerb::Token => token(global),
         ClusterVerb::Join { peer, token, advertise, transports } => {
             join(global, &peer, &token, advertise, &transports.or(file.transport)).await
         }
@@ -42,13 +42,11 @@ async fn init(global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints a token by which one machine can join. A directory issues it itself, also while a server runs on it.
-async fn token(global: &Global) -> Result<(), Failure> {
-    let token = match &global.data {
-        Some(data) => Home::of(data).issue_token()?.to_string(),
-        None => Backend::open(global).await?.token().await?,
-    };
-    print_line(&token)?;
+/// Prints a token by which one machine can join. The directory issues it, also while a server runs on it: who asks a
+/// server may be anybody.
+fn token(global: &Global) -> Result<(), Failure> {
+    let data = global.data.as_ref().ok_or_else(|| Failure::not_allowed(TOKENS_BY_FILE))?;
+    print_line(&Home::of(data).issue_token()?.to_string())?;
     anstream::eprintln!(
         "good for one node, within the hour: aevrion cluster join ADDRESS TOKEN --data DIR, where ADDRESS is that of \
          this node as the other one reaches it, such as host:7388"

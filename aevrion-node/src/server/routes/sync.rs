@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::http::Uri;
 
 use crate::cli::WAIT_AT_ONCE;
-use crate::exit::Exit;
+use crate::cluster::TOKENS_BY_FILE;
 use crate::moment::Span;
 use crate::problem::{Kind, Problem};
-use crate::report::{ForgetReport, SyncReport, TokenReport, WaitReport};
+use crate::report::{ForgetReport, SyncReport, WaitReport};
 use crate::server::App;
 use crate::server::answer::{self, Answer};
 use crate::server::query::Query;
@@ -43,23 +43,9 @@ pub(super) async fn wait(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     answer::json(&WaitReport { agrees, root: root.hash.to_string(), events: root.count, neighbours })
 }
 
-/// Permission for one machine to join.
-pub(super) async fn token(State(app): State<Arc<App>>, uri: Uri) -> Answer {
-    Query::parse(uri.query())?.finish()?;
-    let membership = app.node.membership()?;
-    let home = membership.home().clone();
-    let issued = tokio::task::spawn_blocking(move || home.issue_token()).await;
-    let issued = issued.map_err(|error| Problem::new(Kind::Failed, error))?;
-    match issued {
-        Ok(token) => answer::json(&TokenReport { token: token.to_string() }),
-        Err(failure) if failure.is(Exit::NotAllowed) => {
-            // It was let in by whoever held the authority, and remembers that one first.
-            let at = membership.book().peers().into_iter().next();
-            let at = at.map_or_else(String::new, |peer| format!(". This one was let in at {peer}"));
-            Err(Problem::new(Kind::NotAuthority, format!("{failure}{at}")))
-        }
-        Err(failure) => Err(Problem::new(Kind::Failed, failure)),
-    }
+/// Permission for one machine to join is not to be had here: nobody has said who asks.
+pub(super) async fn token() -> Problem {
+    Problem::new(Kind::LocalOnly, TOKENS_BY_FILE)
 }
 
 /// Forgets the address of a peer.
