@@ -31,6 +31,7 @@ mod coop;
 mod error;
 mod event;
 mod events;
+pub mod files;
 mod id;
 #[cfg(feature = "identity")]
 pub mod identity;

@@ -1,12 +1,13 @@
 //! The file under redb, and the fence between a database that failed and the one opened in its place.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aevrion_core::files;
 use redb::StorageBackend;
 
 /// A file, read and written at offsets. It takes no lock: the store's directory is locked already, and a database
@@ -16,7 +17,7 @@ pub(crate) struct FileBackend(File);
 
 impl FileBackend {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map(Self)
+        files::open_or_make(path).map(Self)
     }
 }
 

@@ -15,6 +15,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use aevrion_core::files;
 use aevrion_core::store::{
     Capabilities, Directory, DirectoryError, Durability, EventStore, StoreError, Table, View, Write,
     WriteBatch, blocking,
@@ -263,17 +264,17 @@ impl Open {
 /// Makes the file under another name first: a process that dies on the way leaves no half of one behind.
 fn make_file(directory: &Path, file: &Path, options: RedbOptions) -> Result<(), OpenError> {
     let draft = directory.join(DRAFT);
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(StoreError::from(error).into());
+        }
+        _ => {}
+    }
     let path = draft.clone();
-    let backends: Backends = Box::new(move || {
-        std::fs::File::create(&path)?;
-        Ok(Box::new(FileBackend::open(&path)?))
-    });
+    let backends: Backends = Box::new(move || Ok(Box::new(FileBackend::open(&path)?)));
     drop(Open::new(&backends, options, None)?);
     std::fs::rename(&draft, file).map_err(StoreError::from)?;
-    if cfg!(unix) {
-        std::fs::File::open(directory).and_then(|names| names.sync_all()).map_err(StoreError::from)?;
-    }
-    Ok(())
+    Ok(files::sync_directory(directory).map_err(StoreError::from)?)
 }
 
 /// Makes the tables of a new database: a view could not open them otherwise.

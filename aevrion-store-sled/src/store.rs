@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use aevrion_core::files::{make_directory, sync_directory};
 use aevrion_core::store::{
     Capabilities, Directory, Durability, EventStore, StoreError, View, WriteBatch, blocking,
 };
@@ -96,6 +97,8 @@ impl SledStore {
         let directory = Directory::open(path, ENGINE)?;
         expect_room_to_open(directory.path())?;
         let files = directory.path().join(ENGINE);
+        // sled makes its files for everyone: nobody else is to come near them.
+        make_directory(&files).map_err(StoreError::from)?;
         forget_half_made(&files).map_err(StoreError::from)?;
         let db = open_sled(&files, options)?;
         let log = File::options().read(true).write(true).open(files.join("db")).map_err(StoreError::from)?;
@@ -189,12 +192,7 @@ impl Open {
     /// Makes the names of sled's files durable, which it leaves out.
     fn sync_new_names(&self, files: &Path) -> io::Result<()> {
         self.disk().log.sync_all()?;
-        if cfg!(unix) {
-            for directory in [Some(files), files.parent()].into_iter().flatten() {
-                File::open(directory)?.sync_all()?;
-            }
-        }
-        Ok(())
+        [Some(files), files.parent()].into_iter().flatten().try_for_each(sync_directory)
     }
 }
 

@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::certificate::{CERTIFICATE, Facts, from_pem, node_of_key, node_parameters, parameters, to_pem};
 use super::error::{IdentityError, not_made, unreadable};
-use super::files::{self, Readers};
+use super::files;
 use super::key::KEY;
 use super::{Fingerprint, Identity, NodeKey};
 use crate::{NodeId, Timestamp};
@@ -63,7 +63,7 @@ impl Authority {
     /// # Errors
     /// [`IdentityError::Missing`] if this machine does not hold the authority; others as their names say.
     pub fn load(directory: &Path) -> Result<Self, IdentityError> {
-        let key = files::read(&directory.join(KEY_FILE), "authority's private key")?;
+        let key = files::read_key(&directory.join(KEY_FILE), "authority's private key")?;
         let certificate = files::read(&directory.join(CERTIFICATE_FILE), "authority's certificate")?;
         Self::assemble(key, from_pem(certificate.as_bytes())?.swap_remove(0))
     }
@@ -73,9 +73,8 @@ impl Authority {
     /// # Errors
     /// [`IdentityError::Io`].
     pub fn store(&self, directory: &Path) -> Result<(), IdentityError> {
-        files::write(&directory.join(KEY_FILE), self.key_pem.as_bytes(), Readers::Owner)?;
-        let certificate = self.certificate_pem();
-        files::write(&directory.join(CERTIFICATE_FILE), certificate.as_bytes(), Readers::All)
+        files::write(&directory.join(KEY_FILE), self.key_pem.as_bytes())?;
+        files::write(&directory.join(CERTIFICATE_FILE), self.certificate_pem().as_bytes())
     }
 
     fn assemble(key_pem: String, certificate: CertificateDer<'static>) -> Result<Self, IdentityError> {

@@ -26,6 +26,19 @@ pub enum IdentityError {
         /// What the system said.
         source: io::Error,
     },
+    /// Others on the machine may read or write a private key.
+    #[error(
+        "the {what} {path} is open to others on this machine (mode {mode:o}): `chmod 600` it; if somebody may have read \
+         it, have the authority remove the node, and join anew"
+    )]
+    Exposed {
+        /// Which of them.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
     /// A key or certificate cannot be read: it is damaged, or something else altogether.
     #[error("the {what} cannot be read: {why}")]
     Unreadable {

@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 use super::authority::CERTIFICATE_FILE as AUTHORITY_FILE;
 use super::certificate::{Facts, from_pem, to_pem};
 use super::error::{IdentityError, unreadable};
-use super::files::{self, Readers};
+use super::files;
 use super::key::KEY;
 use super::verify::{issued_by, roots};
 use super::{Fingerprint, NodeKey};
@@ -73,7 +73,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Missing`] if there is no identity yet; others as [`Identity::new`].
     pub fn load(directory: &Path) -> Result<Self, IdentityError> {
-        let key = files::read(&directory.join(KEY_FILE), "node's private key")?;
+        let key = files::read_key(&directory.join(KEY_FILE), "node's private key")?;
         let certificate = files::read(&directory.join(CERTIFICATE_FILE), "node's certificate")?;
         let authority = files::read(&directory.join(AUTHORITY_FILE), "authority's certificate")?;
         let single = |text: &str| Ok(from_pem(text.as_bytes())?.swap_remove(0).to_vec());
@@ -85,9 +85,9 @@ impl Identity {
     /// # Errors
     /// [`IdentityError::Io`].
     pub fn store(&self, directory: &Path) -> Result<(), IdentityError> {
-        files::write(&directory.join(KEY_FILE), self.key.to_pem().as_bytes(), Readers::Owner)?;
-        files::write(&directory.join(AUTHORITY_FILE), to_pem(&self.authority).as_bytes(), Readers::All)?;
-        files::write(&directory.join(CERTIFICATE_FILE), to_pem(&self.certificate).as_bytes(), Readers::All)
+        files::write(&directory.join(KEY_FILE), self.key.to_pem().as_bytes())?;
+        files::write(&directory.join(AUTHORITY_FILE), to_pem(&self.authority).as_bytes())?;
+        files::write(&directory.join(CERTIFICATE_FILE), to_pem(&self.certificate).as_bytes())
     }
 
     /// The same node with a fresh certificate (DER).

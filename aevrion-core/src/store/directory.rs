@@ -9,9 +9,11 @@
 //!
 //! The lock is the operating system's, so it ends with the process that holds it, however that ends.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+
+use crate::files;
 
 /// Version of the layout above. Raised when an older binary could not read what a newer one writes.
 const LAYOUT: u32 = 1;
@@ -98,7 +100,8 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryEr
 }
 
 impl Directory {
-    /// Opens `path` for `engine` and locks it; makes it if it is not there or empty.
+    /// Opens `path` for `engine` and locks it; makes it if it is not there or empty. What it makes is its owner's alone;
+    /// that a directory from elsewhere is not, the log says.
     ///
     /// # Errors
     /// Every variant of [`DirectoryError`]. Nothing is created inside a directory that is refused, except its lock
@@ -113,7 +116,7 @@ impl Directory {
                 return Err(DirectoryError::OtherEngine { path: path.to_owned(), found, wanted: engine });
             }
             Some(_) => {}
-            None => fs::create_dir_all(path).map_err(io("cannot make the directory", path))?,
+            None => files::make_directory(path).map_err(io("cannot make the directory", path))?,
         }
         let lock = lock(path)?;
         // Someone may have made a store here since the look above; now that the lock is held, nobody else will.
@@ -124,6 +127,7 @@ impl Directory {
             }
             Some(_) => {}
         }
+        warn_if_open(path);
         Ok(Self { path: path.to_owned(), lock })
     }
 
@@ -172,7 +176,7 @@ fn expect_empty(path: &Path) -> Result<(), DirectoryError> {
     for entry in entries {
         let name = entry.map_err(io("cannot read", path))?.file_name();
         let joins = name == CLUSTER && !path.join(CLUSTER).join(CERTIFICATE).exists();
-        if name != LOCK_FILE && name != "STORE.new" && !joins {
+        if name != LOCK_FILE && !files::is_draft(&name, STORE_FILE) && !joins {
             return Err(DirectoryError::NotAStore(path.to_owned()));
         }
     }
@@ -181,9 +185,7 @@ fn expect_empty(path: &Path) -> Result<(), DirectoryError> {
 
 fn lock(path: &Path) -> Result<File, DirectoryError> {
     let lock_path = path.join(LOCK_FILE);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let mut file = options.open(&lock_path).map_err(io("cannot open for writing", &lock_path))?;
+    let mut file = files::open_or_make(&lock_path).map_err(io("cannot open for writing", &lock_path))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -200,20 +202,21 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
 }
 
 fn write_descriptor(path: &Path, engine: &str) -> Result<(), DirectoryError> {
-    let (target, draft) = (path.join(STORE_FILE), path.join("STORE.new"));
-    let write = || {
-        let mut file = File::create(&draft)?;
-        write!(file, "{engine}\nlayout {LAYOUT}\n")?;
-        file.sync_all()?;
-        fs::rename(&draft, &target)?;
-        sync_directory(path)
-    };
-    write().map_err(io("cannot write", &target))
+    let target = path.join(STORE_FILE);
+    let text = format!("{engine}\nlayout {LAYOUT}\n");
+    files::write(&target, text.as_bytes()).map_err(io("cannot write", &target))
 }
 
-/// Makes the names in a directory durable, where the system has such a thing.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+/// Files of an older version, or a directory that somebody made for the store, may be readable by everyone.
+fn warn_if_open(path: &Path) {
+    // What cannot be looked at fails where it is used.
+    if let Ok(Some(mode)) = files::open_to_others(path) {
+        let path = path.display();
+        tracing::warn!(
+            "{path} is open to others on this machine (mode {mode:o}), and so may be what is in it: \
+             `chmod -R go= {path}` keeps them out"
+        );
+    }
 }
 
 #[cfg(test)]
@@ -243,6 +246,14 @@ mod tests {
         fs::remove_file(parent.path().join("cluster/node.crt")).unwrap();
         drop(Directory::open(parent.path(), "redb").unwrap());
         assert!(parent.path().join("cluster/node.key").exists());
+    }
+
+    #[test]
+    fn a_descriptor_that_was_never_finished_is_no_obstacle() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join("STORE.new-1-0"), "re").unwrap();
+        drop(Directory::open(parent.path(), "redb").unwrap());
+        assert_eq!(Directory::engine_of(parent.path()).unwrap().as_deref(), Some("redb"));
     }
 
     #[test]

@@ -3,10 +3,11 @@
 //! A token is good for one key. If the answer to a join is lost, the cluster takes the machine for a node and the machine
 //! knows nothing of it; it may ask again, but only as the same one.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use aevrion_core::files;
 use aevrion_core::identity::NodeKey;
 
 use super::Home;
@@ -35,8 +36,9 @@ pub(super) fn keep(home: &Home) -> Result<Kept, Failure> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = NodeKey::generate().map_err(Failure::error)?;
-            let made = write(home.path(), &path, &key.to_pem()).map_err(failed)?;
-            Ok(Kept { key, new_in: Some(made) })
+            let missing = missing(home.path());
+            files::write(&path, key.to_pem().as_bytes()).map_err(failed)?;
+            Ok(Kept { key, new_in: Some(missing) })
         }
         Err(error) => Err(failed(error)),
     }
@@ -55,23 +57,10 @@ impl Kept {
     }
 }
 
-/// Gives the directories that had to be made.
-fn write(directory: &Path, path: &Path, text: &str) -> io::Result<Vec<PathBuf>> {
+/// The directories that are missing, the innermost first.
+fn missing(directory: &Path) -> Vec<PathBuf> {
     let missing = |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
-    let made: Vec<_> = directory.ancestors().take_while(missing).map(Path::to_owned).collect();
-    fs::create_dir_all(directory)?;
-    // A draft is its owner's alone, and stays so.
-    let mut draft = tempfile::NamedTempFile::new_in(directory)?;
-    draft.write_all(text.as_bytes())?;
-    draft.as_file().sync_all()?;
-    draft.persist(path)?;
-    // Down to the first directory that was there, for a name is in the one above.
-    for directory in directory.ancestors().take(made.len() + 1) {
-        if cfg!(unix) && !directory.as_os_str().is_empty() {
-            File::open(directory)?.sync_all()?;
-        }
-    }
-    Ok(made)
+    directory.ancestors().take_while(missing).map(Path::to_owned).collect()
 }
 
 #[cfg(test)]

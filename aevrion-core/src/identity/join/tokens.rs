@@ -9,13 +9,13 @@
 //! DIR/tokens.lock    locked while the book is read and written
 //! ```
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{JoinRefusal, Secret, Token};
-use crate::identity::files::{self, Readers};
+use crate::identity::files;
 use crate::identity::{Fingerprint, IdentityError};
 use crate::{NodeId, Timestamp};
 
@@ -101,9 +101,9 @@ impl Tokens {
     fn lock(&self) -> Result<File, IdentityError> {
         let path = self.directory.join(LOCK_FILE);
         let lock = || {
-            files::make_directory(&self.directory)?;
-            let mut options = OpenOptions::new();
-            let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
+            crate::files::make_directory(&self.directory)?;
+            let file = crate::files::open_or_make(&path)?;
+            crate::files::give_to_owner_of(&self.directory, &file)?;
             file.lock()?;
             Ok(file)
         };
@@ -129,7 +129,7 @@ impl Tokens {
 
     fn write(&self, entries: &[Entry]) -> Result<(), IdentityError> {
         let text: String = entries.iter().map(line).collect();
-        files::write(&self.directory.join(BOOK_FILE), text.as_bytes(), Readers::Owner)
+        files::write(&self.directory.join(BOOK_FILE), text.as_bytes())
     }
 }
 

@@ -27,7 +27,7 @@ const fn blind(modules: &'static [&'static str]) -> Layer {
 const LAYERS: &[Layer] = &[
     // Bugs on purpose, which any layer may have.
     blind(&["planted"]),
-    blind(&["bounds", "id", "time"]),
+    blind(&["bounds", "files", "id", "time"]),
     blind(&["event", "wall", "clock", "clock_fault", "coop"]),
     // What an engine must do. It knows rows as bytes, not what is in them.
     // And what a network must do: it knows frames as bytes, not what is in them.

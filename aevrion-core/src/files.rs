@@ -1,0 +1,193 @@
+//! Files and directories of a node: their owner's alone, whole or not there, and durable.
+//!
+//! They are made with their permissions, not given them afterwards: there is no moment at which others on the machine
+//! could open them. Permissions are those of Unix; elsewhere a file has those of the directory it is made in.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a draft of a file is called behind the file's own name.
+const DRAFT: &str = ".new";
+
+/// Makes a directory, and those above it that are missing, so that they outlast a power cut. Only its owner may enter
+/// those that are new (mode 0700).
+///
+/// # Errors
+/// What the system says.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    make_directory(parent(path))?;
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    sync_directory(parent(path))
+}
+
+/// Opens a file for reading and writing. One that is not there is made, for its owner alone (mode 0600).
+///
+/// # Errors
+/// What the system says.
+pub fn open_or_make(path: &Path) -> io::Result<File> {
+    private(OpenOptions::new().read(true).create(true).truncate(false)).open(path)
+}
+
+/// Writes a file so that its name always stands for the old or for the new contents, whole, whatever happens. Only its
+/// owner may read it, who is that of the directory if this user may say so: a service has to read what root wrote for it.
+///
+/// # Errors
+/// What the system says; the old contents stand then.
+pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let directory = parent(path);
+    make_directory(directory)?;
+    let draft = draft_of(path);
+    // What a crash left behind may have other permissions.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private(OpenOptions::new().create_new(true)).open(&draft)?;
+    give_to_owner_of(directory, &file)?;
+    file.write_all(contents)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&draft, path)?;
+    sync_directory(directory)
+}
+
+/// Gives a file to the owner of a directory, where this user may.
+///
+/// # Errors
+/// What the system says of either. That it may not be given away is none.
+pub fn give_to_owner_of(directory: &Path, file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let (owner, now) = (fs::metadata(directory)?, file.metadata()?);
+        if owner.uid() != now.uid() {
+            match fchown(file, Some(owner.uid()), Some(owner.gid())) {
+                Err(error) if error.kind() != io::ErrorKind::PermissionDenied => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (directory, file);
+    Ok(())
+}
+
+/// The permissions of a file or directory, if anyone but its owner has some.
+///
+/// # Errors
+/// What the system says.
+pub fn open_to_others(path: &Path) -> io::Result<Option<u32>> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+        Ok(Some(mode).filter(|mode| mode & 0o077 != 0))
+    }
+    #[cfg(not(unix))]
+    fs::metadata(path).map(|_| None)
+}
+
+/// Makes the names in a directory durable, where the system has such a thing.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+}
+
+/// Whether this is the name of a draft of the file `of`, in the making or left behind by a crash.
+pub(crate) fn is_draft(name: &std::ffi::OsStr, of: &str) -> bool {
+    name.to_string_lossy().strip_prefix(of).is_some_and(|rest| rest.starts_with(DRAFT))
+}
+
+/// For a file that only its owner may read, should it be made.
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.write(true)
+}
+
+/// The directory that a name stands in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Where a file is written before it gets its name: beside it, and where nothing else is, for neither two files nor two
+/// who write the same one, in whatever process, may share a draft.
+fn draft_of(path: &Path) -> PathBuf {
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(format!("{DRAFT}-{}-{number}", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_made_is_its_owners_alone_whatever_lay_there_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("above/new/secret");
+        write(&path, b"old").unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(open_to_others(&path).unwrap(), Some(0o644));
+        write(&path, b"secret").unwrap();
+        drop(open_or_make(&path.with_file_name("other")).unwrap());
+        let made = ["above", "above/new", "above/new/secret", "above/new/other"];
+        for path in made.map(|name| directory.path().join(name)) {
+            assert_eq!(open_to_others(&path).unwrap(), None, "{}", path.display());
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), "secret");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 2, "no draft is left");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_root_writes_for_a_service_is_the_services() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let directory = tempfile::tempdir().unwrap();
+        if chown(directory.path(), Some(12_345), Some(12_345)).is_err() {
+            // Only root has files to give away.
+            return;
+        }
+        let path = directory.path().join("tokens");
+        write(&path, b"").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().uid(), 12_345);
+    }
+
+    #[test]
+    fn no_two_drafts_are_one_file() {
+        let drafts = ["node.key", "node.crt", "node.crt"].map(|name| draft_of(&Path::new("dir").join(name)));
+        assert!(drafts[0] != drafts[1] && drafts[1] != drafts[2], "{drafts:?}");
+        assert!(drafts.iter().all(|draft| draft.parent() == Some(Path::new("dir"))), "{drafts:?}");
+        assert!(is_draft(drafts[0].file_name().unwrap(), "node.key"));
+        assert!(!is_draft("node.key".as_ref(), "node.key"));
+    }
+
+    #[test]
+    fn directories_are_made_down_to_the_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let deep = directory.path().join("a/b/c");
+        make_directory(&deep).unwrap();
+        make_directory(&deep).unwrap();
+        assert!(deep.is_dir());
+        fs::write(directory.path().join("file"), "").unwrap();
+        assert!(make_directory(&directory.path().join("file/below")).is_err());
+    }
+}
