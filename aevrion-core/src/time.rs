@@ -51,6 +51,23 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(span)))
     }
 
+    /// As people write it, to the second: RFC 3339 in UTC.
+    pub fn to_utc(self) -> String {
+        let seconds = self.0 / 1_000;
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Howard Hinnant's civil_from_days: years that begin in March, in eras of 400 of them.
+        let days = days + 719_468;
+        let (era, of_era) = (days / 146_097, days % 146_097);
+        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year + year / 4 - year / 100);
+        let from_march = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * from_march + 2) / 5 + 1;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        let year = era * 400 + year + u64::from(month <= 2);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
     /// How far `self` is ahead of `other`; zero if it is not.
     pub const fn ahead_of(self, other: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(other.0))
@@ -132,5 +149,27 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, ParseIntError> {
         text.parse().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_reads_as_people_write_it() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_709_251_200, "2024-03-01T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(Timestamp::from_millis(seconds * 1_000 + 999).to_utc(), text);
+        }
+        assert!(Timestamp::MAX.to_utc().ends_with('Z'));
     }
 }

@@ -35,7 +35,8 @@ use aevrion_core::NodeId;
 use aevrion_core::identity::join::{JoinDesk, JoinError, JoinHandler, Joining};
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
 use aevrion_core::transport::{
-    Arrivals, Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError, arrivals, shortened,
+    Arrivals, Connection, Ending, Gate, Limits, Refusal, Removals, Side, Transport, TransportError, arrivals,
+    shortened,
 };
 use async_trait::async_trait;
 use quinn::{ClientConfig, Endpoint, VarInt};
@@ -156,6 +157,10 @@ impl Transport for QuicTransport {
 
     fn join_refusals(&self) -> Vec<(&'static str, u64)> {
         self.core.joins.refusals()
+    }
+
+    fn removals(&self) -> Option<Removals> {
+        Some(self.core.credentials.removals().clone())
     }
 
     async fn close(&self, reason: &str) {

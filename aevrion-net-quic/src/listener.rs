@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aevrion_core::identity::Admission;
-use aevrion_core::transport::{HandshakePlace, Lane, Refusal};
+use aevrion_core::transport::{HandshakePlace, Lane, Refusal, Rejection};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connecting, Connection, ConnectionError, Incoming};
 use tokio::sync::mpsc::UnboundedSender;
@@ -68,7 +68,7 @@ async fn handshake(
     match core.credentials.admit(protocol.as_deref(), certificates.as_deref()) {
         Ok(Admission::Neighbour(member)) => {
             let Some(place) = core.gate.admit(member.node) else {
-                return Err(turn_away(&connection, Refusal::TooMany));
+                return Err(turn_away(&connection, Refusal::TooMany.into()));
             };
             let streams = open_lanes(&connection).await.ok_or(Refusal::Broken)?;
             Ok(Some(QuicConnection::start(core, member, connection, streams, place)))
@@ -84,12 +84,12 @@ async fn handshake(
             }
             Ok(None)
         }
-        Err(refusal) => Err(turn_away(&connection, refusal)),
+        Err(rejection) => Err(turn_away(&connection, rejection)),
     }
 }
 
-fn turn_away(connection: &Connection, refusal: Refusal) -> Refusal {
-    connection.close(CLOSED, refusal.to_string().as_bytes());
+fn turn_away(connection: &Connection, Rejection { refusal, words }: Rejection) -> Refusal {
+    connection.close(CLOSED, words.as_bytes());
     refusal
 }
 

@@ -27,7 +27,7 @@ use aevrion_core::NodeId;
 use aevrion_core::identity::join::{JoinDesk, JoinError, JoinHandler, Joining};
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
 use aevrion_core::transport::{
-    Arrivals, Connection, Ending, Gate, Limits, Refusal, Side, Transport, TransportError, arrivals,
+    Arrivals, Connection, Ending, Gate, Limits, Refusal, Removals, Side, Transport, TransportError, arrivals,
 };
 use async_trait::async_trait;
 use rustls::{ClientConfig, ServerConfig};
@@ -161,6 +161,10 @@ impl Transport for TcpTransport {
 
     fn join_refusals(&self) -> Vec<(&'static str, u64)> {
         self.core.joins.refusals()
+    }
+
+    fn removals(&self) -> Option<Removals> {
+        Some(self.core.credentials.removals().clone())
     }
 
     async fn close(&self, reason: &str) {

@@ -73,7 +73,7 @@ async fn handshake(
     let mut stream = stream.map_err(|error| refusal_of(&error))?;
     let session = stream.get_ref().1;
     let admission = core.credentials.admit(session.alpn_protocol(), session.peer_certificates());
-    match admission.and_then(|admission| room_for(core, admission)) {
+    match admission.and_then(|admission| Ok(room_for(core, admission)?)) {
         Ok(Room::Neighbour(member, place)) => {
             let mut words = BytesMut::new();
             chunk::put_welcome(&mut words);
@@ -93,11 +93,11 @@ async fn handshake(
             say(stream, BytesMut::new()).await;
             Ok(None)
         }
-        Err(refusal) => {
+        Err(rejection) => {
             let mut words = BytesMut::new();
-            chunk::put_close(&mut words, &refusal.to_string());
+            chunk::put_close(&mut words, &rejection.words);
             say(stream, words).await;
-            Err(refusal)
+            Err(rejection.refusal)
         }
     }
 }

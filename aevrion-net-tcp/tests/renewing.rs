@@ -35,7 +35,8 @@ async fn peers_say_where_to_renew_and_the_addresses_of_neighbours_do_not() {
     let authority = Authority::make(SystemWall.now()).unwrap();
     let (there, here) = (bind(&authority), bind(&authority));
     let tokens = Tokens::in_directory(directory.path());
-    there.answer_joins(Arc::new(Registrar::new(authority, tokens, SystemWall, |_, _| Vec::new())));
+    let removals = there.credentials().removals().clone();
+    there.answer_joins(Arc::new(Registrar::new(authority, tokens, removals, SystemWall, |_, _| Vec::new())));
 
     let (far, near) = (sync(&there).await, sync(&here).await);
     far.add_peer(Peer::over("tcp", here.address()));

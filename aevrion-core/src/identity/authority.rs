@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rcgen::{
     BasicConstraints, CertificateSigningRequestParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
 };
@@ -13,11 +14,11 @@ use super::certificate::{CERTIFICATE, Facts, from_pem, node_of_key, node_paramet
 use super::error::{IdentityError, not_made, unreadable};
 use super::files;
 use super::key::KEY;
-use super::{Fingerprint, Identity, NodeKey};
+use super::{Fingerprint, Identity, NodeKey, removal};
 use crate::{NodeId, Timestamp};
 
 /// How long a node's certificate is valid: long enough that renewal may fail for weeks before anyone is locked out,
-/// short enough that a node that was put out of the cluster stays out.
+/// short enough that a removed node is out in the end, also where nobody has heard of it.
 pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// How long the authority is: changing it means visiting every node.
@@ -131,6 +132,15 @@ impl Authority {
     pub fn admit(&self, key: NodeKey, now: Timestamp, validity: Duration) -> Result<Identity, IdentityError> {
         let certificate = self.sign(key.pair(), now, validity)?;
         Identity::new(key, certificate, self.certificate.to_vec())
+    }
+
+    /// The statement that `node` is no longer of the cluster, from `at` on and for good. It is for everyone who knows
+    /// this authority to [learn](crate::transport::Removals::learn).
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`] if this authority's key is of another kind than those made here.
+    pub fn remove(&self, node: NodeId, at: Timestamp) -> Result<Bytes, IdentityError> {
+        removal::sign(&NodeKey::from_pem(&self.key_pem)?.to_der(), node, at)
     }
 
     /// A node of an authority that has this one's name and another key.

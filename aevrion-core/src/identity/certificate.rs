@@ -51,6 +51,12 @@ pub(super) fn node_of_key(public_key: &[u8]) -> NodeId {
     NodeId::from_bytes(blake3::hash(public_key).into())
 }
 
+/// The bits of the public key that a certificate is for, of whatever kind.
+pub(super) fn key_bits(certificate: &[u8]) -> Result<Vec<u8>, IdentityError> {
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(unreadable(CERTIFICATE))?;
+    Ok(parsed.public_key().subject_public_key.data.to_vec())
+}
+
 /// What is read out of a certificate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {

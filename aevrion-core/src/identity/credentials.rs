@@ -9,16 +9,18 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ServerConfig};
 
+use super::certificate::key_bits;
 use super::tls::{ClientCheck, Current, ServerCheck, Trust};
 use super::verify::{member_of, provider};
-use super::{Fingerprint, Identity, IdentityError, JOIN_PROTOCOL, PROTOCOL};
-use crate::transport::{Refusal, TransportError};
+use super::{Fingerprint, Identity, IdentityError, JOIN_PROTOCOL, PROTOCOL, removal};
+use crate::transport::{Refusal, Rejection, Removals, TransportError};
 use crate::{NodeId, SystemWall, Timestamp, WallClock};
 
 /// A node's identity as the transports hold it: shared, and replaced when the certificate is renewed. Cloning shares.
 #[derive(Clone)]
 pub struct Credentials {
     current: Arc<ArcSwap<Identity>>,
+    removals: Removals,
     wall: Arc<dyn WallClock>,
 }
 
@@ -48,7 +50,16 @@ impl Credentials {
 
     /// Certificates are judged by `wall`.
     pub fn with_wall(identity: Identity, wall: impl WallClock) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(identity)), wall: Arc::new(wall) }
+        // The authority stays the same, see `replace`. One whose key cannot be read removes nobody.
+        let authority = key_bits(identity.authority_certificate()).unwrap_or_default();
+        let removals = Removals::checked_by(move |statement| removal::verify(&authority, statement));
+        Self { current: Arc::new(ArcSwap::from_pointee(identity)), removals, wall: Arc::new(wall) }
+    }
+
+    /// The nodes that the authority has removed, as far as this node has heard: they are no members, whatever certificate
+    /// they show.
+    pub fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     /// The identity in use.
@@ -128,20 +139,21 @@ impl Credentials {
     /// was negotiated and the certificates that were shown.
     ///
     /// # Errors
-    /// The [`Refusal`] to tell it.
+    /// The [`Rejection`] to tell it.
     pub fn admit(
         &self,
         protocol: Option<&[u8]>,
         certificates: Option<&[CertificateDer<'_>]>,
-    ) -> Result<Admission, Refusal> {
+    ) -> Result<Admission, Rejection> {
         let shown = certificates.and_then(<[_]>::first);
         match protocol {
             Some(PROTOCOL) => self.member_of(shown.ok_or(Refusal::NoCertificate)?).map(Admission::Neighbour),
             Some(JOIN_PROTOCOL) => {
-                let member = shown.map(|shown| self.member_of(shown)).transpose()?;
-                Ok(Admission::Asking(member.map(|member| member.node)))
+                // Who was removed may ask, and is told no in the answer.
+                let certified = shown.map(|shown| self.certified(shown)).transpose()?;
+                Ok(Admission::Asking(certified.map(|member| member.node)))
             }
-            _ => Err(Refusal::WrongProtocol),
+            _ => Err(Refusal::WrongProtocol.into()),
         }
     }
 
@@ -154,12 +166,19 @@ impl Credentials {
         address: &str,
         shown: Option<&CertificateDer<'_>>,
     ) -> Result<Member, TransportError> {
-        let member = shown.ok_or(Refusal::NoCertificate).and_then(|shown| self.member_of(shown));
-        member.map_err(|refusal| TransportError::not_trusted(address, refusal))
+        let shown = shown.ok_or_else(|| Refusal::NoCertificate.into());
+        let member = shown.and_then(|shown| self.member_of(shown));
+        member.map_err(|rejection| TransportError::not_trusted(address, rejection.refusal))
     }
 
-    /// The node of this cluster that `certificate` (DER) names.
-    pub(super) fn member_of(&self, certificate: &CertificateDer<'_>) -> Result<Member, Refusal> {
+    /// The node of this cluster that `certificate` (DER) names, unless it was removed.
+    pub(super) fn member_of(&self, certificate: &CertificateDer<'_>) -> Result<Member, Rejection> {
+        let member = self.certified(certificate)?;
+        self.removals.of(member.node).map_or(Ok(member), |removal| Err(removal.into()))
+    }
+
+    /// The node that `certificate` names.
+    fn certified(&self, certificate: &CertificateDer<'_>) -> Result<Member, Refusal> {
         member_of(certificate, self.current.load().roots(), self.wall.now())
     }
 }

@@ -26,9 +26,9 @@ pub enum IdentityError {
         /// What the system said.
         source: io::Error,
     },
-    /// Others on the machine may read or write a private key.
+    /// Everyone on the machine may read or write a private key.
     #[error(
-        "the {what} {path} is open to others on this machine (mode {mode:o}): `chmod 600` it; if somebody may have read \
+        "the {what} {path} is open to everyone on this machine (mode {mode:o}): `chmod 600` it; if somebody may have read \
          it, have the authority remove the node, and join anew"
     )]
     Exposed {

@@ -21,13 +21,20 @@ pub(super) fn read(path: &Path, what: &'static str) -> Result<String, IdentityEr
     })
 }
 
-/// Reads a private key. One that others may read is refused: whoever has read it is this node, or makes nodes.
+/// Reads a private key. One that everyone on the machine may read is refused: whoever has read it is this node, or makes
+/// nodes. One that a group may read is told of, no more: some systems give the volumes of a service to its group at every
+/// start, and it could not run there.
 pub(super) fn read_key(path: &Path, what: &'static str) -> Result<String, IdentityError> {
     let key = read(path, what)?;
     let failed = |source| IdentityError::Io { doing: "cannot read", path: path.to_owned(), source };
     match files::open_to_others(path).map_err(failed)? {
+        Some(mode) if mode & 0o007 != 0 => Err(IdentityError::Exposed { what, path: path.to_owned(), mode }),
+        Some(mode) => {
+            let path = path.display();
+            tracing::warn!("the {what} {path} is open to a group (mode {mode:o}): `chmod 600 {path}` closes it");
+            Ok(key)
+        }
         None => Ok(key),
-        Some(mode) => Err(IdentityError::Exposed { what, path: path.to_owned(), mode }),
     }
 }
 
@@ -44,13 +51,15 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_key_that_others_may_read_is_not_used() {
+    fn a_key_that_everyone_may_read_is_not_used() {
         use std::os::unix::fs::PermissionsExt;
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         write(&path, b"secret").unwrap();
         assert_eq!(read_key(&path, "private key").unwrap(), "secret");
-        for mode in [0o640, 0o604, 0o620] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(read_key(&path, "private key").unwrap(), "secret");
+        for mode in [0o604, 0o602, 0o644, 0o666] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let refusal = read_key(&path, "private key").unwrap_err().to_string();
             assert!(refusal.contains("chmod 600"), "{refusal}");

@@ -13,7 +13,9 @@
 //!   has proven, in the handshake, that it holds the key.
 //! - **A client sends nothing before it has verified the server.**
 //! - **Nothing is resumed.** Every connection proves everything anew, so an expired certificate ends with its next use.
-//! - **A private key leaves its machine never**, and its file is readable by its owner alone.
+//! - **A removed node is nobody's neighbour.** Who is met, as server or as client, is looked up among those whom the
+//!   authority has [removed](Credentials::removals), whatever its certificate says.
+//! - **A private key leaves its machine never**, and one that everyone on the machine may read is not used.
 
 mod authority;
 mod certificate;
@@ -25,6 +27,7 @@ mod files;
 pub mod join;
 mod key;
 mod node;
+mod removal;
 mod tls;
 mod verify;
 
@@ -34,6 +37,7 @@ pub use credentials::{Admission, Credentials, Member};
 pub use error::IdentityError;
 pub use key::NodeKey;
 pub use node::Identity;
+pub use removal::REMOVAL_BYTES;
 pub use verify::{refusal_of_alert, refusal_of_error};
 
 /// The protocol between neighbours, as TLS negotiates it (ALPN).

@@ -40,7 +40,9 @@ impl ServerCheck {
 
     fn check(&self, end: &CertificateDer<'_>, sent_along: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         match &self.trust {
-            Trust::OwnCluster(credentials) => credentials.member_of(end).map(drop),
+            Trust::OwnCluster(credentials) => {
+                credentials.member_of(end).map(drop).map_err(|rejection| rejection.refusal)
+            }
             Trust::Pinned(fingerprint, wall) => {
                 let authority = sent_along
                     .iter()

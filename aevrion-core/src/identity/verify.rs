@@ -72,10 +72,10 @@ pub fn refusal_of_alert(alert: AlertDescription) -> Refusal {
     match alert {
         AlertDescription::UnknownCA => Refusal::ForeignAuthority,
         AlertDescription::CertificateExpired => Refusal::Expired,
+        AlertDescription::CertificateRevoked => Refusal::Removed,
         AlertDescription::CertificateRequired => Refusal::NoCertificate,
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
-        | AlertDescription::CertificateRevoked
         | AlertDescription::CertificateUnknown
         | AlertDescription::DecryptError => Refusal::BadCertificate,
         AlertDescription::NoApplicationProtocol
@@ -90,6 +90,7 @@ pub(super) fn error_of_refusal(refusal: Refusal) -> Error {
     Error::InvalidCertificate(match refusal {
         Refusal::ForeignAuthority => CertificateError::UnknownIssuer,
         Refusal::Expired => CertificateError::Expired,
+        Refusal::Removed => CertificateError::Revoked,
         _ => CertificateError::BadEncoding,
     })
 }
@@ -100,7 +101,8 @@ mod tests {
 
     #[test]
     fn reasons_survive_the_way_through_an_alert() {
-        for refusal in [Refusal::ForeignAuthority, Refusal::Expired, Refusal::BadCertificate] {
+        let told = [Refusal::ForeignAuthority, Refusal::Expired, Refusal::Removed, Refusal::BadCertificate];
+        for refusal in told {
             let Error::InvalidCertificate(error) = error_of_refusal(refusal) else { panic!("{refusal}") };
             assert_eq!(refusal_of_alert(error.into()), refusal);
         }

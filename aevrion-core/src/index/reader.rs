@@ -108,6 +108,37 @@ impl<'v> IndexReader<'v> {
         }
     }
 
+    /// A page of all versions of the keys of a span, of whatever time, behind the row `after`; and the row to go on
+    /// behind, if there may be more. Damaged events are passed over, and logged.
+    pub(crate) async fn all_versions(
+        &self,
+        span: &KeySpan,
+        after: Option<&Bytes>,
+    ) -> Result<(Vec<Event>, Option<Bytes>), ReadError> {
+        let (start, end) = (escape(&span.start), span.end.as_ref().map(|end| escape(end)));
+        let range = KeyRange {
+            start: after.map_or(Bound::Included(&start[..]), |after| Bound::Excluded(&after[..])),
+            end: end.as_ref().map_or(Bound::Unbounded, |end| Bound::Excluded(&end[..])),
+        };
+        let (rows, complete) = self.rows(range, Direction::Forward, PAGE_ROWS).await?;
+        let mut events = Vec::new();
+        let mut weight = 0;
+        for row in &rows {
+            match self.events_of(row).await {
+                Ok(more) => {
+                    weight += more.iter().map(Event::weight).sum::<usize>();
+                    events.extend(more);
+                }
+                Err(error @ ReadError::Damaged(_)) => tracing::warn!(%error, "passed over"),
+                Err(error) => return Err(error),
+            }
+            if weight >= PAGE_BYTES {
+                return Ok((events, Some(row.clone())));
+            }
+        }
+        Ok((events, rows.last().filter(|_| !complete).cloned()))
+    }
+
     /// A page of the keys of a span that have a value as of a moment.
     pub(crate) async fn entries(&self, as_of: AsOf, query: &EntryQuery) -> Result<Entries, ReadError> {
         let limit = query.limit.clamp(1, PAGE_ROWS);

@@ -27,6 +27,7 @@ mod settings;
 mod state;
 mod status;
 mod submissions;
+mod system;
 mod touched;
 mod tree_access;
 mod verify;

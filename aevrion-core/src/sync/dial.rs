@@ -11,7 +11,7 @@ use super::links::{self, TurnedAway};
 use super::status::{Neighbour, NeighbourState};
 use super::{Peer, Shared, lock};
 use crate::NodeId;
-use crate::transport::{Transport, TransportError, host_and_port};
+use crate::transport::{Refusal, Transport, TransportError, host_and_port};
 
 /// The first pause after a failure; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -39,7 +39,16 @@ struct Attempt {
     found: Option<NodeId>,
     /// Whether that was this node itself.
     myself: bool,
+    /// Whether it was one that the cluster's authority has removed.
+    removed: bool,
     problem: Option<String>,
+}
+
+impl Attempt {
+    /// Whether it was at one that was removed, as the certificate said then or as is known by now.
+    fn is_removed(&self, removed: impl Fn(NodeId) -> bool) -> bool {
+        self.removed || self.found.is_some_and(removed)
+    }
 }
 
 impl Dialled {
@@ -56,6 +65,13 @@ impl Dialled {
 
     pub(super) fn all(&self) -> Vec<Peer> {
         lock(&self.0).keys().cloned().collect()
+    }
+
+    /// Those at which one was found that `removed` tells.
+    pub(super) fn removed(&self, removed: impl Fn(NodeId) -> bool) -> Vec<Peer> {
+        let peers = lock(&self.0);
+        let is_removed = |attempt: &Attempt| attempt.is_removed(&removed);
+        peers.iter().filter(|(_, attempt)| is_removed(attempt)).map(|(peer, _)| peer.clone()).collect()
     }
 
     fn note(&self, peer: &Peer, change: impl FnOnce(&mut Attempt)) {
@@ -88,11 +104,12 @@ impl Dialled {
     }
 
     /// Those at which no connected neighbour is known to be. What was found there once and is gone is among them,
-    /// whatever it says of a connection of its own.
+    /// whatever it says of a connection of its own; what was removed is not, for nobody misses it.
     pub(super) fn unreached(
         &self,
         connected: &[Neighbour],
         serves: impl Fn(&Peer) -> bool,
+        removed: impl Fn(NodeId) -> bool,
     ) -> Vec<Neighbour> {
         let peers = lock(&self.0);
         let reached = |peer: &Peer, attempt: &Attempt| {
@@ -101,7 +118,7 @@ impl Dialled {
         };
         peers
             .iter()
-            .filter(|(peer, attempt)| !reached(peer, attempt))
+            .filter(|(peer, attempt)| !attempt.is_removed(&removed) && !reached(peer, attempt))
             .map(|(peer, attempt)| {
                 let (state, problem) = match serves(peer) {
                     true => (NeighbourState::Unreachable, attempt.problem.clone()),
@@ -130,6 +147,10 @@ enum Outcome {
     Myself,
     /// This node has no place for it.
     TurnedAway(TurnedAway),
+    /// It was removed from the cluster.
+    Removed,
+    /// This node was, and has no more to say to anyone.
+    OwnRemoval(String),
     Failed(TransportError),
     NoTransport,
 }
@@ -161,8 +182,12 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
 
 /// Takes note of what came of an attempt, and says how long to wait for the next; `None` if there is to be none.
 fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration) -> Option<Duration> {
-    let myself = matches!(outcome, Outcome::Myself);
-    shared.dialled.note(peer, |attempt| attempt.myself = myself);
+    let (myself, removed) = (matches!(outcome, Outcome::Myself), matches!(outcome, Outcome::Removed));
+    shared.dialled.note(peer, |attempt| {
+        attempt.myself = myself;
+        // Until another one answers there.
+        attempt.removed |= removed;
+    });
     match outcome {
         // An address stays what it is. A name may stand for another node tomorrow.
         Outcome::Myself if is_literal(peer) => {
@@ -191,15 +216,38 @@ fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration
             shared.dialled.note_problem(peer, reason.to_string());
             Some(next_pause(pause))
         }
+        // Another one may listen there one day.
+        Outcome::Removed => {
+            shared.links.note_change();
+            *pause = LONGEST_PAUSE;
+            Some(next_pause(pause))
+        }
+        Outcome::OwnRemoval(reason) => {
+            shared.dialled.note_problem(peer, reason);
+            None
+        }
         Outcome::Failed(error) => {
             tracing::debug!(%peer, %error, "dialling failed");
             shared.counters.failed_dial();
+            if is_told_of_removal(shared, &error) {
+                *pause = LONGEST_PAUSE;
+            }
             shared.dialled.note_problem(peer, error.to_string());
             Some(next_pause(pause))
         }
         // It may get one.
         Outcome::NoTransport => Some(LONGEST_PAUSE),
     }
+}
+
+/// Whether a node of the cluster says that this one was removed. What would it help to ask again soon?
+fn is_told_of_removal(shared: &Shared, error: &TransportError) -> bool {
+    let TransportError::Refused { reason, by: Some(node), .. } = error else { return false };
+    let told = shared.removals.hear(*node, reason);
+    if told {
+        shared.links.note_change();
+    }
+    told
 }
 
 /// Whether it is the address of a machine, and no name.
@@ -209,6 +257,11 @@ fn is_literal(peer: &Peer) -> bool {
 
 async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     let Some(transport) = transport_for(shared, peer) else { return Outcome::NoTransport };
+    // The sender lives as long as what is shared.
+    let _ = shared.removals.reading().wait_for(|reading| *reading == 0).await;
+    if let Some(removal) = shared.removals.of(transport.node()) {
+        return Outcome::OwnRemoval(removal.own_words());
+    }
     let address = format!("{}://{}", transport.name(), peer.address());
     let dialled = tokio::select! {
         biased;
@@ -217,6 +270,7 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     };
     let connection = match dialled {
         Ok(connection) => connection,
+        Err(TransportError::NotTrusted { refusal: Refusal::Removed, .. }) => return Outcome::Removed,
         Err(error) => {
             if let TransportError::Refused { by: Some(node), .. } = &error {
                 shared.dialled.note(peer, |attempt| attempt.found = Some(*node));
@@ -233,6 +287,8 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
         }
         Err(TurnedAway::Myself) => Outcome::Myself,
         Err(TurnedAway::Duplicate) => Outcome::Elsewhere,
+        Err(TurnedAway::Removed(_)) => Outcome::Removed,
+        Err(TurnedAway::OwnRemoval(reason)) => Outcome::OwnRemoval(reason),
         Err(reason @ TurnedAway::Full) => Outcome::TurnedAway(reason),
     }
 }

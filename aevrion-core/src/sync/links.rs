@@ -10,11 +10,11 @@ use super::link::{self, Command, LinkEnd, Setup};
 use super::status::{Neighbour, Progress};
 use super::{Shared, lock};
 use crate::agent::{Agent, Terms};
-use crate::transport::{Connection, HANDSHAKE};
+use crate::transport::{Connection, HANDSHAKE, Side, TransportError};
 use crate::{NodeId, Timestamp};
 
 /// Why a connection was not taken into service. The other side is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TurnedAway {
     /// Whoever dialled it need not worry.
     #[error("there is a connection already")]
@@ -25,6 +25,12 @@ pub(super) enum TurnedAway {
     /// Both ends are here.
     #[error("this is the node itself")]
     Myself,
+    /// The other one was removed from the cluster.
+    #[error("{0}")]
+    Removed(String),
+    /// This node was.
+    #[error("{0}")]
+    OwnRemoval(String),
 }
 
 /// Commands that wait for a link. Another one to compare says nothing new.
@@ -108,13 +114,30 @@ impl Links {
         }
     }
 
+    /// Ends the links with these neighbours, who are told why; says whether there were any. What has come from them and
+    /// is not handled yet is void.
+    pub(super) fn cut_off(&self, whom: impl Fn(NodeId) -> bool, why: &str) -> bool {
+        let mut any = false;
+        lock(&self.entries).retain(|neighbour, entry| {
+            let cut = whom(*neighbour);
+            if cut {
+                entry.connection.close(why);
+            }
+            any |= cut;
+            !cut
+        });
+        // Also without a link: who waits for a change may wait for what is known of nodes.
+        self.note_change();
+        any
+    }
+
     /// Lets all links end.
     pub(super) fn dismiss(&self) {
         lock(&self.entries).clear();
         self.note_change();
     }
 
-    fn note_change(&self) {
+    pub(super) fn note_change(&self) {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
@@ -186,6 +209,15 @@ pub(super) fn attend(
         connection.close(&reason.to_string());
         return Err(reason);
     }
+    // Now that it is in its place: whoever learns of a removal from here on finds it there.
+    let removal = shared.removals.of(neighbour);
+    let reason = removal.map(|removal| TurnedAway::Removed(removal.words()));
+    let own = || shared.removals.of(node).map(|removal| TurnedAway::OwnRemoval(removal.own_words()));
+    if let Some(reason) = reason.or_else(own) {
+        shared.links.cut_off(|one| one == neighbour, &reason.to_string());
+        return Err(reason);
+    }
+    shared.removals.let_in_by(neighbour);
     tracing::info!(%neighbour, %address, "connected");
     let setup = Setup {
         agent: Agent::new(terms(shared, node), neighbour, Arc::clone(&shared.desk), seed()),
@@ -206,6 +238,11 @@ pub(super) fn attend(
     shared.spawn(async move {
         let reason = link::run(setup).await;
         tell_end(&reason, neighbour, &address);
+        if let LinkEnd::Transport(TransportError::Closed { by: Side::There, reason }) = &reason
+            && let Some(shared) = place.shared.upgrade()
+        {
+            shared.removals.hear(neighbour, reason);
+        }
         drop(place);
         let _ = ended.send(reason.to_string());
     });

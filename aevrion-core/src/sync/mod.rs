@@ -23,6 +23,7 @@ mod link;
 mod links;
 mod patience;
 mod peer;
+mod removals;
 mod settling;
 mod status;
 
@@ -34,14 +35,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::agent::Desk;
-use crate::transport::{Refusal, Transport};
-use crate::{Replica, Timestamp};
+use crate::transport::{Refusal, Removal, Transport};
+use crate::{NodeId, Replica, Timestamp};
 
 use counters::Counters;
 pub use counters::{Flow, Totals};
 use links::Links;
 pub use patience::Patience;
 pub use peer::{NotAPeer, Peer};
+pub use removals::RemovalError;
 pub use status::{CatchUp, Neighbour, NeighbourState};
 
 /// How a replica synchronises. The default suits everyone who does not know better.
@@ -101,6 +103,7 @@ struct Shared {
     desk: Arc<Desk>,
     counters: Arc<Counters>,
     links: Links,
+    removals: removals::Registry,
     transports: Mutex<Vec<Arc<dyn Transport>>>,
     dialled: dial::Dialled,
     tasks: Mutex<JoinSet<()>>,
@@ -117,6 +120,7 @@ impl Replica {
             desk: Arc::default(),
             counters: Arc::default(),
             links: Links::default(),
+            removals: removals::Registry::default(),
             transports: Mutex::default(),
             dialled: dial::Dialled::default(),
             tasks: Mutex::default(),
@@ -138,12 +142,17 @@ impl Replica {
 
 impl Sync {
     /// Accepts neighbours over this transport, too, and dials those whose address names it. The first one is for
-    /// addresses that name none.
+    /// addresses that name none. Whom the cluster's authority has removed it meets no longer, as far as the replica holds
+    /// or comes to hold the statement.
     pub fn over(&self, transport: impl Transport) -> &Self {
         let transport: Arc<dyn Transport> = Arc::new(transport);
         lock(&self.shared.transports).push(Arc::clone(&transport));
+        removals::follow(&self.shared, &*transport);
         let shared = Arc::downgrade(&self.shared);
+        let mut reading = self.shared.removals.reading();
         self.shared.spawn(async move {
+            // The sender goes with what would be accepted for.
+            let _ = reading.wait_for(|reading| *reading == 0).await;
             while let Some(connection) = transport.accept().await {
                 let Some(shared) = shared.upgrade() else { return };
                 let address = format!("{}://{}", transport.name(), connection.address());
@@ -186,6 +195,25 @@ impl Sync {
         transports.iter().map(|transport| Peer::over(transport.name(), transport.address())).collect()
     }
 
+    /// The nodes that were removed from the cluster, as far as this node has heard.
+    pub fn removed(&self) -> Vec<Removal> {
+        self.shared.removals.all()
+    }
+
+    /// The peers at which removed nodes were found. They are still dialled, now and then, for another node may listen
+    /// there one day; who does not expect one [removes](Sync::remove_peer) them.
+    pub fn removed_peers(&self) -> Vec<Peer> {
+        self.shared.dialled.removed(|node| self.shared.removals.of(node).is_some())
+    }
+
+    /// That this node itself was removed, and when, in words; with who says so, unless it has the authority's own word.
+    pub fn own_removal(&self) -> Option<String> {
+        let transports = lock(&self.shared.transports);
+        let own: Vec<NodeId> = transports.iter().map(|transport| transport.node()).collect();
+        drop(transports);
+        self.shared.removals.own(own)
+    }
+
     /// What was done so far.
     pub fn totals(&self) -> Totals {
         self.shared.counters.totals()
@@ -209,7 +237,7 @@ impl Sync {
 
     /// The time before which this node and every neighbour have agreed on every event; `None` while one of them has
     /// not been compared with, or there are none. Whoever was a neighbour since this began is one, also while it is
-    /// away: what it writes meanwhile will come. What is read after asking for it, and is of an earlier time, can no
+    /// away: what it writes meanwhile will come. Not so of one that was removed. What is read after asking for it, and is of an earlier time, can no
     /// longer change by ordinary lateness.
     pub fn stable_until(&self) -> Option<Timestamp> {
         settling::stable_until(&self.shared)
@@ -278,7 +306,8 @@ impl Shared {
             }
         }
         let serves = |peer: &Peer| dial::transport_for(self, peer).is_some();
-        let expected = self.dialled.unreached(&connected, serves);
+        let removed = |node| self.removals.of(node).is_some();
+        let expected = self.dialled.unreached(&connected, serves, removed);
         connected.into_iter().chain(expected).collect()
     }
 

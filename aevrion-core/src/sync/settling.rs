@@ -37,9 +37,10 @@ pub(super) fn stable_until(shared: &Shared) -> Option<Timestamp> {
 }
 
 /// The time before which this node and every neighbour have agreed; `None` while one of them has not been compared with,
-/// or there are none.
+/// or there are none. What was removed is waited for no longer.
 fn agreed_until(shared: &Shared) -> Option<Timestamp> {
-    let agreements = shared.links.agreements();
+    let mut agreements = shared.links.agreements();
+    agreements.retain(|node, _| shared.removals.of(*node).is_none());
     let is_known = |one: &super::Neighbour| {
         one.state == NeighbourState::Unserved || one.id.is_some_and(|id| agreements.contains_key(&id))
     };

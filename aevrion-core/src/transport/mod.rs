@@ -16,6 +16,7 @@ mod gate;
 mod limits;
 #[cfg(feature = "testkit")]
 pub mod memory;
+mod removals;
 mod tally;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub use ending::{Ending, shortened};
 pub use frame::{FRAME_HEADER, FrameAssembly, frame_header};
 pub use gate::{ConnectionPlace, Gate, HandshakePlace};
 pub use limits::{HANDSHAKE, Limits};
+pub use removals::{Removal, Removals};
 pub(crate) use tally::Tally;
 
 /// Which of the two lanes of a connection.
@@ -92,6 +94,11 @@ pub trait Transport: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Those who were removed from the cluster and are turned away therefore; `None` where nobody can be.
+    fn removals(&self) -> Option<Removals> {
+        None
+    }
+
     /// Stops listening and closes every connection with `reason`. Closing twice is no error.
     async fn close(&self, reason: &str);
 }
@@ -124,6 +131,10 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 
     fn join_refusals(&self) -> Vec<(&'static str, u64)> {
         (**self).join_refusals()
+    }
+
+    fn removals(&self) -> Option<Removals> {
+        (**self).removals()
     }
 
     async fn close(&self, reason: &str) {
@@ -191,6 +202,8 @@ pub enum Refusal {
     Expired,
     /// Its certificate is not one at all, or does not prove what it claims.
     BadCertificate,
+    /// The cluster's authority has removed it.
+    Removed,
     /// It does not speak this protocol.
     WrongProtocol,
     /// It did not complete the handshake in time.
@@ -203,11 +216,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ForeignAuthority,
         Self::NoCertificate,
         Self::Expired,
         Self::BadCertificate,
+        Self::Removed,
         Self::WrongProtocol,
         Self::TooSlow,
         Self::TooMany,
@@ -221,6 +235,7 @@ impl Refusal {
             Self::NoCertificate => "no_certificate",
             Self::Expired => "expired",
             Self::BadCertificate => "bad_certificate",
+            Self::Removed => "removed",
             Self::WrongProtocol => "wrong_protocol",
             Self::TooSlow => "too_slow",
             Self::TooMany => "too_many",
@@ -238,11 +253,33 @@ impl fmt::Display for Refusal {
                 "the certificate has expired or is not valid yet: check the clocks, or join again"
             }
             Self::BadCertificate => "the certificate cannot be trusted",
+            Self::Removed => "the node was removed from the cluster by its authority",
             Self::WrongProtocol => "the other side does not speak Aevrion's protocol",
             Self::TooSlow => "the handshake was not completed in time",
             Self::TooMany => "there are too many connections: try again later",
             Self::Broken => "the handshake failed",
         })
+    }
+}
+
+/// A refusal, with the words in which the other side is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The reason.
+    pub refusal: Refusal,
+    /// At most [`LONGEST_REASON`] bytes.
+    pub words: String,
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, words: refusal.to_string() }
+    }
+}
+
+impl From<Removal> for Rejection {
+    fn from(removal: Removal) -> Self {
+        Self { refusal: Refusal::Removed, words: removal.words() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aevrion_core::transport::memory::MemoryTransport;
-use aevrion_core::transport::{Connection, Lane, Refusal, Traffic, Transport, TransportError};
+use aevrion_core::transport::{Connection, Lane, Refusal, Removals, Traffic, Transport, TransportError};
 use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,11 +17,13 @@ pub(crate) struct Dressed {
     pub(crate) proven_until: Option<Timestamp>,
     /// Bytes that have come besides, of frames that are not whole.
     pub(crate) besides: Arc<AtomicU64>,
+    /// Whom the cluster's authority has removed.
+    pub(crate) removals: Option<Removals>,
 }
 
 impl From<MemoryTransport> for Dressed {
     fn from(transport: MemoryTransport) -> Self {
-        Self { transport, proven_until: None, besides: Arc::default() }
+        Self { transport, proven_until: None, besides: Arc::default(), removals: None }
     }
 }
 
@@ -62,6 +64,10 @@ impl Transport for Dressed {
 
     fn refusals(&self) -> Vec<(Refusal, u64)> {
         self.transport.refusals()
+    }
+
+    fn removals(&self) -> Option<Removals> {
+        self.removals.clone()
     }
 
     async fn close(&self, reason: &str) {

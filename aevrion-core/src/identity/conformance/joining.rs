@@ -10,7 +10,7 @@ use crate::identity::join::{
     JoinError, JoinHandler, JoinRefusal, Joining, Registrar, Secret, TOKEN_VALIDITY, Token, Tokens,
 };
 use crate::identity::{Authority, Credentials, NodeKey};
-use crate::transport::{Refusal, TransportError};
+use crate::transport::{Refusal, Removals, TransportError};
 use crate::{NodeId, SystemWall};
 
 const JOINS: &str = "a machine with a token becomes a node";
@@ -20,15 +20,17 @@ const OTHER: &str = "a token is shown to no node of another cluster";
 const RENEWS: &str = "a node gets a fresh certificate for itself, and for nobody else";
 
 /// A node that lets others in.
-struct Issuer {
-    cluster: Cluster,
-    transport: Arc<dyn Joining>,
+pub(super) struct Issuer {
+    pub(super) cluster: Cluster,
+    pub(super) transport: Arc<dyn Joining>,
+    /// Whom it knows to be removed.
+    pub(super) removals: Removals,
     tokens: Tokens,
     directory: TempDir,
 }
 
 impl Issuer {
-    fn new(bench: &Bench) -> Self {
+    pub(super) fn new(bench: &Bench) -> Self {
         let cluster = Cluster::new();
         let directory = sound(tempfile::tempdir());
         sound(cluster.authority.store(directory.path()));
@@ -37,12 +39,15 @@ impl Issuer {
         let greeting = |node: NodeId, addresses: &[String]| {
             format!("{node} at {}", addresses.join(" and ")).into_bytes()
         };
-        let transport = bench.bind(cluster.sound_node());
-        transport.answer_joins(Arc::new(Registrar::new(authority, tokens.clone(), SystemWall, greeting)));
-        Self { cluster, transport, tokens, directory }
+        let credentials = Credentials::new(cluster.sound_node());
+        let removals = credentials.removals().clone();
+        let transport = bench.bind(credentials);
+        let registrar = Registrar::new(authority, tokens.clone(), removals.clone(), SystemWall, greeting);
+        transport.answer_joins(Arc::new(registrar));
+        Self { cluster, transport, removals, tokens, directory }
     }
 
-    fn token(&self) -> Token {
+    pub(super) fn token(&self) -> Token {
         sound(self.tokens.issue(self.cluster.authority.fingerprint(), now(), TOKEN_VALIDITY))
     }
 }
@@ -71,7 +76,7 @@ pub(super) async fn a_machine_with_a_token_becomes_a_node(bench: &Bench) {
 }
 
 /// What was counted of those who got a no.
-fn refused_joins(transport: &dyn Joining) -> Vec<(&'static str, u64)> {
+pub(super) fn refused_joins(transport: &dyn Joining) -> Vec<(&'static str, u64)> {
     transport.join_refusals().into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
@@ -147,6 +152,7 @@ pub(super) async fn a_certificate_renews_itself_and_only_itself(bench: &Bench) {
     let handler = Registrar::new(
         sound(Authority::load(issuer.directory.path())),
         issuer.tokens.clone(),
+        issuer.removals.clone(),
         SystemWall,
         |_, _| Vec::new(),
     );

@@ -6,6 +6,7 @@
 
 mod bench;
 mod joining;
+mod removing;
 mod strangers;
 mod swapping;
 
@@ -59,4 +60,6 @@ pub async fn run(kit: impl Kit) {
     joining::a_node_without_the_authority_says_so(&bench).await;
     joining::a_token_of_another_cluster_is_not_shown(&bench).await;
     joining::a_certificate_renews_itself_and_only_itself(&bench).await;
+    removing::a_removed_node_is_refused_on_both_sides_and_told_when(&bench).await;
+    removing::a_removed_node_gets_no_certificate(&bench).await;
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::{JoinHandler, JoinRefusal, JoinRequest, Secret, Tokens, Welcome};
 use crate::identity::{Authority, CERTIFICATE_VALIDITY, IdentityError};
+use crate::transport::Removals;
 use crate::{NodeId, WallClock};
 
 /// Says what a new node is told about the cluster, given its id and its addresses. Called once for each node let in,
@@ -23,19 +24,22 @@ pub struct Registrar {
 struct Core {
     authority: Authority,
     tokens: Tokens,
+    removals: Removals,
     wall: Arc<dyn WallClock>,
     validity: Duration,
 }
 
 impl Registrar {
-    /// `greeting` makes the opaque part of the welcome.
+    /// Whoever is among the `removals` gets nothing any more; `greeting` makes the opaque part of the welcome.
     pub fn new(
         authority: Authority,
         tokens: Tokens,
+        removals: Removals,
         wall: impl WallClock,
         greeting: impl Fn(NodeId, &[String]) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        let core = Core { authority, tokens, wall: Arc::new(wall), validity: CERTIFICATE_VALIDITY };
+        let (wall, validity) = (Arc::new(wall), CERTIFICATE_VALIDITY);
+        let core = Core { authority, tokens, removals, wall, validity };
         Self { core: Arc::new(core), greeting: Box::new(greeting) }
     }
 }
@@ -45,18 +49,23 @@ impl Core {
     fn join(&self, request: &JoinRequest) -> Result<(NodeId, Vec<u8>), JoinRefusal> {
         let now = self.wall.now();
         // Looked at before the token is: a request that cannot be signed must not use it up.
-        let node = Authority::node_asking(&request.signing_request).map_err(|_| JoinRefusal::BadRequest)?;
+        let node = self.asking(&request.signing_request)?;
         let secret = Secret::from_bytes(request.secret);
         self.tokens.redeem(&secret, node, now).map_err(|error| failed(&error))??;
         Ok((node, self.issue(&request.signing_request)?))
     }
 
     fn renew(&self, node: NodeId, signing_request: &[u8]) -> Result<Vec<u8>, JoinRefusal> {
-        let asking = Authority::node_asking(signing_request).map_err(|_| JoinRefusal::BadRequest)?;
-        if asking != node {
+        if self.asking(signing_request)? != node {
             return Err(JoinRefusal::BadRequest);
         }
         self.issue(signing_request)
+    }
+
+    /// Whose key the request is for, unless it was removed.
+    fn asking(&self, signing_request: &[u8]) -> Result<NodeId, JoinRefusal> {
+        let node = Authority::node_asking(signing_request).map_err(|_| JoinRefusal::BadRequest)?;
+        if self.removals.of(node).is_some() { Err(JoinRefusal::Removed) } else { Ok(node) }
     }
 
     fn issue(&self, signing_request: &[u8]) -> Result<Vec<u8>, JoinRefusal> {

@@ -61,11 +61,13 @@ pub enum JoinRefusal {
     OtherVersion,
     /// Something failed at this node; its log says what.
     Failed,
+    /// The authority has removed the node that has this key.
+    Removed,
 }
 
 impl JoinRefusal {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::UnknownToken,
         Self::UsedToken,
         Self::ExpiredToken,
@@ -73,6 +75,7 @@ impl JoinRefusal {
         Self::BadRequest,
         Self::OtherVersion,
         Self::Failed,
+        Self::Removed,
     ];
 
     /// A short name, for metrics.
@@ -85,6 +88,7 @@ impl JoinRefusal {
             Self::BadRequest => "bad_request",
             Self::OtherVersion => "other_version",
             Self::Failed => "failed",
+            Self::Removed => "removed",
         }
     }
 }
@@ -99,6 +103,10 @@ impl fmt::Display for JoinRefusal {
             Self::BadRequest => "it does not accept the request",
             Self::OtherVersion => "it speaks another version of joining: use the same version of aevrion",
             Self::Failed => "it failed to carry the request out; its log says why",
+            Self::Removed => {
+                "the node with this key was removed from the cluster by its authority: remove the `cluster` directory \
+                 of --data, and join with a new token"
+            }
         })
     }
 }

@@ -1,0 +1,203 @@
+//! The promise: a node that the authority has removed is cut off by every other one, also by who joins or comes back
+//! later, is told so, and keeps nobody waiting; and what the authority has not said changes nothing.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[path = "support/dressed.rs"]
+mod dressed;
+#[path = "support/mod.rs"]
+mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
+
+use aevrion_core::sync::{Peer, Sync};
+use aevrion_core::transport::memory::MemoryNetwork;
+use aevrion_core::transport::{Removals, Transport};
+use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
+use dressed::Dressed;
+use support::Kept;
+use waiting::{NEVER, until};
+
+/// 2023-11-14T22:13:20Z.
+const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const WORDS: &str = "this node was removed from the cluster by its authority on 2023-11-14T22:13:20Z";
+
+fn id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 32])
+}
+
+/// The statement that a node was removed, as the authority makes it. How it is signed is no matter here.
+fn statement(number: u8) -> [u8; 2] {
+    [b'!', number]
+}
+
+fn removals() -> Removals {
+    Removals::checked_by(|statement| match statement {
+        [b'!', number] => Some((id(*number), AT)),
+        _ => None,
+    })
+}
+
+struct Node {
+    number: u8,
+    replica: Replica,
+    removals: Removals,
+    sync: Sync,
+    address: String,
+}
+
+async fn node(network: &MemoryNetwork, number: u8) -> Node {
+    node_on(network, number, &Kept::default()).await
+}
+
+async fn node_on(network: &MemoryNetwork, number: u8, store: &Kept) -> Node {
+    let mut transport = Dressed::from(network.bind(id(number)));
+    let (removals, address) = (removals(), transport.address());
+    transport.removals = Some(removals.clone());
+    let options = Options { node: Some(id(number)), ..Options::default() };
+    let replica = Replica::open(store.clone(), options).await.unwrap();
+    let sync = replica.sync_over(transport);
+    Node { number, replica, removals, sync, address }
+}
+
+impl Node {
+    fn dials(&self, other: &Self) {
+        self.sync.add_peer(Peer::over("memory", other.address.clone()));
+    }
+
+    /// Whom it is connected to.
+    fn neighbours(&self) -> Vec<u8> {
+        let connected = self.sync.neighbours().into_iter().filter(|one| one.is_connected());
+        connected.filter_map(|one| Some(one.id?.as_bytes()[0])).collect()
+    }
+
+    async fn is_with(&self, neighbours: &[u8]) {
+        until(&self.sync, |_| self.neighbours() == neighbours).await;
+    }
+
+    async fn agrees(&self) {
+        let agreement = tokio::time::timeout(NEVER, self.sync.agreement()).await;
+        agreement.unwrap_or_else(|_| panic!("no agreement: {:#?}", self.sync.neighbours()));
+    }
+
+    async fn removes(&self, other: &Self) {
+        let removal = self.replica.remove_node(&self.removals, &statement(other.number)).await.unwrap();
+        assert_eq!((removal.node, removal.at), (id(other.number), AT));
+    }
+
+    fn removed(&self) -> Vec<u8> {
+        self.sync.removed().iter().map(|removal| removal.node.as_bytes()[0]).collect()
+    }
+}
+
+/// Three nodes, each with the two others.
+async fn three(network: &MemoryNetwork) -> [Node; 3] {
+    let nodes = [node(network, 1).await, node(network, 2).await, node(network, 3).await];
+    let [one, two, three] = &nodes;
+    one.dials(two);
+    one.dials(three);
+    two.dials(three);
+    one.is_with(&[2, 3]).await;
+    two.is_with(&[1, 3]).await;
+    three.is_with(&[1, 2]).await;
+    nodes
+}
+
+#[tokio::test]
+async fn every_node_cuts_a_removed_one_off_whenever_it_hears_of_it() {
+    let network = MemoryNetwork::new();
+    let [one, two, three] = three(&network).await;
+    three.replica.put("before", "v").await.unwrap();
+    three.agrees().await;
+    one.removes(&three).await;
+    one.is_with(&[2]).await;
+    two.is_with(&[1]).await;
+    three.is_with(&[]).await;
+    until(&three.sync, |sync| sync.own_removal().is_some()).await;
+    assert!(three.sync.own_removal().unwrap().starts_with(WORDS), "{:?}", three.sync.own_removal());
+    assert_eq!((one.removed(), two.removed()), (vec![3], vec![3]));
+    assert_eq!((one.sync.own_removal(), two.sync.own_removal()), (None, None));
+
+    // One that comes later hears of it from the others, whoever dials whom.
+    let late = node(&network, 4).await;
+    late.dials(&three);
+    late.dials(&one);
+    three.dials(&late);
+    until(&late.sync, |_| late.removed() == [3]).await;
+    late.is_with(&[1]).await;
+
+    // What it writes reaches nobody any more; what it wrote before stays.
+    three.replica.put("after", "v").await.unwrap();
+    one.replica.put("after all", "v").await.unwrap();
+    for node in [&one, &two, &late] {
+        node.agrees().await;
+        assert!(node.replica.get("before").await.unwrap().is_some());
+        assert!(node.replica.get("after all").await.unwrap().is_some());
+        assert_eq!(node.replica.get("after").await.unwrap(), None);
+        assert!(!node.neighbours().contains(&3));
+    }
+    assert_eq!(three.replica.get("after all").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_node_that_was_started_anew_lets_nobody_in_before_it_has_read_who_was_removed() {
+    let network = MemoryNetwork::new();
+    let (store, removed) = (Kept::default(), network.bind(id(3)));
+    let one = node_on(&network, 1, &store).await;
+    one.replica.remove_node(&one.removals, &statement(3)).await.unwrap();
+    one.sync.close().await;
+    one.replica.close().await.unwrap();
+
+    let one = node_on(&network, 1, &store).await;
+    let connection = removed.dial(&one.address).await.unwrap();
+    let end = tokio::time::timeout(NEVER, connection.receive(aevrion_core::transport::Lane::Live, 1 << 20));
+    let end = end.await.unwrap().unwrap_err().to_string();
+    assert!(end.contains("the node was removed from the cluster by its authority on 2023-11-14"), "{end}");
+    assert_eq!((one.removed(), one.neighbours()), (vec![3], vec![]));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_removed_node() {
+    let network = MemoryNetwork::new();
+    let [one, two, three] = three(&network).await;
+    one.agrees().await;
+    until(&one.sync, |sync| sync.stable_until().is_some()).await;
+    three.sync.close().await;
+    one.is_with(&[2]).await;
+    let from = SystemWall.now();
+    let is_behind = |sync: &Sync| sync.stable_until().is_none_or(|until| until < from);
+    one.agrees().await;
+    assert!(is_behind(&one.sync), "it is away: what it writes meanwhile will come");
+
+    one.removes(&three).await;
+    until(&two.sync, |_| two.removed() == [3]).await;
+    one.agrees().await;
+    assert!(!is_behind(&one.sync), "{:#?}", one.sync.neighbours());
+    assert!(one.sync.neighbours().iter().all(|one| one.id == Some(id(2))), "it is missed no longer");
+    // Where it was, others may be one day: whoever expects none is told which addresses these are.
+    until(&one.sync, |sync| !sync.removed_peers().is_empty()).await;
+    assert_eq!(one.sync.removed_peers(), [Peer::over("memory", three.address.clone())]);
+}
+
+#[tokio::test]
+async fn what_the_authority_has_not_said_changes_nothing() {
+    let network = MemoryNetwork::new();
+    let [one, two, three] = three(&network).await;
+    // It believes itself, and writes what it likes.
+    let credulous = Removals::checked_by(|statement| Some((id(statement[0]), AT)));
+    three.replica.remove_node(&credulous, &[1]).await.unwrap();
+    three.replica.remove_node(&credulous, &[2, b'!']).await.unwrap();
+    let root = three.replica.root().await.unwrap();
+    assert_eq!(root.count, 2);
+    for node in [&one, &two] {
+        until(&node.sync, |_| true).await;
+        node.agrees().await;
+        assert_eq!(node.replica.root().await.unwrap(), root, "it is an event like any other");
+        assert_eq!(node.removed(), [], "and says nothing");
+        assert_eq!(node.neighbours().len(), 2);
+    }
+    // Nor does it keep the authority's own word from counting.
+    one.removes(&two).await;
+    until(&three.sync, |_| three.removed() == [2]).await;
+    one.is_with(&[3]).await;
+}
