@@ -1,5 +1,5 @@
 //! The promise: what a node makes on the disk is its owner's alone, whatever the umask; that what was there before is not,
-//! the log says; and a key that others may have read is not used.
+//! the log says; and a key that everyone may have read is not used.
 #![cfg(unix)]
 
 #[path = "support/member.rs"]
@@ -74,7 +74,7 @@ fn a_directory_that_others_may_enter_is_told_of_with_what_to_do() {
 }
 
 #[test]
-fn a_key_that_others_may_have_read_is_not_used() {
+fn a_key_that_everyone_may_have_read_is_not_used() {
     let place = Place::new();
     let mut first = place.first("first");
     first.stop();
@@ -84,7 +84,7 @@ fn a_key_that_others_may_have_read_is_not_used() {
         let key = file_of(&first.data, name);
         set_mode(&key, 0o644);
         let path = key.to_str().expect("UTF-8");
-        run_on(&first.data, verb).fails(1, &[path, "open to others", "chmod 600"]);
+        run_on(&first.data, verb).fails(1, &[path, "open to everyone", "chmod 600"]);
         set_mode(&key, 0o600);
     }
     run_on(&first.data, &["cluster", "token"]).ok();

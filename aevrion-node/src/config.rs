@@ -8,7 +8,9 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
 
-use crate::cli::{Format, Global, ScrubEvery, ServeFile, StoreKind, TransportKind};
+use crate::cli::{
+    ClusterVerb, Format, Global, ScrubEvery, ServeFile, StoreKind, TransportKind, Verb,
+};
 use crate::exit::Failure;
 
 /// What a configuration file may say. Unknown keys are errors: a misspelt setting is worse than none.
@@ -31,12 +33,14 @@ struct File {
 }
 
 impl Global {
-    /// Takes note of what stands on the command line itself, where a directory and an endpoint exclude each other. What
-    /// stands there concerns this one run; the environment and a file are there for all, a server among them.
-    pub(crate) fn told_apart(mut self, matches: &ArgMatches) -> Result<Self, Failure> {
+    /// Takes note of what stands on the command line itself, where a directory and an endpoint exclude each other,
+    /// unless the verb needs both. What stands there concerns this one run; the environment and a file are there for
+    /// all, a server among them.
+    pub(crate) fn told_apart(mut self, matches: &ArgMatches, verb: &Verb) -> Result<Self, Failure> {
         let insisted_on = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         self.memory_insisted_on = insisted_on("store") && self.store == Some(StoreKind::Memory);
-        if !insisted_on("endpoint") {
+        let needs_both = matches!(verb, Verb::Cluster(ClusterVerb::Remove { .. }));
+        if needs_both || !insisted_on("endpoint") {
             return Ok(self);
         }
         if insisted_on("data") {

@@ -15,10 +15,29 @@ pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
     open_with(global, Options::default()).await
 }
 
+/// What came of opening.
+pub(crate) enum Opened {
+    Here(Replica),
+    /// Another process has the directory open.
+    #[cfg_attr(
+        not(any(feature = "redb", feature = "sled")),
+        expect(dead_code, reason = "without a store on the disk there is no directory")
+    )]
+    Elsewhere(Failure),
+}
+
 /// The same; what the settings say of parameters goes before what `options` say.
 pub(crate) async fn open_with(global: &Global, options: Options) -> Result<Replica, Failure> {
+    match try_open(global, options).await? {
+        Opened::Here(replica) => Ok(replica),
+        Opened::Elsewhere(failure) => Err(failure),
+    }
+}
+
+/// The same, for who can also turn to the process that has it open.
+pub(crate) async fn try_open(global: &Global, options: Options) -> Result<Opened, Failure> {
     if let (None, Some(StoreKind::Memory)) = (&global.data, global.store) {
-        return open_memory(global, options).await;
+        return open_memory(global, options).await.map(Opened::Here);
     }
     let Some(path) = &global.data else {
         return Err(Failure::usage(
@@ -93,14 +112,15 @@ impl StoreKind {
 
 /// The directory cannot be opened. If a server has it, that is whom to ask.
 #[cfg(any(feature = "redb", feature = "sled"))]
-fn refused(error: DirectoryError) -> Failure {
+fn refused(error: DirectoryError) -> Result<Opened, Failure> {
     let in_use = matches!(error, DirectoryError::InUse { .. });
     let failure = Failure::error(error);
     if !in_use {
-        return failure;
+        return Err(failure);
     }
-    failure
-        .and("if that is `aevrion serve`, leave --data out: the verb then asks the server (see --endpoint)")
+    let advice =
+        "if that is `aevrion serve`, leave --data out: the verb then asks the server (see --endpoint)";
+    Ok(Opened::Elsewhere(failure.and(advice)))
 }
 
 #[cfg_attr(
@@ -117,34 +137,34 @@ async fn open_on(store: impl EventStore, global: &Global, options: Options) -> R
 }
 
 #[cfg(feature = "redb")]
-async fn open_redb(path: &Path, global: &Global, options: Options) -> Result<Replica, Failure> {
+async fn open_redb(path: &Path, global: &Global, options: Options) -> Result<Opened, Failure> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || aevrion_store_redb::RedbStore::open(path)).await;
-    let store = opened.map_err(Failure::error)?.map_err(|error| match error {
-        aevrion_store_redb::OpenError::Directory(error) => refused(error),
-        error => Failure::error(error),
-    })?;
-    open_on(store, global, options).await
+    match opened.map_err(Failure::error)? {
+        Ok(store) => open_on(store, global, options).await.map(Opened::Here),
+        Err(aevrion_store_redb::OpenError::Directory(error)) => refused(error),
+        Err(error) => Err(Failure::error(error)),
+    }
 }
 
 #[cfg(not(feature = "redb"))]
-async fn open_redb(_: &Path, _: &Global, _: Options) -> Result<Replica, Failure> {
+async fn open_redb(_: &Path, _: &Global, _: Options) -> Result<Opened, Failure> {
     Err(not_built_in("redb"))
 }
 
 #[cfg(feature = "sled")]
-async fn open_sled(path: &Path, global: &Global, options: Options) -> Result<Replica, Failure> {
+async fn open_sled(path: &Path, global: &Global, options: Options) -> Result<Opened, Failure> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || aevrion_store_sled::SledStore::open(path)).await;
-    let store = opened.map_err(Failure::error)?.map_err(|error| match error {
-        aevrion_store_sled::OpenError::Directory(error) => refused(error),
-        error => Failure::error(error),
-    })?;
-    open_on(store, global, options).await
+    match opened.map_err(Failure::error)? {
+        Ok(store) => open_on(store, global, options).await.map(Opened::Here),
+        Err(aevrion_store_sled::OpenError::Directory(error)) => refused(error),
+        Err(error) => Err(Failure::error(error)),
+    }
 }
 
 #[cfg(not(feature = "sled"))]
-async fn open_sled(_: &Path, _: &Global, _: Options) -> Result<Replica, Failure> {
+async fn open_sled(_: &Path, _: &Global, _: Options) -> Result<Opened, Failure> {
     Err(not_built_in("sled"))
 }
 

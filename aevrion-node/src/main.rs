@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         memory::share_pools();
     }
     let done = log_to_stderr(&verb)
-        .and_then(|()| global.told_apart(&matches))
+        .and_then(|()| global.told_apart(&matches, &verb))
         .and_then(|global| run(Cli { global, verb }));
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -40,6 +40,7 @@ pub(crate) enum Kind {
     NoValue,
     NoRoute,
     LocalOnly,
+    NotRemovable,
     NoCluster,
     WrongMethod,
     TooSlow,
@@ -66,6 +67,7 @@ impl Kind {
             Self::NoValue => ("no-value", 404, "The key has no value"),
             Self::NoRoute => ("no-route", 404, "There is nothing at this address"),
             Self::LocalOnly => ("local-only", 403, "This is only for who may write in the data directory"),
+            Self::NotRemovable => ("not-removable", 403, "The node is not removed"),
             Self::NoCluster => ("no-cluster", 404, "The node is no part of a cluster"),
             Self::WrongMethod => ("wrong-method", 405, "This address does not take that method"),
             Self::TooSlow => ("too-slow", 408, "The body did not arrive in time"),
@@ -119,7 +121,13 @@ impl Problem {
             Exit::NotFound
         } else if self.is(Kind::Damaged) {
             Exit::Integrity
-        } else if [Kind::ForeignHost, Kind::ForeignOrigin, Kind::LocalOnly, Kind::ClockWrong]
+        } else if [
+            Kind::ForeignHost,
+            Kind::ForeignOrigin,
+            Kind::LocalOnly,
+            Kind::NotRemovable,
+            Kind::ClockWrong,
+        ]
             .iter()
             .any(|kind| self.is(*kind))
             || self.status == 401

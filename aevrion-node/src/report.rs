@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aevrion_core::store::Table;
-use aevrion_core::transport::Refusal;
+use aevrion_core::transport::{Refusal, Removal};
 use aevrion_core::{
     Damage, Progress, Rebuilt, ScrubPass, ScrubReport, Status, Timestamp, Verification, sync,
 };
@@ -28,6 +28,9 @@ pub(crate) struct StatusReport {
     /// Where peers reach the node.
     #[serde(default)]
     pub(crate) addresses: Vec<String>,
+    /// Nodes that are none of the cluster any more.
+    #[serde(default)]
+    pub(crate) removed: Vec<RemovedNode>,
     /// The moment before which the node and all its neighbours have agreed.
     pub(crate) stable_until: Option<u64>,
     /// What someone should look after.
@@ -105,6 +108,27 @@ impl From<ScrubPass> for ScrubPassReport {
     fn from(pass: ScrubPass) -> Self {
         let ScrubPass { began, ended, rows, found, mended, damaged } = pass;
         Self { began: began.as_millis(), ended: ended.as_millis(), rows, found, mended, damaged }
+    }
+}
+
+impl StatusReport {
+    /// Those that it keeps in step with, or tries to, and those that were removed.
+    pub(crate) fn nodes(self) -> Vec<Neighbour> {
+        let removed = self.removed.iter().map(Neighbour::removed);
+        self.neighbours.into_iter().chain(removed).collect()
+    }
+}
+
+/// A node that the authority has removed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RemovedNode {
+    pub(crate) id: String,
+    pub(crate) removed_at: u64,
+}
+
+impl From<&Removal> for RemovedNode {
+    fn from(removal: &Removal) -> Self {
+        Self { id: removal.node.to_string(), removed_at: removal.at.as_millis() }
     }
 }
 
@@ -190,10 +214,22 @@ impl From<&sync::Neighbour> for Neighbour {
 impl Neighbour {
     /// One that a directory remembers. Whether it is there only a running node can tell.
     pub(crate) fn remembered(peer: &sync::Peer) -> Self {
+        Self::listed(None, peer.to_string(), "remembered")
+    }
+
+    /// One that was removed, wherever it is.
+    pub(crate) fn removed(node: &RemovedNode) -> Self {
+        let at = Timestamp::from_millis(node.removed_at);
+        let problem = Some(format!("by the cluster's authority on {}", at.to_utc()));
+        Self { problem, ..Self::listed(Some(node.id.clone()), String::new(), "removed") }
+    }
+
+    /// One of which nothing else is known.
+    fn listed(id: Option<String>, address: String, state: &str) -> Self {
         Self {
-            id: None,
-            address: peer.to_string(),
-            state: "remembered".to_owned(),
+            id,
+            address,
+            state: state.to_owned(),
             clock_offset_ms: None,
             agreed_until: None,
             behind: None,
@@ -285,6 +321,7 @@ impl From<&Status> for StatusReport {
             read_only_reason: status.read_only.as_ref().map(ToString::to_string),
             neighbours: Vec::new(),
             addresses: Vec::new(),
+            removed: Vec::new(),
             stable_until: None,
             alarms: status.clock_fault.iter().map(ToString::to_string).collect(),
             certificate_ends: None,

@@ -17,7 +17,7 @@ use crate::exit::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
 use crate::report::{
-    Done, ForgetReport, RebuildReport, StatusReport, Step, SyncReport, VerifyReport, WaitReport,
+    Done, ForgetReport, RebuildReport, RemovedNode, StatusReport, Step, SyncReport, VerifyReport, WaitReport,
 };
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
@@ -204,6 +204,11 @@ impl Backend {
         let target = Target::new("/v1/cluster/forget").with("address", address.to_string().as_bytes());
         let report: ForgetReport = self.node()?.json(Method::POST, &target, Bytes::new()).await?;
         Ok(report.forgotten)
+    }
+
+    /// Hands a statement of the authority to the node: whom it is about is of the cluster no more.
+    pub(crate) async fn remove_node(&self, statement: Bytes) -> Result<RemovedNode, Failure> {
+        self.node()?.json(Method::POST, &Target::new("/v1/cluster/removals"), statement).await
     }
 
     fn node(&self) -> Result<&Client, Failure> {

@@ -35,6 +35,15 @@ pub(crate) enum ClusterVerb {
     },
     /// List the nodes that this one knows
     Nodes,
+    /// Put a node out of the cluster for good: its neighbours cut it off, and its certificate ends
+    ///
+    /// The node in --data does, which holds the cluster's authority; while it is served, with the server at --endpoint. A
+    /// machine that is to come back needs a new key: remove the `cluster` directory of its data, and join anew.
+    Remove {
+        /// Its id, as `status` and `cluster nodes -o json` say, or how it begins
+        #[arg(value_name = "NODE")]
+        node: String,
+    },
     /// No longer dial the node at ADDR, nor tell others of it. A connection that stands stays
     Forget {
         /// host:port, or quic://host:port or tcp://host:port to mean one of them

@@ -13,8 +13,9 @@ pub(crate) const NO_CLUSTER: &str =
     "this node is no part of a cluster: `aevrion cluster init` makes one of its directory";
 
 /// What is said to whoever asks a running node for a token.
-pub(crate) const TOKENS_BY_FILE: &str = "a token makes a machine a node of the cluster, so it is issued only to who may write in the data directory \
-     of the node with the authority: run `aevrion cluster token --data DIR` there, also while it is served";
+pub(crate) const TOKENS_BY_FILE: &str = "a token makes a machine a node of the cluster, so it is issued only to who may \
+     write in the data directory of the node with the authority: run `aevrion cluster token --data DIR` there, also \
+     while it is served";
 
 /// The directory `cluster/`.
 #[derive(Debug, Clone)]
@@ -47,6 +48,22 @@ impl Home {
             Err(IdentityError::Missing { .. }) => Ok(None),
             Err(error) => Err(Failure::error(error)),
         }
+    }
+
+    /// The authority's key, of who is to have it.
+    ///
+    /// # Errors
+    /// Not allowed, if the authority is another node's.
+    pub(crate) fn expect_authority(&self) -> Result<Authority, Failure> {
+        if let Some(authority) = self.authority()? {
+            return Ok(authority);
+        }
+        Err(match self.identity()? {
+            None => Failure::error(NO_CLUSTER),
+            Some(_) => Failure::not_allowed(
+                "this node does not hold the cluster's authority: ask the node where `aevrion cluster init` was run",
+            ),
+        })
     }
 
     /// Makes a cluster of which this node is the first.
@@ -87,14 +104,7 @@ impl Home {
     /// # Errors
     /// Not allowed, if the authority is another node's.
     pub(crate) fn issue_token(&self) -> Result<Token, Failure> {
-        let Some(authority) = self.authority()? else {
-            return Err(match self.identity()? {
-                None => Failure::error(NO_CLUSTER),
-                Some(_) => Failure::not_allowed(
-                    "this node does not hold the cluster's authority: ask the node where `aevrion cluster init` was run",
-                ),
-            });
-        };
+        let authority = self.expect_authority()?;
         self.tokens().issue(authority.fingerprint(), SystemWall.now(), TOKEN_VALIDITY).map_err(Failure::error)
     }
 

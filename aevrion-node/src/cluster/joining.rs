@@ -2,10 +2,10 @@
 
 use aevrion_core::identity::Identity;
 use aevrion_core::identity::join::Token;
-use aevrion_core::sync::Peer;
+use aevrion_core::sync::{Peer, RemovalError};
 use aevrion_core::{Options, Replica, WantedParameters};
 
-use super::{Book, Home, Welcome, joining_key, transports};
+use super::{Book, Home, Welcome, joining_key, removed_from, transports};
 use crate::cli::Global;
 use crate::exit::{Exit, Failure};
 
@@ -81,6 +81,14 @@ impl Newcomer {
     /// Takes note of everything in its store and in its home. The identity comes last: where it is, there is everything.
     pub(crate) async fn settle(&self, replica: &Replica, home: &Home) -> Result<(), Failure> {
         Book::of(replica).await?.remember(&self.peers).await?;
+        let removals = removed_from(replica, self.identity.clone()).await?;
+        for statement in self.welcome.removals() {
+            match replica.remove_node(&removals, &statement).await {
+                // What the authority has not signed it has not said.
+                Ok(_) | Err(RemovalError::NotTrue) => {}
+                Err(error) => return Err(Failure::error(error).during("taking note of removed nodes")),
+            }
+        }
         home.keep(&self.identity)
     }
 }

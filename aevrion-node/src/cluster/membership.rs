@@ -6,17 +6,19 @@ use std::sync::Arc;
 use aevrion_core::identity::join::{Joining, Registrar};
 use aevrion_core::identity::{Authority, Credentials, Identity};
 use aevrion_core::sync::{Peer, Sync, SyncOptions};
+use aevrion_core::transport::Removal;
 use aevrion_core::{Replica, SystemWall};
 use tokio::task::JoinHandle;
 
-use super::{Book, Home, Welcome, renewal, transports};
+use super::{Book, Home, Welcome, removal, renewal, transports};
 use crate::cli::TransportKind;
 use crate::exit::Failure;
+use crate::problem::Problem;
 
 /// A membership that runs.
 pub(crate) struct Membership {
     parts: Arc<Parts>,
-    renewing: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// What it is made of.
@@ -25,9 +27,10 @@ pub(super) struct Parts {
     pub(super) credentials: Credentials,
     pub(super) transports: Vec<Arc<dyn Joining>>,
     pub(super) sync: Sync,
+    pub(super) replica: Replica,
     /// Whether the authority's key is here.
     pub(super) authority: bool,
-    book: Book,
+    pub(super) book: Book,
 }
 
 /// How a node listens, and whom it dials beside those it remembers.
@@ -58,7 +61,7 @@ impl Membership {
         book.remember(&listening.peers).await?;
         let holds_authority = authority.is_some();
         if let Some(authority) = authority {
-            let registrar = Arc::new(registrar(authority, &home, replica, &sync, &book));
+            let registrar = Arc::new(registrar(authority, &home, &credentials, replica, &sync, &book));
             for transport in &transports {
                 transport.answer_joins(Arc::clone(&registrar) as _);
             }
@@ -69,10 +72,11 @@ impl Membership {
         for peer in book.peers() {
             sync.add_peer(peer);
         }
-        let parts = Parts { home, credentials, transports, sync, authority: holds_authority, book };
-        let parts = Arc::new(parts);
+        let (replica, authority) = (replica.clone(), holds_authority);
+        let parts = Arc::new(Parts { home, credentials, transports, sync, replica, authority, book });
         let renewing = tokio::spawn(renewal::run(Arc::downgrade(&parts)));
-        Ok(Self { parts, renewing })
+        let forgetting = tokio::spawn(removal::run(Arc::downgrade(&parts), parts.sync.changes()));
+        Ok(Self { parts, tasks: [renewing, forgetting] })
     }
 
     /// The synchronisation.
@@ -98,21 +102,37 @@ impl Membership {
         Ok(forgotten)
     }
 
+    /// Removes a node, as a statement of the authority says.
+    ///
+    /// # Errors
+    /// See [`Parts::remove`].
+    pub(crate) async fn remove(&self, statement: &[u8]) -> Result<Removal, Problem> {
+        self.parts.remove(statement).await
+    }
+
     /// Leaves in an orderly way: neighbours are told.
     pub(crate) async fn end(&self) {
-        self.renewing.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         self.parts.sync.close().await;
     }
 }
 
-/// Lets others join, tells them of everyone, and takes note of where they will be.
-fn registrar(authority: Authority, home: &Home, replica: &Replica, sync: &Sync, book: &Book) -> Registrar {
+/// Lets others join, tells them of everyone, also of whom they are not to meet, and takes note of where they will be.
+fn registrar(
+    authority: Authority,
+    home: &Home,
+    credentials: &Credentials,
+    replica: &Replica,
+    sync: &Sync,
+    book: &Book,
+) -> Registrar {
     let parameters = replica.parameters();
+    let (removals, removed) = (credentials.removals().clone(), credentials.removals().clone());
     // The registrar keeps the synchronisation alive, and a transport the registrar: `end` lets go of the transports.
     let (book, sync) = (book.clone(), sync.clone());
-    Registrar::new(authority, home.tokens(), SystemWall, move |node, addresses| {
+    Registrar::new(authority, home.tokens(), removals, SystemWall, move |node, addresses| {
         let new: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        let welcome = Welcome::new(parameters, &book.learn(&new));
+        let welcome = Welcome::new(parameters, &book.learn(&new), &removed.all());
         let (book, sync) = (book.clone(), sync.clone());
         tokio::spawn(async move {
             if let Err(failure) = book.save().await {

@@ -12,6 +12,10 @@ use super::Node;
 /// How often the list is made for the log. Nothing in it costs more than a lock.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// What a removed node can do.
+const ANEW: &str = "no other node meets it any more; to come back it needs a new key: stop it, remove the \
+     `cluster` directory of its data, and `aevrion cluster join` with a new token";
+
 /// What an alarm is about: its name in the log, and its label in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -19,11 +23,13 @@ pub(super) enum Kind {
     Store,
     Certificate,
     Damage,
+    Removal,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 4] = [Self::Clock, Self::Store, Self::Certificate, Self::Damage];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Clock, Self::Store, Self::Certificate, Self::Damage, Self::Removal];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -31,6 +37,7 @@ impl Kind {
             Self::Store => "store",
             Self::Certificate => "certificate",
             Self::Damage => "damage",
+            Self::Removal => "removal",
         }
     }
 
@@ -49,6 +56,7 @@ impl Kind {
             },
             Self::Certificate => node.membership().ok()?.certificate_alarm(),
             Self::Damage => damage(node),
+            Self::Removal => node.sync()?.own_removal().map(|what| format!("{what}: {ANEW}")),
         }
     }
 }

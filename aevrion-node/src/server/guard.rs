@@ -2,8 +2,8 @@
 //!
 //! A page that a browser shows can send requests to loopback addresses: under a name that it has resolved to one (DNS
 //! rebinding), which shows in `Host`, or from its own site, which shows in `Origin`. Neither is let in. A GET of a page
-//! (an image, a form, a `no-cors` fetch) has no `Origin`; it cannot read the answer, but it would start the work. Of those
-//! browsers say in `Sec-Fetch-Site` where they come from.
+//! (an image, a form, a `no-cors` fetch) has no `Origin`; it cannot read the answer, but it would start the work. Where
+//! such a request comes from browsers say in `Sec-Fetch-Site`.
 
 use std::net::IpAddr;
 
@@ -49,8 +49,8 @@ fn judge(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-/// Only this node's own pages, and what a person has typed or bookmarked (`none`). Another port of this machine is another
-/// origin of the same site.
+/// Only this node's own pages, and what a person has typed or bookmarked (`none`). Another port of this machine is
+/// another origin of the same site.
 fn judge_site(headers: &HeaderMap) -> Result<(), Problem> {
     let own = |site: &&HeaderValue| [&b"same-origin"[..], b"none"].contains(&site.as_bytes());
     match headers.get_all(SEC_FETCH_SITE).iter().find(|site| !own(site)) {

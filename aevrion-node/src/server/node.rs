@@ -11,7 +11,7 @@ use crate::cluster::{self, CertifiedWall, Home, Listening, Membership};
 use crate::data;
 use crate::exit::Failure;
 use crate::problem::{Kind, Problem};
-use crate::report::{Neighbour, ScrubStatus, StatusReport};
+use crate::report::{Neighbour, RemovedNode, ScrubStatus, StatusReport};
 use crate::requests::PageError;
 
 use super::alarms::{self, Alarm};
@@ -113,6 +113,7 @@ impl Node {
             report.transport = Some(sync.transports().join(","));
             report.addresses = sync.addresses().iter().map(ToString::to_string).collect();
             report.neighbours = self.neighbours();
+            report.removed = sync.removed().iter().map(RemovedNode::from).collect();
             report.stable_until = self.stable_until().map(Timestamp::as_millis);
             report.certificate_ends = Some(membership.certificate_ends().as_millis());
         }

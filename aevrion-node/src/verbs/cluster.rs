@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use aevrion_core::Replica;
 use aevrion_core::sync::Peer;
 
 use crate::backend::Backend;
@@ -22,6 +23,7 @@ pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> 
             join(global, &peer, &token, advertise, &transports.or(file.transport)).await
         }
         ClusterVerb::Nodes => nodes(global).await,
+        ClusterVerb::Remove { node } => super::remove::run(global, &node).await,
         ClusterVerb::Forget { peer } => forget(global, &peer).await,
     }
 }
@@ -101,22 +103,36 @@ fn read_token() -> Result<String, Failure> {
 /// The nodes that this one knows: those a running node is or tries to be connected to, or the addresses that a
 /// directory remembers.
 async fn nodes(global: &Global) -> Result<(), Failure> {
-    let neighbours = if global.data.is_none() {
-        Backend::open(global).await?.status().await?.neighbours
-    } else {
-        let replica = data::open(global).await?;
-        let book = Book::of(&replica).await;
-        replica.close().await?;
-        book?.peers().iter().map(Neighbour::remembered).collect()
+    let neighbours = match &global.data {
+        None => Backend::open(global).await?.status().await?.nodes(),
+        Some(data) => {
+            let replica = data::open(global).await?;
+            let known = known_in(data, &replica).await;
+            replica.close().await?;
+            known?
+        }
     };
     match global.output.unwrap_or_default() {
         format @ (Format::Json | Format::Jsonl) => print_all(format, &neighbours),
-        Format::Raw => neighbours.iter().try_for_each(|neighbour| print_line(&neighbour.address)),
+        Format::Raw => {
+            let addresses = neighbours.iter().map(|neighbour| &neighbour.address);
+            addresses.filter(|address| !address.is_empty()).try_for_each(|address| print_line(address))
+        }
         Format::Table => {
             let rows: Vec<_> = neighbours.iter().map(super::sync::who_and_where).collect();
             print_table(&["NODE", "ADDRESS", "STATE"], &rows)
         }
     }
+}
+
+/// The addresses that a directory remembers, and the nodes of which it knows that they were removed.
+async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Failure> {
+    let mut known: Vec<_> = Book::of(replica).await?.peers().iter().map(Neighbour::remembered).collect();
+    if let Some(identity) = Home::of(data).identity()? {
+        let removals = cluster::removed_from(replica, identity).await?;
+        known.extend(removals.all().iter().map(|removal| Neighbour::removed(&removal.into())));
+    }
+    Ok(known)
 }
 
 /// Forgets an address: a running node does so itself, and stops dialling there.
@@ -141,7 +157,7 @@ async fn forget(global: &Global, address: &Peer) -> Result<(), Failure> {
     }
 }
 
-fn directory(global: &Global) -> Result<&Path, Failure> {
+pub(super) fn directory(global: &Global) -> Result<&Path, Failure> {
     let which = || Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA");
     global.data.as_deref().ok_or_else(which)
 }

@@ -5,6 +5,7 @@ mod export;
 mod generate;
 mod history;
 mod inspect;
+mod remove;
 mod scan;
 mod sync;
 mod values;

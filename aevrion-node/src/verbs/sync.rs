@@ -58,7 +58,8 @@ pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
         None => neighbour.state.clone(),
     };
     let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());
-    vec![or_dash(id), neighbour.address.clone(), state]
+    let address = Some(neighbour.address.clone()).filter(|address| !address.is_empty());
+    vec![or_dash(id), or_dash(address), state]
 }
 
 fn row(neighbour: &Neighbour) -> Vec<String> {

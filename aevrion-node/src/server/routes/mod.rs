@@ -47,6 +47,7 @@ pub(super) fn all(app: &Arc<App>) -> Router {
         .route("/v1/sync/wait", post(sync::wait))
         .route("/v1/cluster/token", post(sync::token))
         .route("/v1/cluster/forget", post(sync::forget))
+        .route("/v1/cluster/removals", post(sync::remove))
         .route("/metrics", get(about::metrics))
         .route("/livez", get(about::live))
         .route("/readyz", get(about::ready))

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use aevrion_core::identity::REMOVAL_BYTES;
 use aevrion_core::sync::Peer;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
 
@@ -10,10 +12,10 @@ use crate::cli::WAIT_AT_ONCE;
 use crate::cluster::TOKENS_BY_FILE;
 use crate::moment::Span;
 use crate::problem::{Kind, Problem};
-use crate::report::{ForgetReport, SyncReport, WaitReport};
-use crate::server::App;
+use crate::report::{ForgetReport, RemovedNode, SyncReport, WaitReport};
 use crate::server::answer::{self, Answer};
 use crate::server::query::Query;
+use crate::server::{App, body};
 
 pub(super) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
@@ -57,4 +59,13 @@ pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let forgotten = app.node.membership()?.forget(&address).await;
     let forgotten = forgotten.map_err(|failure| Problem::new(Kind::Failed, failure))?;
     answer::json(&ForgetReport { forgotten: forgotten.iter().map(ToString::to_string).collect() })
+}
+
+/// Removes a node from the cluster, as the statement in the body says: the authority has signed it, so it may come from
+/// anybody.
+pub(super) async fn remove(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Answer {
+    Query::parse(uri.query())?.finish()?;
+    let statement = body::whole(&app, body, REMOVAL_BYTES).await?;
+    let removal = app.node.membership()?.remove(&statement.bytes).await?;
+    answer::json(&RemovedNode::from(&removal))
 }

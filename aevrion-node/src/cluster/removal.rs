@@ -1,0 +1,62 @@
+//! Putting a node out of the cluster: the authority says so in a statement, and every node that has it obeys.
+
+use std::sync::Weak;
+
+use aevrion_core::identity::{Credentials, Identity};
+use aevrion_core::sync::RemovalError;
+use aevrion_core::transport::{Removal, Removals};
+use aevrion_core::{ReadError, Replica};
+use tokio::sync::watch;
+
+use super::membership::Parts;
+use crate::problem::{Kind, Problem};
+
+/// Those whom the authority of `identity` has removed, as far as a replica holds it.
+pub(crate) async fn removed_from(replica: &Replica, identity: Identity) -> Result<Removals, ReadError> {
+    let removals = Credentials::new(identity).removals().clone();
+    replica.read_removals(&removals).await?;
+    Ok(removals)
+}
+
+impl Parts {
+    /// Removes a node, as a statement of the authority says. Whoever hands it in need not be asked who he is.
+    ///
+    /// # Errors
+    /// That the statement is not the authority's, or about the node that holds the authority; that this node was removed
+    /// itself; or what the store says.
+    pub(super) async fn remove(&self, statement: &[u8]) -> Result<Removal, Problem> {
+        let refused = |why: String| Problem::new(Kind::NotRemovable, why);
+        let (own, removals) = (self.credentials.node(), self.credentials.removals());
+        if let Some(removal) = removals.of(own) {
+            return Err(refused(format!("{}: it removes nobody", removal.own_words())));
+        }
+        if self.authority && removals.check(statement).is_some_and(|removal| removal.node == own) {
+            return Err(refused(HOLDS_AUTHORITY.to_owned()));
+        }
+        self.replica.remove_node(removals, statement).await.map_err(|error| match error {
+            RemovalError::NotTrue => refused(format!("{error}: the node stays")),
+            RemovalError::Write(error) => error.into(),
+        })
+    }
+}
+
+/// Why the node of the authority stays.
+pub(crate) const HOLDS_AUTHORITY: &str = "this is the node that holds the cluster's authority: without it nobody could \
+     let others in or renew certificates";
+
+/// Forgets where removed nodes were: nobody is to be sought there any more, nor told of it.
+pub(super) async fn run(parts: Weak<Parts>, mut changes: watch::Receiver<u64>) {
+    while changes.changed().await.is_ok() {
+        let Some(parts) = parts.upgrade() else { return };
+        for peer in parts.sync.removed_peers() {
+            parts.sync.remove_peer(&peer);
+            match parts.book.forget(&peer).await {
+                Ok(_) => tracing::info!(%peer, "a removed node was there: it is not dialled any more"),
+                // It is found out again after the next start.
+                Err(failure) => {
+                    tracing::warn!(%peer, %failure, "the address of a removed node was not forgotten");
+                }
+            }
+        }
+    }
+}
