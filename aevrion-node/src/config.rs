@@ -8,9 +8,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
 
-use crate::cli::{
-    ClusterVerb, Format, Global, ScrubEvery, ServeFile, StoreKind, TransportKind, Verb,
-};
+use crate::cli::{ClusterVerb, Format, Global, ScrubEvery, ServeFile, StoreKind, TransportKind, Verb};
 use crate::exit::Failure;
 
 /// What a configuration file may say. Unknown keys are errors: a misspelt setting is worse than none.

@@ -128,8 +128,8 @@ impl Problem {
             Kind::NotRemovable,
             Kind::ClockWrong,
         ]
-            .iter()
-            .any(|kind| self.is(*kind))
+        .iter()
+        .any(|kind| self.is(*kind))
             || self.status == 401
         {
             Exit::NotAllowed

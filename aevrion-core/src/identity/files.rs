@@ -31,7 +31,9 @@ pub(super) fn read_key(path: &Path, what: &'static str) -> Result<String, Identi
         Some(mode) if mode & 0o007 != 0 => Err(IdentityError::Exposed { what, path: path.to_owned(), mode }),
         Some(mode) => {
             let path = path.display();
-            tracing::warn!("the {what} {path} is open to a group (mode {mode:o}): `chmod 600 {path}` closes it");
+            tracing::warn!(
+                "the {what} {path} is open to a group (mode {mode:o}): `chmod 600 {path}` closes it"
+            );
             Ok(key)
         }
         None => Ok(key),
