@@ -68,6 +68,10 @@ pub const RECENT_ARRIVALS: usize = LOT_EVENTS;
 /// Bytes of these keys.
 pub const RECENT_KEY_BYTES: usize = 1 << 20;
 
+/// Incarnations of a store that are remembered, 16 B each. A cursor that an older one gave is refused: enough for the
+/// verbs of a script, each of which opens the directory, little enough to write with the first arrival of each.
+pub const LINEAGE: usize = 1_024;
+
 /// Ids of one leaf that are sorted in memory at once, 32 B each. A fuller leaf takes several passes instead.
 pub const LEAF_IDS_IN_MEMORY: usize = 1 << 20;
 

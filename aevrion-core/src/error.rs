@@ -188,4 +188,11 @@ pub enum WatchError {
     /// The cursor comes from another node, whose events arrived in another order.
     #[error("the cursor is of another node: a cursor is good on the node that gave it")]
     OtherNode,
+    /// The events before the cursor arrived in a history that is not that of this store, or of which it knows nothing any
+    /// more.
+    #[error(
+        "the cursor is of another history than that of this store: its directory was put back from a copy, or the \
+         cursor is an old one. Read the present state, then watch from now"
+    )]
+    OtherHistory,
 }

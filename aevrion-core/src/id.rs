@@ -1,4 +1,4 @@
-//! The two 32-byte values that Aevrion compares: event ids and tree hashes.
+//! What Aevrion tells apart by its bytes: events, tree nodes, nodes of a cluster, and openings of a store.
 
 use std::fmt;
 use std::str::FromStr;
@@ -82,11 +82,46 @@ impl NodeId {
     /// # Panics
     /// If the operating system has no randomness to give, which it only lacks while it starts.
     pub fn random() -> Self {
-        let mut bytes = [0; 32];
-        #[expect(clippy::expect_used, reason = "nothing sensible can be done without an identity")]
-        getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+        Self(random())
+    }
+}
+
+/// One opening of a store. A copy of a data directory cannot be told from the original by what it holds; but each time
+/// one of the two is opened it draws a new incarnation, and from then on they differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Incarnation([u8; 8]);
+
+impl Incarnation {
+    /// Takes the bytes as they stand.
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
+
+    /// The 8 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+
+    /// One that was never drawn before, from the operating system's randomness.
+    ///
+    /// # Panics
+    /// As [`NodeId::random`].
+    pub fn random() -> Self {
+        Self(random())
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
+    }
+}
+
+fn random<const LEN: usize>() -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    #[expect(clippy::expect_used, reason = "nothing sensible can be done without an identity")]
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
 }
 
 impl Hash {

@@ -57,7 +57,7 @@ pub use clock::{Blocked, Clock, ClockMark, MAX_DRIFT};
 pub use clock_fault::ClockFault;
 pub use error::{Damage, OpenError, ReadError, WatchError, WriteError};
 pub use event::{Address, Event, RESERVED_PREFIX, TooLong, Value, is_reserved};
-pub use id::{EventId, Hash, NodeId, NotHex};
+pub use id::{EventId, Hash, Incarnation, NodeId, NotHex};
 pub use parameters::{Difference, OutOfRange, Parameters, TreeTooFine, WantedParameters};
 pub use replica::{
     Cursor, DamagedEvents, Export, Import, Inserted, NotACursor, Operation, Options, Progress, Rebuilt,

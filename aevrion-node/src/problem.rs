@@ -45,6 +45,7 @@ pub(crate) enum Kind {
     WrongMethod,
     TooSlow,
     OtherNode,
+    OtherHistory,
     Compacted,
     TooLarge,
     Damaged,
@@ -72,6 +73,7 @@ impl Kind {
             Self::WrongMethod => ("wrong-method", 405, "This address does not take that method"),
             Self::TooSlow => ("too-slow", 408, "The body did not arrive in time"),
             Self::OtherNode => ("other-node", 409, "The cursor is of another node"),
+            Self::OtherHistory => ("other-history", 410, "The cursor is of another history of this store"),
             Self::Compacted => ("compacted", 410, "What follows the cursor is no longer kept"),
             Self::TooLarge => ("too-large", 413, "This is larger than allowed"),
             Self::Damaged => ("damaged", 500, "The store is damaged"),
@@ -193,6 +195,7 @@ impl From<WatchError> for Problem {
             WatchError::Read(error) => error.into(),
             WatchError::Compacted { .. } => Self::new(Kind::Compacted, error),
             WatchError::OtherNode => Self::new(Kind::OtherNode, error),
+            WatchError::OtherHistory => Self::new(Kind::OtherHistory, error),
         }
     }
 }

@@ -218,6 +218,9 @@ impl<'s> Lot<'s> {
     /// stamped.
     pub(super) fn seal(&mut self, clock: &Clock) {
         self.checkpoint.clock = clock.mark();
+        if !self.arrived.is_empty() && self.first_arrival == self.shared.first_arrival {
+            self.batch.put(Table::Meta, name::LINEAGE, self.shared.lineage.encode());
+        }
         let mut sequence = self.first_arrival;
         for run in self.arrived.chunks(ARRIVAL_RUN) {
             let addresses: Vec<u8> = run.iter().flat_map(|(address, _)| address_key(*address)).collect();

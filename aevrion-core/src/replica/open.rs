@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::queue::Queue;
 use super::recover::{read_checkpoint, recover};
+use super::state::Names;
 use super::writer::Writer;
 use super::{Options, Replica, Shared};
 use crate::events::outermost_event;
@@ -14,14 +15,17 @@ use crate::store::{
     Cooperative, Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table,
     View, WriteBatch,
 };
-use crate::tables::{Checkpoint, FORMAT_VERSION, name};
-use crate::{Clock, ClockMark, NodeId, OpenError, Parameters, Timestamp};
+use crate::tables::{Checkpoint, FORMAT_VERSION, Lineage, name};
+use crate::{Clock, ClockMark, Incarnation, NodeId, OpenError, Parameters, Timestamp};
 
 /// What a store says of itself.
 struct Identity {
     parameters: Parameters,
     node: NodeId,
     checkpoint: Checkpoint,
+    /// Nothing, if an older release wrote the store, or its row cannot be read: then nobody knows who gave the arrivals
+    /// that are here their sequences.
+    lineage: Option<Lineage>,
 }
 
 impl Replica {
@@ -37,9 +41,10 @@ impl Replica {
     pub async fn open(store: impl EventStore, options: Options) -> Result<Self, OpenError> {
         let store: Arc<dyn EventStore> = Arc::new(Cooperative(store));
         let view = store.view().await?;
+        let incarnation = options.incarnation.unwrap_or_else(Incarnation::random);
         let mut identity = match read_identity(&*view).await? {
             Some(identity) => identity,
-            None => make(&*store, &options).await?,
+            None => make(&*store, &options, incarnation).await?,
         };
         let wanted = options.parameters.or(identity.parameters);
         let differences = identity.parameters.differences(&wanted);
@@ -63,8 +68,13 @@ impl Replica {
             if planted(Bug::ClockBack) { (Timestamp::MIN, ClockMark::default()) } else { (accepted, mark) };
         let clock = Clock::new(accepted, mark, options.max_drift);
         let (queue, requests) = Queue::new();
-        let Identity { parameters, node, .. } = identity;
-        let shared = Arc::new(Shared::new(store, parameters, node, &options, state, &clock));
+        let Identity { parameters, node, checkpoint, lineage } = identity;
+        let lineage = lineage.map_or_else(
+            || Lineage::of(incarnation),
+            |lineage| lineage.continued(incarnation, checkpoint.next_arrival),
+        );
+        let names = Names { node, incarnation, lineage };
+        let shared = Arc::new(Shared::new(store, parameters, names, &options, state, &clock));
         Writer::new(Arc::clone(&shared), requests, clock, greatest).spawn();
         Ok(Self { shared, queue })
     }
@@ -89,12 +99,14 @@ async fn read_identity(view: &dyn View) -> Result<Option<Identity>, OpenError> {
     }
     let parameters = view.get(Table::Meta, name::PARAMETERS.as_bytes()).await?;
     let parameters = parameters.and_then(|row| Parameters::from_bytes(&row));
+    let lineage = view.get(Table::Meta, name::LINEAGE.as_bytes()).await?;
     let node = view.get(Table::Meta, name::NODE.as_bytes()).await?;
     let node = node.and_then(|row| Some(NodeId::from_bytes(row[..].try_into().ok()?)));
     Ok(Some(Identity {
         parameters: parameters.ok_or(OpenError::Damaged(name::PARAMETERS))?,
         node: node.ok_or(OpenError::Damaged(name::NODE))?,
         checkpoint: read_checkpoint(view).await?.ok_or(OpenError::Damaged(name::CHECKPOINT))?,
+        lineage: lineage.and_then(|row| Lineage::parse(&row)),
     }))
 }
 
@@ -106,7 +118,11 @@ async fn rename(store: &dyn EventStore, node: NodeId) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, OpenError> {
+async fn make(
+    store: &dyn EventStore,
+    options: &Options,
+    incarnation: Incarnation,
+) -> Result<Identity, OpenError> {
     let parameters = options.parameters.or(Parameters::default());
     parameters.validate()?;
     if !options.joins {
@@ -114,11 +130,13 @@ async fn make(store: &dyn EventStore, options: &Options) -> Result<Identity, Ope
     }
     let node = options.node.unwrap_or_else(NodeId::random);
     let checkpoint = Checkpoint::default();
+    let lineage = Lineage::of(incarnation);
     let mut batch = WriteBatch::new();
     batch.put(Table::Meta, name::FORMAT, Bytes::copy_from_slice(&FORMAT_VERSION.to_be_bytes()));
     batch.put(Table::Meta, name::PARAMETERS, Bytes::copy_from_slice(&parameters.to_bytes()));
     batch.put(Table::Meta, name::NODE, Bytes::copy_from_slice(node.as_bytes()));
     batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
+    batch.put(Table::Meta, name::LINEAGE, lineage.encode());
     store.commit(batch, Durability::Immediate).await?;
-    Ok(Identity { parameters, node, checkpoint })
+    Ok(Identity { parameters, node, checkpoint, lineage: Some(lineage) })
 }

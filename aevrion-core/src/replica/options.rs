@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bounds::{ARRIVALS_KEPT, PENDING_ROWS};
-use crate::{MAX_DRIFT, NodeId, SystemWall, WallClock, WantedParameters};
+use crate::{Incarnation, MAX_DRIFT, NodeId, SystemWall, WallClock, WantedParameters};
 
 /// How a replica is opened. The default suits everyone who does not know better.
 #[derive(Clone)]
@@ -19,6 +19,9 @@ pub struct Options {
     /// The node's identity. If `None` a new store draws one at random, and an existing one keeps what it has. A store
     /// that gets another identity keeps its events; cursors of watchers that the old one gave are refused.
     pub node: Option<NodeId>,
+    /// The name of this opening (`None`: drawn at random). No other opening of this store, or of a copy of it, may have
+    /// had it: cursors of watchers are told apart by it, and neighbours tell two machines by it that have one identity.
+    pub incarnation: Option<Incarnation>,
     /// How far ahead of the wall clock an event may be and still move this node's clock (60 s).
     pub max_drift: Duration,
     /// Where the time comes from (the operating system).
@@ -36,6 +39,7 @@ impl Default for Options {
             parameters: WantedParameters::default(),
             joins: false,
             node: None,
+            incarnation: None,
             max_drift: MAX_DRIFT,
             wall: Arc::new(SystemWall),
             index_lot: PENDING_ROWS,
@@ -50,6 +54,7 @@ impl fmt::Debug for Options {
             .field("parameters", &self.parameters)
             .field("joins", &self.joins)
             .field("node", &self.node)
+            .field("incarnation", &self.incarnation)
             .field("max_drift", &self.max_drift)
             .field("index_lot", &self.index_lot)
             .field("arrivals_kept", &self.arrivals_kept)

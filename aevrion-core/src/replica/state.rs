@@ -15,9 +15,11 @@ use super::tree_access::KeptTop;
 use crate::index::{IndexReader, Pending, Tips};
 use crate::planted::{Bug, planted};
 use crate::store::{Capabilities, EventStore, StoreError, View};
-use crate::tables::Checkpoint;
+use crate::tables::{Checkpoint, Lineage};
 use crate::tree::Shape;
-use crate::{Clock, ClockFault, Event, NodeId, Parameters, ReadError, Timestamp, WallClock};
+use crate::{
+    Clock, ClockFault, Event, Incarnation, NodeId, Parameters, ReadError, Timestamp, WallClock,
+};
 
 /// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
 pub(crate) struct ReadState {
@@ -42,6 +44,15 @@ pub(super) enum Published {
     Closed,
 }
 
+/// What a store and its arrivals are called.
+pub(super) struct Names {
+    pub(super) node: NodeId,
+    /// This opening.
+    pub(super) incarnation: Incarnation,
+    /// This opening is the last one of it, whether it has brought an arrival already or not.
+    pub(super) lineage: Lineage,
+}
+
 /// One replica, whatever the number of its handles.
 pub(crate) struct Shared {
     pub(super) store: Arc<dyn EventStore>,
@@ -49,6 +60,10 @@ pub(crate) struct Shared {
     pub(super) parameters: Parameters,
     pub(super) shape: Shape,
     pub(super) node: NodeId,
+    pub(super) incarnation: Incarnation,
+    pub(super) lineage: Lineage,
+    /// The sequence of the first arrival of this opening: the commit that brings it brings the lineage.
+    pub(super) first_arrival: u64,
     pub(super) wall: Arc<dyn WallClock>,
     pub(super) max_drift: Duration,
     /// What the neighbours' clocks say of this node's, while local writes are refused because of it.
@@ -87,18 +102,22 @@ impl Shared {
     pub(super) fn new(
         store: Arc<dyn EventStore>,
         parameters: Parameters,
-        node: NodeId,
+        names: Names,
         options: &Options,
         state: ReadState,
         clock: &Clock,
     ) -> Self {
         let capabilities = store.capabilities();
+        let Names { node, incarnation, lineage } = names;
         Self {
             capabilities,
             store,
             shape: Shape::new(&parameters),
             parameters,
             node,
+            incarnation,
+            lineage,
+            first_arrival: state.checkpoint.next_arrival,
             wall: Arc::clone(&options.wall),
             max_drift: options.max_drift,
             neighbours_verdict: ArcSwapOption::empty(),

@@ -17,34 +17,41 @@ use crate::arrivals::{next_run, run_at};
 use crate::event::is_reserved;
 use crate::events::decode_event;
 use crate::store::{Table, View};
-use crate::tables::{EventRow, address_key, sequence_key};
-use crate::{Address, Event, NodeId, ReadError, WatchError};
+use crate::tables::{Checkpoint, EventRow, address_key, sequence_key};
+use crate::{Address, Event, Incarnation, ReadError, WatchError};
 
-/// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-42`.
+/// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-9f86d081884c7d65-42`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The beginning of the node's identity: sequences of other nodes mean something else.
     node: u32,
+    /// That of the arrival before. Nothing in the cursors of older releases.
+    incarnation: Option<Incarnation>,
     /// The next arrival to see.
     next: u64,
 }
 
 impl Cursor {
-    fn new(node: NodeId, next: u64) -> Self {
-        let [a, b, c, d, ..] = *node.as_bytes();
-        Self { node: u32::from_be_bytes([a, b, c, d]), next }
+    fn new(shared: &Shared, next: u64) -> Self {
+        let [a, b, c, d, ..] = *shared.node.as_bytes();
+        let node = u32::from_be_bytes([a, b, c, d]);
+        Self { node, incarnation: shared.lineage.behind(next), next }
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}-{}", self.node, self.next)
+        write!(f, "{:08x}-", self.node)?;
+        if let Some(incarnation) = self.incarnation {
+            write!(f, "{incarnation}-")?;
+        }
+        write!(f, "{}", self.next)
     }
 }
 
 /// A text that is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a cursor: pass on what came with an event, such as 6d8a31cc-42")]
+#[error("`{0}` is not a cursor: pass on what came with an event, such as 6d8a31cc-9f86d081884c7d65-42")]
 pub struct NotACursor(String);
 
 impl FromStr for Cursor {
@@ -52,8 +59,17 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, NotACursor> {
         let parse = || {
-            let (node, next) = text.split_once('-')?;
-            Some(Self { node: u32::from_str_radix(node, 16).ok()?, next: next.parse().ok()? })
+            let (node, rest) = text.split_once('-')?;
+            let (incarnation, next) = match rest.split_once('-') {
+                Some((incarnation, next)) => {
+                    let mut bytes = [0; 8];
+                    hex::decode_to_slice(incarnation, &mut bytes).ok()?;
+                    (Some(Incarnation::from_bytes(bytes)), next)
+                }
+                None => (None, rest),
+            };
+            let node = u32::from_str_radix(node, 16).ok()?;
+            Some(Self { node, incarnation, next: next.parse().ok()? })
         };
         parse().ok_or_else(|| NotACursor(text.to_owned()))
     }
@@ -84,24 +100,35 @@ impl Replica {
     /// Watches the keys that begin with `prefix`: from `cursor` on, or from now on.
     ///
     /// # Errors
-    /// [`WatchError::OtherNode`] and [`WatchError::Compacted`] about the cursor.
+    /// [`WatchError::OtherNode`], [`WatchError::OtherHistory`] and [`WatchError::Compacted`] about the cursor.
     pub fn watch(&self, prefix: impl AsRef<[u8]>, cursor: Option<Cursor>) -> Result<Watch, WatchError> {
         let shared = Arc::clone(&self.shared);
         let checkpoint = shared.state()?.checkpoint;
         let next = match cursor {
-            Some(cursor) if cursor.node != Cursor::new(shared.node, 0).node => {
-                return Err(WatchError::OtherNode);
-            }
-            Some(cursor) if cursor.next > checkpoint.next_arrival => return Err(WatchError::OtherNode),
-            Some(cursor) if cursor.next < checkpoint.oldest_arrival => {
-                return Err(WatchError::Compacted { oldest: checkpoint.oldest_arrival });
-            }
-            Some(cursor) => cursor.next,
+            Some(cursor) => shared.place_of(cursor, &checkpoint)?,
             None => *shared.arrivals.borrow(),
         };
         let prefix = Bytes::copy_from_slice(prefix.as_ref());
         let arrivals = shared.arrivals.subscribe();
         Ok(Watch { shared, prefix, next, page: VecDeque::new(), page_end: next, arrivals })
+    }
+}
+
+impl Shared {
+    /// The next arrival that a cursor means.
+    fn place_of(&self, cursor: Cursor, checkpoint: &Checkpoint) -> Result<u64, WatchError> {
+        let Cursor { node, incarnation, next } = cursor;
+        if node != Cursor::new(self, next).node {
+            return Err(WatchError::OtherNode);
+        }
+        let holds = incarnation.is_some_and(|incarnation| self.lineage.holds(incarnation, next));
+        if !holds || next > checkpoint.next_arrival {
+            return Err(WatchError::OtherHistory);
+        }
+        if next < checkpoint.oldest_arrival {
+            return Err(WatchError::Compacted { oldest: checkpoint.oldest_arrival });
+        }
+        Ok(next)
     }
 }
 
@@ -150,7 +177,7 @@ impl Watch {
 
     /// Behind the last event seen: where a later watch may resume.
     pub fn cursor(&self) -> Cursor {
-        Cursor::new(self.shared.node, self.next)
+        Cursor::new(&self.shared, self.next)
     }
 
     /// The event that arrived under `sequence`; `None` if it is of another key.

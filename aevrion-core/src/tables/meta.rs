@@ -17,6 +17,8 @@ pub(crate) mod name {
     pub(crate) const NODE: &str = "node";
     /// The [`Checkpoint`](super::Checkpoint).
     pub(crate) const CHECKPOINT: &str = "checkpoint";
+    /// The [`Lineage`](super::super::Lineage), written with the first arrival of an incarnation.
+    pub(crate) const LINEAGE: &str = "lineage";
 
     /// What the node remembers about itself under `name`: bytes that mean nothing here.
     pub(crate) fn setting(name: &str) -> String {

@@ -14,6 +14,7 @@
 
 mod event_row;
 mod index_row;
+mod lineage;
 mod meta;
 
 use crate::store::Table;
@@ -21,6 +22,7 @@ use crate::{Address, EventId, Hash, Timestamp};
 
 pub(crate) use event_row::{EventRow, encode_event};
 pub(crate) use index_row::{IndexRow, escape, has_key, key_end, versions_at, versions_until};
+pub(crate) use lineage::Lineage;
 pub(crate) use meta::{Checkpoint, FORMAT_VERSION, name};
 
 /// Length of the key of an event, a body, and of the value of an arrival.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aevrion_core::store::{
-    Capabilities, Durability, EventStore, MemoryStore, Page, ScanRequest, StoreError, Table, View, WriteBatch,
+    Capabilities, Durability, EventStore, KeyRange, MemoryStore, Page, Pages, Projection, ScanRequest,
+    StoreError, Table, View, WriteBatch,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -86,6 +87,20 @@ impl Default for Kept {
 }
 
 impl Kept {
+    /// A copy of all that is stored, as of a data directory.
+    pub async fn copied(&self) -> Result<Self, StoreError> {
+        let (copy, view) = (Self::default(), self.0.store.view().await?);
+        let mut batch = WriteBatch::new();
+        for table in Table::ALL {
+            let mut pages = Pages::new(&*view, table, KeyRange::ALL, Projection::Rows);
+            while let Some(page) = pages.next().await? {
+                page.into_rows().for_each(|(key, value)| batch.put(table, key, value));
+            }
+        }
+        copy.0.store.commit(batch, Durability::Immediate).await?;
+        Ok(copy)
+    }
+
     /// A store whose commits wait for [`Kept::let_commit`].
     pub fn gated() -> Self {
         let kept = Self::default();
