@@ -164,6 +164,12 @@ pub const WIDEST_NODE: usize = 256;
 /// Bytes of the name of a space.
 pub const SPACE_NAME: usize = 64;
 
+/// Bytes of the address of a node: a host name of the greatest length, its port and a transport.
+pub const PEER_TEXT: usize = 272;
+
+/// Addresses at which a node says that it listens: both transports, each for both kinds of IP addresses.
+pub const LISTENS: usize = 4;
+
 /// Events that one message of a neighbour is answered with, in bytes of keys and values (a single event may be larger).
 /// What is beyond follows when the neighbour asks on: it sets the pace.
 pub const WINDOW_BYTES: usize = 2 << 20;

@@ -18,8 +18,8 @@ use aevrion_core::message::{
 use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{
-    Address, Event, Hash, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan, Timestamp,
-    Value, WantedParameters,
+    Address, Event, Hash, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan,
+    Timestamp, Value, WantedParameters,
 };
 use held::Held;
 
@@ -55,6 +55,8 @@ impl Node {
         let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
         let terms = Terms {
             node: id(number),
+            incarnation: Incarnation::from_bytes([0; 8]),
+            listens: Vec::new(),
             parameters: Parameters { granularity, ..Parameters::default() },
             space: "default".into(),
             grace: SECOND * 2,

@@ -4,12 +4,16 @@
 
 use std::fmt::Write;
 
+use aevrion_core::bounds::{LISTENS, PEER_TEXT};
 use aevrion_core::message::{
-    Digest, Echo, EventList, Events, Hello, Ids, Listed, Malformed, Message, NeedEvents, Nodes, Parent, Push,
-    Reply, Row, Share, ShortId, Snapshot, Tile, decode, encode, longest_frame,
+    Digest, Echo, EventList, Events, Hello, Ids, Listed, Malformed, Message, NeedEvents, Nodes,
+    PROTOCOL_VERSION, Parent, Push, Reply, Row, Share, ShortId, Snapshot, Tile, decode, encode,
+    longest_frame,
 };
 use aevrion_core::tree::NodeAddress;
-use aevrion_core::{Address, Event, EventId, Hash, NodeId, Parameters, TimeSpan, Timestamp, Value};
+use aevrion_core::{
+    Address, Event, EventId, Hash, Incarnation, NodeId, Parameters, TimeSpan, Timestamp, Value,
+};
 use proptest::prelude::*;
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/messages.txt");
@@ -49,18 +53,27 @@ fn samples() -> Vec<(&'static str, Message)> {
     let tile = |index, count, byte| Tile { index, count, hash: Hash::from_bytes([byte; 32]) };
     let events = sample_events();
     let hello = Hello {
-        version: 1,
+        version: PROTOCOL_VERSION,
         features: 0,
         space: "default".into(),
         parameters: Parameters::default(),
         node: NodeId::from_bytes([7; 32]),
+        incarnation: Incarnation::from_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
+        listens: Vec::new(),
+        conflict: None,
         wall: at(1_710_684_600_000),
         number: 1,
         echo: None,
         samples: 0,
     };
-    let answer =
-        Hello { number: 4, echo: Some(Echo { number: 3, held_us: 250 }), samples: 3, ..hello.clone() };
+    let answer = Hello {
+        number: 4,
+        listens: vec!["quic://0.0.0.0:7388".into(), "tcp://[::1]:7388".into()],
+        conflict: Some("quic://192.0.2.1:7388".into()),
+        echo: Some(Echo { number: 3, held_us: 250 }),
+        samples: 3,
+        ..hello.clone()
+    };
     let digest = Digest {
         rows: vec![
             Row { level: 0, tiles: vec![tile(28_500_000, 3, 1), tile(28_500_001, 300, 2)] },
@@ -162,12 +175,12 @@ fn unknown_kinds_are_named() {
 #[test]
 fn a_greeting_of_another_version_is_told_as_such_whatever_its_fields_are() {
     let Some((_, Message::Hello(hello))) = samples().into_iter().next() else { panic!("it is the first") };
-    let mut other = encode(&Message::Hello(Hello { version: 2, ..hello })).to_vec();
-    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(2)));
+    let mut other = encode(&Message::Hello(Hello { version: 3, ..hello })).to_vec();
+    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(3)));
     other.extend([7; 5]);
-    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(2)));
+    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(3)));
     other.truncate(4);
-    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(2)));
+    assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(3)));
 }
 
 #[test]
@@ -184,6 +197,19 @@ fn a_list_longer_than_allowed_is_refused_though_all_of_it_is_there() {
     let push = |events| Message::Push(Push { events: vec![event("k", Value::Deletion, 1); events] });
     assert!(decode(&encode(&push(16_384)), &parameters()).is_ok());
     assert_eq!(decode(&encode(&push(16_385)), &parameters()), Err(Malformed::BadField("Push")));
+}
+
+#[test]
+fn a_greeting_tells_few_and_short_addresses() {
+    let Some((_, Message::Hello(hello))) = samples().into_iter().next() else { panic!("it is the first") };
+    let of = |listens: Vec<String>, conflict| Message::Hello(Hello { listens, conflict, ..hello.clone() });
+    let long = "a".repeat(PEER_TEXT);
+    let most = of(vec![long.clone(); LISTENS], Some(long.clone()));
+    assert_eq!(decode(&encode(&most), &parameters()), Ok(most));
+    let longer = format!("{long}a");
+    for bad in [of(vec![long; LISTENS + 1], None), of(vec![longer.clone()], None), of(vec![], Some(longer))] {
+        assert_eq!(decode(&encode(&bad), &parameters()), Err(Malformed::BadField("Hello")));
+    }
 }
 
 #[test]

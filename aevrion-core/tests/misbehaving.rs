@@ -141,7 +141,7 @@ async fn a_frame_that_is_too_long() {
 async fn another_version_other_parameters_another_space_another_name() {
     type Change = fn(&mut Hello);
     let cases: [(Change, &str); 4] = [
-        (|hello| hello.version = 2, "version 2 of the protocol, this node 1"),
+        (|hello| hello.version = 3, "version 3 of the protocol, this node 2"),
         (|hello| hello.parameters.granularity = 1_000, "granularity is 60000 here and 1000 there"),
         (|hello| hello.space = "other".into(), "it keeps the space `other`, this node `default`"),
         (|hello| hello.node = NodeId::from_bytes([1; 32]), "has proven to be"),

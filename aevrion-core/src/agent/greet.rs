@@ -3,11 +3,31 @@
 use std::time::Duration;
 
 use super::{Agent, Fault, Halt, Hello, Incompatible, Message, Moment, Output, SAMPLES};
+use crate::Incarnation;
 use crate::bounds::GREETINGS;
 use crate::message::{Echo, FEATURES, PROTOCOL_VERSION};
 use crate::transport::Lane;
 
+/// What a neighbour says of itself, beside what has to fit. Only its identity is proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// Which opening of its store it is.
+    pub incarnation: Incarnation,
+    /// Where it listens.
+    pub listens: Vec<String>,
+    /// Where it has met another machine with this node's identity.
+    pub conflict: Option<String>,
+}
+
 impl Agent {
+    /// Another machine has the neighbour's identity, and is there (`None`: no more). It is told at once, and with every
+    /// further Hello.
+    pub fn tell_conflict(&mut self, there: Option<String>, now: Moment) -> Vec<Output> {
+        let is_news = there.is_some() && there != self.conflict;
+        self.conflict = there;
+        if is_news { vec![self.greeting(now, false)] } else { Vec::new() }
+    }
+
     /// The next Hello; an answer echoes the neighbour's last one.
     pub(super) fn greeting(&mut self, now: Moment, answer: bool) -> Output {
         self.greetings = self.greetings.wrapping_add(1);
@@ -23,6 +43,9 @@ impl Agent {
             space: self.terms.space.clone(),
             parameters: self.terms.parameters,
             node: self.terms.node,
+            incarnation: self.terms.incarnation,
+            listens: self.terms.listens.clone(),
+            conflict: self.conflict.clone(),
             wall: now.wall,
             number: self.greetings,
             echo,
@@ -31,8 +54,8 @@ impl Agent {
         Output::Send(Lane::Live, Message::Hello(hello))
     }
 
-    pub(super) fn on_hello(&mut self, hello: &Hello, now: Moment) -> Result<Vec<Output>, Halt> {
-        self.check_fit(hello).map_err(Fault::Incompatible)?;
+    pub(super) fn on_hello(&mut self, hello: Hello, now: Moment) -> Result<Vec<Output>, Halt> {
+        self.check_fit(&hello).map_err(Fault::Incompatible)?;
         let was_settled = self.is_settled();
         if !was_settled && hello.number > GREETINGS {
             return Err(Fault::Babble.into());
@@ -42,6 +65,8 @@ impl Agent {
             self.clocks.answered(echo.number, held, hello.wall, (now.steady, now.wall));
         }
         self.heard = Some((hello.number, hello.samples, now.steady));
+        let Hello { incarnation, listens, conflict, .. } = hello;
+        self.introduction = Some(Introduction { incarnation, listens, conflict });
         let mut outputs = Vec::new();
         // A question is answered; and so is everything until each side knows that both have measured enough.
         if hello.echo.is_none() || hello.samples < SAMPLES || self.stated < SAMPLES {

@@ -43,7 +43,7 @@ use std::time::Duration;
 use crate::message::{EventList, Events, Hello, Message, NeedEvents, Reply};
 use crate::transport::Lane;
 use crate::tree::Shape;
-use crate::{Address, Event, Hash, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
+use crate::{Address, Event, Hash, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
 
 pub use agreement::{Agreement, CatchUp};
 use clocks::Clocks;
@@ -52,6 +52,7 @@ pub use desk::Desk;
 use exchange::Exchange;
 pub use fault::{Fault, Incompatible};
 use flight::InFlight;
+pub use greet::Introduction;
 pub use holdings::{CheckedHashes, Holdings};
 use intake::Intake;
 use mending::Mending;
@@ -116,6 +117,10 @@ pub enum Halt {
 pub struct Terms {
     /// This node.
     pub node: NodeId,
+    /// Which opening of its store it is.
+    pub incarnation: Incarnation,
+    /// Where it listens, as far as it knows: at most [`LISTENS`](crate::bounds::LISTENS).
+    pub listens: Vec<String>,
     /// What its cluster shares.
     pub parameters: Parameters,
     /// The space that is synchronised.
@@ -140,6 +145,10 @@ pub struct Agent {
     stated: u8,
     /// The neighbour's last Hello: its number, how many measurements it stated, when it came.
     heard: Option<(u32, u8, Duration)>,
+    /// Who the neighbour says that it is.
+    introduction: Option<Introduction>,
+    /// Where another machine with the neighbour's identity was met.
+    conflict: Option<String>,
     /// Events to be announced, and when at the latest.
     announcements: Vec<Address>,
     announce_at: Option<Duration>,
@@ -194,6 +203,8 @@ impl Agent {
             greetings: 0,
             stated: 0,
             heard: None,
+            introduction: None,
+            conflict: None,
             announcements: Vec::new(),
             announce_at: None,
             wanted: Wanted::default(),
@@ -237,7 +248,7 @@ impl Agent {
             return Err(Fault::Unsettled(message.name()).into());
         }
         match message {
-            Message::Hello(hello) => self.on_hello(&hello, now),
+            Message::Hello(hello) => self.on_hello(hello, now),
             Message::Push(push) => Ok(self.on_push(push, now)),
             Message::Snapshot(snapshot) => self.on_snapshot(snapshot, now, holdings).await,
             Message::Nodes(nodes) => self.on_nodes(nodes, now, holdings).await,
@@ -381,6 +392,11 @@ impl Agent {
     /// To whom it speaks.
     pub fn neighbour(&self) -> NodeId {
         self.neighbour
+    }
+
+    /// What the neighbour said of itself in its last Hello.
+    pub fn introduction(&self) -> Option<&Introduction> {
+        self.introduction.as_ref()
     }
 
     /// Whether a repair is under way.

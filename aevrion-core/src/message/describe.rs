@@ -65,7 +65,11 @@ impl Hello {
         if let Some(echo) = self.echo {
             write!(f, " echo {}", echo.number)?;
         }
-        write!(f, " samples {}", self.samples)
+        write!(f, " samples {}", self.samples)?;
+        match &self.conflict {
+            Some(address) => write!(f, " conflict with {}", address.escape_debug()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -21,19 +21,19 @@ mod wire;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{
-    DIGEST_ROWS, DIGEST_TILES, MESSAGE_ADDRESSES, MESSAGE_EVENTS, MESSAGE_PARENTS, MESSAGE_SPANS, SPACE_NAME,
-    WIDEST_NODE,
+    DIGEST_ROWS, DIGEST_TILES, LISTENS, MESSAGE_ADDRESSES, MESSAGE_EVENTS, MESSAGE_PARENTS, MESSAGE_SPANS,
+    PEER_TEXT, SPACE_NAME, WIDEST_NODE,
 };
 use crate::tree::{Node, NodeAddress};
-use crate::{Address, Event, Hash, NodeId, Parameters, TimeSpan, Timestamp};
+use crate::{Address, Event, Hash, Incarnation, NodeId, Parameters, TimeSpan, Timestamp};
 
 pub use codec::{Malformed, decode, encode, longest_frame};
 pub(crate) use ids::Salted;
 pub use ids::{Ids, Share, ShortId, shorten};
-use wire::{bounded, bounded_text};
+use wire::{bounded, bounded_option, bounded_text, bounded_texts};
 
 /// The protocol that this crate speaks. Nodes of different versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 /// What may be added to the protocol without a new version: bits that both sides have are used.
 pub const FEATURES: u64 = 0;
@@ -95,6 +95,15 @@ pub struct Hello {
     pub parameters: Parameters,
     /// The sender, as the transport has proven it.
     pub node: NodeId,
+    /// Which opening of its store the sender is: two machines with the same identity differ in it.
+    pub incarnation: Incarnation,
+    /// Where the sender listens, as it knows itself: an address that is not proven, and may be no one's or another's. An
+    /// unspecified one (`0.0.0.0`, `[::]`) stands for that from which the connection comes.
+    #[serde(deserialize_with = "bounded_texts::<_, LISTENS, PEER_TEXT>")]
+    pub listens: Vec<String>,
+    /// Where the sender has met another machine with the receiver's identity, while the receiver was there, too.
+    #[serde(deserialize_with = "bounded_option::<_, PEER_TEXT>")]
+    pub conflict: Option<String>,
     /// The sender's wall clock at sending.
     pub wall: Timestamp,
     /// Counts the sender's Hellos on this connection.

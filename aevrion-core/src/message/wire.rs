@@ -55,6 +55,30 @@ pub(super) fn bounded_text<'de, D: Deserializer<'de>, const MOST: usize>(
     Ok(text.to_owned())
 }
 
+/// A text of at most `MOST` bytes, within something else.
+struct Text<const MOST: usize>(String);
+
+impl<'de, const MOST: usize> Deserialize<'de> for Text<MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bounded_text::<D, MOST>(deserializer).map(Self)
+    }
+}
+
+/// A list of at most `MOST` texts of at most `LEN` bytes each.
+pub(super) fn bounded_texts<'de, D: Deserializer<'de>, const MOST: usize, const LEN: usize>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    let texts = bounded::<D, Text<LEN>, MOST>(deserializer)?;
+    Ok(texts.into_iter().map(|Text(text)| text).collect())
+}
+
+/// A text of at most `MOST` bytes, or none.
+pub(super) fn bounded_option<'de, D: Deserializer<'de>, const MOST: usize>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    Ok(Option::<Text<MOST>>::deserialize(deserializer)?.map(|Text(text)| text))
+}
+
 impl Serialize for TimeSpan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.first(), self.last()).serialize(serializer)

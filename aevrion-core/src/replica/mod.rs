@@ -48,7 +48,9 @@ use crate::event::is_reserved;
 use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
 use crate::planted::{Bug, planted};
 use crate::store::Durability;
-use crate::{Address, ClockFault, Event, Parameters, ReadError, Timestamp, Value, WallClock, WriteError};
+use crate::{
+    Address, ClockFault, Event, Incarnation, Parameters, ReadError, Timestamp, Value, WallClock, WriteError,
+};
 
 pub use damaged::DamagedEvents;
 pub use export::Export;
@@ -406,6 +408,11 @@ impl Replica {
     /// What the neighbours are to hear of, from now on.
     pub(crate) fn feed(&self) -> FeedReader {
         self.shared.feed.read()
+    }
+
+    /// Which opening of its store this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
     }
 
     /// Where the time comes from.

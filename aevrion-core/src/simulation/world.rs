@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,8 @@ use crate::clock_fault::judge_by_neighbours;
 use crate::store::Durability;
 use crate::sync::clock_watch::heed;
 use crate::{
-    ClockFault, Event, NodeId, OpenError, Options, ReadError, Replica, Timestamp, WallClock, WantedParameters,
+    ClockFault, Event, Incarnation, NodeId, OpenError, Options, ReadError, Replica, Timestamp, WallClock,
+    WantedParameters,
 };
 
 /// A machine: what it keeps, its clock, and the process that runs on it at the moment.
@@ -30,6 +31,8 @@ pub(super) struct Node {
     pub(super) disk: Arc<Disk>,
     pub(super) wall: Arc<SkewedWall>,
     process: Mutex<Option<Process>>,
+    /// How often the program was started.
+    starts: AtomicU64,
     /// What clients have asked of it and not heard back.
     clients: Mutex<JoinSet<()>>,
 }
@@ -63,8 +66,14 @@ impl Node {
             disk: Arc::new(Disk::new(random)),
             wall: Arc::new(SkewedWall::new(began, skew)),
             process: Mutex::new(None),
+            starts: AtomicU64::new(0),
             clients: Mutex::default(),
         }
+    }
+
+    /// One that no start before had, the same in each run of the simulation.
+    fn incarnation(&self) -> Incarnation {
+        Incarnation::from_bytes(self.starts.fetch_add(1, Ordering::SeqCst).to_be_bytes())
     }
 
     /// What runs here, if anything does.
@@ -86,6 +95,7 @@ impl Node {
             // Small trees show more in less time.
             joins: true,
             node: Some(self.id),
+            incarnation: Some(self.incarnation()),
             max_drift: *max_drift,
             wall: Arc::clone(&self.wall) as Arc<dyn WallClock>,
             index_lot: *index_lot,
@@ -214,6 +224,8 @@ impl World {
     pub(super) fn terms(&self, node: usize) -> Terms {
         Terms {
             node: self.nodes[node].id,
+            incarnation: Incarnation::from_bytes([0; 8]),
+            listens: Vec::new(),
             parameters: self.plan.parameters,
             space: "default".to_owned(),
             grace: self.plan.grace,

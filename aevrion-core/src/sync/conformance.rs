@@ -12,7 +12,7 @@ use crate::message::{
 };
 use crate::store::MemoryStore;
 use crate::transport::{Connection, Lane, Transport, TransportError};
-use crate::{Hash, NodeId, Options, Replica, SystemWall, TimeSpan, Timestamp, WallClock};
+use crate::{Hash, Incarnation, NodeId, Options, Replica, SystemWall, TimeSpan, Timestamp, WallClock};
 
 const READS: &str = "a neighbour that does not read a lane is cut off";
 const SPEAKS: &str = "a neighbour that says nothing any more is cut off";
@@ -82,6 +82,9 @@ impl Pair {
                 space: "default".into(),
                 parameters: self.replica.parameters(),
                 node: self.lazy,
+                incarnation: Incarnation::from_bytes([0; 8]),
+                listens: Vec::new(),
+                conflict: None,
                 wall: SystemWall.now(),
                 number,
                 echo: Some(Echo { number: theirs.number, held_us: 0 }),

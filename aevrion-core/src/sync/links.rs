@@ -285,6 +285,8 @@ fn tell_end(end: &LinkEnd, neighbour: NodeId, address: &str) {
 fn terms(shared: &Shared, node: NodeId) -> Terms {
     Terms {
         node,
+        incarnation: shared.replica.incarnation(),
+        listens: shared.listens(),
         parameters: shared.replica.parameters(),
         space: shared.options.space.clone(),
         grace: shared.options.grace,

@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::agent::Desk;
+use crate::bounds::LISTENS;
 use crate::transport::{Refusal, Removal, Transport};
 use crate::{NodeId, Replica, Timestamp};
 
@@ -191,8 +192,7 @@ impl Sync {
 
     /// Where this node can be reached: the addresses of its transports.
     pub fn addresses(&self) -> Vec<Peer> {
-        let transports = lock(&self.shared.transports);
-        transports.iter().map(|transport| Peer::over(transport.name(), transport.address())).collect()
+        self.shared.addresses()
     }
 
     /// The nodes that were removed from the cluster, as far as this node has heard.
@@ -309,6 +309,16 @@ impl Shared {
         let removed = |node| self.removals.of(node).is_some();
         let expected = self.dialled.unreached(&connected, serves, removed);
         connected.into_iter().chain(expected).collect()
+    }
+
+    fn addresses(&self) -> Vec<Peer> {
+        let transports = lock(&self.transports);
+        transports.iter().map(|transport| Peer::over(transport.name(), transport.address())).collect()
+    }
+
+    /// Where this node listens, for its neighbours.
+    fn listens(&self) -> Vec<String> {
+        self.addresses().iter().take(LISTENS).map(ToString::to_string).collect()
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -11,7 +11,8 @@ use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, MemoryStore, Table};
 use aevrion_core::transport::Lane;
 use aevrion_core::{
-    Address, Damage, Event, ManualWall, NodeId, Options, Parameters, ReadError, Replica, Timestamp,
+    Address, Damage, Event, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica,
+    Timestamp,
 };
 
 use super::held::Held;
@@ -315,6 +316,8 @@ fn damage_at(damaged: Option<Address>) -> impl Fn(Address) -> Option<ReadError> 
 fn agent_of(node: NodeId, neighbour: NodeId) -> Agent {
     let terms = Terms {
         node,
+        incarnation: Incarnation::from_bytes([0; 8]),
+        listens: Vec::new(),
         parameters: Parameters::default(),
         space: "default".into(),
         grace: Duration::from_secs(2),

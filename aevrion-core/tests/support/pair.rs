@@ -10,7 +10,7 @@ use aevrion_core::agent::{Agent, Desk, Fresh, Moment, Origin, Output, Terms};
 use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
 use aevrion_core::transport::Lane;
-use aevrion_core::{Event, ManualWall, NodeId, Options, Parameters, Replica, Timestamp};
+use aevrion_core::{Event, Incarnation, ManualWall, NodeId, Options, Parameters, Replica, Timestamp};
 
 /// One side.
 pub(crate) struct Side {
@@ -65,6 +65,8 @@ impl Pair {
             let replica = Replica::open(store, options).await.unwrap();
             let terms = Terms {
                 node,
+                incarnation: Incarnation::from_bytes([0; 8]),
+                listens: Vec::new(),
                 parameters,
                 space: "default".into(),
                 grace: Duration::from_secs(2),

@@ -1,8 +1,8 @@
 //! A neighbour that the test plays itself, message by message.
 
-use aevrion_core::message::{Echo, Hello, Message, decode, encode, longest_frame};
+use aevrion_core::message::{Echo, Hello, Message, PROTOCOL_VERSION, decode, encode, longest_frame};
 use aevrion_core::transport::{Connection, Lane};
-use aevrion_core::{NodeId, Parameters, Timestamp};
+use aevrion_core::{Incarnation, NodeId, Parameters, Timestamp};
 use bytes::Bytes;
 
 use super::waiting::NEVER;
@@ -10,11 +10,14 @@ use super::waiting::NEVER;
 /// A greeting of `node`.
 pub(crate) fn hello(node: NodeId, number: u32, echo: Option<Echo>, samples: u8) -> Hello {
     Hello {
-        version: 1,
+        version: PROTOCOL_VERSION,
         features: 0,
         space: "default".into(),
         parameters: Parameters::default(),
         node,
+        incarnation: Incarnation::from_bytes([0; 8]),
+        listens: Vec::new(),
+        conflict: None,
         wall: Timestamp::from_millis(1_700_000_000_000),
         number,
         echo,
