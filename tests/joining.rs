@@ -138,3 +138,20 @@ fn the_transports_of_a_file_are_those_that_others_are_told() {
     let known = run_on(&place.at("second"), &["cluster", "nodes", "-o", "raw"]).ok().stdout;
     assert_eq!(known.trim(), first.address("tcp"));
 }
+
+/// Each may dial the other at the same moment; who has become connected otherwise gives the attempt up.
+#[test]
+fn a_first_join_is_nothing_to_warn_of() {
+    let place = Place::new();
+    for (number, transports) in ["quic", "tcp", "quic", "tcp,quic"].into_iter().enumerate() {
+        let mut first = place.first(&format!("first {number}"));
+        let second = place.at(&format!("second {number}"));
+        let mut second = Member::join(second, "redb", transports, &first, true);
+        agree(&[(&first, 1), (&second, 1)]);
+        for member in [&mut second, &mut first] {
+            let said = member.stop_and_tell();
+            let warned: Vec<_> = said.iter().filter(|line| line.contains("WARN")).collect();
+            assert!(warned.is_empty(), "{transports}: {warned:?}");
+        }
+    }
+}

@@ -40,7 +40,14 @@ fn alert(code: TransportErrorCode) -> Option<AlertDescription> {
 pub(crate) fn refusal_of(error: &ConnectionError) -> Refusal {
     let code = match error {
         ConnectionError::TransportError(error) => error.code,
+        // Within the handshake the application's own close is said so (RFC 9000, 10.2.3).
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == TransportErrorCode::APPLICATION_ERROR =>
+        {
+            return Refusal::GivenUp;
+        }
         ConnectionError::ConnectionClosed(close) => close.error_code,
+        ConnectionError::ApplicationClosed(_) | ConnectionError::Reset => return Refusal::GivenUp,
         ConnectionError::VersionMismatch => return Refusal::WrongProtocol,
         ConnectionError::TimedOut => return Refusal::TooSlow,
         _ => return Refusal::Broken,

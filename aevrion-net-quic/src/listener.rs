@@ -70,7 +70,10 @@ async fn handshake(
             let Some(place) = core.gate.admit(member.node) else {
                 return Err(turn_away(&connection, Refusal::TooMany.into()));
             };
-            let streams = open_lanes(&connection).await.ok_or(Refusal::Broken)?;
+            let streams = open_lanes(&connection).await;
+            let streams = streams.ok_or_else(|| {
+                connection.close_reason().map_or(Refusal::Broken, |error| refusal_of(&error))
+            })?;
             Ok(Some(QuicConnection::start(core, member, connection, streams, place)))
         }
         Ok(Admission::Asking(node)) => {

@@ -1,6 +1,6 @@
 //! What can go wrong before there is a connection, and whose fault it is.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use aevrion_core::identity::{IdentityError, refusal_of_alert, refusal_of_error};
@@ -32,7 +32,13 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
 
 /// What a failed handshake says of the one who connected.
 pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
-    tls_error(error).map_or(Refusal::Broken, refusal_of_error)
+    match (tls_error(error), error.kind()) {
+        (Some(error), _) => refusal_of_error(error),
+        (None, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+            Refusal::GivenUp
+        }
+        (None, _) => Refusal::Broken,
+    }
 }
 
 /// What a failed handshake says to the one who dialled `address`.

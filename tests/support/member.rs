@@ -121,6 +121,34 @@ impl Member {
         self.server.take().expect("it is served").stop();
     }
 
+    /// Stops it as [`Member::stop`] does, and gives what it said on standard error.
+    #[track_caller]
+    pub(crate) fn stop_and_tell(&mut self) -> Vec<String> {
+        self.server.take().expect("it is served").stop_and_tell()
+    }
+
+    /// Its identity.
+    #[track_caller]
+    pub(crate) fn id(&self) -> String {
+        self.status()["node_id"].as_str().expect("a text").to_owned()
+    }
+
+    /// What it says of a node that it knows.
+    #[track_caller]
+    pub(crate) fn row(&self, id: &str) -> Value {
+        let status = self.status();
+        let neighbours = status["neighbours"].as_array().expect("a list");
+        neighbours.iter().find(|neighbour| neighbour["id"] == id).cloned().unwrap_or(Value::Null)
+    }
+
+    /// What it says that someone should look after.
+    #[track_caller]
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        let status = self.status();
+        let alarms = status["alarms"].as_array().expect("a list").iter();
+        alarms.map(|alarm| alarm.as_str().expect("a text").to_owned()).collect()
+    }
+
     /// Its address over one of its transports.
     pub(crate) fn address(&self, transport: &str) -> String {
         format!("{transport}://{}", self.listen)

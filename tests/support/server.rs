@@ -67,6 +67,17 @@ impl Server {
         }
     }
 
+    /// Stops it in an orderly way, and gives the lines on standard error that nobody has waited for.
+    #[track_caller]
+    pub(crate) fn stop_and_tell(self) -> Vec<String> {
+        let (sender, nothing) = mpsc::channel();
+        drop(sender);
+        let mut server = self;
+        let lines = std::mem::replace(&mut server.lines, nothing);
+        server.stop();
+        lines.iter().collect()
+    }
+
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }

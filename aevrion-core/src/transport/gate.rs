@@ -143,6 +143,7 @@ impl Gate {
         let log = number.is_some_and(|number| self.refusals.count(number));
         match refusal {
             Refusal::TooSlow | Refusal::TooMany => tracing::debug!(from, "turned away: {refusal}"),
+            Refusal::GivenUp => tracing::debug!(from, "{refusal}"),
             _ if log => tracing::warn!(from, "turned away: {refusal}"),
             _ => {}
         }

@@ -210,6 +210,8 @@ pub enum Refusal {
     TooSlow,
     /// There are as many connections or handshakes as are allowed.
     TooMany,
+    /// It gave the handshake up, as who has become connected otherwise does: nobody was turned away.
+    GivenUp,
     /// Anything else that broke the handshake.
     Broken,
 }
@@ -225,6 +227,7 @@ impl Refusal {
         Self::WrongProtocol,
         Self::TooSlow,
         Self::TooMany,
+        Self::GivenUp,
         Self::Broken,
     ];
 
@@ -239,6 +242,7 @@ impl Refusal {
             Self::WrongProtocol => "wrong_protocol",
             Self::TooSlow => "too_slow",
             Self::TooMany => "too_many",
+            Self::GivenUp => "given_up",
             Self::Broken => "broken",
         }
     }
@@ -257,6 +261,7 @@ impl fmt::Display for Refusal {
             Self::WrongProtocol => "the other side does not speak Aevrion's protocol",
             Self::TooSlow => "the handshake was not completed in time",
             Self::TooMany => "there are too many connections: try again later",
+            Self::GivenUp => "the other side gave the handshake up",
             Self::Broken => "the handshake failed",
         })
     }

@@ -53,6 +53,7 @@ pub async fn run(kit: impl Kit) {
     strangers::another_protocol_is_refused(&bench).await;
     strangers::whoever_has_no_place_is_told_so(&bench).await;
     strangers::one_node_does_not_get_all_places(&bench).await;
+    strangers::an_attempt_that_is_given_up_turns_nobody_away(&bench).await;
     strangers::a_thousand_silent_handshakes_keep_nobody_out(&bench).await;
     swapping::a_renewed_certificate_counts_from_the_next_handshake_on(&bench).await;
     joining::a_machine_with_a_token_becomes_a_node(&bench).await;

@@ -16,6 +16,7 @@ const FORGED: &str = "a forged certificate is refused";
 const PROTOCOLS: &str = "another protocol is refused";
 const PLACES: &str = "whoever finds no place is told so";
 const GREEDY: &str = "one node does not get all places";
+const GIVEN_UP: &str = "an attempt that is given up counts as that";
 const SILENT: &str = "silent handshakes keep nobody out";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -183,4 +184,29 @@ pub(super) async fn a_thousand_silent_handshakes_keep_nobody_out(bench: &Bench) 
     .await;
     drop(silent);
     honest_node_gets_in(SILENT, bench, &cluster, &*here).await;
+}
+
+pub(super) async fn an_attempt_that_is_given_up_turns_nobody_away(bench: &Bench) {
+    let cluster = Cluster::new();
+    let (here, hasty) = (bench.bind(cluster.sound_node()), bench.bind(cluster.sound_node()));
+    let address = here.address();
+    let given_up = || here.refusals().into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>();
+    // How far a handshake comes in some time depends on the machine: from nowhere to the end.
+    for step in 0..100 {
+        let attempt = tokio::time::timeout(Duration::from_micros(100) * step, hasty.dial(&address));
+        let let_in = async { while here.accept().await.is_some() {} };
+        tokio::select! {
+            _ = attempt => {}
+            () = let_in => {}
+        }
+    }
+    within(GIVEN_UP, async {
+        while given_up().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    honest_node_gets_in(GIVEN_UP, bench, &cluster, &*here).await;
+    let others: Vec<_> = given_up().into_iter().filter(|(refusal, _)| *refusal != Refusal::GivenUp).collect();
+    assert!(others.is_empty(), "{GIVEN_UP}: counted are {others:?}");
 }
