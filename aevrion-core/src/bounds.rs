@@ -170,6 +170,13 @@ pub const PEER_TEXT: usize = 272;
 /// Addresses at which a node says that it listens: both transports, each for both kinds of IP addresses.
 pub const LISTENS: usize = 4;
 
+/// Members of the cluster that a node remembers: several times as many as it is connected to. One that is beyond them
+/// counts only while it is connected.
+pub const MEMBERS: usize = 400;
+
+/// Addresses of a member that are remembered beside those that it names itself.
+pub const TOLD: usize = 4;
+
 /// Events that one message of a neighbour is answered with, in bytes of keys and values (a single event may be larger).
 /// What is beyond follows when the neighbour asks on: it sets the pace.
 pub const WINDOW_BYTES: usize = 2 << 20;
@@ -232,4 +239,6 @@ const _: () = assert!(LONGEST_KEY as usize * 2 + INLINE_DATA < PAGE_BYTES);
 const _: () = assert!(LOT_BYTES <= QUEUE_BYTES && BATCH_BYTES <= QUEUE_BYTES);
 const _: () = assert!(MESSAGE_ADDRESSES * 42 <= BATCH_FRAME && MESSAGE_IDS * 5 <= BATCH_FRAME);
 const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && WISHED_AT_ONCE <= WHOLE_IDS);
+// The list of members is remembered as one thing, in text.
+const _: () = assert!(MEMBERS * ((LISTENS + TOLD) * (PEER_TEXT + 4) + 256) <= SETTING_BYTES);
 const _: () = assert!(LOT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);

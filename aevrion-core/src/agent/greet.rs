@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Agent, Fault, Halt, Hello, Incompatible, Message, Moment, Output, SAMPLES};
+use super::{Agent, Fault, Halt, Hello, Incompatible, Message, Moment, Output, SAMPLES, Terms};
 use crate::Incarnation;
 use crate::bounds::GREETINGS;
 use crate::message::{Echo, FEATURES, PROTOCOL_VERSION};
@@ -17,6 +17,24 @@ pub struct Introduction {
     pub listens: Vec<String>,
     /// Where it has met another machine with this node's identity.
     pub conflict: Option<String>,
+}
+
+/// The first words on these terms; no answer, and no measurement.
+pub(crate) fn hello(terms: &Terms, number: u32, now: Moment) -> Hello {
+    Hello {
+        version: PROTOCOL_VERSION,
+        features: FEATURES,
+        space: terms.space.clone(),
+        parameters: terms.parameters,
+        node: terms.node,
+        incarnation: terms.incarnation,
+        listens: terms.listens.clone(),
+        conflict: None,
+        wall: now.wall,
+        number,
+        echo: None,
+        samples: 0,
+    }
 }
 
 impl Agent {
@@ -37,20 +55,8 @@ impl Agent {
             let held = now.steady.saturating_sub(came).as_micros();
             Echo { number, held_us: u64::try_from(held).unwrap_or(u64::MAX) }
         });
-        let hello = Hello {
-            version: PROTOCOL_VERSION,
-            features: FEATURES,
-            space: self.terms.space.clone(),
-            parameters: self.terms.parameters,
-            node: self.terms.node,
-            incarnation: self.terms.incarnation,
-            listens: self.terms.listens.clone(),
-            conflict: self.conflict.clone(),
-            wall: now.wall,
-            number: self.greetings,
-            echo,
-            samples: self.stated,
-        };
+        let (conflict, samples) = (self.conflict.clone(), self.stated);
+        let hello = Hello { conflict, echo, samples, ..hello(&self.terms, self.greetings, now) };
         Output::Send(Lane::Live, Message::Hello(hello))
     }
 

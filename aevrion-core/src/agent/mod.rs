@@ -53,6 +53,7 @@ use exchange::Exchange;
 pub use fault::{Fault, Incompatible};
 use flight::InFlight;
 pub use greet::Introduction;
+pub(crate) use greet::hello;
 pub use holdings::{CheckedHashes, Holdings};
 use intake::Intake;
 use mending::Mending;

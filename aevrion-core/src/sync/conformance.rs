@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Patience, Sync, SyncOptions};
+use super::{Neighbour, Patience, Sync, SyncOptions};
 use crate::message::{
     Echo, EventList, Hello, Ids, Listed, Message, PROTOCOL_VERSION, Share, Snapshot, decode, encode,
     longest_frame,
@@ -124,7 +124,8 @@ impl Pair {
         assert!(reason.contains(what), "{promise}: it is told `{reason}`");
         let faults = self.sync.totals().faults;
         assert_eq!(faults.get(name), Some(&1), "{promise}: and counted: {faults:?}");
-        assert!(!self.sync.neighbours().iter().any(|one| one.id == Some(self.lazy)), "{promise}: and gone");
+        let is_here = |one: &Neighbour| one.id == Some(self.lazy) && one.is_connected();
+        assert!(!self.sync.neighbours().iter().any(is_here), "{promise}: and gone");
     }
 }
 

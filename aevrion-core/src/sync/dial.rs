@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::links::{self, TurnedAway};
+use super::links::{self, Arrival, TurnedAway};
 use super::status::{Neighbour, NeighbourState};
-use super::{Peer, Shared, lock};
+use super::{Member, Peer, Shared, lock};
 use crate::NodeId;
 use crate::transport::{Refusal, Transport, TransportError, host_and_port};
 
@@ -22,13 +22,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A connection that lasted this long begins anew with the first pause.
 const LASTED: Duration = Duration::from_secs(10);
 
+/// How much sooner the surer one of two addresses of a node is dialled (RFC 8305, 5): who is dialled over both transports
+/// at once has two connections for a moment, in the midst of whatever goes over the first.
+const HEAD_START: Duration = Duration::from_millis(250);
+
 /// How often a peer that is connected in some other way is looked after.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 /// What is said of a peer at an address of a transport that there is not.
 const NO_TRANSPORT: &str = "this node has no such transport: add it to those it serves";
 
-/// The peers that are dialled.
+/// What is said of a member that never named an address.
+const NO_ADDRESS: &str = "no address of it is known: it has to connect by itself";
+
+/// The addresses that are dialled: those of the members.
 #[derive(Default)]
 pub(super) struct Dialled(Mutex<BTreeMap<Peer, Attempt>>);
 
@@ -44,34 +51,13 @@ struct Attempt {
     problem: Option<String>,
 }
 
-impl Attempt {
-    /// Whether it was at one that was removed, as the certificate said then or as is known by now.
-    fn is_removed(&self, removed: impl Fn(NodeId) -> bool) -> bool {
-        self.removed || self.found.is_some_and(removed)
-    }
-}
-
 impl Dialled {
+    /// Whether this is news: otherwise somebody sees to it already.
     fn add(&self, peer: &Peer) -> bool {
         let mut peers = lock(&self.0);
         let new = !peers.contains_key(peer);
         peers.entry(peer.clone()).or_default();
         new
-    }
-
-    pub(super) fn remove(&self, peer: &Peer) {
-        lock(&self.0).remove(peer);
-    }
-
-    pub(super) fn all(&self) -> Vec<Peer> {
-        lock(&self.0).keys().cloned().collect()
-    }
-
-    /// Those at which one was found that `removed` tells.
-    pub(super) fn removed(&self, removed: impl Fn(NodeId) -> bool) -> Vec<Peer> {
-        let peers = lock(&self.0);
-        let is_removed = |attempt: &Attempt| attempt.is_removed(&removed);
-        peers.iter().filter(|(_, attempt)| is_removed(attempt)).map(|(peer, _)| peer.clone()).collect()
     }
 
     fn note(&self, peer: &Peer, change: impl FnOnce(&mut Attempt)) {
@@ -88,53 +74,77 @@ impl Dialled {
         lock(&self.0).get(peer)?.found
     }
 
-    fn is_wanted(&self, peer: &Peer) -> bool {
-        lock(&self.0).contains_key(peer)
+    /// Strikes an address off, unless it is wanted. The question is asked while nobody can add it.
+    fn drop_unless(&self, is_wanted: impl FnOnce() -> bool, peer: &Peer) -> bool {
+        let mut peers = lock(&self.0);
+        let wanted = is_wanted();
+        if !wanted {
+            peers.remove(peer);
+        }
+        wanted
     }
 
-    /// Where a connected neighbour listens, if it was found at an address of the transport it is connected by. Whoever
-    /// has dialled over TCP comes from a port that leads nowhere.
-    pub(super) fn listens_at(&self, neighbour: &Neighbour) -> Option<String> {
-        let transport = neighbour.address.split_once("://").map(|(name, _)| name);
-        let peers = lock(&self.0);
-        let is_there = |(peer, attempt): &(&Peer, &Attempt)| {
-            attempt.found == neighbour.id && peer.transport() == transport
-        };
-        peers.iter().find(is_there).map(|(peer, _)| peer.to_string())
+    /// Whether this node itself was found there.
+    pub(super) fn is_myself(&self, peer: &Peer) -> bool {
+        lock(&self.0).get(peer).is_some_and(|attempt| attempt.myself)
     }
 
-    /// Those at which no connected neighbour is known to be. What was found there once and is gone is among them,
-    /// whatever it says of a connection of its own; what was removed is not, for nobody misses it.
-    pub(super) fn unreached(
-        &self,
-        connected: &[Neighbour],
-        serves: impl Fn(&Peer) -> bool,
-        removed: impl Fn(NodeId) -> bool,
-    ) -> Vec<Neighbour> {
-        let peers = lock(&self.0);
-        let reached = |peer: &Peer, attempt: &Attempt| {
-            let is_there = |one: &Neighbour| one.id == attempt.found || one.address == peer.to_string();
-            attempt.myself || connected.iter().any(is_there)
-        };
-        peers
-            .iter()
-            .filter(|(peer, attempt)| !attempt.is_removed(&removed) && !reached(peer, attempt))
-            .map(|(peer, attempt)| {
-                let (state, problem) = match serves(peer) {
-                    true => (NeighbourState::Unreachable, attempt.problem.clone()),
-                    false => (NeighbourState::Unserved, Some(NO_TRANSPORT.to_owned())),
-                };
-                Neighbour::expected(peer.to_string(), attempt.found, state, problem)
-            })
-            .collect()
+    /// Whether one that was removed is or was at one of these addresses.
+    fn is_removed<'p>(&self, mut peers: impl Iterator<Item = &'p Peer>) -> bool {
+        let attempts = lock(&self.0);
+        peers.any(|peer| attempts.get(peer).is_some_and(|attempt| attempt.removed))
+    }
+
+    /// Why nobody is connected at any of these addresses.
+    fn problem<'p>(&self, mut peers: impl Iterator<Item = &'p Peer>) -> Option<String> {
+        let attempts = lock(&self.0);
+        peers.find_map(|peer| attempts.get(peer)?.problem.clone())
     }
 }
 
-/// Keeps a peer connected from now on.
-pub(super) fn keep(shared: &Arc<Shared>, peer: Peer) {
-    if shared.dialled.add(&peer) {
-        shared.spawn(dial_for_ever(Arc::downgrade(shared), peer));
-    }
+/// The members that are not connected, and the addresses at which no connected neighbour is known to be. What was
+/// removed is not among them, for nobody misses it.
+pub(super) fn unreached(shared: &Shared, connected: &[Neighbour]) -> Vec<Neighbour> {
+    let serves = |peer: &&Peer| transport_for(shared, peer).is_some();
+    let is_there = |member: &Member| match member.id {
+        Some(id) => shared.removals.of(id).is_some() || connected.iter().any(|one| one.id == Some(id)),
+        None if shared.dialled.is_removed(member.addresses()) => true,
+        None => member.addresses().any(|peer| {
+            shared.dialled.is_myself(peer) || connected.iter().any(|one| one.address == peer.to_string())
+        }),
+    };
+    let away = shared.members.away().into_iter().filter(|(member, _)| !is_there(member));
+    let describe = |(member, time): (Member, Duration)| {
+        let (state, problem) = match (member.addresses().find(serves), member.addresses().next()) {
+            (Some(_), _) => (NeighbourState::Unreachable, shared.dialled.problem(member.addresses())),
+            (None, Some(_)) if member.last_seen.is_none() => {
+                (NeighbourState::Unserved, Some(NO_TRANSPORT.to_owned()))
+            }
+            (None, Some(_)) => (NeighbourState::Unreachable, Some(NO_TRANSPORT.to_owned())),
+            (None, None) => (NeighbourState::Unreachable, Some(NO_ADDRESS.to_owned())),
+        };
+        let address = member.addresses().find(serves).or_else(|| member.addresses().next());
+        let address = address.map(ToString::to_string).unwrap_or_default();
+        Neighbour::expected(address, &member, state, problem, time)
+    };
+    away.map(describe).collect()
+}
+
+/// Dials the addresses of all members from now on, also of those that become known.
+pub(super) fn begin(shared: &Arc<Shared>) {
+    let mut changes = shared.members.changes();
+    changes.mark_changed();
+    let weak = Arc::downgrade(shared);
+    shared.spawn(async move {
+        while changes.changed().await.is_ok() {
+            let Some(shared) = weak.upgrade() else { return };
+            for peer in shared.members.peers() {
+                if shared.dialled.add(&peer) {
+                    shared.spawn(dial_for_ever(Weak::clone(&weak), peer));
+                }
+            }
+        }
+    });
 }
 
 /// What came of one attempt.
@@ -145,7 +155,7 @@ enum Outcome {
     Elsewhere,
     /// It is this node itself.
     Myself,
-    /// This node has no place for it.
+    /// This node does not take it.
     TurnedAway(TurnedAway),
     /// It was removed from the cluster.
     Removed,
@@ -161,7 +171,7 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
         let began = Instant::now();
         let outcome = {
             let Some(strong) = shared.upgrade() else { return };
-            if !strong.dialled.is_wanted(&peer) {
+            if !strong.dialled.drop_unless(|| strong.members.is_wanted(&peer), &peer) {
                 return;
             }
             attempt(&strong, &peer).await
@@ -170,7 +180,7 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
             pause = FIRST_PAUSE;
         }
         let Some(strong) = shared.upgrade() else { return };
-        let Some(wait) = conclude(&strong, &peer, outcome, &mut pause) else { return };
+        let wait = conclude(&strong, &peer, outcome, &mut pause);
         let mut entered = strong.links.entered();
         drop(strong);
         if tokio::time::timeout(wait, entered.changed()).await.is_ok() {
@@ -180,8 +190,8 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
     }
 }
 
-/// Takes note of what came of an attempt, and says how long to wait for the next; `None` if there is to be none.
-fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration) -> Option<Duration> {
+/// Takes note of what came of an attempt, and says how long to wait for the next.
+fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration) -> Duration {
     let (myself, removed) = (matches!(outcome, Outcome::Myself), matches!(outcome, Outcome::Removed));
     shared.dialled.note(peer, |attempt| {
         attempt.myself = myself;
@@ -192,39 +202,39 @@ fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration
         // An address stays what it is. A name may stand for another node tomorrow.
         Outcome::Myself if is_literal(peer) => {
             tracing::info!(%peer, "this is the node itself: it is not dialled any more");
-            shared.dialled.remove(peer);
-            None
+            shared.members.strike(peer);
+            Duration::ZERO
         }
         Outcome::Myself => {
             tracing::debug!(%peer, "at present this is the node itself");
-            Some(LONGEST_PAUSE)
+            LONGEST_PAUSE
         }
         // Whatever was said at the end of this connection: there is another one.
         _ if shared.dialled.found(peer).is_some_and(|node| shared.links.has(node)) => {
             *pause = FIRST_PAUSE;
-            Some(LOOK_AFTER)
+            LOOK_AFTER
         }
         Outcome::Elsewhere => {
             *pause = FIRST_PAUSE;
-            Some(*pause)
+            *pause
         }
         Outcome::Ended(reason) => {
             shared.dialled.note_problem(peer, reason);
-            Some(next_pause(pause))
+            next_pause(pause)
         }
         Outcome::TurnedAway(reason) => {
             shared.dialled.note_problem(peer, reason.to_string());
-            Some(next_pause(pause))
+            next_pause(pause)
         }
         // Another one may listen there one day.
         Outcome::Removed => {
             shared.links.note_change();
             *pause = LONGEST_PAUSE;
-            Some(next_pause(pause))
+            next_pause(pause)
         }
         Outcome::OwnRemoval(reason) => {
             shared.dialled.note_problem(peer, reason);
-            None
+            LONGEST_PAUSE
         }
         Outcome::Failed(error) => {
             tracing::debug!(%peer, %error, "dialling failed");
@@ -233,10 +243,10 @@ fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration
                 *pause = LONGEST_PAUSE;
             }
             shared.dialled.note_problem(peer, error.to_string());
-            Some(next_pause(pause))
+            next_pause(pause)
         }
         // It may get one.
-        Outcome::NoTransport => Some(LONGEST_PAUSE),
+        Outcome::NoTransport => LONGEST_PAUSE,
     }
 }
 
@@ -263,10 +273,15 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
         return Outcome::OwnRemoval(removal.own_words());
     }
     let address = format!("{}://{}", transport.name(), peer.address());
+    let surer = shared.members.surer(peer, |peer| transport_for(shared, peer).is_some());
+    let wait = HEAD_START.saturating_mul(u32::try_from(surer).unwrap_or(u32::MAX));
     let dialled = tokio::select! {
         biased;
         () = connected_otherwise(shared, peer, &address) => return Outcome::Elsewhere,
-        dialled = transport.dial(peer.address()) => dialled,
+        dialled = async {
+            tokio::time::sleep(wait).await;
+            transport.dial(peer.address()).await
+        } => dialled,
     };
     let connection = match dialled {
         Ok(connection) => connection,
@@ -274,22 +289,27 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
         Err(error) => {
             if let TransportError::Refused { by: Some(node), .. } = &error {
                 shared.dialled.note(peer, |attempt| attempt.found = Some(*node));
+                if shared.removals.of(*node).is_none() {
+                    shared.members.found(*node, peer);
+                }
             }
             return Outcome::Failed(error);
         }
     };
-    let found = Some(connection.neighbour());
-    shared.dialled.note(peer, |attempt| *attempt = Attempt { found, ..Attempt::default() });
-    match links::attend(shared, transport.node(), connection, address, true) {
-        Ok(attended) => {
-            let end = attended.end.await;
-            Outcome::Ended(end.unwrap_or_else(|_| "this node ended it".to_owned()))
-        }
-        Err(TurnedAway::Myself) => Outcome::Myself,
-        Err(TurnedAway::Duplicate) => Outcome::Elsewhere,
-        Err(TurnedAway::Removed(_)) => Outcome::Removed,
-        Err(TurnedAway::OwnRemoval(reason)) => Outcome::OwnRemoval(reason),
-        Err(reason @ TurnedAway::Full) => Outcome::TurnedAway(reason),
+    let found = connection.neighbour();
+    shared.dialled.note(peer, |attempt| *attempt = Attempt { found: Some(found), ..Attempt::default() });
+    if found != transport.node() && shared.removals.of(found).is_none() {
+        shared.members.found(found, peer);
+    }
+    let arrival = Arrival { node: transport.node(), connection, address, dialled: true };
+    match links::attend(shared, arrival).await {
+        Ok(Ok(reason)) => Outcome::Ended(reason),
+        Ok(Err(TurnedAway::Myself)) => Outcome::Myself,
+        Ok(Err(TurnedAway::Duplicate)) => Outcome::Elsewhere,
+        Ok(Err(TurnedAway::Removed(_))) => Outcome::Removed,
+        Ok(Err(TurnedAway::OwnRemoval(reason))) => Outcome::OwnRemoval(reason),
+        Ok(Err(reason @ (TurnedAway::Full | TurnedAway::Conflict(_)))) => Outcome::TurnedAway(reason),
+        Err(_) => Outcome::Ended("this node ended it".to_owned()),
     }
 }
 
@@ -298,7 +318,8 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
 async fn connected_otherwise(shared: &Shared, peer: &Peer, address: &str) {
     let mut entered = shared.links.entered();
     loop {
-        let known = shared.dialled.found(peer).filter(|node| shared.links.has(*node));
+        let may_be_there = shared.dialled.found(peer).into_iter().chain(shared.members.at(peer));
+        let known = may_be_there.into_iter().find(|node| shared.links.has(*node));
         if let Some(node) = known.or_else(|| shared.links.at(address)) {
             shared.dialled.note(peer, |attempt| attempt.found = Some(node));
             return;

@@ -17,6 +17,7 @@ use super::Patience;
 use super::counters::Counters;
 use super::heard::{Awaited, Heard};
 use super::lanes::{Incoming, Outgoing, receive_on, send_on};
+use super::links::Place;
 use super::status::{Activity, Progress};
 use crate::agent::{Agent, Fault, Halt, Moment, Origin, Output};
 use crate::bounds::{LOT_EVENTS, STORES_AT_ONCE};
@@ -37,12 +38,16 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) enum Command {
     /// Compare everything now.
     Compare,
+    /// Tell the neighbour of another machine with its identity.
+    Warn,
 }
 
 /// What a link needs.
 pub(super) struct Setup {
     pub(super) agent: Agent,
     pub(super) connection: Arc<dyn Connection>,
+    /// What the neighbour has said already.
+    pub(super) greeting: Option<Message>,
     pub(super) replica: Replica,
     pub(super) feed: FeedReader,
     /// Changes when an event is found damaged, or mended.
@@ -53,6 +58,7 @@ pub(super) struct Setup {
     pub(super) counters: Arc<Counters>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) progress: watch::Sender<Progress>,
+    pub(super) place: Arc<Place>,
 }
 
 /// Why a link ended.
@@ -123,6 +129,9 @@ struct Link {
     /// Until when nothing is asked of the replica, after it failed.
     resting: Option<Instant>,
     progress: watch::Sender<Progress>,
+    place: Arc<Place>,
+    /// Whether it is known who the neighbour is and where.
+    is_introduced: bool,
 }
 
 /// Runs a link to its end, and says why it ended. The connection is closed with that reason.
@@ -130,6 +139,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
     let Setup {
         agent,
         connection,
+        greeting,
         replica,
         mut feed,
         mut damage,
@@ -139,6 +149,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         counters,
         mut commands,
         progress,
+        place,
     } = setup;
     let (mut lanes, stalled) = (JoinSet::new(), Arc::new(Notify::new()));
     let parameters = replica.parameters();
@@ -169,8 +180,13 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         held: None,
         resting: None,
         progress,
+        place,
+        is_introduced: false,
     };
-    let end = link.drive(&mut feed, &mut damage, &mut commands, &mut live_in, &mut repair_in).await;
+    let end = match link.greet(greeting).await {
+        Ok(()) => link.drive(&mut feed, &mut damage, &mut commands, &mut live_in, &mut repair_in).await,
+        Err(end) => end,
+    };
     link.agent.disconnected();
     if let Some(name) = end.fault() {
         link.counters.fault(name);
@@ -180,6 +196,17 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
 }
 
 impl Link {
+    /// The first words, and what the neighbour has said before.
+    async fn greet(&mut self, said: Option<Message>) -> Result<(), LinkEnd> {
+        let now = self.now();
+        let greeting = self.agent.connected(now);
+        self.perform(greeting);
+        match said {
+            Some(said) => self.handle(said).await,
+            None => Ok(()),
+        }
+    }
+
     async fn drive(
         &mut self,
         feed: &mut FeedReader,
@@ -188,9 +215,6 @@ impl Link {
         live_in: &mut mpsc::Receiver<Incoming>,
         repair_in: &mut mpsc::Receiver<Incoming>,
     ) -> LinkEnd {
-        let now = self.now();
-        let greeting = self.agent.connected(now);
-        self.perform(greeting);
         // Also what was found before.
         damage.mark_changed();
         let give_up = Instant::now() + SETTLE_WITHIN;
@@ -205,6 +229,10 @@ impl Link {
                     Some(Command::Compare) => {
                         let outputs = self.agent.compare_now(self.now(), &self.replica).await;
                         self.follow(outputs)
+                    }
+                    Some(Command::Warn) => {
+                        self.warn();
+                        Ok(())
                     }
                     None => Err(LinkEnd::Dismissed),
                 },
@@ -273,12 +301,38 @@ impl Link {
 
     async fn handle(&mut self, message: Message) -> Result<(), LinkEnd> {
         let declined = self.agent.decline(&message);
+        let greets = matches!(message, Message::Hello(_));
         let outputs = self.agent.handle(message, self.now(), &self.replica).await;
+        if greets && outputs.is_ok() {
+            self.introduce();
+        }
         let unread = matches!(outputs, Err(Halt::Read(_)));
         self.follow(outputs)?;
         // Whoever asked need not wait for an answer that does not come.
         self.perform(declined.filter(|_| unread).unwrap_or_default());
         Ok(())
+    }
+
+    /// Takes note of who the neighbour is, and of what it knows about this node.
+    fn introduce(&mut self) {
+        let Some(introduction) = self.agent.introduction() else { return };
+        if let Some(there) = &introduction.conflict {
+            self.place.told_of_conflict(there);
+        }
+        if !self.is_introduced && self.agent.is_settled() {
+            self.place.settled(introduction);
+            self.is_introduced = true;
+        }
+        self.warn();
+    }
+
+    /// Tells the neighbour of another machine with its identity, if there is one.
+    fn warn(&mut self) {
+        let Some(introduction) = self.agent.introduction() else { return };
+        let conflict = self.place.conflict(introduction.incarnation);
+        let now = self.now();
+        let outputs = self.agent.tell_conflict(conflict, now);
+        self.perform(outputs);
     }
 
     async fn stored(
@@ -329,6 +383,7 @@ impl Link {
         if unread || self.awaited.is_arriving(&*self.connection, self.patience, self.longest) {
             self.agent.arriving(self.now());
         }
+        self.warn();
         let outputs = self.agent.wake(self.now(), &self.replica).await;
         self.follow(outputs)
     }
@@ -415,6 +470,7 @@ impl Link {
         let agreement = self.agent.agreement();
         let progress = Progress {
             activity,
+            incarnation: self.agent.introduction().map(|introduction| introduction.incarnation),
             clock_offset: self.agent.clock_offset(),
             round_trip: self.agent.round_trip(),
             agreement,

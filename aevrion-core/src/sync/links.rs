@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::conflicts::{self, ADVICE};
 use super::link::{self, Command, LinkEnd, Setup};
+use super::peer::claimed;
 use super::status::{Neighbour, Progress};
-use super::{Shared, lock};
-use crate::agent::{Agent, Terms};
+use super::{Members, Peer, Shared, lock};
+use crate::agent::{Agent, Introduction};
+use crate::message::Message;
 use crate::transport::{Connection, HANDSHAKE, Side, TransportError};
-use crate::{NodeId, Timestamp};
+use crate::{Incarnation, NodeId, Timestamp};
 
 /// Why a connection was not taken into service. The other side is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +34,9 @@ pub(super) enum TurnedAway {
     /// This node was.
     #[error("{0}")]
     OwnRemoval(String),
+    /// Another machine with the same identity was there before.
+    #[error("another machine at {0} has this node's identity: {ADVICE}")]
+    Conflict(String),
 }
 
 /// Commands that wait for a link. Another one to compare says nothing new.
@@ -40,8 +46,6 @@ const COMMANDS: usize = 4;
 #[derive(Default)]
 pub(super) struct Links {
     entries: Mutex<BTreeMap<NodeId, Entry>>,
-    /// Until when those whose link has ended had agreed with this node. As many as the cluster has nodes.
-    parted: Mutex<BTreeMap<NodeId, Option<Timestamp>>>,
     /// Counts changes, for whoever waits for one.
     changed: watch::Sender<u64>,
     /// Counts those that came.
@@ -64,11 +68,18 @@ impl Entry {
     }
 }
 
-/// A connection that was taken into service.
-pub(super) struct Attended {
-    /// Resolves with the reason when it ends.
-    pub(super) end: tokio::sync::oneshot::Receiver<String>,
+/// A connection that was made, and is not in service yet.
+pub(super) struct Arrival {
+    /// Who this node is to whoever is at the other end.
+    pub(super) node: NodeId,
+    pub(super) connection: Arc<dyn Connection>,
+    pub(super) address: String,
+    /// Whether this node dialled it.
+    pub(super) dialled: bool,
 }
+
+/// How a connection ended that was in service, or why it never was.
+pub(super) type End = oneshot::Receiver<Result<String, TurnedAway>>;
 
 impl Links {
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
@@ -80,12 +91,9 @@ impl Links {
         entries.iter().map(describe).collect()
     }
 
-    /// Until when each node that has or had a link agreed with this one when they last compared.
+    /// Until when each node that has a link agreed with this one when they last compared.
     pub(super) fn agreements(&self) -> BTreeMap<NodeId, Option<Timestamp>> {
-        let entries = lock(&self.entries);
-        let mut agreements = lock(&self.parted).clone();
-        agreements.extend(entries.iter().map(|(id, entry)| (*id, entry.agreed_until())));
-        agreements
+        lock(&self.entries).iter().map(|(id, entry)| (*id, entry.agreed_until())).collect()
     }
 
     /// Whether there is a link to this node.
@@ -108,6 +116,19 @@ impl Links {
         self.entered.subscribe()
     }
 
+    /// Which incarnation of a node is connected, if it has said so already.
+    pub(super) fn incarnation(&self, neighbour: NodeId) -> Option<Incarnation> {
+        lock(&self.entries).get(&neighbour)?.progress.borrow().incarnation
+    }
+
+    /// Has the link to a node tell it of another machine with its identity.
+    pub(super) fn warn(&self, neighbour: NodeId) {
+        if let Some(entry) = lock(&self.entries).get(&neighbour) {
+            let _ = entry.commands.try_send(Command::Warn);
+        }
+        self.note_change();
+    }
+
     pub(super) fn compare(&self) {
         for entry in lock(&self.entries).values() {
             let _ = entry.commands.try_send(Command::Compare);
@@ -116,11 +137,18 @@ impl Links {
 
     /// Ends the links with these neighbours, who are told why; says whether there were any. What has come from them and
     /// is not handled yet is void.
-    pub(super) fn cut_off(&self, whom: impl Fn(NodeId) -> bool, why: &str) -> bool {
+    pub(super) fn cut_off(
+        &self,
+        whom: impl Fn(NodeId) -> bool,
+        why: &str,
+        members: &Members,
+        now: Timestamp,
+    ) -> bool {
         let mut any = false;
         lock(&self.entries).retain(|neighbour, entry| {
             let cut = whom(*neighbour);
             if cut {
+                members.parted(*neighbour, entry.agreed_until(), now);
                 entry.connection.close(why);
             }
             any |= cut;
@@ -163,65 +191,83 @@ impl Links {
         Ok(())
     }
 
-    /// Strikes a link off, unless another one has taken its place.
-    fn leave(&self, neighbour: NodeId, connection: &Arc<dyn Connection>) {
+    /// Strikes a link off, unless another one has taken its place. Then the neighbour is away: whoever asks finds it
+    /// either here or among those.
+    fn leave(&self, place: &Place, members: &Members, now: Timestamp) {
         let mut entries = lock(&self.entries);
-        let this = entries.get(&neighbour).filter(|entry| Arc::ptr_eq(&entry.connection, connection));
-        if let Some(until) = this.map(Entry::agreed_until) {
-            entries.remove(&neighbour);
-            lock(&self.parted).insert(neighbour, until);
+        if let Some(entry) = entries.get(&place.neighbour).filter(|entry| place.is_of(entry)) {
+            members.parted(place.neighbour, entry.agreed_until(), now);
+            entries.remove(&place.neighbour);
         }
-        drop(entries);
-        self.note_change();
+    }
+
+    /// Whether a link has its place still.
+    fn has_place(&self, place: &Place) -> bool {
+        lock(&self.entries).get(&place.neighbour).is_some_and(|entry| place.is_of(entry))
     }
 }
 
-/// Takes a connection into service, or says why not: it is closed then.
-pub(super) fn attend(
-    shared: &Arc<Shared>,
-    node: NodeId,
-    connection: Arc<dyn Connection>,
-    address: String,
-    dialled: bool,
-) -> Result<Attended, TurnedAway> {
-    let neighbour = connection.neighbour();
-    if neighbour == node {
-        connection.close(&TurnedAway::Myself.to_string());
-        return Err(TurnedAway::Myself);
+/// Takes a connection into service, unless there is a reason not to: it is closed then.
+pub(super) fn attend(shared: &Arc<Shared>, arrival: Arrival) -> End {
+    let (ended, end) = oneshot::channel();
+    if !conflicts::is_doubtful(shared, &arrival) {
+        serve(shared, arrival, None, ended);
+        return end;
     }
+    let weak = Arc::downgrade(shared);
+    shared.spawn(async move {
+        let Some(shared) = weak.upgrade() else { return };
+        match conflicts::examine(&shared, &arrival).await {
+            Ok(greeting) => serve(&shared, arrival, greeting, ended),
+            Err(reason) => turn_away(arrival, reason, ended),
+        }
+    });
+    end
+}
+
+/// Enters a connection and runs its link. Its neighbour may have said a greeting already.
+fn serve(
+    shared: &Arc<Shared>,
+    arrival: Arrival,
+    greeting: Option<Message>,
+    ended: oneshot::Sender<Result<String, TurnedAway>>,
+) {
+    let (node, neighbour) = (arrival.node, arrival.connection.neighbour());
     let (commands, told) = mpsc::channel(COMMANDS);
     let (progress, seen) = watch::channel(Progress::default());
-    let dialler = if dialled { node } else { neighbour };
     let entry = Entry {
-        connection: Arc::clone(&connection),
-        address: address.clone(),
-        dialler,
+        connection: Arc::clone(&arrival.connection),
+        address: arrival.address.clone(),
+        dialler: if arrival.dialled { node } else { neighbour },
         since: Instant::now(),
         commands,
         progress: seen.clone(),
     };
     if let Err(reason) = shared.links.enter(neighbour, entry, shared.options.most_neighbours) {
-        if reason == TurnedAway::Full && !dialled {
+        if reason == TurnedAway::Full && !arrival.dialled {
             shared.counters.fault("too_many_neighbours");
-            tracing::warn!(%neighbour, %address, %reason, "a neighbour was turned away");
+            tracing::warn!(%neighbour, address = %arrival.address, %reason, "a neighbour was turned away");
         }
-        tracing::debug!(%neighbour, %address, %reason, "a connection was turned away");
-        connection.close(&reason.to_string());
-        return Err(reason);
+        return turn_away(arrival, reason, ended);
     }
     // Now that it is in its place: whoever learns of a removal from here on finds it there.
     let removal = shared.removals.of(neighbour);
     let reason = removal.map(|removal| TurnedAway::Removed(removal.words()));
     let own = || shared.removals.of(node).map(|removal| TurnedAway::OwnRemoval(removal.own_words()));
     if let Some(reason) = reason.or_else(own) {
-        shared.links.cut_off(|one| one == neighbour, &reason.to_string());
-        return Err(reason);
+        shared.cut_off(|one| one == neighbour, &reason.to_string());
+        let _ = ended.send(Err(reason));
+        return;
     }
     shared.removals.let_in_by(neighbour);
+    let Arrival { connection, address, .. } = arrival;
     tracing::info!(%neighbour, %address, "connected");
+    let place =
+        Place { shared: Arc::downgrade(shared), neighbour, connection: Arc::clone(&connection), address };
     let setup = Setup {
-        agent: Agent::new(terms(shared, node), neighbour, Arc::clone(&shared.desk), seed()),
-        connection: Arc::clone(&connection),
+        agent: Agent::new(shared.terms(node), neighbour, Arc::clone(&shared.desk), seed()),
+        connection,
+        greeting,
         replica: shared.replica.clone(),
         feed: shared.replica.feed(),
         damage: shared.replica.damage_changes(),
@@ -231,36 +277,85 @@ pub(super) fn attend(
         counters: Arc::clone(&shared.counters),
         commands: told,
         progress,
+        place: Arc::new(place),
     };
-    let (ended, end) = tokio::sync::oneshot::channel();
-    let place = Place { shared: Arc::downgrade(shared), neighbour, connection };
     shared.spawn(tell_changes(Arc::downgrade(shared), seen));
     shared.spawn(async move {
+        let place = Arc::clone(&setup.place);
         let reason = link::run(setup).await;
-        tell_end(&reason, neighbour, &address);
+        tell_end(&reason, neighbour, &place.address);
         if let LinkEnd::Transport(TransportError::Closed { by: Side::There, reason }) = &reason
             && let Some(shared) = place.shared.upgrade()
         {
             shared.removals.hear(neighbour, reason);
         }
         drop(place);
-        let _ = ended.send(reason.to_string());
+        let _ = ended.send(Ok(reason.to_string()));
     });
-    Ok(Attended { end })
+}
+
+fn turn_away(arrival: Arrival, reason: TurnedAway, ended: oneshot::Sender<Result<String, TurnedAway>>) {
+    let neighbour = arrival.connection.neighbour();
+    tracing::debug!(%neighbour, address = %arrival.address, %reason, "a connection was turned away");
+    arrival.connection.close(&reason.to_string());
+    let _ = ended.send(Err(reason));
 }
 
 /// A link's place in the registry, given up however the link ends.
-struct Place {
+pub(super) struct Place {
     shared: std::sync::Weak<Shared>,
     neighbour: NodeId,
     connection: Arc<dyn Connection>,
+    address: String,
+}
+
+impl Place {
+    fn is_of(&self, entry: &Entry) -> bool {
+        Arc::ptr_eq(&entry.connection, &self.connection)
+    }
+
+    /// The neighbour is there, answers, and may be spoken with.
+    pub(super) fn settled(&self, introduction: &Introduction) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        // What was said on a connection that has been replaced may be long ago.
+        if !shared.links.has_place(self) {
+            return;
+        }
+        let Introduction { incarnation, listens, .. } = introduction;
+        let own = shared.addresses();
+        let listens = claimed(listens, &self.address).into_iter().filter(|peer| !own.contains(peer));
+        let from = self.address.parse().ok();
+        shared.members.met(self.neighbour, from.as_ref(), listens.collect(), shared.replica.wall().now());
+        let place = conflicts::place_of(&introduction.listens, &self.address);
+        if shared.conflicts.met(self.neighbour, *incarnation, &place) {
+            let neighbour = self.neighbour;
+            tracing::error!(%neighbour, "two machines have the identity of this node; one of them is at {place}");
+            shared.links.note_change();
+        }
+    }
+
+    /// The neighbour knows of another machine with this node's identity.
+    pub(super) fn told_of_conflict(&self, there: &str) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        // Nothing else is an address, and it is shown to people.
+        if let Ok(there) = there.parse::<Peer>() {
+            shared.conflicts.told(&there.to_string());
+            shared.links.note_change();
+        }
+    }
+
+    /// Where another machine with the neighbour's identity is, if there is one.
+    pub(super) fn conflict(&self, incarnation: Incarnation) -> Option<String> {
+        self.shared.upgrade()?.conflicts.other_than(self.neighbour, incarnation)
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.connection.close("this node ended the connection");
         if let Some(shared) = self.shared.upgrade() {
-            shared.links.leave(self.neighbour, &self.connection);
+            shared.links.leave(self, &shared.members, shared.replica.wall().now());
+            shared.links.note_change();
         }
     }
 }
@@ -279,18 +374,6 @@ fn tell_end(end: &LinkEnd, neighbour: NodeId, address: &str) {
     match end.fault() {
         Some(_) => tracing::warn!(%neighbour, %address, reason = %end, "a neighbour was cut off"),
         None => tracing::info!(%neighbour, %address, reason = %end, "disconnected"),
-    }
-}
-
-fn terms(shared: &Shared, node: NodeId) -> Terms {
-    Terms {
-        node,
-        incarnation: shared.replica.incarnation(),
-        listens: shared.listens(),
-        parameters: shared.replica.parameters(),
-        space: shared.options.space.clone(),
-        grace: shared.options.grace,
-        max_drift: shared.replica.max_drift(),
     }
 }
 

@@ -13,6 +13,7 @@
 //! connection, not two. One link's trouble is its own: each is a task, with bounded memory, that waits for nobody.
 
 pub(crate) mod clock_watch;
+mod conflicts;
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod counters;
@@ -21,6 +22,7 @@ mod heard;
 mod lanes;
 mod link;
 mod links;
+mod members;
 mod patience;
 mod peer;
 mod removals;
@@ -34,14 +36,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::agent::Desk;
+use crate::agent::{Desk, Terms};
 use crate::bounds::LISTENS;
 use crate::transport::{Refusal, Removal, Transport};
 use crate::{NodeId, Replica, Timestamp};
 
+use conflicts::Conflicts;
 use counters::Counters;
 pub use counters::{Flow, Totals};
-use links::Links;
+use links::{Arrival, Links};
+pub use members::{Member, Members};
 pub use patience::Patience;
 pub use peer::{NotAPeer, Peer};
 pub use removals::RemovalError;
@@ -59,6 +63,8 @@ pub struct SyncOptions {
     pub write_despite_clocks: bool,
     /// Neighbours with a connection at once (64). More are turned away, and told so.
     pub most_neighbours: usize,
+    /// The members that are known, which are dialled, and to which those are added that this node meets.
+    pub members: Members,
     /// When a neighbour that takes little or says nothing is given up.
     pub patience: Patience,
 }
@@ -70,6 +76,7 @@ impl Default for SyncOptions {
             grace: Duration::from_secs(2),
             write_despite_clocks: false,
             most_neighbours: 64,
+            members: Members::default(),
             patience: Patience::default(),
         }
     }
@@ -105,6 +112,8 @@ struct Shared {
     counters: Arc<Counters>,
     links: Links,
     removals: removals::Registry,
+    members: Members,
+    conflicts: Conflicts,
     transports: Mutex<Vec<Arc<dyn Transport>>>,
     dialled: dial::Dialled,
     tasks: Mutex<JoinSet<()>>,
@@ -116,12 +125,14 @@ impl Replica {
     pub fn sync(&self, options: SyncOptions) -> Sync {
         let shared = Shared {
             replica: self.clone(),
+            members: options.members.clone(),
             options,
             began: Instant::now(),
             desk: Arc::default(),
             counters: Arc::default(),
             links: Links::default(),
             removals: removals::Registry::default(),
+            conflicts: Conflicts::default(),
             transports: Mutex::default(),
             dialled: dial::Dialled::default(),
             tasks: Mutex::default(),
@@ -130,6 +141,7 @@ impl Replica {
         let shared = Arc::new(shared);
         clock_watch::begin(&shared);
         settling::begin(&shared);
+        dial::begin(&shared);
         Sync { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
     }
 
@@ -157,8 +169,9 @@ impl Sync {
             while let Some(connection) = transport.accept().await {
                 let Some(shared) = shared.upgrade() else { return };
                 let address = format!("{}://{}", transport.name(), connection.address());
-                // If there is none, whoever dialled is told why.
-                let _ = links::attend(&shared, transport.node(), connection, address, false);
+                let arrival = Arrival { node: transport.node(), connection, address, dialled: false };
+                // Whoever dialled is told how it ends.
+                drop(links::attend(&shared, arrival));
             }
         });
         self
@@ -167,20 +180,33 @@ impl Sync {
     /// Stays connected to this peer from now on, dialling again whenever the connection ends. Knowing it already is no
     /// error.
     pub fn add_peer(&self, peer: Peer) {
-        dial::keep(&self.shared, peer);
+        self.shared.members.expect(&peer);
     }
 
     /// No longer dials this peer. A connection that stands stays.
     pub fn remove_peer(&self, peer: &Peer) {
-        self.shared.dialled.remove(peer);
+        self.shared.members.strike(peer);
     }
 
     /// The peers that are dialled: where they listen, which the address of a neighbour that has dialled does not say.
     pub fn peers(&self) -> Vec<Peer> {
-        self.shared.dialled.all()
+        self.shared.members.peers()
     }
 
-    /// The neighbours, connected ones first.
+    /// The members that are known, as of now: what a restart should [know](SyncOptions::members) of them.
+    pub fn members(&self) -> Vec<Member> {
+        let (connected, now) = (self.shared.links.agreements(), self.shared.replica.wall().now());
+        let mut members = self.shared.members.list();
+        for member in &mut members {
+            if let Some(agreed) = member.id.and_then(|id| connected.get(&id)) {
+                member.agreed_until = member.agreed_until.max(*agreed);
+                member.last_seen = Some(now);
+            }
+        }
+        members
+    }
+
+    /// The neighbours, connected ones first, then all other members and addresses at which somebody is expected.
     pub fn neighbours(&self) -> Vec<Neighbour> {
         self.shared.neighbours()
     }
@@ -198,12 +224,6 @@ impl Sync {
     /// The nodes that were removed from the cluster, as far as this node has heard.
     pub fn removed(&self) -> Vec<Removal> {
         self.shared.removals.all()
-    }
-
-    /// The peers at which removed nodes were found. They are still dialled, now and then, for another node may listen
-    /// there one day; who does not expect one [removes](Sync::remove_peer) them.
-    pub fn removed_peers(&self) -> Vec<Peer> {
-        self.shared.dialled.removed(|node| self.shared.removals.of(node).is_some())
     }
 
     /// That this node itself was removed, and when, in words; with who says so, unless it has the authority's own word.
@@ -235,10 +255,10 @@ impl Sync {
             .collect()
     }
 
-    /// The time before which this node and every neighbour have agreed on every event; `None` while one of them has
-    /// not been compared with, or there are none. Whoever was a neighbour since this began is one, also while it is
-    /// away: what it writes meanwhile will come. Not so of one that was removed. What is read after asking for it, and is of an earlier time, can no
-    /// longer change by ordinary lateness.
+    /// The time before which this node and every member have agreed on every event; `None` while one of them has not
+    /// been compared with since this began, or there are none. Members that are away count, too, until they are
+    /// [forgotten](Members::forget) or removed: what they write meanwhile will come. What is read after asking for it,
+    /// and is of an earlier time, can no longer change by ordinary lateness.
     pub fn stable_until(&self) -> Option<Timestamp> {
         settling::stable_until(&self.shared)
     }
@@ -251,6 +271,11 @@ impl Sync {
     /// Why this node's clock is an alarm, if it is.
     pub fn clock_alarm(&self) -> Option<String> {
         clock_watch::alarm(&self.shared)
+    }
+
+    /// Which machines have one identity, and what to do about it, if there are any.
+    pub fn identity_alarm(&self) -> Option<String> {
+        self.shared.conflicts.alarm()
     }
 
     /// Compares with every connected neighbour now, and repairs what differs.
@@ -299,16 +324,19 @@ impl Sync {
 
 impl Shared {
     fn neighbours(&self) -> Vec<Neighbour> {
-        let mut connected = self.links.neighbours();
-        for neighbour in &mut connected {
-            if let Some(address) = self.dialled.listens_at(neighbour) {
-                neighbour.address = address;
-            }
-        }
-        let serves = |peer: &Peer| dial::transport_for(self, peer).is_some();
-        let removed = |node| self.removals.of(node).is_some();
-        let expected = self.dialled.unreached(&connected, serves, removed);
-        connected.into_iter().chain(expected).collect()
+        let now = self.replica.wall().now();
+        let known = |neighbour: Neighbour| {
+            let member = neighbour.id.and_then(|id| self.members.get(id));
+            neighbour.known_as(member, now)
+        };
+        let connected: Vec<_> = self.links.neighbours().into_iter().map(known).collect();
+        let away = dial::unreached(self, &connected);
+        connected.into_iter().chain(away).collect()
+    }
+
+    /// Ends the links of whom is meant, telling them why; says whether there was one.
+    fn cut_off(&self, whom: impl Fn(NodeId) -> bool, why: &str) -> bool {
+        self.links.cut_off(whom, why, &self.members, self.replica.wall().now())
     }
 
     fn addresses(&self) -> Vec<Peer> {
@@ -319,6 +347,19 @@ impl Shared {
     /// Where this node listens, for its neighbours.
     fn listens(&self) -> Vec<String> {
         self.addresses().iter().take(LISTENS).map(ToString::to_string).collect()
+    }
+
+    /// On what terms agents speak for this node.
+    fn terms(&self, node: NodeId) -> Terms {
+        Terms {
+            node,
+            incarnation: self.replica.incarnation(),
+            listens: self.listens(),
+            parameters: self.replica.parameters(),
+            space: self.options.space.clone(),
+            grace: self.options.grace,
+            max_drift: self.replica.max_drift(),
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -1,6 +1,7 @@
 //! Where a peer is said to be: `quic://host:port`, or `host:port` over the node's own transport.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use crate::transport::host_and_port;
@@ -60,9 +61,58 @@ impl FromStr for Peer {
     }
 }
 
+/// Where a node that connects `from` an address may be dialled, by what it says itself. An unspecified address stands
+/// for that from which it connects; the loopback address of another machine leads nowhere.
+pub(super) fn claimed(listens: &[String], from: &str) -> Vec<Peer> {
+    let from = from.parse().ok().and_then(|peer: Peer| ip_of(&peer));
+    let complete = |text: &String| {
+        let peer: Peer = text.parse().ok()?;
+        let transport = peer.transport()?;
+        match (ip_of(&peer), from) {
+            (Some(here), Some(from)) if here.is_unspecified() => {
+                let (_, port) = host_and_port(peer.address()).ok()?;
+                Some(Peer::over(transport, SocketAddr::from((from, port)).to_string()))
+            }
+            (Some(here), from) if here.is_unspecified() || here.is_loopback() => {
+                from.is_some_and(|from| here.is_loopback() && from.is_loopback()).then_some(peer)
+            }
+            _ => Some(peer),
+        }
+    };
+    listens.iter().filter_map(complete).collect()
+}
+
+/// The IP address of a peer, if that is what it is known by.
+fn ip_of(peer: &Peer) -> Option<IpAddr> {
+    let (host, _) = host_and_port(peer.address()).ok()?;
+    host.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_node_listens_is_completed_by_where_it_comes_from() {
+        let far = "tcp://192.0.2.7:50123";
+        for (said, from, meant) in [
+            ("quic://192.0.2.1:7388", far, Some("quic://192.0.2.1:7388")),
+            ("quic://0.0.0.0:7388", far, Some("quic://192.0.2.7:7388")),
+            ("tcp://[::]:7388", "tcp://[2001:db8::1]:9", Some("tcp://[2001:db8::1]:7388")),
+            ("tcp://[::]:7388", "tcp://[::ffff:192.0.2.7]:9", Some("tcp://192.0.2.7:7388")),
+            ("quic://127.0.0.1:7388", far, None),
+            ("quic://127.0.0.2:7388", "quic://127.0.0.1:5", Some("quic://127.0.0.2:7388")),
+            ("quic://0.0.0.0:7388", "memory:1", None),
+            ("memory://memory:2", "memory://memory:1", Some("memory://memory:2")),
+            ("quic://host.example:7388", far, Some("quic://host.example:7388")),
+            ("192.0.2.1:7388", far, None),
+            ("quic://192.0.2.1", far, None),
+            ("\u{1b}[2J", far, None),
+        ] {
+            let claimed: Vec<_> = claimed(&[said.to_owned()], from).iter().map(ToString::to_string).collect();
+            assert_eq!(claimed, meant.into_iter().collect::<Vec<_>>(), "{said} from {from}");
+        }
+    }
 
     #[test]
     fn text_round_trips() {

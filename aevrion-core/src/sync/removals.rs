@@ -173,12 +173,17 @@ async fn read(shared: &Weak<Shared>, own: NodeId, removals: &Removals) -> Option
     }
 }
 
-/// Nobody that is removed keeps a connection; nor does a node that was removed itself.
+/// Nobody that is removed keeps a connection, or is waited for; a node that was removed itself keeps none either.
 fn enforce(shared: &Shared, own: NodeId, removal: &Removal) {
     if removal.node == own {
-        shared.links.cut_off(|_| true, &removal.own_words());
-    } else if shared.links.cut_off(|neighbour| neighbour == removal.node, &removal.words()) {
+        shared.cut_off(|_| true, &removal.own_words());
+        return;
+    }
+    if shared.cut_off(|neighbour| neighbour == removal.node, &removal.words()) {
         tracing::warn!(neighbour = %removal.node, "cut off: {}", removal.words());
+    }
+    if shared.members.forget(removal.node).is_some() {
+        tracing::info!(node = %removal.node, "it is no member any more, and not dialled");
     }
 }
 

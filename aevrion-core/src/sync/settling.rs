@@ -36,16 +36,17 @@ pub(super) fn stable_until(shared: &Shared) -> Option<Timestamp> {
     agreed_until(shared).map(|until| until.min(promised)).filter(|until| *until > Timestamp::MIN)
 }
 
-/// The time before which this node and every neighbour have agreed; `None` while one of them has not been compared with,
+/// The time before which this node and every member have agreed; `None` while one of them has not been compared with,
 /// or there are none. What was removed is waited for no longer.
 fn agreed_until(shared: &Shared) -> Option<Timestamp> {
     let mut agreements = shared.links.agreements();
-    agreements.retain(|node, _| shared.removals.of(*node).is_none());
-    let is_known = |one: &super::Neighbour| {
-        one.state == NeighbourState::Unserved || one.id.is_some_and(|id| agreements.contains_key(&id))
-    };
-    if !shared.neighbours().iter().all(is_known) {
-        return None;
+    let settled = shared.members.settled();
+    for neighbour in shared.neighbours().iter().filter(|one| one.state != NeighbourState::Unserved) {
+        // Nobody knows who was expected there.
+        let id = neighbour.id?;
+        let agreed = agreements.entry(id).or_default();
+        *agreed = (*agreed).max(settled.get(&id).copied().flatten());
     }
+    agreements.retain(|node, _| shared.removals.of(*node).is_none());
     agreements.into_values().min().flatten()
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{Member, Peer};
 use crate::agent::{self, Agreement};
 use crate::transport::Traffic;
-use crate::{NodeId, TimeSpan, Timestamp};
+use crate::{Incarnation, NodeId, TimeSpan, Timestamp};
 
 /// What a link is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +24,8 @@ pub(super) enum Activity {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Progress {
     pub(super) activity: Activity,
+    /// Nothing before the neighbour's first Hello.
+    pub(super) incarnation: Option<Incarnation>,
     pub(super) clock_offset: Option<i64>,
     pub(super) round_trip: Duration,
     pub(super) agreement: Agreement,
@@ -77,7 +80,7 @@ pub enum NeighbourState {
     /// It is known at an address of a transport that this node does not have: it is not dialled, and nobody that is
     /// missing.
     Unserved,
-    /// There is no connection; it is being tried.
+    /// There is no connection. Where it may be is tried; if that is not known it has to come by itself.
     Unreachable,
     /// Connected; the clocks are being measured.
     Settling,
@@ -114,8 +117,14 @@ impl fmt::Display for NeighbourState {
 pub struct Neighbour {
     /// Who it is, once known.
     pub id: Option<NodeId>,
-    /// Where it is, with its transport: `quic://host:port`.
+    /// Where it is, with its transport: `quic://host:port`. Empty if that is not known.
     pub address: String,
+    /// Where it may be dialled, the surest address first.
+    pub addresses: Vec<Peer>,
+    /// When it was last connected; `None` if it never was, as far as is known.
+    pub last_seen: Option<Timestamp>,
+    /// How long this process misses it; `None` while it is connected.
+    pub away: Option<Duration>,
     /// How things stand.
     pub state: NeighbourState,
     /// Why there is no connection, or why the last one ended.
@@ -124,7 +133,8 @@ pub struct Neighbour {
     pub clock_offset: Option<i64>,
     /// The time there and back.
     pub round_trip: Option<Duration>,
-    /// Every event before this moment is the same on both sides, as of the last comparison.
+    /// Every event before this moment is the same on both sides, as of the last comparison. It may be one of an earlier
+    /// connection, or of before this process began.
     pub agreed_until: Option<Timestamp>,
     /// Whether the future was found equal, too.
     pub future_agrees: bool,
@@ -144,7 +154,8 @@ pub struct Neighbour {
 
 impl Neighbour {
     pub(super) fn connected(id: NodeId, address: String, traffic: Traffic, progress: Progress) -> Self {
-        let Progress { activity, clock_offset, round_trip, agreement, differs_since, differences } = progress;
+        let Progress { activity, clock_offset, round_trip, agreement, differs_since, differences, .. } =
+            progress;
         // That as much has moved as the counts differed by is no agreement yet.
         let settled = agreement.behind() == 0 && agreement.catch_up.is_none();
         let agrees = settled && agreement.until.is_some() && agreement.future != Some(false);
@@ -159,6 +170,9 @@ impl Neighbour {
         Self {
             id: Some(id),
             address,
+            addresses: Vec::new(),
+            last_seen: None,
+            away: None,
             state,
             problem: None,
             clock_offset,
@@ -174,20 +188,38 @@ impl Neighbour {
         }
     }
 
+    /// The same, with what is known of the member beside its connection, which stands `now`.
+    pub(super) fn known_as(mut self, member: Option<Member>, now: Timestamp) -> Self {
+        self.last_seen = Some(now);
+        let Some(member) = member else { return self };
+        self.agreed_until = self.agreed_until.max(member.agreed_until);
+        // Whoever has dialled over TCP comes from a port that leads nowhere.
+        let transport = self.address.split_once("://").map(|(name, _)| name);
+        if let Some(peer) = member.addresses().find(|peer| peer.transport() == transport) {
+            self.address = peer.to_string();
+        }
+        self.addresses = member.addresses().cloned().collect();
+        self
+    }
+
     pub(super) fn expected(
         address: String,
-        id: Option<NodeId>,
+        member: &Member,
         state: NeighbourState,
         problem: Option<String>,
+        away: Duration,
     ) -> Self {
         Self {
-            id,
+            id: member.id,
             address,
+            addresses: member.addresses().cloned().collect(),
+            last_seen: member.last_seen,
+            away: Some(away),
             state,
             problem,
             clock_offset: None,
             round_trip: None,
-            agreed_until: None,
+            agreed_until: member.agreed_until,
             future_agrees: false,
             behind: 0,
             catch_up: None,

@@ -1,0 +1,148 @@
+//! Promise: two machines with one identity are told apart from one that was started anew; their neighbours and they
+//! themselves learn of it, and one of them goes on as if it were alone.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[path = "support/waiting.rs"]
+mod waiting;
+
+use std::time::Duration;
+
+use aevrion_core::store::MemoryStore;
+use aevrion_core::sync::{Peer, Sync};
+use aevrion_core::transport::Transport;
+use aevrion_core::transport::memory::MemoryNetwork;
+use aevrion_core::{NodeId, Options, Replica};
+use waiting::{NEVER, until};
+
+fn id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 32])
+}
+
+struct Node {
+    replica: Replica,
+    sync: Sync,
+    address: String,
+}
+
+async fn node(network: &MemoryNetwork, number: u8) -> Node {
+    let transport = network.bind(id(number));
+    let address = transport.address();
+    let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+    let sync = replica.sync_over(transport);
+    Node { replica, sync, address }
+}
+
+impl Node {
+    fn dials(&self, other: &Self) {
+        self.sync.add_peer(Peer::over("memory", other.address.clone()));
+    }
+
+    fn connected(&self) -> usize {
+        self.sync.neighbours().iter().filter(|one| one.is_connected()).count()
+    }
+
+    /// Waits for an alarm with these words.
+    async fn is_alarmed(&self, words: &[&str]) {
+        let has = |alarm: String| words.iter().all(|word| alarm.contains(word));
+        until(&self.sync, |sync| sync.identity_alarm().is_some_and(has)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
+    let network = MemoryNetwork::new();
+    // The machines dial the one in the midst, whatever its place in the order of ids.
+    for (hub, double) in [(1, 9), (9, 1)] {
+        let hub = node(&network, hub).await;
+        let [one, other] = [node(&network, double).await, node(&network, double).await];
+        one.dials(&hub);
+        until(&hub.sync, |_| hub.connected() == 1).await;
+        assert_eq!((hub.sync.identity_alarm(), one.sync.identity_alarm()), (None, None));
+        other.dials(&hub);
+        hub.is_alarmed(&[&id(double).to_string(), &one.address, &other.address, "join anew"]).await;
+        one.is_alarmed(&[&other.address, "has this node's identity", "join anew"]).await;
+        other.is_alarmed(&[&one.address, "has this node's identity", "join anew"]).await;
+
+        // One is connected and stays so, the other one knows why it is not.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let connected = [one.connected(), other.connected()];
+        let (kept, refused) = if connected[0] == 1 { (&one, &other) } else { (&other, &one) };
+        assert_eq!((connected.iter().sum::<usize>(), hub.connected()), (1, 1));
+        until(&refused.sync, |sync| {
+            let problems = sync.neighbours().into_iter().filter_map(|one| one.problem).collect::<String>();
+            problems
+                .contains(&format!("another machine at memory://{} has this node's identity", kept.address))
+        })
+        .await;
+        let sent = || hub.sync.neighbours()[0].traffic.sent;
+        kept.replica.put("k", "v").await.unwrap();
+        tokio::time::timeout(NEVER, kept.sync.agreement()).await.expect("it is not disturbed");
+        assert!(hub.replica.get("k").await.unwrap().is_some() && sent() > 0);
+
+        // It lasts as long as there are two.
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        for node in [&hub, &one, &other] {
+            assert!(node.sync.identity_alarm().is_some());
+        }
+        refused.sync.close().await;
+        tokio::time::sleep(Duration::from_secs(400)).await;
+        assert_eq!(
+            (hub.sync.identity_alarm(), kept.sync.identity_alarm(), kept.connected()),
+            (None, None, 1)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_one_takes_the_place_of_one_that_is_stopped() {
+    let network = MemoryNetwork::new();
+    let hub = node(&network, 1).await;
+    let [one, other] = [node(&network, 9).await, node(&network, 9).await];
+    one.dials(&hub);
+    other.dials(&hub);
+    hub.is_alarmed(&[&one.address, &other.address]).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let (kept, refused) = if one.connected() == 1 { (one, other) } else { (other, one) };
+    kept.sync.close().await;
+    until(&refused.sync, |_| refused.connected() == 1).await;
+    // The first one was stopped to be made another: what comes now is alone.
+    refused.sync.close().await;
+    let anew = node(&network, 9).await;
+    anew.dials(&hub);
+    until(&anew.sync, |_| anew.connected() == 1).await;
+    tokio::time::timeout(NEVER, anew.sync.agreement()).await.expect("it is let in");
+}
+
+/// As often as a node may be started anew, and however its old connection looks to the other side.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_started_anew_is_no_other_machine() {
+    let network = MemoryNetwork::new();
+    let hub = node(&network, 1).await;
+    let mut before = Vec::new();
+    for _ in 0..6 {
+        let anew = node(&network, 9).await;
+        anew.dials(&hub);
+        tokio::time::timeout(NEVER, anew.sync.agreement()).await.expect("it is let in at once");
+        assert_eq!((hub.sync.identity_alarm(), anew.sync.identity_alarm(), hub.connected()), (None, None, 1));
+        // Its process is gone, its connection not yet, as far as the other side can see.
+        anew.sync.remove_peer(&Peer::over("memory", hub.address.clone()));
+        before.push(anew);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_reach_each_other_directly_are_not_one() {
+    let network = MemoryNetwork::new();
+    let [one, other] = [node(&network, 9).await, node(&network, 9).await];
+    one.dials(&other);
+    one.is_alarmed(&[&other.address, "has this node's identity"]).await;
+    other.is_alarmed(&[&one.address, "has this node's identity"]).await;
+    let row = one.sync.neighbours().into_iter().next().unwrap();
+    assert!(row.problem.as_deref().is_some_and(|why| why.contains(&other.address)), "{row:?}");
+    // And a node that reaches itself is alone.
+    let alone = node(&network, 5).await;
+    alone.dials(&alone);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((alone.sync.identity_alarm(), alone.sync.neighbours().len()), (None, 0));
+}
