@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::cli::{ClusterVerb, Format, Global, ScrubEvery, ServeFile, StoreKind, TransportKind, Verb};
 use crate::exit::Failure;
+use crate::moment::Span;
 
 /// What a configuration file may say. Unknown keys are errors: a misspelt setting is worse than none.
 #[derive(Debug, Default, Deserialize)]
@@ -28,6 +29,14 @@ struct File {
     #[serde(alias = "write_when_ahead")]
     write_despite_clocks: Option<bool>,
     scrub: Option<ScrubEvery>,
+    #[serde(default, deserialize_with = "span")]
+    away_alarm: Option<Span>,
+}
+
+/// A length of time, as on the command line.
+fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 impl Global {
@@ -65,7 +74,7 @@ impl Global {
         self.granularity = self.granularity.or(file.granularity);
         self.branching = self.branching.or(file.branching);
         self.output = self.output.or(file.output);
-        let File { http, listen, transport, peer, write_despite_clocks, scrub, .. } = file;
-        Ok((self, ServeFile { http, listen, transport, peer, write_despite_clocks, scrub }))
+        let File { http, listen, transport, peer, write_despite_clocks, scrub, away_alarm, .. } = file;
+        Ok((self, ServeFile { http, listen, transport, peer, write_despite_clocks, scrub, away_alarm }))
     }
 }

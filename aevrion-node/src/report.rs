@@ -137,10 +137,17 @@ impl From<&Removal> for RemovedNode {
 pub(crate) struct Neighbour {
     /// Nothing as long as nobody was reached at the address.
     pub(crate) id: Option<String>,
+    /// Empty where none is known.
     pub(crate) address: String,
+    /// Where it may be dialled, the surest address first.
+    #[serde(default)]
+    pub(crate) addresses: Vec<String>,
     pub(crate) state: String,
+    /// When it was last connected; nothing if it never was, as far as is known.
+    #[serde(default)]
+    pub(crate) last_seen: Option<u64>,
     pub(crate) clock_offset_ms: Option<i64>,
-    /// The moment before which both held the same when they last compared.
+    /// The moment before which both held the same when they last compared, be it before it left or this node began.
     pub(crate) agreed_until: Option<u64>,
     /// Events still to go in either direction, 0 when in agreement; nothing where it is not known.
     pub(crate) behind: Option<u64>,
@@ -194,6 +201,8 @@ impl From<&sync::Neighbour> for Neighbour {
         Self {
             id: neighbour.id.map(|id| id.to_string()),
             address: neighbour.address.clone(),
+            addresses: neighbour.addresses.iter().map(ToString::to_string).collect(),
+            last_seen: neighbour.last_seen.map(Timestamp::as_millis),
             state: neighbour.state.to_string(),
             clock_offset_ms: neighbour.clock_offset,
             agreed_until: neighbour.agreed_until.map(Timestamp::as_millis),
@@ -213,22 +222,31 @@ impl From<&sync::Neighbour> for Neighbour {
 
 impl Neighbour {
     /// One that a directory remembers. Whether it is there only a running node can tell.
-    pub(crate) fn remembered(peer: &sync::Peer) -> Self {
-        Self::listed(None, peer.to_string(), "remembered")
+    pub(crate) fn remembered(member: &sync::Member) -> Self {
+        let addresses: Vec<_> = member.addresses().map(ToString::to_string).collect();
+        Self {
+            address: addresses.first().cloned().unwrap_or_default(),
+            addresses,
+            last_seen: member.last_seen.map(Timestamp::as_millis),
+            agreed_until: member.agreed_until.map(Timestamp::as_millis),
+            ..Self::listed(member.id.map(|id| id.to_string()), "remembered")
+        }
     }
 
     /// One that was removed, wherever it is.
     pub(crate) fn removed(node: &RemovedNode) -> Self {
         let at = Timestamp::from_millis(node.removed_at);
         let problem = Some(format!("by the cluster's authority on {}", at.to_utc()));
-        Self { problem, ..Self::listed(Some(node.id.clone()), String::new(), "removed") }
+        Self { problem, ..Self::listed(Some(node.id.clone()), "removed") }
     }
 
     /// One of which nothing else is known.
-    fn listed(id: Option<String>, address: String, state: &str) -> Self {
+    fn listed(id: Option<String>, state: &str) -> Self {
         Self {
             id,
-            address,
+            address: String::new(),
+            addresses: Vec::new(),
+            last_seen: None,
             state: state.to_owned(),
             clock_offset_ms: None,
             agreed_until: None,
@@ -298,7 +316,20 @@ pub(crate) struct WaitReport {
 /// `cluster forget`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ForgetReport {
+    /// The addresses that are dialled no more.
     pub(crate) forgotten: Vec<String>,
+    /// The nodes that were there, or are known without an address.
+    #[serde(default)]
+    pub(crate) nodes: Vec<String>,
+}
+
+impl From<&[sync::Member]> for ForgetReport {
+    fn from(forgotten: &[sync::Member]) -> Self {
+        Self {
+            forgotten: forgotten.iter().flat_map(sync::Member::addresses).map(ToString::to_string).collect(),
+            nodes: forgotten.iter().filter_map(|member| member.id).map(|id| id.to_string()).collect(),
+        }
+    }
 }
 
 /// Something was done, and there is nothing to tell of it.

@@ -5,13 +5,13 @@ mod streams;
 
 use std::time::Duration;
 
-use aevrion_core::sync::Peer;
 use aevrion_core::{Address, Cursor, Parameters, Replica};
 use bytes::Bytes;
 use hyper::Method;
 
 use crate::cli::Global;
 use crate::client::Client;
+use crate::cluster::Whom;
 use crate::data;
 use crate::exit::Failure;
 use crate::moment::{Moment, Span};
@@ -199,11 +199,11 @@ impl Backend {
         self.node()?.json(Method::POST, &target, Bytes::new()).await
     }
 
-    /// Has the node forget an address. Gives those that it has forgotten.
-    pub(crate) async fn forget_peer(&self, address: &Peer) -> Result<Vec<String>, Failure> {
-        let target = Target::new("/v1/cluster/forget").with("address", address.to_string().as_bytes());
-        let report: ForgetReport = self.node()?.json(Method::POST, &target, Bytes::new()).await?;
-        Ok(report.forgotten)
+    /// Has the node forget somebody.
+    pub(crate) async fn forget(&self, whom: &Whom) -> Result<ForgetReport, Failure> {
+        let name = if matches!(whom, Whom::Node(_)) { "node" } else { "address" };
+        let target = Target::new("/v1/cluster/forget").with(name, whom.to_string().as_bytes());
+        self.node()?.json(Method::POST, &target, Bytes::new()).await
     }
 
     /// Hands a statement of the authority to the node: whom it is about is of the cluster no more.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use aevrion_core::sync::Peer;
 use aevrion_core::transport::host_and_port;
 use clap::Subcommand;
 
 use super::TransportArgs;
+use crate::cluster::Whom;
 use crate::moment::Span;
 
 /// `cluster`.
@@ -33,7 +33,7 @@ pub(crate) enum ClusterVerb {
         #[command(flatten)]
         transports: TransportArgs,
     },
-    /// List the nodes that this one knows
+    /// List the nodes that this one knows, those that are away among them
     Nodes,
     /// Put a node out of the cluster for good: its neighbours cut it off, and its certificate ends
     ///
@@ -44,11 +44,14 @@ pub(crate) enum ClusterVerb {
         #[arg(value_name = "NODE")]
         node: String,
     },
-    /// No longer dial the node at ADDR, nor tell others of it. A connection that stands stays
+    /// No longer wait for a node, nor dial it, nor tell others of it, until it comes by itself
+    ///
+    /// What a node that is away has written is expected until it is forgotten: nothing after it left is settled. A
+    /// connection that stands stays.
     Forget {
-        /// host:port, or quic://host:port or tcp://host:port to mean one of them
-        #[arg(value_name = "ADDR")]
-        peer: Peer,
+        /// The beginning of a node's id; or host:port, where quic://host:port or tcp://host:port mean one of them
+        #[arg(value_name = "NODE|ADDR")]
+        whom: Whom,
     },
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
+use crate::cluster::Membership;
 use crate::exit::Failure;
 use crate::moment::Span;
 
@@ -50,6 +51,9 @@ pub(crate) struct ServeArgs {
     /// [default: 7d]
     #[arg(long, env = "AEVRION_SCRUB", hide_env_values = true, value_name = "SPAN|off")]
     scrub: Option<ScrubEvery>,
+    /// Raise an alarm about members that are away for this long, without whom nothing more is settled [default: 10m]
+    #[arg(long, env = "AEVRION_AWAY_ALARM", hide_env_values = true, value_name = "SPAN")]
+    away_alarm: Option<Span>,
 }
 
 /// In how long a scrub comes by everything, if there is one.
@@ -133,6 +137,7 @@ pub(crate) struct ServeFile {
     pub(crate) peer: Option<Vec<String>>,
     pub(crate) write_despite_clocks: Option<bool>,
     pub(crate) scrub: Option<ScrubEvery>,
+    pub(crate) away_alarm: Option<Span>,
 }
 
 /// What is served, once flags, environment, file and defaults are put together.
@@ -144,6 +149,7 @@ pub(crate) struct Serving {
     pub(crate) peers: Vec<String>,
     pub(crate) write_despite_clocks: bool,
     pub(crate) scrub: ScrubEvery,
+    pub(crate) away_alarm: Duration,
 }
 
 impl ServeArgs {
@@ -166,6 +172,7 @@ impl ServeArgs {
             peers: if self.peer.is_empty() { file.peer.unwrap_or_default() } else { self.peer },
             write_despite_clocks: self.write_despite_clocks.or(file.write_despite_clocks).unwrap_or(false),
             scrub: self.scrub.or(file.scrub).unwrap_or_default(),
+            away_alarm: self.away_alarm.or(file.away_alarm).map_or(Membership::AWAY_ALARM, |span| span.0),
         })
     }
 }

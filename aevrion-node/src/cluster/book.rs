@@ -1,26 +1,39 @@
-//! The addresses of neighbours: what the node knows, and what the store remembers of it.
+//! The book of members: what the store remembers of them across restarts.
 //!
-//! What is known is decided here in memory, and the store follows: each save writes all that is known by then, one after
-//! the other. So whoever comes at the same moment as another is not forgotten.
+//! The members themselves are kept by the core, in memory. The store follows: each save writes all that is known by
+//! then, one after the other, so whoever comes at the same moment as another is not forgotten. Who is new is saved at
+//! once, for the past is not settled without it; where a member is, a little later; when it was seen, now and then.
 
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use aevrion_core::Replica;
-use aevrion_core::sync::Peer;
+use aevrion_core::sync::{Member, Members, NotAPeer, Peer};
+use aevrion_core::{Replica, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until};
 
 use crate::exit::Failure;
 
 /// Under which name the store remembers them.
+const MEMBERS: &str = "members";
+
+/// Under which an older release remembered their addresses.
 const PEERS: &str = "peers";
 
-/// Addresses remembered: what comes beyond is dialled, but forgotten with the process.
-const MOST_PEERS: usize = 1_000;
+/// How often the store is written to for the sake of members that move about, at most.
+const MOVES: Duration = Duration::from_secs(10);
 
-/// The book of addresses. Cloning shares it.
+/// How often it is remembered when members were seen, and until when they agreed.
+const SIGHTS: Duration = Duration::from_secs(5 * 60);
+
+/// The book. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Book {
     replica: Replica,
-    known: Arc<Mutex<Vec<Peer>>>,
+    members: Members,
+    /// What the store remembers.
+    saved: Arc<Mutex<Vec<Member>>>,
     /// Held while the store is written to.
     saving: Arc<tokio::sync::Mutex<()>>,
 }
@@ -28,69 +41,186 @@ pub(crate) struct Book {
 impl Book {
     /// That of a store. What cannot be read is passed over: it can be learned again.
     pub(crate) async fn of(replica: &Replica) -> Result<Self, Failure> {
-        let row = replica.setting(PEERS).await?;
-        let texts: Vec<String> = row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default();
-        let known = texts.iter().filter_map(|text| text.parse().ok()).collect();
-        Ok(Self { replica: replica.clone(), known: Arc::new(Mutex::new(known)), saving: Arc::default() })
-    }
-
-    /// All that are known, in the order in which they were learned.
-    pub(crate) fn peers(&self) -> Vec<Peer> {
-        self.known().clone()
-    }
-
-    /// Knows these, too. Gives those that were known before. They are remembered with the next [`Book::save`].
-    pub(super) fn learn(&self, more: &[Peer]) -> Vec<Peer> {
-        let mut known = self.known();
-        let before = known.clone();
-        for peer in more {
-            if !known.contains(peer) {
-                known.push(peer.clone());
-            }
-        }
-        before
-    }
-
-    /// Learns these, and remembers them.
-    pub(super) async fn remember(&self, more: &[Peer]) -> Result<(), Failure> {
-        if self.learn(more).len() == self.known().len() {
-            return Ok(());
-        }
-        self.save().await
-    }
-
-    /// Forgets whoever is at this address: over the transport that it names, or over any if it names none. Gives those
-    /// that were forgotten.
-    pub(crate) async fn forget(&self, address: &Peer) -> Result<Vec<Peer>, Failure> {
-        let is_meant = |peer: &Peer| match address.transport() {
-            Some(_) => peer == address,
-            None => peer.address() == address.address(),
+        let saved = match replica.setting(MEMBERS).await? {
+            Some(row) => serde_json::from_slice::<Vec<Entry>>(&row).unwrap_or_default(),
+            None => Vec::new(),
         };
-        let forgotten: Vec<Peer> = self.known().extract_if(.., |peer| is_meant(peer)).collect();
-        if !forgotten.is_empty() {
-            self.save().await?;
-        }
+        let saved: Vec<_> = saved.iter().filter_map(Entry::member).collect();
+        let members = Members::new(saved.clone());
+        let saved = Arc::new(Mutex::new(saved));
+        let book = Self { replica: replica.clone(), members, saved, saving: Arc::default() };
+        book.take_over().await?;
+        Ok(book)
+    }
+
+    /// Takes over what an older release remembered.
+    async fn take_over(&self) -> Result<(), Failure> {
+        let Some(row) = self.replica.setting(PEERS).await? else { return Ok(()) };
+        let texts: Vec<String> = serde_json::from_slice(&row).unwrap_or_default();
+        texts.iter().filter_map(|text| text.parse().ok()).for_each(|peer| self.members.expect(&peer));
+        self.save(self.members.list()).await?;
+        Ok(self.replica.remember(PEERS, None).await?)
+    }
+
+    /// Those who are known. They are remembered with the next [`Book::save`].
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Expects somebody at these addresses, also after a restart.
+    pub(super) async fn expect(&self, peers: &[Peer]) -> Result<(), Failure> {
+        peers.iter().for_each(|peer| self.members.expect(peer));
+        self.save(self.members.list()).await
+    }
+
+    /// Forgets whoever is meant. Gives what was forgotten.
+    ///
+    /// # Errors
+    /// Usage, if it could be one of several; else that it was not saved.
+    pub(crate) async fn forget(&self, whom: &Whom) -> Result<Vec<Member>, Failure> {
+        let forgotten = match whom {
+            Whom::Node(prefix) => match &self.members.named(prefix)[..] {
+                [] => Vec::new(),
+                [node] => self.members.forget(*node).into_iter().collect(),
+                several => {
+                    let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+                    return Err(Failure::usage(format!(
+                        "`{prefix}` may be one of several: give more of it. There are {}",
+                        several.join(", ")
+                    )));
+                }
+            },
+            Whom::At(address) => self.members.forget_at(|peer| match address.transport() {
+                Some(_) => peer == address,
+                None => peer.address() == address.address(),
+            }),
+        };
+        self.save(self.members.list()).await?;
         Ok(forgotten)
     }
 
-    /// Has the store remember what is known.
-    pub(super) async fn save(&self) -> Result<(), Failure> {
+    /// Has the store remember these, unless it does.
+    pub(super) async fn save(&self, members: Vec<Member>) -> Result<(), Failure> {
         let _one_after_the_other = self.saving.lock().await;
-        let texts: Vec<String> = self.known().iter().take(MOST_PEERS).map(ToString::to_string).collect();
-        let row = serde_json::to_vec(&texts).map_err(Failure::error)?;
-        Ok(self.replica.remember(PEERS, Some(row.into())).await?)
+        if *self.saved() == members {
+            return Ok(());
+        }
+        let entries: Vec<_> = members.iter().map(Entry::of).collect();
+        let row = serde_json::to_vec(&entries).map_err(Failure::error)?;
+        self.replica.remember(MEMBERS, Some(row.into())).await?;
+        *self.saved() = members;
+        Ok(())
     }
 
-    fn known(&self) -> MutexGuard<'_, Vec<Peer>> {
+    /// Saves what `now` gives when it is time, for as long as it gives something.
+    pub(super) async fn run(self, now: impl Fn() -> Option<Vec<Member>>) {
+        let mut changes = self.members.changes();
+        changes.mark_changed();
+        let mut due = Instant::now() + SIGHTS;
+        loop {
+            tokio::select! {
+                changed = changes.changed() => match changed {
+                    Ok(()) if self.knows_somebody_new() => {}
+                    Ok(()) => {
+                        due = due.min(Instant::now() + MOVES);
+                        continue;
+                    }
+                    Err(_) => return,
+                },
+                () = sleep_until(due) => {}
+            }
+            let Some(members) = now() else { return };
+            if let Err(failure) = self.save(members).await {
+                tracing::warn!(%failure, "what is known of the members was not remembered; trying again later");
+            }
+            due = Instant::now() + SIGHTS;
+        }
+    }
+
+    fn knows_somebody_new(&self) -> bool {
+        let saved = self.saved();
+        let is_new = |member: &Member| member.id.is_some() && saved.iter().all(|one| one.id != member.id);
+        self.members.list().iter().any(is_new)
+    }
+
+    fn saved(&self) -> MutexGuard<'_, Vec<Member>> {
         // A list is whole whatever happened to who held it.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whom to forget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// The node whose identity begins so.
+    Node(String),
+    /// Whoever is at this address: over the transport that it names, or over any if it names none.
+    At(Peer),
+}
+
+impl FromStr for Whom {
+    type Err = NotAPeer;
+
+    fn from_str(text: &str) -> Result<Self, NotAPeer> {
+        let is_node = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_node { Ok(Self::Node(text.to_ascii_lowercase())) } else { text.parse().map(Self::At) }
+    }
+}
+
+impl std::fmt::Display for Whom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Node(prefix) => f.write_str(prefix),
+            Self::At(peer) => peer.fmt(f),
+        }
+    }
+}
+
+/// A member as it is remembered. What a later release remembers besides is passed over.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(default)]
+    listens: Vec<String>,
+    #[serde(default)]
+    told: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreed_until: Option<u64>,
+}
+
+impl Entry {
+    fn of(member: &Member) -> Self {
+        let texts = |peers: &[Peer]| peers.iter().map(ToString::to_string).collect();
+        Self {
+            id: member.id.map(|id| id.to_string()),
+            listens: texts(&member.listens),
+            told: texts(&member.told),
+            last_seen: member.last_seen.map(Timestamp::as_millis),
+            agreed_until: member.agreed_until.map(Timestamp::as_millis),
+        }
+    }
+
+    /// Nothing, if its identity cannot be read.
+    fn member(&self) -> Option<Member> {
+        let peers = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        let id = self.id.as_ref().map(|id| id.parse()).transpose().ok()?;
+        Some(Member {
+            listens: peers(&self.listens),
+            told: peers(&self.told),
+            last_seen: self.last_seen.map(Timestamp::from_millis),
+            agreed_until: self.agreed_until.map(Timestamp::from_millis),
+            ..Member::new(id)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aevrion_core::Options;
     use aevrion_core::store::MemoryStore;
+    use aevrion_core::{NodeId, Options};
 
     use super::*;
 
@@ -98,32 +228,103 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn id(number: u8) -> NodeId {
+        NodeId::from_bytes([number; 32])
+    }
+
+    async fn replica() -> Replica {
+        Replica::open(MemoryStore::new(), Options::default()).await.unwrap()
+    }
+
     #[tokio::test]
     async fn of_many_who_come_at_once_none_is_forgotten() {
-        let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+        let replica = replica().await;
         let book = Book::of(&replica).await.unwrap();
         let mut coming = tokio::task::JoinSet::new();
         for n in 1..=50 {
             let book = book.clone();
-            coming.spawn(async move { book.remember(&[Peer::over("tcp", format!("127.0.0.1:{n}"))]).await });
+            coming.spawn(async move { book.expect(&[Peer::over("tcp", format!("127.0.0.1:{n}"))]).await });
         }
         while let Some(remembered) = coming.join_next().await {
             remembered.unwrap().unwrap();
         }
-        assert_eq!(Book::of(&replica).await.unwrap().peers().len(), 50);
+        assert_eq!(Book::of(&replica).await.unwrap().members().list().len(), 50);
     }
 
     #[tokio::test]
     async fn who_is_forgotten_stays_forgotten() {
-        let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+        let replica = replica().await;
         let book = Book::of(&replica).await.unwrap();
         let [quic, tcp, other] = ["quic://127.0.0.1:1", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"].map(peer);
-        book.remember(&[quic.clone(), tcp.clone(), other.clone()]).await.unwrap();
-        assert_eq!(book.forget(&peer("quic://127.0.0.1:2")).await.unwrap(), []);
-        let only_tcp = std::slice::from_ref(&tcp);
-        assert_eq!(book.forget(&tcp).await.unwrap(), only_tcp);
-        book.remember(only_tcp).await.unwrap();
-        assert_eq!(book.forget(&peer("127.0.0.1:1")).await.unwrap(), [quic, tcp]);
-        assert_eq!(Book::of(&replica).await.unwrap().peers(), [other]);
+        book.expect(&[quic.clone(), tcp.clone(), other.clone()]).await.unwrap();
+        let forget = async |whom: &str| {
+            let forgotten = book.forget(&whom.parse().unwrap()).await.unwrap();
+            forgotten.iter().flat_map(Member::addresses).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(forget("quic://127.0.0.1:2").await, []);
+        assert_eq!(forget("tcp://127.0.0.1:1").await, std::slice::from_ref(&tcp));
+        book.expect(&[tcp.clone()]).await.unwrap();
+        assert_eq!(forget("127.0.0.1:1").await, [quic, tcp]);
+        assert_eq!(Book::of(&replica).await.unwrap().members().peers(), [other]);
+    }
+
+    #[tokio::test]
+    async fn a_node_is_meant_by_the_beginning_of_its_identity() {
+        let replica = replica().await;
+        let book = Book::of(&replica).await.unwrap();
+        book.members().introduce(id(0xab), &[peer("tcp://127.0.0.1:1")]);
+        book.members().introduce(id(0xac), &[]);
+        let forget = async |whom: &str| book.forget(&whom.parse().unwrap()).await;
+        let several = forget("a").await.unwrap_err().to_string();
+        assert!(several.contains(&id(0xab).to_string()) && several.contains("give more of it"), "{several}");
+        assert_eq!(forget("ABAB").await.unwrap()[0].id, Some(id(0xab)));
+        assert_eq!(forget("abab").await.unwrap(), []);
+        let left = Book::of(&replica).await.unwrap().members().list();
+        assert_eq!(left.iter().map(|member| member.id).collect::<Vec<_>>(), [Some(id(0xac))]);
+    }
+
+    #[tokio::test]
+    async fn the_addresses_of_an_older_release_are_taken_over() {
+        let replica = replica().await;
+        replica.remember(PEERS, Some(r#"["quic://127.0.0.1:1","no peer"]"#.into())).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(Book::of(&replica).await.unwrap().members().peers(), [peer("quic://127.0.0.1:1")]);
+        }
+        assert_eq!(replica.setting(PEERS).await.unwrap(), None);
+    }
+
+    /// Each save costs the store a commit.
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_all_the_time_is_saved_now_and_then() {
+        let replica = replica().await;
+        let book = Book::of(&replica).await.unwrap();
+        let saved = async || {
+            let row = replica.setting(MEMBERS).await.unwrap().unwrap_or_default();
+            serde_json::from_slice::<Vec<Entry>>(&row).unwrap_or_default()
+        };
+        let minutes = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let (of_now, members) = (Arc::clone(&minutes), book.members().clone());
+        let now = move || {
+            let seen = Timestamp::from_millis(of_now.load(std::sync::atomic::Ordering::SeqCst));
+            Some(members.list().into_iter().map(|one| Member { last_seen: Some(seen), ..one }).collect())
+        };
+        tokio::spawn(book.clone().run(now));
+        tokio::task::yield_now().await;
+        let pass = async |time| tokio::time::sleep(time).await;
+        book.members().introduce(id(1), &[]);
+        pass(Duration::from_millis(1)).await;
+        assert_eq!(saved().await.len(), 1, "who is new is remembered at once");
+        book.members().introduce(id(1), &[peer("tcp://127.0.0.1:1")]);
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(saved().await[0].told, Vec::<String>::new());
+        pass(MOVES).await;
+        assert_eq!(saved().await[0].told, ["tcp://127.0.0.1:1"]);
+        let mut sights = std::collections::BTreeSet::new();
+        for minute in 1..=60 {
+            minutes.store(minute, std::sync::atomic::Ordering::SeqCst);
+            pass(Duration::from_secs(60)).await;
+            sights.insert(saved().await[0].last_seen);
+        }
+        assert!((12..=13).contains(&sights.len()), "{sights:?}");
     }
 }

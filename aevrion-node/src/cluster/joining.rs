@@ -80,7 +80,11 @@ impl Newcomer {
 
     /// Takes note of everything in its store and in its home. The identity comes last: where it is, there is everything.
     pub(crate) async fn settle(&self, replica: &Replica, home: &Home) -> Result<(), Failure> {
-        Book::of(replica).await?.remember(&self.peers).await?;
+        let book = Book::of(replica).await?;
+        // Whoever let it in comes first.
+        self.peers.iter().take(1).for_each(|peer| book.members().expect(peer));
+        self.welcome.introduce_to(book.members());
+        book.expect(&self.peers).await?;
         let removals = removed_from(replica, self.identity.clone()).await?;
         for statement in self.welcome.removals() {
             match replica.remove_node(&removals, &statement).await {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aevrion_core::identity::join::{Joining, Registrar};
 use aevrion_core::identity::{Authority, Credentials, Identity};
@@ -10,7 +11,7 @@ use aevrion_core::transport::Removal;
 use aevrion_core::{Replica, SystemWall};
 use tokio::task::JoinHandle;
 
-use super::{Book, Home, Welcome, removal, renewal, transports};
+use super::{Book, Home, Welcome, away, renewal, transports};
 use crate::cli::TransportKind;
 use crate::exit::Failure;
 use crate::problem::Problem;
@@ -30,7 +31,9 @@ pub(super) struct Parts {
     pub(super) replica: Replica,
     /// Whether the authority's key is here.
     pub(super) authority: bool,
-    pub(super) book: Book,
+    /// Members that are away for this long are an alarm.
+    pub(super) away_alarm: Duration,
+    book: Book,
 }
 
 /// How a node listens, and whom it dials beside those it remembers.
@@ -41,9 +44,14 @@ pub(crate) struct Listening {
     pub(crate) peers: Vec<Peer>,
     /// Take local writes also while the neighbours' clocks say that this node's is wrong.
     pub(crate) write_despite_clocks: bool,
+    /// Members that are away for this long, and keep the past from being settled, are an alarm.
+    pub(crate) away_alarm: Duration,
 }
 
 impl Membership {
+    /// After how long a member that is away is an alarm: a machine that was started anew is back long before.
+    pub(crate) const AWAY_ALARM: Duration = Duration::from_secs(10 * 60);
+
     /// Takes part, as `identity`.
     pub(crate) async fn begin(
         replica: &Replica,
@@ -56,12 +64,13 @@ impl Membership {
         let bind = |kind: &TransportKind| transports::bind(*kind, listening.address, &credentials);
         let transports = listening.transports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let write_despite_clocks = listening.write_despite_clocks;
-        let sync = replica.sync(SyncOptions { write_despite_clocks, ..SyncOptions::default() });
         let book = Book::of(replica).await?;
-        book.remember(&listening.peers).await?;
+        book.expect(&listening.peers).await?;
+        let members = book.members().clone();
+        let sync = replica.sync(SyncOptions { write_despite_clocks, members, ..SyncOptions::default() });
         let holds_authority = authority.is_some();
         if let Some(authority) = authority {
-            let registrar = Arc::new(registrar(authority, &home, &credentials, replica, &sync, &book));
+            let registrar = Arc::new(registrar(authority, &home, &credentials, replica, &book));
             for transport in &transports {
                 transport.answer_joins(Arc::clone(&registrar) as _);
             }
@@ -69,14 +78,14 @@ impl Membership {
         for transport in &transports {
             sync.over(Arc::clone(transport));
         }
-        for peer in book.peers() {
-            sync.add_peer(peer);
-        }
-        let (replica, authority) = (replica.clone(), holds_authority);
-        let parts = Arc::new(Parts { home, credentials, transports, sync, replica, authority, book });
+        let (replica, authority, away_alarm) = (replica.clone(), holds_authority, listening.away_alarm);
+        let parts = Parts { home, credentials, transports, sync, replica, authority, away_alarm, book };
+        let parts = Arc::new(parts);
         let renewing = tokio::spawn(renewal::run(Arc::downgrade(&parts)));
-        let forgetting = tokio::spawn(removal::run(Arc::downgrade(&parts), parts.sync.changes()));
-        Ok(Self { parts, tasks: [renewing, forgetting] })
+        let weak = Arc::downgrade(&parts);
+        let members = move || weak.upgrade().map(|parts| parts.sync.members());
+        let remembering = tokio::spawn(parts.book.clone().run(members));
+        Ok(Self { parts, tasks: [renewing, remembering] })
     }
 
     /// The synchronisation.
@@ -89,17 +98,19 @@ impl Membership {
         renewal::alarm(&self.parts.credentials, self.parts.authority)
     }
 
+    /// How many members are away for so long that they are an alarm.
+    pub(crate) fn away(&self) -> usize {
+        away::missing(&self.parts.sync, self.parts.away_alarm).len()
+    }
+
+    /// Who they are, and what to do about it, if there are any.
+    pub(crate) fn away_alarm(&self) -> Option<String> {
+        away::alarm(&self.parts.sync, self.parts.away_alarm)
+    }
+
     /// When the certificate ends.
     pub(crate) fn certificate_ends(&self) -> aevrion_core::Timestamp {
         self.parts.credentials.current().expires_at()
-    }
-
-    /// Forgets whoever is at this address, and no longer dials there. Gives those that were forgotten. A connection
-    /// that stands stays.
-    pub(crate) async fn forget(&self, address: &Peer) -> Result<Vec<Peer>, Failure> {
-        let forgotten = self.parts.book.forget(address).await?;
-        forgotten.iter().for_each(|peer| self.parts.sync.remove_peer(peer));
-        Ok(forgotten)
     }
 
     /// Removes a node, as a statement of the authority says.
@@ -110,9 +121,17 @@ impl Membership {
         self.parts.remove(statement).await
     }
 
+    /// Those who belong to the cluster, as far as is known.
+    pub(crate) fn book(&self) -> &Book {
+        &self.parts.book
+    }
+
     /// Leaves in an orderly way: neighbours are told.
     pub(crate) async fn end(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        if let Err(failure) = self.parts.book.save(self.parts.sync.members()).await {
+            tracing::warn!(%failure, "what is known of the members was not remembered");
+        }
         self.parts.sync.close().await;
     }
 }
@@ -123,23 +142,18 @@ fn registrar(
     home: &Home,
     credentials: &Credentials,
     replica: &Replica,
-    sync: &Sync,
     book: &Book,
 ) -> Registrar {
     let parameters = replica.parameters();
     let (removals, removed) = (credentials.removals().clone(), credentials.removals().clone());
-    // The registrar keeps the synchronisation alive, and a transport the registrar: `end` lets go of the transports.
-    let (book, sync) = (book.clone(), sync.clone());
+    let book = book.clone();
     Registrar::new(authority, home.tokens(), removals, SystemWall, move |node, addresses| {
-        let new: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        let welcome = Welcome::new(parameters, &book.learn(&new), &removed.all());
-        let (book, sync) = (book.clone(), sync.clone());
-        tokio::spawn(async move {
-            if let Err(failure) = book.save().await {
-                tracing::warn!(%node, %failure, "the address of a new node was not remembered");
-            }
-            new.into_iter().for_each(|peer| sync.add_peer(peer));
-        });
+        let welcome = Welcome::new(parameters, &book.members().list(), &removed.all());
+        let peers: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        // One that does not say where it will be is known when it comes.
+        if !peers.is_empty() {
+            book.members().introduce(node, &peers);
+        }
         welcome.to_bytes()
     })
 }

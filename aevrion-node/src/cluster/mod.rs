@@ -3,6 +3,7 @@
 //! Everything stands in the data directory: keys and certificates in `cluster/` beside the store, the addresses of
 //! neighbours in the store itself. A directory without `cluster/` is a node on its own, which nobody can reach.
 
+mod away;
 mod book;
 mod certified_wall;
 mod home;
@@ -14,7 +15,7 @@ mod renewal;
 mod transports;
 mod welcome;
 
-pub(crate) use book::Book;
+pub(crate) use book::{Book, Whom};
 pub(crate) use certified_wall::CertifiedWall;
 pub(crate) use home::{Home, NO_CLUSTER, TOKENS_BY_FILE};
 pub(crate) use joining::Newcomer;

@@ -1,12 +1,9 @@
 //! Putting a node out of the cluster: the authority says so in a statement, and every node that has it obeys.
 
-use std::sync::Weak;
-
 use aevrion_core::identity::{Credentials, Identity};
 use aevrion_core::sync::RemovalError;
 use aevrion_core::transport::{Removal, Removals};
 use aevrion_core::{ReadError, Replica};
-use tokio::sync::watch;
 
 use super::membership::Parts;
 use crate::problem::{Kind, Problem};
@@ -43,20 +40,3 @@ impl Parts {
 /// Why the node of the authority stays.
 pub(crate) const HOLDS_AUTHORITY: &str = "this is the node that holds the cluster's authority: without it nobody could \
      let others in or renew certificates";
-
-/// Forgets where removed nodes were: nobody is to be sought there any more, nor told of it.
-pub(super) async fn run(parts: Weak<Parts>, mut changes: watch::Receiver<u64>) {
-    while changes.changed().await.is_ok() {
-        let Some(parts) = parts.upgrade() else { return };
-        for peer in parts.sync.removed_peers() {
-            parts.sync.remove_peer(&peer);
-            match parts.book.forget(&peer).await {
-                Ok(_) => tracing::info!(%peer, "a removed node was there: it is not dialled any more"),
-                // It is found out again after the next start.
-                Err(failure) => {
-                    tracing::warn!(%peer, %failure, "the address of a removed node was not forgotten");
-                }
-            }
-        }
-    }
-}

@@ -1,7 +1,7 @@
 //! What a new node is told about the cluster, beside its certificate.
 
 use aevrion_core::Parameters;
-use aevrion_core::sync::Peer;
+use aevrion_core::sync::{Member, Members, Peer};
 use aevrion_core::transport::Removal;
 use serde::{Deserialize, Serialize};
 
@@ -12,17 +12,37 @@ use crate::exit::Failure;
 pub(super) struct Welcome {
     pub(super) parameters: Parameters,
     peers: Vec<String>,
-    /// What the authority has said of them, hexadecimal. It would come with the events as well, but perhaps only after a
-    /// removed node has come.
+    /// Whose addresses they are, as far as that is known. An older node does not say.
+    #[serde(default)]
+    members: Vec<Told>,
+    /// What the authority has said of removed nodes, hexadecimal. It would come with the events as well, but perhaps only
+    /// after a removed node has come.
     #[serde(default)]
     removals: Vec<String>,
 }
 
+/// A node and its addresses.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Told {
+    id: String,
+    addresses: Vec<String>,
+}
+
 impl Welcome {
-    pub(super) fn new(parameters: Parameters, peers: &[Peer], removals: &[Removal]) -> Self {
-        let peers = peers.iter().map(ToString::to_string).collect();
+    /// Tells of those whose addresses were named by people, or by themselves when they joined; and of those who were
+    /// removed.
+    pub(super) fn new(parameters: Parameters, members: &[Member], removals: &[Removal]) -> Self {
+        let texts = |member: &Member| member.told.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let told = members.iter().filter(|member| !member.told.is_empty());
+        let told =
+            told.filter_map(|member| Some(Told { id: member.id?.to_string(), addresses: texts(member) }));
         let removals = removals.iter().map(|removal| hex::encode(&removal.statement)).collect();
-        Self { parameters, peers, removals }
+        Self {
+            parameters,
+            peers: members.iter().flat_map(texts).collect(),
+            members: told.collect(),
+            removals,
+        }
     }
 
     /// Fields that this version does not know are ignored: a newer node may say more.
@@ -42,6 +62,20 @@ impl Welcome {
 
     /// Where the others are, as far as their addresses make sense.
     pub(super) fn peers(&self) -> Vec<Peer> {
-        self.peers.iter().filter_map(|text| text.parse().ok()).collect()
+        parsed(&self.peers)
     }
+
+    /// Has them known.
+    pub(super) fn introduce_to(&self, members: &Members) {
+        for Told { id, addresses } in &self.members {
+            if let Ok(id) = id.parse() {
+                members.introduce(id, &parsed(addresses));
+            }
+        }
+        self.peers().iter().for_each(|peer| members.expect(peer));
+    }
+}
+
+fn parsed(texts: &[String]) -> Vec<Peer> {
+    texts.iter().filter_map(|text| text.parse().ok()).collect()
 }

@@ -66,7 +66,8 @@ impl Member {
         let identity = identity.ok_or_else(|| Failure::error(format!("{} has no identity", self.name)))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let transports = vec![TransportKind::Quic];
-        let listening = Listening { address, transports, peers, write_despite_clocks: false };
+        let away_alarm = Membership::AWAY_ALARM;
+        let listening = Listening { address, transports, peers, write_despite_clocks: false, away_alarm };
         let membership = Membership::begin(&self.replica, home, identity, &listening).await?;
         self.membership = Some(Arc::new(membership));
         Ok(())

@@ -24,12 +24,21 @@ pub(super) enum Kind {
     Certificate,
     Damage,
     Removal,
+    Identity,
+    Members,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Clock, Self::Store, Self::Certificate, Self::Damage, Self::Removal];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Clock,
+        Self::Store,
+        Self::Certificate,
+        Self::Damage,
+        Self::Removal,
+        Self::Identity,
+        Self::Members,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -38,6 +47,8 @@ impl Kind {
             Self::Certificate => "certificate",
             Self::Damage => "damage",
             Self::Removal => "removal",
+            Self::Identity => "identity",
+            Self::Members => "members",
         }
     }
 
@@ -57,6 +68,12 @@ impl Kind {
             Self::Certificate => node.membership().ok()?.certificate_alarm(),
             Self::Damage => damage(node),
             Self::Removal => node.sync()?.own_removal().map(|what| format!("{what}: {ANEW}")),
+            Self::Identity => node.sync()?.identity_alarm(),
+            // To one that was removed nobody comes back.
+            Self::Members => match Self::Removal.look(node) {
+                Some(_) => None,
+                None => node.membership().ok()?.away_alarm(),
+            },
         }
     }
 }

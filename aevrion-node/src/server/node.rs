@@ -59,6 +59,7 @@ impl Node {
             transports: serving.transports.clone(),
             peers,
             write_despite_clocks: serving.write_despite_clocks,
+            away_alarm: serving.away_alarm,
         };
         let membership = match (home, identity) {
             (Some(home), Some(identity)) => {

@@ -3,14 +3,15 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use aevrion_core::Replica;
-use aevrion_core::sync::Peer;
+use aevrion_core::sync::Member;
+use aevrion_core::{Replica, Timestamp};
 
 use crate::backend::Backend;
 use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
-use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE};
+use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE, Whom};
 use crate::data;
 use crate::exit::Failure;
+use crate::moment;
 use crate::output::{print_all, print_document, print_fields, print_line, print_table};
 use crate::report::{ForgetReport, Neighbour};
 
@@ -24,7 +25,7 @@ pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> 
         }
         ClusterVerb::Nodes => nodes(global).await,
         ClusterVerb::Remove { node } => super::remove::run(global, &node).await,
-        ClusterVerb::Forget { peer } => forget(global, &peer).await,
+        ClusterVerb::Forget { whom } => forget(global, &whom).await,
     }
 }
 
@@ -115,45 +116,56 @@ async fn nodes(global: &Global) -> Result<(), Failure> {
     match global.output.unwrap_or_default() {
         format @ (Format::Json | Format::Jsonl) => print_all(format, &neighbours),
         Format::Raw => {
-            let addresses = neighbours.iter().map(|neighbour| &neighbour.address);
-            addresses.filter(|address| !address.is_empty()).try_for_each(|address| print_line(address))
+            neighbours.iter().try_for_each(|neighbour| print_line(super::sync::name_of(neighbour)))
         }
         Format::Table => {
-            let rows: Vec<_> = neighbours.iter().map(super::sync::who_and_where).collect();
-            print_table(&["NODE", "ADDRESS", "STATE"], &rows)
+            let rows: Vec<_> = neighbours.iter().map(row).collect();
+            print_table(&["NODE", "ADDRESS", "STATE", "LAST SEEN", "AGREED UNTIL"], &rows)
         }
     }
 }
 
-/// The addresses that a directory remembers, and the nodes of which it knows that they were removed.
-async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Failure> {
-    let mut known: Vec<_> = Book::of(replica).await?.peers().iter().map(Neighbour::remembered).collect();
-    if let Some(identity) = Home::of(data).identity()? {
-        let removals = cluster::removed_from(replica, identity).await?;
-        known.extend(removals.all().iter().map(|removal| Neighbour::removed(&removal.into())));
+fn row(neighbour: &Neighbour) -> Vec<String> {
+    let mut row = super::sync::who_and_where(neighbour);
+    for moment in [neighbour.last_seen, neighbour.agreed_until] {
+        row.push(moment.map_or_else(|| "-".to_owned(), |ms| moment::show(Timestamp::from_millis(ms))));
     }
-    Ok(known)
+    row
 }
 
-/// Forgets an address: a running node does so itself, and stops dialling there.
-async fn forget(global: &Global, address: &Peer) -> Result<(), Failure> {
-    let forgotten = if global.data.is_none() {
-        Backend::open(global).await?.forget_peer(address).await?
+/// Those whom a directory remembers, and the nodes of which it knows that they were removed.
+async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Failure> {
+    let members = Book::of(replica).await?.members().list();
+    let removed = match Home::of(data).identity()? {
+        Some(identity) => cluster::removed_from(replica, identity).await?.all(),
+        None => Vec::new(),
+    };
+    let is_removed = |member: &&Member| removed.iter().any(|removal| member.id == Some(removal.node));
+    let members = members.iter().filter(|member| !is_removed(member)).map(Neighbour::remembered);
+    let removed = removed.iter().map(|removal| Neighbour::removed(&removal.into()));
+    Ok(members.chain(removed).collect())
+}
+
+/// Forgets a node or an address: a running node does so itself, and stops dialling there.
+async fn forget(global: &Global, whom: &Whom) -> Result<(), Failure> {
+    let report = if global.data.is_none() {
+        Backend::open(global).await?.forget(whom).await?
     } else {
         let replica = data::open(global).await?;
         let forgotten = match Book::of(&replica).await {
-            Ok(book) => book.forget(address).await,
+            Ok(book) => book.forget(whom).await,
             Err(failure) => Err(failure),
         };
         replica.close().await?;
-        forgotten?.iter().map(ToString::to_string).collect()
+        ForgetReport::from(&forgotten?[..])
     };
-    if forgotten.is_empty() {
-        return Err(Failure::not_found(format!("{address} is not remembered: see `aevrion cluster nodes`")));
+    let names = if report.forgotten.is_empty() { &report.nodes } else { &report.forgotten };
+    if names.is_empty() {
+        return Err(Failure::not_found(format!("{whom} is not remembered: see `aevrion cluster nodes`")));
     }
     match global.output.unwrap_or_default() {
-        format @ (Format::Json | Format::Jsonl) => print_document(format, &ForgetReport { forgotten }),
-        Format::Table | Format::Raw => forgotten.iter().try_for_each(|address| print_line(address)),
+        format @ (Format::Json | Format::Jsonl) => print_document(format, &report),
+        Format::Table | Format::Raw => names.iter().try_for_each(|name| print_line(name)),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::moment;
 use crate::output::{print_document, print_fields, thousands};
 use crate::progress::{Bar, Counts};
-use crate::report::{ScrubStatus, StatusReport, VerifyReport};
+use crate::report::{Neighbour, ScrubStatus, StatusReport, VerifyReport};
 
 pub(super) async fn status(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let status = backend.status().await?;
@@ -47,10 +47,7 @@ fn status_fields(status: &StatusReport) -> Vec<(&'static str, String)> {
     }
     fields.extend(status.scrub.as_ref().map(|scrub| ("scrub", scrub_field(scrub))));
     fields.extend(status.alarms.iter().map(|alarm| ("alarm", alarm.clone())));
-    fields.extend(status.neighbours.iter().map(|neighbour| {
-        let behind = neighbour.behind.map_or_else(String::new, |n| format!(", {} behind", thousands(n)));
-        ("neighbour", format!("{}, {}{behind}", neighbour.address, neighbour.state))
-    }));
+    fields.extend(status.neighbours.iter().map(|neighbour| ("neighbour", neighbour_field(neighbour))));
     fields
 }
 
@@ -74,6 +71,18 @@ fn scrub_field(scrub: &ScrubStatus) -> String {
             format!("{under_way}; the last until {ended}: {found}, {} mended", thousands(last.mended))
         }
     }
+}
+
+fn neighbour_field(neighbour: &Neighbour) -> String {
+    let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());
+    let address = Some(&neighbour.address).filter(|address| !address.is_empty()).cloned();
+    let behind = neighbour.behind.map(|events| format!("{} behind", thousands(events)));
+    let moment = |what: &str, ms: u64| format!("{what} {}", moment::show(Timestamp::from_millis(ms)));
+    let is_away = !super::sync::is_connected(neighbour);
+    let seen = neighbour.last_seen.filter(|_| is_away).map(|seen| moment("last seen", seen));
+    let agreed = neighbour.agreed_until.map(|until| moment("agreed until", until));
+    let parts = [id, address, Some(neighbour.state.clone()), behind, seen, agreed];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 pub(super) async fn verify(backend: &Backend, global: &Global) -> Result<(), Failure> {

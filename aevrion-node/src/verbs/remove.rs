@@ -10,7 +10,7 @@ use super::cluster::directory;
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::client::Client;
-use crate::cluster::{self, HOLDS_AUTHORITY, Home};
+use crate::cluster::{self, Book, HOLDS_AUTHORITY, Home};
 use crate::data::{self, Opened};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_document, print_fields};
@@ -59,7 +59,9 @@ async fn in_store(replica: &Replica, home: &Home, signer: &Signer<'_>) -> Result
     if let Some(removal) = signer.own.and_then(|own| removals.of(own)) {
         return Err(Failure::not_allowed(format!("{}: it removes nobody", removal.own_words())));
     }
-    let known: Vec<_> = removals.all().iter().map(|removal| removal.node).collect();
+    let members = Book::of(replica).await?.members().list();
+    let members = members.iter().filter_map(|member| member.id);
+    let known: Vec<_> = members.chain(removals.all().iter().map(|removal| removal.node)).collect();
     let statement = signer.statement(&known)?;
     let removal = replica.remove_node(&removals, &statement).await.map_err(|error| match error {
         RemovalError::Write(error) => error.into(),

@@ -58,8 +58,16 @@ pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
         None => neighbour.state.clone(),
     };
     let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());
-    let address = Some(neighbour.address.clone()).filter(|address| !address.is_empty());
-    vec![or_dash(id), or_dash(address), state]
+    let address = Some(&neighbour.address).filter(|address| !address.is_empty());
+    vec![or_dash(id), or_dash(address.cloned()), state]
+}
+
+/// What a neighbour is called: by its address, or else by its identity.
+pub(super) fn name_of(neighbour: &Neighbour) -> &str {
+    match &neighbour.id {
+        Some(id) if neighbour.address.is_empty() => id,
+        _ => &neighbour.address,
+    }
 }
 
 fn row(neighbour: &Neighbour) -> Vec<String> {
@@ -110,14 +118,14 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
         let show = |ms| moment::show(Timestamp::from_millis(ms));
         let rows = differing.iter().flat_map(|neighbour| {
             let spans = neighbour.differences.iter();
-            spans.map(|[first, last]| vec![neighbour.address.clone(), show(*first), show(*last)])
+            spans.map(|[first, last]| vec![name_of(neighbour).to_owned(), show(*first), show(*last)])
         });
         print_table(&["NEIGHBOUR", "FROM", "TO"], &rows.collect::<Vec<_>>())?;
     }
     // Nobody expects to compare with those to whom no transport leads.
     let expected = neighbours.iter().filter(|one| one.state != "unserved");
     let unknown = expected.filter(|one| one.state != "agrees" && !differs(one));
-    let unknown: Vec<_> = unknown.map(|one| format!("{} ({})", one.address, one.state)).collect();
+    let unknown: Vec<_> = unknown.map(|one| format!("{} ({})", name_of(one), one.state)).collect();
     let mut told = Vec::new();
     if neighbours.is_empty() {
         told.push("there is no neighbour to compare with".to_owned());
@@ -136,6 +144,9 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
 
 /// Those with a connection.
 pub(super) fn connected(neighbours: &[Neighbour]) -> impl Iterator<Item = &Neighbour> {
-    let without = ["unserved", "unreachable"];
-    neighbours.iter().filter(move |neighbour| !without.contains(&neighbour.state.as_str()))
+    neighbours.iter().filter(|neighbour| is_connected(neighbour))
+}
+
+pub(super) fn is_connected(neighbour: &Neighbour) -> bool {
+    !["unserved", "unreachable"].contains(&neighbour.state.as_str())
 }

@@ -119,6 +119,8 @@ mod tests {
         let neighbour = |state: &str, behind: Option<u64>, received, sent| Neighbour {
             id: None,
             address: "quic://127.0.0.1:7388".into(),
+            addresses: Vec::new(),
+            last_seen: None,
             state: state.into(),
             clock_offset_ms: None,
             agreed_until: None,

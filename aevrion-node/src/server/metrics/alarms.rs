@@ -13,6 +13,8 @@ pub(super) fn write(page: &mut Page, node: &Node) {
     if let Ok(membership) = node.membership() {
         let clock = stands(Kind::Clock);
         page.gauge("clock_alarm", "Whether this clock and a neighbour's are too far apart.", clock);
+        let away = membership.away() as u64;
+        page.gauge("members_away", "Members away for long, without whom nothing more is settled.", away);
         let ends = membership.certificate_ends().as_millis() / 1_000;
         page.gauge("certificate_ends_seconds", "When the certificate of this node ends, since 1970.", ends);
     }

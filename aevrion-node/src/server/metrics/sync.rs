@@ -13,7 +13,7 @@ pub(super) fn write(page: &mut Page, sync: &Sync) {
     let awaited = neighbours.iter().filter(|neighbour| neighbour.state == NeighbourState::Unreachable);
     page.gauge(
         "neighbours_unreached",
-        "Addresses dialled at which no neighbour is connected.",
+        "Members that are not connected, and addresses at which nobody was found.",
         awaited.count() as u64,
     );
     let behind: Vec<_> = connected().filter_map(|one| Some((label(one)?, one.behind))).collect();

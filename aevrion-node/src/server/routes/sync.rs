@@ -9,7 +9,8 @@ use axum::extract::State;
 use axum::http::Uri;
 
 use crate::cli::WAIT_AT_ONCE;
-use crate::cluster::TOKENS_BY_FILE;
+use crate::cluster::{TOKENS_BY_FILE, Whom};
+use crate::exit::Exit;
 use crate::moment::Span;
 use crate::problem::{Kind, Problem};
 use crate::report::{ForgetReport, RemovedNode, SyncReport, WaitReport};
@@ -50,15 +51,27 @@ pub(super) async fn token() -> Problem {
     Problem::new(Kind::LocalOnly, TOKENS_BY_FILE)
 }
 
-/// Forgets the address of a peer.
+/// Forgets a node, or whoever is at an address.
 pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
-    let address = query.get::<Peer>("address")?;
+    let address = query.get::<Peer>("address")?.map(Whom::At);
+    let node = query.get::<Whom>("node")?;
     query.finish()?;
-    let address = address.ok_or_else(|| Problem::bad_request("whom? Give ?address=host:port"))?;
-    let forgotten = app.node.membership()?.forget(&address).await;
-    let forgotten = forgotten.map_err(|failure| Problem::new(Kind::Failed, failure))?;
-    answer::json(&ForgetReport { forgotten: forgotten.iter().map(ToString::to_string).collect() })
+    let whom = match (node, address) {
+        (Some(node @ Whom::Node(_)), None) => node,
+        (None, Some(address)) => address,
+        _ => {
+            return Err(Problem::bad_request(
+                "whom? Give ?node= with the beginning of its id, or ?address=host:port",
+            ));
+        }
+    };
+    let forgotten = app.node.membership()?.book().forget(&whom).await;
+    let forgotten = forgotten.map_err(|failure| match failure.is(Exit::Usage) {
+        true => Problem::bad_request(failure),
+        false => Problem::new(Kind::Failed, failure),
+    })?;
+    answer::json(&ForgetReport::from(&forgotten[..]))
 }
 
 /// Removes a node from the cluster, as the statement in the body says: the authority has signed it, so it may come from
