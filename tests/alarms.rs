@@ -47,12 +47,6 @@ async fn node_behind(data: &Path, first: &Member, by: Duration) -> (Replica, Syn
     (replica, sync)
 }
 
-fn alarms(member: &Member) -> Vec<String> {
-    let status = member.status();
-    let alarms = status["alarms"].as_array().expect("a list").iter();
-    alarms.map(|alarm| alarm.as_str().expect("a text").to_owned()).collect()
-}
-
 /// The value of a metric without labels.
 #[track_caller]
 fn metric(member: &Member, name: &str) -> u64 {
@@ -67,14 +61,14 @@ const TEN_MINUTES: Duration = Duration::from_secs(600);
 fn a_clock_that_is_off_is_an_alarm_until_it_is_gone() {
     let place = Place::new();
     let mut first = place.first("first");
-    assert_eq!((alarms(&first), metric(&first, "clock_alarm")), (Vec::new(), 0));
+    assert_eq!((first.alarms(), metric(&first, "clock_alarm")), (Vec::new(), 0));
     let ends = metric(&first, "certificate_ends_seconds");
     assert_eq!(first.status()["certificate_ends"].as_u64().map(|ms| ms / 1_000), Some(ends));
 
     let runtime = engine::runtime();
     let (replica, sync) = runtime.block_on(node_behind(&place.at("behind"), &first, TEN_MINUTES));
-    until(|| !alarms(&first).is_empty(), "there is no alarm");
-    let alarm = alarms(&first).remove(0);
+    until(|| !first.alarms().is_empty(), "there is no alarm");
+    let alarm = first.alarms().remove(0);
     assert!(alarm.contains("only neighbour") && alarm.contains("set right"), "{alarm}");
     assert_eq!(metric(&first, "clock_alarm"), 1);
     first.server().line_with("alarm: this node's clock and that of its only neighbour");
@@ -83,7 +77,7 @@ fn a_clock_that_is_off_is_an_alarm_until_it_is_gone() {
     assert_eq!(metric(&first, "writes_refused"), 1);
 
     runtime.block_on(sync.close());
-    until(|| alarms(&first).is_empty(), "the alarm outlives its reason");
+    until(|| first.alarms().is_empty(), "the alarm outlives its reason");
     assert_eq!(metric(&first, "clock_alarm"), 0);
     first.server().line_with("the alarm about the clock is over");
     first.run(&["put", "k", "v"]).ok();
@@ -100,17 +94,17 @@ fn a_node_that_is_ahead_of_two_refuses_writes_unless_it_is_told_to_take_them() {
         let one = node_behind(&place.at("one"), &first, TEN_MINUTES).await;
         [one, node_behind(&place.at("other"), &first, TEN_MINUTES + Duration::from_secs(1)).await]
     });
-    let is_ahead = |first: &Member| alarms(first).iter().any(|alarm| alarm.contains("this node's clock is"));
+    let is_ahead = |first: &Member| first.alarms().iter().any(|alarm| alarm.contains("this node's clock is"));
     until(|| is_ahead(&first), "it does not see that it is ahead");
     until(|| first.run(&["put", "k", "v"]).code == Some(5), "writes are taken");
     first.run(&["put", "k", "v"]).fails(5, &["ahead"]);
-    assert!(alarms(&first)[0].contains("Local writes are refused"));
+    assert!(first.alarms()[0].contains("Local writes are refused"));
 
     first.stop();
     first.serve(&["--write-despite-clocks"]);
     until(|| is_ahead(&first), "it does not see that it is ahead");
     first.run(&["put", "k", "v"]).ok();
-    assert!(alarms(&first)[0].contains("Local writes are taken all the same"));
+    assert!(first.alarms()[0].contains("Local writes are taken all the same"));
     for (replica, sync) in others {
         runtime.block_on(sync.close());
         runtime.block_on(replica.close()).expect("it closes");

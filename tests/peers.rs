@@ -1,4 +1,5 @@
-//! The promise: a node dials whom it is told to, also after a restart, until it is told to forget.
+//! The promise: a node knows and dials those it is told of and those it has met, also after a restart, until it is told
+//! to forget them.
 
 #[path = "support/member.rs"]
 mod member;
@@ -48,8 +49,9 @@ fn who_is_named_by_a_setting_is_dialled_and_remembered() {
     until(|| second.connected() == 0, "the end of a neighbour is not noticed");
     let known = second.run(&["cluster", "nodes"]).ok().stdout;
     assert!(known.contains(&peer) && known.contains("unreachable"), "{known}");
-    assert_eq!(addresses(second.run(&["cluster", "forget", &peer])), [&*peer]);
-    assert!(!second.run(&["cluster", "nodes"]).ok().stdout.contains(&peer));
+    // It is forgotten as a whole, with where it said that it listens.
+    assert_eq!(addresses(second.run(&["cluster", "forget", &peer])), [&*peer, &third.address("tcp")]);
+    assert!(!second.run(&["cluster", "nodes"]).ok().stdout.contains(&third.listen.to_string()));
     second.run(&["cluster", "forget", &peer]).fails(3, &[&peer, "aevrion cluster nodes"]);
     second.stop();
     assert_eq!(addresses(nodes()), [first.address("quic")]);
@@ -103,4 +105,125 @@ fn a_directory_forgets_as_a_node_does() {
     let names = |one: &serde_json::Map<String, serde_json::Value>| one.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(there[0].as_object().expect("an object")), names(here));
     first.stop();
+}
+
+/// The moment before which everything is settled, as a node says it.
+fn stable(member: &Member) -> Option<u64> {
+    member.status()["stable_until"].as_u64()
+}
+
+/// Waits until more is settled than before.
+#[track_caller]
+fn settles_beyond(member: &Member, before: Option<u64>) {
+    until(
+        || {
+            member.run(&["sync", "now"]).ok();
+            stable(member) > before
+        },
+        "nothing more is settled",
+    );
+}
+
+#[test]
+fn a_node_that_nobody_was_told_of_holds_the_past_up_until_it_is_forgotten_by_its_id() {
+    let place = Place::new();
+    let [mut first, mut second, third] = three(&place);
+    first.stop();
+    first.serve(&["--away-alarm", "1s"]);
+    agree(&[(&first, 2), (&second, 1), (&third, 1)]);
+    settles_beyond(&first, None);
+    let id = second.id();
+    second.kill();
+    until(|| first.row(&id)["state"] == "unreachable", "the end of a neighbour is not noticed");
+
+    let row = first.row(&id);
+    assert_eq!(row["addresses"], serde_json::json!([second.address("quic")]), "it has said where it listens");
+    let (seen, agreed) = (row["last_seen"].as_u64(), row["agreed_until"].as_u64());
+    let now = first.status()["now"].as_u64();
+    assert!(seen > Some(1_700_000_000_000) && seen <= now && agreed.is_some(), "{row}");
+    let listed = first.run(&["cluster", "nodes"]).ok().stdout;
+    let listed = listed.lines().find(|line| line.starts_with(&id[..8])).expect("it is listed").to_owned();
+    assert!(listed.contains(&second.address("quic")) && listed.contains("unreachable"), "{listed}");
+    assert_eq!(listed.matches("Z").count(), 2, "when it was seen, and until when it agreed: {listed}");
+
+    let settled = stable(&first);
+    until(|| !first.alarms().is_empty(), "there is no alarm");
+    let alarm = first.alarms().remove(0);
+    for word in ["stable_until", &id[..8], &second.address("quic"), "last seen", "aevrion cluster forget"] {
+        assert!(alarm.contains(word), "`{word}` is not in {alarm}");
+    }
+    first.run(&["put", "k", "v"]).ok();
+    agree(&[(&first, 1), (&third, 1)]);
+    first.run(&["sync", "now"]).ok();
+    assert_eq!(stable(&first), settled, "what it writes meanwhile will come");
+    first.server().line_with("alarm: nothing after");
+
+    assert_eq!(addresses(first.run(&["cluster", "forget", &id[..8]])), [second.address("quic")]);
+    settles_beyond(&first, settled);
+    assert_eq!((first.row(&id), first.alarms()), (serde_json::Value::Null, Vec::new()));
+    first.run(&["cluster", "forget", &id[..8]]).fails(3, &[&id[..8], "aevrion cluster nodes"]);
+    first.run(&["cluster", "forget", "0123456789abcdefg"]).fails(2, &["0123456789abcdefg", "host:port"]);
+
+    // It may come back by itself.
+    second.serve(&[]);
+    agree(&[(&first, 2), (&second, 1), (&third, 1)]);
+    assert_eq!(first.row(&id)["state"], "agrees");
+}
+
+#[test]
+fn after_a_restart_a_node_knows_whom_it_has_met_and_waits_for_them() {
+    let place = Place::new();
+    let [mut first, mut second, third] = three(&place);
+    agree(&[(&first, 2), (&second, 1), (&third, 1)]);
+    let (id, other) = (second.id(), third.id());
+    second.kill();
+    until(|| first.row(&id)["state"] == "unreachable", "the end of a neighbour is not noticed");
+    // It has no time to take note of anything.
+    first.kill();
+    let listed = run_on(&place.at("first"), &["cluster", "nodes", "-o", "json"]).ok().json();
+    let ids: Vec<_> = listed.as_array().expect("a list").iter().map(|row| row["id"].clone()).collect();
+    assert!(ids.contains(&id.clone().into()) && ids.contains(&other.into()), "{listed}");
+
+    first.serve(&[]);
+    agree(&[(&first, 1), (&third, 1)]);
+    first.run(&["sync", "now"]).ok();
+    agree(&[(&first, 1), (&third, 1)]);
+    assert_eq!(stable(&first), None, "what the one has written that is away is not known");
+    assert_eq!(first.row(&id)["state"], "unreachable");
+    second.serve(&[]);
+    settles_beyond(&first, None);
+
+    // An orderly end takes note of everything.
+    first.stop();
+    let listed = run_on(&place.at("first"), &["cluster", "nodes", "-o", "json"]).ok().json();
+    for row in listed.as_array().expect("a list") {
+        assert!(row["last_seen"].is_u64() && row["agreed_until"].is_u64(), "{row}");
+    }
+}
+
+#[test]
+fn a_node_that_moves_is_found_where_it_is_and_holds_nothing_up() {
+    let place = Place::new();
+    let mut first = place.first("first");
+    let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
+    agree(&[(&first, 1), (&second, 1)]);
+    let (id, before) = (second.id(), second.address("tcp"));
+    second.stop();
+    until(|| first.row(&id)["state"] == "unreachable", "the end of a neighbour is not noticed");
+    second.listen = member::free_address();
+    second.serve(&[]);
+    agree(&[(&first, 1), (&second, 1)]);
+    settles_beyond(&first, None);
+    assert_eq!(first.row(&id)["addresses"], serde_json::json!([second.address("tcp")]));
+
+    // A restart seeks it nowhere else, and newcomers are told where it is now.
+    let third = Member::join(place.at("third"), "redb", "tcp", &first, false);
+    first.stop();
+    first.serve(&[]);
+    agree(&[(&first, 2), (&second, 2), (&third, 2)]);
+    settles_beyond(&first, None);
+    for member in [&first, &third] {
+        let listed = member.run(&["cluster", "nodes", "-o", "raw"]).ok().stdout;
+        assert!(listed.contains(&second.address("tcp")) && !listed.contains(&before), "{listed}");
+    }
 }
