@@ -53,7 +53,7 @@ async fn scene(held: Vec<Event>) -> Scene {
     let sync = replica.sync_over(transport);
     let neighbour = network.bind(NEIGHBOUR);
     let connection = neighbour.dial(&address).await.unwrap();
-    greet(&*connection, NEIGHBOUR).await;
+    greet(&*connection, NEIGHBOUR, &[]).await;
     until(&sync, |sync| sync.neighbours().iter().any(Neighbour::is_connected)).await;
     Scene { store, connection, besides, _sync: sync, _neighbour: neighbour }
 }

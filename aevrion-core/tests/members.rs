@@ -11,13 +11,12 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::message::{Echo, Hello, Message};
 use aevrion_core::store::MemoryStore;
 use aevrion_core::sync::{Member, Members, Neighbour, NeighbourState, Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
-use aevrion_core::transport::{Connection, Lane, Transport};
+use aevrion_core::transport::{Connection, Transport};
 use aevrion_core::{NodeId, Options, Replica, Timestamp};
-use scripted::{hello, receive, send};
+use scripted::greet;
 use waiting::{NEVER, until};
 
 fn id(number: u8) -> NodeId {
@@ -178,13 +177,7 @@ async fn one_that_moves_is_found_where_it_is_and_sought_nowhere_else() {
 /// A neighbour that the test plays, and that says that it listens at `listens`.
 async fn claims(transport: &MemoryTransport, hub: &Node, listens: &str) -> Arc<dyn Connection> {
     let connection = transport.dial(hub.address.address()).await.unwrap();
-    for number in 1.. {
-        let Some(Message::Hello(theirs)) = receive(&*connection, Lane::Live).await else { break };
-        let echo = Some(Echo { number: theirs.number, held_us: 0 });
-        let listens = vec![listens.to_owned(), "no address".to_owned()];
-        let hello = Hello { listens, ..hello(transport.node(), number, echo, 3) };
-        send(&*connection, Lane::Live, &Message::Hello(hello)).await;
-    }
+    greet(&*connection, transport.node(), &[listens, "no address"]).await;
     connection
 }
 

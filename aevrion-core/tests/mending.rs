@@ -412,7 +412,7 @@ async fn asked(answer: Event) -> (Node, String) {
     .await;
     let hostile = network.bind(id(9));
     let connection = hostile.dial(&node.address).await.unwrap();
-    greet(&*connection, id(9)).await;
+    greet(&*connection, id(9), &[]).await;
     node.fails_to_read(&event(SMALL)).await;
     // It claims to agree.
     let (root, span) =

@@ -63,7 +63,7 @@ impl Victim {
     /// A connection on which the greetings are done.
     async fn settled(&self) -> Arc<dyn Connection> {
         let connection = self.connect().await;
-        greet(&*connection, HOSTILE).await;
+        greet(&*connection, HOSTILE, &[]).await;
         connection
     }
 

@@ -17,9 +17,7 @@ use crate::planted::{Bug, planted};
 use crate::store::{Capabilities, EventStore, StoreError, View};
 use crate::tables::{Checkpoint, Lineage};
 use crate::tree::Shape;
-use crate::{
-    Clock, ClockFault, Event, Incarnation, NodeId, Parameters, ReadError, Timestamp, WallClock,
-};
+use crate::{Clock, ClockFault, Event, Incarnation, NodeId, Parameters, ReadError, Timestamp, WallClock};
 
 /// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
 pub(crate) struct ReadState {

@@ -218,7 +218,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ForeignAuthority,
         Self::NoCertificate,
         Self::Expired,

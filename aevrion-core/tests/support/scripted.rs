@@ -25,15 +25,17 @@ pub(crate) fn hello(node: NodeId, number: u32, echo: Option<Echo>, samples: u8) 
     }
 }
 
-/// Greets as `node` until data may flow.
-pub(crate) async fn greet(connection: &dyn Connection, node: NodeId) {
+/// Greets as `node`, which claims to listen there, until data may flow.
+pub(crate) async fn greet(connection: &dyn Connection, node: NodeId, listens: &[&str]) {
     let mut number = 0;
     loop {
         match receive(connection, Lane::Live).await {
             Some(Message::Hello(theirs)) => {
                 number += 1;
                 let echo = Some(Echo { number: theirs.number, held_us: 0 });
-                send(connection, Lane::Live, &Message::Hello(hello(node, number, echo, 3))).await;
+                let listens = listens.iter().map(ToString::to_string).collect();
+                let hello = Hello { listens, ..hello(node, number, echo, 3) };
+                send(connection, Lane::Live, &Message::Hello(hello)).await;
             }
             Some(_) => return,
             None => panic!("the greetings were not answered"),
