@@ -173,12 +173,22 @@ fn times_that_are_none_are_usage_errors() {
 }
 
 #[test]
+fn a_scrub_has_a_length_or_is_off() {
+    let place = Place::new();
+    for span in ["weekly", "-1h", "0s", "10ms", ""] {
+        place.run(&["serve", &format!("--scrub={span}")]).fails(2, &["--scrub", "off"]);
+    }
+    assert!(!place.data().exists(), "a store was made in spite of the error");
+}
+
+#[test]
 fn settings_that_do_not_exist_are_errors() {
     let place = Place::new();
     for (config, words) in [
         ("colour = \"red\"\n", &["unknown field", "colour", "settings.toml"][..]),
         ("granularity = \"long\"\n", &["granularity", "settings.toml"]),
         ("store = \"mysql\"\n", &["mysql", "redb"]),
+        ("scrub = \"weekly\"\n", &["settings.toml", "such as 90s", "off"]),
         ("data = \n", &["settings.toml"]),
     ] {
         let file = place.file("settings.toml", config);

@@ -153,6 +153,31 @@ fn the_scrub_finds_and_mends_by_itself() {
     }
 }
 
+/// The flag goes before the environment, that before the file, and without any of them it is seven days.
+#[test]
+fn how_long_a_scrub_takes_is_a_setting_like_the_others() {
+    let place = Place::new();
+    let data = place.at("alone");
+    let file = data.with_extension("toml");
+    std::fs::write(&file, "scrub = \"3h\"\n").expect("it is written");
+    let every = |flags: &[&str], environment: Option<&str>| {
+        let mut command = aevrion();
+        command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(&data).args(flags);
+        command.envs(environment.map(|value| ("AEVRION_SCRUB", value)));
+        let server = Server::spawn(command);
+        until(|| flags.contains(&"off") || !status(&server)["scrub"].is_null(), "there is no scrub");
+        let scrub = status(&server)["scrub"].clone();
+        server.stop();
+        scrub["every_ms"].as_u64().map(|ms| ms / 3_600_000)
+    };
+    let config = ["--config", file.to_str().expect("a text")];
+    assert_eq!(every(&[], None), Some(7 * 24));
+    assert_eq!(every(&config, None), Some(3));
+    assert_eq!(every(&config, Some("2h")), Some(2));
+    assert_eq!(every(&[&config[..], &["--scrub", "1h"]].concat(), Some("2h")), Some(1));
+    assert_eq!(every(&["--scrub", "off"], None), None);
+}
+
 #[test]
 fn the_scrub_goes_on_where_it_was_after_a_restart() {
     for engine in ENGINES {

@@ -57,26 +57,24 @@ impl DamageList {
     /// Takes note if `error` is that of a damaged event.
     pub(super) fn note(&self, error: &ReadError, now: Timestamp) {
         if let Some(address) = damaged_event(error) {
-            self.found(address, now);
+            self.found([address], now);
         }
     }
 
-    /// The stored copy of this event is damaged.
-    pub(super) fn found(&self, address: Address, now: Timestamp) {
+    /// The stored copies of these events are damaged.
+    pub(super) fn found(&self, addresses: impl IntoIterator<Item = Address>, now: Timestamp) {
         let mut entries = self.entries();
-        if entries.found.contains_key(&address) {
-            return;
-        }
-        if entries.found.len() >= DAMAGED_EVENTS {
-            if !std::mem::replace(&mut entries.more, true) {
-                tracing::error!(
-                    "more than {DAMAGED_EVENTS} events are damaged: the others are found again later"
-                );
+        let before = entries.found.len();
+        for address in addresses {
+            if entries.found.len() < DAMAGED_EVENTS {
+                entries.found.entry(address).or_insert(now);
+            } else if !entries.found.contains_key(&address) && !std::mem::replace(&mut entries.more, true) {
+                tracing::error!("over {DAMAGED_EVENTS} events are damaged: the others are found again later");
             }
-            return;
         }
-        entries.found.insert(address, now);
-        self.publish(&entries);
+        if entries.found.len() > before {
+            self.publish(&entries);
+        }
     }
 
     /// These were written anew from a sound copy.
@@ -183,12 +181,12 @@ mod tests {
     #[test]
     fn the_list_is_bounded_and_what_is_mended_makes_room() {
         let list = DamageList::new();
-        (0..DAMAGED_EVENTS + 5).for_each(|number| list.found(address(number), Timestamp::MIN));
+        list.found((0..DAMAGED_EVENTS + 5).map(address), Timestamp::MIN);
         assert_eq!(list.entries().found.len(), DAMAGED_EVENTS);
         assert!(list.entries().more && !list.contains(address(DAMAGED_EVENTS)));
         list.mended(&[address(0)]);
         assert!(!list.entries().more && !list.contains(address(0)));
-        list.found(address(DAMAGED_EVENTS), Timestamp::MIN);
+        list.found([address(DAMAGED_EVENTS)], Timestamp::MIN);
         assert!(list.contains(address(DAMAGED_EVENTS)));
     }
 

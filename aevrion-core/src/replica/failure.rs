@@ -120,7 +120,9 @@ impl Writer {
             }
             _ => {
                 tracing::warn!("the store holds another state than was known: going on from what it holds");
-                recover(&*self.shared.store, view, checkpoint).await?
+                let (state, damaged) = recover(&*self.shared.store, view, checkpoint).await?;
+                self.shared.damage.found(damaged, self.shared.wall.now());
+                state
             }
         };
         let known = published.map_or(0, |state| state.checkpoint.next_arrival);

@@ -9,10 +9,13 @@ use crate::agent::{Fresh, Origin};
 use crate::arrivals::runs_before;
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::coop::charge;
+use crate::event::is_reserved;
 use crate::index::{IndexReader, Pending};
 use crate::planted::{Bug, planted};
 use crate::store::{StoreError, Table, View, WriteBatch};
-use crate::tables::{ADDRESS_LEN, Checkpoint, address_key, encode_event, name, node_key, sequence_key};
+use crate::tables::{
+    ADDRESS_LEN, Checkpoint, IndexRow, address_key, encode_event, has_key, name, node_key, sequence_key,
+};
 use crate::tree::NodeAddress;
 use crate::{Address, Clock, Event, ReadError, Timestamp};
 
@@ -119,14 +122,30 @@ impl<'s> Lot<'s> {
             return Ok(());
         }
         tracing::warn!(address = %event.address(), "a damaged event was mended from a sound copy");
+        self.addresses.insert(event.address());
         self.mended.push((event.address(), event.key().clone()));
-        // If its key was damaged before it was indexed, its row stands under another one.
-        self.pending.insert(event.key(), event.address(), &mut self.index_rows);
+        self.index_mended(event, view).await?;
         let key = Bytes::copy_from_slice(key);
         self.batch.put(Table::Events, key.clone(), row);
         if let Some(body) = body {
             self.batch.put(Table::Bodies, key, body.clone());
         }
+        Ok(())
+    }
+
+    /// Sees to it that a mended event is found under its key: if that was damaged before it was indexed, the row stands under
+    /// another one. It is written at once, for it belongs to no arrival from which a restart would make it again.
+    async fn index_mended(&mut self, event: &Event, view: &dyn View) -> Result<(), StoreError> {
+        IndexRow::encode(event.key(), event.address(), &mut self.index_rows);
+        let row = self.index_rows.split().freeze();
+        if self.pending.contains(&row) || view.get(Table::ByKey, &row).await?.is_some() {
+            return Ok(());
+        }
+        let key = IndexRow::key_part(&row);
+        let known =
+            has_key(view, key).await? || self.pending.rows().any(|row| IndexRow::key_part(row) == key);
+        self.checkpoint.indexed_keys += u64::from(!known && !is_reserved(event.key()));
+        self.batch.put(Table::ByKey, row, Bytes::new());
         Ok(())
     }
 

@@ -55,7 +55,7 @@ impl Replica {
             rename(&*store, node).await?;
             identity.node = node;
         }
-        let state = recover(&*store, store.view().await?, identity.checkpoint).await?;
+        let (state, damaged) = recover(&*store, store.view().await?, identity.checkpoint).await?;
         let last_until = async |until| {
             let event = outermost_event(&*state.view, (Timestamp::MIN, until), Direction::Backward).await;
             event.map(|event| event.map(|address| address.timestamp))
@@ -75,6 +75,7 @@ impl Replica {
         );
         let names = Names { node, incarnation, lineage };
         let shared = Arc::new(Shared::new(store, parameters, names, &options, state, &clock));
+        shared.damage.found(damaged, shared.wall.now());
         Writer::new(Arc::clone(&shared), requests, clock, greatest).spawn();
         Ok(Self { shared, queue })
     }

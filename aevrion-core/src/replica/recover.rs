@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::ReadState;
-use crate::ReadError;
 use crate::arrivals::Runs;
 use crate::index::Pending;
 use crate::planted::{Bug, planted};
 use crate::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, View, WriteBatch};
 use crate::tables::{Checkpoint, EventRow, address_key, name, parse_address};
+use crate::{Address, ReadError};
 
 /// How far the store has come; `None` if it does not say.
 pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint>, ReadError> {
@@ -19,31 +19,36 @@ pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint
 }
 
 /// What the store holds, with the index rows that were not written when it was last open: those of the arrivals since the
-/// checkpoint. If arrivals are damaged there, the rows are written at once.
+/// checkpoint, and which of their events are damaged. If arrivals are damaged there, the rows are written at once.
 ///
-/// A replica opens in spite of damage here: `verify` names it, and `rebuild` does what can be done. For the same reason
-/// events are not checked against their ids: the row of a damaged one has to stand, or a read would silently answer
-/// with the version before.
+/// A replica opens in spite of damage here: `verify` names it, and `rebuild` does what can be done. The row of a damaged
+/// event has to stand, or a read would silently answer with the version before. It may stand under a wrong key, where no
+/// read comes upon it: so events are checked here, but for those with a body of their own.
 pub(super) async fn recover(
     store: &dyn EventStore,
     view: Arc<dyn View>,
     checkpoint: Checkpoint,
-) -> Result<ReadState, ReadError> {
-    if let Some(pending) = pending_rows(&*view, &checkpoint).await? {
-        return Ok(ReadState { view, pending, checkpoint });
+) -> Result<(ReadState, Vec<Address>), ReadError> {
+    if let Some((pending, damaged)) = pending_rows(&*view, &checkpoint).await? {
+        return Ok((ReadState { view, pending, checkpoint }, damaged));
     }
     tracing::error!("arrivals that are not indexed yet are damaged: looking for their events among all");
     let checkpoint = index_all(store, view, checkpoint).await?;
-    Ok(ReadState { view: store.view().await?, pending: Pending::default(), checkpoint })
+    // What is damaged among all of them is for the scrub to find.
+    Ok((ReadState { view: store.view().await?, pending: Pending::default(), checkpoint }, Vec::new()))
 }
 
-/// The index rows of the arrivals since the checkpoint; `None` if not all of these can be read.
-async fn pending_rows(view: &dyn View, checkpoint: &Checkpoint) -> Result<Option<Pending>, ReadError> {
-    let mut pending = Pending::default();
+/// The index rows of the arrivals since the checkpoint, and which of their events are damaged; `None` if not all of these
+/// arrivals can be read.
+async fn pending_rows(
+    view: &dyn View,
+    checkpoint: &Checkpoint,
+) -> Result<Option<(Pending, Vec<Address>)>, ReadError> {
+    let (mut pending, mut damaged) = (Pending::default(), Vec::new());
     let mut arena = BytesMut::new();
     let mut expected = checkpoint.next_to_index;
     if expected == checkpoint.next_arrival || planted(Bug::PendingForgotten) {
-        return Ok(Some(pending));
+        return Ok(Some((pending, damaged)));
     }
     let mut runs = Runs::from(view, checkpoint.next_to_index).await?;
     while let Some(page) = runs.next().await? {
@@ -54,16 +59,21 @@ async fn pending_rows(view: &dyn View, checkpoint: &Checkpoint) -> Result<Option
             }
             for (_, address) in run.from(checkpoint.next_to_index) {
                 let row = view.get(Table::Events, &address_key(address)).await?;
-                if let Some(Ok(row)) = row.as_ref().map(EventRow::parse) {
-                    pending.insert(&row.key, address, &mut arena);
-                } else {
-                    tracing::error!(%address, "an event that arrived last is missing; run `verify`");
+                match row.as_ref().map(EventRow::parse) {
+                    Some(Ok(row)) => {
+                        pending.insert(&row.key, address, &mut arena);
+                        if !row.needs_body() && row.into_event(address, None).is_err() {
+                            damaged.push(address);
+                        }
+                    }
+                    Some(Err(_)) => damaged.push(address),
+                    None => tracing::error!(%address, "an event that arrived last is missing; run `verify`"),
                 }
             }
             expected = run.end();
         }
     }
-    Ok((expected >= checkpoint.next_arrival).then_some(pending))
+    Ok((expected >= checkpoint.next_arrival).then_some((pending, damaged)))
 }
 
 /// Writes the index row of every event that has none. Cost: reads all events, and looks for the row of each. It may be
