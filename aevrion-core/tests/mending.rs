@@ -279,6 +279,10 @@ async fn a_key_that_was_spoilt_before_it_was_indexed_is_found_again_for_good() {
     let options = Options { index_lot: 1, ..Options::default() };
     let replica = Replica::open(store.clone(), options).await.unwrap();
     replica.put("any", "value").await.unwrap();
+    replica.close().await.unwrap();
+    let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
+    let read = replica.verify(|_| {}).await.unwrap();
+    assert_eq!((read.lost.len(), replica.status().await.unwrap().pending_index_rows), (1, 0));
     let neighbour = Node::sound(&network, 2, &events()).await;
     let sync = replica.sync_over(network.bind(id(1)));
     sync.add_peer(Peer::over("memory", neighbour.address.clone()));
