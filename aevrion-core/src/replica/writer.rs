@@ -42,6 +42,9 @@ pub(super) struct Writer {
     pub(super) known_stale: BTreeSet<NodeAddress>,
     pub(super) walk: Option<ActiveWalk>,
     pub(super) touched_top: TouchedTop,
+    /// Whether computed nodes were stored last. A request that waits has its turn then: a walk computes nodes faster
+    /// than they are stored, and would keep the writer to itself.
+    stored_nodes: bool,
     /// Local writes that the clock does not let through yet.
     pub(super) waiting: WaitingWrites,
     /// When buffered commits have to be synced.
@@ -85,6 +88,7 @@ impl Writer {
             known_stale: BTreeSet::new(),
             walk: None,
             touched_top: TouchedTop::default(),
+            stored_nodes: false,
             waiting: WaitingWrites::default(),
             sync_at: None,
             retry_at: None,
@@ -126,7 +130,10 @@ impl Writer {
                     return;
                 }
                 Next::Request(Some(request)) => self.serve(request).await,
-                Next::Nodes(Some(nodes)) => self.store_nodes(nodes).await,
+                Next::Nodes(Some(nodes)) => {
+                    self.store_nodes(nodes).await;
+                    self.stored_nodes = true;
+                }
                 Next::Nodes(None) => self.walk = None,
                 Next::Sync => drop(self.sync().await),
                 Next::Retry => self.retry().await,
@@ -144,6 +151,12 @@ impl Writer {
         }
         // A store without isolated views must stand still while someone walks the tree.
         let stand_still = self.walk.is_some() && !self.shared.capabilities.isolated_views;
+        if std::mem::take(&mut self.stored_nodes)
+            && !stand_still
+            && let Ok(request) = self.requests.try_recv()
+        {
+            return Next::Request(Some(request));
+        }
         tokio::select! {
             biased;
             () = until(self.sync_at) => Next::Sync,
