@@ -75,8 +75,9 @@ pub const LINEAGE: usize = 1_024;
 /// Ids of one leaf that are sorted in memory at once, 32 B each. A fuller leaf takes several passes instead.
 pub const LEAF_IDS_IN_MEMORY: usize = 1 << 20;
 
-/// Node hashes that travel to the writer in one message.
-pub const HASH_ROWS: usize = 4_096;
+/// Node hashes that travel to the writer in one message: their commit takes a few milliseconds, and a write may have to
+/// wait for it.
+pub const HASH_ROWS: usize = 1_024;
 
 /// Nodes that the writer remembers as having no stored hash. Forgetting one costs a needless removal, no more.
 pub const KNOWN_STALE: usize = 1 << 16;

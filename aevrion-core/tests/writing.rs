@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use aevrion_core::store::Durability;
-use aevrion_core::{Operation, Options, Replica, Timestamp, WriteError, bounds};
+use aevrion_core::{Event, Operation, Options, Replica, Timestamp, Value, WriteError, bounds};
 use support::Kept;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -166,7 +166,7 @@ async fn a_reader_never_sees_a_key_go_back() {
 async fn a_commit_that_was_stored_though_it_failed_is_noticed() {
     let store = Kept::default();
     let replica = open(&store).await;
-    let deletion = || aevrion_core::Value::Deletion;
+    let deletion = || Value::Deletion;
     replica.put_at("key", deletion(), Timestamp::from_millis(1_000)).await.unwrap();
     store.lie_once();
     replica.put_at("key", deletion(), Timestamp::from_millis(2_000)).await.unwrap_err();
@@ -184,10 +184,10 @@ async fn a_commit_that_was_stored_though_it_failed_is_noticed() {
 async fn a_read_that_fails_in_the_writer_stores_nothing_of_the_lot() {
     let store = Kept::default();
     let replica = open(&store).await;
-    replica.put_at("key", aevrion_core::Value::Deletion, Timestamp::from_millis(2_000)).await.unwrap();
+    replica.put_at("key", Value::Deletion, Timestamp::from_millis(2_000)).await.unwrap();
     let event = |key: &'static str, ms| {
         let time = Timestamp::from_millis(ms);
-        aevrion_core::Event::new(key.into(), aevrion_core::Value::Deletion, time).unwrap()
+        Event::new(key.into(), Value::Deletion, time).unwrap()
     };
     store.fail_reads(1);
     let events = vec![event("new", 3_000), event("late", 1_000)];
@@ -196,4 +196,37 @@ async fn a_read_that_fails_in_the_writer_stores_nothing_of_the_lot() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(replica.insert(events, Durability::Immediate).await.unwrap().new, 2);
     assert!(replica.verify(|_| {}).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn a_write_has_its_turn_while_the_hashes_of_a_walk_are_stored() {
+    let store = Kept::default();
+    let replica = open(&store).await;
+    let mut import = replica.import();
+    // A node for each event, and ten messages of nodes.
+    for minute in 0..10 * bounds::HASH_ROWS as u64 {
+        let time = Timestamp::from_millis(minute * 60_000);
+        import.push(Event::new("key".into(), Value::Deletion, time).unwrap()).await.unwrap();
+    }
+    import.finish().await.unwrap();
+    store.close_gate();
+    let (walker, writer) = (replica.clone(), replica.clone());
+    let walking = tokio::spawn(async move { walker.root().await });
+    // The walk waits until its first nodes are stored.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let writing = tokio::spawn(async move { writer.put("other", "value").await });
+    let before = store.commits();
+    while !writing.is_finished() {
+        store.let_commit(1);
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let commits = store.commits() - before;
+    assert!(commits <= 3, "it waited for {commits} commits");
+    assert!(!walking.is_finished());
+    store.let_commit(1_000);
+    assert_eq!(walking.await.unwrap().unwrap().count, 10 * bounds::HASH_ROWS as u64);
 }

@@ -104,8 +104,13 @@ impl Kept {
     /// A store whose commits wait for [`Kept::let_commit`].
     pub fn gated() -> Self {
         let kept = Self::default();
-        kept.0.gate.forget_permits(Semaphore::MAX_PERMITS);
+        kept.close_gate();
         kept
+    }
+
+    /// Makes further commits wait for [`Kept::let_commit`].
+    pub fn close_gate(&self) {
+        self.0.gate.forget_permits(Semaphore::MAX_PERMITS);
     }
 
     /// Lets so many further commits pass.
