@@ -55,6 +55,7 @@ catches! {
     leases_that_end_by_the_clock_of_another: ExpiryByLogicalClock, by ["than its history says"];
     a_slow_clock_that_writes: SlowClockWrites, by ["took a write although"];
     a_batch_past_the_drift: BatchPastDrift, by ["beyond the drift"];
+    spoilt_hashes_that_are_not_healed: HashNotHealed, by ["no agreement"];
     going_on_from_stale_memory: StaleReload, by ["does not notice", "ran back", "does not win", "not what its", "is lost", "verify", "no agreement", "not what its events say", "root is not that of its events", "cannot be read", "does not read"];
     waiting_writes_that_starve: WaitingStarves, by ["left hanging", "left waiting"];
     a_settled_time_that_is_written_to: SettledForgotten, by ["told all to be settled"];

@@ -29,7 +29,7 @@ const REPAIR_LEASE: Duration = PATIENCE.saturating_add(Duration::from_secs(1));
 const TURN: Duration = Duration::from_secs(30);
 
 /// How long nothing is checked after so many events as are checked at once.
-const CHECK_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(10);
 
 /// Who was refused a turn this recently is waiting for one.
 const WAITS: Duration = Duration::from_secs(1);

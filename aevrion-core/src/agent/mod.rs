@@ -48,6 +48,8 @@ use crate::{Address, Event, Hash, Incarnation, NodeId, Parameters, ReadError, Ti
 pub use agreement::{Agreement, CatchUp};
 use clocks::Clocks;
 pub use clocks::SAMPLES;
+#[cfg(feature = "testkit")]
+pub(crate) use desk::CHECK_EVERY;
 pub use desk::Desk;
 use exchange::Exchange;
 pub use fault::{Fault, Incompatible};

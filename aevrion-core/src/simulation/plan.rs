@@ -67,6 +67,8 @@ pub struct Plan {
     pub dense: bool,
     /// Whether nodes take writes whatever the neighbours' clocks say.
     pub write_despite_clocks: bool,
+    /// Whether disks that fail spoil what is stored of the tree, too.
+    pub spoils: bool,
 }
 
 impl Plan {
@@ -127,6 +129,7 @@ impl Plan {
             index_lot: random.pick([1, 8, 64, 65_536]),
             dense,
             write_despite_clocks: Random::new(seed, &[12]).once_in(2),
+            spoils: Random::new(seed, &[13]).once_in(2),
         }
     }
 
@@ -283,6 +286,7 @@ impl fmt::Display for Plan {
             (self.is_harsh(), "harsh"),
             (self.dense, "dense"),
             (self.write_despite_clocks, "writes despite clocks"),
+            (self.spoils && troubles.disks, "spoilt hashes"),
             (self.is_calm(), "calm"),
         ];
         for (_, name) in named.into_iter().filter(|(on, _)| *on) {

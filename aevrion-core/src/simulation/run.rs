@@ -14,6 +14,7 @@ use super::report::{Agreement, Report, Violation};
 use super::troubles::rage;
 use super::workload::{ANSWERED_WITHIN, Workload};
 use super::world::World;
+use crate::agent::CHECK_EVERY;
 use crate::{Timestamp, WallClock, WriteError};
 
 /// How often it is looked whether all agree.
@@ -111,7 +112,7 @@ async fn settle_clients(world: &World) -> Result<(), String> {
 async fn agree(world: &World) -> Result<Agreement, String> {
     let healed = Instant::now();
     let reach = clocks_reach(world).await.map_err(|error| format!("no clock can be awaited: {error}"))?;
-    let within = reach + world.plan.agreement_within();
+    let within = reach + world.plan.agreement_within() + healing(world);
     loop {
         world.verdict()?;
         if common_root(world).await.is_some() {
@@ -122,6 +123,14 @@ async fn agree(world: &World) -> Result<Agreement, String> {
         }
         world.pass(LOOK).await;
     }
+}
+
+/// What it takes until spoilt hashes are found, one by one: two repairs that move nothing, each after a leaf has closed,
+/// and a check of what they listed.
+fn healing(world: &World) -> Duration {
+    let leaf = Duration::from_millis(world.plan.parameters.granularity);
+    let spoilt: u32 = world.nodes.iter().map(|node| node.disk.spoilt()).sum();
+    (leaf * 2 + world.plan.settling() + CHECK_EVERY) * spoilt
 }
 
 fn counts(world: &World) -> String {
