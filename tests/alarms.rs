@@ -1,27 +1,18 @@
 //! The promise: a clock that cannot be trusted is seen by whoever looks after a node, in its status, its metrics and its
 //! log; and a node whose own clock is ahead takes no writes that others would see only later, unless it is told to.
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::{engine, http};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::member::{Member, Place, until};
+use crate::support::run_on;
 use aevrion_core::identity::Identity;
 use aevrion_core::sync::Sync;
 use aevrion_core::transport::Limits;
 use aevrion_core::{Options, Replica, SystemWall, Timestamp, WallClock};
 use aevrion_net_quic::QuicTransport;
-use member::{Member, Place, until};
-use support::run_on;
 
 /// A clock that is behind.
 struct Behind(Duration);

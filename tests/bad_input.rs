@@ -1,17 +1,13 @@
 //! The promise: bad input is refused with the line, the field and what to do, and leaves nothing half-written behind.
 
-#[path = "support/place.rs"]
-mod place;
-mod support;
-
 use std::io::Write;
 use std::process::Stdio;
 
+use crate::support::place::{GOOD, Place};
+use crate::support::{Finished, aevrion, run_with_input, status};
 use base64::Engine;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use place::{GOOD, Place};
-use support::{Finished, aevrion, run_with_input, status};
 
 /// The largest value that a store takes unless told otherwise.
 const LARGEST: usize = 16 << 20;

@@ -1,16 +1,12 @@
 //! The promise: a directory or a setting that does not fit is refused with what to do, and is left as it was.
 
-#[path = "support/place.rs"]
-mod place;
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
-use place::{GOOD, Place};
-use support::{ENGINES, Finished, aevrion};
+use crate::support::place::{GOOD, Place};
+use crate::support::{ENGINES, Finished, aevrion};
 
 // ---- Directories ----
 

@@ -6,23 +6,17 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support;
+use crate::support::http;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use member::{Member, Place, until};
+use crate::support::aevrion;
+use crate::support::member::{Member, Place, until};
+use crate::support::server::Server;
 use rustix::process::Signal;
-use server::Server;
-use support::aevrion;
 
 /// A process's wall clock, which a test shifts.
 struct Shim {

@@ -1,14 +1,7 @@
 //! Promise: nodes that were made, joined and served as the manual says keep in step, whatever their stores and
 //! transports, whoever of them is killed or stopped; and whoever may not join is told why.
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::{http, server};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -16,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
+use crate::support::member::{Member, Place, agree, file_of, free_address, until};
+use crate::support::{Finished, WEEK_EVENTS, WEEK_ROOT, aevrion, run_on, sample};
 use aevrion_core::{Event, Timestamp, Value as Written};
-use member::{Member, Place, agree, file_of, free_address, until};
 use serde_json::Value;
-use support::{Finished, WEEK_EVENTS, WEEK_ROOT, aevrion, run_on, sample};
 
 impl Place {
     /// Asks the node at `peer` to let a directory in.

@@ -1,17 +1,15 @@
 //! The promise: every verb does on a data directory what the page on interfaces says, to the byte, for others script
 //! against it: what stands on standard output, the exit codes, the names in JSON, and which setting goes before which.
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
-use serde_json::{Value, json};
-use support::{
+use crate::support::{
     ENGINES, Finished, WEEK_EVENTS, WEEK_KEYS, WEEK_ROOT, aevrion, run_on, run_with_input, sample, status,
 };
+use serde_json::{Value, json};
 
 /// A data directory of its own.
 struct Store {

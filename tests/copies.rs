@@ -2,21 +2,14 @@
 //! is gone, two machines with one identity are named on both sides, and what a node has told before it was set back stays
 //! true.
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::http;
 use std::fs;
 use std::path::Path;
 
-use http::Events;
-use member::{Member, Place, agree, until};
-use server::Server;
-use support::run_on;
+use crate::support::http::Events;
+use crate::support::member::{Member, Place, agree, until};
+use crate::support::run_on;
+use crate::support::server::Server;
 
 /// Copies a directory as it stands.
 fn copy(from: &Path, to: &Path) {

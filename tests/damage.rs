@@ -3,24 +3,16 @@
 //!
 //! The damage is planted through the storage engine, below everything that Aevrion checks.
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/random.rs"]
-mod random;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::support::engine::{Row, plant};
+use crate::support::random::Random;
+use crate::support::server::Server;
+use crate::support::{ENGINES, Finished, WEEK_EVENTS, aevrion, run_on, run_with_input, sample, status};
 use aevrion_core::store::{Table, WriteBatch};
-use engine::{Row, plant};
-use random::Random;
-use server::Server;
-use support::{ENGINES, Finished, WEEK_EVENTS, aevrion, run_on, run_with_input, sample, status};
 
 /// A store that holds the sample week, with all tree hashes stored, and one large value beside it.
 struct Week {

@@ -1,18 +1,14 @@
 //! Promise: `aevrion demo` shows three nodes that agree, part, and mend themselves; it works anywhere, whatever the
 //! environment says, and leaves nothing behind, however it ends.
 
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::server::{PATIENCE, wait};
+use crate::support::{Finished, WEEK_ROOT, aevrion};
 use rustix::process::{Pid, Signal, kill_process};
-use server::{PATIENCE, wait};
-use support::{Finished, WEEK_ROOT, aevrion};
 
 /// A demo in a place of its own, with settings around it that must not matter.
 fn demo(place: &Path) -> Command {

@@ -1,23 +1,18 @@
 //! The promise: a verb does the same on a running node as on a directory, to the byte of what it prints and with the
 //! same exit code; and a node that is stopped has lost nothing of what it acknowledged.
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::engine;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
+use crate::support::server::{PATIENCE, Server, wait};
+use crate::support::{ENGINES, Finished, aevrion, run_on, sample};
 use aevrion_core::store::Table;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use server::{PATIENCE, Server, wait};
-use support::{ENGINES, Finished, aevrion, run_on, sample};
 
 /// Two directories with the same events: one for verbs that work on it, one for a node.
 struct Twins {

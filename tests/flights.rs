@@ -1,14 +1,12 @@
 //! Promise: a year of real flights gives the root that an independent implementation computed, on every engine, and
 //! in whatever order and however often it is imported.
 
-mod support;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::support::{ENGINES, WEEK_EVENTS, WEEK_KEYS, WEEK_ROOT, run_on, sample, shared, status};
 use flate2::read::GzDecoder;
-use support::{ENGINES, WEEK_EVENTS, WEEK_KEYS, WEEK_ROOT, run_on, sample, shared, status};
 
 const YEAR_ROOT: &str = "5575fbf9af359edec263fe3b3a1a50fa1609806293e7346f1e1317c1972de69f";
 

@@ -6,21 +6,16 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/random.rs"]
-mod random;
-mod support;
-
+use crate::support::engine;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::support::random::Random;
+use crate::support::{ENGINES, WEEK_ROOT, run_on, sample, status};
 use aevrion_core::store::StoreError;
 use aevrion_core::{Replica, WriteError};
-use random::Random;
 use rustix::mount::{MountFlags, UnmountFlags};
-use support::{ENGINES, WEEK_ROOT, run_on, sample, status};
 
 const MIB: usize = 1 << 20;
 /// What the operating system says, and every engine passes on.

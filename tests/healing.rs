@@ -1,26 +1,17 @@
 //! The promise: damage heals by itself. What the disk of one node spoils a neighbour mends, the scrub finds it without
 //! being asked, and as long as something is damaged there is an alarm, on a node without neighbours, too.
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::engine;
 use std::io::Write;
 use std::path::Path;
 
+use crate::support::engine::plant;
+use crate::support::http::{Response, send};
+use crate::support::member::{Member, Place, agree, until};
+use crate::support::server::Server;
+use crate::support::{ENGINES, WEEK_EVENTS, aevrion, run_on, run_with_input, sample};
 use aevrion_core::store::Table;
-use engine::plant;
-use http::{Response, send};
-use member::{Member, Place, agree, until};
 use serde_json::Value;
-use server::Server;
-use support::{ENGINES, WEEK_EVENTS, aevrion, run_on, run_with_input, sample};
 
 /// Flips a bit of the last value that was written under `key`.
 fn spoil_event(engine: &str, data: &Path, key: &str) {

@@ -1,25 +1,18 @@
 //! The promise: the HTTP interface answers as its page says, takes keys and values of any bytes, refuses with a reason,
 //! and can be held up by nobody.
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::{engine, http, server};
 use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::net::Shutdown;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::support::http::{Events, Response, connect, escape, read_head, read_response};
+use crate::support::server::Server;
+use crate::support::{WEEK_EVENTS, WEEK_ROOT, run_on, sample};
 use aevrion_core::store::Table;
-use http::{Events, Response, connect, escape, read_head, read_response};
 use serde_json::{Value, json};
-use server::Server;
-use support::{WEEK_EVENTS, WEEK_ROOT, run_on, sample};
 
 /// Held by tests with very many connections: together they would need more descriptors than a process has.
 static MANY_CONNECTIONS: Mutex<()> = Mutex::new(());

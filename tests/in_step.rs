@@ -1,22 +1,15 @@
 //! Promise: how a node and its neighbours stand to each other can be seen, waited for and acted upon by scripts; and what
 //! is read of the past says until when it is settled.
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::{http, server};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use http::Response;
-use member::{Member, Place, agree, until};
+use crate::support::http::Response;
+use crate::support::member::{Member, Place, agree, until};
+use crate::support::{Finished, aevrion, run_on};
 use serde_json::{Value, json};
-use support::{Finished, aevrion, run_on};
 
 #[test]
 fn a_node_says_how_things_stand_with_its_neighbours() {

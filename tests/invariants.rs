@@ -1,7 +1,6 @@
 //! Promise: the six invariants of the model, each with a test of its name, on every engine that is built in.
 
-mod support;
-
+use crate::support;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::Path;

@@ -1,19 +1,15 @@
 //! The promise: a join that went wrong on the way can be repeated; and what it needs may come from a file or another
 //! program.
 
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support;
+use crate::support::member;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
-use member::{Member, Place, agree, file_of};
-use support::{aevrion, run_on, run_with_input};
+use crate::support::member::{Member, Place, agree, file_of};
+use crate::support::{aevrion, run_on, run_with_input};
 
 /// Passes one connection on to `node`, and breaks it off as soon as the node has let somebody in, as its `book` of tokens
 /// shows: that comes before the answer.

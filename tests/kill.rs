@@ -4,12 +4,7 @@
 //! Real processes are killed, at moments that a seed decides. A failure prints the seed; `AEVRION_TEST_SEED` replays
 //! its choices (the exact moment of the kill is the machine's).
 
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/random.rs"]
-mod random;
-mod support;
-
+use crate::support::engine;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -19,12 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::support::random::Random;
+use crate::support::{ENGINES, aevrion, run_on, status};
 use aevrion_core::bounds::LOT_EVENTS;
 use aevrion_core::index::{EntryQuery, KeySpan};
 use aevrion_core::store::Durability;
 use aevrion_core::{Operation, Replica};
-use random::Random;
-use support::{ENGINES, aevrion, run_on, status};
 
 /// What `kill -9` sends.
 const SIGKILL: i32 = 9;
@@ -254,7 +249,7 @@ fn every_acknowledged_write_is_there_after_a_kill() {
 
 fn start_writer(engine: &str, data: &Path, first: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-    command.args(["--exact", "every_acknowledged_write_is_there_after_a_kill", "--nocapture"]);
+    command.args(["--exact", "kill::every_acknowledged_write_is_there_after_a_kill", "--nocapture"]);
     command.env(WRITER, format!("{engine} {first}")).env(WRITER_DATA, data);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the writer starts")
 }

@@ -1,12 +1,7 @@
 //! The promise: a node that verifies all it holds answers others meanwhile, though it has one thread for all of them;
 //! it says how far it has come, and gives up when whoever asked leaves, or when it is told to stop.
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::http;
 use std::fmt::Write as _;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
@@ -14,11 +9,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use http::{connect, read_chunk, read_head};
+use crate::support::http::{connect, read_chunk, read_head};
+use crate::support::server::{PATIENCE, Server};
+use crate::support::{aevrion, run_with_input};
 use rustix::process::Signal;
 use serde_json::Value;
-use server::{PATIENCE, Server};
-use support::{aevrion, run_with_input};
 
 /// Enough to be at it for some seconds.
 const EVENTS: u64 = if cfg!(debug_assertions) { 100_000 } else { 400_000 };

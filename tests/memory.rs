@@ -4,22 +4,16 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use crate::support::member::{Member, Place, agree};
+use crate::support::{ENGINES, aevrion, run_on, sample, shared, status};
 use flate2::read::GzDecoder;
-use member::{Member, Place, agree};
 use serde_json::Value;
-use support::{ENGINES, aevrion, run_on, sample, shared, status};
 
 const MB: u64 = 1_000_000;
 /// Importing, whatever the length of the file.

@@ -3,15 +3,13 @@
 //!
 //! `network.sh` makes the network: it needs the right to do so, and says loudly what it had to leave out.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::support::{aevrion, repository};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{aevrion, repository};
 
 /// The script bounds each of its waits; together they stay below this.
 const PATIENCE: Duration = Duration::from_secs(600);

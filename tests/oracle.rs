@@ -1,15 +1,13 @@
 //! Promise: ids, hashes, trees and reads are those of the model, as an independent implementation computes them.
 
-mod support;
-
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::{ENGINES, repository, run_on, sample, shared};
 use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::tree::LEVELS;
 use aevrion_core::{Event, Options, Replica, Timestamp, Value};
 use serde_json::{Value as Json, json};
-use support::{ENGINES, repository, run_on, sample, shared};
 
 fn vectors() -> Json {
     let text = std::fs::read(repository().join("tests/data/vectors.json"))

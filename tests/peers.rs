@@ -1,14 +1,9 @@
 //! The promise: a node knows and dials those it is told of and those it has met, also after a restart, until it is told
 //! to forget them.
 
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
-use member::{Member, Place, agree, until};
-use support::{Finished, run_on};
+use crate::support::member;
+use crate::support::member::{Member, Place, agree, until};
+use crate::support::{Finished, run_on};
 
 /// The addresses that `cluster nodes` lists.
 fn addresses(listed: Finished) -> Vec<String> {

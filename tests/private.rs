@@ -2,19 +2,13 @@
 //! the log says; and a key that everyone may have read is not used.
 #![cfg(unix)]
 
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use member::{Member, Place, file_of};
+use crate::support::member::{Member, Place, file_of};
+use crate::support::{ENGINES, Finished, aevrion, run_on};
 use rustix::fs::Mode;
-use support::{ENGINES, Finished, aevrion, run_on};
 
 /// What others may reach below a directory, with its mode.
 fn open_to_others(path: &Path) -> Vec<(PathBuf, u32)> {

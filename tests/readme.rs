@@ -7,8 +7,7 @@
 //! What differs from a reader's terminal: the binary is built already, the demo does not wait for someone to interrupt
 //! it, and ports are free ones, since a node of somebody else's may be at those of the README.
 
-mod support;
-
+use crate::support;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -17,8 +16,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::support::repository;
 use rustix::process::{Pid, Signal, kill_process_group};
-use support::repository;
 
 #[derive(Debug, PartialEq)]
 enum Block {

@@ -2,21 +2,14 @@
 //! also one that joins or is started later; it is told why, gets no certificate, and nothing that it writes from then on
 //! arrives. Nobody else can put anybody out.
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::http;
 use std::fs;
 
+use crate::support::member::{Member, Place, agree, file_of, until};
+use crate::support::{Finished, run_on};
 use aevrion_core::identity::{Authority, Identity};
 use aevrion_core::{NodeId, SystemWall, WallClock};
-use member::{Member, Place, agree, file_of, until};
 use serde_json::Value;
-use support::{Finished, run_on};
 
 const WORDS: &str = "removed from the cluster by its authority on 20";
 

@@ -1,18 +1,12 @@
 //! The promise: certificates renew themselves well before they end, at the authority, which may be another node, without
 //! anybody who is connected noticing.
 
-#[path = "support/member.rs"]
-mod member;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::member::{Member, Place, agree, file_of, until};
 use aevrion_core::identity::{Authority, Identity};
 use aevrion_core::{SystemWall, WallClock};
-use member::{Member, Place, agree, file_of, until};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);

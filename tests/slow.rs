@@ -1,21 +1,16 @@
 //! The promise: whoever is slow, or says that much will come and sends nothing, keeps nobody else waiting; and there are as
 //! many file descriptors as the limits of a node can need.
 
-#[path = "support/http.rs"]
-mod http;
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
+use crate::support::{http, server};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::{connect, read_response};
-use server::Server;
-use support::aevrion;
+use crate::support::aevrion;
+use crate::support::http::{connect, read_response};
+use crate::support::server::Server;
 
 fn serve() -> (tempfile::TempDir, Server) {
     let place = tempfile::tempdir().expect("a place");

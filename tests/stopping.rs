@@ -1,18 +1,14 @@
 //! The promise: whoever is told to stop stops, whatever it is at, says so by its exit code, and leaves nothing half done.
 
-#[path = "support/server.rs"]
-mod server;
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::server::{Server, wait};
+use crate::support::{aevrion, run_on};
 use rustix::process::{Pid, Signal, kill_process};
-use server::{Server, wait};
-use support::{aevrion, run_on};
 
 fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).expect("it is there");

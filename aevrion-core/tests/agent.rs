@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/held.rs"]
-mod held;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::support::held::Held;
 use aevrion_core::agent::{Agent, CheckedHashes, Desk, Halt, Holdings, Moment, Origin, Output, Terms};
 use aevrion_core::message::{
     Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
@@ -21,7 +19,6 @@ use aevrion_core::{
     Address, Event, Hash, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan,
     Timestamp, Value, WantedParameters,
 };
-use held::Held;
 
 const NOW: u64 = 1_700_000_000_000;
 const SECOND: Duration = Duration::from_secs(1);

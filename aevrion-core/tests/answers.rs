@@ -3,19 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/dressed.rs"]
-mod dressed;
-#[path = "support/scripted.rs"]
-mod scripted;
-#[path = "support/mod.rs"]
-mod support;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::support::Kept;
+use crate::support::dressed::Dressed;
+use crate::support::scripted::{greet, hello, receive, send};
+use crate::support::waiting::until;
 use aevrion_core::message::{
     Digest, EventList, Events, Ids, Listed, Message, Reply, Row, Share, Snapshot, Tile, longest_frame,
 };
@@ -24,11 +19,7 @@ use aevrion_core::sync::{Neighbour, Patience, Sync};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport};
 use aevrion_core::{Event, Hash, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value};
-use dressed::Dressed;
-use scripted::{greet, hello, receive, send};
-use support::Kept;
 use tokio::time::Instant;
-use waiting::until;
 
 const NODE: NodeId = NodeId::from_bytes([5; 32]);
 const NEIGHBOUR: NodeId = NodeId::from_bytes([9; 32]);

@@ -3,17 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::store::Durability;
 use aevrion_core::{
     ClockFault, Event, ManualWall, Operation, Options, Replica, Timestamp, Value, WallClock, WriteError,
     YEAR_2020, bounds,
 };
-use support::Kept;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

@@ -3,17 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::time::Duration;
 
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::store::MemoryStore;
 use aevrion_core::sync::{Peer, Sync};
 use aevrion_core::transport::Transport;
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::{NodeId, Options, Replica};
-use waiting::{NEVER, until};
 
 fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])

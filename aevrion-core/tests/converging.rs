@@ -2,13 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/pair.rs"]
-mod pair;
-
 use std::time::Duration;
 
+use crate::support::pair::Pair;
 use aevrion_core::{Event, Parameters, Timestamp, Value};
-use pair::Pair;
 use proptest::prelude::*;
 
 const NOW: u64 = 1_700_000_000_000;

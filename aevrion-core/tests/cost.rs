@@ -3,15 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/pair.rs"]
-mod pair;
-
 use std::time::Duration;
 
+use crate::support::pair::Pair;
 use aevrion_core::message::{Digest, Message, Row, Snapshot, Tile, encode};
 use aevrion_core::tree::Shape;
 use aevrion_core::{Event, Hash, Parameters, TimeSpan, Timestamp, Value};
-use pair::Pair;
 
 const MINUTE: u64 = 60_000;
 const YEAR: u64 = 365 * 24 * 60 * MINUTE;

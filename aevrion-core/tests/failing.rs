@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::store::StoreError;
 use aevrion_core::{Options, ReadError, Replica, Timestamp, Value, WriteError};
-use support::Kept;
 
 async fn open(store: &Kept) -> Replica {
     Replica::open(store.clone(), Options::default()).await.unwrap()

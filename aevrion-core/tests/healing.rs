@@ -3,16 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/pair.rs"]
-mod pair;
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Kept;
+use crate::support::pair::Pair;
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
 use aevrion_core::{Event, Options, Parameters, Replica, Timestamp, Value};
-use pair::Pair;
-use support::Kept;
 
 const NOW: u64 = 1_700_000_000_000;
 

@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::store::{Durability, EventStore, Table, WriteBatch};
 use aevrion_core::{Cursor, Operation, Options, Replica, WatchError};
 use proptest::prelude::*;
-use support::Kept;
 
 async fn open(store: &Kept) -> Replica {
     let options = Options { index_lot: 16, ..Options::default() };

@@ -2,21 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/dressed.rs"]
-mod dressed;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::dressed::Dressed;
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::store::MemoryStore;
 use aevrion_core::sync::{NeighbourState, Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
 use aevrion_core::{NodeId, Options, Replica, SystemWall, WallClock};
-use dressed::Dressed;
-use waiting::{NEVER, until};
 
 /// Longer than a handshake may take.
 const A_WHILE: Duration = Duration::from_secs(11);

@@ -3,21 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/scripted.rs"]
-mod scripted;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::scripted::greet;
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::store::MemoryStore;
 use aevrion_core::sync::{Member, Members, Neighbour, NeighbourState, Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Transport};
 use aevrion_core::{NodeId, Options, Replica, Timestamp};
-use scripted::greet;
-use waiting::{NEVER, until};
 
 fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])

@@ -3,16 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/scripted.rs"]
-mod scripted;
-#[path = "support/mod.rs"]
-mod support;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::Kept;
+use crate::support::scripted::{greet, receive, send};
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::message::{EventList, Events, Message, NeedEvents, Reply, Snapshot};
 use aevrion_core::store::{Durability, EventStore, Table, WriteBatch};
 use aevrion_core::sync::{Peer, Sync};
@@ -20,10 +16,7 @@ use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::transport::{Lane, Transport};
 use aevrion_core::{Address, Event, NodeId, Options, ReadError, Replica, Timestamp, Value, WallClock};
 use bytes::Bytes;
-use scripted::{greet, receive, send};
-use support::Kept;
 use tokio::time::Instant;
-use waiting::{NEVER, until};
 
 /// A clock that runs with the time of the test.
 struct Running(Instant);

@@ -3,13 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/scripted.rs"]
-mod scripted;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 
+use crate::support::scripted::{greet, hello, receive, send, send_bytes};
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::message::{
     Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply, Row,
     Share, Snapshot, Tile, encode,
@@ -20,8 +17,6 @@ use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
 use aevrion_core::tree::NodeAddress;
 use aevrion_core::{Address, Event, EventId, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
-use scripted::{greet, hello, receive, send, send_bytes};
-use waiting::{NEVER, until};
 
 const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
 

@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::index::{EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::store::Durability;
 use aevrion_core::{
@@ -17,7 +16,6 @@ use aevrion_core::{
 };
 use bytes::Bytes;
 use proptest::prelude::*;
-use support::Kept;
 
 /// The model: every event, by address.
 #[derive(Default)]

@@ -3,20 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/dressed.rs"]
-mod dressed;
-#[path = "support/mod.rs"]
-mod support;
-#[path = "support/waiting.rs"]
-mod waiting;
-
+use crate::support::Kept;
+use crate::support::dressed::Dressed;
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::sync::{Peer, Sync};
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::transport::{Removals, Transport};
 use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
-use dressed::Dressed;
-use support::Kept;
-use waiting::{NEVER, until};
 
 /// 2023-11-14T22:13:20Z.
 const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);

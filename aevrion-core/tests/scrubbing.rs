@@ -3,18 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/mod.rs"]
-mod support;
-#[path = "support/yielding.rs"]
-mod yielding;
-
+use crate::support::Kept;
+use crate::support::yielding::Yielding;
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
 use aevrion_core::{
     Event, Operation, Options, ReadError, Replica, Root, Scrub, ScrubPass, Timestamp, Value, WantedParameters,
 };
 use bytes::Bytes;
-use support::Kept;
-use yielding::Yielding;
 
 /// Events over some hours, of keys that have several versions; a few have bodies of their own.
 fn events() -> Vec<Event> {

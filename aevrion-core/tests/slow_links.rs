@@ -3,16 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/held.rs"]
-mod held;
-#[path = "support/line.rs"]
-mod line;
-
 use std::time::Duration;
 
+use crate::support::line::{Line, NOW, Speed};
 use aevrion_core::bounds::{LANE_BYTES, WINDOW_BYTES};
 use aevrion_core::{Event, Timestamp, Value};
-use line::{Line, NOW, Speed};
 
 /// The beginning of a leaf in the past.
 const LEAF: u64 = NOW - NOW % 60_000 - 600_000;

@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::sync::{NeighbourState, Peer, Sync};
 use aevrion_core::transport::memory::MemoryNetwork;
@@ -15,7 +13,6 @@ use aevrion_core::{
     ClockFault, NodeId, Operation, Options, Replica, SystemWall, Timestamp, Value, WallClock,
     WantedParameters, WriteError,
 };
-use waiting::{NEVER, until};
 
 struct Node {
     replica: Replica,

@@ -4,8 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
@@ -13,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::agent::Holdings;
 use aevrion_core::bounds::DIGEST_TILES;
 use aevrion_core::store::Durability;
@@ -21,7 +20,6 @@ use aevrion_core::{
 };
 use bytes::Bytes;
 use proptest::prelude::*;
-use support::Kept;
 
 /// The smallest shape there is: a node of the top level covers 16 ms.
 const GRANULARITY: u64 = 1;

@@ -5,14 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/pair.rs"]
-mod pair;
-
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::support::pair::Pair;
 use aevrion_core::{Event, Parameters, Timestamp, Value};
-use pair::Pair;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md");
 const BEGIN: &str = "```transcript\n";

@@ -4,17 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::agent::Holdings;
 use aevrion_core::index::{EntryQuery, KeySpan, VersionQuery};
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
 use aevrion_core::{
     Cursor, Event, Options, ReadError, Replica, Root, TimeSpan, Timestamp, Value, WatchError,
 };
-use support::Kept;
 
 /// A row, changed or gone.
 type Row = (Vec<u8>, Vec<u8>);

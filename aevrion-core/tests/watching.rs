@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::store::Durability;
 use aevrion_core::{
     Cursor, Event, Operation, Options, Replica, Timestamp, Value, Watch, WatchError, Watched,
 };
-use support::Kept;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 

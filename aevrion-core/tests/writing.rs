@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::store::Durability;
 use aevrion_core::{Event, Operation, Options, Replica, Timestamp, Value, WriteError, bounds};
-use support::Kept;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 

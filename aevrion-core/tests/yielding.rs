@@ -7,16 +7,14 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::support::Kept;
 use aevrion_core::index::{EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::{Cursor, Event, Options, Replica, Timestamp, Value};
 use rustix::time::{ClockId, clock_gettime};
-use support::Kept;
 use tokio::time::{MissedTickBehavior, interval};
 
 const EVENTS: u64 = 300_000;

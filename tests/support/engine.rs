@@ -1,7 +1,5 @@
 //! The stores of the engines, opened in this process.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,11 +1,9 @@
 //! HTTP by hand, byte by byte: a library would not send what must be refused, nor show what came.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-use crate::server::PATIENCE;
+use super::server::PATIENCE;
 
 /// An answer.
 #[derive(Debug)]

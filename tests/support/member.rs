@@ -1,7 +1,5 @@
 //! Nodes of a cluster as real processes: each with a directory, an address of its own, and a server that comes and goes.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -10,8 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::server::{PATIENCE, Server};
-use crate::support::{Finished, aevrion, run_on};
+use super::server::{PATIENCE, Server};
+use super::{Finished, aevrion, run_on};
 
 /// Leaves of a second: comparisons of what was just written go down to a few events.
 pub(crate) const SMALL: &[&str] = &["--granularity", "1000"];

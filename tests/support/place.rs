@@ -1,11 +1,9 @@
 //! A place for one case of what is refused: a store, files beside it, and a look at what became of it.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::{Finished, run_on, status};
+use super::{Finished, run_on, status};
 
 /// A line that can be imported.
 pub(crate) const GOOD: &str = "{\"key\":\"k\",\"value\":\"v\",\"timestamp\":1700000000000}\n";

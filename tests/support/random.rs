@@ -1,7 +1,5 @@
 //! Numbers that look random and are the same in every run of a seed, so that a failure can be replayed.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough to choose test cases.
 #[derive(Debug, Clone)]
 pub(crate) struct Random(u64);

@@ -1,7 +1,5 @@
 //! A running node: started on a port of its own, stopped in an orderly way, ended with its test in any case.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -10,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Finished, aevrion};
+use super::{Finished, aevrion};
 
 /// Nothing that is waited for takes so long on a machine that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,6 +1,14 @@
 //! A memory store that outlives its replicas and can be told to misbehave.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(unreachable_pub, reason = "what all tests of a crate share")]
+
+pub mod dressed;
+pub mod held;
+pub mod line;
+pub mod pair;
+pub mod scripted;
+pub mod waiting;
+pub mod yielding;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

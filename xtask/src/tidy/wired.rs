@@ -1,5 +1,5 @@
-//! The tests at the top of the repository do run: a folder beside the members belongs to none of them, so cargo
-//! knows only those of its files that some member's manifest names as a `[[test]]`.
+//! The tests do run. Those of the core and of the whole system are modules of one program each, whose `main.rs` names
+//! them; that of the system stands beside the members, so some member's manifest has to name it.
 
 use std::collections::BTreeSet;
 
@@ -7,22 +7,45 @@ use super::Problem;
 use super::manifest::{self, Manifest};
 use super::tree::Tree;
 
+/// Folders whose tests are one program.
+const FOLDERS: [&str; 2] = ["tests", "aevrion-core/tests"];
+
 pub(super) fn check(tree: &Tree) -> Vec<Problem> {
     let members = match manifest::members(tree) {
         Ok(members) => members,
         Err(problem) => return vec![problem],
     };
-    let named: BTreeSet<String> = members.iter().flat_map(named_tests).collect();
-    let tests = tree.rust_files().filter(|(path, _)| is_test_program(path));
+    let programs: BTreeSet<String> = members.iter().flat_map(named_tests).collect();
+    FOLDERS.iter().flat_map(|folder| check_folder(tree, folder, &programs)).collect()
+}
+
+fn check_folder(tree: &Tree, folder: &str, programs: &BTreeSet<String>) -> Vec<Problem> {
+    let main = format!("{folder}/main.rs");
+    let tests: Vec<_> = tree.rust_files().filter(|(path, _)| is_directly_in(folder, path)).collect();
+    if tests.is_empty() {
+        return Vec::new();
+    }
+    if !programs.contains(&main) {
+        return vec![Problem::in_file(&main, "no manifest names it as a [[test]], so it never runs")];
+    }
+    let text = tests.iter().find(|(path, _)| *path == main).map_or("", |(_, text)| text);
+    let modules: BTreeSet<String> = text.lines().filter_map(module).collect();
     tests
-        .filter(|(path, _)| !named.contains(*path))
-        .map(|(path, _)| Problem::in_file(path, "no manifest names it as a [[test]], so it never runs"))
+        .iter()
+        .filter(|(path, _)| *path != main && !modules.contains(&path[folder.len() + 1..]))
+        .map(|(path, _)| Problem::in_file(path, format!("{main} does not name it, so it never runs")))
         .collect()
 }
 
-/// Files in folders of `tests/` are modules that test programs share.
-fn is_test_program(path: &str) -> bool {
-    path.strip_prefix("tests/").is_some_and(|name| !name.contains('/'))
+/// Files in folders below are what tests share.
+fn is_directly_in(folder: &str, path: &str) -> bool {
+    let name = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+    name.is_some_and(|name| !name.contains('/'))
+}
+
+/// The file of the module that a line declares.
+fn module(line: &str) -> Option<String> {
+    Some(format!("{}.rs", line.strip_prefix("mod ")?.strip_suffix(';')?))
 }
 
 /// The paths of a member's tests, from the root of the repository.
@@ -49,18 +72,24 @@ fn resolve(folder: &str, path: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_test_that_no_manifest_names_is_found() {
-        let member = "[package]\nname = \"a\"\n[[test]]\nname = \"wired\"\npath = \"../tests/wired.rs\"\n";
+    fn found(manifest: &str) -> Vec<String> {
         let tree = Tree::of(&[
             ("Cargo.toml", "[workspace]\nmembers = [\"a\"]"),
-            ("a/Cargo.toml", member),
+            ("a/Cargo.toml", manifest),
             ("a/tests/own.rs", ""),
+            ("tests/main.rs", "mod support;\n\nmod wired;\n"),
             ("tests/wired.rs", ""),
-            ("tests/common/mod.rs", ""),
+            ("tests/support/mod.rs", ""),
             ("tests/idle.rs", ""),
         ]);
-        let found: Vec<String> = check(&tree).into_iter().map(|problem| problem.path).collect();
-        assert_eq!(found, ["tests/idle.rs"]);
+        check(&tree).into_iter().map(|problem| problem.path).collect()
+    }
+
+    #[test]
+    fn a_test_that_nobody_names_is_found() {
+        let package = "[package]\nname = \"a\"\n";
+        let test = "[[test]]\nname = \"system\"\npath = \"../tests/main.rs\"\n";
+        assert_eq!(found(&format!("{package}{test}")), ["tests/idle.rs"]);
+        assert_eq!(found(package), ["tests/main.rs"]);
     }
 }

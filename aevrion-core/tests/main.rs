@@ -1,0 +1,38 @@
+//! The promises of the core, one a file. One program holds them all: linking a program for each of them took longer than
+//! they run. `cargo test -p aevrion-core --all-features --test promises writing::` runs those of one file.
+
+mod support;
+
+mod agent;
+mod answers;
+mod clocks;
+mod conflicts;
+mod conformance;
+mod conformance_catches;
+mod conformance_catches_kill;
+mod converging;
+mod cost;
+mod examples;
+mod failing;
+mod healing;
+mod lineage;
+mod links;
+mod members;
+mod mending;
+mod messages;
+mod misbehaving;
+mod model;
+mod removing;
+mod scrubbing;
+mod simulation;
+mod simulation_catches;
+mod slow_links;
+mod syncing;
+mod top_row;
+mod transcripts;
+mod transport_conformance;
+mod transport_conformance_catches;
+mod unreadable;
+mod watching;
+mod writing;
+mod yielding;

@@ -1,0 +1,45 @@
+//! The whole-system tests, one promise a file. One program holds them all: linking a program for each of them took
+//! longer than they run. `cargo test -p aevrion-node --all-features --test system clocks::` runs those of one file.
+
+mod support;
+
+#[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
+mod alarms;
+mod bad_input;
+mod bad_settings;
+#[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
+mod clocks;
+#[cfg(all(feature = "redb", feature = "sled", feature = "quic", feature = "tcp"))]
+mod cluster;
+mod commands;
+#[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
+mod copies;
+mod damage;
+#[cfg(all(feature = "quic", feature = "redb"))]
+mod demo;
+mod endpoint;
+mod flights;
+mod full_disk;
+mod healing;
+mod http;
+#[cfg(all(feature = "redb", feature = "sled", feature = "quic", feature = "tcp"))]
+mod in_step;
+mod invariants;
+#[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
+mod joining;
+mod kill;
+mod long_work;
+#[cfg(all(feature = "redb", feature = "sled", feature = "quic", feature = "tcp"))]
+mod memory;
+#[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
+mod network;
+mod oracle;
+#[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
+mod peers;
+mod private;
+mod readme;
+mod removing;
+#[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
+mod renewing;
+mod slow;
+mod stopping;
