@@ -208,8 +208,8 @@ async fn whoever_comes_upon_damage_has_it_mended() {
             "export" => replica.export().unwrap().next().await.map(|_| None).unwrap_or_default(),
             "watch" => {
                 let beginning = replica.watch("", None).unwrap().cursor().to_string();
-                let node = beginning.split('-').next().unwrap();
-                let mut watch = replica.watch("", Some(format!("{node}-0").parse().unwrap())).unwrap();
+                let (store, _) = beginning.rsplit_once('-').unwrap();
+                let mut watch = replica.watch("", Some(format!("{store}-0").parse().unwrap())).unwrap();
                 while watch.next().await.is_ok() {}
                 None
             }

@@ -20,12 +20,13 @@ use crate::store::{Table, View};
 use crate::tables::{Checkpoint, EventRow, address_key, sequence_key};
 use crate::{Address, Event, Incarnation, ReadError, WatchError};
 
-/// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-9f86d081884c7d65-42`.
+/// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-9f86d081884c7d65-42`; the beginning of all
+/// that arrived at a node is `6d8a31cc-0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// The beginning of the node's identity: sequences of other nodes mean something else.
     node: u32,
-    /// That of the arrival before. Nothing in the cursors of older releases.
+    /// That of the arrival before. Nothing where there is none, and in the cursors of older releases.
     incarnation: Option<Incarnation>,
     /// The next arrival to see.
     next: u64,
@@ -121,7 +122,8 @@ impl Shared {
         if node != Cursor::new(self, next).node {
             return Err(WatchError::OtherNode);
         }
-        let holds = incarnation.is_some_and(|incarnation| self.lineage.holds(incarnation, next));
+        // Before the first arrival there is nothing that could be another one.
+        let holds = next == 0 || incarnation.is_some_and(|incarnation| self.lineage.holds(incarnation, next));
         if !holds || next > checkpoint.next_arrival {
             return Err(WatchError::OtherHistory);
         }
