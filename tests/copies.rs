@@ -126,7 +126,7 @@ fn two_machines_with_one_identity_are_named_on_both_sides() {
     }
     first.server().line_with("alarm: two machines have the identity");
     let metrics = http::send(&first.server().address, "GET", "/metrics", &[], b"").is(200).text();
-    assert!(metrics.lines().any(|line| line == "aevrion_identity_alarm 1"), "{metrics}");
+    assert!(metrics.lines().any(|line| line == "aevrion_alarm{kind=\"identity\"} 1"), "{metrics}");
 
     // One of them goes on, the other one knows why it does not.
     let problem =
