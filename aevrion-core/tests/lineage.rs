@@ -111,7 +111,7 @@ async fn play(steps: &[Step]) {
             Step::Copy(which) if count < 4 => directories.push(directories[which % count].copied().await),
             Step::Copy(_) => {}
             Step::PutBack(which, from) => {
-                directories[which % count] = directories[from % count].copied().await
+                directories[which % count] = directories[from % count].copied().await;
             }
             Step::See(which, seen) => places.extend(directories[which % count].place(&places, seen).await),
         }

@@ -48,10 +48,8 @@ fn sample_events() -> Vec<Event> {
     ]
 }
 
-/// At least one of each kind, and of each way that a kind can be.
-fn samples() -> Vec<(&'static str, Message)> {
-    let tile = |index, count, byte| Tile { index, count, hash: Hash::from_bytes([byte; 32]) };
-    let events = sample_events();
+/// The first one, and one that says all that there is to say.
+fn sample_hellos() -> (Hello, Hello) {
     let hello = Hello {
         version: PROTOCOL_VERSION,
         features: 0,
@@ -74,6 +72,14 @@ fn samples() -> Vec<(&'static str, Message)> {
         samples: 3,
         ..hello.clone()
     };
+    (hello, answer)
+}
+
+/// At least one of each kind, and of each way that a kind can be.
+fn samples() -> Vec<(&'static str, Message)> {
+    let tile = |index, count, byte| Tile { index, count, hash: Hash::from_bytes([byte; 32]) };
+    let events = sample_events();
+    let (hello, answer) = sample_hellos();
     let digest = Digest {
         rows: vec![
             Row { level: 0, tiles: vec![tile(28_500_000, 3, 1), tile(28_500_001, 300, 2)] },
