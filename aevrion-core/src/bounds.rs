@@ -141,6 +141,10 @@ pub const WHOLE_IDS: usize = MESSAGE_IDS / 8;
 /// Messages of ids that one question is answered with. A fuller span takes several rounds.
 pub const LISTS_AT_ONCE: usize = 8;
 
+/// Shares of one span that are listed at once: no more than a lane takes, or what they have the other side wish for would
+/// be declined for want of room.
+pub const SHARES_AT_ONCE: usize = 3;
+
 /// Ids of the neighbour's lists that it is asked for in one question: about as many events as one answer holds.
 pub const WISHED_AT_ONCE: usize = 16_384;
 
@@ -158,6 +162,14 @@ pub const DIGEST_ROWS: usize = 10;
 
 /// Nodes in one row of a digest. Only the top row, a node for two years, can ever come near.
 pub const DIGEST_TILES: usize = 1_024;
+
+/// Digests of spans that are kept for the next neighbour that compares: those of a minute and of some that are late.
+/// One may have half a megabyte, and has usually six kilobytes.
+pub const DIGESTS_KEPT: usize = 16;
+
+/// Arrivals since a digest was computed that are looked through for one in its span. That is quicker than to compute it
+/// again.
+pub const DIGEST_ARRIVALS: u64 = 4_096;
 
 /// Most children that [`Parameters`](crate::Parameters) may give a node.
 pub const WIDEST_NODE: usize = 256;
@@ -193,12 +205,40 @@ pub const CHECKED_EVENTS: usize = 1 << 14;
 /// Spans of repairs in vain whose hashes wait to be checked. What is beyond is found by the next repair.
 pub const SUSPECTED_SPANS: usize = 256;
 
+/// Addresses that are compared with a list for each id that it names, or would name if its span were listed whole. Where
+/// this side holds so much more, what the other lacks is what matters.
+pub const COMPARED_FOR_ONE: usize = 64;
+
+/// Addresses that are compared with any list: more than events that fit an answer.
+pub const COMPARED_AT_LEAST: usize = 1 << 16;
+
+/// Shares beyond which a span is not believed to have more. One of four millions of events has forty.
+pub const COMPARED_SHARES: usize = 1_024;
+
+/// Rows that may be looked at for one neighbour at once. The largest honest exchange is about a leaf that no message
+/// takes: if one side holds a million events there and the other 800,000 of them, it looks at 22 millions of rows.
+pub const SCANNED_AT_ONCE: u64 = 1 << 25;
+
+/// Rows that may be looked at for one neighbour in a second, in the long run: about a fifth of a core. A node that catches
+/// up on what it lacks altogether has one row looked at for each event, one that lacks some here and there up to thirty.
+pub const SCANNED_A_SECOND: u64 = 1 << 19;
+
+/// Bytes of events that may be read for one neighbour at once: some seconds of what a fast line carries.
+pub const READ_AT_ONCE: u64 = 1 << 30;
+
+/// Bytes of events that may be read for one neighbour in a second, in the long run: more than a store takes in.
+pub const READ_A_SECOND: u64 = 1 << 28;
+
 /// Addresses read at a time while scanning.
 pub const SCAN_PAGE: usize = 4_096;
 
 /// Events that a node asks its neighbours for at once after an announcement. What is beyond is found by the next
 /// comparison.
 pub const WANTED_AT_ONCE: usize = 65_536;
+
+/// Largest event that is pushed, in bytes of key and value: on a line of a megabit it holds up what is written after it for
+/// half a second. Larger ones are announced, and given over the repair lane.
+pub const PUSHED_BYTES: usize = 64 << 10;
 
 /// Announcements that wait for their few milliseconds; with these they go at once.
 pub const ANNOUNCED_AT_ONCE: usize = 1_024;
@@ -223,8 +263,19 @@ pub const SETTING_BYTES: usize = 1 << 20;
 /// [`WINDOW_BYTES`] and its lists.
 pub const LANE_BYTES: usize = 2 << 20;
 
+/// Bytes of events from which on a frame is encoded once for all links that send it. Smaller ones cost less than to look
+/// for them.
+pub const SHARED_FRAME: usize = 16 << 10;
+
+/// Such frames that are remembered while they wait: links that are in step send the same few.
+pub const FRAMES_SHARED: usize = 32;
+
 /// Lots of events of one neighbour that are being stored at once: one that the disk is at, and the next.
 pub const STORES_AT_ONCE: usize = 2;
+
+/// Neighbours with a connection at once: a hundred, and some that come while others are still held for there. Each may have
+/// some megabytes wait on its lanes.
+pub const NEIGHBOURS: usize = 128;
 
 /// News held for the neighbours that have not sent it yet. A neighbour that is further behind compares instead.
 pub const FEED_EVENTS: usize = 16_384;
@@ -239,6 +290,9 @@ pub const FEED_PAGE: usize = 1_024;
 const _: () = assert!(LONGEST_KEY as usize * 2 + INLINE_DATA < PAGE_BYTES);
 const _: () = assert!(LOT_BYTES <= QUEUE_BYTES && BATCH_BYTES <= QUEUE_BYTES);
 const _: () = assert!(MESSAGE_ADDRESSES * 42 <= BATCH_FRAME && MESSAGE_IDS * 5 <= BATCH_FRAME);
+const _: () = assert!(SHARES_AT_ONCE * MESSAGE_IDS * 5 <= LANE_BYTES);
+const _: () =
+    assert!(SCANNED_ADDRESSES as u64 <= SCANNED_AT_ONCE / 4 && WINDOW_BYTES as u64 * 4 <= READ_A_SECOND);
 const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && WISHED_AT_ONCE <= WHOLE_IDS);
 // The list of members is remembered as one thing, in text.
 const _: () = assert!(MEMBERS * ((LISTENS + TOLD) * (PEER_TEXT + 4) + 256) <= SETTING_BYTES);

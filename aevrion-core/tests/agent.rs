@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::support::held::Held;
-use aevrion_core::agent::{Agent, CheckedHashes, Desk, Halt, Holdings, Moment, Origin, Output, Terms};
+use aevrion_core::agent::{
+    Agent, CheckedHashes, Desk, Halt, Holdings, Moment, Origin, Output, Terms, Walked,
+};
+use aevrion_core::bounds::PUSHED_BYTES;
 use aevrion_core::message::{
     Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
     Row, Share, Snapshot, Tile, decode, encode,
@@ -43,6 +46,11 @@ struct Node {
 impl Node {
     /// `number` is the node's id, that of its neighbours are 1 and 2.
     async fn new(number: u8, granularity: u64) -> Self {
+        Self::with_clock(number, granularity, 0).await
+    }
+
+    /// The neighbours' clocks are so many milliseconds ahead.
+    async fn with_clock(number: u8, granularity: u64, ahead: i64) -> Self {
         let options = Options {
             parameters: WantedParameters { granularity: Some(granularity), ..WantedParameters::default() },
             node: Some(id(number)),
@@ -58,12 +66,13 @@ impl Node {
             space: "default".into(),
             grace: SECOND * 2,
             max_drift: SECOND * 60,
+            pushed: PUSHED_BYTES,
         };
         let desk = Arc::new(Desk::default());
         let agents = [1, 2].map(|neighbour| Agent::new(terms.clone(), id(neighbour), Arc::clone(&desk), 7));
         let mut node = Self { replica, agents, steady: SECOND };
-        node.greet(0, granularity).await;
-        node.greet(1, granularity).await;
+        node.greet(0, granularity, ahead).await;
+        node.greet(1, granularity, ahead).await;
         node
     }
 
@@ -72,7 +81,7 @@ impl Node {
     }
 
     /// Greets until data may flow.
-    async fn greet(&mut self, neighbour: usize, granularity: u64) {
+    async fn greet(&mut self, neighbour: usize, granularity: u64, ahead: i64) {
         let mut said = self.agents[neighbour].connected(self.now());
         for number in 1.. {
             let Some(Output::Send(_, Message::Hello(ours))) = said.first() else { break };
@@ -81,6 +90,7 @@ impl Node {
                 number,
                 echo: Some(Echo { number: ours.number, held_us: 0 }),
                 samples: 3,
+                wall: Timestamp::from_millis(self.now().wall.as_millis().saturating_add_signed(ahead)),
                 parameters: Parameters { granularity, ..Parameters::default() },
                 ..ours.clone()
             };
@@ -354,7 +364,7 @@ async fn a_failed_read_leaves_no_question_behind() {
     let row = digest.rows.iter().find(|row| row.level > 0).expect("an inner node");
     let parent = NodeAddress { level: row.level, index: row.tiles[0].index };
     // The neighbour holds something beneath it where this side holds nothing, and the other way round.
-    let mine = Holdings::children(&node.replica, *span, &[parent]).await.unwrap();
+    let mine = Holdings::children(&node.replica, *span, &[parent]).await.unwrap().answer;
     let index = if mine[0][0].index == 0 { 1 } else { 0 };
     let children = vec![Tile { index, count: 5, hash: Hash::from_bytes([3; 32]) }];
     let nodes = Nodes { span: *span, parents: vec![Parent { node: parent, children }] };
@@ -439,11 +449,15 @@ async fn what_was_passed_over_is_compared_after_an_agreement_about_less() {
 struct Counting<'r>(&'r Replica, AtomicU64);
 
 impl Holdings for Counting<'_> {
-    async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
+    async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
         Holdings::digest(self.0, span).await
     }
 
-    async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
+    async fn children(
+        &self,
+        span: TimeSpan,
+        parents: &[NodeAddress],
+    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
         Holdings::children(self.0, span, parents).await
     }
 
@@ -491,4 +505,44 @@ async fn a_neighbour_that_differs_without_reason_makes_no_endless_work() {
     // A hundred each ten seconds, in an hour.
     assert!((1_000..=36_100).contains(&checked), "{checked} events were read");
     assert_eq!(node.replica.healed_hashes(), 0);
+}
+
+/// A question that is never answered is awaited in vain once more, when the end of the next answer is taken for its own;
+/// not again and again.
+#[tokio::test]
+async fn a_question_that_is_never_answered_does_not_take_the_ends_of_all_later_answers() {
+    let mut node = Node::new(5, 60_000).await;
+    node.pass(0, SECOND * 5).await;
+    node.hear(0, differing_in_short(NOW - 1_000)).await;
+    let events: Vec<_> = (0..4).map(|number| event(&number.to_string())).collect();
+    assert_eq!(wishes(&messages(node.hear(0, naming(NOW - 1_000, &[&events[0]])).await)), 1);
+    node.pass(0, SECOND * 11).await;
+    let mut prompt = Vec::new();
+    for event in &events[1..] {
+        assert_eq!(wishes(&messages(node.hear(0, naming(NOW - 1_000, &[event])).await)), 1);
+        node.hear(0, wished(&[event])).await;
+        node.replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
+        let now = node.now();
+        node.agents[0].stored(1, Origin::Repaired(id(1)), now, &node.replica).await.unwrap();
+        prompt.push(snapshots(&node.pass(0, SECOND).await) > 0);
+        node.pass(0, SECOND * 11).await;
+    }
+    assert_eq!(prompt, [false, true, true], "whether snapshots are compared as soon as all has come");
+}
+
+/// All neighbours compare the same after a leaf has closed, however their clocks differ: so its digest is computed once.
+#[tokio::test]
+async fn what_is_compared_each_minute_ends_with_the_leaf_whatever_the_clocks_show() {
+    let leaf = NOW / 60_000 + 1;
+    for ahead in [-20_000, -300, -1, 0, 1, 300, 20_000] {
+        let mut node = Node::with_clock(5, 60_000, ahead).await;
+        node.pass(0, SECOND * 10).await;
+        let said = node.pass(0, SECOND * 120).await;
+        let past = said.iter().filter_map(|message| match message {
+            Message::Snapshot(Snapshot { span, .. }) if span.first() == Timestamp::MIN => Some(span.last()),
+            _ => None,
+        });
+        let ends: Vec<_> = past.map(Timestamp::as_millis).collect();
+        assert_eq!(ends, [leaf * 60_000 - 1, (leaf + 1) * 60_000 - 1], "{ahead} ms ahead");
+    }
 }

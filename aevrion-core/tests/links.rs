@@ -160,6 +160,11 @@ async fn a_full_node_says_so_and_is_patient() {
     let refused = third.dial(&full.address).await.unwrap();
     assert_eq!(end(&*refused).await, "this node has as many neighbours as it takes");
     assert_eq!(full.sync.totals().faults.get("too_many_neighbours"), Some(&1));
+    let alarm = full.sync.full_alarm().expect("it is an alarm");
+    assert!(
+        alarm.contains("has 1 neighbours, as many as it takes") && alarm.contains("turned away 1"),
+        "{alarm}"
+    );
 
     // Those that it dials itself are shown, and dialled ever more rarely.
     tokio::time::pause();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::support::line::{Line, NOW, Speed};
-use aevrion_core::bounds::{LANE_BYTES, WINDOW_BYTES};
+use aevrion_core::bounds::{LANE_BYTES, MESSAGE_IDS, WINDOW_BYTES};
 use aevrion_core::{Event, Timestamp, Value};
 
 /// The beginning of a leaf in the past.
@@ -360,4 +360,57 @@ async fn what_neither_can_give_the_other_is_not_told_without_end() {
     let snapshots = line.sides.iter().map(|side| side.snapshots).sum::<u64>();
     println!("{snapshots} snapshots in 45 s");
     assert!(snapshots <= 40, "{snapshots} snapshots");
+}
+
+/// A large event takes the repair lane, whatever its time, and comes once: also where a minute ends while it is under way.
+#[tokio::test]
+async fn a_large_write_holds_up_nothing_that_is_written_after_it_and_comes_once() {
+    const MIB: usize = 1 << 20;
+    for (bandwidth, large, at) in [(1_000_000, 16 * MIB, 5), (200_000, 4 * MIB, 35)] {
+        for writer in 0..2 {
+            let mut line = Line::new(Speed { bandwidth, ..FAST }).await;
+            line.connect();
+            line.run(Duration::from_secs(at)).await;
+            line.write(writer, event(NOW + at * 1_000, 1, large)).await;
+            line.write(writer, event(NOW + at * 1_000, 2, 100)).await;
+            line.run(line.now + Duration::from_millis(500)).await;
+            let held = async |line: &Line| line.sides[1 - writer].replica.status().await.unwrap().events;
+            assert_eq!(held(&line).await, 1, "the small one has passed");
+            line.run(line.now + Duration::from_secs(large as u64 / bandwidth + 2)).await;
+            assert_eq!(held(&line).await, 2, "the large one has come");
+            line.run(line.now + Duration::from_secs(130)).await;
+            println!("{large} B at {bandwidth} B/s by {writer}: {} events were sent", line.events());
+            assert!(line.agrees().await && line.events() == 2, "{} events were sent", line.events());
+        }
+    }
+}
+
+/// Of two overfull leaves the later one cannot be mended. The earlier one is, all of it.
+#[tokio::test]
+async fn a_leaf_that_cannot_be_mended_keeps_no_other_from_its_turn() {
+    // As many shares as are listed at once, and more than one.
+    let (many, some) = (MESSAGE_IDS as u64 * 2, MESSAGE_IDS as u64 * 17 / 16);
+    let mut line = Line::new(FAST).await;
+    let late = spread(LEAF + 60_000, 60_000, many, 20);
+    let early = spread(LEAF, 60_000, some, 20);
+    line.hold(0, late.clone()).await;
+    line.hold(1, late).await;
+    let damaged = event(LEAF + 70_000, many + 1, 20);
+    line.sides[1].damaged = Some(damaged.address());
+    line.hold(1, vec![damaged]).await;
+    line.hold(0, early.clone()).await;
+    let lacks = |number: usize| number % 1_000 == 7;
+    let lacking =
+        early.iter().enumerate().filter(|(number, _)| !lacks(*number)).map(|(_, event)| event.clone());
+    line.hold(1, lacking.collect()).await;
+    line.connect();
+    let mut held = 0;
+    for second in 1..=30 {
+        line.run(Duration::from_secs(second)).await;
+        held = line.sides[1].replica.status().await.unwrap().events;
+        if held == many + some + 1 {
+            break;
+        }
+    }
+    assert_eq!(held, many + some + 1, "it holds all of the earlier leaf");
 }

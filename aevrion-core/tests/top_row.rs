@@ -128,7 +128,7 @@ impl Subject {
     /// Root and last nodes of the top row, as a neighbour is told them and as the whole is asked for.
     async fn check(&self, first: u64, last: u64) {
         let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap();
-        let (root, digest) = Holdings::digest(&self.replica, span).await.unwrap();
+        let (root, digest) = Holdings::digest(&self.replica, span).await.unwrap().answer;
         assert_eq!(root, self.root(first, last));
         if first == 0 && last == u64::MAX {
             assert_eq!(self.replica.root().await.unwrap(), root);

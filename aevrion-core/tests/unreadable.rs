@@ -91,14 +91,14 @@ impl Subject {
     /// What neighbours ask for is answered, and is what it was before the writes of [`Subject::expect_others`].
     async fn expect_tree(&self, replica: &Replica) {
         let span = TimeSpan::before(Timestamp::from_millis(1_000_000_000)).unwrap();
-        let (root, digest) = Holdings::digest(replica, span).await.unwrap();
+        let (root, digest) = Holdings::digest(replica, span).await.unwrap().answer;
         assert_eq!((root, replica.root_at(span.last().next()).await.unwrap()), (self.root, self.root));
         let node = |row: &aevrion_core::message::Row| aevrion_core::tree::NodeAddress {
             level: row.level,
             index: row.tiles[0].index,
         };
         let parents: Vec<_> = digest.rows.iter().map(node).filter(|node| node.level > 0).collect();
-        assert!(!Holdings::children(replica, span, &parents).await.unwrap()[0].is_empty());
+        assert!(!Holdings::children(replica, span, &parents).await.unwrap().answer[0].is_empty());
         let addresses = Holdings::addresses(replica, span, None, 1_000).await.unwrap();
         assert_eq!(addresses.len() as u64, self.root.count);
     }

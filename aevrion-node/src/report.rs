@@ -274,6 +274,8 @@ pub(crate) struct SyncReport {
     /// Connections that were refused, by transport and reason.
     pub(crate) refusals: BTreeMap<String, BTreeMap<String, u64>>,
     pub(crate) questions_dropped: u64,
+    #[serde(default)]
+    pub(crate) questions_declined: u64,
     pub(crate) overflows: u64,
     pub(crate) failed_dials: u64,
 }
@@ -298,6 +300,7 @@ impl SyncReport {
             faults: totals.faults.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
             refusals: by_transport,
             questions_dropped: totals.shed,
+            questions_declined: totals.declined,
             overflows: totals.overflows,
             failed_dials: totals.failed_dials,
         }

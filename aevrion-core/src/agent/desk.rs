@@ -1,12 +1,14 @@
-//! What the agents of one node agree on among themselves: who has been asked for an event, and who is repairing.
+//! What the agents of one node agree on among themselves: who has been asked for an event, who is repairing, and what
+//! may be read for whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::budget::{Budget, Budgets};
 use super::exchange::PATIENCE;
-use crate::bounds::{CHECKED_EVENTS, WANTED_AT_ONCE};
-use crate::{Address, NodeId};
+use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
+use crate::{Address, Event, NodeId};
 
 /// After this long without an answer another neighbour may be asked for an event.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
@@ -36,7 +38,10 @@ const WAITS: Duration = Duration::from_secs(1);
 
 /// Shared by all agents of a node.
 #[derive(Debug, Default)]
-pub struct Desk(Mutex<Entries>);
+pub struct Desk {
+    entries: Mutex<Entries>,
+    pub(super) budgets: Budgets,
+}
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -48,6 +53,8 @@ struct Entries {
     refused: Option<Duration>,
     /// When stored hashes may be checked next.
     checks_at: Duration,
+    /// Large events that were announced last.
+    offered: VecDeque<Event>,
 }
 
 /// Who is to bring an event, or has brought it and it is being stored; and until when nobody else is asked.
@@ -89,6 +96,16 @@ impl Entries {
 }
 
 impl Desk {
+    /// A desk whose neighbours have this budget each.
+    pub fn with_budget(each: Budget) -> Self {
+        Self { budgets: Budgets::of(each), ..Self::default() }
+    }
+
+    /// Questions that were not answered because their neighbour's budget was used up.
+    pub fn declined(&self) -> u64 {
+        self.budgets.declined()
+    }
+
     /// Parts `addresses` in those for which `neighbour` may be asked, which count as asked for from now on, and the
     /// others. If so many are asked for that no more can be noted, an event may be asked for twice.
     pub(super) fn claim(
@@ -110,6 +127,39 @@ impl Desk {
             }
             free
         })
+    }
+
+    /// What `neighbour` was asked for is arriving: others are not asked yet.
+    pub(super) fn prolong<'a>(
+        &self,
+        neighbour: NodeId,
+        addresses: impl IntoIterator<Item = &'a Address>,
+        now: Duration,
+    ) {
+        let mut entries = self.entries();
+        for address in addresses {
+            if let Some(claim) = entries.asked.get_mut(address).filter(|claim| claim.by == neighbour) {
+                claim.until = claim.until.max(now + ASKED_FOR);
+            }
+        }
+    }
+
+    /// Keeps a large event that is announced: all neighbours ask for it now.
+    pub(super) fn offer(&self, event: &Event) {
+        let mut entries = self.entries();
+        if entries.offered.iter().any(|offered| offered.address() == event.address()) {
+            return;
+        }
+        entries.offered.push_back(event.clone());
+        let bytes = |offered: &VecDeque<Event>| offered.iter().map(Event::weight).sum::<usize>();
+        while entries.offered.len() > 1 && bytes(&entries.offered) > FEED_BYTES {
+            entries.offered.pop_front();
+        }
+    }
+
+    /// The event at this address, if it was announced just now.
+    pub(super) fn offered(&self, address: Address) -> Option<Event> {
+        self.entries().offered.iter().find(|offered| offered.address() == address).cloned()
     }
 
     /// These do not come from the neighbour that was asked.
@@ -168,7 +218,7 @@ impl Desk {
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
         // Nothing in here can be left half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Exchange {
     /// Questions of earlier repairs that were not, and when something was last heard of them.
     owed: usize,
     given_up: Duration,
+    /// Ends of answers in this repair that were taken for those. If nothing follows them they were not.
+    late: usize,
     /// Whether this side has given, and received nothing.
     only_gave: bool,
     /// Whether something was listed of which the rest is to be listed in the next round.
@@ -140,6 +142,7 @@ impl Exchange {
     pub(super) fn answered(&mut self, now: Duration) -> bool {
         if self.owed > 0 && now < self.given_up + OWED {
             self.owed -= 1;
+            self.late += 1;
             return false;
         }
         self.owed = 0;
@@ -201,11 +204,15 @@ impl Exchange {
             Outcome::InVain(times) => self.fruitless = times,
         }
         self.moved = 0;
-        if self.unanswered > 0 {
-            self.owed += self.unanswered;
+        // An end that was taken for that of an earlier answer, and then silence: it was the end of a later one, and the
+        // earlier one never comes.
+        let unanswered = self.unanswered.saturating_sub(self.late);
+        if unanswered > 0 {
+            self.owed += unanswered;
             self.given_up = self.active.unwrap_or(self.given_up);
         }
         self.unanswered = 0;
+        self.late = 0;
         self.partial = false;
         self.passed_over = false;
         self.differed_until = None;
@@ -238,5 +245,36 @@ impl Exchange {
         };
         let below = shape.parent(node).is_some_and(|parent| self.opened.contains(&parent));
         self.forgot_opened || below || covers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_never_comes_is_missed_once() {
+        let mut exchange = Exchange::default();
+        let at = |repair: u64| Duration::from_secs(repair * 12);
+        exchange.said(at(0), 1);
+        exchange.end();
+        let mut ended = Vec::new();
+        for repair in 1..5 {
+            exchange.said(at(repair), 1);
+            ended.push(exchange.answered(at(repair)));
+            exchange.end();
+        }
+        assert_eq!(ended, [false, true, true, true]);
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_is_not_the_end_of_the_next_one() {
+        let mut exchange = Exchange::default();
+        exchange.said(Duration::ZERO, 1);
+        exchange.end();
+        let now = PATIENCE;
+        exchange.said(now, 1);
+        assert!(!exchange.answered(now) && exchange.awaits());
+        assert!(exchange.answered(now) && !exchange.awaits());
     }
 }

@@ -17,18 +17,30 @@ pub struct CheckedHashes {
     pub rest: Option<TimeSpan>,
 }
 
+/// What a walk over the tree came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked<T> {
+    /// The answer.
+    pub answer: T,
+    /// Rows that were read for it alone. Hashes that were computed for all who ask do not count.
+    pub rows: u64,
+}
+
 /// What a replica holds, as its agents see it. Each answer is consistent in itself; between two of them events may
 /// arrive, and never any leave.
 pub trait Holdings: Send + Sync {
     /// Hash and count of the events of `span`, and the non-empty nodes that cover it.
-    fn digest(&self, span: TimeSpan) -> impl Future<Output = Result<(Root, Digest), ReadError>> + Send;
+    fn digest(
+        &self,
+        span: TimeSpan,
+    ) -> impl Future<Output = Result<Walked<(Root, Digest)>, ReadError>> + Send;
 
     /// For each parent its non-empty children, counting only events of `span`; indexes from the first child on.
     fn children(
         &self,
         span: TimeSpan,
         parents: &[NodeAddress],
-    ) -> impl Future<Output = Result<Vec<Vec<Tile>>, ReadError>> + Send;
+    ) -> impl Future<Output = Result<Walked<Vec<Vec<Tile>>>, ReadError>> + Send;
 
     /// Checks what is stored of the nodes in `span` and above it against the events, and takes back what is wrong.
     fn check_hashes(&self, span: TimeSpan) -> impl Future<Output = Result<CheckedHashes, ReadError>> + Send;

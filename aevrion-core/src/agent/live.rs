@@ -1,4 +1,4 @@
-//! What happens now: own writes are pushed, what came from others is announced, and whoever lacks it asks.
+//! What happens now: own writes are pushed, large ones and what came from others announced, and whoever lacks it asks.
 
 use std::time::Duration;
 
@@ -30,7 +30,12 @@ impl Agent {
         let mut own = Vec::new();
         let mut crowded = false;
         for Fresh { event, origin } in fresh {
+            let large = event.weight() > self.terms.pushed;
+            if large {
+                self.desk.offer(event);
+            }
             match *origin {
+                Origin::Local if large => self.announcements.push(event.address()),
                 Origin::Local => own.push(event.clone()),
                 Origin::Pushed(from) | Origin::Repaired(from)
                     if from == self.neighbour && !planted(Bug::EchoedAnnouncement) =>
@@ -142,7 +147,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        let mut events = Vec::new();
+        let (mut small, mut large) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let mut more = false;
         let mut unknown = 0;
@@ -151,10 +156,16 @@ impl Agent {
                 more = true;
                 break;
             }
-            match readable(holdings.event(*address).await)? {
+            let event = match self.desk.offered(*address) {
+                Some(event) => Readable::Event(event),
+                None => readable(holdings.event(*address).await)?,
+            };
+            match event {
+                // The next comparison finds what there is no room for.
+                Readable::Event(event) if event.weight() > self.terms.pushed && !self.room_for_large => {}
                 Readable::Event(event) => {
                     bytes += event.weight();
-                    events.push(event);
+                    if event.weight() > self.terms.pushed { large.push(event) } else { small.push(event) }
                 }
                 Readable::Unknown => unknown += 1,
                 Readable::Damaged => {}
@@ -162,7 +173,7 @@ impl Agent {
         }
         self.note_mistake(unknown, now)?;
         self.note_flight(addresses.iter().copied(), now);
-        Ok(send_in_frames(Lane::Live, Reply::At { more: false }, Reply::At { more }, events))
+        Ok(in_two_lanes(small, large, more))
     }
 
     /// Events that were asked for after an announcement, or because they are damaged here. Others may be told that they
@@ -173,7 +184,11 @@ impl Agent {
         more: bool,
         now: Moment,
     ) -> Result<Vec<Output>, Halt> {
-        let asked = self.wanted.take(&events).len();
+        if more && events.is_empty() {
+            self.wanted.promise(now.steady);
+            self.desk.prolong(self.neighbour, self.wanted.asked(), now.steady);
+        }
+        let asked = self.wanted.take(&events, self.terms.pushed, now.steady).len();
         let damaged = events.iter().filter(|event| self.mending.take(event, now.steady)).count();
         self.expect_asked(events.len() - asked - damaged)?;
         let mut outputs = Vec::new();
@@ -201,7 +216,7 @@ impl Agent {
             return Ok(());
         }
         self.mistaken += 1;
-        let forgiven = Rate { at_once: MISTAKEN_WISHES, apart: FORGIVEN_EACH };
+        let forgiven = Rate::apart(u64::from(MISTAKEN_WISHES), FORGIVEN_EACH);
         if self.mistakes.allows(now.steady, forgiven) {
             return Ok(());
         }
@@ -226,6 +241,17 @@ impl Agent {
         let until = now.steady + self.grace();
         self.flight.note(addresses, self.shape, now.steady, until);
     }
+}
+
+/// The answer to who wants announced events. The large ones go over the other lane, so that news pass them; that they come
+/// is said first, for they may take their time. Whether there is more is said by what comes last.
+fn in_two_lanes(small: Vec<Event>, large: Vec<Event>, more: bool) -> Vec<Output> {
+    let reply = |more| Reply::At { more };
+    let promise = || send_live(Message::Events(Events { reply: reply(true), events: Vec::new() }));
+    let mut outputs = send_in_frames(Lane::Live, reply(false), reply(more && large.is_empty()), small);
+    outputs.extend(large.iter().map(|_| promise()));
+    outputs.extend(send_in_frames(Lane::Repair, reply(false), reply(more), large));
+    outputs
 }
 
 pub(super) fn send_live(message: Message) -> Output {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::live::send_live;
-use super::pace::{Pace, Rate};
+use super::pace::{Bucket, Rate};
 use super::{Agent, Moment, Output};
 use crate::bounds::{MENDED_AT_ONCE, MISTAKEN_WISHES};
 use crate::message::{Message, NeedEvents};
@@ -30,7 +30,7 @@ const ELSEWHERE: Duration = Duration::from_secs(3);
 
 /// Questions that bring less than they ask for. A neighbour forgives twice as many at once, so that others of this node's
 /// mistakes find room beside these.
-const IN_VAIN: Rate = Rate { at_once: MISTAKEN_WISHES / 2, apart: FORGIVEN_EACH };
+const IN_VAIN: Rate = Rate::apart(MISTAKEN_WISHES as u64 / 2, FORGIVEN_EACH);
 
 /// How often a neighbour forgives a wish for what does not exist.
 pub(super) const FORGIVEN_EACH: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub(super) struct Mending {
     asked: BTreeSet<Address>,
     /// When it counts as answered.
     until: Duration,
-    in_vain: Pace,
+    in_vain: Bucket,
 }
 
 /// When to ask for an event.
@@ -86,12 +86,12 @@ impl Mending {
             _ => plan.at,
         };
         let first = self.plans.iter().map(due).min()?;
-        Some(first.max(self.in_vain.next_at(IN_VAIN)))
+        Some(first.max(self.in_vain.holds_at(1, IN_VAIN)))
     }
 
     /// What the neighbour may be asked for now, if it may be asked at all.
     fn due(&self, now: Duration) -> Vec<Address> {
-        if !self.asked.is_empty() || self.in_vain.next_at(IN_VAIN) > now {
+        if !self.asked.is_empty() || self.in_vain.holds_at(1, IN_VAIN) > now {
             return Vec::new();
         }
         let due = self.plans.iter().filter(|(_, plan)| plan.at <= now);
@@ -113,7 +113,7 @@ impl Mending {
     fn give_up(&mut self, now: Duration) -> BTreeSet<Address> {
         let missing = std::mem::take(&mut self.asked);
         if !missing.is_empty() {
-            self.in_vain.count(now, IN_VAIN);
+            self.in_vain.take(1, IN_VAIN, now);
         }
         self.put_off(&missing, |plan| {
             let pause = FIRST_PAUSE.saturating_mul(1 << plan.tries.min(16));

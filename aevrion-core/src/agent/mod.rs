@@ -15,9 +15,12 @@
 //! learns from a snapshot. No events are sent unasked but news: only whoever asks knows what it waits for.
 
 mod agreement;
+mod budget;
 mod clocks;
 mod compare;
 mod desk;
+#[cfg(test)]
+mod endless;
 mod exchange;
 mod fault;
 mod flight;
@@ -46,6 +49,8 @@ use crate::tree::Shape;
 use crate::{Address, Event, Hash, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
 
 pub use agreement::{Agreement, CatchUp};
+pub use budget::Budget;
+use budget::Metered;
 use clocks::Clocks;
 pub use clocks::SAMPLES;
 #[cfg(feature = "testkit")]
@@ -56,11 +61,12 @@ pub use fault::{Fault, Incompatible};
 use flight::InFlight;
 pub use greet::Introduction;
 pub(crate) use greet::hello;
-pub use holdings::{CheckedHashes, Holdings};
+pub use holdings::{CheckedHashes, Holdings, Walked};
 use intake::Intake;
 use mending::Mending;
-use pace::Pace;
-use schedule::{InTurn, Schedule};
+use pace::Bucket;
+pub use pace::Rate;
+use schedule::{InTurn, Reach, Schedule};
 use shares::Rotation;
 use suspects::Suspects;
 use wanted::Wanted;
@@ -132,6 +138,8 @@ pub struct Terms {
     pub grace: Duration,
     /// How far apart clocks may be without alarm.
     pub max_drift: Duration,
+    /// Largest event that is pushed, in bytes of key and value. Larger ones are announced.
+    pub pushed: usize,
 }
 
 /// What this node says to one neighbour. See the [module](self).
@@ -171,13 +179,15 @@ pub struct Agent {
     suspects: Suspects,
     /// Wishes of the neighbour for what does not exist, and how often they come.
     mistaken: u32,
-    mistakes: Pace,
+    mistakes: Bucket,
     /// What this side takes in by repairs.
     intake: Intake,
+    /// Whether a large event may be put on the repair lane.
+    room_for_large: bool,
     /// When snapshots are compared next.
     schedule: Schedule,
     /// How often the neighbour may make this side compare.
-    pace: Pace,
+    pace: Bucket,
     /// The last digest sent of the past and of the future: when, and of what span.
     digest_sent: [Option<(Duration, TimeSpan)>; 2],
     /// The roots at the last agreements about the past and about the future: about the neighbour's span and about this
@@ -219,10 +229,11 @@ impl Agent {
             exchange: Exchange::default(),
             suspects: Suspects::default(),
             mistaken: 0,
-            mistakes: Pace::default(),
+            mistakes: Bucket::default(),
             intake: Intake::default(),
+            room_for_large: true,
             schedule: Schedule::default(),
-            pace: Pace::default(),
+            pace: Bucket::default(),
             digest_sent: [None; 2],
             agreed_root: [[None; 2]; 2],
             deferred: 0,
@@ -250,6 +261,10 @@ impl Agent {
         if !matches!(message, Message::Hello(_)) && self.clocks.taken() < SAMPLES {
             return Err(Fault::Unsettled(message.name()).into());
         }
+        if let Some(outputs) = self.spare(&message, now) {
+            return Ok(outputs);
+        }
+        let holdings = &self.metered(holdings, now);
         match message {
             Message::Hello(hello) => self.on_hello(hello, now),
             Message::Push(push) => Ok(self.on_push(push, now)),
@@ -271,6 +286,30 @@ impl Agent {
         }
     }
 
+    /// What is said instead of an answer while the neighbour's budget is used up, if the message asks for one.
+    fn spare(&mut self, message: &Message, now: Moment) -> Option<Vec<Output>> {
+        self.desk.budgets.used_up_until(self.neighbour, now.steady)?;
+        let outputs = match message {
+            // One comparison of this side answers them all.
+            Message::Snapshot(_) => {
+                self.compare_again(now);
+                Vec::new()
+            }
+            Message::EventList(EventList::Announced(_)) => {
+                self.compare_soon(now.steady);
+                Vec::new()
+            }
+            message => self.decline(message)?,
+        };
+        self.desk.budgets.decline(self.neighbour, now.steady);
+        Some(outputs)
+    }
+
+    /// What the replica holds, read at the neighbour's expense.
+    fn metered<'h, H: Holdings>(&self, holdings: &'h H, now: Moment) -> Metered<'h, H> {
+        Metered { holdings, desk: Arc::clone(&self.desk), neighbour: self.neighbour, now: now.steady }
+    }
+
     /// What an [`Output::Store`] has come to: how many of its events were new here.
     ///
     /// # Errors
@@ -289,7 +328,7 @@ impl Agent {
             self.desk.may_repair(self.neighbour, now.steady);
             self.agreement.received(new);
         }
-        Ok(self.go_on(now, holdings).await?)
+        Ok(self.go_on(now, &self.metered(holdings, now)).await?)
     }
 
     /// Does what is due.
@@ -305,6 +344,8 @@ impl Agent {
         if !self.is_settled() {
             return Ok(outputs);
         }
+        let holdings = &self.metered(holdings, now);
+        self.wanted.looked(now.steady);
         if due(self.wanted.overdue_at()) {
             self.forget_overdue(now.steady);
         }
@@ -323,13 +364,15 @@ impl Agent {
             self.exchange.fruitless = 0;
             outputs.push(self.greeting(now, false));
         }
+        let used_up = self.desk.budgets.used_up_until(self.neighbour, now.steady);
         match self.schedule.due(now.steady).filter(|_| !self.exchange.is_active()) {
+            Some(_) if used_up.is_some() => self.schedule.put_off(used_up.unwrap_or(now.steady)),
             Some(InTurn(true)) if !self.desk.is_free_for(self.neighbour, now.steady) => {
                 self.compare_again(now);
             }
             Some(_) => {
-                self.schedule.compared();
-                outputs.extend(self.compare(now, holdings, false).await?);
+                let reach = self.schedule.compared();
+                outputs.extend(self.compare(now, holdings, reach).await?);
             }
             None => {}
         }
@@ -342,6 +385,15 @@ impl Agent {
         if self.exchange.awaits() {
             self.join_repair(now);
         }
+        if self.wanted.arriving(now.steady) {
+            self.desk.prolong(self.neighbour, self.wanted.asked(), now.steady);
+        }
+    }
+
+    /// Whether the repair lane has room. If not, large events that were announced are not given now. Said before
+    /// [`Agent::handle`], if it has changed.
+    pub fn room_for_large(&mut self, has_room: bool) {
+        self.room_for_large = has_room;
     }
 
     /// When [`Agent::wake`] is to be called, if nothing happens before.
@@ -351,7 +403,7 @@ impl Agent {
         let (overdue, left) = (self.wanted.overdue_at(), self.wanted.left_at());
         let checks = self.suspects.are_there() && !self.exchange.is_active();
         let check = checks.then(|| self.desk.checks_at());
-        let settled = [overdue, left, self.mend_at(), quiet, planned, check];
+        let settled = [overdue, left, self.wanted.look_at(), self.mend_at(), quiet, planned, check];
         let settled = settled.into_iter().filter(|_| self.is_settled()).flatten();
         settled.chain(self.announce_at).min()
     }
@@ -370,7 +422,7 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.exchange.fruitless = 0;
-        self.compare(now, holdings, true).await
+        self.compare(now, &self.metered(holdings, now), Reach::Everything).await
     }
 
     /// More happened than could be told: what was missed is found by comparing.

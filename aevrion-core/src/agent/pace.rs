@@ -1,49 +1,82 @@
-//! How often something may happen: so many at once, and in the long run at an even pace.
+//! Token buckets: so much at once, and in the long run at an even pace.
 
 use std::time::Duration;
 
-/// What is allowed.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
-    /// So many one after another.
-    pub(super) at_once: u32,
-    /// In the long run one each time that so long has passed.
-    pub(super) apart: Duration,
+/// What a token bucket holds, and how fast it fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// What a full bucket holds.
+    pub at_once: u64,
+    /// What it gains in each time of that length; at least 1.
+    pub gain: u64,
+    /// The time.
+    pub each: Duration,
 }
 
 impl Rate {
-    /// Snapshots that a neighbour may send: each costs a walk over the tree, and the hashing of the events of a leaf that
-    /// the span cuts through. Two neighbours in agreement need two in a minute.
-    pub(super) fn of_snapshots(grace: Duration) -> Self {
-        Self { at_once: 256, apart: grace / 16 }
+    /// So much a second in the long run.
+    pub const fn a_second(at_once: u64, gain: u64) -> Self {
+        Self { at_once, gain, each: Duration::from_secs(1) }
+    }
+
+    /// One each time that so long has passed.
+    pub(super) const fn apart(at_once: u64, each: Duration) -> Self {
+        Self { at_once, gain: 1, each }
+    }
+
+    /// Snapshots that a neighbour may send, however little each costs. Two neighbours in agreement need two in a minute.
+    pub(super) const fn of_snapshots(grace: Duration) -> Self {
+        Self { at_once: 256, gain: 16, each: grace }
+    }
+
+    /// How long it takes to gain so much.
+    fn time_for(self, amount: u64) -> Duration {
+        let nanos = u128::from(amount).saturating_mul(self.each.as_nanos()) / u128::from(self.gain.max(1));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// What is gained in so long.
+    fn gained_in(self, time: Duration) -> u64 {
+        let gained =
+            time.as_nanos().saturating_mul(u128::from(self.gain.max(1))) / self.each.as_nanos().max(1);
+        u64::try_from(gained).unwrap_or(u64::MAX)
     }
 }
 
-/// What was made use of (the generic cell rate algorithm, ITU-T I.371).
-#[derive(Debug, Default)]
-pub(super) struct Pace {
-    /// When everything that came would have come at an even pace.
-    even: Duration,
+/// A token bucket, kept as the moment at which it is full (the generic cell rate algorithm, ITU-T I.371).
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Bucket {
+    full_at: Duration,
 }
 
-impl Pace {
+impl Bucket {
     /// Whether one more may come; it counts if it may.
     pub(super) fn allows(&mut self, now: Duration, rate: Rate) -> bool {
-        let allowed = self.next_at(rate) <= now;
+        let allowed = self.holds_at(1, rate) <= now;
         if allowed {
-            self.count(now, rate);
+            self.take(1, rate, now);
         }
         allowed
     }
 
-    /// From when on one more may come.
-    pub(super) fn next_at(&self, rate: Rate) -> Duration {
-        (self.even + rate.apart).saturating_sub(rate.apart * rate.at_once)
+    /// What it holds.
+    pub(super) fn left(self, rate: Rate, now: Duration) -> u64 {
+        rate.at_once.saturating_sub(rate.gained_in(self.full_at.saturating_sub(now)))
     }
 
-    /// One more has come.
-    pub(super) fn count(&mut self, now: Duration, rate: Rate) {
-        self.even = self.even.max(now) + rate.apart;
+    /// Takes so much out, also what is not there: then it fills from below.
+    pub(super) fn take(&mut self, amount: u64, rate: Rate, now: Duration) {
+        self.full_at = self.full_at.max(now).saturating_add(rate.time_for(amount));
+    }
+
+    /// When it holds so much.
+    pub(super) fn holds_at(self, amount: u64, rate: Rate) -> Duration {
+        self.full_at.saturating_sub(rate.time_for(rate.at_once.saturating_sub(amount)))
+    }
+
+    /// Whether it is full.
+    pub(super) fn is_full(self, now: Duration) -> bool {
+        self.full_at <= now
     }
 }
 
@@ -53,17 +86,33 @@ mod tests {
 
     #[test]
     fn a_burst_and_then_an_even_pace() {
-        let rate = Rate { at_once: 5, apart: Duration::from_secs(1) };
-        let mut pace = Pace::default();
+        let apart = Duration::from_secs(1);
+        let rate = Rate::apart(5, apart);
+        let mut bucket = Bucket::default();
         let mut now = Duration::from_secs(100);
-        let mut allowed = |now| (0..9).filter(|_| pace.allows(now, rate)).count();
+        let mut allowed = |now| (0..9).filter(|_| bucket.allows(now, rate)).count();
         assert_eq!(allowed(now), 5);
-        now += rate.apart;
+        now += apart;
         assert_eq!(allowed(now), 1);
-        now += rate.apart * 3;
+        now += apart * 3;
         assert_eq!(allowed(now), 3);
-        now += rate.apart * 60;
+        now += apart * 60;
         assert_eq!(allowed(now), 5, "what was not made use of does not add up");
-        assert_eq!(pace.next_at(rate), now + rate.apart);
+        assert_eq!(bucket.holds_at(1, rate), now + apart);
+    }
+
+    #[test]
+    fn what_is_taken_beyond_what_is_there_has_to_be_gained_first() {
+        let rate = Rate::a_second(100, 10);
+        let at = Duration::from_secs;
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.left(rate, at(5)), 100);
+        bucket.take(130, rate, at(5));
+        assert_eq!(
+            (bucket.left(rate, at(5)), bucket.left(rate, at(8)), bucket.left(rate, at(9))),
+            (0, 0, 10)
+        );
+        assert_eq!((bucket.holds_at(1, rate), bucket.holds_at(50, rate)), (at(8) + at(1) / 10, at(13)));
+        assert!(!bucket.is_full(at(17)) && bucket.is_full(at(18)));
     }
 }

@@ -7,7 +7,7 @@ use super::window::{Addresses, Scope, Window};
 use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
 use crate::bounds::{
     LISTS_AT_ONCE, MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES,
-    WHOLE_IDS,
+    SHARES_AT_ONCE, WHOLE_IDS,
 };
 use crate::message::{
     EventList, Events, Ids, Listed, Message, NeedEvents, Nodes, Parent, Reply, Salted, Share, ShortId,
@@ -53,7 +53,7 @@ impl Agent {
         }
         let mut outputs = self.name_children(drill, span, holdings).await?;
         outputs.extend(self.list(lists, holdings).await?);
-        let window = Window::gather(&give, holdings).await?;
+        let window = Window::gather(&give, self.scannable(now), holdings).await?;
         self.exchange.said(now.steady, outputs.len());
         outputs.extend(self.send_window(window, now));
         Ok(outputs)
@@ -70,7 +70,7 @@ impl Agent {
         if nodes.is_empty() {
             return Ok(Vec::new());
         }
-        let children = holdings.children(span, &nodes).await?;
+        let children = holdings.children(span, &nodes).await?.answer;
         self.exchange.open(nodes.iter().copied());
         let parents = nodes.into_iter().zip(children).map(|(node, children)| Parent { node, children });
         Ok(vec![repair(Message::Nodes(Nodes { span, parents: parents.collect() }))])
@@ -110,11 +110,19 @@ impl Agent {
         if !lists.is_empty() {
             outputs.push(self.held(lists));
         }
-        for span in overfull {
-            if outputs.len() >= LISTS_AT_ONCE {
+        let end = LISTS_AT_ONCE.min(outputs.len() + SHARES_AT_ONCE);
+        for span in self.rotation.in_turn(overfull.clone()) {
+            if outputs.len() >= end {
                 break;
             }
-            outputs.extend(self.list_in_shares(span, LISTS_AT_ONCE - outputs.len(), holdings).await?);
+            let shares = self.list_in_shares(span, end - outputs.len(), holdings).await?;
+            outputs.extend(shares);
+            if self.rotation.is_under_way() {
+                break;
+            }
+        }
+        if overfull.iter().any(|span| self.rotation.is_to_come(*span)) {
+            self.exchange.listed_a_part();
         }
         Ok(outputs)
     }
@@ -202,7 +210,7 @@ impl Agent {
         }
         self.join_repair(now);
         let places: Vec<_> = parents.iter().map(|parent| parent.node).collect();
-        let mine = holdings.children(span, &places).await?;
+        let mine = holdings.children(span, &places).await?.answer;
         // The neighbour's children of these nodes may follow in turn.
         self.exchange.open(places);
         let steps = compare_children(self.shape, span, &mine, &parents);
@@ -222,9 +230,9 @@ impl Agent {
         lists.iter().for_each(|list| self.suspects.list(list.span));
         let span = lists.first().map_or(TimeSpan::ALL, |list| list.span);
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
-        let window = Window::gather(&scopes, holdings).await?;
+        let window = Window::gather(&scopes, self.scannable(now), holdings).await?;
         let missing = lists.iter().zip(&window.unseen).filter(|(_, unseen)| !unseen.is_empty());
-        let missing = missing.filter(|(list, _)| !self.is_coming(list));
+        let missing = missing.filter(|(list, _)| !self.is_coming(list, now));
         let wishes = missing.map(|(list, unseen)| list.only(unseen.iter().copied())).collect();
         self.wished.add(wishes);
         let mut outputs: Vec<_> = self.wish(now).into_iter().collect();
@@ -234,12 +242,13 @@ impl Agent {
 
     /// Whether something of what is listed is on its way here, or is being stored. What else is missing there cannot be
     /// told from it; the next comparison will. Shares of a span come one after the other, each of other events.
-    fn is_coming(&self, list: &Listed) -> bool {
+    fn is_coming(&self, list: &Listed, now: Moment) -> bool {
         if planted(Bug::BothAct) {
             return false;
         }
         let (span, whole) = (list.span, list.is_whole());
-        self.wished.meets(list) || whole && (self.intake.awaits(span) || self.intake.is_storing(span))
+        let coming = || self.intake.awaits(span) || self.intake.is_storing(span);
+        self.wished.meets(list) || self.wanted.is_coming(span, now.steady) || whole && coming()
     }
 
     /// Asks for the next of what the neighbour's lists named, unless it is being asked.
@@ -274,7 +283,7 @@ impl Agent {
         self.check_spans(lists)?;
         self.exchange.heard(now.steady);
         let scopes: Vec<_> = lists.iter().map(Scope::wanted).collect();
-        let window = Window::gather(&scopes, holdings).await?;
+        let window = Window::gather(&scopes, self.scannable(now), holdings).await?;
         let more = window.rest.is_some();
         if !more {
             self.note_mistake(window.unseen.iter().map(Vec::len).sum(), now)?;
@@ -374,6 +383,12 @@ impl Agent {
             self.intake.forget();
             return Ok(Vec::new());
         };
+        if self.desk.budgets.used_up_until(self.neighbour, now.steady).is_some() {
+            // Asking on means to list what is held there. The next comparison finds what is left out.
+            self.desk.budgets.decline(self.neighbour, now.steady);
+            self.intake.forget();
+            return Ok(Vec::new());
+        }
         if self.intake.stores() > 0
             && (self.intake.is_storing(rest) || !holdings.addresses(rest, None, 1).await?.is_empty())
         {
@@ -411,6 +426,12 @@ impl Agent {
         self.exchange.gave(events.len());
         self.agreement.sent(events.len() as u64);
         self.agreement.carried(events);
+    }
+
+    /// How many addresses may be looked at for the neighbour.
+    fn scannable(&self, now: Moment) -> usize {
+        let left = self.desk.budgets.rows_left(self.neighbour, now.steady);
+        usize::try_from(left).unwrap_or(usize::MAX)
     }
 
     /// What moves goes from the latest to the earliest, and has come to `rest`.
@@ -467,4 +488,24 @@ fn to_the_end(mut outputs: Vec<Output>, span: TimeSpan) -> Vec<Output> {
 
 fn repair(message: Message) -> Output {
     Output::Send(Lane::Repair, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endless::Endless;
+    use super::*;
+    use crate::Timestamp;
+    use crate::bounds::PAGE_ROWS;
+
+    #[tokio::test]
+    async fn no_more_of_a_span_is_cut_at_once_than_may_be_looked_at() {
+        let many = SCANNED_ADDRESSES as u64 * 3 / 2;
+        let span = TimeSpan::new(Timestamp::MIN, Timestamp::from_millis(many - 1)).unwrap();
+        let endless = Endless::default();
+        let (part, count) = countable(span, &endless).await.unwrap();
+        assert!((SCANNED_ADDRESSES..SCANNED_ADDRESSES + PAGE_ROWS * 2).contains(&count), "{count}");
+        assert!(endless.looked_at() <= SCANNED_ADDRESSES + PAGE_ROWS * 2, "{}", endless.looked_at());
+        let first = Timestamp::from_millis(many - count as u64);
+        assert_eq!((part.first(), part.last()), (first, span.last()), "the latest part, and all of it");
+    }
 }

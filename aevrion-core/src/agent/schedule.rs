@@ -12,6 +12,8 @@ pub(super) struct Schedule {
     compare_at: Option<Duration>,
     /// Whether that is to wait until no other neighbour's repair is under way.
     in_turn: bool,
+    /// Whether it is the one of the tick.
+    of_tick: bool,
     /// When what was too young for the last comparison, or in flight, can be compared.
     look_again_at: Option<Duration>,
 }
@@ -29,6 +31,7 @@ impl Schedule {
             self.tick_at = None;
             self.compare_at = Some(now);
             self.in_turn = false;
+            self.of_tick = true;
         }
         ticks
     }
@@ -36,16 +39,23 @@ impl Schedule {
     /// Compare then, and not before.
     pub(super) fn compare(&mut self, at: Duration) {
         self.compare_at = Some(at);
+        self.of_tick = false;
+    }
+
+    /// What is due has to wait until then.
+    pub(super) fn put_off(&mut self, until: Duration) {
+        self.compare_at = Some(until);
     }
 
     /// Compare then or before.
     pub(super) fn compare_by(&mut self, at: Duration) {
         self.compare_at = Some(self.compare_at.map_or(at, |planned| planned.min(at)));
+        self.of_tick = false;
     }
 
     /// Compare then, or later when it is this neighbour's turn.
     pub(super) fn compare_in_turn(&mut self, at: Duration) {
-        self.compare_at = Some(at);
+        self.compare(at);
         self.in_turn = true;
     }
 
@@ -58,15 +68,16 @@ impl Schedule {
     pub(super) fn due(&mut self, now: Duration) -> Option<InTurn> {
         if self.look_again_at.is_some_and(|at| at <= now) {
             self.look_again_at = None;
-            self.compare_at = Some(now);
+            self.compare(now);
         }
         self.compare_at.filter(|at| *at <= now).map(|_| InTurn(self.in_turn))
     }
 
-    /// What was due is being done.
-    pub(super) fn compared(&mut self) {
+    /// What was due is being done. Says what it is to be about.
+    pub(super) fn compared(&mut self) -> Reach {
         self.compare_at = None;
         self.in_turn = false;
+        if std::mem::take(&mut self.of_tick) { Reach::Closed } else { Reach::Settled }
     }
 
     /// When something is due next. While a repair is under way nothing is compared: it ends with a comparison.
@@ -74,6 +85,17 @@ impl Schedule {
         let compare = self.compare_at.filter(|_| !repairs);
         [self.tick_at, self.look_again_at, compare].into_iter().flatten().min()
     }
+}
+
+/// How far the past reaches that is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// To the end of the last leaf that has closed: all neighbours that compare then compare the same.
+    Closed,
+    /// To whatever is old enough not to be in flight.
+    Settled,
+    /// To this moment; and the future with it.
+    Everything,
 }
 
 /// Whether a comparison waits until no other neighbour's repair is under way.
@@ -105,6 +127,19 @@ mod tests {
         assert_eq!((schedule.due(at(5)), schedule.due(at(6))), (Some(InTurn(false)), Some(InTurn(false))));
         schedule.compared();
         assert_eq!(schedule.due(at(7)), None);
+    }
+
+    #[test]
+    fn only_the_comparison_of_the_tick_ends_with_a_leaf() {
+        let mut schedule = Schedule::default();
+        schedule.tick(at(60));
+        assert!(schedule.ticks(at(60)));
+        schedule.put_off(at(61));
+        assert_eq!((schedule.compared(), schedule.compared()), (Reach::Closed, Reach::Settled));
+        schedule.tick(at(120));
+        assert!(schedule.ticks(at(120)));
+        schedule.compare(at(121));
+        assert_eq!(schedule.compared(), Reach::Settled, "something else is the matter");
     }
 
     #[test]

@@ -45,6 +45,27 @@ pub(super) struct Turn {
 }
 
 impl Rotation {
+    /// Overfull spans, which come latest first, in the order of their turns: the one whose listing is under way until all
+    /// of it was listed, then those before it. Otherwise one that cannot be mended would keep the others from theirs.
+    pub(super) fn in_turn(&self, mut spans: Vec<TimeSpan>) -> Vec<TimeSpan> {
+        let next = |span: &TimeSpan| {
+            self.of.is_none_or(|of| span.first() < of || self.is_under_way() && span.first() == of)
+        };
+        let next = spans.iter().position(next).unwrap_or(0);
+        spans.rotate_left(next);
+        spans
+    }
+
+    /// Whether a span is listed of which something had no turn.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.cut.is_some() || self.until.is_some()
+    }
+
+    /// Whether this span has its turn after the one that was listed last, and before all begins anew.
+    pub(super) fn is_to_come(&self, span: TimeSpan) -> bool {
+        self.of.is_some_and(|of| span.first() < of)
+    }
+
     /// The part of `span` that is to be counted and cut, from its end backwards as far as one may; `None` while one is
     /// cut that had not all its turns.
     pub(super) fn uncut(&mut self, span: TimeSpan) -> Option<TimeSpan> {
@@ -122,6 +143,35 @@ mod tests {
         turn(&mut rotation);
         assert_eq!(rotation.uncut(span(100, 300)), Some(span(100, 149)));
         assert_eq!(rotation.uncut(span(300, 400)), Some(span(300, 400)), "another span begins anew");
+    }
+
+    #[test]
+    fn every_span_has_its_turn_whatever_becomes_of_the_others() {
+        let (late, early) = (span(200, 299), span(100, 199));
+        let mut rotation = Rotation::default();
+        let mut listed = Vec::new();
+        // Neither is ever mended, and three shares are listed in a round.
+        for _ in 0..8 {
+            let mut room = 3;
+            for span in rotation.in_turn(vec![late, early]) {
+                if room == 0 {
+                    break;
+                }
+                if let Some(part) = rotation.uncut(span) {
+                    rotation.cut(part, 4, 1);
+                }
+                let turn = rotation.take(room).unwrap();
+                room -= turn.shares.end - turn.shares.start;
+                listed.extend(turn.shares.map(|share| (span == late, share)));
+                if rotation.is_under_way() {
+                    break;
+                }
+            }
+        }
+        let cycle: Vec<_> =
+            [true, false].iter().flat_map(|late| (0..4).map(|share| (*late, share))).collect();
+        assert_eq!(listed, [cycle.clone(), cycle.clone(), cycle].concat());
+        assert!(!rotation.is_to_come(late) && !rotation.is_to_come(early), "the earlier one was the last");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::compare::{Step, compare_digests, differing_blocks};
 use super::exchange::{FRUITLESS, Outcome};
 use super::live::send_live;
 use super::pace::Rate;
+use super::schedule::Reach;
 use super::{Agent, Fault, Halt, Holdings, Moment, Output};
 use crate::bounds::CHECKED_EVENTS;
 use crate::message::{Digest, Message, Snapshot};
@@ -22,6 +23,10 @@ const MARGIN: Duration = Duration::from_millis(100);
 /// How often two neighbours compare, where leaves do not close more often than that.
 const TICK_MS: u64 = 60_000;
 
+/// What a clock that is being corrected may lose in that time (500 ppm, as adjtime(3) has it), and some more: when it is
+/// looked at after the tick the leaf has closed.
+const SLEWED: Duration = Duration::from_millis(50);
+
 /// Differing spans that are shown to whoever asks.
 const DIFFERENCES_SHOWN: usize = 16;
 
@@ -34,23 +39,24 @@ impl Agent {
         &mut self,
         now: Moment,
         holdings: &impl Holdings,
-        everything: bool,
+        reach: Reach,
     ) -> Result<Vec<Output>, Halt> {
         if planted(Bug::NoSnapshots) {
             return Ok(Vec::new());
         }
         let mut snapshots = Vec::new();
-        let (past, future) = if everything {
-            (TimeSpan::before(now.wall.next()), TimeSpan::from(now.wall.next()))
-        } else {
-            (self.past(now.wall), self.future(now.wall))
+        let everything = reach == Reach::Everything;
+        let (past, future) = match reach {
+            Reach::Everything => (TimeSpan::before(now.wall.next()), TimeSpan::from(now.wall.next())),
+            Reach::Settled => (TimeSpan::before(self.settled(now.wall)), self.future(now.wall)),
+            Reach::Closed => (TimeSpan::before(self.closed(self.settled(now.wall))), self.future(now.wall)),
         };
         let in_short = std::mem::take(&mut self.exchange.in_short) && !everything;
         if let Some(past) = past {
-            let (root, digest) = holdings.digest(past).await?;
+            let (root, digest) = holdings.digest(past).await?.answer;
             snapshots.push(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
         }
-        let (root, digest) = holdings.digest(future).await?;
+        let (root, digest) = holdings.digest(future).await?.answer;
         if planted(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
         } else if everything || root.count > 0 || self.agreement.future == Some(false) {
@@ -112,7 +118,7 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.exchange.compared(span);
-        let (root, digest) = holdings.digest(span).await?;
+        let (root, digest) = holdings.digest(span).await?.answer;
         let same_count = root.count == theirs.count;
         if root.hash == theirs.root || (planted(Bug::CountIsEquality) && same_count) {
             self.note_agreement(span, now);
@@ -197,8 +203,14 @@ impl Agent {
         if steps.is_empty() || self.exchange.fruitless >= FRUITLESS {
             return Ok(Vec::new());
         }
+        let shape = self.shape;
+        let all = steps.len();
+        steps.retain(|step| !self.wanted.is_coming(step.span(shape), now.steady));
+        if steps.is_empty() && all > 0 {
+            self.schedule.look_again(now.steady + self.grace());
+            return Ok(Vec::new());
+        }
         if self.deferred < DEFERRED {
-            let shape = self.shape;
             steps.retain(|step| !self.flight.touches(step.span(shape), shape, now.steady));
             if steps.is_empty() {
                 self.deferred += 1;
@@ -367,12 +379,26 @@ impl Agent {
         self.terms.grace.max(self.round_trip() * 4)
     }
 
-    /// The time that both sides have passed by more than the grace.
-    fn past(&self, wall: Timestamp) -> Option<TimeSpan> {
+    /// The moment that both sides have passed by the grace.
+    fn settled(&self, wall: Timestamp) -> Timestamp {
+        self.passed_by_both(wall).before(self.grace())
+    }
+
+    /// The moment that both sides have passed.
+    fn passed_by_both(&self, wall: Timestamp) -> Timestamp {
         let behind = Duration::from_millis(self.clock_offset().unwrap_or(0).min(0).unsigned_abs());
         // A clock that is far off must not keep this side's own events from being compared.
-        let behind = if behind > self.terms.max_drift { Duration::ZERO } else { behind };
-        TimeSpan::before(wall.before(behind).before(self.grace()))
+        wall.before(if behind > self.terms.max_drift { Duration::ZERO } else { behind })
+    }
+
+    /// The end of the last leaf that closed before `moment`, or of the last minute, whichever is shorter.
+    fn closed(&self, moment: Timestamp) -> Timestamp {
+        Timestamp::from_millis(moment.as_millis() / self.step() * self.step())
+    }
+
+    /// Milliseconds from one tick to the next.
+    fn step(&self) -> u64 {
+        self.terms.parameters.granularity.min(TICK_MS)
     }
 
     /// The time that neither side reaches soon, however far apart their clocks may be without alarm: from the beginning
@@ -380,15 +406,17 @@ impl Agent {
     fn future(&self, wall: Timestamp) -> TimeSpan {
         let ahead = Duration::from_millis(self.clock_offset().unwrap_or(0).max(0).unsigned_abs());
         let out_of_reach = wall.after(ahead).after(self.terms.max_drift).as_millis();
-        let step = self.terms.parameters.granularity.min(TICK_MS);
+        let step = self.step();
         TimeSpan::from(Timestamp::from_millis((out_of_reach / step + 1).saturating_mul(step)))
     }
 
-    /// Until the leaf of this moment has closed, and its events have had time to arrive: a minute at most.
+    /// Until the leaf of this moment has closed on both sides, or a minute if it is longer, and its events have had time
+    /// to arrive.
     pub(super) fn until_tick(&self, wall: Timestamp) -> Duration {
-        let leaf = self.shape.node_at(0, wall);
-        let closed = self.shape.last(leaf).ahead_of(wall) + self.grace() + Duration::from_millis(1);
-        closed.min(Duration::from_millis(TICK_MS) + self.grace())
+        let passed = self.passed_by_both(wall);
+        let closes =
+            Timestamp::from_millis((passed.as_millis() / self.step() + 1).saturating_mul(self.step()));
+        closes.ahead_of(passed) + self.grace() + SLEWED
     }
 }
 

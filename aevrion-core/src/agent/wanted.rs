@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use super::desk::ASKED_FOR;
 use crate::bounds::WANTED_AT_ONCE;
-use crate::{Address, Event};
+use crate::{Address, Event, EventId, TimeSpan};
 
 /// How long an event that was asked for is awaited: a little longer than others keep from asking for it, so that
 /// what is merely late is not asked for twice.
 const AWAIT: Duration = Duration::from_secs(3);
+
+/// How long a large event that has come may take to be stored, before a comparison takes it for missing.
+const STORED_WITHIN: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether a large event is still arriving: before others ask for it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What this neighbour has announced and this node did not hold.
 #[derive(Debug, Default)]
@@ -20,6 +26,11 @@ pub(super) struct Wanted {
     /// Asked of others: when to see whether they have come.
     elsewhere: VecDeque<(Duration, Vec<Address>)>,
     left: usize,
+    /// Large events that are said to be on their way, and when to see whether they still arrive.
+    promised: usize,
+    look_at: Option<Duration>,
+    /// Large events that have come, and until when they may not be stored yet.
+    came: VecDeque<(Duration, Address)>,
 }
 
 impl Wanted {
@@ -55,9 +66,74 @@ impl Wanted {
         addresses
     }
 
-    /// These have come. Returns those that were asked for.
-    pub(super) fn take(&mut self, events: &[Event]) -> Vec<Address> {
-        events.iter().map(Event::address).filter(|address| self.asked.remove(address)).collect()
+    /// A large event is on its way.
+    pub(super) fn promise(&mut self, now: Duration) {
+        if !self.asked.is_empty() {
+            self.promised += 1;
+            self.look_at = Some(now + LOOK);
+            self.prolong(now);
+        }
+    }
+
+    /// Bytes are arriving. If something large is promised all that was asked for is awaited anew: what it is cannot be
+    /// told.
+    pub(super) fn arriving(&mut self, now: Duration) -> bool {
+        let promised = self.look_at.is_some();
+        if promised {
+            self.look_at = Some(now + LOOK);
+            self.prolong(now);
+        }
+        promised
+    }
+
+    fn prolong(&mut self, now: Duration) {
+        self.awaited.iter_mut().for_each(|(until, _)| *until = (*until).max(now + AWAIT));
+    }
+
+    /// A large event has come, or if nothing arrives does not come.
+    fn fulfil(&mut self, promises: usize) {
+        self.promised = self.promised.saturating_sub(promises);
+        if self.promised == 0 || self.asked.is_empty() {
+            (self.promised, self.look_at) = (0, None);
+        }
+    }
+
+    /// Nothing arrived since it was looked last.
+    pub(super) fn looked(&mut self, now: Duration) {
+        if self.look_at.is_some_and(|at| at <= now) {
+            self.fulfil(self.promised);
+        }
+    }
+
+    /// When to look whether bytes are arriving.
+    pub(super) fn look_at(&self) -> Option<Duration> {
+        self.look_at
+    }
+
+    /// Whether something of `span` may be large and on its way, or is being stored.
+    pub(super) fn is_coming(&self, span: TimeSpan, now: Duration) -> bool {
+        let being_stored =
+            |(until, address): &(Duration, Address)| *until > now && span.contains(address.timestamp);
+        let first = Address { timestamp: span.first(), id: EventId::from_bytes([0; 32]) };
+        let next = self.asked.range(first..).next();
+        let promised = self.promised > 0 && next.is_some_and(|next| next.timestamp <= span.last());
+        promised || self.came.iter().any(being_stored)
+    }
+
+    /// All that is awaited.
+    pub(super) fn asked(&self) -> &BTreeSet<Address> {
+        &self.asked
+    }
+
+    /// These have come; what is larger than what is `pushed` was promised. Returns those that were asked for.
+    pub(super) fn take(&mut self, events: &[Event], pushed: usize, now: Duration) -> Vec<Address> {
+        let asked = events.iter().map(Event::address).filter(|address| self.asked.remove(address)).collect();
+        let large = events.iter().filter(|event| event.weight() > pushed);
+        self.came.retain(|(until, _)| *until > now);
+        let known = self.came.len();
+        self.came.extend(large.map(|event| (now + STORED_WITHIN, event.address())));
+        self.fulfil(self.came.len() - known);
+        asked
     }
 
     /// Some that are still to come.

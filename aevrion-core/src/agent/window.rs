@@ -1,24 +1,31 @@
 //! Gathering what the neighbour lacks, latest first, up to the budget of one answer.
 
 use super::Holdings;
-use crate::bounds::{SCAN_PAGE, SCANNED_ADDRESSES, WINDOW_BYTES};
+use crate::bounds::{
+    COMPARED_AT_LEAST, COMPARED_FOR_ONE, COMPARED_SHARES, SCAN_PAGE, SCANNED_ADDRESSES, WINDOW_BYTES,
+};
 use crate::message::{Ids, Listed, Share};
 use crate::{Address, Event, ReadError, TimeSpan};
+
+/// Addresses in the first page of a scan. Where the first event fills an answer no more is read.
+const FIRST_PAGE: usize = SCAN_PAGE / 16;
 
 /// The addresses of a span, latest first, a page at a time.
 pub(super) struct Addresses {
     span: TimeSpan,
     before: Option<Address>,
+    page: usize,
 }
 
 impl Addresses {
     pub(super) fn of(span: TimeSpan) -> Self {
-        Self { span, before: None }
+        Self { span, before: None, page: FIRST_PAGE }
     }
 
     /// The next page; `None` after the last.
     pub(super) async fn next(&mut self, holdings: &impl Holdings) -> Result<Option<Vec<Address>>, ReadError> {
-        let page = holdings.addresses(self.span, self.before, SCAN_PAGE).await?;
+        let page = holdings.addresses(self.span, self.before, self.page).await?;
+        self.page = SCAN_PAGE.min(self.page * 4);
         self.before = page.last().copied().or(self.before);
         Ok(Some(page).filter(|page| !page.is_empty()))
     }
@@ -59,6 +66,18 @@ impl<'l> Scope<'l> {
         Self { span: list.span, share: list.share, rule: Rule::Only(&list.ids) }
     }
 
+    /// Addresses after which nothing more is compared with the list. Whoever holds that much less than this side is given
+    /// what fits an answer, and asks on: what it has and this side lacks is found when the two are more alike.
+    fn worth(&self) -> usize {
+        match self.rule {
+            Rule::All | Rule::Only(_) => usize::MAX,
+            Rule::Not(ids) => {
+                let shares = usize::try_from(self.share.of).unwrap_or(usize::MAX).min(COMPARED_SHARES);
+                COMPARED_AT_LEAST.max(ids.len().saturating_mul(shares).saturating_mul(COMPARED_FOR_ONE))
+            }
+        }
+    }
+
     fn list(&self) -> Option<&'l Ids> {
         match self.rule {
             Rule::All => None,
@@ -79,18 +98,24 @@ pub(super) struct Window {
     /// For each scope the places in its list of ids that this side does not hold.
     pub(super) unseen: Vec<Vec<usize>>,
     bytes: usize,
-    /// Addresses looked at.
+    /// Addresses looked at, and how many may be.
     scanned: usize,
+    most: usize,
 }
 
 /// What an event costs beside its key and value, in memory and in a frame.
 const EVENT_COST: usize = 48;
 
 impl Window {
-    /// Gathers from `scopes`, which come latest first. Every scope with a list is compared to its end, whatever the
-    /// budget: otherwise what is missing here could not be told from what was not looked at.
-    pub(super) async fn gather(scopes: &[Scope<'_>], holdings: &impl Holdings) -> Result<Self, ReadError> {
-        let mut window = Self::default();
+    /// Gathers from `scopes`, which come latest first, and looks at `most` addresses, or at those of one moment more.
+    /// Every scope with a list is compared to its end, however much there is to send: otherwise what is missing here
+    /// could not be told from what was not looked at.
+    pub(super) async fn gather(
+        scopes: &[Scope<'_>],
+        most: usize,
+        holdings: &impl Holdings,
+    ) -> Result<Self, ReadError> {
+        let mut window = Self { most: most.min(SCANNED_ADDRESSES), ..Self::default() };
         for scope in scopes {
             let unseen = match scope.list() {
                 None => {
@@ -105,13 +130,14 @@ impl Window {
     }
 
     async fn gather_all(&mut self, span: TimeSpan, holdings: &impl Holdings) -> Result<(), ReadError> {
-        if self.is_full() {
+        if self.is_full() || self.scanned >= self.most {
             // What there is, if anything, does not fit.
             self.leave(span);
             return Ok(());
         }
         let mut pages = Addresses::of(span);
         while let Some(page) = pages.next(holdings).await? {
+            self.scanned += page.len();
             if let Some(left_out) = self.add(&page, holdings).await? {
                 self.leave(TimeSpan::new(span.first(), left_out.timestamp).unwrap_or(span));
                 break;
@@ -127,12 +153,17 @@ impl Window {
         ids: &Ids,
         holdings: &impl Holdings,
     ) -> Result<Vec<usize>, ReadError> {
+        if self.scanned >= self.most {
+            self.leave(scope.span);
+            return Ok(Vec::new());
+        }
         let listed = ids.sorted();
         let mut seen = vec![false; ids.len()];
         let wants_listed = matches!(scope.rule, Rule::Only(_));
         let mut pages = Addresses::of(scope.span);
         let mut open = ids.len();
         let mut scanned_to = None;
+        let most = self.most.min(self.scanned.saturating_add(scope.worth()));
         loop {
             // Everything that the list names has been seen: of what else there is nothing is wanted.
             let page = if wants_listed && open == 0 { None } else { pages.next(holdings).await? };
@@ -141,8 +172,9 @@ impl Window {
                 return Ok(unseen.collect());
             };
             let begins = page.first().map(|address| address.timestamp);
-            if self.scanned >= SCANNED_ADDRESSES && begins != scanned_to {
+            if let Some(begins) = begins.filter(|_| self.scanned >= most && begins != scanned_to) {
                 // Too much to compare it all: nothing can be said of what is missing here.
+                self.leave(TimeSpan::new(scope.span.first(), begins).unwrap_or(scope.span));
                 return Ok(Vec::new());
             }
             self.scanned += page.len() + 1;
@@ -227,4 +259,58 @@ pub(super) enum Readable {
     Unknown,
     /// There is one, for `verify` to report.
     Damaged,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::endless::{Endless, address};
+    use super::*;
+    use crate::bounds::PAGE_ROWS;
+    use crate::message::ShortId;
+    use crate::{EventId, Timestamp};
+
+    /// Half as many again as may be looked at.
+    const MANY: u64 = SCANNED_ADDRESSES as u64 * 3 / 2;
+
+    fn span() -> TimeSpan {
+        TimeSpan::new(Timestamp::MIN, Timestamp::from_millis(MANY - 1)).unwrap()
+    }
+
+    async fn gather(scope: Scope<'_>, most: usize) -> (Window, usize) {
+        let endless = Endless::default();
+        let window = Window::gather(&[scope], most, &endless).await.unwrap();
+        (window, endless.looked_at())
+    }
+
+    #[tokio::test]
+    async fn a_wish_for_what_lies_beyond_what_may_be_looked_at_ends_there() {
+        let ids = Ids::Full(vec![address(0).id, EventId::from_bytes([9; 32])]);
+        let wish = Listed { span: span(), share: Share::WHOLE, ids };
+        let (window, looked_at) = gather(Scope::wanted(&wish), usize::MAX).await;
+        assert!((SCANNED_ADDRESSES..SCANNED_ADDRESSES + PAGE_ROWS * 2).contains(&looked_at), "{looked_at}");
+        assert_eq!(window.unseen, [Vec::<usize>::new()], "nothing is known of what was not looked at");
+        let rest = window.rest.expect("more is there");
+        assert!(rest.first() == Timestamp::MIN && rest.last().as_millis() < MANY - looked_at as u64 + 8_192);
+        // A smaller allowance ends it sooner.
+        let (_, looked_at) = gather(Scope::wanted(&wish), 10_000).await;
+        assert!((10_000..10_000 + PAGE_ROWS * 2).contains(&looked_at), "{looked_at}");
+    }
+
+    #[tokio::test]
+    async fn a_list_is_compared_with_little_more_than_it_names() {
+        let list = |share, ids| Listed { span: span(), share, ids: Ids::Short { salt: 1, ids } };
+        let one = || vec![ShortId([1; 5])];
+        for (share, ids) in [(Share::WHOLE, one()), (Share { part: 7, of: 4_000_000_000 }, one())] {
+            let list = list(share, ids);
+            let (window, looked_at) = gather(Scope::of(&list), usize::MAX).await;
+            assert!(looked_at <= COMPARED_AT_LEAST + PAGE_ROWS * 2, "{looked_at}");
+            assert!(window.rest.is_some() && window.unseen == [Vec::<usize>::new()]);
+        }
+        // One that names as much as it should is compared to the end.
+        let all = TimeSpan::new(Timestamp::MIN, Timestamp::from_millis(99_999)).unwrap();
+        let ids = Ids::Full((0..100_000 / 32).map(|ms| address(ms * 32).id).collect());
+        let list = Listed { span: all, share: Share::WHOLE, ids };
+        let (_, looked_at) = gather(Scope::of(&list), usize::MAX).await;
+        assert_eq!(looked_at, 100_000);
+    }
 }

@@ -91,6 +91,7 @@ impl Writer {
                 self.shared.show_clock(&self.clock);
                 let next_arrival = state.checkpoint.next_arrival;
                 self.shared.published.store(Arc::new(Published::State(Arc::new(state))));
+                self.shared.digests.forget();
                 self.show_arrivals(next_arrival);
             }
             Err(ReadError::Closed) => {}

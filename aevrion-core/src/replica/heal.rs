@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::Replica;
 use super::mend::Mend;
-use crate::agent::CheckedHashes;
+use crate::agent::{CheckedHashes, Walked};
 use crate::bounds::{CHECKED_EVENTS, HASH_ROWS};
 use crate::message::Tile;
 use crate::planted::{Bug, planted};
@@ -50,7 +50,7 @@ impl Replica {
         &self,
         span: TimeSpan,
         parents: &[NodeAddress],
-    ) -> Result<Vec<Vec<Tile>>, ReadError> {
+    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
         let (children, contradicted) = self.children_of(span, parents).await?;
         if contradicted.is_empty() || planted(Bug::HashNotHealed) {
             return Ok(children);
@@ -67,7 +67,8 @@ impl Replica {
             wrong.extend(std::iter::successors(Some(parent), |node| self.shared.shape.parent(*node)));
         }
         self.take_back(&wrong, parents_wrong).await?;
-        Ok(self.children_of(span, parents).await?.0)
+        let (again, _) = self.children_of(span, parents).await?;
+        Ok(Walked { rows: children.rows + again.rows, ..again })
     }
 
     /// The children of `parents`, and which of the parents are stored and contradicted by them.
@@ -75,7 +76,7 @@ impl Replica {
         &self,
         span: TimeSpan,
         parents: &[NodeAddress],
-    ) -> Result<(Vec<Vec<Tile>>, Vec<NodeAddress>), ReadError> {
+    ) -> Result<(Walked<Vec<Vec<Tile>>>, Vec<NodeAddress>), ReadError> {
         let mut walk = self.walk(None).await?;
         let (mut pass, _) = walk.pass(span);
         let (mut all, mut contradicted) = (Vec::with_capacity(parents.len()), Vec::new());
@@ -88,7 +89,7 @@ impl Replica {
             let tile = |(index, node)| Tile::new(index - slots.start(), node);
             all.push(children.into_iter().map(tile).collect());
         }
-        Ok((all, contradicted))
+        Ok((Walked { answer: all, rows: pass.rows() }, contradicted))
     }
 
     /// Checks what is stored of the nodes of `span`, and of those above it, against the events, and takes back what is

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use super::Replica;
-use crate::agent::{CheckedHashes, Holdings};
+use crate::agent::{CheckedHashes, Holdings, Walked};
 use crate::bounds::{DIGEST_TILES, PAGE_ROWS};
 use crate::events::read_event;
 use crate::message::{Digest, Row, Tile};
@@ -13,9 +13,18 @@ use crate::tree::{NodeAddress, Root, Shape};
 use crate::{Address, Event, ReadError, TimeSpan, Timestamp};
 
 impl Holdings for Replica {
-    async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
+    async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
+        if let Some(known) = self.known_digest(span).await? {
+            return Ok(known);
+        }
+        let _alone = self.shared.digests.computing.lock().await;
+        if let Some(known) = self.known_digest(span).await? {
+            return Ok(known);
+        }
+        let edition = self.shared.digests.edition();
         let past = span.first() == Timestamp::MIN;
         let mut walk = self.walk(past.then(|| span.last())).await?;
+        let arrivals = walk.state().checkpoint.next_arrival;
         let (mut pass, top) = walk.pass(span);
         let root = self.noting(pass.root_with(top).await)?;
         let mut rows = Vec::new();
@@ -31,10 +40,17 @@ impl Holdings for Replica {
                 rows.push(Row { level, tiles });
             }
         }
-        Ok((root, Digest { rows }))
+        let digest = Digest { rows };
+        let rows = pass.rows();
+        self.shared.digests.keep(span, (root, &digest), arrivals, edition);
+        Ok(Walked { answer: (root, digest), rows })
     }
 
-    async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
+    async fn children(
+        &self,
+        span: TimeSpan,
+        parents: &[NodeAddress],
+    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
         self.noting(self.checked_children(span, parents).await)
     }
 
@@ -84,6 +100,15 @@ impl Holdings for Replica {
             }
         }
         Ok(missing)
+    }
+}
+
+impl Replica {
+    /// The digest of `span`, if it need not be computed.
+    async fn known_digest(&self, span: TimeSpan) -> Result<Option<Walked<(Root, Digest)>>, ReadError> {
+        let state = self.shared.state()?;
+        let known = self.noting(self.shared.digests.get(span, &state).await)?;
+        Ok(known.map(|answer| Walked { answer, rows: 0 }))
     }
 }
 

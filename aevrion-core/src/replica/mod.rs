@@ -8,6 +8,7 @@ mod check;
 mod close;
 mod damaged;
 mod derived;
+mod digests;
 mod export;
 mod failure;
 mod feed;

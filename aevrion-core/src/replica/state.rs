@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, watch};
 
 use super::Options;
 use super::damaged::DamageList;
+use super::digests::Digests;
 use super::feed::Feed;
 use super::recent::RecentArrivals;
 use super::tree_access::KeptTop;
@@ -94,6 +95,7 @@ pub(crate) struct Shared {
     pub(super) tree_walk: Mutex<KeptTop>,
     /// Stored hashes that were wrong and taken back.
     pub(super) healed_hashes: AtomicU64,
+    pub(super) digests: Digests,
 }
 
 impl Shared {
@@ -134,6 +136,7 @@ impl Shared {
             died: watch::Sender::new(None),
             tree_walk: Mutex::default(),
             healed_hashes: AtomicU64::new(0),
+            digests: Digests::default(),
         }
     }
 

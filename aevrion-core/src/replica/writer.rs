@@ -461,6 +461,7 @@ impl Writer {
         // than the one before: what is read from either is not kept until the next write.
         self.shared.tips.forget_all(checkpoint.next_arrival + 1);
         self.publish(state.pending.clone(), checkpoint).await;
+        self.shared.digests.forget();
         Ok(())
     }
 

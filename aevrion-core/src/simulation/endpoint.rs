@@ -168,6 +168,7 @@ impl Endpoint {
             self.held = Some(message);
             return Ok(());
         }
+        self.agent.room_for_large(self.out.has_room(Lane::Repair));
         self.handle(message).await
     }
 

@@ -7,6 +7,8 @@ use super::random::Random;
 use super::topology::{Topology, most_links, reach};
 use super::wire::Weather;
 use crate::Parameters;
+use crate::agent::{Budget, Rate};
+use crate::bounds::PUSHED_BYTES;
 
 /// More nodes than this make a big calm network: some writes and one partition that heals.
 pub(super) const CROWD: usize = 50;
@@ -69,6 +71,10 @@ pub struct Plan {
     pub write_despite_clocks: bool,
     /// Whether disks that fail spoil what is stored of the tree, too.
     pub spoils: bool,
+    /// Largest event that is pushed, in bytes of key and value.
+    pub pushed: usize,
+    /// What may be read for one neighbour.
+    pub budget: Budget,
 }
 
 impl Plan {
@@ -129,7 +135,13 @@ impl Plan {
             index_lot: random.pick([1, 8, 64, 65_536]),
             dense,
             write_despite_clocks: Random::new(seed, &[12]).once_in(2),
-            spoils: Random::new(seed, &[13]).once_in(2),
+            spoils: Random::new(seed, &[15]).once_in(2),
+            pushed: Random::new(seed, &[13]).pick([20, 100, PUSHED_BYTES]),
+            budget: if !calm && Random::new(seed, &[14]).once_in(4) {
+                SMALL_BUDGET
+            } else {
+                Budget::default()
+            },
         }
     }
 
@@ -161,6 +173,7 @@ impl Plan {
             keys: 50,
             index_lot: 32,
             dense: false,
+            budget: Budget::default(),
             ..self
         }
     }
@@ -201,14 +214,16 @@ impl Plan {
     /// * each of the two leaves is compared a grace after it closed, and what is in flight then a grace later;
     /// * a node repairs with one neighbour at a time: each takes five ways there and back (snapshot and answer, list and
     ///   wish, events, the silence that ends it, snapshots again);
-    /// * what a repair brings goes on by announcements as far as the farthest node.
+    /// * what a repair brings goes on by announcements as far as the farthest node;
+    /// * a budget that is used up has to fill again.
     pub(super) fn settling(&self) -> Duration {
         let links = self.links();
         let far = u32::try_from(2 * reach(self.nodes, &links)).unwrap_or(u32::MAX);
         let turns = u32::try_from(most_links(&links)).unwrap_or(u32::MAX);
         let there_and_back = self.latency * 2;
         let greeting = RECONNECT + REST + there_and_back * 3;
-        greeting + self.grace_at_most() * 3 + there_and_back * 5 * turns + TRANSFER * far
+        let budget = if self.budget == SMALL_BUDGET { FILLS } else { Duration::ZERO };
+        greeting + self.grace_at_most() * 3 + there_and_back * 5 * turns + TRANSFER * far + budget
     }
 
     /// The grace that agents come to: four ways there and back, if that is more than what they are told. A clock that
@@ -219,6 +234,13 @@ impl Plan {
         self.grace.max(way_back * 4)
     }
 }
+
+/// A budget that a few questions use up.
+const SMALL_BUDGET: Budget =
+    Budget { rows: Rate::a_second(2_000, 2_000), bytes: Rate::a_second(200_000, 100_000) };
+
+/// How long such a budget takes to be full again after the dearest exchange.
+const FILLS: Duration = Duration::from_secs(10);
 
 /// The drift where one key is written in bursts: short, so that a burst is longer.
 pub(super) const DENSE_DRIFT: Duration = Duration::from_millis(150);

@@ -83,7 +83,7 @@ impl Node {
 
     /// Starts the program on what the disk holds.
     pub(super) async fn start(&self, plan: &Plan) -> Result<(), OpenError> {
-        let Plan { parameters, max_drift, index_lot, .. } = plan;
+        let Plan { parameters, max_drift, index_lot, budget, .. } = plan;
         let wanted = WantedParameters {
             granularity: Some(parameters.granularity),
             branching: Some(parameters.branching),
@@ -102,7 +102,8 @@ impl Node {
             ..Options::default()
         };
         let replica = Replica::open(self.disk.mount(), options).await?;
-        *lock(&self.process) = Some(Process { replica, desk: Arc::default(), neighbours: Arc::default() });
+        let desk = Arc::new(Desk::with_budget(*budget));
+        *lock(&self.process) = Some(Process { replica, desk, neighbours: Arc::default() });
         Ok(())
     }
 
@@ -230,6 +231,7 @@ impl World {
             space: "default".to_owned(),
             grace: self.plan.grace,
             max_drift: self.plan.max_drift,
+            pushed: self.plan.pushed,
         }
     }
 

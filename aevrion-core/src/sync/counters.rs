@@ -25,6 +25,9 @@ pub struct Totals {
     pub faults: BTreeMap<&'static str, u64>,
     /// Questions that were not answered because the lane was full. Comparing again makes up for them.
     pub shed: u64,
+    /// Questions that were not answered because more was read for the neighbour than its [`Budget`](crate::agent::Budget)
+    /// holds. Comparing again makes up for them.
+    pub declined: u64,
     /// Times that a neighbour could not follow the news and had to compare.
     pub overflows: u64,
     /// Bytes of frames received.

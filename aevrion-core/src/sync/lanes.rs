@@ -13,7 +13,7 @@ use super::counters::Counters;
 use crate::Parameters;
 use crate::agent::Fault;
 use crate::bounds::LANE_BYTES;
-use crate::message::{Message, decode, encode, longest_frame};
+use crate::message::{Message, decode, longest_frame};
 use crate::transport::{Connection, Lane, TransportError};
 
 /// Messages read ahead on one lane: one to work on, one on its way.
@@ -54,9 +54,8 @@ struct Waiting {
 }
 
 impl Outgoing {
-    /// Queues a message.
-    pub(super) fn send(&self, message: &Message) {
-        let frame = encode(message);
+    /// Queues a frame.
+    pub(super) fn send(&self, frame: Bytes) {
         self.waiting.bytes.fetch_add(frame.len() + FRAME_COST, Ordering::AcqRel);
         // If nobody sends any more the connection is at its end, which the link learns from its lanes.
         let _ = self.frames.send(frame);

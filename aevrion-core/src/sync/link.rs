@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::Patience;
 use super::counters::Counters;
+use super::frames::Frames;
 use super::heard::{Awaited, Heard};
 use super::lanes::{Incoming, Outgoing, receive_on, send_on};
 use super::links::Place;
@@ -36,8 +37,8 @@ const REST: Duration = Duration::from_secs(1);
 /// What a link can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Compare everything now.
-    Compare,
+    /// Compare everything until this moment, and what is to come after it.
+    Compare(Timestamp),
     /// Tell the neighbour of another machine with its identity.
     Warn,
 }
@@ -56,6 +57,7 @@ pub(super) struct Setup {
     pub(super) began: Instant,
     pub(super) patience: Patience,
     pub(super) counters: Arc<Counters>,
+    pub(super) frames: Arc<Frames>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) place: Arc<Place>,
@@ -119,6 +121,7 @@ struct Link {
     wall: Arc<dyn WallClock>,
     began: Instant,
     counters: Arc<Counters>,
+    frames: Arc<Frames>,
     live: Outgoing,
     repair: Outgoing,
     /// Told when either lane stands still.
@@ -147,6 +150,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         began,
         patience,
         counters,
+        frames,
         mut commands,
         progress,
         place,
@@ -173,6 +177,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         wall,
         began,
         counters,
+        frames,
         live,
         repair,
         stalled,
@@ -226,8 +231,9 @@ impl Link {
             let done = tokio::select! {
                 biased;
                 command = commands.recv() => match command {
-                    Some(Command::Compare) => {
-                        let outputs = self.agent.compare_now(self.now(), &self.replica).await;
+                    Some(Command::Compare(wall)) => {
+                        let now = Moment { wall, ..self.now() };
+                        let outputs = self.agent.compare_now(now, &self.replica).await;
                         self.follow(outputs)
                     }
                     Some(Command::Warn) => {
@@ -296,6 +302,7 @@ impl Link {
             self.held = Some(message);
             return Ok(());
         }
+        self.agent.room_for_large(self.repair.has_room());
         self.handle(message).await
     }
 
@@ -423,12 +430,11 @@ impl Link {
                 Output::Send(lane, message) => {
                     tracing::trace!(to = %self.agent.neighbour(), ?lane, %message);
                     self.counters.sent(&message);
-                    if lane == Lane::Repair && !matches!(message, Message::Events(_)) {
-                        // A question: its answer is awaited from now on.
+                    if is_awaited(lane, &message) {
                         self.awaited = Awaited::now(&*self.connection);
                     }
                     let outgoing = if lane == Lane::Live { &self.live } else { &self.repair };
-                    outgoing.send(&message);
+                    outgoing.send(self.frames.encode(&message));
                 }
                 Output::Store(events, origin) => self.store(events, origin),
             }
@@ -520,6 +526,15 @@ fn leave_rest(message: &mut Message) -> bool {
     match message {
         Message::Events(Events { reply: Reply::Block { rest, .. }, .. }) => rest.take().is_some(),
         _ => false,
+    }
+}
+
+/// Whether a message is a question whose answer comes over the repair lane.
+fn is_awaited(lane: Lane, message: &Message) -> bool {
+    match message {
+        Message::NeedEvents(_) => true,
+        Message::Events(_) => false,
+        _ => lane == Lane::Repair,
     }
 }
 

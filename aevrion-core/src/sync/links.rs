@@ -1,6 +1,7 @@
 //! The links that stand, one for each neighbour.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -50,6 +51,8 @@ pub(super) struct Links {
     changed: watch::Sender<u64>,
     /// Counts those that came.
     entered: watch::Sender<u64>,
+    /// Counts those for which there was no place, since there is none.
+    turned_away: AtomicU64,
 }
 
 struct Entry {
@@ -107,6 +110,12 @@ impl Links {
         entries.iter().find(|(_, entry)| entry.address == address).map(|(id, _)| *id)
     }
 
+    /// How many were turned away because as many as there may be have been here since; nothing if there are fewer.
+    pub(super) fn turned_away(&self, most: usize) -> Option<u64> {
+        let full = lock(&self.entries).len() >= most;
+        Some(self.turned_away.load(Ordering::Relaxed)).filter(|count| full && *count > 0)
+    }
+
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -129,9 +138,10 @@ impl Links {
         self.note_change();
     }
 
-    pub(super) fn compare(&self) {
+    /// Has every link compare what has happened until `now`, the same for all.
+    pub(super) fn compare(&self, now: Timestamp) {
         for entry in lock(&self.entries).values() {
-            let _ = entry.commands.try_send(Command::Compare);
+            let _ = entry.commands.try_send(Command::Compare(now));
         }
     }
 
@@ -154,6 +164,9 @@ impl Links {
             any |= cut;
             !cut
         });
+        if any {
+            self.turned_away.store(0, Ordering::Relaxed);
+        }
         // Also without a link: who waits for a change may wait for what is known of nodes.
         self.note_change();
         any
@@ -179,7 +192,11 @@ impl Links {
             Some(standing) if standing.dialler < entry.dialler && standing.since.elapsed() < HANDSHAKE => {
                 return Err(TurnedAway::Duplicate);
             }
-            None if entries.len() >= most => return Err(TurnedAway::Full),
+            None if entries.len() >= most => {
+                self.turned_away.fetch_add(1, Ordering::Relaxed);
+                self.note_change();
+                return Err(TurnedAway::Full);
+            }
             _ => {}
         }
         if let Some(replaced) = entries.insert(neighbour, entry) {
@@ -198,6 +215,7 @@ impl Links {
         if let Some(entry) = entries.get(&place.neighbour).filter(|entry| place.is_of(entry)) {
             members.parted(place.neighbour, entry.agreed_until(), now);
             entries.remove(&place.neighbour);
+            self.turned_away.store(0, Ordering::Relaxed);
         }
     }
 
@@ -219,7 +237,7 @@ pub(super) fn attend(shared: &Arc<Shared>, arrival: Arrival) -> End {
         let Some(shared) = weak.upgrade() else { return };
         match conflicts::examine(&shared, &arrival).await {
             Ok(greeting) => serve(&shared, arrival, greeting, ended),
-            Err(reason) => turn_away(arrival, reason, ended),
+            Err(reason) => turn_away(&arrival, reason, ended),
         }
     });
     end
@@ -248,7 +266,7 @@ fn serve(
             shared.counters.fault("too_many_neighbours");
             tracing::warn!(%neighbour, address = %arrival.address, %reason, "a neighbour was turned away");
         }
-        return turn_away(arrival, reason, ended);
+        return turn_away(&arrival, reason, ended);
     }
     // Now that it is in its place: whoever learns of a removal from here on finds it there.
     let removal = shared.removals.of(neighbour);
@@ -275,6 +293,7 @@ fn serve(
         began: shared.began,
         patience: shared.options.patience,
         counters: Arc::clone(&shared.counters),
+        frames: Arc::clone(&shared.frames),
         commands: told,
         progress,
         place: Arc::new(place),
@@ -294,7 +313,7 @@ fn serve(
     });
 }
 
-fn turn_away(arrival: Arrival, reason: TurnedAway, ended: oneshot::Sender<Result<String, TurnedAway>>) {
+fn turn_away(arrival: &Arrival, reason: TurnedAway, ended: oneshot::Sender<Result<String, TurnedAway>>) {
     let neighbour = arrival.connection.neighbour();
     tracing::debug!(%neighbour, address = %arrival.address, %reason, "a connection was turned away");
     arrival.connection.close(&reason.to_string());

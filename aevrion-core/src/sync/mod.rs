@@ -18,6 +18,7 @@ mod conflicts;
 pub mod conformance;
 mod counters;
 mod dial;
+mod frames;
 mod heard;
 mod lanes;
 mod link;
@@ -36,14 +37,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::agent::{Desk, Terms};
-use crate::bounds::LISTENS;
+use crate::agent::{Budget, Desk, Terms};
+use crate::bounds::{LISTENS, NEIGHBOURS, PUSHED_BYTES};
 use crate::transport::{Refusal, Removal, Transport};
 use crate::{NodeId, Replica, Timestamp};
 
 use conflicts::Conflicts;
 use counters::Counters;
 pub use counters::{Flow, Totals};
+use frames::Frames;
 use links::{Arrival, Links};
 pub use members::{Member, Members};
 pub use patience::Patience;
@@ -61,12 +63,14 @@ pub struct SyncOptions {
     pub grace: Duration,
     /// Take local writes also while the neighbours' clocks say that this node's is wrong (no).
     pub write_despite_clocks: bool,
-    /// Neighbours with a connection at once (64). More are turned away, and told so.
+    /// Neighbours with a connection at once (128). More are turned away, told so, and counted; an alarm says so.
     pub most_neighbours: usize,
     /// The members that are known, which are dialled, and to which those are added that this node meets.
     pub members: Members,
     /// When a neighbour that takes little or says nothing is given up.
     pub patience: Patience,
+    /// What may be read for one neighbour. What is beyond is not answered, and counted.
+    pub budget: Budget,
 }
 
 impl Default for SyncOptions {
@@ -75,9 +79,10 @@ impl Default for SyncOptions {
             space: "default".to_owned(),
             grace: Duration::from_secs(2),
             write_despite_clocks: false,
-            most_neighbours: 64,
+            most_neighbours: NEIGHBOURS,
             members: Members::default(),
             patience: Patience::default(),
+            budget: Budget::default(),
         }
     }
 }
@@ -110,6 +115,7 @@ struct Shared {
     began: Instant,
     desk: Arc<Desk>,
     counters: Arc<Counters>,
+    frames: Arc<Frames>,
     links: Links,
     removals: removals::Registry,
     members: Members,
@@ -126,10 +132,11 @@ impl Replica {
         let shared = Shared {
             replica: self.clone(),
             members: options.members.clone(),
+            desk: Arc::new(Desk::with_budget(options.budget)),
             options,
             began: Instant::now(),
-            desk: Arc::default(),
             counters: Arc::default(),
+            frames: Arc::default(),
             links: Links::default(),
             removals: removals::Registry::default(),
             conflicts: Conflicts::default(),
@@ -179,6 +186,7 @@ impl Sync {
 
     /// Stays connected to this peer from now on, dialling again whenever the connection ends. Knowing it already is no
     /// error.
+    #[expect(clippy::needless_pass_by_value, reason = "whoever adds a peer has made it for that")]
     pub fn add_peer(&self, peer: Peer) {
         self.shared.members.expect(&peer);
     }
@@ -236,7 +244,7 @@ impl Sync {
 
     /// What was done so far.
     pub fn totals(&self) -> Totals {
-        self.shared.counters.totals()
+        Totals { declined: self.shared.desk.declined(), ..self.shared.counters.totals() }
     }
 
     /// Connections that the transports refused, by reason.
@@ -278,9 +286,19 @@ impl Sync {
         self.shared.conflicts.alarm()
     }
 
+    /// Why neighbours are turned away, if there is no place for more.
+    pub fn full_alarm(&self) -> Option<String> {
+        let most = self.shared.options.most_neighbours;
+        let turned_away = self.shared.links.turned_away(most)?;
+        Some(format!(
+            "this node has {most} neighbours, as many as it takes, and has turned away {turned_away} connections since: \
+             have some of the nodes connect to others"
+        ))
+    }
+
     /// Compares with every connected neighbour now, and repairs what differs.
     pub fn compare(&self) {
-        self.shared.links.compare();
+        self.shared.links.compare(self.shared.replica.wall().now());
     }
 
     /// Waits until every connected neighbour agrees with this node on everything up to the moment of the call, the
@@ -359,6 +377,7 @@ impl Shared {
             space: self.options.space.clone(),
             grace: self.options.grace,
             max_drift: self.replica.max_drift(),
+            pushed: PUSHED_BYTES,
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct TreePass<'v, S> {
     cut: BTreeMap<NodeAddress, Node>,
     fresh: Vec<(NodeAddress, Node)>,
     sink: S,
+    /// See [`TreePass::rows`].
+    rows: u64,
 }
 
 /// A node of the row being walked, by its index.
@@ -53,7 +55,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     /// A walk over all events of `view`, using the hashes that are stored.
     pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
         let (cut, fresh) = (BTreeMap::new(), Vec::new());
-        Self { view, shape, span: TimeSpan::ALL, distrusted: None, cut, fresh, sink }
+        Self { view, shape, span: TimeSpan::ALL, distrusted: None, cut, fresh, sink, rows: 0 }
     }
 
     /// Counts only events of `span`. The nodes that its ends cut through are computed and not handed to the sink.
@@ -70,6 +72,11 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
 
     pub(super) fn shape(&self) -> Shape {
         self.shape
+    }
+
+    /// Rows read so far that serve this walk alone: stored nodes, and the events of leaves that the span cuts through.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// The non-empty nodes of a level with these indexes, ascending.
@@ -147,6 +154,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
             let mut pages =
                 Pages::new(self.view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
             while let Some(page) = pages.next().await? {
+                self.rows += page.len() as u64;
                 for (key, value) in page.rows() {
                     let (Some((_, index)), Some((count, hash))) =
                         (parse_node_key(key), parse_node_value(value))
@@ -271,12 +279,15 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         row: &mut Vec<Indexed>,
     ) -> Result<(), ReadError> {
         let Some((address, count, mut ids)) = leaf else { return Ok(()) };
+        let mut walks = 1;
         let hash = loop {
             match ids.end_of_walk().await? {
                 Some(hash) => break hash,
                 None => self.walk_again(address, &mut ids).await?,
             }
+            walks += 1;
         };
+        self.rows += if self.is_cut(address) { count * walks } else { 0 };
         let node = Node { count, hash };
         self.emit(address, node).await?;
         row.push((address.index, node));

@@ -1,6 +1,6 @@
 //! What a replica holds, but for events that cannot be read.
 
-use aevrion_core::agent::{CheckedHashes, Holdings};
+use aevrion_core::agent::{CheckedHashes, Holdings, Walked};
 use aevrion_core::message::{Digest, Tile};
 use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{Address, Event, ReadError, Replica, TimeSpan};
@@ -9,11 +9,15 @@ use aevrion_core::{Address, Event, ReadError, Replica, TimeSpan};
 pub(crate) struct Held<'r, F>(pub(crate) &'r Replica, pub(crate) F);
 
 impl<F: Fn(Address) -> Option<ReadError> + Send + Sync> Holdings for Held<'_, F> {
-    async fn digest(&self, span: TimeSpan) -> Result<(Root, Digest), ReadError> {
+    async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
         Holdings::digest(self.0, span).await
     }
 
-    async fn children(&self, span: TimeSpan, parents: &[NodeAddress]) -> Result<Vec<Vec<Tile>>, ReadError> {
+    async fn children(
+        &self,
+        span: TimeSpan,
+        parents: &[NodeAddress],
+    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
         Holdings::children(self.0, span, parents).await
     }
 

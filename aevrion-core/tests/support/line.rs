@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::agent::{Agent, Desk, Halt, Moment, Origin, Output, Terms};
-use aevrion_core::bounds::{LANE_BYTES, STORES_AT_ONCE};
+use aevrion_core::agent::{Agent, Desk, Fresh, Halt, Moment, Origin, Output, Terms};
+use aevrion_core::bounds::{LANE_BYTES, PUSHED_BYTES, STORES_AT_ONCE};
 use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, MemoryStore, Table};
 use aevrion_core::transport::Lane;
@@ -38,6 +38,7 @@ pub(crate) struct Speed {
 pub(crate) struct Side {
     pub(crate) replica: Replica,
     pub(crate) agent: Agent,
+    desk: Arc<Desk>,
     /// An event that cannot be read.
     pub(crate) damaged: Option<Address>,
     /// Frames under way to it, by lane, and when they arrive.
@@ -82,9 +83,11 @@ impl Line {
             let wall = Arc::new(ManualWall::at(Timestamp::from_millis(NOW)));
             let options = Options { node: Some(node), wall, ..Options::default() };
             let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
+            let desk = Arc::new(Desk::default());
             Side {
                 replica,
-                agent: agent_of(node, neighbour),
+                agent: agent_of(node, neighbour, &desk),
+                desk,
                 damaged: None,
                 arriving: Default::default(),
                 busy: Duration::ZERO,
@@ -105,6 +108,14 @@ impl Line {
     /// Stores events on one side without telling the other.
     pub(crate) async fn hold(&mut self, side: usize, events: Vec<Event>) {
         insert(&self.sides[side].replica, &events).await;
+    }
+
+    /// A write on one side, of which the other is told.
+    pub(crate) async fn write(&mut self, side: usize, event: Event) {
+        insert(&self.sides[side].replica, std::slice::from_ref(&event)).await;
+        let now = self.moment();
+        let outputs = self.sides[side].agent.written(&[Fresh { event, origin: Origin::Local }], now);
+        self.perform(side, outputs);
     }
 
     /// Connects the two.
@@ -136,7 +147,8 @@ impl Line {
         let [node, neighbour] = [1, 0].map(|side: usize| self.sides[side].agent.neighbour());
         for (side, (node, neighbour)) in self.sides.iter_mut().zip([(node, neighbour), (neighbour, node)]) {
             side.left.extend(side.stores.drain(..).map(|(at, events, _)| (at, events)));
-            side.agent = agent_of(node, neighbour);
+            side.agent.disconnected();
+            side.agent = agent_of(node, neighbour, &side.desk);
             let lost = std::mem::take(&mut side.arriving).into_iter().flatten();
             let lost = lost.filter(|(_, frame)| !decoded(frame).events().is_empty());
             side.lost_events += lost.map(|(_, frame)| frame.len() as u64).sum::<u64>();
@@ -151,6 +163,7 @@ impl Line {
     pub(crate) async fn agreement(&mut self, most: u64) -> Option<u64> {
         for second in 1..=most {
             self.run(Duration::from_secs(second)).await;
+            assert!(self.sides.iter().all(|side| side.desk.declined() == 0), "it costs more than its budget");
             if self.agrees().await {
                 return Some(second);
             }
@@ -313,7 +326,7 @@ fn damage_at(damaged: Option<Address>) -> impl Fn(Address) -> Option<ReadError> 
     }
 }
 
-fn agent_of(node: NodeId, neighbour: NodeId) -> Agent {
+fn agent_of(node: NodeId, neighbour: NodeId, desk: &Arc<Desk>) -> Agent {
     let terms = Terms {
         node,
         incarnation: Incarnation::from_bytes([0; 8]),
@@ -322,8 +335,9 @@ fn agent_of(node: NodeId, neighbour: NodeId) -> Agent {
         space: "default".into(),
         grace: Duration::from_secs(2),
         max_drift: Duration::from_secs(60),
+        pushed: PUSHED_BYTES,
     };
-    Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(node.as_bytes()[0]))
+    Agent::new(terms, neighbour, Arc::clone(desk), u64::from(node.as_bytes()[0]))
 }
 
 async fn insert(replica: &Replica, events: &[Event]) -> u64 {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::agent::{Agent, Desk, Fresh, Moment, Origin, Output, Terms};
+use aevrion_core::bounds::PUSHED_BYTES;
 use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
 use aevrion_core::transport::Lane;
@@ -71,6 +72,7 @@ impl Pair {
                 space: "default".into(),
                 grace: Duration::from_secs(2),
                 max_drift: Duration::from_secs(60),
+                pushed: PUSHED_BYTES,
             };
             let neighbour = NodeId::from_bytes([other; 32]);
             let agent = Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(number));

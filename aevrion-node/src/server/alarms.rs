@@ -26,11 +26,12 @@ pub(super) enum Kind {
     Removal,
     Identity,
     Members,
+    Neighbours,
 }
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Clock,
         Self::Store,
         Self::Certificate,
@@ -38,6 +39,7 @@ impl Kind {
         Self::Removal,
         Self::Identity,
         Self::Members,
+        Self::Neighbours,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Removal => "removal",
             Self::Identity => "identity",
             Self::Members => "members",
+            Self::Neighbours => "neighbours",
         }
     }
 
@@ -74,6 +77,7 @@ impl Kind {
                 Some(_) => None,
                 None => node.membership().ok()?.away_alarm(),
             },
+            Self::Neighbours => node.sync()?.full_alarm(),
         }
     }
 }

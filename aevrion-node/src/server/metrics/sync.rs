@@ -69,6 +69,8 @@ fn totals(page: &mut Page, sync: &Sync) {
     let mut counter = |name, help, count| page.counter(name, help, count);
     counter("sync_bytes_received_total", "Bytes of messages received.", totals.bytes_received);
     counter("sync_dropped_questions_total", "Questions not answered for want of room.", totals.shed);
+    let help = "Questions not answered because they cost more than may be read for a neighbour.";
+    counter("sync_declined_questions_total", help, totals.declined);
     counter("sync_overflows_total", "Times that a neighbour could not follow the news.", totals.overflows);
     counter("sync_failed_dials_total", "Attempts to connect that failed.", totals.failed_dials);
 }

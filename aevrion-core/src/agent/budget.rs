@@ -1,0 +1,219 @@
+//! What may be read for one neighbour: rows and bytes, so much at once and so much a second.
+//!
+//! A question of twenty bytes can have this node look at millions of rows, so questions are paced by what they cost
+//! and not by their number. Everything that is read because of a neighbour is charged to it once the cost is known,
+//! over all its connections. A neighbour whose budget is used up gets no answers until there is more of it. That is no
+//! fault: an honest one compares again later.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::pace::{Bucket, Rate};
+use super::{CheckedHashes, Desk, Holdings, Walked};
+use crate::bounds::{READ_A_SECOND, READ_AT_ONCE, SCANNED_A_SECOND, SCANNED_AT_ONCE};
+use crate::message::{Digest, Tile};
+use crate::tree::{NodeAddress, Root};
+use crate::{Address, Event, NodeId, ReadError, TimeSpan};
+
+/// What a search costs beside the rows that it comes to, in rows.
+const SEARCH: u64 = 4;
+
+/// What reading an event costs beside its key and value, in bytes.
+const EVENT: u64 = 512;
+
+/// Accounts beyond which those with a full budget are closed: they say nothing.
+const ACCOUNTS: usize = 1_024;
+
+/// How often it is told of a neighbour that its budget is used up.
+const TOLD: Duration = Duration::from_secs(60);
+
+/// What may be read for one neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Rows of tables that are looked at.
+    pub rows: Rate,
+    /// Bytes of events that are read.
+    pub bytes: Rate,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            rows: Rate::a_second(SCANNED_AT_ONCE, SCANNED_A_SECOND),
+            bytes: Rate::a_second(READ_AT_ONCE, READ_A_SECOND),
+        }
+    }
+}
+
+/// The budgets of all neighbours of a node.
+#[derive(Debug, Default)]
+pub(super) struct Budgets {
+    each: Budget,
+    accounts: Mutex<BTreeMap<NodeId, Account>>,
+    declined: AtomicU64,
+}
+
+/// One neighbour's.
+#[derive(Debug, Default)]
+struct Account {
+    rows: Bucket,
+    bytes: Bucket,
+    told: Option<Duration>,
+}
+
+impl Budgets {
+    pub(super) fn of(each: Budget) -> Self {
+        Self { each, ..Self::default() }
+    }
+
+    /// Rows that may be looked at for `neighbour` at once.
+    pub(super) fn rows_left(&self, neighbour: NodeId, now: Duration) -> u64 {
+        self.accounts().get(&neighbour).map_or(self.each.rows.at_once, |it| it.rows.left(self.each.rows, now))
+    }
+
+    /// When something may be read for `neighbour`, if not now. A little has to be there: answers that stop at the first
+    /// page help nobody.
+    pub(super) fn used_up_until(&self, neighbour: NodeId, now: Duration) -> Option<Duration> {
+        let Budget { rows, bytes } = self.each;
+        let a_little = |rate: Rate| (rate.gain / 16).clamp(1, rate.at_once.max(1));
+        let accounts = self.accounts();
+        let account = accounts.get(&neighbour)?;
+        let (rows, bytes) =
+            (account.rows.holds_at(a_little(rows), rows), account.bytes.holds_at(a_little(bytes), bytes));
+        Some(rows.max(bytes)).filter(|until| *until > now)
+    }
+
+    /// A question of `neighbour` is not answered because its budget is used up.
+    pub(super) fn decline(&self, neighbour: NodeId, now: Duration) {
+        self.declined.fetch_add(1, Ordering::Relaxed);
+        if let Some(account) = self.accounts().get_mut(&neighbour)
+            && account.told.is_none_or(|told| told + TOLD <= now)
+        {
+            account.told = Some(now);
+            tracing::warn!(%neighbour, "its questions cost more than may be read for a neighbour: some are declined");
+        }
+    }
+
+    /// How often that was.
+    pub(super) fn declined(&self) -> u64 {
+        self.declined.load(Ordering::Relaxed)
+    }
+
+    fn charge(&self, neighbour: NodeId, (rows, bytes): (u64, u64), now: Duration) {
+        let mut accounts = self.accounts();
+        if accounts.len() >= ACCOUNTS && !accounts.contains_key(&neighbour) {
+            accounts.retain(|_, account| !account.rows.is_full(now) || !account.bytes.is_full(now));
+        }
+        let account = accounts.entry(neighbour).or_default();
+        account.rows.take(rows, self.each.rows, now);
+        account.bytes.take(bytes, self.each.bytes, now);
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, BTreeMap<NodeId, Account>> {
+        // Nothing in here can be left half done.
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a replica holds, read at a neighbour's expense.
+pub(super) struct Metered<'h, H> {
+    pub(super) holdings: &'h H,
+    pub(super) desk: Arc<Desk>,
+    pub(super) neighbour: NodeId,
+    pub(super) now: Duration,
+}
+
+impl<H> Metered<'_, H> {
+    fn rows(&self, rows: u64) {
+        self.desk.budgets.charge(self.neighbour, (rows, 0), self.now);
+    }
+
+    fn bytes(&self, bytes: u64) {
+        self.desk.budgets.charge(self.neighbour, (0, bytes), self.now);
+    }
+}
+
+impl<H: Holdings> Holdings for Metered<'_, H> {
+    async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
+        let digest = self.holdings.digest(span).await?;
+        self.rows(SEARCH + digest.rows);
+        Ok(digest)
+    }
+
+    async fn children(
+        &self,
+        span: TimeSpan,
+        parents: &[NodeAddress],
+    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
+        let children = self.holdings.children(span, parents).await?;
+        self.rows(SEARCH * parents.len() as u64 + children.rows);
+        Ok(children)
+    }
+
+    async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
+        let checked = self.holdings.check_hashes(span).await?;
+        self.rows(SEARCH + checked.events);
+        Ok(checked)
+    }
+
+    async fn addresses(
+        &self,
+        span: TimeSpan,
+        before: Option<Address>,
+        most: usize,
+    ) -> Result<Vec<Address>, ReadError> {
+        let addresses = self.holdings.addresses(span, before, most).await?;
+        self.rows(SEARCH + addresses.len() as u64);
+        Ok(addresses)
+    }
+
+    async fn event(&self, address: Address) -> Result<Option<Event>, ReadError> {
+        let event = self.holdings.event(address).await;
+        let weight = event.as_ref().ok().and_then(Option::as_ref).map_or(0, Event::weight);
+        self.bytes(EVENT + weight as u64);
+        event
+    }
+
+    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
+        let missing = self.holdings.missing(addresses).await?;
+        self.rows(SEARCH * addresses.len() as u64);
+        Ok(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LITTLE: Budget = Budget { rows: Rate::a_second(1_000, 160), bytes: Rate::a_second(500, 16) };
+
+    fn id(number: u64) -> NodeId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        NodeId::from_bytes(id)
+    }
+
+    #[test]
+    fn each_neighbour_has_a_budget_of_its_own() {
+        let budgets = Budgets::of(LITTLE);
+        let at = Duration::from_secs;
+        budgets.charge(id(1), (1_000, 0), at(1));
+        assert_eq!((budgets.rows_left(id(1), at(1)), budgets.rows_left(id(2), at(1))), (0, 1_000));
+        let until = budgets.used_up_until(id(1), at(1)).expect("it is used up");
+        assert_eq!(until, at(1) + at(1) / 16, "a sixteenth of a second's worth has to be there");
+        assert_eq!((budgets.used_up_until(id(1), until), budgets.used_up_until(id(2), at(1))), (None, None));
+        budgets.charge(id(2), (0, 500), at(1));
+        assert_eq!(budgets.used_up_until(id(2), at(1)), Some(at(1) + at(1) / 16), "bytes are enough");
+    }
+
+    #[test]
+    fn full_budgets_take_no_room() {
+        let budgets = Budgets::of(LITTLE);
+        for number in 0..ACCOUNTS as u64 * 2 {
+            budgets.charge(id(number), (16, 0), Duration::from_secs(number));
+        }
+        assert!(budgets.accounts().len() <= ACCOUNTS);
+    }
+}

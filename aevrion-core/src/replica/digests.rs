@@ -1,0 +1,121 @@
+//! Digests computed lately. Neighbours compare at the same moments and about the same spans: what many ask for is computed
+//! once.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::ReadState;
+use crate::arrivals::Runs;
+use crate::bounds::{DIGEST_ARRIVALS, DIGESTS_KEPT};
+use crate::message::Digest;
+use crate::tree::Root;
+use crate::{ReadError, TimeSpan};
+
+/// They.
+#[derive(Debug, Default)]
+pub(super) struct Digests {
+    kept: Mutex<Kept>,
+    /// Held while one is computed: whoever waits for it may find that it was the same.
+    pub(super) computing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    known: VecDeque<Known>,
+    edition: Edition,
+}
+
+/// Counts corrections of what digests are computed of, other than by arrivals. One computed before the last of them is not
+/// kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Edition(u64);
+
+/// A digest that was right when so many events had arrived.
+#[derive(Debug, Clone)]
+struct Known {
+    span: TimeSpan,
+    root: Root,
+    digest: Digest,
+    arrivals: u64,
+}
+
+impl Digests {
+    /// The digest of `span`, if it was computed and nothing has arrived there since.
+    pub(super) async fn get(
+        &self,
+        span: TimeSpan,
+        state: &ReadState,
+    ) -> Result<Option<(Root, Digest)>, ReadError> {
+        let (known, edition) = {
+            let kept = self.kept();
+            (kept.known.iter().find(|known| known.span == span).cloned(), kept.edition)
+        };
+        let Some(known) = known else { return Ok(None) };
+        if !is_untouched(span, known.arrivals, state).await? {
+            return Ok(None);
+        }
+        let arrivals = state.checkpoint.next_arrival.max(known.arrivals);
+        self.keep(span, (known.root, &known.digest), arrivals, edition);
+        Ok(Some((known.root, known.digest)))
+    }
+
+    /// What a digest is of that is computed from now on.
+    pub(super) fn edition(&self) -> Edition {
+        self.kept().edition
+    }
+
+    /// Keeps a digest that was computed of a state with so many arrivals.
+    pub(super) fn keep(
+        &self,
+        span: TimeSpan,
+        (root, digest): (Root, &Digest),
+        arrivals: u64,
+        edition: Edition,
+    ) {
+        let mut kept = self.kept();
+        if kept.edition != edition {
+            return;
+        }
+        kept.known.retain(|known| known.span != span);
+        kept.known.truncate(DIGESTS_KEPT - 1);
+        kept.known.push_front(Known { span, root, digest: digest.clone(), arrivals });
+    }
+
+    /// Forgets all: what is stored was corrected, or is another state than was known.
+    pub(super) fn forget(&self) {
+        let mut kept = self.kept();
+        kept.known.clear();
+        kept.edition.0 += 1;
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Nothing in here can be left half done.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether none of the arrivals from `since` on lies in `span`, as far as that can be told in a moment.
+async fn is_untouched(span: TimeSpan, since: u64, state: &ReadState) -> Result<bool, ReadError> {
+    let end = state.checkpoint.next_arrival;
+    if since >= end {
+        return Ok(true);
+    }
+    if end - since > DIGEST_ARRIVALS {
+        return Ok(false);
+    }
+    let mut seen = 0;
+    let mut runs = Runs::from(&*state.view, since).await?;
+    while let Some(page) = runs.next().await? {
+        for run in page {
+            let Ok(run) = run else { return Ok(false) };
+            for (_, address) in run.from(since).filter(|(sequence, _)| *sequence < end) {
+                if span.contains(address.timestamp) {
+                    return Ok(false);
+                }
+                seen += 1;
+            }
+        }
+    }
+    // Some may be trimmed already.
+    Ok(seen == end - since)
+}

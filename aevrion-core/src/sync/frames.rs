@@ -1,0 +1,97 @@
+//! Frames that many links send: what is large is encoded once, and held once however many lanes it waits on.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+
+use crate::bounds::{FRAMES_SHARED, SHARED_FRAME};
+use crate::message::{Events, Message, Push, Reply, encode};
+use crate::{Address, Event};
+
+/// The large frames that are waiting somewhere.
+#[derive(Debug, Default)]
+pub(super) struct Frames(Mutex<VecDeque<(Contents, Weak<Bytes>)>>);
+
+/// What decides a frame with events: an address stands for the whole event, for the id is made of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Contents {
+    reply: Option<Reply>,
+    events: Vec<Address>,
+}
+
+impl Contents {
+    /// Of a message that is worth sharing.
+    fn of(message: &Message) -> Option<Self> {
+        let (reply, events) = match message {
+            Message::Push(Push { events }) => (None, events),
+            Message::Events(Events { reply, events }) => (Some(*reply), events),
+            _ => return None,
+        };
+        let bytes: usize = events.iter().map(Event::weight).sum();
+        (bytes >= SHARED_FRAME).then(|| Self { reply, events: events.iter().map(Event::address).collect() })
+    }
+}
+
+/// A frame as long as somebody has it.
+struct Shared(Arc<Bytes>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Frames {
+    /// The frame of a message.
+    pub(super) fn encode(&self, message: &Message) -> Bytes {
+        let Some(contents) = Contents::of(message) else { return encode(message) };
+        // Held while encoding: whoever waits wants the same most likely.
+        let mut frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.retain(|(_, frame)| frame.strong_count() > 0);
+        let known =
+            frames.iter().find(|(known, _)| *known == contents).and_then(|(_, frame)| frame.upgrade());
+        let frame = known.unwrap_or_else(|| {
+            let frame = Arc::new(encode(message));
+            frames.truncate(FRAMES_SHARED - 1);
+            frames.push_front((contents, Arc::downgrade(&frame)));
+            frame
+        });
+        Bytes::from_owner(Shared(frame))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Timestamp, Value};
+
+    fn answer(number: u64, len: usize, more: bool) -> Message {
+        let value = Value::Data(vec![7; len].into());
+        let event = Event::new("key".into(), value, Timestamp::from_millis(number)).unwrap();
+        Message::Events(Events { reply: Reply::At { more }, events: vec![event] })
+    }
+
+    #[test]
+    fn the_same_large_message_is_one_frame_while_anyone_holds_it() {
+        let frames = Frames::default();
+        let large = answer(1, SHARED_FRAME, false);
+        let (one, other) = (frames.encode(&large), frames.encode(&large));
+        assert_eq!((one.as_ptr(), &one), (other.as_ptr(), &encode(&large)));
+        for different in [answer(2, SHARED_FRAME, false), answer(1, SHARED_FRAME, true)] {
+            assert_eq!(frames.encode(&different), encode(&different));
+        }
+        drop((one, other));
+        frames.encode(&answer(3, SHARED_FRAME, false));
+        assert_eq!(frames.0.lock().unwrap().len(), 1, "nobody holds the others");
+    }
+
+    #[test]
+    fn no_more_frames_are_remembered_than_there_is_room_for() {
+        let frames = Frames::default();
+        let held: Vec<_> =
+            (0..FRAMES_SHARED as u64 * 2).map(|it| frames.encode(&answer(it, SHARED_FRAME, false))).collect();
+        assert_eq!(frames.0.lock().unwrap().len(), FRAMES_SHARED);
+        drop(held);
+    }
+}

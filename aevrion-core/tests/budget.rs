@@ -1,0 +1,235 @@
+//! Promise: whatever a neighbour asks, no more is read for it than its budget holds. What is beyond is declined and
+//! counted, is no fault, and nobody else notices it.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[path = "support/counted.rs"]
+mod counted;
+#[path = "support/scripted.rs"]
+mod scripted;
+#[path = "support/waiting.rs"]
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::agent::{Budget, Rate};
+use aevrion_core::message::{
+    EventList, Events, Ids, Listed, Message, NeedEvents, Reply, Share, ShortId, Snapshot, encode, shorten,
+};
+use aevrion_core::store::{Durability, MemoryStore};
+use aevrion_core::sync::{Peer, Sync, SyncOptions};
+use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
+use aevrion_core::transport::{Connection, Lane, Transport};
+use aevrion_core::{Address, Event, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
+use counted::Counted;
+use scripted::{greet, receive, send};
+use tokio::time::Instant;
+use waiting::NEVER;
+
+const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
+
+/// Events in one leaf.
+const EVENTS: u64 = 30_000;
+const LEAF: u64 = 28_333_333 * 60_000;
+
+/// A few walks over the leaf at once, and half a walk a second.
+const BUDGET: Budget =
+    Budget { rows: Rate::a_second(EVENTS * 4, EVENTS / 2), bytes: Rate::a_second(1 << 30, 1 << 28) };
+
+fn event(number: u64) -> Event {
+    let key = format!("key {number:06}").into_bytes();
+    Event::new(key.into(), Value::Deletion, Timestamp::from_millis(LEAF + number * 60_000 / EVENTS)).unwrap()
+}
+
+struct Scene {
+    store: Counted,
+    replica: Replica,
+    sync: Sync,
+    friend: (Replica, Sync),
+    connection: Arc<dyn Connection>,
+    _hostile: MemoryTransport,
+}
+
+/// A node with an honest neighbour that has everything, and a hostile one that has greeted it.
+async fn scene() -> Scene {
+    let network = MemoryNetwork::new();
+    let transport = network.bind(NodeId::from_bytes([5; 32]));
+    let address = transport.address();
+    let store = Counted::default();
+    let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
+    let events: Vec<_> = (0..EVENTS).map(event).collect();
+    for lot in events.chunks(4_096) {
+        replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap();
+    }
+    let sync = replica.sync(SyncOptions { budget: BUDGET, ..SyncOptions::default() });
+    sync.over(transport);
+    let friends = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+    let friend = friends.sync_over(network.bind(NodeId::from_bytes([6; 32])));
+    friend.add_peer(Peer::over("memory", address.clone()));
+    tokio::time::timeout(NEVER, friend.agreement()).await.expect("the honest neighbour agrees");
+    let hostile = network.bind(HOSTILE);
+    let connection = hostile.dial(&address).await.unwrap();
+    greet(&*connection, HOSTILE, &[]).await;
+    Scene { store, replica, sync, friend: (friends, friend), connection, _hostile: hostile }
+}
+
+fn past() -> TimeSpan {
+    TimeSpan::before(Timestamp::from_millis(1 << 41)).unwrap()
+}
+
+fn snapshot(span: TimeSpan) -> Message {
+    Message::Snapshot(Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true })
+}
+
+/// A list of the past, that names one event that there is not.
+fn list(share: Share) -> Message {
+    let ids = Ids::Short { salt: 7, ids: vec![ShortId([1; 5])] };
+    Message::EventList(EventList::Held(vec![Listed { span: past(), share, ids }]))
+}
+
+/// A wish for the earliest event of the past.
+fn wish() -> Message {
+    let ids = Ids::Short { salt: 7, ids: vec![shorten(7, event(0).id())] };
+    Message::NeedEvents(NeedEvents::Of(vec![Listed { span: past(), share: Share::WHOLE, ids }]))
+}
+
+impl Scene {
+    /// Reads what comes on a lane, and throws it away.
+    fn ignore(&self, lane: Lane) -> tokio::task::JoinHandle<()> {
+        let connection = Arc::clone(&self.connection);
+        tokio::spawn(
+            async move { while connection.receive(lane, 64 << 20).await.is_ok_and(|it| it.is_some()) {} },
+        )
+    }
+
+    /// Asks one question, and returns the events of its answer.
+    async fn ask(&self, question: &Message) -> usize {
+        send(&*self.connection, Lane::Repair, question).await;
+        let mut brought = 0;
+        loop {
+            match receive(&*self.connection, Lane::Repair).await {
+                Some(Message::Events(Events { reply, events })) => {
+                    brought += events.len();
+                    if let Reply::Block { last: true, .. } | Reply::Of { last: true, .. } = reply {
+                        return brought;
+                    }
+                }
+                Some(_) => {}
+                None => panic!("it is cut off"),
+            }
+        }
+    }
+
+    /// Nobody else notices: a write reaches the friend, and local reads are answered.
+    async fn others_go_on(&self) {
+        let mut watch = self.friend.0.watch("still", None).unwrap();
+        let written = self.replica.put("still", "here").await.unwrap();
+        let seen = tokio::time::timeout(NEVER, watch.next()).await.expect("the friend hears of a write");
+        assert_eq!(seen.unwrap().unwrap().event.address(), written);
+        assert_eq!(self.replica.get("still").await.unwrap().as_deref(), Some(&b"here"[..]));
+        assert!(self.sync.totals().faults.is_empty(), "{:?}", self.sync.totals());
+    }
+
+    /// What has been read since is within the budget, but for what one question overdrew.
+    fn is_within_budget(&self, (rows, began): (u64, Instant), overdrawn: u64) {
+        let read = self.store.rows() - rows;
+        let seconds = began.elapsed().as_secs() + 1;
+        let most = BUDGET.rows.at_once + BUDGET.rows.gain * seconds + overdrawn;
+        println!("{read} rows in {seconds} s, {most} are allowed; {} declined", self.sync.totals().declined);
+        assert!(read <= most, "{read} rows in {seconds} s are more than {most}");
+        assert!(self.sync.totals().declined > 0, "it is counted");
+    }
+}
+
+/// Questions of twenty bytes, each of which used to walk over everything.
+#[tokio::test(start_paused = true)]
+async fn short_questions_about_everything_cost_no_more_than_the_budget() {
+    for (what, question) in [
+        ("one event that is not there", list(Share::WHOLE)),
+        ("a share that is empty", list(Share { part: 0, of: 4_000_000_000 })),
+        ("the earliest event", wish()),
+    ] {
+        assert!(encode(&question).len() <= 24);
+        let scene = scene().await;
+        let live = scene.ignore(Lane::Live);
+        send(&*scene.connection, Lane::Live, &snapshot(past())).await;
+        let began = (scene.store.rows(), Instant::now());
+        let mut answered = 0;
+        for second in 0..5 {
+            tokio::time::sleep_until(began.1 + Duration::from_secs(second)).await;
+            for _ in 0..20 {
+                answered += usize::from(scene.ask(&question).await > 0);
+            }
+        }
+        println!("{what}: {answered} of 100 brought something");
+        scene.is_within_budget(began, 8_192 + EVENTS / 10);
+        scene.others_go_on().await;
+        // When it has been quiet for a while it is answered again.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let declined = scene.sync.totals().declined;
+        scene.ask(&question).await;
+        assert_eq!(scene.sync.totals().declined, declined);
+        live.abort();
+    }
+}
+
+/// Snapshots whose span ends in the midst of a leaf, which has to be hashed for each.
+#[tokio::test(start_paused = true)]
+async fn snapshots_that_cut_through_a_leaf_cost_no_more_than_the_budget() {
+    let scene = scene().await;
+    let live = scene.ignore(Lane::Live);
+    let began = (scene.store.rows(), Instant::now());
+    for number in 0..100 {
+        let span = TimeSpan::before(Timestamp::from_millis(LEAF + 59_000 - number)).unwrap();
+        send(&*scene.connection, Lane::Live, &snapshot(span)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // What is made up for by comparisons of this side is as dear.
+    scene.is_within_budget(began, EVENTS * 2);
+    scene.others_go_on().await;
+    live.abort();
+}
+
+/// Announcements of what is known, each of which is looked up.
+#[tokio::test(start_paused = true)]
+async fn announcements_of_what_is_known_cost_no_more_than_the_budget() {
+    let scene = scene().await;
+    let live = scene.ignore(Lane::Live);
+    let known: Vec<Address> = (0..EVENTS / 4).map(|number| event(number).address()).collect();
+    let gets = scene.store.gets();
+    for _ in 0..40 {
+        let announced = Message::EventList(EventList::Announced(known.clone()));
+        send(&*scene.connection, Lane::Live, &announced).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let looked_up = scene.store.gets() - gets;
+    println!("{looked_up} lookups, {} declined", scene.sync.totals().declined);
+    // A lookup counts as four rows.
+    assert!(looked_up <= (BUDGET.rows.at_once + BUDGET.rows.gain * 2 + EVENTS) / 4, "{looked_up} lookups");
+    assert!(scene.sync.totals().declined > 0);
+    scene.others_go_on().await;
+    live.abort();
+}
+
+/// Whoever comes anew has no new budget.
+#[tokio::test(start_paused = true)]
+async fn connecting_again_does_not_fill_the_budget() {
+    let mut scene = scene().await;
+    for round in 0..3 {
+        let live = scene.ignore(Lane::Live);
+        send(&*scene.connection, Lane::Live, &snapshot(past())).await;
+        for _ in 0..10 {
+            scene.ask(&wish()).await;
+        }
+        live.abort();
+        if round == 2 {
+            break;
+        }
+        let address = scene.sync.addresses()[0].address().to_owned();
+        scene.connection = scene._hostile.dial(&address).await.unwrap();
+        greet(&*scene.connection, HOSTILE, &[]).await;
+    }
+    let declined = scene.sync.totals().declined;
+    assert!(declined >= 20, "{declined} of 30 questions are declined");
+}
