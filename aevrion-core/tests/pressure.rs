@@ -1,0 +1,100 @@
+//! Promise: a neighbour that sends more than this node can take, or takes less than it has this node say, is held back or
+//! cut off long before it costs much memory.
+
+#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+
+#[path = "support/scripted.rs"]
+mod scripted;
+#[path = "support/mod.rs"]
+mod support;
+#[path = "support/waiting.rs"]
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aevrion_core::bounds::STORES_AT_ONCE;
+use aevrion_core::message::{Message, Push};
+use aevrion_core::store::MemoryStore;
+use aevrion_core::sync::{Patience, Sync, SyncOptions};
+use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
+use aevrion_core::transport::{Connection, Lane, Limits, Transport};
+use aevrion_core::{Event, NodeId, Options, Replica, Timestamp, Value};
+use scripted::{greet, hello, send};
+use support::Kept;
+use waiting::{NEVER, until};
+
+const NEIGHBOUR: NodeId = NodeId::from_bytes([9; 32]);
+
+/// A node, and a neighbour that has greeted it.
+async fn neighbour_of(replica: &Replica) -> (Sync, Arc<dyn Connection>, MemoryTransport) {
+    let network = MemoryNetwork::new();
+    let transport = network.bind(NodeId::from_bytes([5; 32]));
+    let address = transport.address();
+    // Nobody is cut off for being slow.
+    let patience = Patience { stalled: Duration::from_secs(86_400), ..Patience::default() };
+    let sync = replica.sync(SyncOptions { patience, ..SyncOptions::default() });
+    sync.over(transport);
+    let neighbour = network.bind(NEIGHBOUR);
+    let connection = neighbour.dial(&address).await.unwrap();
+    greet(&*connection, NEIGHBOUR, &[]).await;
+    (sync, connection, neighbour)
+}
+
+/// Each of its greetings is answered at once, whatever waits to be sent.
+#[tokio::test(start_paused = true)]
+async fn one_that_has_more_and_more_said_and_reads_none_of_it_is_cut_off() {
+    let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+    let (sync, connection, _neighbour) = neighbour_of(&replica).await;
+    let greeting = async {
+        for number in 1_000..1_000_000 {
+            send(&*connection, Lane::Live, &Message::Hello(hello(NEIGHBOUR, number, None, 3))).await;
+            if sync.totals().faults.contains_key("does_not_read") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(NEVER, greeting).await.expect("it is cut off, or can go on");
+    assert_eq!(sync.totals().faults.get("does_not_read"), Some(&1));
+    until(&sync, |sync| sync.neighbours().iter().all(|one| !one.is_connected())).await;
+}
+
+/// While the disk stands still nothing more is read than what is being stored, and what the transport holds.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_stored_is_not_read() {
+    const PUSHES: u64 = 200;
+    const BYTES: usize = 100 << 10;
+    let store = Kept::gated();
+    store.let_commit(1);
+    let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
+    let (_sync, connection, _neighbour) = neighbour_of(&replica).await;
+    let push = |number: u64| {
+        let value = Value::Data(vec![b'v'; BYTES].into());
+        let key = format!("key {number}").into_bytes();
+        let event = Event::new(key.into(), value, Timestamp::from_millis(1_000 + number)).unwrap();
+        Message::Push(Push { events: vec![event] })
+    };
+    let mut taken = 0;
+    while taken < PUSHES {
+        let push = push(taken);
+        let sent = tokio::time::timeout(Duration::from_secs(1), send(&*connection, Lane::Live, &push));
+        if sent.await.is_err() {
+            break;
+        }
+        taken += 1;
+    }
+    // Beside what is being stored and what the transport holds: two that are decoded, and one on its way.
+    let most = STORES_AT_ONCE + Limits::default().window.div_ceil(BYTES) + 4;
+    assert!(taken <= most as u64, "{taken} were taken, {most} can be held");
+    // When the disk goes on so does the rest.
+    store.let_commit(100_000);
+    for number in taken..PUSHES {
+        send(&*connection, Lane::Live, &push(number)).await;
+    }
+    let all = async {
+        while replica.status().await.unwrap().events < PUSHES {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(NEVER, all).await.expect("nothing is lost");
+}
