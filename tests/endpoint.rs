@@ -522,7 +522,9 @@ fn a_watch_outlives_its_node() {
 fn watches_that_cannot_begin_are_refused_alike() {
     let twins = Twins::new();
     let server = Server::start(&twins.there());
-    for (from, code, word) in [("nonsense", 2, "6d8a31cc-9f86d081884c7d65-42"), ("00000000-0", 1, "another node")] {
+    for (from, code, word) in
+        [("nonsense", 2, "6d8a31cc-9f86d081884c7d65-42"), ("00000000-0", 1, "another node")]
+    {
         let arguments = ["watch", "--from", from];
         server.run(&arguments).fails(code, &[word]);
         run_on(&twins.here(), &arguments).fails(code, &[word]);

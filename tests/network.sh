@@ -119,7 +119,7 @@ has_neighbours() {
 }
 join() {
     local token
-    token=$(on 1 10 cluster token 2>/dev/null) || return 1
+    token=$(on 1 10 cluster token --data "$place/node1" 2>/dev/null) || return 1
     on "$1" 30 cluster join "$2" "$token" --data "$place/node$1" --store "$3" --transport quic,tcp \
         --advertise "10.77.0.$1:7388" 2>&1
 }

@@ -3,16 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/counted.rs"]
-mod counted;
-#[path = "support/scripted.rs"]
-mod scripted;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::counted::Counted;
+use crate::support::scripted::{greet, receive, send};
+use crate::support::waiting::NEVER;
 use aevrion_core::agent::{Budget, Rate};
 use aevrion_core::message::{
     EventList, Events, Ids, Listed, Message, NeedEvents, Reply, Share, ShortId, Snapshot, encode, shorten,
@@ -22,10 +18,7 @@ use aevrion_core::sync::{Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport};
 use aevrion_core::{Address, Event, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
-use counted::Counted;
-use scripted::{greet, receive, send};
 use tokio::time::Instant;
-use waiting::NEVER;
 
 const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
 

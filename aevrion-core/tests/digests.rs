@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-mod support;
-
+use crate::support::Kept;
 use aevrion_core::agent::Holdings;
 use aevrion_core::message::Digest;
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
 use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{Event, Options, Replica, TimeSpan, Timestamp, Value};
-use support::Kept;
 
 /// The beginning of a node of level 1.
 const BEGIN: u64 = 1_699_999_200_000;

@@ -3,26 +3,19 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/counted.rs"]
-mod counted;
-#[path = "support/scripted.rs"]
-mod scripted;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::counted::Counted;
+use crate::support::scripted::{greet, receive, send};
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::message::{EventList, Message, NeedEvents, Snapshot, decode};
 use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::sync::{Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport};
 use aevrion_core::{Event, Hash, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value};
-use counted::Counted;
-use scripted::{greet, receive, send};
-use waiting::{NEVER, until};
 
 const MANY: usize = 100;
 const LEAF: u64 = 28_333_333 * 60_000;

@@ -176,6 +176,22 @@ async fn claims(transport: &MemoryTransport, hub: &Node, listens: &str) -> Arc<d
     connection
 }
 
+/// Dialling begins before there is a transport.
+#[tokio::test(start_paused = true)]
+async fn an_address_is_dialled_as_soon_as_its_transport_is_there() {
+    let network = MemoryNetwork::new();
+    let hub = Node::new(&network, 1).await;
+    let members = Members::default();
+    members.expect(&hub.address);
+    let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+    let sync = replica.sync(SyncOptions { members, ..SyncOptions::default() });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = tokio::time::Instant::now();
+    sync.over(network.bind(id(2)));
+    until(&sync, |sync| sync.neighbours().iter().any(Neighbour::is_connected)).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "it waited for {:?}", began.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_claim_costs_an_attempt_and_hides_nobody() {
     let network = MemoryNetwork::new();

@@ -3,16 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
-#[path = "support/scripted.rs"]
-mod scripted;
-#[path = "support/mod.rs"]
-mod support;
-#[path = "support/waiting.rs"]
-mod waiting;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::Kept;
+use crate::support::scripted::{greet, hello, send};
+use crate::support::waiting::{NEVER, until};
 use aevrion_core::bounds::STORES_AT_ONCE;
 use aevrion_core::message::{Message, Push};
 use aevrion_core::store::MemoryStore;
@@ -20,9 +16,6 @@ use aevrion_core::sync::{Patience, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Limits, Transport};
 use aevrion_core::{Event, NodeId, Options, Replica, Timestamp, Value};
-use scripted::{greet, hello, send};
-use support::Kept;
-use waiting::{NEVER, until};
 
 const NEIGHBOUR: NodeId = NodeId::from_bytes([9; 32]);
 

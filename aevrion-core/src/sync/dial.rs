@@ -169,12 +169,14 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
     let mut pause = FIRST_PAUSE;
     loop {
         let began = Instant::now();
-        let outcome = {
+        let (outcome, mut served) = {
             let Some(strong) = shared.upgrade() else { return };
             if !strong.dialled.drop_unless(|| strong.members.is_wanted(&peer), &peer) {
                 return;
             }
-            attempt(&strong, &peer).await
+            // From before the attempt: a transport that is added meanwhile may be the one that it lacks.
+            let served = strong.served.subscribe();
+            (attempt(&strong, &peer).await, served)
         };
         if began.elapsed() >= LASTED && matches!(outcome, Outcome::Ended(_)) {
             pause = FIRST_PAUSE;
@@ -183,9 +185,11 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
         let wait = conclude(&strong, &peer, outcome, &mut pause);
         let mut entered = strong.links.entered();
         drop(strong);
-        if tokio::time::timeout(wait, entered.changed()).await.is_ok() {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            Ok(()) = served.changed() => {}
             // Somebody came: most likely this one, from an address that does not say so.
-            tokio::time::sleep(wait.min(FIRST_PAUSE)).await;
+            Ok(()) = entered.changed() => tokio::time::sleep(wait.min(FIRST_PAUSE)).await,
         }
     }
 }

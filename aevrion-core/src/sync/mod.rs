@@ -121,6 +121,8 @@ struct Shared {
     members: Members,
     conflicts: Conflicts,
     transports: Mutex<Vec<Arc<dyn Transport>>>,
+    /// Counts them.
+    served: watch::Sender<usize>,
     dialled: dial::Dialled,
     tasks: Mutex<JoinSet<()>>,
     closing: watch::Sender<bool>,
@@ -141,6 +143,7 @@ impl Replica {
             removals: removals::Registry::default(),
             conflicts: Conflicts::default(),
             transports: Mutex::default(),
+            served: watch::Sender::default(),
             dialled: dial::Dialled::default(),
             tasks: Mutex::default(),
             closing: watch::Sender::new(false),
@@ -168,6 +171,7 @@ impl Sync {
         let transport: Arc<dyn Transport> = Arc::new(transport);
         lock(&self.shared.transports).push(Arc::clone(&transport));
         removals::follow(&self.shared, &*transport);
+        self.shared.served.send_modify(|served| *served += 1);
         let shared = Arc::downgrade(&self.shared);
         let mut reading = self.shared.removals.reading();
         self.shared.spawn(async move {

@@ -1,7 +1,5 @@
 //! A memory store that counts the rows that are read from it.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

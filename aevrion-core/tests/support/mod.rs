@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "what all tests of a crate share")]
 
+pub mod counted;
 pub mod dressed;
 pub mod held;
 pub mod line;

@@ -1,7 +1,5 @@
 //! Waiting for what a node learns of its neighbours.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::time::Duration;
 
 use aevrion_core::sync::Sync;

@@ -40,7 +40,7 @@ async fn init(global: &Global) -> Result<(), Failure> {
     anstream::eprintln!("the key of the authority stays in this directory: keep a copy in a safe place");
     anstream::eprintln!(
         "next: `aevrion serve` with the same --data (and --listen 0.0.0.0:7388 if nodes on other machines are to join), \
-         then `aevrion cluster token` for each of them"
+         then `aevrion cluster token --data DIR` for each of them"
     );
     Ok(())
 }
