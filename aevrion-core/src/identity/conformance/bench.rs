@@ -11,7 +11,7 @@ use crate::transport::{Lane, Limits, Refusal, Transport, TransportError};
 use crate::{SystemWall, Timestamp, WallClock};
 
 /// Far beyond what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Half of what a handshake may take: what waits for that is waited for.
 const HANDSHAKE: Duration = Duration::from_secs(5);
