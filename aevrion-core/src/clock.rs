@@ -102,8 +102,16 @@ impl Clock {
         self.settled = self.settled.max(until);
     }
 
-    /// Goes on from where it is, however far ahead of the wall that may be: the operator says so.
+    /// Goes on from where it is, however far ahead of the wall that may be: the operator says so. Where the wall was not
+    /// set back there is nothing to resume, and nothing is done: a clock that runs ahead would run ever further ahead.
     pub fn resume(&mut self, wall: Timestamp) {
+        if self.earliest(wall) > self.horizon(wall) {
+            self.exceed(wall);
+        }
+    }
+
+    /// Takes where it is for the wall.
+    pub(crate) fn exceed(&mut self, wall: Timestamp) {
         self.resumed = self.earliest(wall);
     }
 
@@ -170,6 +178,14 @@ pub enum Blocked {
 }
 
 impl Blocked {
+    /// The same for so many more writes of the key, all of which are to be made at once.
+    pub(crate) fn and_more(self, writes: usize) -> Self {
+        match self {
+            Self::BusyKey { wait } => Self::BusyKey { wait: wait + Duration::from_millis(writes as u64) },
+            set_back @ Self::SetBack { .. } => set_back,
+        }
+    }
+
     /// When to ask again, at the latest.
     pub fn wait(self) -> Duration {
         match self {

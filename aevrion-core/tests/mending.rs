@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::Kept;
+use crate::support::running::{BEGINNING, Running};
 use crate::support::scripted::{greet, receive, send};
 use crate::support::waiting::{NEVER, until};
 use aevrion_core::message::{EventList, Events, Message, NeedEvents, Reply, Snapshot};
@@ -14,20 +15,9 @@ use aevrion_core::store::{Durability, EventStore, Table, WriteBatch};
 use aevrion_core::sync::{Peer, Sync};
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::transport::{Lane, Transport};
-use aevrion_core::{Address, Event, NodeId, Options, ReadError, Replica, Timestamp, Value, WallClock};
+use aevrion_core::{Address, Event, NodeId, Options, ReadError, Replica, Timestamp, Value};
 use bytes::Bytes;
 use tokio::time::Instant;
-
-/// A clock that runs with the time of the test.
-struct Running(Instant);
-
-const BEGINNING: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-impl WallClock for Running {
-    fn now(&self) -> Timestamp {
-        BEGINNING.after(self.0.elapsed())
-    }
-}
 
 fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])

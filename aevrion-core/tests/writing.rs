@@ -3,13 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::Kept;
-use aevrion_core::store::Durability;
+use crate::support::running::Running;
+use aevrion_core::store::{Capabilities, Durability, EventStore, MemoryStore, StoreError, View, WriteBatch};
 use aevrion_core::{Event, Operation, Options, Replica, Timestamp, Value, WriteError, bounds};
+use async_trait::async_trait;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 async fn open(store: &Kept) -> Replica {
     Replica::open(store.clone(), Options::default()).await.unwrap()
@@ -227,4 +230,54 @@ async fn a_write_has_its_turn_while_the_hashes_of_a_walk_are_stored() {
     assert!(!walking.is_finished());
     store.let_commit(1_000);
     assert_eq!(walking.await.unwrap().unwrap().count, 10 * bounds::HASH_ROWS as u64);
+}
+
+/// A disk on which each commit takes a while.
+struct Slow(MemoryStore);
+
+#[async_trait]
+impl EventStore for Slow {
+    async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        self.0.commit(batch, durability).await
+    }
+
+    async fn view(&self) -> Result<Arc<dyn View>, StoreError> {
+        self.0.view().await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.0.close().await
+    }
+}
+
+/// While writes of a busy key wait, one is due at every commit that takes over a millisecond.
+#[tokio::test(start_paused = true)]
+async fn a_busy_key_takes_no_turn_of_others_where_commits_are_slow() {
+    let options = Options {
+        wall: Arc::new(Running(Instant::now())),
+        max_drift: Duration::from_millis(100),
+        ..Options::default()
+    };
+    let replica = Replica::open(Slow(MemoryStore::new()), options).await.unwrap();
+    let mut hot = JoinSet::new();
+    for _ in 0..600 {
+        let replica = replica.clone();
+        hot.spawn(async move { replica.put("hot", "value").await });
+    }
+    // By now the drift is used up, and hundreds wait.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = Instant::now();
+    replica.put("other", "value").await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(50), "it waited for {:?}", began.elapsed());
+    assert!(hot.try_join_next().is_some_and(|first| first.unwrap().is_ok()));
+    let written = hot.join_all().await;
+    assert!(
+        written.iter().filter(|write| write.is_ok()).count() > 400,
+        "the busy key is written all the same"
+    );
 }

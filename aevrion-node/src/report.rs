@@ -328,8 +328,15 @@ pub(crate) struct ForgetReport {
 
 impl From<&[sync::Member]> for ForgetReport {
     fn from(forgotten: &[sync::Member]) -> Self {
+        let mut addresses = Vec::new();
+        for address in forgotten.iter().flat_map(sync::Member::addresses).map(ToString::to_string) {
+            // Somebody may have been expected where a known node says that it is.
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
         Self {
-            forgotten: forgotten.iter().flat_map(sync::Member::addresses).map(ToString::to_string).collect(),
+            forgotten: addresses,
             nodes: forgotten.iter().filter_map(|member| member.id).map(|id| id.to_string()).collect(),
         }
     }

@@ -182,7 +182,7 @@ impl Member {
     /// Waits until it agrees with all who are connected.
     #[track_caller]
     pub(crate) fn wait(&self) -> Finished {
-        self.run(&["sync", "wait", "--timeout", "60s"]).ok()
+        self.run(&["sync", "wait", "--timeout", "180s"]).ok()
     }
 }
 

@@ -20,7 +20,7 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: clippy },
     Step { name: "docs", run: docs },
     Step { name: "features", run: || features::run(&[]) },
-    Step { name: "tests", run: || Cargo::new("test --workspace --all-features --release").run() },
+    Step { name: "tests", run: tests },
     Step { name: "tidy", run: || hint(tidy::run(&[]), "`cargo xtask tidy` shows it alone") },
 ];
 
@@ -51,6 +51,13 @@ fn clippy() -> Result<()> {
 
 fn docs() -> Result<()> {
     Cargo::new("doc --workspace --no-deps --all-features").variable("RUSTDOCFLAGS", "-D warnings").run()
+}
+
+/// Tests wait for disks and timers half of the time: more of them than processors are at work at once.
+fn tests() -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from) * 2;
+    let threads = [String::from("--"), format!("--test-threads={threads}")];
+    Cargo::new("test --workspace --all-features --release").arguments(&threads).run()
 }
 
 /// Says after an error what to do next.

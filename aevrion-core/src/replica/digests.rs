@@ -11,7 +11,7 @@ use crate::message::Digest;
 use crate::tree::Root;
 use crate::{ReadError, TimeSpan};
 
-/// They.
+/// The latest digests, and what makes them void.
 #[derive(Debug, Default)]
 pub(super) struct Digests {
     kept: Mutex<Kept>,

@@ -29,6 +29,11 @@ impl Writer {
         Option::clone(&self.shared.failure.load())
     }
 
+    /// Leaves the store alone for as long as that is wanted.
+    pub(super) fn expect_no_refusal(&self) -> Result<(), StoreError> {
+        self.refusal().map_or(Ok(()), Err)
+    }
+
     /// What the next commit builds on: the state that readers see, read again from the store if a commit before may
     /// have left another one there.
     pub(super) async fn base(&mut self) -> Result<Arc<ReadState>, StoreError> {

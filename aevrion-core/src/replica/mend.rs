@@ -6,7 +6,9 @@ use super::Replica;
 use super::derived::stands_for_event;
 use super::queue::{Counted, Request};
 use crate::bounds::PAGE_ROWS;
+use crate::events::read_event;
 use crate::store::{StoreError, Table, View, WriteBatch};
+use crate::tables::parse_address;
 use crate::{ReadError, WriteError};
 
 /// Rows on their way to the writer, a commit at a time.
@@ -61,20 +63,33 @@ impl<'r> Mend<'r> {
     }
 }
 
-/// Leaves out of `batch` the removal of index rows that stand for an event by now: it may have come since the row was
-/// found to stand for nothing. `view` has to be the latest.
-pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<WriteBatch, StoreError> {
+/// Leaves out of `batch` the removal of rows that are right by now: an index row whose event has come since the row was
+/// found to stand for nothing, an event that a sound copy has mended. Says how many events stay. `view` has to be the
+/// latest.
+pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<(WriteBatch, i64), StoreError> {
     let mut left = WriteBatch::new();
+    let mut events_kept = 0;
     for (table, writes) in batch.into_tables() {
         for write in writes {
             match write.value {
                 Some(value) => left.put(table, write.key, value),
                 None if table == Table::ByKey && stands_by_now(view, &write.key).await? => {}
+                None if table == Table::Events && is_sound_by_now(view, &write.key).await? => {
+                    events_kept += 1
+                }
                 None => left.remove(table, write.key),
             }
         }
     }
-    Ok(left)
+    Ok((left, events_kept))
+}
+
+async fn is_sound_by_now(view: &dyn View, key: &[u8]) -> Result<bool, StoreError> {
+    let Some(address) = parse_address(key) else { return Ok(false) };
+    match read_event(view, address).await {
+        Err(ReadError::Store(error)) => Err(error),
+        event => Ok(matches!(event, Ok(Some(_)))),
+    }
 }
 
 async fn stands_by_now(view: &dyn View, row: &[u8]) -> Result<bool, StoreError> {
@@ -91,11 +106,11 @@ mod tests {
 
     use super::*;
     use crate::store::MemoryStore;
-    use crate::tables::IndexRow;
+    use crate::tables::{IndexRow, address_key};
     use crate::{Address, EventId, Options};
 
     #[tokio::test]
-    async fn an_index_row_whose_event_has_come_meanwhile_stays() {
+    async fn what_has_come_meanwhile_stays() {
         let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
         let here = replica.put("key", "value").await.unwrap();
         let gone = Address { id: EventId::from_bytes([7; 32]), ..here };
@@ -108,8 +123,14 @@ mod tests {
         batch.remove(Table::ByKey, stands);
         batch.remove(Table::ByKey, ghost.clone());
         let state = replica.shared.state().unwrap();
-        let left = still_wrong(batch, &*state.view).await.unwrap();
+        batch.remove(Table::Events, address_key(here).to_vec());
+        batch.remove(Table::Events, address_key(gone).to_vec());
+        let (left, events) = still_wrong(batch, &*state.view).await.unwrap();
+        assert_eq!(events, 1);
         let writes: Vec<_> = left.into_tables().flat_map(|(_, writes)| writes).collect();
-        assert_eq!(writes.iter().map(|write| &write.key).collect::<Vec<_>>(), [&ghost]);
+        assert_eq!(
+            writes.iter().map(|write| &write.key).collect::<Vec<_>>(),
+            [&Bytes::copy_from_slice(&address_key(gone)), &ghost]
+        );
     }
 }

@@ -178,16 +178,20 @@ impl Writer {
         let wall = self.shared.wall.now();
         let mut clock = self.clock.clone();
         let mut events = Vec::with_capacity(operations.len());
-        for Operation { key, value } in operations {
+        for (place, Operation { key, value }) in operations.iter().enumerate() {
             charge(1 + rows_of(value.len())).await;
             let timestamp = loop {
                 let timestamp = match clock.issue(wall, key) {
                     Ok(timestamp) => timestamp,
                     Err(_) if planted(Bug::BatchPastDrift) && !events.is_empty() => {
-                        clock.resume(wall);
+                        clock.exceed(wall);
                         continue;
                     }
-                    Err(blocked) => return Ok(Stamped::Blocked(blocked)),
+                    Err(blocked) => {
+                        // Before the last write of this key fits there is no use in trying.
+                        let more = operations[place + 1..].iter().filter(|more| more.key == *key).count();
+                        return Ok(Stamped::Blocked(blocked.and_more(more)));
+                    }
                 };
                 // A client may have placed an event at this very moment, or one came from the future.
                 let may_be_taken = lot.greatest.is_some_and(|greatest| timestamp <= greatest);

@@ -29,6 +29,8 @@ pub(super) struct WaitingWrites {
     /// How many of them write each key.
     keys: BTreeMap<Bytes, usize>,
     retry_at: Option<Instant>,
+    /// What the last one waits for that does not wait for another one.
+    blocked: Option<Blocked>,
 }
 
 impl WaitingWrites {
@@ -40,11 +42,12 @@ impl WaitingWrites {
     /// Lets a write wait for what `blocked` names; behind another write of its key if it names nothing. Refuses it if
     /// it has waited long enough, or there is no room.
     pub(super) fn add(&mut self, mut submission: Submission, blocked: Option<Blocked>, now: Instant) {
+        self.blocked = blocked.or(self.blocked);
         let deadline = *submission.deadline.get_or_insert(now + WAIT_AT_MOST);
         let (_, bytes) = submission.content.size();
         let full = self.writes.len() >= WAITING_WRITES || self.bytes + bytes > WAITING_BYTES;
         if (now >= deadline || full) && !planted(Bug::WaitingStarves) {
-            return submission.content.refuse(match blocked {
+            return submission.content.refuse(match self.blocked {
                 Some(Blocked::SetBack { by, .. }) => WriteError::Clock(ClockFault::SetBack { by }),
                 Some(Blocked::BusyKey { .. }) | None => WriteError::BusyKey,
             });

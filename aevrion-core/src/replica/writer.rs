@@ -42,9 +42,9 @@ pub(super) struct Writer {
     pub(super) known_stale: BTreeSet<NodeAddress>,
     pub(super) walk: Option<ActiveWalk>,
     pub(super) touched_top: TouchedTop,
-    /// Whether computed nodes were stored last. A request that waits has its turn then: a walk computes nodes faster
-    /// than they are stored, and would keep the writer to itself.
-    stored_nodes: bool,
+    /// Whether what goes before requests was served last. One that waits has its turn then: a walk computes nodes faster
+    /// than they are stored, and a busy key has a write for each millisecond; either would keep the writer to itself.
+    owes_turn: bool,
     /// Local writes that the clock does not let through yet.
     pub(super) waiting: WaitingWrites,
     /// When buffered commits have to be synced.
@@ -88,7 +88,7 @@ impl Writer {
             known_stale: BTreeSet::new(),
             walk: None,
             touched_top: TouchedTop::default(),
-            stored_nodes: false,
+            owes_turn: false,
             waiting: WaitingWrites::default(),
             sync_at: None,
             retry_at: None,
@@ -132,7 +132,7 @@ impl Writer {
                 Next::Request(Some(request)) => self.serve(request).await,
                 Next::Nodes(Some(nodes)) => {
                     self.store_nodes(nodes).await;
-                    self.stored_nodes = true;
+                    self.owes_turn = true;
                 }
                 Next::Nodes(None) => self.walk = None,
                 Next::Sync => drop(self.sync().await),
@@ -140,6 +140,7 @@ impl Writer {
                 Next::Waiting => {
                     let waiting = self.waiting.take();
                     self.store_lot(waiting).await;
+                    self.owes_turn = true;
                 }
             }
         }
@@ -151,7 +152,7 @@ impl Writer {
         }
         // A store without isolated views must stand still while someone walks the tree.
         let stand_still = self.walk.is_some() && !self.shared.capabilities.isolated_views;
-        if std::mem::take(&mut self.stored_nodes)
+        if std::mem::take(&mut self.owes_turn)
             && !stand_still
             && let Ok(request) = self.requests.try_recv()
         {
@@ -277,7 +278,11 @@ impl Writer {
         if self.sync_at.is_none() {
             return Ok(());
         }
-        let state = self.base().await?;
+        let base = self.base().await;
+        if base.is_err() {
+            self.sync_at = self.retry_at;
+        }
+        let state = base?;
         let synced = self.commit(WriteBatch::new(), Durability::Immediate).await;
         match &synced {
             Ok(()) => self.show_arrivals(state.checkpoint.next_arrival),
@@ -344,6 +349,7 @@ impl Writer {
     async fn settle(&mut self, until: Timestamp) -> Result<(), StoreError> {
         let until = until.min(self.shared.wall.now());
         self.settle_clock(until);
+        self.expect_no_refusal()?;
         let state = self.base().await?;
         let is_durable = self.sync_at.is_none();
         if state.checkpoint.clock.continues <= until || !is_durable {
@@ -362,6 +368,7 @@ impl Writer {
 
     /// Goes on from the latest timestamp, also after a restart.
     async fn resume_clock(&mut self) -> Result<(), StoreError> {
+        self.expect_no_refusal()?;
         let state = self.base().await?;
         self.clock.resume(self.shared.wall.now());
         self.shared.show_clock(&self.clock);
@@ -430,6 +437,7 @@ impl Writer {
 
     /// Commits rows that nothing is derived from.
     async fn remember(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
+        self.expect_no_refusal()?;
         let state = self.base().await?;
         if let Err(error) = self.commit(batch, Durability::Immediate).await {
             self.fail(&error).await;
@@ -441,12 +449,14 @@ impl Writer {
 
     /// Commits rows of derived tables that `rebuild` or the scrub found missing or wrong.
     async fn mend(&mut self, batch: WriteBatch, counted: Option<Counted>) -> Result<(), StoreError> {
+        self.expect_no_refusal()?;
         let state = self.base().await?;
-        let mut batch = still_wrong(batch, &*state.view).await?;
+        let (mut batch, kept) = still_wrong(batch, &*state.view).await?;
         let mut checkpoint = state.checkpoint;
-        if let Some(counted) = counted {
-            checkpoint.events = checkpoint.events.saturating_add_signed(counted.events);
-            checkpoint.indexed_keys = checkpoint.indexed_keys.saturating_add_signed(counted.indexed_keys);
+        if counted.is_some() || kept > 0 {
+            let Counted { events, indexed_keys } = counted.unwrap_or(Counted { events: 0, indexed_keys: 0 });
+            checkpoint.events = checkpoint.events.saturating_add_signed(events + kept);
+            checkpoint.indexed_keys = checkpoint.indexed_keys.saturating_add_signed(indexed_keys);
             batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
         }
         if let Err(error) = self.commit(batch, Durability::Immediate).await {

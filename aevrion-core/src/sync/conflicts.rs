@@ -141,14 +141,14 @@ pub(super) async fn examine(shared: &Arc<Shared>, arrival: &Arrival) -> Result<O
     // Who says nothing in this time is nobody to make way for.
     if arrival.connection.neighbour() == arrival.node {
         let met = timeout(EXAMINED_WITHIN, meet_oneself(shared, arrival)).await;
-        Err(met.ok().flatten().unwrap_or(TurnedAway::Myself))
+        Err(met.ok().flatten().unwrap_or(TurnedAway::Duplicate))
     } else {
         let met = timeout(EXAMINED_WITHIN, meet_another(shared, arrival)).await;
         met.unwrap_or(Err(TurnedAway::Duplicate))
     }
 }
 
-/// Whoever has this node's identity: this node itself, or another machine.
+/// Who has this node's identity: this node itself, or another machine; `None` if it does not say.
 async fn meet_oneself(shared: &Arc<Shared>, arrival: &Arrival) -> Option<TurnedAway> {
     let greeting = Greeting { shared, arrival };
     greeting.say(1, None, None).await?;
@@ -158,7 +158,7 @@ async fn meet_oneself(shared: &Arc<Shared>, arrival: &Arrival) -> Option<TurnedA
     greeting.say(2, Some(theirs.number), None).await;
     while greeting.hear().await.is_some_and(|answer| answer.echo.is_none()) {}
     if theirs.incarnation == shared.replica.incarnation() {
-        return None;
+        return Some(TurnedAway::Myself);
     }
     let place = place_of(&theirs.listens, &arrival.address);
     tracing::error!(address = %arrival.address, "another machine, at {place}, has this node's identity");

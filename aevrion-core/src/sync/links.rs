@@ -277,7 +277,7 @@ fn serve(
         let _ = ended.send(Err(reason));
         return;
     }
-    shared.removals.let_in_by(neighbour);
+    shared.removals.let_in();
     let Arrival { connection, address, .. } = arrival;
     tracing::info!(%neighbour, %address, "connected");
     let place =

@@ -110,9 +110,10 @@ impl Registry {
         is_told
     }
 
-    /// `neighbour` has let this node in: whatever it said before is over.
-    pub(super) fn let_in_by(&self, neighbour: NodeId) {
-        lock(&self.told).take_if(|(by, _)| *by == neighbour);
+    /// A neighbour has let this node in: what was said before, by whomever, is over. Anyone can say it, and who did may be
+    /// gone; one that knows of a removal says so again.
+    pub(super) fn let_in(&self) {
+        lock(&self.told).take();
     }
 
     /// That this node, `own`, was removed: as the statement says, or as a neighbour does.

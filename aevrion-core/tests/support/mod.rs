@@ -7,6 +7,7 @@ pub mod dressed;
 pub mod held;
 pub mod line;
 pub mod pair;
+pub mod running;
 pub mod scripted;
 pub mod waiting;
 pub mod yielding;

@@ -68,6 +68,8 @@ impl Membership {
         book.expect(&listening.peers).await?;
         let members = book.members().clone();
         let sync = replica.sync(SyncOptions { write_despite_clocks, members, ..SyncOptions::default() });
+        // Whom the authority has removed gets no certificate, from the first question on.
+        replica.read_removals(credentials.removals()).await?;
         let holds_authority = authority.is_some();
         if let Some(authority) = authority {
             let registrar = Arc::new(registrar(authority, &home, &credentials, replica, &book));
