@@ -1,8 +1,6 @@
 //! One agent beside others: what it asks of whom, how often it compares, and what it does not do for a neighbour that
 //! wants too much. The neighbours are written by hand, so that they can fail in every way.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,8 +1,6 @@
 //! Promise: a question is awaited as long as its answer is arriving, however slow the line, and no longer; and where the
 //! answer cannot be given the question is ended at once.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -1,8 +1,6 @@
 //! Promise: whatever a neighbour asks, no more is read for it than its budget holds. What is beyond is declined and
 //! counted, is no fault, and nobody else notices it.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Promise: whatever the wall clock does, no acknowledged write of a node is hidden by an older one of it, no write is
 //! left hanging or made behind its caller's back, and a write that waits holds nobody else up.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Promise: two machines with one identity are told apart from one that was started anew; their neighbours and they
 //! themselves learn of it, and one of them goes on as if it were alone.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::waiting::{NEVER, until};

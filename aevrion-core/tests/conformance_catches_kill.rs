@@ -5,16 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use crate::support::custom_backend::LogStore;
 use aevrion_core::store::{
     Capabilities, Durability, EventStore, KeyRange, MemoryStore, Pages, Projection, StoreError, Table, View,
     WriteBatch, conformance,
 };
 use async_trait::async_trait;
-use custom_backend::LogStore;
-
-#[allow(dead_code, reason = "its main is for another test")]
-#[path = "../examples/custom_backend.rs"]
-mod custom_backend;
 
 /// How much of a batch stays in memory until the next one comes, or until the store is closed or dropped.
 #[derive(Clone, Copy)]

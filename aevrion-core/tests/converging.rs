@@ -1,7 +1,5 @@
 //! Whatever two replicas hold, and whatever the parameters of their cluster: once they have compared they hold the same.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::pair::Pair;

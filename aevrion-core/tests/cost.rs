@@ -1,8 +1,6 @@
 //! What synchronisation costs in bytes and messages, counted between two agents: frames with their lengths, without
 //! what a transport adds.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::pair::Pair;

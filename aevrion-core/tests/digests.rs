@@ -1,8 +1,6 @@
 //! Promise: a digest that is kept for the next neighbour is what the store holds: not what was wrong before stored hashes
 //! were mended, whoever mended them, nor what a store that failed has lost.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use crate::support::Kept;
 use aevrion_core::agent::Holdings;
 use aevrion_core::message::Digest;

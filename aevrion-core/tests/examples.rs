@@ -1,9 +1,7 @@
 //! The examples are what people begin with, so they run, and the backend among them keeps the contract.
 
+use crate::support::custom_backend;
 use aevrion_core::store::conformance;
-
-#[path = "../examples/custom_backend.rs"]
-mod custom_backend;
 
 #[tokio::test]
 async fn the_custom_backend_keeps_the_contract() {

@@ -1,8 +1,6 @@
 //! Promise: the writer never goes on from stale memory. After a failed commit it reads the store before it commits
 //! again; a view and its pending rows stay a pair; and a writer that dies says so.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::Kept;

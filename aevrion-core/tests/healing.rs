@@ -1,8 +1,6 @@
 //! Promise: two nodes that hold the same events agree, whatever a disk has made of the hashes and counts that one of them
 //! has stored, at whatever level of the tree, and without being asked to.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::Kept;

@@ -1,8 +1,6 @@
 //! Promise: a cursor shows what follows it in the order in which its watcher saw what went before; where the store has
 //! another history, be it that its directory was copied or put back from a copy, the cursor is refused.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::Kept;

@@ -1,7 +1,5 @@
 //! Which connections a node keeps, and what it says of the peers that it dials.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! Promise: a node has a hundred neighbours, and what it does for all of them it does once: a digest, the frame of a large
 //! value.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

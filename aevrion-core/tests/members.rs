@@ -1,8 +1,6 @@
 //! Promise: a node knows who belongs to its cluster, also those that are away, moved, or were never told to anybody; the
 //! past is not settled without them, until they are forgotten.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! The promise: an event whose stored copy is damaged is asked of the neighbours and mended from a sound copy, whoever has
 //! come upon it; until then it stands on a list. Nobody is bothered for long with what it does not hold.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! Messages on the wire: the bytes of each kind are fixed, and nothing that is not a message is taken for one.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::fmt::Write;
 
 use aevrion_core::bounds::{LISTENS, PEER_TEXT};

@@ -1,8 +1,6 @@
 //! Neighbours that misbehave. Each is cut off with a reason that both sides can read, counted, and costs nobody else
 //! anything: an honest neighbour goes on meanwhile.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 
 use crate::support::scripted::{greet, hello, receive, send, send_bytes};

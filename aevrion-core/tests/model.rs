@@ -1,8 +1,6 @@
 //! Promise: a replica answers like a plain map of versions, whatever is written to it in whatever order: late and
 //! future events, equal timestamps, clocks that jump, keys that are prefixes of each other, bytes 0x00 and 0xFF.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;

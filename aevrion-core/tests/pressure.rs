@@ -1,8 +1,6 @@
 //! Promise: a neighbour that sends more than this node can take, or takes less than it has this node say, is held back or
 //! cut off long before it costs much memory.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! The promise: a node that the authority has removed is cut off by every other one, also by who joins or comes back
 //! later, is told so, and keeps nobody waiting; and what the authority has not said changes nothing.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use crate::support::Kept;
 use crate::support::dressed::Dressed;
 use crate::support::waiting::{NEVER, until};

@@ -1,8 +1,6 @@
 //! The promise: the scrub comes by everything that is stored, mends what can be mended, finds nothing where nothing is
 //! wrong, whatever is written meanwhile, and goes on where it was.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use crate::support::Kept;
 use crate::support::yielding::Yielding;
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};

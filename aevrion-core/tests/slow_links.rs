@@ -1,8 +1,6 @@
 //! Promise: on lines as they are, fast or slow, a repair costs little more than what is missing, whatever the missing
 //! events look like, and it comes to an end.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::line::{Line, NOW, Speed};

@@ -1,7 +1,5 @@
 //! Replicas that synchronise over an in-memory network: real links, real time, no sockets.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

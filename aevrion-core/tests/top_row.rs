@@ -2,8 +2,6 @@
 //! row of the tree is long: after single writes and many, between restarts, after commits that failed, beside callers
 //! that go away half-way.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;

@@ -3,8 +3,6 @@
 //! A block marked `transcript` has, above a line of dashes, what the two sides hold and what happens; below it, what
 //! they say. With `AEVRION_WRITE_TRANSCRIPTS=1` the test writes the lower part anew instead of comparing it.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::fmt::Write;
 use std::time::Duration;
 

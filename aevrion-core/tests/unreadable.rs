@@ -2,8 +2,6 @@
 //! watched, compared and verified as before; what is derived from events is made again, at once or by `rebuild`; and no
 //! read answers with an older version instead.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::Kept;

@@ -1,8 +1,6 @@
 //! Promise: a watcher sees every event of its prefix once, in the order of arrival, across restarts of itself and of
 //! the replica; or is told that it cannot.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::time::Duration;
 
 use crate::support::Kept;

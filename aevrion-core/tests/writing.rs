@@ -1,8 +1,6 @@
 //! Promise: writes are grouped, bounded and answered honestly: what is answered is stored, what waits is bounded, and
 //! nobody is overtaken.
 
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,8 +5,6 @@
 //! count. Without yields each of these is as long as the work itself.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -75,7 +75,7 @@ pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<(W
                 Some(value) => left.put(table, write.key, value),
                 None if table == Table::ByKey && stands_by_now(view, &write.key).await? => {}
                 None if table == Table::Events && is_sound_by_now(view, &write.key).await? => {
-                    events_kept += 1
+                    events_kept += 1;
                 }
                 None => left.remove(table, write.key),
             }

@@ -3,6 +3,8 @@
 #![allow(unreachable_pub, reason = "what all tests of a crate share")]
 
 pub mod counted;
+#[path = "../../examples/custom_backend.rs"]
+pub mod custom_backend;
 pub mod dressed;
 pub mod held;
 pub mod line;
