@@ -130,6 +130,10 @@ impl Agent {
             }
             // The same events, counted differently: what one side has stored is wrong, and is found like a difference.
             self.agreed_root[kind(span)] = [None; 2];
+            if !is_past(span) {
+                // An agreement about the past does not end the search.
+                self.agreement.future = Some(false);
+            }
         } else {
             self.note_difference(span, root.count.abs_diff(theirs.count), now);
         }
