@@ -216,7 +216,7 @@ fn a_token_lets_one_node_in_within_its_time() {
     first.stop();
 }
 
-/// Whoever reaches the node's HTTP interface, on this machine or through a proxy, could otherwise let himself in.
+/// Anyone who reaches the node's HTTP interface, on this machine or through a proxy, could otherwise let himself in.
 #[test]
 fn a_running_node_gives_tokens_to_nobody_who_asks_over_http() {
     let place = Place::new();

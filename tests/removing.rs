@@ -207,7 +207,7 @@ fn only_the_authority_removes_and_never_its_own_node() {
     post(&first, &about_own).refuses(403, "not-removable", &["holds the cluster's authority"]);
     assert_eq!((first.connected(), second.connected(), third.connected()), (2, 2, 2));
 
-    // A directory that nobody serves serves as well, and whoever hands a statement in does.
+    // A directory that nobody serves serves as well, and so does any sender of a statement.
     first.stop();
     run_on(&first.data, &["cluster", "remove", &out]).ok();
     first.serve(&[]);

@@ -178,7 +178,7 @@ pub enum Blocked {
 }
 
 impl Blocked {
-    /// The same for so many more writes of the key, all of which are to be made at once.
+    /// The same for so many more writes of the key, all of them made at once.
     pub(crate) fn and_more(self, writes: usize) -> Self {
         match self {
             Self::BusyKey { wait } => Self::BusyKey { wait: wait + Duration::from_millis(writes as u64) },

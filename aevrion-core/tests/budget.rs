@@ -203,7 +203,7 @@ async fn announcements_of_what_is_known_cost_no_more_than_the_budget() {
     live.abort();
 }
 
-/// Whoever comes anew has no new budget.
+/// A new connection brings no new budget.
 #[tokio::test(start_paused = true)]
 async fn connecting_again_does_not_fill_the_budget() {
     let mut scene = scene().await;

@@ -1,5 +1,5 @@
 //! Promise: a digest that is kept for the next neighbour is what the store holds: not what was wrong before stored hashes
-//! were mended, whoever mended them, nor what a store that failed has lost.
+//! were mended, by any means, nor what a store that failed has lost.
 
 use crate::support::Kept;
 use aevrion_core::agent::Holdings;
@@ -40,7 +40,7 @@ async fn rows(store: &Kept, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
     rows
 }
 
-/// Spoils the hash of the node above the first leaf; what was computed of it is to be computed again.
+/// Spoils the hash of the node above the first leaf; what was computed of it has to be computed again.
 async fn spoil(store: &Kept) {
     let mut batch = WriteBatch::new();
     for (key, mut value) in rows(store, Table::Nodes).await {

@@ -42,7 +42,7 @@ impl Directory {
         *next += keys;
     }
 
-    /// A copy, opened or not: whoever copies does not wait until the directory is closed.
+    /// A copy, opened or not: a copy does not wait until the directory is closed.
     async fn copied(&self) -> Self {
         Self::of(self.store.copied().await.unwrap(), self.arrived.clone()).await
     }
@@ -169,7 +169,7 @@ async fn a_cursor_outlives_the_scripts_that_open_the_directory_for_one_write_eac
     }
 }
 
-/// Whoever wrote the store did not know of incarnations.
+/// The store is of a release without incarnations.
 #[tokio::test]
 async fn a_store_of_an_older_release_opens_and_its_cursors_are_refused() {
     let store = Kept::default();

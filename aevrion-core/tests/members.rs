@@ -201,7 +201,7 @@ async fn a_claim_costs_an_attempt_and_hides_nobody() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(honest.sync.neighbours().is_empty());
     connection.close("");
-    // Whoever is found there is who has proven it.
+    // The node found there is the one that proves it.
     hub.agrees_with(&[2]).await;
     let addresses = |number| hub.row(number).map(|row| row.addresses);
     assert_eq!((addresses(2), addresses(3)), (Some(vec![honest.address.clone()]), Some(vec![])));
@@ -228,7 +228,7 @@ async fn who_is_only_told_of_counts_and_who_cannot_be_reached_does_not() {
     assert_eq!(hub.row(4).unwrap().state, NeighbourState::Unserved, "to the other no transport leads");
     hub.members.forget(id(3)).unwrap();
     hub.settles_beyond(None).await;
-    // Whoever joins with its address is dialled.
+    // A node that joins with its address is dialled.
     let joined = Node::new(&network, 5).await;
     hub.members.introduce(id(5), std::slice::from_ref(&joined.address));
     let agreed = tokio::time::timeout(NEVER, joined.agrees_with(&[1])).await;

@@ -109,7 +109,7 @@ async fn every_node_cuts_a_removed_one_off_whenever_it_hears_of_it() {
     assert_eq!((one.removed(), two.removed()), (vec![3], vec![3]));
     assert_eq!((one.sync.own_removal(), two.sync.own_removal()), (None, None));
 
-    // One that comes later hears of it from the others, whoever dials whom.
+    // One that comes later hears of it from the others, in either direction of dialling.
     let late = node(&network, 4).await;
     late.dials(&three);
     late.dials(&one);

@@ -1,4 +1,5 @@
-//! What happens now: own writes are pushed, large ones and what came from others announced, and whoever lacks it asks.
+//! What happens now: own writes are pushed, large ones and what came from others announced, and a neighbour that
+//! lacks it asks.
 
 use std::time::Duration;
 

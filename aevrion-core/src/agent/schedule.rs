@@ -73,7 +73,7 @@ impl Schedule {
         self.compare_at.filter(|at| *at <= now).map(|_| InTurn(self.in_turn))
     }
 
-    /// What was due is being done. Says what it is to be about.
+    /// What was due is being done. Says what span it is about.
     pub(super) fn compared(&mut self) -> Reach {
         self.compare_at = None;
         self.in_turn = false;

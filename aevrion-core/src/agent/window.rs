@@ -66,8 +66,9 @@ impl<'l> Scope<'l> {
         Self { span: list.span, share: list.share, rule: Rule::Only(&list.ids) }
     }
 
-    /// Addresses after which nothing more is compared with the list. Whoever holds that much less than this side is given
-    /// what fits an answer, and asks on: what it has and this side lacks is found when the two are more alike.
+    /// Addresses after which nothing more is compared with the list. A neighbour that holds that much less than this
+    /// side is given what fits an answer, and asks on: what it has and this side lacks is found when the two are more
+    /// alike.
     fn worth(&self) -> usize {
         match self.rule {
             Rule::All | Rule::Only(_) => usize::MAX,

@@ -21,7 +21,7 @@ pub(super) fn read(path: &Path, what: &'static str) -> Result<String, IdentityEr
     })
 }
 
-/// Reads a private key. One that everyone on the machine may read is refused: whoever has read it is this node, or makes
+/// Reads a private key. One that everyone on the machine may read is refused: a reader of it is this node, or makes
 /// nodes. One that a group may read is told of, no more: some systems give the volumes of a service to its group at every
 /// start, and it could not run there.
 pub(super) fn read_key(path: &Path, what: &'static str) -> Result<String, IdentityError> {

@@ -15,7 +15,7 @@ use crate::{ReadError, TimeSpan};
 #[derive(Debug, Default)]
 pub(super) struct Digests {
     kept: Mutex<Kept>,
-    /// Held while one is computed: whoever waits for it may find that it was the same.
+    /// Held while one is computed: a caller that waits for it may find that it was the same.
     pub(super) computing: tokio::sync::Mutex<()>,
 }
 

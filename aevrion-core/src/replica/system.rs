@@ -1,4 +1,4 @@
-//! The system's own keys: events like any others, that clients neither write nor see. Whoever reads them here trusts
+//! The system's own keys: events like any others, that clients neither write nor see. A reader of them here trusts
 //! nothing because it is there: every node of the cluster can write some.
 
 use std::sync::Arc;

@@ -51,7 +51,7 @@ pub(super) async fn judge(world: &World) -> Result<u64, String> {
         if world.plan.spoils {
             scrub(&replica).await.map_err(|error| format!("node {number} cannot be scrubbed: {error}"))?;
         } else if replica.healed_hashes() > 0 {
-            // Nothing spoils what the disk holds, so whoever stored it was wrong.
+            // Nothing spoils what the disk holds, so the writer of it was wrong.
             return Err(format!("node {number}: a stored hash was not that of its events"));
         }
         compare(number, &replica, &model, root, if closely { &times } else { &[] })

@@ -153,8 +153,8 @@ async fn meet_oneself(shared: &Arc<Shared>, arrival: &Arrival) -> Option<TurnedA
     let greeting = Greeting { shared, arrival };
     greeting.say(1, None, None).await?;
     let theirs = greeting.hear().await?;
-    // An answer shows that what was said is read, which would be void with the end of the connection. Whoever has ended it
-    // has read it, too.
+    // An answer shows that what was said is read, which would be void with the end of the connection. The side that
+    // ended it has read it, too.
     greeting.say(2, Some(theirs.number), None).await;
     while greeting.hear().await.is_some_and(|answer| answer.echo.is_none()) {}
     if theirs.incarnation == shared.replica.incarnation() {

@@ -46,7 +46,7 @@ impl Frames {
     /// The frame of a message.
     pub(super) fn encode(&self, message: &Message) -> Bytes {
         let Some(contents) = Contents::of(message) else { return encode(message) };
-        // Held while encoding: whoever waits wants the same most likely.
+        // Held while encoding: a caller that waits wants the same most likely.
         let mut frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         frames.retain(|(_, frame)| frame.strong_count() > 0);
         let known =

@@ -37,7 +37,7 @@ const REST: Duration = Duration::from_secs(1);
 /// What a link can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Compare everything until this moment, and what is to come after it.
+    /// Compare everything until this moment, and what comes after it.
     Compare(Timestamp),
     /// Tell the neighbour of another machine with its identity.
     Warn,

@@ -73,7 +73,7 @@ impl Entry {
 
 /// A connection that was made, and is not in service yet.
 pub(super) struct Arrival {
-    /// Who this node is to whoever is at the other end.
+    /// This node's identity for the other end.
     pub(super) node: NodeId,
     pub(super) connection: Arc<dyn Connection>,
     pub(super) address: String,
@@ -208,7 +208,7 @@ impl Links {
         Ok(())
     }
 
-    /// Strikes a link off, unless another one has taken its place. Then the neighbour is away: whoever asks finds it
+    /// Strikes a link off, unless another one has taken its place. Then the neighbour is away: a caller finds it
     /// either here or among those.
     fn leave(&self, place: &Place, members: &Members, now: Timestamp) {
         let mut entries = lock(&self.entries);
@@ -268,7 +268,7 @@ fn serve(
         }
         return turn_away(&arrival, reason, ended);
     }
-    // Now that it is in its place: whoever learns of a removal from here on finds it there.
+    // Now that it is in its place: a removal learned of from here on finds it there.
     let removal = shared.removals.of(neighbour);
     let reason = removal.map(|removal| TurnedAway::Removed(removal.words()));
     let own = || shared.removals.of(node).map(|removal| TurnedAway::OwnRemoval(removal.own_words()));

@@ -1,10 +1,10 @@
 //! The members of the cluster, as far as this node knows them: who they are, where they listen, when they were last
 //! seen, and until when they agreed.
 //!
-//! A node becomes known when it connects, or when whoever let it in names it; an address, when a person names it. Both
-//! stay known while they are away, also across restarts if the list is kept, until they are forgotten: what a member
-//! writes while it is away will come. An address that a member merely claims is dialled like any other: dialling proves
-//! who is there, so a wrong claim costs an attempt.
+//! A node becomes known when it connects, or when the node that let it in names it; an address, when a person names
+//! it. Both stay known while they are away, also across restarts if the list is kept, until they are forgotten: what
+//! a member writes while it is away will come. An address that a member merely claims is dialled like any other:
+//! dialling proves who is there, so a wrong claim costs an attempt.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -162,7 +162,7 @@ impl Members {
         forgotten
     }
 
-    /// Forgets whoever is at an address that is meant: a node that is away as a whole, of one that is connected nothing
+    /// Forgets the node at an address that is meant: a node that is away as a whole, of one that is connected nothing
     /// but the address. Gives what was forgotten.
     pub fn forget_at(&self, is_meant: impl Fn(&Peer) -> bool) -> Vec<Member> {
         let mut forgotten = Vec::new();
@@ -318,7 +318,7 @@ fn add(records: &mut Vec<Record>, member: Member) -> Option<&mut Record> {
     records.last_mut()
 }
 
-/// Whoever is expected at this address is this node. Says whether somebody was.
+/// The node expected at this address is this one. Says whether somebody was.
 fn identify(records: &mut Vec<Record>, node: NodeId, peer: &Peer) -> bool {
     let is_expected = |record: &Record| record.member.id.is_none() && record.member.told.contains(peer);
     let Some(place) = records.iter().position(is_expected) else { return false };

@@ -181,7 +181,7 @@ impl Sync {
                 let Some(shared) = shared.upgrade() else { return };
                 let address = format!("{}://{}", transport.name(), connection.address());
                 let arrival = Arrival { node: transport.node(), connection, address, dialled: false };
-                // Whoever dialled is told how it ends.
+                // The dialling side is told how it ends.
                 drop(links::attend(&shared, arrival));
             }
         });
@@ -190,7 +190,7 @@ impl Sync {
 
     /// Stays connected to this peer from now on, dialling again whenever the connection ends. Knowing it already is no
     /// error.
-    #[expect(clippy::needless_pass_by_value, reason = "whoever adds a peer has made it for that")]
+    #[expect(clippy::needless_pass_by_value, reason = "a peer is made for this call")]
     pub fn add_peer(&self, peer: Peer) {
         self.shared.members.expect(&peer);
     }

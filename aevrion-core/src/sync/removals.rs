@@ -124,7 +124,7 @@ impl Registry {
     }
 }
 
-/// Learns from the replica who was removed, from now on and for `transport`, and cuts off whoever is.
+/// Learns from the replica who was removed, from now on and for `transport`, and cuts them off.
 pub(super) fn follow(shared: &Arc<Shared>, transport: &dyn Transport) {
     let Some(removals) = transport.removals() else { return };
     lock(&shared.removals.sources).push(removals.clone());
@@ -220,7 +220,7 @@ mod tests {
         replica.remove_node(&known, b"forged").await.unwrap_err();
 
         replica.remove_node(&known, b"true").await.unwrap();
-        // Whoever is to be removed may be the one who writes this.
+        // The removed node may be the one that writes this.
         written(&replica, forged("forged"), 2_000).await;
         written(&replica, Value::Deletion, 3_000).await;
         written(&replica, forged("forged"), u64::MAX).await;

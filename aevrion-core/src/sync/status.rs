@@ -193,7 +193,7 @@ impl Neighbour {
         self.last_seen = Some(now);
         let Some(member) = member else { return self };
         self.agreed_until = self.agreed_until.max(member.agreed_until);
-        // Whoever has dialled over TCP comes from a port that leads nowhere.
+        // A neighbour that dialled over TCP comes from a port that leads nowhere.
         let transport = self.address.split_once("://").map(|(name, _)| name);
         if let Some(peer) = member.addresses().find(|peer| peer.transport() == transport) {
             self.address = peer.to_string();

@@ -1,8 +1,8 @@
 //! Nodes that were removed from the cluster, as far as this node has heard.
 //!
 //! A node proves with a certificate that it belongs; that it no longer does, the cluster's authority says in a statement.
-//! Whoever keeps the statements hands them in here, and whoever meets a node asks. What a statement says counts only if
-//! it is true, which the layer above knows how to check: here are bytes.
+//! The keeper of the statements hands them in here, and a transport that meets a node asks. What a statement says
+//! counts only if it is true, which the layer above knows how to check: here are bytes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,7 +41,7 @@ impl Removal {
     }
 }
 
-/// The same words with another subject. Whoever reads them does not take them for himself.
+/// The same words with another subject. A reader does not take them for himself.
 fn of_this_node(words: &str) -> String {
     words.replacen("the node", "this node", 1)
 }

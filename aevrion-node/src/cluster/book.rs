@@ -1,8 +1,9 @@
 //! The book of members: what the store remembers of them across restarts.
 //!
 //! The members themselves are kept by the core, in memory. The store follows: each save writes all that is known by
-//! then, one after the other, so whoever comes at the same moment as another is not forgotten. Who is new is saved at
-//! once, for the past is not settled without it; where a member is, a little later; when it was seen, now and then.
+//! then, one after the other, so a node that comes at the same moment as another is not forgotten. Who is new is
+//! saved at once, for the past is not settled without it; where a member is, a little later; when it was seen, now
+//! and then.
 
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,7 +74,7 @@ impl Book {
         self.save(self.members.list()).await
     }
 
-    /// Forgets whoever is meant. Gives what was forgotten.
+    /// Forgets those who are meant. Gives what was forgotten.
     ///
     /// # Errors
     /// Usage, if it could be one of several; else that it was not saved.
@@ -154,7 +155,7 @@ impl Book {
 pub(crate) enum Whom {
     /// The node whose identity begins so.
     Node(String),
-    /// Whoever is at this address: over the transport that it names, or over any if it names none.
+    /// The node at this address: over the transport that it names, or over any if it names none.
     At(Peer),
 }
 

@@ -12,7 +12,7 @@ use crate::exit::Failure;
 pub(crate) const NO_CLUSTER: &str =
     "this node is no part of a cluster: `aevrion cluster init` makes one of its directory";
 
-/// What is said to whoever asks a running node for a token.
+/// The answer of a running node to a request for a token.
 pub(crate) const TOKENS_BY_FILE: &str = "a token makes a machine a node of the cluster, so it is issued only to who may \
      write in the data directory of the node with the authority: run `aevrion cluster token --data DIR` there, also \
      while it is served";
@@ -50,7 +50,7 @@ impl Home {
         }
     }
 
-    /// The authority's key, of who is to have it.
+    /// The authority's key, where it is expected.
     ///
     /// # Errors
     /// Not allowed, if the authority is another node's.

@@ -81,7 +81,7 @@ impl Newcomer {
     /// Takes note of everything in its store and in its home. The identity comes last: where it is, there is everything.
     pub(crate) async fn settle(&self, replica: &Replica, home: &Home) -> Result<(), Failure> {
         let book = Book::of(replica).await?;
-        // Whoever let it in comes first.
+        // The node that let it in comes first.
         self.peers.iter().take(1).for_each(|peer| book.members().expect(peer));
         self.welcome.introduce_to(book.members());
         book.expect(&self.peers).await?;

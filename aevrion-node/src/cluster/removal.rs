@@ -16,7 +16,7 @@ pub(crate) async fn removed_from(replica: &Replica, identity: Identity) -> Resul
 }
 
 impl Parts {
-    /// Removes a node, as a statement of the authority says. Whoever hands it in need not be asked who he is.
+    /// Removes a node, as a statement of the authority says. Its sender need not be asked who he is.
     ///
     /// # Errors
     /// That the statement is not the authority's, or about the node that holds the authority; that this node was removed

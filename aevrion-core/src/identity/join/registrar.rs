@@ -30,7 +30,7 @@ struct Core {
 }
 
 impl Registrar {
-    /// Whoever is among the `removals` gets nothing any more; `greeting` makes the opaque part of the welcome.
+    /// A node among the `removals` gets nothing any more; `greeting` makes the opaque part of the welcome.
     pub fn new(
         authority: Authority,
         tokens: Tokens,

@@ -51,7 +51,7 @@ pub(super) async fn token() -> Problem {
     Problem::new(Kind::LocalOnly, TOKENS_BY_FILE)
 }
 
-/// Forgets a node, or whoever is at an address.
+/// Forgets a node, or the one at an address.
 pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let address = query.get::<Peer>("address")?.map(Whom::At);
