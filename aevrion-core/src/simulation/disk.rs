@@ -12,8 +12,7 @@ use bytes::Bytes;
 
 use super::random::Random;
 use crate::store::{
-    Capabilities, Durability, EventStore, KeyRange, MemoryStore, Page, Pages, Projection, ScanRequest,
-    StoreError, Table, View, WriteBatch,
+    Capabilities, Durability, EventStore, MemoryStore, Page, ScanRequest, StoreError, Table, View, WriteBatch,
 };
 
 /// Buffered states that a crash may fall back to.
@@ -92,28 +91,29 @@ impl Disk {
         content.buffered.clear();
     }
 
-    /// A bit of a stored node of the tree flips, wherever the disk holds that row.
-    pub(super) async fn spoil_node(&self, random: &mut Random) -> Result<(), StoreError> {
-        let (live, synced, buffered) = {
-            let content = self.content();
-            let buffered: Vec<_> = content.buffered.iter().map(MemoryStore::fork).collect();
-            (content.live.fork(), content.synced.fork(), buffered)
-        };
-        let Some(key) = some_node(&live, random).await? else { return Ok(()) };
-        let (byte, bit) = (random.draw(), random.below(8));
-        for state in [&live, &synced].into_iter().chain(&buffered) {
-            flip(state, &key, byte, bit).await?;
-        }
-        // Nothing was awaited that is not there already, so nobody has written meanwhile.
+    /// A bit of a stored node of the tree flips, wherever the disk holds that row. At once, for a commit may be under way.
+    pub(super) fn spoil_node(&self, random: &mut Random) {
         let mut content = self.content();
-        (content.live, content.synced, content.buffered) = (live, synced, buffered);
+        let keys = content.live.keys(Table::Nodes);
+        if keys.is_empty() {
+            return;
+        }
+        let key = &keys[random.place(keys.len())];
+        let (byte, bit) = (random.draw(), random.below(8));
+        for state in [&content.live, &content.synced].into_iter().chain(&content.buffered) {
+            state.flip(Table::Nodes, key, byte, bit);
+        }
         content.spoilt += 1;
-        Ok(())
     }
 
     /// How many rows were spoilt.
     pub(super) fn spoilt(&self) -> u32 {
         self.content().spoilt
+    }
+
+    /// How often the power was gone.
+    pub(super) fn crashes(&self) -> u64 {
+        self.content().generation
     }
 
     /// For a new process.
@@ -237,27 +237,6 @@ impl View for FlakyView {
         self.reader.read(|habits| habits.unreadable)?;
         self.state.scan(request).await
     }
-}
-
-/// The key of one of the stored nodes.
-async fn some_node(state: &MemoryStore, random: &mut Random) -> Result<Option<Vec<u8>>, StoreError> {
-    let view = state.view().await?;
-    let mut pages = Pages::new(&*view, Table::Nodes, KeyRange::ALL, Projection::Keys);
-    let mut keys = Vec::new();
-    while let Some(page) = pages.next().await? {
-        keys.extend(page.rows().map(|(key, _)| key.to_vec()));
-    }
-    Ok(if keys.is_empty() { None } else { Some(keys.swap_remove(random.place(keys.len()))) })
-}
-
-async fn flip(state: &MemoryStore, key: &[u8], byte: u64, bit: u64) -> Result<(), StoreError> {
-    let Some(row) = state.view().await?.get(Table::Nodes, key).await? else { return Ok(()) };
-    let mut row = row.to_vec();
-    let place = usize::try_from(byte % row.len() as u64).unwrap_or_default();
-    row[place] ^= 1 << bit;
-    let mut batch = WriteBatch::new();
-    batch.put(Table::Nodes, Bytes::copy_from_slice(key), row);
-    state.commit(batch, Durability::Buffered).await
 }
 
 fn failed() -> Arc<std::io::Error> {

@@ -18,7 +18,7 @@ use super::wall::SkewedWall;
 use super::wire::{Path, Wire};
 use crate::agent::{Desk, Moment, Terms};
 use crate::clock_fault::judge_by_neighbours;
-use crate::store::Durability;
+use crate::store::{Durability, StoreError};
 use crate::sync::clock_watch::heed;
 use crate::{
     ClockFault, Event, Incarnation, NodeId, OpenError, Options, ReadError, Replica, Timestamp, WallClock,
@@ -33,6 +33,8 @@ pub(super) struct Node {
     process: Mutex<Option<Process>>,
     /// How often the program was started.
     starts: AtomicU64,
+    /// Held while it is being started: two on one disk would be what the lock of a directory prevents.
+    starting: tokio::sync::Mutex<()>,
     /// What clients have asked of it and not heard back.
     clients: Mutex<JoinSet<()>>,
 }
@@ -67,6 +69,7 @@ impl Node {
             wall: Arc::new(SkewedWall::new(began, skew)),
             process: Mutex::new(None),
             starts: AtomicU64::new(0),
+            starting: tokio::sync::Mutex::default(),
             clients: Mutex::default(),
         }
     }
@@ -81,8 +84,12 @@ impl Node {
         lock(&self.process).clone()
     }
 
-    /// Starts the program on what the disk holds.
+    /// Starts the program on what the disk holds, unless it runs.
     pub(super) async fn start(&self, plan: &Plan) -> Result<(), OpenError> {
+        let _starting = self.starting.lock().await;
+        if self.process().is_some() {
+            return Ok(());
+        }
         let Plan { parameters, max_drift, index_lot, budget, .. } = plan;
         let wanted = WantedParameters {
             granularity: Some(parameters.granularity),
@@ -101,7 +108,11 @@ impl Node {
             index_lot: *index_lot,
             ..Options::default()
         };
+        let crashes = self.disk.crashes();
         let replica = Replica::open(self.disk.mount(), options).await?;
+        if self.disk.crashes() > crashes {
+            return Err(OpenError::Store(StoreError::Closed));
+        }
         let desk = Arc::new(Desk::with_budget(*budget));
         *lock(&self.process) = Some(Process { replica, desk, neighbours: Arc::default() });
         Ok(())

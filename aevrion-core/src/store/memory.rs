@@ -41,6 +41,29 @@ impl MemoryStore {
         Self { tables: Mutex::new(self.lock().clone()) }
     }
 
+    /// The keys of a table, ascending.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn keys(&self, table: Table) -> Vec<Bytes> {
+        let state = self.lock();
+        state.iter().flat_map(|state| state.tables[usize::from(table.tag())].keys().cloned()).collect()
+    }
+
+    /// Flips a bit of a row, if it is there, as a failing disk does. Views taken before do not see it.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn flip(&self, table: Table, key: &[u8], byte: u64, bit: u64) {
+        let mut state = self.lock();
+        let Some(present) = &*state else { return };
+        let mut next = MemoryView::clone(present);
+        let rows = &mut next.tables[usize::from(table.tag())];
+        let Some(mut row) = rows.get(key).map(|row| row.to_vec()).filter(|row| !row.is_empty()) else {
+            return;
+        };
+        let place = usize::try_from(byte % row.len() as u64).unwrap_or_default();
+        row[place] ^= 1 << bit;
+        rows.insert(Bytes::copy_from_slice(key), row.into());
+        *state = Some(Arc::new(next));
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Arc<MemoryView>>> {
         // A panic elsewhere cannot leave half a commit here: the new state is put in place by one assignment.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
