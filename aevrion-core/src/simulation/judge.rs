@@ -127,9 +127,10 @@ async fn compare(
 }
 
 /// A spoilt hash below a sound one shows in no comparison: finding it is for the scrub. A view does not see what was spoilt
-/// after it was taken, so a pass that mends something, and thereby gives a new view, is followed by another one.
+/// after it was taken, so the scrub begins with a commit, which gives a new one.
 async fn scrub(replica: &Replica) -> Result<(), WriteError> {
     let mut scrub = replica.scrub().await?;
+    scrub.save().await?;
     loop {
         while !scrub.step(PAGE_ROWS).await?.ended {}
         if scrub.report().last.is_none_or(|pass| pass.found == 0) {
