@@ -87,11 +87,17 @@ async fn spoil(store: &Kept, level: u8, wrong: Wrong) {
 }
 
 async fn heal(layout: Layout, level: u8, wrong: Wrong, side: usize) {
+    heal_from(NOW, Duration::ZERO, layout, level, wrong, side).await;
+}
+
+/// Spoils one of two nodes, of which one has the clock at `now` and the other is `ahead` of it, and has them meet.
+async fn heal_from(now: u64, ahead: Duration, layout: Layout, level: u8, wrong: Wrong, side: usize) {
     let what = format!("{layout:?}, level {level}, {wrong:?}, side {side}");
     let events = layout.events();
     let stores = [stored(&events).await, stored(&events).await];
     spoil(&stores[side], level, wrong).await;
-    let mut pair = Pair::over(stores, Parameters::default(), NOW).await;
+    let mut pair = Pair::over(stores, Parameters::default(), now).await;
+    pair.put_ahead(1, ahead);
     assert!(!pair.agree().await, "nothing was spoilt: {what}");
     pair.connect().await;
     pair.pass_time(Duration::from_secs(180)).await;
@@ -133,4 +139,17 @@ async fn a_count_beyond_all_counting_heals_at_every_level() {
 #[tokio::test]
 async fn a_node_without_events_heals_at_every_level() {
     heal_everywhere(Wrong::Ghost).await;
+}
+
+/// What one side compares as the past ends before the fault, and agrees, again and again: that does not end the search
+/// in what the other compares.
+#[tokio::test]
+async fn what_only_the_faster_clock_has_passed_heals() {
+    let oldest = Layout::Sparse.events().iter().map(Event::timestamp).min().unwrap().as_millis();
+    let ahead = Duration::from_millis(NOW - oldest + 3_600_000);
+    for wrong in [Wrong::Hash, Wrong::Count] {
+        for side in 0..2 {
+            heal_from(oldest - 3_600_000, ahead, Layout::Sparse, 0, wrong, side).await;
+        }
+    }
 }

@@ -25,7 +25,7 @@ const OWED: Duration = Duration::from_secs(120);
 const SPANS_REMEMBERED: usize = 256;
 
 /// Repairs in a row that move nothing before the next one waits for its minute.
-pub(super) const FRUITLESS: u32 = 3;
+const FRUITLESS: u32 = 3;
 
 /// How a repair has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +62,12 @@ pub(super) struct Exchange {
     only_gave: bool,
     /// Whether something was listed of which the rest is to be listed in the next round.
     partial: bool,
-    /// Until when snapshots of the past reached that differed.
-    differed_until: Option<Timestamp>,
+    /// How far snapshots of the past reached that differ, for all that is known.
+    differ_until: Option<Timestamp>,
     /// Whether a snapshot that differed was passed over meanwhile.
     passed_over: bool,
     /// How many repairs in a row moved nothing.
-    pub(super) fruitless: u32,
+    fruitless: u32,
     /// Whether the next snapshot goes without digest: a repair has moved something, so that most likely both are equal
     /// now; or the neighbour's was passed over, which it does not know, so that it is to say again what it holds.
     pub(super) in_short: bool,
@@ -106,14 +106,15 @@ impl Exchange {
     /// Snapshots about `span` differ.
     pub(super) fn differs(&mut self, span: TimeSpan) {
         if span.first() == Timestamp::MIN {
-            self.differed_until = self.differed_until.max(Some(span.last()));
+            let known = self.differ_until.filter(|_| self.is_active());
+            self.differ_until = known.max(Some(span.last()));
         }
     }
 
-    /// Whether something is awaited of a time that `span`, in which both agree, does not reach by more than `grace`: where
-    /// the clocks are far apart so are the ends of what one side compares and the other.
-    pub(super) fn awaits_after(&self, span: TimeSpan, grace: Duration) -> bool {
-        self.awaits() && self.differed_until.is_some_and(|until| until.ahead_of(span.last()) > grace)
+    /// Whether the two differ in a time that `span`, in which both agree, does not reach by more than `grace`: where the
+    /// clocks are far apart so are the ends of what one side compares and the other.
+    pub(super) fn differs_after(&self, span: TimeSpan, grace: Duration) -> bool {
+        self.differ_until.is_some_and(|until| until.ahead_of(span.last()) > grace)
     }
 
     /// The neighbour's snapshot about `span` differs, which is being repaired.
@@ -199,7 +200,7 @@ impl Exchange {
             (false, false) => Outcome::InVain(self.fruitless + 1),
         };
         match outcome {
-            Outcome::Moved => self.fruitless = 0,
+            Outcome::Moved => self.succeeded(),
             Outcome::Unfinished => {}
             Outcome::InVain(times) => self.fruitless = times,
         }
@@ -215,7 +216,6 @@ impl Exchange {
         self.late = 0;
         self.partial = false;
         self.passed_over = false;
-        self.differed_until = None;
         self.only_gave = false;
         self.active = None;
         // What was opened stays open: an answer may come after a silence that was taken for the end.
@@ -224,8 +224,36 @@ impl Exchange {
 
     /// The two sides agree.
     pub(super) fn agreed(&mut self) {
-        self.end();
+        if self.is_active() {
+            self.end();
+        }
+        self.succeeded();
+    }
+
+    /// Repairs have come to something: there is patience for as many as at first.
+    fn succeeded(&mut self) {
         self.fruitless = 0;
+        self.differ_until = None;
+    }
+
+    /// Another repair may be tried, however many were in vain.
+    pub(super) fn retry(&mut self) {
+        self.fruitless = self.fruitless.min(FRUITLESS - 1);
+    }
+
+    /// What kept repairs from moving anything is mended, or a person asks.
+    pub(super) fn begin_anew(&mut self) {
+        self.fruitless = 0;
+    }
+
+    /// Whether so many repairs were in vain that the next one waits for its minute.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.fruitless >= FRUITLESS
+    }
+
+    /// Whether the last repair was in vain.
+    pub(super) fn was_in_vain(&self) -> bool {
+        self.fruitless > 0
     }
 
     /// Notes that the children of these nodes are named to the neighbour.

@@ -361,7 +361,7 @@ impl Agent {
         self.check_suspects(now, holdings).await?;
         if self.schedule.ticks(now.steady) {
             self.schedule.tick(now.steady + self.until_tick(now.wall));
-            self.exchange.fruitless = 0;
+            self.exchange.retry();
             outputs.push(self.greeting(now, false));
         }
         let used_up = self.desk.budgets.used_up_until(self.neighbour, now.steady);
@@ -421,7 +421,7 @@ impl Agent {
             self.agreement.future = Some(false);
             return Ok(Vec::new());
         }
-        self.exchange.fruitless = 0;
+        self.exchange.begin_anew();
         self.compare(now, &self.metered(holdings, now), Reach::Everything).await
     }
 

@@ -83,7 +83,7 @@ impl Agent {
         spans: Vec<(TimeSpan, bool)>,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        let full = self.exchange.fruitless > 0;
+        let full = self.exchange.was_in_vain();
         let at_once = if full { WHOLE_IDS } else { MESSAGE_IDS };
         let mut outputs = Vec::new();
         let mut overfull = Vec::new();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::compare::{Step, compare_digests, differing_blocks};
-use super::exchange::{FRUITLESS, Outcome};
+use super::exchange::Outcome;
 use super::live::send_live;
 use super::pace::Rate;
 use super::schedule::Reach;
@@ -204,7 +204,7 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        if steps.is_empty() || self.exchange.fruitless >= FRUITLESS {
+        if steps.is_empty() || self.exchange.is_given_up() {
             return Ok(Vec::new());
         }
         let shape = self.shape;
@@ -271,7 +271,7 @@ impl Agent {
         }
         self.desk.checked(events, now.steady);
         if wrong > 0 {
-            self.exchange.fruitless = 0;
+            self.exchange.begin_anew();
             self.schedule.compare_by(now.steady);
         }
         Ok(())
@@ -280,7 +280,7 @@ impl Agent {
     /// The repair has fallen silent: snapshots tell whether it is complete.
     pub(super) fn end_of_exchange(&mut self, now: Moment) {
         self.conclude();
-        if self.exchange.fruitless < FRUITLESS {
+        if !self.exchange.is_given_up() {
             // One of the two waits a little longer: usually the other one's snapshot comes first.
             let wait = if self.looks_into() { self.round_trip() * 2 + MARGIN } else { Duration::ZERO };
             self.schedule.compare(now.steady + wait);
@@ -301,21 +301,27 @@ impl Agent {
         }
     }
 
-    /// Nothing is to be done about `span` any more.
+    /// Nothing is to be done about `span` any more; nor about anything else, unless the two differ about the future, or
+    /// about more of the past than that. Then the repair of it is over if it has paused: the neighbour would not compare.
     fn rest_assured(&mut self, span: TimeSpan, now: Moment) {
-        // As long as the two differ about the future what is said of the past is no reason for new patience.
-        if is_past(span) && self.agreement.future != Some(false) {
-            self.exchange.fruitless = 0;
-            self.suspects.clear();
-            if self.exchange.is_active() && !self.exchange.awaits_after(span, self.grace()) {
-                if self.exchange.has_passed_over() {
-                    self.compare_again(now);
-                }
-                self.exchange.agreed();
-                self.intake.forget();
-                self.desk.repaired(self.neighbour);
-            }
+        if !is_past(span) {
+            return;
         }
+        if self.agreement.future == Some(false) || self.exchange.differs_after(span, self.grace()) {
+            if self.exchange.is_active() && self.exchange.has_paused(now.steady, self.round_trip()) {
+                self.end_of_exchange(now);
+            }
+            return;
+        }
+        self.suspects.clear();
+        if self.exchange.is_active() {
+            if self.exchange.has_passed_over() {
+                self.compare_again(now);
+            }
+            self.intake.forget();
+            self.desk.repaired(self.neighbour);
+        }
+        self.exchange.agreed();
     }
 
     fn note_difference(&mut self, span: TimeSpan, by: u64, now: Moment) {

@@ -213,17 +213,25 @@ impl Plan {
     ///   settled after three ways there and back;
     /// * each of the two leaves is compared a grace after it closed, and what is in flight then a grace later;
     /// * a node repairs with one neighbour at a time: each takes five ways there and back (snapshot and answer, list and
-    ///   wish, events, the silence that ends it, snapshots again);
+    ///   wish, events, the silence that ends it, snapshots again), and three times as many where clocks are so far apart
+    ///   that what is past for one side and for the other is compared on its own, beside the future;
     /// * what a repair brings goes on by announcements as far as the farthest node;
     /// * a budget that is used up has to fill again.
     pub(super) fn settling(&self) -> Duration {
         let links = self.links();
         let far = u32::try_from(2 * reach(self.nodes, &links)).unwrap_or(u32::MAX);
         let turns = u32::try_from(most_links(&links)).unwrap_or(u32::MAX);
+        let turns = if self.clocks_are_apart() { turns.saturating_mul(3) } else { turns };
         let there_and_back = self.latency * 2;
         let greeting = RECONNECT + REST + there_and_back * 3;
         let budget = if self.budget == SMALL_BUDGET { FILLS } else { Duration::ZERO };
         greeting + self.grace_at_most() * 3 + there_and_back * 5 * turns + TRANSFER * far + budget
+    }
+
+    /// Whether some clocks are further apart than they may be without alarm.
+    fn clocks_are_apart(&self) -> bool {
+        let apart = self.skews.iter().max().zip(self.skews.iter().min()).map(|(max, min)| max.abs_diff(*min));
+        apart.is_some_and(|apart| u128::from(apart) > self.max_drift.as_millis())
     }
 
     /// The grace that agents come to: four ways there and back, if that is more than what they are told. A clock that
@@ -245,6 +253,9 @@ const FILLS: Duration = Duration::from_secs(20);
 
 /// The drift where one key is written in bursts: short, so that a burst is longer.
 pub(super) const DENSE_DRIFT: Duration = Duration::from_millis(150);
+
+/// The most writes of one key at once: two such bursts are more than that drift has room for, and one may be.
+pub(super) const LONGEST_BURST: u64 = 200;
 
 /// Milliseconds that clocks are apart at most where there is no trouble.
 const CALM_SKEW: i64 = 20;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::plan::LARGEST;
+use super::plan::{LARGEST, LONGEST_BURST};
 use super::random::Random;
 use super::wall::START;
 use super::world::World;
@@ -67,9 +67,8 @@ impl Workload {
                 self.write(node, replica, vec![operation], Durability::Buffered);
             }
             10 if self.world.plan.dense => {
-                // Two of them are more than the drift has room for; one may be.
                 let key = self.key();
-                let len = self.random.between(100, 200);
+                let len = self.random.between(LONGEST_BURST / 2, LONGEST_BURST);
                 let operations = (0..len).map(|_| Operation { key: key.clone(), ..self.operation() });
                 let operations = operations.collect();
                 self.write(node, replica, operations, Durability::Immediate);

@@ -17,6 +17,8 @@ use aevrion_core::{Event, Incarnation, ManualWall, NodeId, Options, Parameters, 
 pub(crate) struct Side {
     pub(crate) replica: Replica,
     agent: Agent,
+    /// How far its clock is ahead.
+    ahead: Duration,
     /// Frames under way to it.
     inbox: VecDeque<(Lane, Vec<u8>)>,
     name: &'static str,
@@ -76,7 +78,8 @@ impl Pair {
             };
             let neighbour = NodeId::from_bytes([other; 32]);
             let agent = Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(number));
-            Side { replica, agent, inbox: VecDeque::new(), name, sent_frames: 0, sent_bytes: 0 }
+            let (ahead, inbox) = (Duration::ZERO, VecDeque::new());
+            Side { replica, agent, ahead, inbox, name, sent_frames: 0, sent_bytes: 0 }
         };
         let sides = [side(a, 1, 2, "a").await, side(b, 2, 1, "b").await];
         Self {
@@ -90,8 +93,13 @@ impl Pair {
         }
     }
 
-    fn now(&self) -> Moment {
-        Moment { steady: self.steady, wall: self.wall.after(self.steady) }
+    /// Puts the clock of one side ahead of the other's.
+    pub(crate) fn put_ahead(&mut self, side: usize, by: Duration) {
+        self.sides[side].ahead = by;
+    }
+
+    fn now(&self, side: usize) -> Moment {
+        Moment { steady: self.steady, wall: self.wall.after(self.steady + self.sides[side].ahead) }
     }
 
     /// Stores events on one side without telling the other.
@@ -106,7 +114,7 @@ impl Pair {
     #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) async fn write(&mut self, side: usize, event: Event) {
         self.sides[side].replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
-        let now = self.now();
+        let now = self.now(side);
         let outputs = self.sides[side].agent.written(&[Fresh { event, origin: Origin::Local }], now);
         self.follow(side, outputs).await;
         self.settle().await;
@@ -115,7 +123,7 @@ impl Pair {
     /// Connects the two, greets and compares, until nothing is left to say.
     pub(crate) async fn connect(&mut self) {
         for side in 0..2 {
-            let now = self.now();
+            let now = self.now(side);
             let outputs = self.sides[side].agent.connected(now);
             self.follow(side, outputs).await;
         }
@@ -144,7 +152,7 @@ impl Pair {
     }
 
     async fn wake(&mut self, side: usize) {
-        let now = self.now();
+        let now = self.now(side);
         let Side { agent, replica, .. } = &mut self.sides[side];
         let outputs = agent.wake(now, replica).await.unwrap();
         self.follow(side, outputs).await;
@@ -159,7 +167,7 @@ impl Pair {
                 for (_, frame) in arrived {
                     let parameters = self.sides[side].replica.parameters();
                     let message = decode(&frame, &parameters).unwrap();
-                    let now = self.now();
+                    let now = self.now(side);
                     let Side { agent, replica, .. } = &mut self.sides[side];
                     let outputs = agent.handle(message, now, replica).await.unwrap();
                     self.follow(side, outputs).await;
@@ -174,7 +182,7 @@ impl Pair {
             match output {
                 Output::Send(lane, message) => self.send(side, lane, &message),
                 Output::Store(events, origin) => {
-                    let now = self.now();
+                    let now = self.now(side);
                     let Side { agent, replica, .. } = &mut self.sides[side];
                     let mut new = 0;
                     for lot in events.chunks(4_096) {
