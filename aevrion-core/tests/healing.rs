@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::Kept;
 use crate::support::pair::Pair;
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
-use aevrion_core::{Event, Options, Parameters, Replica, Timestamp, Value};
+use aevrion_core::{Event, Options, Parameters, Replica, Timestamp, Value, WantedParameters};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -46,10 +46,34 @@ enum Wrong {
     Ghost,
 }
 
+/// What two nodes have in common, and how they stand to each other.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    parameters: Parameters,
+    now: u64,
+    /// How far the clock of each is ahead of that.
+    ahead: [Duration; 2],
+    /// How long the way from one to the other takes.
+    latency: Duration,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        let latency = Duration::from_millis(5);
+        Self { parameters: Parameters::default(), now: NOW, ahead: [Duration::ZERO; 2], latency }
+    }
+}
+
 /// A store with these events and all hashes.
-async fn stored(events: &[Event]) -> Kept {
+async fn stored(events: &[Event], parameters: &Parameters) -> Kept {
     let store = Kept::default();
-    let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
+    let parameters = WantedParameters {
+        granularity: Some(parameters.granularity),
+        branching: Some(parameters.branching),
+        ..WantedParameters::default()
+    };
+    let options = Options { parameters, ..Options::default() };
+    let replica = Replica::open(store.clone(), options).await.unwrap();
     replica.insert(events.to_vec(), Durability::Immediate).await.unwrap();
     replica.root().await.unwrap();
     replica.close().await.unwrap();
@@ -86,18 +110,16 @@ async fn spoil(store: &Kept, level: u8, wrong: Wrong) {
     store.commit(batch, Durability::Immediate).await.unwrap();
 }
 
-async fn heal(layout: Layout, level: u8, wrong: Wrong, side: usize) {
-    heal_from(NOW, Duration::ZERO, layout, level, wrong, side).await;
-}
-
-/// Spoils one of two nodes, of which one has the clock at `now` and the other is `ahead` of it, and has them meet.
-async fn heal_from(now: u64, ahead: Duration, layout: Layout, level: u8, wrong: Wrong, side: usize) {
-    let what = format!("{layout:?}, level {level}, {wrong:?}, side {side}");
+/// Spoils one of two nodes with the same events, and has them meet.
+async fn heal(setting: Setting, layout: Layout, level: u8, wrong: Wrong, side: usize) {
+    let what = format!("{setting:?}, {layout:?}, level {level}, {wrong:?}, side {side}");
+    let Setting { parameters, now, ahead, latency } = setting;
     let events = layout.events();
-    let stores = [stored(&events).await, stored(&events).await];
+    let stores = [stored(&events, &parameters).await, stored(&events, &parameters).await];
     spoil(&stores[side], level, wrong).await;
-    let mut pair = Pair::over(stores, Parameters::default(), now).await;
-    pair.put_ahead(1, ahead);
+    let mut pair = Pair::over(stores, parameters, now).await;
+    pair.put_ahead(ahead);
+    pair.take(latency);
     assert!(!pair.agree().await, "nothing was spoilt: {what}");
     pair.connect().await;
     pair.pass_time(Duration::from_secs(180)).await;
@@ -115,7 +137,7 @@ async fn heal_everywhere(wrong: Wrong) {
     for layout in [Layout::Dense, Layout::Sparse] {
         for level in 0..5 {
             for side in 0..2 {
-                heal(layout, level, wrong, side).await;
+                heal(Setting::default(), layout, level, wrong, side).await;
             }
         }
     }
@@ -141,15 +163,22 @@ async fn a_node_without_events_heals_at_every_level() {
     heal_everywhere(Wrong::Ghost).await;
 }
 
-/// What one side compares as the past ends before the fault, and agrees, again and again: that does not end the search
-/// in what the other compares.
+/// What the slower side compares as the past ends before the fault, and agrees, again and again. That does not end the
+/// search in what the other one compares, nor do leaves that close faster than a repair ends.
 #[tokio::test]
 async fn what_only_the_faster_clock_has_passed_heals() {
     let oldest = Layout::Sparse.events().iter().map(Event::timestamp).min().unwrap().as_millis();
-    let ahead = Duration::from_millis(NOW - oldest + 3_600_000);
-    for wrong in [Wrong::Hash, Wrong::Count] {
-        for side in 0..2 {
-            heal_from(oldest - 3_600_000, ahead, Layout::Sparse, 0, wrong, side).await;
+    let now = oldest - 3_600_000;
+    let (latency, ahead) = (Duration::from_millis(200), Duration::from_millis(NOW - now));
+    for granularity in [250, 60_000] {
+        let parameters = Parameters { granularity, ..Parameters::default() };
+        for ahead in [[ahead, Duration::ZERO], [Duration::ZERO, ahead]] {
+            let setting = Setting { parameters, now, ahead, latency };
+            for wrong in [Wrong::Hash, Wrong::Count] {
+                for side in 0..2 {
+                    heal(setting, Layout::Sparse, 0, wrong, side).await;
+                }
+            }
         }
     }
 }

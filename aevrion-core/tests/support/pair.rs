@@ -32,6 +32,8 @@ pub(crate) struct Pair {
     pub(crate) transcript: String,
     steady: Duration,
     wall: Timestamp,
+    /// One way.
+    latency: Duration,
     /// Changes of direction, which is what round trips are made of.
     pub(crate) turns: u64,
     last_speaker: Option<usize>,
@@ -39,7 +41,7 @@ pub(crate) struct Pair {
     pub(crate) repaired: (u64, u64),
 }
 
-/// One way.
+/// One way, if nothing else is said.
 const LATENCY: Duration = Duration::from_millis(5);
 
 impl Pair {
@@ -87,15 +89,21 @@ impl Pair {
             transcript: String::new(),
             steady: Duration::ZERO,
             wall,
+            latency: LATENCY,
             turns: 0,
             last_speaker: None,
             repaired: (0, 0),
         }
     }
 
-    /// Puts the clock of one side ahead of the other's.
-    pub(crate) fn put_ahead(&mut self, side: usize, by: Duration) {
-        self.sides[side].ahead = by;
+    /// From now on each way takes so long.
+    pub(crate) fn take(&mut self, latency: Duration) {
+        self.latency = latency;
+    }
+
+    /// Puts the clocks of both sides ahead.
+    pub(crate) fn put_ahead(&mut self, by: [Duration; 2]) {
+        self.sides.iter_mut().zip(by).for_each(|(side, by)| side.ahead = by);
     }
 
     fn now(&self, side: usize) -> Moment {
@@ -160,7 +168,7 @@ impl Pair {
 
     async fn deliver_all(&mut self) {
         while self.sides.iter().any(|side| !side.inbox.is_empty()) {
-            self.steady += LATENCY;
+            self.steady += self.latency;
             // What one answers to this is under way to the other for as long again.
             let arrived = [0, 1].map(|side: usize| std::mem::take(&mut self.sides[side].inbox));
             for (side, arrived) in arrived.into_iter().enumerate() {
