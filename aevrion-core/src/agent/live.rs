@@ -189,7 +189,7 @@ impl Agent {
             self.wanted.promise(now.steady);
             self.desk.prolong(self.neighbour, self.wanted.asked(), now.steady);
         }
-        let asked = self.wanted.take(&events, self.terms.pushed, now.steady).len();
+        let asked = self.wanted.take(&events, self.terms.pushed).len();
         let damaged = events.iter().filter(|event| self.mending.take(event, now.steady)).count();
         self.expect_asked(events.len() - asked - damaged)?;
         let mut outputs = Vec::new();
@@ -233,6 +233,8 @@ impl Agent {
             // What is pushed meanwhile does not hold a repair up.
             self.intake.store(&events);
             self.agreement.carried(&events);
+        } else {
+            self.wanted.store();
         }
         vec![Output::Store(events, origin)]
     }

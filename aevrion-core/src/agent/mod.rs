@@ -327,6 +327,8 @@ impl Agent {
             self.exchange.heard(now.steady);
             self.desk.may_repair(self.neighbour, now.steady);
             self.agreement.received(new);
+        } else {
+            self.wanted.stored();
         }
         Ok(self.go_on(now, &self.metered(holdings, now)).await?)
     }

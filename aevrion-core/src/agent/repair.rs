@@ -248,7 +248,7 @@ impl Agent {
         }
         let (span, whole) = (list.span, list.is_whole());
         let coming = || self.intake.awaits(span) || self.intake.is_storing(span);
-        self.wished.meets(list) || self.wanted.is_coming(span, now.steady) || whole && coming()
+        self.wished.meets(list) || self.wanted.is_coming(span) || whole && coming()
     }
 
     /// Asks for the next of what the neighbour's lists named, unless it is being asked.

@@ -209,7 +209,7 @@ impl Agent {
         }
         let shape = self.shape;
         let all = steps.len();
-        steps.retain(|step| !self.wanted.is_coming(step.span(shape), now.steady));
+        steps.retain(|step| !self.wanted.is_coming(step.span(shape)));
         if steps.is_empty() && all > 0 {
             self.schedule.look_again(now.steady + self.grace());
             return Ok(Vec::new());

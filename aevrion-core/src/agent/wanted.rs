@@ -11,9 +11,6 @@ use crate::{Address, Event, EventId, TimeSpan};
 /// what is merely late is not asked for twice.
 const AWAIT: Duration = Duration::from_secs(3);
 
-/// How long a large event that has come may take to be stored, before a comparison takes it for missing.
-const STORED_WITHIN: Duration = Duration::from_secs(3);
-
 /// How often it is looked whether a large event is still arriving: before others ask for it.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -29,8 +26,10 @@ pub(super) struct Wanted {
     /// Large events that are said to be on their way, and when to see whether they still arrive.
     promised: usize,
     look_at: Option<Duration>,
-    /// Large events that have come, and until when they may not be stored yet.
-    came: VecDeque<(Duration, Address)>,
+    /// Large events that have come, and may not be stored yet.
+    came: Vec<Address>,
+    /// Lots of pushed events that are being stored.
+    stores: usize,
 }
 
 impl Wanted {
@@ -111,13 +110,11 @@ impl Wanted {
     }
 
     /// Whether something of `span` may be large and on its way, or is being stored.
-    pub(super) fn is_coming(&self, span: TimeSpan, now: Duration) -> bool {
-        let being_stored =
-            |(until, address): &(Duration, Address)| *until > now && span.contains(address.timestamp);
+    pub(super) fn is_coming(&self, span: TimeSpan) -> bool {
         let first = Address { timestamp: span.first(), id: EventId::from_bytes([0; 32]) };
         let next = self.asked.range(first..).next();
         let promised = self.promised > 0 && next.is_some_and(|next| next.timestamp <= span.last());
-        promised || self.came.iter().any(being_stored)
+        promised || self.came.iter().any(|address| span.contains(address.timestamp))
     }
 
     /// All that is awaited.
@@ -126,14 +123,26 @@ impl Wanted {
     }
 
     /// These have come; what is larger than what is `pushed` was promised. Returns those that were asked for.
-    pub(super) fn take(&mut self, events: &[Event], pushed: usize, now: Duration) -> Vec<Address> {
+    pub(super) fn take(&mut self, events: &[Event], pushed: usize) -> Vec<Address> {
         let asked = events.iter().map(Event::address).filter(|address| self.asked.remove(address)).collect();
-        let large = events.iter().filter(|event| event.weight() > pushed);
-        self.came.retain(|(until, _)| *until > now);
         let known = self.came.len();
-        self.came.extend(large.map(|event| (now + STORED_WITHIN, event.address())));
+        let large = events.iter().filter(|event| event.weight() > pushed);
+        self.came.extend(large.map(Event::address));
         self.fulfil(self.came.len() - known);
         asked
+    }
+
+    /// A lot of pushed events is being stored.
+    pub(super) fn store(&mut self) {
+        self.stores += 1;
+    }
+
+    /// A lot of them was, or could not be: then a comparison finds it missing.
+    pub(super) fn stored(&mut self) {
+        self.stores = self.stores.saturating_sub(1);
+        if self.stores == 0 {
+            self.came.clear();
+        }
     }
 
     /// Some that are still to come.
