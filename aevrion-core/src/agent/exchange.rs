@@ -62,7 +62,7 @@ pub(super) struct Exchange {
     only_gave: bool,
     /// Whether something was listed of which the rest is to be listed in the next round.
     partial: bool,
-    /// How far snapshots of the past reached that differ, for all that is known.
+    /// How far snapshots of the past reached that differ.
     differ_until: Option<Timestamp>,
     /// Whether a snapshot that differed was passed over meanwhile.
     passed_over: bool,
@@ -106,12 +106,11 @@ impl Exchange {
     /// Snapshots about `span` differ.
     pub(super) fn differs(&mut self, span: TimeSpan) {
         if span.first() == Timestamp::MIN {
-            let known = self.differ_until.filter(|_| self.is_active());
-            self.differ_until = known.max(Some(span.last()));
+            self.differ_until = self.differ_until.max(Some(span.last()));
         }
     }
 
-    /// Whether the two differ in a time that `span`, in which both agree, does not reach by more than `grace`: where the
+    /// Whether they differ in a time that `span`, in which both agree, does not reach by more than `grace`: where the
     /// clocks are far apart so are the ends of what one side compares and the other.
     pub(super) fn differs_after(&self, span: TimeSpan, grace: Duration) -> bool {
         self.differ_until.is_some_and(|until| until.ahead_of(span.last()) > grace)
@@ -200,7 +199,7 @@ impl Exchange {
             (false, false) => Outcome::InVain(self.fruitless + 1),
         };
         match outcome {
-            Outcome::Moved => self.succeeded(),
+            Outcome::Moved => self.fruitless = 0,
             Outcome::Unfinished => {}
             Outcome::InVain(times) => self.fruitless = times,
         }
@@ -216,6 +215,7 @@ impl Exchange {
         self.late = 0;
         self.partial = false;
         self.passed_over = false;
+        self.differ_until = None;
         self.only_gave = false;
         self.active = None;
         // What was opened stays open: an answer may come after a silence that was taken for the end.
@@ -227,13 +227,7 @@ impl Exchange {
         if self.is_active() {
             self.end();
         }
-        self.succeeded();
-    }
-
-    /// Repairs have come to something: there is patience for as many as at first.
-    fn succeeded(&mut self) {
-        self.fruitless = 0;
-        self.differ_until = None;
+        self.begin_anew();
     }
 
     /// Another repair may be tried, however many were in vain.
@@ -241,7 +235,7 @@ impl Exchange {
         self.fruitless = self.fruitless.min(FRUITLESS - 1);
     }
 
-    /// What kept repairs from moving anything is mended, or a person asks.
+    /// What kept repairs from moving anything is over, or a person asks.
     pub(super) fn begin_anew(&mut self) {
         self.fruitless = 0;
     }

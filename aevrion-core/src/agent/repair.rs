@@ -232,7 +232,7 @@ impl Agent {
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
         let window = Window::gather(&scopes, self.scannable(now), holdings).await?;
         let missing = lists.iter().zip(&window.unseen).filter(|(_, unseen)| !unseen.is_empty());
-        let missing = missing.filter(|(list, _)| !self.is_coming(list, now));
+        let missing = missing.filter(|(list, _)| !self.is_coming(list));
         let wishes = missing.map(|(list, unseen)| list.only(unseen.iter().copied())).collect();
         self.wished.add(wishes);
         let mut outputs: Vec<_> = self.wish(now).into_iter().collect();
@@ -242,7 +242,7 @@ impl Agent {
 
     /// Whether something of what is listed is on its way here, or is being stored. What else is missing there cannot be
     /// told from it; the next comparison will. Shares of a span come one after the other, each of other events.
-    fn is_coming(&self, list: &Listed, now: Moment) -> bool {
+    fn is_coming(&self, list: &Listed) -> bool {
         if planted(Bug::BothAct) {
             return false;
         }

@@ -236,7 +236,8 @@ impl Agent {
             match self.exchange.end() {
                 Outcome::Unfinished => {}
                 Outcome::InVain(2..) => self.suspects.confirm(),
-                Outcome::Moved | Outcome::InVain(_) => self.suspects.dismiss(),
+                Outcome::InVain(_) => self.suspects.doubt(),
+                Outcome::Moved => self.suspects.dismiss(),
             }
             self.forget_wishes();
             self.intake.forget();
@@ -304,16 +305,18 @@ impl Agent {
     /// Nothing is to be done about `span` any more; nor about anything else, unless the two differ about the future, or
     /// about more of the past than that. Then the repair of it is over if it has paused: the neighbour would not compare.
     fn rest_assured(&mut self, span: TimeSpan, now: Moment) {
+        let reach = TimeSpan::new(span.first(), span.last().after(self.grace())).unwrap_or(span);
+        let settled = self.suspects.settle(reach);
         if !is_past(span) {
             return;
         }
-        if self.agreement.future == Some(false) || self.exchange.differs_after(span, self.grace()) {
+        let differ = self.agreement.future == Some(false) || self.exchange.differs_after(span, self.grace());
+        if differ || !settled {
             if self.exchange.is_active() && self.exchange.has_paused(now.steady, self.round_trip()) {
                 self.end_of_exchange(now);
             }
             return;
         }
-        self.suspects.clear();
         if self.exchange.is_active() {
             if self.exchange.has_passed_over() {
                 self.compare_again(now);

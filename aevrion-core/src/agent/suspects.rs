@@ -12,6 +12,8 @@ use crate::bounds::SUSPECTED_SPANS;
 pub(super) struct Suspects {
     /// What was listed or given in the repair that is under way.
     listed: VecDeque<TimeSpan>,
+    /// The same in the one before, which was in vain.
+    doubted: VecDeque<TimeSpan>,
     /// What is to be checked.
     suspected: VecDeque<TimeSpan>,
 }
@@ -24,19 +26,29 @@ impl Suspects {
         }
     }
 
-    /// The repair has moved something, or proves nothing for another reason.
+    /// The repair has moved something.
     pub(super) fn dismiss(&mut self) {
         self.listed.clear();
+        self.doubted.clear();
     }
 
-    /// The repair was in vain, and was so before.
+    /// The repair was in vain, which proves nothing.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = std::mem::take(&mut self.listed);
+    }
+
+    /// The repair was in vain, and so was the one before.
     pub(super) fn confirm(&mut self) {
         self.suspected = std::mem::take(&mut self.listed);
+        self.doubted.clear();
     }
 
-    /// Both agree.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// Both agree in `span`. Says whether nothing is left that was in vain: where clocks are far apart, so are the ends of
+    /// what one side compares and the other, and that both agree about less settles nothing about more.
+    pub(super) fn settle(&mut self, span: TimeSpan) -> bool {
+        let mut all = [&mut self.listed, &mut self.doubted, &mut self.suspected];
+        all.iter_mut().for_each(|spans| spans.retain(|other| other.intersection(span) != Some(*other)));
+        all.iter().all(|spans| spans.is_empty())
     }
 
     /// Whether there is something to check.
