@@ -296,7 +296,6 @@ impl Agent {
             // A neighbour whose clock is ahead speaks of a time in which this side has yet to write.
             let until = span.last().next().min(now.wall.next());
             self.agreement.until = self.agreement.until.max(Some(until));
-            self.deferred = 0;
         } else {
             self.agreement.future = Some(true);
         }
@@ -325,6 +324,7 @@ impl Agent {
             self.desk.repaired(self.neighbour);
         }
         self.exchange.agreed();
+        self.deferred = 0;
     }
 
     fn note_difference(&mut self, span: TimeSpan, by: u64, now: Moment) {

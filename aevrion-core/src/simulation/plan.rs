@@ -211,7 +211,8 @@ impl Plan {
     ///
     /// * the links are there again after `RECONNECT`, a replica whose disk failed rests for `REST`, and clocks are
     ///   settled after three ways there and back;
-    /// * each of the two leaves is compared a grace after it closed, and what is in flight then a grace later;
+    /// * each of the two leaves is compared a grace after it closed, and where something is in flight then, again and
+    ///   again, at most three graces later;
     /// * a node repairs with one neighbour at a time: each takes five ways there and back (snapshot and answer, list and
     ///   wish, events, the silence that ends it, snapshots again), and three times as many where clocks are so far apart
     ///   that what is past for one side and for the other is compared on its own, beside the future;
@@ -225,7 +226,7 @@ impl Plan {
         let there_and_back = self.latency * 2;
         let greeting = RECONNECT + REST + there_and_back * 3;
         let budget = if self.budget == SMALL_BUDGET { FILLS } else { Duration::ZERO };
-        greeting + self.grace_at_most() * 3 + there_and_back * 5 * turns + TRANSFER * far + budget
+        greeting + self.grace_at_most() * 5 + there_and_back * 5 * turns + TRANSFER * far + budget
     }
 
     /// Whether some clocks are further apart than they may be without alarm.
