@@ -114,7 +114,9 @@ impl Endpoint {
     }
 
     fn tell_process(&mut self, offset: Option<i64>) {
-        let known = Known { offset, agreed_until: self.agent.agreement().until };
+        let agreement = self.agent.agreement();
+        let agrees = offset.is_some() && agreement.future == Some(true) && agreement.behind() == 0;
+        let known = Known { offset, agreed_until: agreement.until, agrees };
         if known != self.known {
             self.known = known;
             self.world.learn(self.way, known);

@@ -40,6 +40,9 @@ pub(super) async fn common_root(world: &World) -> Option<Root> {
 pub(super) async fn judge(world: &World) -> Result<u64, String> {
     let first = events_of(&replica(world, 0)?).await.map_err(|error| failed(0, &error))?;
     world.ledger().judge(&first)?;
+    if world.plan.spoils {
+        scrub_all(world).await?;
+    }
     let model = Model::new(first);
     let root = model.root(&world.plan.parameters);
     let mut random = Random::new(world.plan.seed, &[10]);
@@ -48,9 +51,7 @@ pub(super) async fn judge(world: &World) -> Result<u64, String> {
     for number in 0..world.nodes.len() {
         let replica = replica(world, number)?;
         let closely = number % step == 0;
-        if world.plan.spoils {
-            scrub(&replica).await.map_err(|error| format!("node {number} cannot be scrubbed: {error}"))?;
-        } else if replica.healed_hashes() > 0 {
+        if !world.plan.spoils && replica.healed_hashes() > 0 {
             // Nothing spoils what the disk holds, so the writer of it was wrong.
             return Err(format!("node {number}: a stored hash was not that of its events"));
         }
@@ -126,8 +127,16 @@ async fn compare(
     Ok(Ok(()))
 }
 
-/// A spoilt hash below a sound one shows in no comparison: finding it is for the scrub. A view does not see what was spoilt
-/// after it was taken, so the scrub begins with a commit, which gives a new one.
+/// A spoilt hash below a sound one shows in no comparison, nor does one above the present: finding it is for the scrub.
+pub(super) async fn scrub_all(world: &World) -> Result<(), String> {
+    for number in 0..world.nodes.len() {
+        let scrubbed = scrub(&replica(world, number)?).await;
+        scrubbed.map_err(|error| format!("node {number} cannot be scrubbed: {error}"))?;
+    }
+    Ok(())
+}
+
+/// A view does not see what was spoilt after it was taken, so the scrub begins with a commit, which gives a new one.
 async fn scrub(replica: &Replica) -> Result<(), WriteError> {
     let mut scrub = replica.scrub().await?;
     scrub.save().await?;

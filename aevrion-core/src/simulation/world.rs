@@ -55,6 +55,8 @@ pub(super) struct Known {
     pub(super) offset: Option<i64>,
     /// Until when the two have agreed.
     pub(super) agreed_until: Option<Timestamp>,
+    /// Whether nothing is known in which they differ.
+    pub(super) agrees: bool,
 }
 
 impl Node {
@@ -121,6 +123,11 @@ impl Node {
     /// A client asks for something, and waits for the answer while the process lives.
     pub(super) fn client(&self, work: impl Future<Output = ()> + Send + 'static) {
         lock(&self.clients).spawn(work);
+    }
+
+    /// Whether it knows nothing in which it differs from any of its neighbours.
+    pub(super) fn agrees(&self) -> bool {
+        self.process().is_some_and(|process| lock(&process.neighbours).values().all(|known| known.agrees))
     }
 
     /// How many clients wait for an answer; an error if one of them has died.
