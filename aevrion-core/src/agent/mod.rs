@@ -193,8 +193,8 @@ pub struct Agent {
     /// The roots at the last agreements about the past and about the future: about the neighbour's span and about this
     /// side's own. Where the clocks are far apart the two spans have little in common.
     agreed_root: [[Option<Hash>; 2]; 2],
-    /// Snapshots in a row that were left alone because events were in flight.
-    deferred: u32,
+    /// Snapshots of the past and of the future in a row that were left alone because events were in flight.
+    deferred: [u32; 2],
     agreement: Agreement,
     /// Where the last digest differed, the latest first; nothing in agreement.
     differences: Arc<[TimeSpan]>,
@@ -236,7 +236,7 @@ impl Agent {
             pace: Bucket::default(),
             digest_sent: [None; 2],
             agreed_root: [[None; 2]; 2],
-            deferred: 0,
+            deferred: [0; 2],
             agreement: Agreement::default(),
             differences: Arc::default(),
             blocks_left: Default::default(),

@@ -214,15 +214,15 @@ impl Agent {
             self.schedule.look_again(now.steady + self.grace());
             return Ok(Vec::new());
         }
-        if self.deferred < DEFERRED {
+        if self.deferred[kind(span)] < DEFERRED {
             steps.retain(|step| !self.flight.touches(step.span(shape), shape, now.steady));
             if steps.is_empty() {
-                self.deferred += 1;
+                self.deferred[kind(span)] += 1;
                 self.schedule.look_again(now.steady + self.grace());
                 return Ok(Vec::new());
             }
         }
-        self.deferred = 0;
+        self.deferred[kind(span)] = 0;
         if !self.desk.may_repair(self.neighbour, now.steady) {
             self.compare_in_turn(now);
             return Ok(Vec::new());
@@ -291,6 +291,7 @@ impl Agent {
     /// Both hold the same in `span`.
     fn note_agreement(&mut self, span: TimeSpan, now: Moment) {
         self.agreement.agree(kind(span));
+        self.deferred[kind(span)] = 0;
         if is_past(span) {
             self.differences = std::sync::Arc::default();
             // A neighbour whose clock is ahead speaks of a time in which this side has yet to write.
@@ -324,7 +325,6 @@ impl Agent {
             self.desk.repaired(self.neighbour);
         }
         self.exchange.agreed();
-        self.deferred = 0;
     }
 
     fn note_difference(&mut self, span: TimeSpan, by: u64, now: Moment) {
