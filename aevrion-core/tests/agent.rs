@@ -443,6 +443,20 @@ async fn what_was_passed_over_is_compared_after_an_agreement_about_less() {
     assert!(snapshots(&node.pass(0, SECOND).await) > 0, "it compares again");
 }
 
+/// What both hold of a time that only one of the two clocks has passed is not settled: the other side writes in it.
+#[tokio::test]
+async fn nothing_is_settled_before_both_clocks_have_passed_it() {
+    for (ahead, settled) in [(-200_000, NOW - 190_000), (0, NOW), (200_000, NOW)] {
+        let mut node = Node::with_clock(5, 60_000, ahead).await;
+        node.pass(0, SECOND * 5).await;
+        let span = TimeSpan::before(Timestamp::from_millis(NOW)).unwrap();
+        let equal = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: false };
+        node.hear(0, Message::Snapshot(equal)).await;
+        let until = node.agents[0].agreement().until.unwrap().as_millis();
+        assert!(until <= settled && until + 10_000 >= settled, "{ahead}: {until}, not about {settled}");
+    }
+}
+
 /// A replica, and how many events were read to check its hashes.
 struct Counting<'r>(&'r Replica, AtomicU64);
 

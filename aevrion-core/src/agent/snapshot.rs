@@ -294,8 +294,8 @@ impl Agent {
         self.deferred[kind(span)] = 0;
         if is_past(span) {
             self.differences = std::sync::Arc::default();
-            // A neighbour whose clock is ahead speaks of a time in which this side has yet to write.
-            let until = span.last().next().min(now.wall.next());
+            // The side whose clock is ahead speaks of a time in which the other has yet to write.
+            let until = span.last().next().min(now.wall.min(self.neighbours_wall(now.wall)).next());
             self.agreement.until = self.agreement.until.max(Some(until));
         } else {
             self.agreement.future = Some(true);
@@ -402,6 +402,11 @@ impl Agent {
         let behind = Duration::from_millis(self.clock_offset().unwrap_or(0).min(0).unsigned_abs());
         // A clock that is far off must not keep this side's own events from being compared.
         wall.before(if behind > self.terms.max_drift { Duration::ZERO } else { behind })
+    }
+
+    /// What the neighbour's clock shows, as far as that is known.
+    fn neighbours_wall(&self, wall: Timestamp) -> Timestamp {
+        Timestamp::from_millis(wall.as_millis().saturating_add_signed(self.clock_offset().unwrap_or(0)))
     }
 
     /// The end of the last leaf that closed before `moment`, or of the last minute, whichever is shorter.
