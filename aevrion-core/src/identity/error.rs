@@ -29,7 +29,7 @@ pub enum IdentityError {
     /// Everyone on the machine may read or write a private key.
     #[error(
         "the {what} {path} is open to everyone on this machine (mode {mode:o}): `chmod 600` it; if somebody may have read \
-         it, have the authority remove the node, and join anew"
+         it, this machine or this cluster needs a new one: remove the node and join anew, or begin anew with `cluster init`"
     )]
     Exposed {
         /// Which of them.

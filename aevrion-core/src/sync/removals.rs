@@ -25,7 +25,9 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum RemovalError {
     /// Anyone could have made the statement.
-    #[error("the authority of this cluster has not made the statement")]
+    #[error(
+        "the authority of this cluster has not made the statement: `aevrion cluster remove` on its machine makes it"
+    )]
     NotTrue,
     /// The replica does not take it.
     #[error(transparent)]
