@@ -179,17 +179,13 @@ fn lines_may_end_like_those_of_windows_and_be_empty() {
 // ---- Units of time ----
 
 #[test]
-fn seconds_and_microseconds_are_noticed_and_can_be_said() {
+fn seconds_and_microseconds_are_refused_until_it_is_said() {
     for (unit, time) in [("s", 1_700_000_000_u64), ("us", 1_700_000_000_000_999)] {
         let file = format!("{{\"key\":\"k\",\"value\":\"v\",\"timestamp\":{time}}}\n");
         let place = Place::new();
-        let warned = place.import(&file, &[]).ok();
-        let flag = format!("--time-unit {unit}");
-        assert!(warned.stderr.contains("warning") && warned.stderr.contains(&flag), "{}", warned.stderr);
-
-        let place = Place::new();
-        let quiet = place.import(&file, &["--time-unit", unit]).ok();
-        assert!(!quiet.stderr.contains("warning"), "{}", quiet.stderr);
+        place.import(&file, &[]).fails(1, &["look like", &format!("--time-unit {unit}"), "--time-unit ms"]);
+        place.holds(0);
+        place.import(&file, &["--time-unit", unit]).ok();
         let history = place.run(&["history", "k", "-o", "json"]).ok().json();
         assert_eq!(history[0]["timestamp"].as_u64().map(|ms| ms / 1_000), Some(1_700_000_000));
         place.holds(1);
@@ -366,7 +362,9 @@ fn columns_of_one_name_are_not_thrown_away() {
     let place = Place::new();
     let csv = "a,a,when\n1,2,1700000000000\n";
     place.import_csv(csv, &["--key", "{a}", "--time", "when"]).fails(1, &["called `a`", "--value"]);
-    place.import_csv(csv, &["--key", "{a}", "--time", "when", "--value", "{a}"]).ok();
+    let twice = ["--key", "{a}", "--time", "when", "--value", "v"];
+    place.import_csv(csv, &twice).fails(1, &["columns 1 and 2", "`a`", "another name"]);
+    place.import_csv(csv, &["--key", "{when}", "--time", "when", "--value", "v"]).ok();
     place.holds(1);
 }
 
@@ -378,6 +376,6 @@ fn a_quote_that_is_not_closed_does_not_end_up_in_memory() {
     csv.push_str(&"N3,1700000000002\n".repeat(7_500_000));
     place
         .import_csv(&csv, &["--key", "{tail}", "--time", "when"])
-        .fails(1, &["line 3", "is a quote not closed?"]);
+        .fails(1, &["line 3", "too long", "the quote that is opened in line 3 is not closed"]);
     place.holds(1);
 }

@@ -55,8 +55,10 @@ fn other_parameters_are_refused_with_both_values() {
         place.holds(1);
     }
     let place = Place::new();
-    place.run(&["status", "--granularity", "0"]).fails(2, &["granularity 0 is not between 1 and 86400000"]);
-    place.run(&["status", "--branching", "1"]).fails(2, &["branching 1 is not between 2 and 256"]);
+    place
+        .run(&["put", "k", "v", "--granularity", "0"])
+        .fails(2, &["granularity 0 is not between 1 and 86400000"]);
+    place.run(&["put", "k", "v", "--branching", "1"]).fails(2, &["branching 1 is not between 2 and 256"]);
 }
 
 #[test]
@@ -136,7 +138,7 @@ fn a_directory_that_cannot_be_written_is_named() {
             command.output().expect("the copy starts").into()
         };
         run(&["put", "k", "w"], &place.data()).fails(1, &["data", "ermission denied"]);
-        run(&["status"], &place.directory.path().join("new")).fails(1, &["new", "ermission denied"]);
+        run(&["put", "k", "w"], &place.directory.path().join("new")).fails(1, &["new", "ermission denied"]);
         assert_eq!(place.run(&["get", "k"]).ok().stdout, "v");
         place.holds(1);
     }

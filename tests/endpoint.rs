@@ -362,7 +362,7 @@ fn write_until_gone(endpoint: &str, writer: usize, first: &mpsc::Sender<()>) -> 
 fn a_node_that_is_stopped_during_writes_has_lost_nothing() {
     for engine in ENGINES {
         let twins = Twins::new();
-        run_on(&twins.there(), &["status", "--store", engine]).ok();
+        run_on(&twins.there(), &["import", "/dev/null", "--store", engine]).ok();
         let server = Server::start(&twins.there());
         let (told, first) = mpsc::channel();
         let writers: Vec<_> = (0..3)
@@ -521,6 +521,7 @@ fn a_watch_outlives_its_node() {
 #[test]
 fn watches_that_cannot_begin_are_refused_alike() {
     let twins = Twins::new();
+    run_on(&twins.here(), &["import", "/dev/null"]).ok();
     let server = Server::start(&twins.there());
     for (from, code, word) in
         [("nonsense", 2, "6d8a31cc-9f86d081884c7d65-42"), ("00000000-0", 1, "another node")]

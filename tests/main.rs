@@ -18,6 +18,7 @@ mod damage;
 #[cfg(all(feature = "quic", feature = "redb"))]
 mod demo;
 mod endpoint;
+mod files;
 mod flights;
 mod full_disk;
 mod healing;

@@ -10,6 +10,17 @@ use aevrion_core::{Options, Replica, WantedParameters};
 use crate::cli::{Global, StoreKind};
 use crate::exit::Failure;
 
+/// Makes sure that there is a store at `path`.
+pub(crate) fn is_there(path: &Path) -> Result<(), Failure> {
+    match Directory::engine_of(path).map_err(Failure::error)? {
+        Some(_) => Ok(()),
+        None => Err(Failure::not_found(format!(
+            "there is no store in {}: is the path right? Verbs that write make one",
+            path.display()
+        ))),
+    }
+}
+
 /// Opens the replica that the settings name, or makes it.
 pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
     open_with(global, Options::default()).await

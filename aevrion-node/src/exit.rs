@@ -8,7 +8,7 @@ use aevrion_core::store::StoreError;
 use aevrion_core::{OpenError, ReadError, WatchError, WriteError};
 use anstyle::{AnsiColor, Style};
 
-use crate::output::harmless_lines;
+use crate::output::{harmless_lines, say};
 
 /// What went wrong. Fixed: scripts test for the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         // What others said may be part of it.
-        anstream::eprintln!("{style}aevrion:{style:#} {}", harmless_lines(&self.message));
+        say!("{style}aevrion:{style:#} {}", harmless_lines(&self.message));
         ExitCode::from(self.exit as u8)
     }
 }

@@ -23,6 +23,7 @@ mod report;
 mod requests;
 mod server;
 mod signals;
+mod times;
 mod verbs;
 mod wire;
 
@@ -79,6 +80,8 @@ fn log_to_stderr(verb: &Verb) -> Result<(), Failure> {
     let asked = std::env::var("AEVRION_LOG").ok().filter(|asked| !asked.is_empty());
     let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(usual))
         .map_err(|error| Failure::usage(format!("AEVRION_LOG: {error}: give one such as warn or debug")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    // What cannot be logged is lost; said of that, it would end the process.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.without_time().log_internal_errors(false).init();
     Ok(())
 }

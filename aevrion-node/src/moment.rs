@@ -78,8 +78,10 @@ impl fmt::Display for Span {
 
 /// A moment of the library's as one of ours.
 pub(crate) fn from_jiff(timestamp: jiff::Timestamp) -> Result<Timestamp, String> {
-    let ms = u64::try_from(timestamp.as_millisecond());
-    ms.map(Timestamp::from_millis).map_err(|_| format!("{timestamp} is before 1970"))
+    // A fraction of a millisecond before 1970 would be cut to 1970 itself.
+    let ms =
+        u64::try_from(timestamp.as_millisecond()).ok().filter(|_| timestamp >= jiff::Timestamp::UNIX_EPOCH);
+    ms.map(Timestamp::from_millis).ok_or_else(|| format!("{timestamp} is before 1970"))
 }
 
 /// A moment as RFC 3339; beyond the year 9999 as milliseconds.
@@ -105,6 +107,7 @@ mod tests {
         assert_eq!("2 hours ago".parse(), Ok(Moment::Ago(Duration::from_secs(7_200))));
         assert!("yesterday".parse::<Moment>().is_err());
         assert!("1969-07-20T20:17:00Z".parse::<Moment>().is_err());
+        assert!("1969-12-31T23:59:59.9999Z".parse::<Moment>().is_err());
         assert!("-5".parse::<Moment>().is_err());
     }
 

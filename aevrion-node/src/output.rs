@@ -10,6 +10,20 @@ use crate::exit::{Failure, written};
 use crate::moment;
 use crate::record::Shown;
 
+/// Says something on standard error, in a line of its own. That it cannot be said, because nobody reads it or a disk is
+/// full, changes nothing: neither what is done, nor how it ends.
+macro_rules! say {
+    ($($said:tt)*) => {
+        $crate::output::say_line(format_args!($($said)*))
+    };
+}
+pub(crate) use say;
+
+/// What `say` does.
+pub(crate) fn say_line(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(anstream::stderr(), "{line}");
+}
+
 /// Longest value that a table shows.
 const SHOWN_VALUE: usize = 80;
 /// Eight digits of the node, and a number that rarely has more than ten.
@@ -59,7 +73,7 @@ impl Listing {
             (Format::Json, 0) => self.out.write_all(b"[]\n"),
             (Format::Json, _) => self.out.write_all(b"\n]\n"),
             (Format::Table, 0) => {
-                anstream::eprintln!("{FAINT}nothing there{FAINT:#}");
+                say!("{FAINT}nothing there{FAINT:#}");
                 Ok(())
             }
             _ => Ok(()),
@@ -67,9 +81,7 @@ impl Listing {
         written(end.and_then(|()| self.out.flush()))?;
         if let Some(until) = self.stable_until.flatten() {
             let until = moment::show(until);
-            anstream::eprintln!(
-                "{FAINT}stable until {until}: of earlier times nothing changes any more{FAINT:#}"
-            );
+            say!("{FAINT}stable until {until}: of earlier times nothing changes any more{FAINT:#}");
         }
         Ok(())
     }

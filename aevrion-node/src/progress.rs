@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output::thousands;
+use crate::output::{say, thousands};
 use crate::report::Step;
 
 /// Work shorter than this shows nothing.
@@ -98,7 +98,7 @@ impl Bar {
 
     /// Prints a line above the bar.
     pub(crate) fn print(&self, line: &str) {
-        self.bar.suspend(|| anstream::eprintln!("{line}"));
+        self.bar.suspend(|| say!("{line}"));
     }
 }
 

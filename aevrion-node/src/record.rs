@@ -4,8 +4,8 @@ use aevrion_core::{Event, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cli::TimeUnit;
 use crate::encoding::{from_base64, to_base64};
+use crate::times::{ReadTime, TimeStyle};
 
 /// An event on its way out. Bytes that are not UTF-8 stand as base64 under another name, and so does a long text that
 /// JSON would more than double: an import bounds its lines.
@@ -88,6 +88,16 @@ struct Line<'l> {
     #[serde(borrow)]
     expires_at: Option<&'l RawValue>,
     id: Option<String>,
+    /// Where the one who watched it would have gone on: of no use here.
+    #[serde(rename = "cursor")]
+    _cursor: Option<String>,
+}
+
+/// An event made of a record of a file, and how its time was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Made {
+    pub(crate) event: Event,
+    pub(crate) time: ReadTime,
 }
 
 /// A field that is there, `null` included.
@@ -109,7 +119,7 @@ impl BadField {
 }
 
 /// Reads one JSON object. Limits of the store are not checked here.
-pub(crate) fn parse(line: &[u8], unit: TimeUnit) -> Result<Event, BadField> {
+pub(crate) fn parse(line: &[u8], style: &TimeStyle) -> Result<Made, BadField> {
     let line = std::str::from_utf8(line).map_err(|error| {
         let at = error.valid_up_to() + 1;
         BadField::new(
@@ -136,8 +146,8 @@ pub(crate) fn parse(line: &[u8], unit: TimeUnit) -> Result<Event, BadField> {
             return Err(BadField::new("value", "it is there twice: give value or value_base64"));
         }
     };
-    let timestamp = match line.timestamp {
-        Some(raw) => parse_time("timestamp", raw.get(), unit)?,
+    let time = match line.timestamp {
+        Some(raw) => parse_time("timestamp", raw.get(), style)?,
         None => {
             return Err(BadField::new(
                 "timestamp",
@@ -145,7 +155,8 @@ pub(crate) fn parse(line: &[u8], unit: TimeUnit) -> Result<Event, BadField> {
             ));
         }
     };
-    let expires_at = line.expires_at.map(|raw| parse_time("expires_at", raw.get(), unit)).transpose()?;
+    let expires_at = line.expires_at.map(|raw| parse_time("expires_at", raw.get(), style)).transpose()?;
+    let expires_at = expires_at.map(|time| time.at);
     let value = match (data, expires_at) {
         (None, None) => Value::Deletion,
         (None, Some(_)) => {
@@ -154,15 +165,15 @@ pub(crate) fn parse(line: &[u8], unit: TimeUnit) -> Result<Event, BadField> {
         (Some(data), None) => Value::Data(data.into()),
         (Some(data), Some(expires_at)) => Value::Expiring { data: data.into(), expires_at },
     };
-    let event = Event::new(key.into(), value, timestamp)
-        .map_err(|error| BadField::new("value", error.to_string()))?;
+    let event =
+        Event::new(key.into(), value, time.at).map_err(|error| BadField::new("value", error.to_string()))?;
     match line.id {
         Some(id) if id != event.id().to_string() => {
             let problem =
                 format!("it does not belong to this event, whose id is {}: the line was changed", event.id());
             Err(BadField::new("id", problem))
         }
-        _ => Ok(event),
+        _ => Ok(Made { event, time }),
     }
 }
 
@@ -178,36 +189,22 @@ fn data_of(value: &RawValue) -> Result<Option<Vec<u8>>, BadField> {
     }
 }
 
-/// Reads a number that stands for a time.
-pub(crate) fn parse_time(field: &'static str, text: &str, unit: TimeUnit) -> Result<Timestamp, BadField> {
-    let problem = match text.parse::<u64>() {
-        Ok(number) => {
-            let ms = match unit {
-                TimeUnit::S => number.checked_mul(1_000),
-                TimeUnit::Ms => Some(number),
-                TimeUnit::Us => Some(number / 1_000),
-            };
-            match ms {
-                Some(ms) => return Ok(Timestamp::from_millis(ms)),
-                None => "is too large for seconds",
-            }
+/// Reads a time of JSON: a number, or RFC 3339 as a text.
+fn parse_time(field: &'static str, raw: &str, style: &TimeStyle) -> Result<ReadTime, BadField> {
+    let text: Option<String> = raw.starts_with('"').then(|| serde_json::from_str(raw).ok()).flatten();
+    let read = match text {
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("`{text}` is a text: give a number without quotes, or RFC 3339"))
         }
-        Err(_) if text.starts_with('-') => "is negative: times begin in 1970",
-        Err(_) if text.starts_with('"') => "is a text: give a number without quotes",
-        Err(_) if text.contains(['.', 'e', 'E']) => {
-            "is not a whole number: give milliseconds, without a fraction or an exponent"
-        }
-        Err(_) if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => {
-            "is beyond the end of time, 18446744073709551615"
-        }
-        Err(_) => "is not a number: give whole milliseconds since 1970",
+        Some(text) => style.read_rfc_3339(&text),
+        None => style.read_number(raw),
     };
-    Err(BadField::new(field, format!("{text} {problem}")))
+    read.map_err(|problem| BadField::new(field, problem))
 }
 
 fn explain(error: &serde_json::Error) -> BadField {
     let text = error.to_string();
-    let (problem, _) = text.split_once(" at line 1").unwrap_or((&text, ""));
+    let (problem, _) = text.split_once(" at line ").unwrap_or((&text, ""));
     if error.is_data() {
         return BadField::new("line", format!("{problem} (column {})", error.column()));
     }
@@ -219,7 +216,7 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Event, BadField> {
-        parse(line.as_bytes(), TimeUnit::Ms)
+        parse(line.as_bytes(), &TimeStyle::default()).map(|made| made.event)
     }
 
     fn data_of_line(line: &str) -> Option<Vec<u8>> {
@@ -287,10 +284,22 @@ mod tests {
     }
 
     #[test]
-    fn units() {
-        let time = |text, unit| parse_time("timestamp", text, unit).map(Timestamp::as_millis);
-        assert_eq!(time("1357035420", TimeUnit::S), Ok(1_357_035_420_000));
-        assert_eq!(time("1357035420000999", TimeUnit::Us), Ok(1_357_035_420_000));
-        assert!(time("18446744073709551615", TimeUnit::S).is_err());
+    fn times_are_numbers_or_rfc_3339() {
+        let at = |time: &str| parsed(&format!(r#"{{"key":"k","value":1,"timestamp":{time}}}"#));
+        assert_eq!(at("1714557600000"), at(r#""2024-05-01T12:00:00+02:00""#));
+        for time in [r#""2024-05-01T12:00:00""#, r#""1714557600000""#, "1.5", "-1", "null", "[]", r#""""#] {
+            assert!(at(time).is_err(), "{time}");
+        }
+    }
+
+    #[test]
+    fn what_is_watched_is_read_back_and_what_is_there_twice_is_not_chosen_from() {
+        let event = Event::new("k".into(), Value::Data("v".into()), Timestamp::from_millis(42)).unwrap();
+        let line = serde_json::to_string(&Shown::new(&event).seen_at("0123-4")).unwrap();
+        assert_eq!(parsed(&line), Ok(event));
+        for field in [r#""key":"l""#, r#""value":2"#, r#""timestamp":43"#] {
+            let line = format!(r#"{{"key":"k","value":1,"timestamp":42,{field}}}"#);
+            assert!(parsed(&line).unwrap_err().problem.contains("duplicate"), "{line}");
+        }
     }
 }

@@ -41,6 +41,10 @@ impl Place {
     /// Checks that exactly so many events are stored and that all is sound.
     #[track_caller]
     pub(crate) fn holds(&self, events: u64) {
+        if events == 0 && !self.data().exists() {
+            // Nothing that could hold anything was made.
+            return;
+        }
         assert_eq!(status(&self.data())["events"], events);
         self.run(&["verify"]).ok();
     }

@@ -29,6 +29,13 @@ pub(crate) fn needs_a_node() -> Failure {
     Failure::usage("this asks a running node: leave --data out, and start the node with `aevrion serve`")
 }
 
+/// What a verb is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Read,
+    Write,
+}
+
 /// Who does the work.
 pub(crate) enum Backend {
     /// A directory, or memory, opened by this process.
@@ -41,13 +48,17 @@ impl Backend {
     /// The replica that the settings name, or else the node.
     ///
     /// A store in memory ends with the verb. So only who asks for one on the command line gets it: a setting of the
-    /// environment or a file is there for `serve`, and a write that ended in nothing would look acknowledged.
-    pub(crate) async fn open(global: &Global) -> Result<Self, Failure> {
+    /// environment or a file is there for `serve`, and a write that ended in nothing would look acknowledged. A store on
+    /// the disk is made only by who writes: else a path that was mistyped would be an empty store, and a sound one.
+    pub(crate) async fn open(global: &Global, purpose: Purpose) -> Result<Self, Failure> {
         if global.memory_insisted_on && global.data.is_none() && global.endpoint.is_some() {
             return Err(Failure::usage(
                 "--store memory keeps nothing, and there is an endpoint to ask: leave --store out to ask the node, or \
                  unset the endpoint (--endpoint, AEVRION_ENDPOINT, the --config file) to try the verb in memory",
             ));
+        }
+        if let (Some(path), Purpose::Read) = (&global.data, purpose) {
+            data::is_there(path)?;
         }
         if global.data.is_some() || global.memory_insisted_on {
             return data::open(global).await.map(Self::Local);

@@ -1,6 +1,7 @@
 //! The command line, as it is parsed and as `--help` explains it.
 
 mod cluster;
+pub(crate) mod import;
 mod serve;
 
 use std::path::PathBuf;
@@ -12,6 +13,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::moment::{Moment, Span};
 
 pub(crate) use cluster::{ClusterVerb, SyncVerb, WAIT_AT_ONCE};
+pub(crate) use import::{
+    ColumnArgs, Condition, FileFormat, Fold, ImportArgs, Quotes, Ties, TimeArgs, TimeUnit,
+};
 pub(crate) use serve::{HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
 
 const STYLES: Styles = Styles::styled()
@@ -226,61 +230,4 @@ pub(crate) enum ClockVerb {
     /// For when the clock is right now and was ahead before. Until it has caught up, new writes carry times that are still
     /// to come, and other nodes show them only then.
     Resume,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ImportArgs {
-    /// The file, gzip or plain, or - for standard input
-    pub(crate) file: PathBuf,
-    /// What the file holds [default: csv if its name says so, else jsonl]
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) format: Option<FileFormat>,
-    /// Pass over lines that cannot be imported, and report them
-    #[arg(long)]
-    pub(crate) skip_bad: bool,
-    /// What the file's times count
-    #[arg(long, value_name = "UNIT", default_value = "ms")]
-    pub(crate) time_unit: TimeUnit,
-    #[command(flatten)]
-    pub(crate) csv: CsvArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Columns of a CSV file")]
-pub(crate) struct CsvArgs {
-    /// How the key is made of columns, such as 'plane:{tailnum}'
-    #[arg(long, value_name = "TEMPLATE")]
-    pub(crate) key: Option<String>,
-    /// The column of the time, or a template such as '{date} {time}'
-    #[arg(long, value_name = "COLUMN")]
-    pub(crate) time: Option<String>,
-    /// How the time is written, such as '%Y-%m-%d %H:%M' (UTC unless it has an offset) [default: a number, or RFC 3339]
-    #[arg(long, value_name = "FORMAT")]
-    pub(crate) time_format: Option<String>,
-    /// How the value is made of columns [default: a JSON object of the whole row]
-    #[arg(long, value_name = "TEMPLATE")]
-    pub(crate) value: Option<String>,
-    /// What separates columns
-    #[arg(long, value_name = "CHAR", default_value_t = ',')]
-    pub(crate) delimiter: char,
-}
-
-/// What a file to import holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FileFormat {
-    /// One JSON object a line: key, value, timestamp, perhaps `expires_at`
-    Jsonl,
-    /// Columns with a header line
-    Csv,
-}
-
-/// What a number that stands for a time counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TimeUnit {
-    /// Seconds since 1970
-    S,
-    /// Milliseconds since 1970
-    Ms,
-    /// Microseconds since 1970
-    Us,
 }

@@ -21,13 +21,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::cli::{HTTP_PORT, TimeUnit};
+use crate::cli::HTTP_PORT;
 use crate::exit::Failure;
 use crate::moment::Moment;
 use crate::paging::Page;
 use crate::problem::{Kind, Problem};
 use crate::record;
 use crate::report::Placed;
+use crate::times::TimeStyle;
 use crate::wire::Target;
 
 pub(crate) use lines::Lines;
@@ -190,7 +191,8 @@ impl Client {
 
     /// An event as it stands in an answer.
     pub(crate) fn event(&self, text: &[u8]) -> Result<Event, Failure> {
-        record::parse(text, TimeUnit::Ms)
+        record::parse(text, &TimeStyle::default())
+            .map(|made| made.event)
             .map_err(|bad| self.strange(&format!("{}: {}", bad.field, bad.problem)))
     }
 

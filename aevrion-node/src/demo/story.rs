@@ -11,7 +11,7 @@ use aevrion_core::{Address, Operation};
 use super::member::Member;
 use super::screen::{Screen, size, took};
 use crate::exit::Failure;
-use crate::import::{Message, read_lines};
+use crate::import::{Message, Stop, read_lines};
 use crate::moment;
 use crate::output::thousands;
 
@@ -82,9 +82,10 @@ async fn import(screen: &mut Screen, members: &[Member]) -> Result<u64, Failure>
                     import.push(event).await?;
                 }
             }
-            Message::Skipped(what) | Message::Stopped(what) => {
+            Message::Skipped(what) | Message::Stopped(Stop { why: what, .. }) => {
                 return Err(Failure::error(format!("the sample that is built in: {what}")));
             }
+            Message::Ended(_) => {}
         }
     }
     let imported = import.finish().await?.new;

@@ -1,33 +1,33 @@
 //! Files of columns: templates say how key, time and value are made of them.
 
-use std::io::{self, BufRead, Read};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::io::{self, BufRead, Cursor, Read};
 
-use aevrion_core::{Event, Parameters, Timestamp, Value};
-use csv::{Reader, ReaderBuilder, StringRecord};
-use jiff::fmt::strtime;
+use aevrion_core::{Event, Parameters, Value};
+use csv::{Reader, ReaderBuilder, StringRecord, Trim};
 
+use super::rows::{Begun, QuoteFault, Rows};
 use super::source::{Source, explain, longest_record};
-use super::{Record, Records};
-use crate::cli::{ImportArgs, TimeUnit};
+use super::template::{Template, column};
+
+use super::{Records, Wrong};
+use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes};
 use crate::exit::Failure;
-use crate::moment::from_jiff;
-use crate::record::{BadField, parse_time};
+use crate::record::{BadField, Made};
+use crate::times::TimeStyle;
+
+/// A spreadsheet may say in a line before the header what separates columns.
+const SAYS_DELIMITER: &[u8] = b"sep=";
 
 /// The rows of a CSV file as events.
 pub(super) struct CsvRows {
-    reader: Reader<Bounded>,
-    /// Bytes that may still be read for the row at hand.
-    allowance: Arc<AtomicU64>,
+    reader: Reader<Rows>,
     longest: u64,
     names: StringRecord,
     key: Template,
     time: Template,
-    time_format: Option<String>,
-    unit: TimeUnit,
+    style: TimeStyle,
     value: Option<Template>,
+    delete_if: Option<(usize, String)>,
     row: StringRecord,
     broken: bool,
 }
@@ -35,28 +35,29 @@ pub(super) struct CsvRows {
 impl CsvRows {
     pub(super) fn new(
         source: Source,
-        arguments: &ImportArgs,
+        format: FileFormat,
+        columns: &ColumnArgs,
+        style: TimeStyle,
         parameters: &Parameters,
     ) -> Result<Self, Failure> {
-        let csv = &arguments.csv;
-        let (Some(key), Some(time)) = (&csv.key, &csv.time) else {
+        let (Some(key), Some(time)) = (&columns.key, &columns.time) else {
             return Err(Failure::usage(
-                "a CSV file needs --key and --time, such as --key 'plane:{tailnum}' --time time_hour",
+                "a file of columns needs --key and --time, such as --key 'plane:{tailnum}' --time time_hour",
             ));
         };
-        let Some(delimiter) = u8::try_from(csv.delimiter).ok().filter(u8::is_ascii) else {
-            return Err(Failure::usage(format!("--delimiter {}: give one ASCII character", csv.delimiter)));
-        };
         let longest = longest_record(parameters);
-        let allowance = Arc::new(AtomicU64::new(longest));
+        let text = source.into_reader();
+        let (said, text, line) = said_delimiter(text).map_err(|error| Failure::error(explain(&error)))?;
+        let delimiter = delimiter(columns.delimiter, said, format)?;
+        let quotes = columns.quote.unwrap_or_else(|| Quotes::usual(format)) == Quotes::Double;
         let mut reader = ReaderBuilder::new()
             .delimiter(delimiter)
-            .from_reader(Bounded { inner: source.into_reader(), allowance: Arc::clone(&allowance) });
-        let names = reader.headers().map_err(|error| Failure::error(problem(&error)))?.clone();
-        if names.is_empty() {
-            return Err(Failure::error("the file is empty: a CSV file begins with the names of its columns"));
-        }
-        if csv.value.is_none()
+            .quoting(quotes)
+            .flexible(true)
+            .trim(if columns.trim { Trim::All } else { Trim::None })
+            .from_reader(Rows::new(text, delimiter, quotes, line));
+        let names = header(&mut reader, longest)?;
+        if columns.value.is_none()
             && let Some(twice) = named_twice(&names)
         {
             return Err(Failure::error(format!(
@@ -64,13 +65,19 @@ impl CsvRows {
             )));
         }
         let time = if time.contains('{') { time.clone() } else { format!("{{{time}}}") };
+        let delete_if = columns.delete_if.as_ref().map(|Condition { column: name, value }| {
+            column("--delete-if", name, &names).map(|column| (column, value.clone()))
+        });
         Ok(Self {
             key: Template::parse("--key", key, &names)?,
             time: Template::parse("--time", &time, &names)?,
-            value: csv.value.as_ref().map(|value| Template::parse("--value", value, &names)).transpose()?,
-            time_format: csv.time_format.clone(),
-            unit: arguments.time_unit,
-            allowance,
+            value: columns
+                .value
+                .as_ref()
+                .map(|value| Template::parse("--value", value, &names))
+                .transpose()?,
+            delete_if: delete_if.transpose()?,
+            style,
             longest,
             reader,
             names,
@@ -79,44 +86,31 @@ impl CsvRows {
         })
     }
 
-    fn event(&self) -> Result<Event, BadField> {
+    fn made(&self) -> Result<Made, BadField> {
+        if self.row.len() != self.names.len() {
+            let (columns, names) = (self.row.len(), self.names.len());
+            return Err(BadField::new("row", format!("it has {columns} columns, the header has {names}")));
+        }
+        if self.row.iter().all(str::is_empty) {
+            return Err(BadField::new("row", "it is empty, as the rows below a table often are"));
+        }
         if let Some(column) = self.key.empty_column(&self.row) {
             return Err(BadField::new("key", format!("the column `{}` is empty", &self.names[column])));
         }
         let key = self.key.fill(&self.row);
-        let timestamp = self.timestamp(&self.time.fill(&self.row))?;
-        let data = match &self.value {
-            Some(template) => template.fill(&self.row).into_bytes(),
-            None => self.row_as_json(),
-        };
-        Event::new(key.into(), Value::Data(data.into()), timestamp)
-            .map_err(|error| BadField::new("value", error.to_string()))
+        let time = self.style.read(&self.time.fill(&self.row));
+        let time = time.map_err(|problem| BadField::new("time", problem))?;
+        let event = Event::new(key.into(), self.content(), time.at)
+            .map_err(|error| BadField::new("value", error.to_string()))?;
+        Ok(Made { event, time })
     }
 
-    fn timestamp(&self, text: &str) -> Result<Timestamp, BadField> {
-        let Some(format) = &self.time_format else {
-            return match text.parse::<jiff::Timestamp>() {
-                Ok(moment) => from_jiff(moment).map_err(|problem| BadField::new("time", problem)),
-                Err(_) if text.is_empty() => Err(BadField::new("time", "it is empty")),
-                Err(_) if text.bytes().all(|byte| byte.is_ascii_digit() || b"-.eE".contains(&byte)) => {
-                    parse_time("time", text, self.unit)
-                }
-                Err(_) => Err(BadField::new(
-                    "time",
-                    format!(
-                        "`{text}` is neither a number nor RFC 3339: say how it is written with --time-format"
-                    ),
-                )),
-            };
-        };
-        let parsed = strtime::parse(format, text).and_then(|time| match time.offset() {
-            Some(_) => time.to_timestamp(),
-            None => Ok(time.to_datetime()?.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp()),
-        });
-        let moment = parsed.map_err(|error| {
-            BadField::new("time", format!("`{text}` is not written as --time-format says: {error}"))
-        })?;
-        from_jiff(moment).map_err(|problem| BadField::new("time", problem))
+    fn content(&self) -> Value {
+        match (&self.delete_if, &self.value) {
+            (Some((column, value)), _) if self.row[*column] == **value => Value::Deletion,
+            (_, Some(template)) => Value::Data(template.fill(&self.row).into_bytes().into()),
+            (_, None) => Value::Data(self.row_as_json().into()),
+        }
     }
 
     /// The row as a JSON object of texts, in the order of the columns.
@@ -126,113 +120,117 @@ impl CsvRows {
             fields.map(|(name, text)| (name.to_owned(), text.to_owned().into())).collect();
         serde_json::Value::Object(object).to_string().into_bytes()
     }
-}
 
-impl Records for CsvRows {
-    fn next(&mut self) -> Option<(u64, Record)> {
-        if self.broken {
-            return None;
-        }
-        let line = self.reader.position().line();
-        self.allowance.store(self.longest, Relaxed);
-        match self.reader.read_record(&mut self.row) {
-            Ok(false) => None,
-            Ok(true) => {
-                let line = self.row.position().map_or(line, csv::Position::line);
-                Some((line, self.event().map_or_else(Record::Bad, Record::Event)))
-            }
-            Err(error) if error.is_io_error() => {
+    /// What becomes of the row that was just read.
+    fn record(&mut self, begun: Option<Begun>) -> Result<Made, Wrong> {
+        match begun.and_then(|begun| begun.fault) {
+            // Whatever is behind it may be of other rows: nothing after it can be told.
+            Some(QuoteFault::Open { line }) => {
                 self.broken = true;
-                Some((line, Record::Broken(problem(&error))))
+                Err(Wrong::File(format!(
+                    "the quote that is opened in line {line} is not closed; if quotes are data here, say --quote none"
+                )))
             }
-            Err(error) => Some((line, Record::Bad(BadField::new("row", problem(&error))))),
+            Some(QuoteFault::Stray { line }) => Err(Wrong::Record(BadField::new(
+                "row",
+                format!(
+                    "text follows a closing quote in line {line}; if quotes are data here, say --quote none"
+                ),
+            ))),
+            None => self.made().map_err(Wrong::Record),
         }
     }
 }
 
-fn problem(error: &csv::Error) -> String {
+impl Records for CsvRows {
+    fn next(&mut self) -> Option<(u64, Result<Made, Wrong>)> {
+        if self.broken {
+            return None;
+        }
+        self.reader.get_mut().allow(self.longest);
+        let read = self.reader.read_record(&mut self.row);
+        let line = self.reader.get_ref().line();
+        match read {
+            Ok(false) => None,
+            Ok(true) => {
+                let begun = self.reader.get_mut().next_row();
+                Some((begun.map_or(line, |begun| begun.line), self.record(begun)))
+            }
+            Err(error) if error.is_io_error() => {
+                self.broken = true;
+                Some((line, Err(Wrong::File(problem(&error, &self.names)))))
+            }
+            Err(error) => {
+                self.reader.get_mut().next_row();
+                Some((line, Err(Wrong::Record(BadField::new("row", problem(&error, &self.names))))))
+            }
+        }
+    }
+}
+
+/// What a line before the header says of the delimiter, the text behind it, and the number of its first line.
+fn said_delimiter(
+    mut text: Box<dyn BufRead + Send>,
+) -> io::Result<(Option<u8>, Box<dyn BufRead + Send>, u64)> {
+    let mut head = Vec::new();
+    text.by_ref().take(SAYS_DELIMITER.len() as u64).read_to_end(&mut head)?;
+    if !head.eq_ignore_ascii_case(SAYS_DELIMITER) {
+        return Ok((None, Box::new(Cursor::new(head).chain(text)), 1));
+    }
+    let mut rest = Vec::new();
+    text.by_ref().take(4).read_until(b'\n', &mut rest)?;
+    match rest.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line)) {
+        Some([delimiter]) => Ok((Some(*delimiter), text, 2)),
+        _ => Ok((None, Box::new(Cursor::new([head, rest].concat()).chain(text)), 1)),
+    }
+}
+
+fn delimiter(asked: Option<u8>, said: Option<u8>, format: FileFormat) -> Result<u8, Failure> {
+    match (asked, said) {
+        (Some(asked), Some(said)) if asked != said => Err(Failure::usage(format!(
+            "the file says that `{}` separates its columns, and --delimiter says `{}`",
+            said.escape_ascii(),
+            asked.escape_ascii()
+        ))),
+        (Some(delimiter), _) | (None, Some(delimiter)) => Ok(delimiter),
+        (None, None) => Ok(if format == FileFormat::Tsv { b'\t' } else { b',' }),
+    }
+}
+
+/// The names of the columns.
+fn header(reader: &mut Reader<Rows>, longest: u64) -> Result<StringRecord, Failure> {
+    reader.get_mut().allow(longest);
+    let names = reader
+        .headers()
+        .map_err(|error| Failure::error(format!("line 1: {}", problem(&error, &StringRecord::new()))))?;
+    let names = names.clone();
+    match reader.get_mut().next_row() {
+        None => Err(Failure::error("the file is empty: it is to begin with the names of its columns")),
+        Some(Begun { line, fault: Some(_) }) => Err(Failure::error(format!(
+            "line {line}: the quotes of the header make no sense; if quotes are data here, say --quote none"
+        ))),
+        Some(_) => Ok(names),
+    }
+}
+
+fn problem(error: &csv::Error, names: &StringRecord) -> String {
     match error.kind() {
         csv::ErrorKind::Io(error) => explain(error),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("it has {len} columns, the header has {expected_len}")
+        csv::ErrorKind::Utf8 { err, .. } => {
+            let column = names
+                .get(err.field())
+                .map_or_else(|| (err.field() + 1).to_string(), |name| format!("`{name}`"));
+            let byte = err.valid_up_to() + 1;
+            format!(
+                "byte {byte} of the column {column} is not UTF-8: if the file is in another encoding, say so, as in \
+                 --encoding latin1"
+            )
         }
-        csv::ErrorKind::Utf8 { err, .. } => format!("it is not UTF-8: {err}"),
         _ => error.to_string(),
     }
 }
 
-/// Text with columns in braces, such as `plane:{tailnum}`.
-struct Template(Vec<Part>);
-
-enum Part {
-    Text(String),
-    Column(usize),
-}
-
-impl Template {
-    fn parse(flag: &str, text: &str, names: &StringRecord) -> Result<Self, Failure> {
-        let mut parts = Vec::new();
-        let mut rest = text;
-        while let Some((before, behind)) = rest.split_once('{') {
-            let Some((name, after)) = behind.split_once('}') else {
-                return Err(Failure::usage(format!("{flag} '{text}': a brace is not closed")));
-            };
-            let Some(column) = names.iter().position(|known| known == name) else {
-                let known = names.iter().collect::<Vec<_>>().join(", ");
-                return Err(Failure::usage(format!(
-                    "{flag}: there is no column `{name}`, there are {known}"
-                )));
-            };
-            parts.extend([Part::Text(before.to_owned()), Part::Column(column)]);
-            rest = after;
-        }
-        parts.push(Part::Text(rest.to_owned()));
-        Ok(Self(parts))
-    }
-
-    /// A column of the template that has nothing in this row.
-    fn empty_column(&self, row: &StringRecord) -> Option<usize> {
-        self.0.iter().find_map(|part| match part {
-            Part::Column(column) if row.get(*column).unwrap_or_default().is_empty() => Some(*column),
-            _ => None,
-        })
-    }
-
-    fn fill(&self, row: &StringRecord) -> String {
-        let parts = self.0.iter().map(|part| match part {
-            Part::Text(text) => text,
-            Part::Column(column) => row.get(*column).unwrap_or_default(),
-        });
-        parts.collect()
-    }
-}
-
 fn named_twice(names: &StringRecord) -> Option<&str> {
-    names
-        .iter()
-        .enumerate()
-        .find(|(at, name)| names.iter().take(*at).any(|before| before == *name))
-        .map(|(_, name)| name)
-}
-
-/// A reader that gives up when one row takes more than its allowance: a quote that is never closed would otherwise make
-/// one row of the rest of the file.
-struct Bounded {
-    inner: Box<dyn BufRead + Send>,
-    allowance: Arc<AtomicU64>,
-}
-
-impl Read for Bounded {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.allowance.load(Relaxed);
-        if left == 0 {
-            return Err(io::Error::other(
-                "a row is too long for any event of this store: is a quote not closed?",
-            ));
-        }
-        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let count = self.inner.read(&mut buffer[..most])?;
-        self.allowance.fetch_sub(count as u64, Relaxed);
-        Ok(count)
-    }
+    let mut seen = names.iter().enumerate();
+    seen.find(|(at, name)| names.iter().take(*at).any(|before| before == *name)).map(|(_, name)| name)
 }

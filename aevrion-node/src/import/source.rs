@@ -1,21 +1,21 @@
-//! The file to import: plain or gzip, counted as it is read.
+//! A file to import: opened, counted as it is read, unpacked, and as text.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use aevrion_core::Parameters;
-use flate2::read::MultiGzDecoder;
+use encoding_rs::Encoding;
 
-/// What every gzip file begins with.
-const GZIP: [u8; 2] = [0x1F, 0x8B];
+use super::packed::unpacked;
+use super::text::decoded;
 
 const BUFFER: usize = 256 << 10;
 
-/// A file being read, unpacked if need be.
+/// A file being read.
 pub(super) struct Source {
     reader: Box<dyn BufRead + Send>,
     read: Arc<AtomicU64>,
@@ -37,36 +37,35 @@ impl<R: Read> Read for Counted<R> {
 }
 
 impl Source {
-    /// Opens a file, or standard input if it is called `-`. Whether it is gzip shows in its first bytes.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let (inner, length): (Box<dyn Read + Send>, _) = if path == Path::new("-") {
-            (Box::new(io::stdin()), None)
-        } else {
-            let file = File::open(path)?;
-            let metadata = file.metadata()?;
-            if metadata.is_dir() {
-                return Err(io::Error::other("it is a directory"));
-            }
-            let length = metadata.is_file().then_some(metadata.len());
-            (Box::new(file), length)
-        };
-        Self::new(inner, length)
+    /// Opens a file, or standard input if it is called `-`.
+    pub(super) fn open(path: &Path, encoding: Option<&'static Encoding>) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Self::new(Box::new(io::stdin()), encoding);
+        }
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(io::Error::other("it is a directory"));
+        }
+        let length = metadata.is_file().then_some(metadata.len());
+        Self::begin(Box::new(file), Some(path), encoding, length)
     }
 
-    /// Begins to read what may be gzip.
-    pub(super) fn new(inner: Box<dyn Read + Send>, length: Option<u64>) -> io::Result<Self> {
+    /// Begins to read what has no name.
+    pub(super) fn new(inner: Box<dyn Read + Send>, encoding: Option<&'static Encoding>) -> io::Result<Self> {
+        Self::begin(inner, None, encoding, None)
+    }
+
+    fn begin(
+        inner: Box<dyn Read + Send>,
+        path: Option<&Path>,
+        encoding: Option<&'static Encoding>,
+        length: Option<u64>,
+    ) -> io::Result<Self> {
         let read = Arc::new(AtomicU64::new(0));
-        let mut counted = Counted { inner, read: Arc::clone(&read) };
-        let mut head = Vec::new();
-        counted.by_ref().take(2).read_to_end(&mut head)?;
-        let zipped = head == GZIP;
-        let whole = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(counted));
-        let reader: Box<dyn BufRead + Send> = if zipped {
-            Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(whole)))
-        } else {
-            Box::new(whole)
-        };
-        Ok(Self { reader, read, length })
+        let counted = Counted { inner, read: Arc::clone(&read) };
+        let packed = Box::new(BufReader::with_capacity(BUFFER, counted));
+        Ok(Self { reader: decoded(unpacked(packed, path)?, encoding)?, read, length })
     }
 
     /// Bytes of the file read so far, for others to look at.
@@ -79,7 +78,7 @@ impl Source {
         self.length
     }
 
-    /// The contents, unpacked.
+    /// The contents, unpacked and decoded.
     pub(super) fn into_reader(self) -> Box<dyn BufRead + Send> {
         self.reader
     }
@@ -90,15 +89,11 @@ pub(super) fn longest_record(parameters: &Parameters) -> u64 {
     6 * (u64::from(parameters.largest_data) + u64::from(parameters.longest_key)) + 65_536
 }
 
-/// What a failing read means for whoever imports the file.
+/// What a failing read means for the person who imports the file.
 pub(super) fn explain(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            "the gzip file ends in the middle: it was cut off, fetch it again".into()
-        }
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            format!("the gzip file is damaged: {error}")
-        }
+        // Said here, about the file.
+        io::ErrorKind::Other => error.to_string(),
         _ => format!("cannot read on: {error}"),
     }
 }

@@ -1,60 +1,61 @@
-//! Noticing a file whose times are seconds or microseconds where milliseconds are expected.
+//! Noticing a file whose times are seconds, micro- or nanoseconds where milliseconds are expected.
 //!
-//! Such numbers are valid times, only of 1970 or of the far future, and what is imported stays. So the warning comes
-//! with the first lot, before most of the file is stored, and again at the end if it holds for the whole file.
+//! Such numbers are valid times, only of 1970 or of the far future, and what is imported stays. So nothing is stored
+//! before it is said what they count.
 
-use aevrion_core::{Event, Timestamp};
+use aevrion_core::Timestamp;
 
+use crate::cli::TimeUnit;
 use crate::moment::show;
+use crate::record::Made;
 
 /// Milliseconds between the beginning of 1970 and of 1973: no file of real times lies within, one in seconds does
 /// (from 1973 on, until the year 5138).
 const SECONDS: std::ops::Range<u64> = 100_000_000..100_000_000_000;
 /// The year 5138: one in microseconds lies beyond.
-const MICROSECONDS: std::ops::RangeFrom<u64> = 100_000_000_000_000..;
+const MICROSECONDS: std::ops::Range<u64> = 100_000_000_000_000..100_000_000_000_000_000;
+/// One in nanoseconds lies beyond that.
+const NANOSECONDS: std::ops::RangeFrom<u64> = 100_000_000_000_000_000..;
 
-/// The times seen so far.
-#[derive(Debug, Default)]
+/// The times of the first records that are numbers.
+#[derive(Debug)]
 pub(super) struct Units {
+    asked: Option<TimeUnit>,
     range: Option<(Timestamp, Timestamp)>,
-    warned: bool,
 }
 
 impl Units {
-    /// Takes note of a lot; the first one may bring a warning.
-    pub(super) fn see(&mut self, events: &[Event]) -> Option<String> {
-        let first_lot = self.range.is_none();
-        for event in events {
-            let time = event.timestamp();
+    /// Numbers count what was `asked` for; if nothing was, milliseconds.
+    pub(super) fn new(asked: Option<TimeUnit>) -> Self {
+        Self { asked, range: None }
+    }
+
+    /// Takes note of a record.
+    pub(super) fn note(&mut self, made: &Made) {
+        if made.time.number && self.asked.is_none() {
+            let time = made.event.timestamp();
             let (least, greatest) = self.range.unwrap_or((time, time));
             self.range = Some((least.min(time), greatest.max(time)));
         }
-        if !first_lot {
-            return None;
-        }
-        let warning = self.warning("the first times of the file")?;
-        self.warned = true;
-        Some(warning)
     }
 
-    /// What holds for the whole file.
-    pub(super) fn verdict(&self) -> Option<String> {
-        self.warning("all times of the file").filter(|_| self.warned)
-    }
-
-    fn warning(&self, which: &str) -> Option<String> {
-        let (least, greatest) = self.range?;
+    /// What the times noted look like, if not like milliseconds; and from now on it is not asked any more.
+    pub(super) fn problem(&mut self) -> Option<String> {
+        self.asked.get_or_insert_default();
+        let (least, greatest) = self.range.take()?;
         let within = |range: &dyn Fn(u64) -> bool| range(least.as_millis()) && range(greatest.as_millis());
         let (unit, flag) = if within(&|ms| SECONDS.contains(&ms)) {
             ("seconds", "s")
         } else if within(&|ms| MICROSECONDS.contains(&ms)) {
             ("microseconds", "us")
+        } else if within(&|ms| NANOSECONDS.contains(&ms)) {
+            ("nanoseconds", "ns")
         } else {
             return None;
         };
         Some(format!(
-            "warning: {which} look like {unit}, and are taken for milliseconds ({}). If that is wrong, stop, and import \
-             into a new directory with --time-unit {flag}",
+            "the times look like {unit}: as milliseconds the first would be {}; say what they count, --time-unit {flag} or \
+             --time-unit ms",
             show(least)
         ))
     }
@@ -62,32 +63,35 @@ impl Units {
 
 #[cfg(test)]
 mod tests {
-    use aevrion_core::Value;
+    use aevrion_core::{Event, Value};
 
     use super::*;
+    use crate::times::ReadTime;
 
-    fn lot(times: &[u64]) -> Vec<Event> {
-        let event = |ms: &u64| Event::new("k".into(), Value::Deletion, Timestamp::from_millis(*ms)).unwrap();
-        times.iter().map(event).collect()
+    fn problem(asked: Option<TimeUnit>, number: bool, times: &[u64]) -> Option<String> {
+        let mut units = Units::new(asked);
+        for ms in times {
+            let at = Timestamp::from_millis(*ms);
+            let event = Event::new("k".into(), Value::Deletion, at).unwrap();
+            units.note(&Made { event, time: ReadTime { at, number, as_utc: false, cut: false } });
+        }
+        units.problem()
     }
 
     #[test]
-    fn seconds_and_microseconds_are_noticed() {
-        let warning = |times: &[u64]| Units::default().see(&lot(times));
-        assert!(warning(&[1_357_035_420, 1_388_500_000]).unwrap().contains("--time-unit s"));
-        assert!(warning(&[1_357_035_420_000_000]).unwrap().contains("--time-unit us"));
-        assert_eq!(warning(&[1_357_035_420_000]), None);
-        assert_eq!(warning(&[0, 1, 2]), None);
-        assert_eq!(warning(&[1_357_035_420, 1_357_035_420_000]), None);
+    fn what_does_not_look_like_milliseconds_is_asked_about() {
+        let numbers = |times: &[u64]| problem(None, true, times);
+        assert!(numbers(&[1_357_035_420, 1_388_500_000]).unwrap().contains("--time-unit s "));
+        assert!(numbers(&[1_357_035_420_000_000]).unwrap().contains("--time-unit us "));
+        assert!(numbers(&[1_357_035_420_000_000_000]).unwrap().contains("--time-unit ns "));
+        assert_eq!(numbers(&[1_357_035_420_000]), None);
+        assert_eq!(numbers(&[0, 1, 2]), None);
+        assert_eq!(numbers(&[1_357_035_420, 1_357_035_420_000]), None);
     }
 
     #[test]
-    fn the_verdict_is_about_the_whole_file() {
-        let mut units = Units::default();
-        assert!(units.see(&lot(&[1_357_035_420])).is_some());
-        assert_eq!(units.see(&lot(&[1_357_035_421])), None);
-        assert!(units.verdict().unwrap().contains("all times"));
-        units.see(&lot(&[1_357_035_420_000]));
-        assert_eq!(units.verdict(), None);
+    fn what_was_said_or_is_no_number_is_believed() {
+        assert_eq!(problem(Some(TimeUnit::Ms), true, &[1_357_035_420]), None);
+        assert_eq!(problem(None, false, &[1_357_035_420]), None);
     }
 }

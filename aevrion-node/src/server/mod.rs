@@ -27,7 +27,7 @@ use tokio::sync::watch;
 
 use crate::cli::{Global, Serving};
 use crate::exit::{self, Failure};
-use crate::output::thousands;
+use crate::output::{say, thousands};
 use crate::signals::Signals;
 use gates::Gates;
 use metrics::Metrics;
@@ -97,7 +97,7 @@ async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<
     let accepting = serve_on(node.clone(), listener, stopping);
     let ending = async {
         signals.next().await;
-        anstream::eprintln!("stopping; a second signal ends it at once");
+        say!("stopping; a second signal ends it at once");
         notify::tell("STOPPING=1");
         // Whoever listens is still accepting.
         let _ = stop.send(true);
@@ -106,7 +106,7 @@ async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<
     tokio::select! {
         unfinished = accepting => {
             if unfinished > 0 {
-                anstream::eprintln!("{unfinished} requests were not finished in time");
+                say!("{unfinished} requests were not finished in time");
             }
         }
         () = ending => {}
@@ -131,11 +131,11 @@ pub(crate) async fn serve_on(node: Node, listener: TcpListener, stopping: watch:
 /// Says what is there. The last line is for scripts: once it stands there, the node answers.
 async fn announce(node: &Node, endpoint: &str) -> Result<(), Failure> {
     let status = node.status().await?;
-    anstream::eprintln!("aevrion {}", env!("CARGO_PKG_VERSION"));
-    anstream::eprintln!("node     {}", status.node_id);
-    anstream::eprintln!("store    {}, {} events", node.place(), thousands(status.events));
-    anstream::eprintln!("listens  {}", node.reached_at());
-    anstream::eprintln!("ready    {endpoint}");
+    say!("aevrion {}", env!("CARGO_PKG_VERSION"));
+    say!("node     {}", status.node_id);
+    say!("store    {}, {} events", node.place(), thousands(status.events));
+    say!("listens  {}", node.reached_at());
+    say!("ready    {endpoint}");
     notify::tell("READY=1");
     Ok(())
 }

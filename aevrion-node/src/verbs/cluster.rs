@@ -6,13 +6,13 @@ use std::path::Path;
 use aevrion_core::sync::Member;
 use aevrion_core::{Replica, Timestamp};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Purpose};
 use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
 use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE, Whom};
 use crate::data;
 use crate::exit::Failure;
 use crate::moment;
-use crate::output::{print_all, print_document, print_fields, print_line, print_table};
+use crate::output::{print_all, print_document, print_fields, print_line, print_table, say};
 use crate::report::{ForgetReport, Neighbour};
 
 /// Does what `cluster` asks for.
@@ -37,8 +37,8 @@ async fn init(global: &Global) -> Result<(), Failure> {
     data::open(global).await?.close().await?;
     let identity = home.found()?;
     print_fields(&[("node", identity.node().to_string()), ("authority", identity.authority().to_string())])?;
-    anstream::eprintln!("the key of the authority stays in this directory: keep a copy in a safe place");
-    anstream::eprintln!(
+    say!("the key of the authority stays in this directory: keep a copy in a safe place");
+    say!(
         "next: `aevrion serve` with the same --data (and --listen 0.0.0.0:7388 if nodes on other machines are to join), \
          then `aevrion cluster token --data DIR` for each of them"
     );
@@ -50,7 +50,7 @@ async fn init(global: &Global) -> Result<(), Failure> {
 fn token(global: &Global) -> Result<(), Failure> {
     let data = global.data.as_ref().ok_or_else(|| Failure::not_allowed(TOKENS_BY_FILE))?;
     print_line(&Home::of(data).issue_token()?.to_string())?;
-    anstream::eprintln!(
+    say!(
         "good for one node, within the hour: aevrion cluster join ADDRESS TOKEN --data DIR, where ADDRESS is that of \
          this node as the other one reaches it, such as host:7388"
     );
@@ -87,9 +87,7 @@ async fn join(
         ("authority", newcomer.identity.authority().to_string()),
         ("peers", newcomer.peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
     ])?;
-    anstream::eprintln!(
-        "next: `aevrion serve` with the same --data, and --listen if others are to reach it from elsewhere"
-    );
+    say!("next: `aevrion serve` with the same --data, and --listen if others are to reach it from elsewhere");
     Ok(())
 }
 
@@ -105,7 +103,7 @@ fn read_token() -> Result<String, Failure> {
 /// directory remembers.
 async fn nodes(global: &Global) -> Result<(), Failure> {
     let neighbours = match &global.data {
-        None => Backend::open(global).await?.status().await?.nodes(),
+        None => Backend::open(global, Purpose::Read).await?.status().await?.nodes(),
         Some(data) => {
             let replica = data::open(global).await?;
             let known = known_in(data, &replica).await;
@@ -149,7 +147,7 @@ async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Fail
 /// Forgets a node or an address: a running node does so itself, and stops dialling there.
 async fn forget(global: &Global, whom: &Whom) -> Result<(), Failure> {
     let report = if global.data.is_none() {
-        Backend::open(global).await?.forget(whom).await?
+        Backend::open(global, Purpose::Read).await?.forget(whom).await?
     } else {
         let replica = data::open(global).await?;
         let forgotten = match Book::of(&replica).await {

@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use crate::backend::Backend;
 use crate::drafts::Draft;
 use crate::exit::{Failure, written};
-use crate::output::thousands;
+use crate::output::{say, thousands};
 use crate::progress::{Bar, Counts};
 use crate::record::Shown;
 use crate::report::Step;
@@ -36,7 +36,7 @@ pub(super) async fn run(backend: &Backend, file: Option<&Path>) -> Result<(), Fa
         count
     };
     draft.finish(path).map_err(failed)?;
-    anstream::eprintln!("{} events written to {}", thousands(count), path.display());
+    say!("{} events written to {}", thousands(count), path.display());
     Ok(())
 }
 

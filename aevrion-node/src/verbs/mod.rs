@@ -12,7 +12,7 @@ mod values;
 mod wait;
 mod watch;
 
-use crate::backend::{self, Backend};
+use crate::backend::{self, Backend, Purpose};
 use crate::cli::{Cli, ClockVerb, Global, Verb};
 use crate::demo;
 use crate::exit::Failure;
@@ -35,10 +35,34 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Serve(arguments) => return server::run(&global, &arguments.with_file(file)?).await,
         // Before a directory is made for nothing.
         Verb::Sync(_) if global.data.is_some() => return Err(backend::needs_a_node()),
+        Verb::Import(arguments) => {
+            let file = import::Opened::new(&arguments)?;
+            if arguments.dry_run {
+                return file.show(global.output.unwrap_or_default()).await;
+            }
+            return on(&global, Purpose::Write, async |backend| file.import(backend).await).await;
+        }
         verb => verb,
     };
-    let backend = Backend::open(&global).await?;
-    let done = on_backend(&backend, &global, verb).await;
+    on(&global, purpose(&verb), async |backend| on_backend(backend, &global, verb).await).await
+}
+
+/// Whether a verb writes what is not derived from what is there.
+fn purpose(verb: &Verb) -> Purpose {
+    match verb {
+        Verb::Put { .. } | Verb::Delete { .. } => Purpose::Write,
+        _ => Purpose::Read,
+    }
+}
+
+/// Does something with the store, or the node, that was asked for.
+async fn on(
+    global: &Global,
+    purpose: Purpose,
+    work: impl AsyncFnOnce(&Backend) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let backend = Backend::open(global, purpose).await?;
+    let done = work(&backend).await;
     // What was acknowledged is safe; closing only tidies up. So the verb's own failure is the one to tell.
     let closed = backend.close().await;
     done.and(closed)
@@ -57,15 +81,17 @@ async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<()
             scan::run(backend, global, keys, at, limit).await
         }
         Verb::Watch { prefix, from } => watch::run(backend, global, prefix.as_deref(), from).await,
-        Verb::Import(arguments) => import::run(backend, &arguments).await,
         Verb::Export { file } => export::run(backend, file.as_deref()).await,
         Verb::Status => inspect::status(backend, global).await,
         Verb::Verify => inspect::verify(backend, global).await,
         Verb::Rebuild => inspect::rebuild(backend, global).await,
         Verb::Sync(verb) => sync::run(backend, global, verb).await,
         Verb::Clock(ClockVerb::Resume) => inspect::resume_clock(backend, global).await,
-        Verb::Cluster(_) | Verb::Demo { .. } | Verb::Serve(_) | Verb::Completions { .. } | Verb::Man => {
-            Ok(())
-        }
+        Verb::Cluster(_)
+        | Verb::Demo { .. }
+        | Verb::Import(_)
+        | Verb::Serve(_)
+        | Verb::Completions { .. }
+        | Verb::Man => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::cluster::{self, Book, HOLDS_AUTHORITY, Home};
 use crate::data::{self, Opened};
 use crate::exit::{Exit, Failure};
-use crate::output::{print_document, print_fields};
+use crate::output::{print_document, print_fields, say};
 use crate::report::RemovedNode;
 
 /// Removes the node that `text` names.
@@ -121,7 +121,7 @@ fn tell(global: &Global, removed: &RemovedNode) -> Result<(), Failure> {
             print_fields(&[("node", removed.id.clone()), ("removed", at)])?;
         }
     }
-    anstream::eprintln!(
+    say!(
         "every node cuts it off as soon as it hears of it; what it wrote before stays. Its machine can come back only \
          with a new key: remove the `cluster` directory of its data, and `aevrion cluster join` with a new token"
     );

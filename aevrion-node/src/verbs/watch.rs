@@ -6,7 +6,7 @@ use crate::backend::{Backend, Sight};
 use crate::cli::Global;
 use crate::encoding::Encoding;
 use crate::exit::Failure;
-use crate::output::Listing;
+use crate::output::{Listing, say};
 
 pub(super) async fn run(
     backend: &Backend,
@@ -26,7 +26,7 @@ pub(super) async fn run(
     while let Some(sight) = watch.next().await? {
         match sight {
             Sight::Event { event, cursor } => listing.see(&event, &cursor)?,
-            Sight::Note(note) => anstream::eprintln!("aevrion: {note}"),
+            Sight::Note(note) => say!("aevrion: {note}"),
         }
     }
     Ok(())

@@ -7,6 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+/// Files as people have them, for tests: their blanks and line ends are meant.
+const AS_THEY_ARE: &str = "tests/data/files/";
+
 /// Path (from the root, with `/`) to text. Binary files are not in it.
 #[derive(Debug, Default)]
 pub(super) struct Tree(BTreeMap<String, String>);
@@ -24,7 +27,8 @@ impl Tree {
         }
         let listing = String::from_utf8(output.stdout).context("a file name that is not UTF-8")?;
         let mut files = BTreeMap::new();
-        for path in listing.split('\0').filter(|path| !path.is_empty()) {
+        let judged = |path: &&str| !path.is_empty() && !path.starts_with(AS_THEY_ARE);
+        for path in listing.split('\0').filter(judged) {
             if let Some(text) = read_text(&root.join(path)).with_context(|| format!("cannot read {path}"))? {
                 files.insert(path.to_owned(), text);
             }

@@ -27,7 +27,7 @@ pub(super) async fn import(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
     let mut messages = import::read_lines(body::reader(body), replica.parameters(), skip_bad);
     let mut import = replica.import();
     let mut report = ImportReport::default();
-    let mut stopped = None;
+    let (mut stopped, mut repeated) = (None, 0);
     while let Some(message) = messages.recv().await {
         match message {
             Message::Lot(events) => {
@@ -41,16 +41,18 @@ pub(super) async fn import(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
                     report.errors.push(what);
                 }
             }
-            Message::Stopped(why) => stopped = Some(why),
+            Message::Stopped(stop) => stopped = Some(stop),
+            Message::Ended(tally) => repeated = tally.repeated(),
         }
     }
     import.settle().await.map_err(|error| partly(error, import.inserted()))?;
     let inserted = import.inserted();
-    if let Some(why) = stopped {
-        let detail = format!("{why}\n{}", import::advice(inserted, "?skip_bad"));
+    if let Some(stop) = stopped {
+        let advice = stop.advice(inserted, "?skip_bad");
+        let detail = [Some(stop.why), advice].into_iter().flatten().collect::<Vec<_>>().join("\n");
         return Err(Problem::new(Kind::NotStorable, detail).after(inserted));
     }
-    answer::json(&ImportReport { new: inserted.new, known: inserted.known, ..report })
+    answer::json(&ImportReport { new: inserted.new, known: inserted.known + repeated, ..report })
 }
 
 /// The store stopped taking events.

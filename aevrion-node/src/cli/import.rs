@@ -1,0 +1,188 @@
+//! The command line of `import`: what a file holds, and how its times and columns are written.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use encoding_rs::Encoding;
+use jiff::tz::TimeZone;
+
+use crate::import::encoding;
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The file, packed (gzip, zstd, bzip2, xz) or plain, or - for standard input
+    pub(crate) file: PathBuf,
+    /// What the file holds [default: what its name says, else jsonl]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<FileFormat>,
+    /// The encoding of the file, such as latin1 or utf-16le [default: that of its byte order mark, else UTF-8]
+    #[arg(long, value_name = "NAME", value_parser = encoding)]
+    pub(crate) encoding: Option<&'static Encoding>,
+    /// Pass over records that cannot be imported, and report them
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    /// Show the first ten events as they would be stored, and count; store nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// What to do where a key has several values in one moment [default: store them, and warn]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) ties: Option<Ties>,
+    /// What numbers that stand for times count [default: ms]
+    #[arg(long, value_name = "UNIT")]
+    pub(crate) time_unit: Option<TimeUnit>,
+    #[command(flatten)]
+    pub(crate) times: TimeArgs,
+    #[command(flatten)]
+    pub(crate) columns: ColumnArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Times")]
+pub(crate) struct TimeArgs {
+    /// How times of columns are written, such as '%Y-%m-%d %H:%M', '%s' or '%d.%m.%Y %H:%M %Q' [default: a number, or RFC 3339]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) time_format: Option<String>,
+    /// Where times are local that have no offset, such as Europe/Berlin [default: UTC with --time-format, else they are errors]
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) time_zone: Option<Zone>,
+    /// Which moment is meant by local times that came twice, or not at all, where clocks were changed [default: they are errors]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) fold: Option<Fold>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Columns of a CSV or TSV file")]
+pub(crate) struct ColumnArgs {
+    /// How the key is made of columns, such as 'plane:{tailnum}'
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) key: Option<String>,
+    /// The column of the time, or a template such as '{date} {time}'
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) time: Option<String>,
+    /// How the value is made of columns, with {{ and }} for braces [default: a JSON object of the whole row]
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) value: Option<String>,
+    /// Rows that delete their key, such as 'status=removed'
+    #[arg(long, value_name = "COLUMN=VALUE")]
+    pub(crate) delete_if: Option<Condition>,
+    /// What separates columns, such as ; or '\t' [default: what a line sep=… says, else a comma, or a tab in TSV]
+    #[arg(long, value_name = "CHAR", value_parser = one_byte)]
+    pub(crate) delimiter: Option<u8>,
+    /// What quotes are [default: double in CSV, none in TSV]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) quote: Option<Quotes>,
+    /// Take spaces off around names and cells
+    #[arg(long)]
+    pub(crate) trim: bool,
+}
+
+impl ColumnArgs {
+    /// The first of these flags that was given, for a file without columns.
+    pub(crate) fn given(&self) -> Option<&'static str> {
+        [
+            (self.key.is_some(), "--key"),
+            (self.time.is_some(), "--time"),
+            (self.value.is_some(), "--value"),
+            (self.delete_if.is_some(), "--delete-if"),
+            (self.delimiter.is_some(), "--delimiter"),
+            (self.quote.is_some(), "--quote"),
+            (self.trim, "--trim"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
+}
+
+/// What a file to import holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FileFormat {
+    /// JSON objects, one a line or in an array: key, value, timestamp, perhaps `expires_at`
+    Jsonl,
+    /// Columns with a header line
+    Csv,
+    /// The same with tabs, and quotes that are data
+    Tsv,
+}
+
+/// What a number that stands for a time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum TimeUnit {
+    /// Seconds since 1970
+    S,
+    /// Milliseconds since 1970
+    #[default]
+    Ms,
+    /// Microseconds since 1970
+    Us,
+    /// Nanoseconds since 1970
+    Ns,
+}
+
+/// What to do about several values of a key in one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ties {
+    /// Put each a millisecond later than the one before it in the file
+    FileOrder,
+}
+
+/// Which moment a local time stands for where clocks were changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fold {
+    Earlier,
+    Later,
+}
+
+/// What quotes in columns are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Quotes {
+    /// Around what holds delimiters or line ends, doubled where they stand for themselves
+    Double,
+    /// Data
+    None,
+}
+
+impl Quotes {
+    /// What they usually are.
+    pub(crate) fn usual(format: FileFormat) -> Self {
+        if format == FileFormat::Tsv { Self::None } else { Self::Double }
+    }
+}
+
+/// A time zone, by its name.
+#[derive(Debug, Clone)]
+pub(crate) struct Zone(pub(crate) TimeZone);
+
+impl FromStr for Zone {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let zone = TimeZone::get(name).map_err(|_| "give the name of a zone such as UTC or Europe/Berlin")?;
+        Ok(Self(zone))
+    }
+}
+
+/// That a column has a value.
+#[derive(Debug, Clone)]
+pub(crate) struct Condition {
+    pub(crate) column: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (column, value) = text.split_once('=').ok_or("give it as COLUMN=VALUE")?;
+        Ok(Self { column: column.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// A delimiter: one character of ASCII, or `\t`.
+fn one_byte(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => Ok(*byte),
+        _ => Err("give one ASCII character, or \\t for a tab".to_owned()),
+    }
+}

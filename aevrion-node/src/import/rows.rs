@@ -1,0 +1,190 @@
+//! A second look at the bytes that a CSV parser is given. The parser forgives everything: a quote that is never closed
+//! makes one row of the rest of the file, and text behind a closing quote is appended. Here that is a fault of its row; and
+//! here the lines are counted, whatever ends them.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Read};
+
+/// A reader that knows where the rows begin in what it has given, and gives up when one row takes more than is allowed.
+pub(super) struct Rows {
+    inner: Box<dyn BufRead + Send>,
+    /// Bytes that may still be read for the row at hand.
+    allowance: u64,
+    delimiter: u8,
+    /// Whether quotes are more than data.
+    quotes: bool,
+    state: State,
+    line: u64,
+    /// Where the field began that is quoted.
+    opened: u64,
+    /// The last byte was the first half of a line end, perhaps.
+    after_cr: bool,
+    begun: VecDeque<Begun>,
+    ended: bool,
+}
+
+/// Where a row begins, and what is wrong with its quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begun {
+    pub(super) line: u64,
+    pub(super) fault: Option<QuoteFault>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum QuoteFault {
+    /// A quote that was opened in this line is not closed.
+    Open { line: u64 },
+    /// Something follows a closing quote, in this line.
+    Stray { line: u64 },
+}
+
+/// What the next byte is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Between two rows.
+    Line,
+    /// At the beginning of a field.
+    Field,
+    Plain,
+    Quoted,
+    /// Behind a quote that closes the field, or is the first of two that stand for one.
+    Closing,
+}
+
+impl Rows {
+    /// Rows of a text whose first line has this number.
+    pub(super) fn new(inner: Box<dyn BufRead + Send>, delimiter: u8, quotes: bool, line: u64) -> Self {
+        Self {
+            inner,
+            allowance: 0,
+            delimiter,
+            quotes,
+            state: State::Line,
+            line,
+            opened: line,
+            after_cr: false,
+            begun: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// The row that is read next may take so many bytes.
+    pub(super) fn allow(&mut self, bytes: u64) {
+        self.allowance = bytes;
+    }
+
+    /// Where the next row begins, once the parser has returned it.
+    pub(super) fn next_row(&mut self) -> Option<Begun> {
+        self.begun.pop_front()
+    }
+
+    /// The line that the parser has come to, for what is no row.
+    pub(super) fn line(&self) -> u64 {
+        self.begun.front().map_or(self.line, |begun| begun.line)
+    }
+
+    /// A quote that is open where the reader has come to, and the line that it was opened in.
+    pub(super) fn open_quote(&self) -> Option<u64> {
+        (self.state == State::Quoted).then_some(self.opened)
+    }
+
+    fn look_at(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            // The second half of a line end belongs to the first.
+            let second = std::mem::replace(&mut self.after_cr, *byte == b'\r') && *byte == b'\n';
+            if !second {
+                self.step(*byte);
+            }
+        }
+    }
+
+    fn step(&mut self, byte: u8) {
+        let ends_line = matches!(byte, b'\r' | b'\n');
+        if self.state == State::Line && !ends_line {
+            self.begun.push_back(Begun { line: self.line, fault: None });
+            self.state = State::Field;
+        }
+        self.state = match self.state {
+            State::Quoted if byte == b'"' => State::Closing,
+            State::Quoted => State::Quoted,
+            State::Closing if byte == b'"' => State::Quoted,
+            _ if ends_line => State::Line,
+            _ if byte == self.delimiter => State::Field,
+            State::Field if byte == b'"' && self.quotes => {
+                self.opened = self.line;
+                State::Quoted
+            }
+            State::Closing => {
+                self.fault(QuoteFault::Stray { line: self.line });
+                State::Plain
+            }
+            State::Line | State::Field | State::Plain => State::Plain,
+        };
+        self.line += u64::from(ends_line);
+    }
+
+    fn fault(&mut self, fault: QuoteFault) {
+        if let Some(begun) = self.begun.back_mut() {
+            begun.fault.get_or_insert(fault);
+        }
+    }
+
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.ended, true)
+            && let Some(line) = self.open_quote()
+        {
+            self.fault(QuoteFault::Open { line });
+        }
+    }
+}
+
+impl Read for Rows {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.allowance == 0 {
+            return Err(io::Error::other(match self.open_quote() {
+                Some(line) => format!(
+                    "the row is too long for any event of this store: the quote that is opened in line {line} is not \
+                     closed"
+                ),
+                None => "the row is too long for any event of this store".to_owned(),
+            }));
+        }
+        let most = buffer.len().min(usize::try_from(self.allowance).unwrap_or(usize::MAX));
+        let count = self.inner.read(&mut buffer[..most])?;
+        self.allowance -= count as u64;
+        self.look_at(&buffer[..count]);
+        if count == 0 && most > 0 {
+            self.end();
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(text: &str, quotes: bool) -> Vec<(u64, Option<QuoteFault>)> {
+        let mut rows = Rows::new(Box::new(io::Cursor::new(text.to_owned())), b',', quotes, 1);
+        rows.allow(u64::MAX);
+        rows.read_to_end(&mut Vec::new()).unwrap();
+        rows.begun.iter().map(|begun| (begun.line, begun.fault)).collect()
+    }
+
+    #[test]
+    fn rows_have_the_numbers_of_their_lines() {
+        assert_eq!(begun("a\nb\n\nc", true), [(1, None), (2, None), (4, None)]);
+        assert_eq!(begun("a\rb\r\rc\r", true), [(1, None), (2, None), (4, None)]);
+        assert_eq!(begun("a\r\n\"b\r\n\r\n\",1\r\nc\r\n", true), [(1, None), (2, None), (5, None)]);
+        assert_eq!(begun("\n\n", true), []);
+    }
+
+    #[test]
+    fn quotes_that_make_no_sense_are_noticed() {
+        let (open, stray) = (QuoteFault::Open { line: 3 }, QuoteFault::Stray { line: 2 });
+        assert_eq!(begun("a\n\"x\n\",\"y\nb\n", true), [(1, None), (2, Some(open))]);
+        assert_eq!(begun("a\n\"x\"y,1\nb\n", true), [(1, None), (2, Some(stray)), (3, None)]);
+        assert_eq!(begun("a\n\"x\"\"y\",\"\"\nx\"y\"\n", true), [(1, None), (2, None), (3, None)]);
+        assert_eq!(begun("a\n\"x\nb\n", false), [(1, None), (2, None), (3, None)]);
+    }
+}

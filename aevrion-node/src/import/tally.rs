@@ -1,0 +1,77 @@
+//! What was done to the records of a file on their way into the store, for the person who asked: nothing of it is silent.
+
+use super::ties::Moments;
+use crate::cli::Ties;
+use crate::output::{counted, thousands};
+use crate::record::Made;
+
+/// Counts of one file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    as_utc: u64,
+    cut: u64,
+    repeated: u64,
+    tied: u64,
+    moved: u64,
+    farthest: u64,
+    overflowed: bool,
+    in_file_order: bool,
+}
+
+impl Tally {
+    /// An event was made of a record.
+    pub(super) fn note(&mut self, made: &Made) {
+        self.as_utc += u64::from(made.time.as_utc);
+        self.cut += u64::from(made.time.cut);
+    }
+
+    /// Events that stand in the file more than once.
+    pub(crate) fn repeated(&self) -> u64 {
+        self.repeated
+    }
+
+    /// The file has come to its end.
+    pub(super) fn conclude(&mut self, moments: &Moments, ties: Option<Ties>) {
+        self.repeated = moments.repeated;
+        self.tied = moments.tied();
+        (self.moved, self.farthest) = (moments.moved, moments.farthest);
+        self.overflowed = moments.overflowed;
+        self.in_file_order = ties == Some(Ties::FileOrder);
+    }
+
+    /// A sentence for each thing that was done.
+    pub(super) fn remarks(&self, skipped: u64) -> Vec<String> {
+        let told = |number: u64, of: &str, what: &str| {
+            (number > 0).then(|| format!("{}: {what}", counted(number, of)))
+        };
+        let ordered = self.in_file_order;
+        let farthest = thousands(self.farthest);
+        [
+            (skipped > 0).then(|| format!("{} bad lines were passed over", thousands(skipped))),
+            told(self.repeated, "record", "the same as an earlier one of the file"),
+            told(
+                if ordered { 0 } else { self.tied },
+                "key",
+                "several values in one moment; which of them counts is not for the order of the file to say (with --ties \
+                 file-order it is the last one)",
+            ),
+            told(
+                self.moved,
+                "record",
+                &format!(
+                    "put later, by {farthest} ms at most, for {} had several values in one moment",
+                    counted(self.tied, "key")
+                ),
+            ),
+            self.overflowed.then(|| {
+                "the file has more moments than are remembered: beyond them several values in one were not looked for"
+                    .to_owned()
+            }),
+            told(self.as_utc, "time", "taken for UTC, for it has no zone (--time-zone says another)"),
+            told(self.cut, "time", "a fraction of a millisecond was cut off"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
