@@ -224,6 +224,27 @@ fn rows_may_delete_and_values_may_be_json() {
     place.run(&unknown).fails(2, &["--delete-if", "no column `gone`"]);
 }
 
+/// What a table holds comes back from it, whatever delimiters and quotes are in it; bytes that are no text do not fit.
+#[test]
+fn a_table_that_is_exported_can_be_imported() {
+    let (place, copy) = (Place::new(), Place::new());
+    for (key, value, at) in [("a", "one, \"two\"\nthree", "1000"), ("b", "", "2000"), ("é;", " x ", "3000")]
+    {
+        place.run(&["put", key, value, "--at", at]).ok();
+    }
+    place.run(&["delete", "a"]).ok();
+    let file = copy.directory.path().join("all.csv.gz");
+    let file = file.to_str().expect("a text");
+    place.run(&["export", file]).ok();
+    let columns =
+        ["--key", "{key}", "--time", "timestamp", "--value", "{value}", "--delete-if", "deleted=true"];
+    copy.run(&[&["import", file, "--time-unit", "ms"], &columns[..]].concat()).ok();
+    let lines = |place: &Place| place.run(&["export", "-"]).ok().stdout;
+    assert_eq!(lines(&copy), lines(&place));
+    place.run(&["put", "ff", "00ff", "--hex"]).ok();
+    place.run(&["export", "--format", "csv"]).fails(1, &["no text", "jsonl"]);
+}
+
 /// Each file in the directory of them is part of a test here.
 #[test]
 fn no_file_is_forgotten() {

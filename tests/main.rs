@@ -37,6 +37,8 @@ mod network;
 mod oracle;
 #[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
 mod peers;
+#[cfg(target_os = "linux")]
+mod printing;
 mod private;
 mod readme;
 mod removing;

@@ -4,7 +4,7 @@ mod cluster;
 pub(crate) mod import;
 mod serve;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aevrion_core::Cursor;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -97,6 +97,23 @@ pub(crate) enum StoreKind {
     Sled,
     /// Nothing is kept: for `serve`, or to try a verb out
     Memory,
+}
+
+/// How to write events into a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One JSON object a line, as `import` reads them
+    Jsonl,
+    /// Columns: timestamp, key, value, deleted, `expires_at`, id
+    Csv,
+}
+
+impl ExportFormat {
+    /// What the name of a file says.
+    pub(crate) fn of_name(path: &Path) -> Self {
+        let name = path.to_str().unwrap_or_default().to_ascii_lowercase();
+        if name.ends_with(".csv") || name.ends_with(".csv.gz") { Self::Csv } else { Self::Jsonl }
+    }
 }
 
 /// How to print what is listed.
@@ -193,10 +210,13 @@ pub(crate) enum Verb {
     },
     /// Store the events of a file; what is stored already is passed over
     Import(ImportArgs),
-    /// Write all events, one JSON object a line, in the order of time
+    /// Write all events in the order of time, one JSON object a line or as a table
     Export {
         /// Where to; gzip if the name ends in .gz [default: standard output]
         file: Option<PathBuf>,
+        /// How [default: csv if the name says so, else jsonl]
+        #[arg(long, value_name = "FORMAT")]
+        format: Option<ExportFormat>,
     },
     /// Say what the store holds, and how the node is
     Status,

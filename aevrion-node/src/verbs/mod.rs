@@ -81,7 +81,7 @@ async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<()
             scan::run(backend, global, keys, at, limit).await
         }
         Verb::Watch { prefix, from } => watch::run(backend, global, prefix.as_deref(), from).await,
-        Verb::Export { file } => export::run(backend, file.as_deref()).await,
+        Verb::Export { file, format } => export::run(backend, file.as_deref(), format).await,
         Verb::Status => inspect::status(backend, global).await,
         Verb::Verify => inspect::verify(backend, global).await,
         Verb::Rebuild => inspect::rebuild(backend, global).await,
