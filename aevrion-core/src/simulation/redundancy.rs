@@ -81,7 +81,7 @@ impl Redundancy {
     /// What is too much, in a network of so many links that holds so many events.
     pub(super) fn judge(&self, plan: &Plan, links: usize, events: u64) -> Result<(), String> {
         let times = if plan.is_harsh() { HARSH } else { 1 };
-        let slack = SLACK * times;
+        let slack = if plan.dense { LONGEST_BURST } else { SLACK } * times;
         let of_pushes = if plan.dense { SLACK_OF_DENSE_PUSHES } else { SLACK_OF_PUSHES };
         let Arrivals { new, again } = self.pushed;
         if again > new / 2 + of_pushes * times {
