@@ -8,8 +8,10 @@
 
 mod csv;
 mod jsonl;
+mod lots;
 mod packed;
 mod rows;
+mod sink;
 mod source;
 mod tally;
 mod template;
@@ -26,8 +28,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use aevrion_core::bounds::{LOT_BYTES, LOT_EVENTS};
-use aevrion_core::{Event, Inserted, Parameters, WriteError, is_reserved};
+use aevrion_core::{Event, Inserted, Parameters};
 use tokio::sync::mpsc;
 
 use crate::backend::Backend;
@@ -37,18 +38,15 @@ use crate::output::{Listing, say, thousands};
 use crate::progress::{Bar, Counts};
 use crate::record::{BadField, Made};
 use crate::times::TimeStyle;
+use lots::read_all;
+use sink::Sink;
 use source::Source;
 use tally::Tally;
-use ties::Moments;
-use units::Units;
 
 pub(crate) use text::encoding;
 
 /// Bad records that are reported one by one; what is beyond is counted.
 const REPORTED: u64 = 10;
-
-/// Events that a dry run shows.
-const SHOWN: usize = 10;
 
 /// Lots parsed ahead of the store.
 const LOTS_AHEAD: usize = 2;
@@ -118,7 +116,8 @@ impl Opened {
 
     async fn run(self, parameters: Parameters, mut store: Sink<'_>) -> Result<(), Failure> {
         let Self { name, records, read, length, skip_bad, ties, unit } = self;
-        let mut messages = begin_reading(move || Ok(records), Reading { parameters, skip_bad, ties, unit });
+        let reading = Reading { parameters, skip_bad, looks_for_ties: true, ties, unit };
+        let mut messages = begin_reading(move || Ok(records), reading);
         let mut bar = Bar::new("import", Counts::Bytes);
         let (mut skipped, mut stopped, mut tally) = (0, None, Tally::default());
         while let Some(message) = messages.recv().await {
@@ -156,84 +155,6 @@ impl Opened {
     }
 }
 
-/// Where the events go.
-enum Sink<'b> {
-    Stored(crate::backend::Importing<'b>),
-    /// Nowhere: the first ones are shown, and so many were counted.
-    Shown(Listing, u64),
-}
-
-/// What has become of them.
-enum Stored {
-    Inserted(Inserted),
-    Counted(u64),
-}
-
-impl Sink<'_> {
-    async fn take(&mut self, events: Vec<Event>) -> Result<(), Failure> {
-        match self {
-            Self::Stored(import) => {
-                import.push(events).await.map_err(|failure| partly(failure, import.inserted()))
-            }
-            Self::Shown(listing, counted) => {
-                let shown = SHOWN.saturating_sub(usize::try_from(*counted).unwrap_or(SHOWN));
-                *counted += events.len() as u64;
-                listing.add(&events[..shown.min(events.len())])
-            }
-        }
-    }
-
-    fn events(&self) -> u64 {
-        match self {
-            Self::Stored(import) => import.inserted().new + import.inserted().known,
-            Self::Shown(_, counted) => *counted,
-        }
-    }
-
-    /// Waits until everything is where it belongs.
-    async fn finish(self) -> Result<Stored, Failure> {
-        match self {
-            Self::Stored(mut import) => {
-                import.settle().await.map_err(|failure| partly(failure, import.inserted()))?;
-                Ok(Stored::Inserted(import.inserted()))
-            }
-            Self::Shown(listing, counted) => listing.finish().map(|()| Stored::Counted(counted)),
-        }
-    }
-}
-
-impl Stored {
-    fn events(&self) -> u64 {
-        match self {
-            Self::Inserted(inserted) => inserted.new + inserted.known,
-            Self::Counted(counted) => *counted,
-        }
-    }
-
-    fn outcome(&self) -> String {
-        match self {
-            Self::Inserted(Inserted { new, known, .. }) => {
-                let imported = crate::output::counted(*new, "event");
-                format!("{imported} imported, {} were stored already", thousands(*known))
-            }
-            Self::Counted(counted) => {
-                format!("{} would be imported, nothing was stored", crate::output::counted(*counted, "event"))
-            }
-        }
-    }
-
-    /// What to do when the file is not read further.
-    fn advice(&self, stop: &Stop) -> Option<String> {
-        match self {
-            Self::Inserted(inserted) => stop.advice(*inserted, "--skip-bad"),
-            Self::Counted(counted) => Some(format!(
-                "{} events before it could be imported; nothing was stored",
-                thousands(*counted)
-            )),
-        }
-    }
-}
-
 impl Stop {
     fn of_file(why: String) -> Self {
         Self { why, can_be_skipped: false }
@@ -253,12 +174,6 @@ impl Stop {
             )
         })
     }
-}
-
-/// The store stopped taking events.
-fn partly(failure: Failure, inserted: Inserted) -> Failure {
-    let stored = thousands(inserted.new);
-    failure.and(format!("{stored} events were stored before that; import again later"))
 }
 
 /// The records of the file, by what it holds. Flags that do not apply to that are refused.
@@ -301,7 +216,8 @@ pub(crate) fn read_lines(
         let objects = jsonl::JsonObjects::new(source, TimeStyle::default(), &parameters);
         Ok(Box::new(objects) as Box<dyn Records>)
     };
-    begin_reading(open, Reading { parameters, skip_bad, ties: None, unit: Some(TimeUnit::Ms) })
+    let unit = Some(TimeUnit::Ms);
+    begin_reading(open, Reading { parameters, skip_bad, looks_for_ties: false, ties: None, unit })
 }
 
 /// How a file is read.
@@ -309,6 +225,8 @@ pub(crate) fn read_lines(
 struct Reading {
     parameters: Parameters,
     skip_bad: bool,
+    /// Whether several values of a key in one moment are looked for, which takes memory.
+    looks_for_ties: bool,
     ties: Option<Ties>,
     /// What numbers that stand for times were said to count.
     unit: Option<TimeUnit>,
@@ -327,102 +245,4 @@ fn begin_reading(
         Err(error) => drop(sender.blocking_send(Message::Stopped(Stop::of_file(source::explain(&error))))),
     });
     messages
-}
-
-/// What a file comes to, lot by lot.
-struct Lots<'m> {
-    messages: &'m mpsc::Sender<Message>,
-    lot: Vec<Event>,
-    bytes: usize,
-    units: Units,
-    moments: Moments,
-    tally: Tally,
-}
-
-/// Nothing follows: it was said why, or the listener is gone, which it is only if the import failed.
-struct Over;
-
-impl Lots<'_> {
-    fn add(&mut self, made: Made) -> Result<(), Over> {
-        self.tally.note(&made);
-        self.units.note(&made);
-        if let Some(event) = self.moments.place(made.event) {
-            self.bytes += event.weight();
-            self.lot.push(event);
-        }
-        if self.lot.len() < LOT_EVENTS && self.bytes < LOT_BYTES { Ok(()) } else { self.send() }
-    }
-
-    /// Sends what there is, once it is known what its times count.
-    fn send(&mut self) -> Result<(), Over> {
-        if let Some(problem) = self.units.problem() {
-            return self.stop(Stop::of_file(problem));
-        }
-        self.bytes = 0;
-        let lot = std::mem::take(&mut self.lot);
-        self.tell(Message::Lot(lot))
-    }
-
-    fn stop(&mut self, stop: Stop) -> Result<(), Over> {
-        self.tell(Message::Stopped(stop))?;
-        Err(Over)
-    }
-
-    fn tell(&self, message: Message) -> Result<(), Over> {
-        self.messages.blocking_send(message).map_err(|_| Over)
-    }
-
-    fn end(mut self, ties: Option<Ties>) -> Result<(), Over> {
-        self.send()?;
-        self.tally.conclude(&self.moments, ties);
-        self.tell(Message::Ended(self.tally.clone()))
-    }
-}
-
-/// Parses the whole file and sends it in lots.
-fn read_all(
-    mut records: Box<dyn Records>,
-    messages: &mpsc::Sender<Message>,
-    reading: Reading,
-) -> Result<(), Over> {
-    let Reading { parameters, skip_bad, ties, unit } = reading;
-    let mut lots = Lots {
-        messages,
-        lot: Vec::new(),
-        bytes: 0,
-        units: Units::new(unit),
-        moments: Moments::new(ties),
-        tally: Tally::default(),
-    };
-    while let Some((line, record)) = records.next() {
-        let stop = match record.and_then(|made| checked(made, &parameters)) {
-            Ok(made) => {
-                lots.add(made)?;
-                continue;
-            }
-            Err(Wrong::Record(BadField { field, problem })) => {
-                let what = format!("line {line}, {field}: {problem}");
-                if skip_bad {
-                    lots.tell(Message::Skipped(what))?;
-                    continue;
-                }
-                Stop { why: what, can_be_skipped: true }
-            }
-            Err(Wrong::File(problem)) => Stop::of_file(format!("line {line}: {problem}")),
-        };
-        lots.send()?;
-        return lots.stop(stop);
-    }
-    lots.end(ties)
-}
-
-/// An event within the limits of the store.
-fn checked(made: Made, parameters: &Parameters) -> Result<Made, Wrong> {
-    let (field, error) = match parameters.check(made.event.key(), made.event.value()) {
-        Ok(()) if is_reserved(made.event.key()) => ("key", WriteError::ReservedKey),
-        Ok(()) => return Ok(made),
-        Err(error @ WriteError::ValueTooLong { .. }) => ("value", error),
-        Err(error) => ("key", error),
-    };
-    Err(Wrong::Record(BadField::new(field, error.to_string())))
 }

@@ -10,7 +10,8 @@ use crate::record::Made;
 pub(crate) struct Tally {
     as_utc: u64,
     cut: u64,
-    repeated: u64,
+    /// Events that stand in the file more than once.
+    pub(super) repeated: u64,
     tied: u64,
     moved: u64,
     farthest: u64,
@@ -23,11 +24,6 @@ impl Tally {
     pub(super) fn note(&mut self, made: &Made) {
         self.as_utc += u64::from(made.time.as_utc);
         self.cut += u64::from(made.time.cut);
-    }
-
-    /// Events that stand in the file more than once.
-    pub(crate) fn repeated(&self) -> u64 {
-        self.repeated
     }
 
     /// The file has come to its end.

@@ -5,12 +5,15 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use aevrion_core::{Event, EventId, Timestamp};
+use aevrion_core::{Event, Timestamp};
 
 use crate::cli::Ties;
 
-/// Moments of keys that are remembered; some 40 bytes each.
-const REMEMBERED: usize = 4_000_000;
+/// Moments of keys that are remembered: as many as a table of 2^22 places takes, some 100 MB.
+const REMEMBERED: usize = 3_600_000;
+
+/// As much of an id as tells two events of one moment apart, also in a file that was made to deceive.
+type ShortId = [u8; 16];
 
 /// What was seen of the file so far.
 pub(super) struct Moments {
@@ -18,7 +21,7 @@ pub(super) struct Moments {
     remembered: usize,
     hasher: RandomState,
     /// The event at each moment of each key, by a hash of both.
-    seen: HashMap<u64, EventId>,
+    seen: HashMap<u64, ShortId>,
     /// Keys with several values in one moment, by a hash of each.
     tied: HashSet<u64>,
     /// Events that stand in the file more than once.
@@ -32,9 +35,18 @@ pub(super) struct Moments {
 
 impl Moments {
     pub(super) fn new(ties: Option<Ties>) -> Self {
+        Self::remembering(REMEMBERED, ties)
+    }
+
+    /// Looks for nothing: several such files at once are to take no memory.
+    pub(super) fn none() -> Self {
+        Self::remembering(0, None)
+    }
+
+    fn remembering(remembered: usize, ties: Option<Ties>) -> Self {
         Self {
             ties,
-            remembered: REMEMBERED,
+            remembered,
             hasher: RandomState::new(),
             seen: HashMap::new(),
             tied: HashSet::new(),
@@ -62,9 +74,9 @@ impl Moments {
             match self.seen.entry(moment) {
                 Entry::Vacant(_) if repeats => return self.repeat(),
                 Entry::Vacant(_) if full => self.overflowed = true,
-                Entry::Vacant(entry) => drop(entry.insert(event.id())),
+                Entry::Vacant(entry) => drop(entry.insert(short_id(&event))),
                 Entry::Occupied(entry) => {
-                    repeats = *entry.get() == event.id();
+                    repeats = *entry.get() == short_id(&event);
                     if !repeats {
                         self.tied.insert(self.hasher.hash_one(event.key()));
                     }
@@ -90,6 +102,12 @@ impl Moments {
         self.repeated += 1;
         None
     }
+}
+
+fn short_id(event: &Event) -> ShortId {
+    let id = event.id();
+    let (short, _) = id.as_bytes().split_first_chunk().expect("an id has 32 bytes");
+    *short
 }
 
 /// The same a millisecond later, unless time ends there.
@@ -136,7 +154,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_remembered_is_said() {
-        let mut moments = Moments { remembered: 2, ..Moments::new(None) };
+        let mut moments = Moments::remembering(2, None);
         placed(&mut moments, &[("a", "1", 1), ("a", "1", 2), ("a", "1", 3), ("a", "2", 3)]);
         assert!(moments.overflowed && moments.tied() == 0);
     }

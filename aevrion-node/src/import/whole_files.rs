@@ -42,7 +42,8 @@ fn read(bytes: Vec<u8>, flags: &[&str]) -> Outcome {
         Err(error) => return refused(error.to_string()),
     };
     let ImportArgs { skip_bad, ties, time_unit: unit, .. } = arguments;
-    let reading = Reading { parameters: Parameters::default(), skip_bad, ties, unit };
+    let parameters = Parameters::default();
+    let reading = Reading { parameters, skip_bad, looks_for_ties: true, ties, unit };
     let mut messages = begin_reading(move || Ok(records), reading);
     let (mut outcome, mut ended) = (Outcome::default(), false);
     while let Some(message) = messages.blocking_recv() {
@@ -51,7 +52,7 @@ fn read(bytes: Vec<u8>, flags: &[&str]) -> Outcome {
             Message::Lot(events) => outcome.events.extend(events),
             Message::Skipped(_) => outcome.skipped += 1,
             Message::Stopped(stop) => (outcome.stopped, ended) = (Some(stop.why), true),
-            Message::Ended(tally) => (outcome.repeated, ended) = (tally.repeated(), true),
+            Message::Ended(tally) => (outcome.repeated, ended) = (tally.repeated, true),
         }
     }
     assert!(ended, "the reading thread has died");

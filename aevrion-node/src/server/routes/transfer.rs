@@ -27,7 +27,7 @@ pub(super) async fn import(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
     let mut messages = import::read_lines(body::reader(body), replica.parameters(), skip_bad);
     let mut import = replica.import();
     let mut report = ImportReport::default();
-    let (mut stopped, mut repeated) = (None, 0);
+    let mut stopped = None;
     while let Some(message) = messages.recv().await {
         match message {
             Message::Lot(events) => {
@@ -42,7 +42,7 @@ pub(super) async fn import(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
                 }
             }
             Message::Stopped(stop) => stopped = Some(stop),
-            Message::Ended(tally) => repeated = tally.repeated(),
+            Message::Ended(_) => {}
         }
     }
     import.settle().await.map_err(|error| partly(error, import.inserted()))?;
@@ -52,7 +52,7 @@ pub(super) async fn import(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
         let detail = [Some(stop.why), advice].into_iter().flatten().collect::<Vec<_>>().join("\n");
         return Err(Problem::new(Kind::NotStorable, detail).after(inserted));
     }
-    answer::json(&ImportReport { new: inserted.new, known: inserted.known + repeated, ..report })
+    answer::json(&ImportReport { new: inserted.new, known: inserted.known, ..report })
 }
 
 /// The store stopped taking events.

@@ -1,0 +1,111 @@
+//! The records of a file, lot by lot, on their way to the store: what is wrong with one of them ends the file or is passed
+//! over, what is done to one is counted.
+
+use aevrion_core::bounds::{LOT_BYTES, LOT_EVENTS};
+use aevrion_core::{Event, Parameters, WriteError, is_reserved};
+use tokio::sync::mpsc;
+
+use super::tally::Tally;
+use super::ties::Moments;
+use super::units::Units;
+use super::{Message, Reading, Records, Stop, Wrong};
+use crate::cli::Ties;
+use crate::record::{BadField, Made};
+
+/// What a file comes to, lot by lot.
+struct Lots<'m> {
+    messages: &'m mpsc::Sender<Message>,
+    lot: Vec<Event>,
+    bytes: usize,
+    units: Units,
+    moments: Moments,
+    tally: Tally,
+}
+
+/// Nothing follows: it was said why, or the listener is gone, which it is only if the import failed.
+pub(super) struct Over;
+
+impl Lots<'_> {
+    fn add(&mut self, made: Made) -> Result<(), Over> {
+        self.tally.note(&made);
+        self.units.note(&made);
+        if let Some(event) = self.moments.place(made.event) {
+            self.bytes += event.weight();
+            self.lot.push(event);
+        }
+        if self.lot.len() < LOT_EVENTS && self.bytes < LOT_BYTES { Ok(()) } else { self.send() }
+    }
+
+    /// Sends what there is, once it is known what its times count.
+    fn send(&mut self) -> Result<(), Over> {
+        if let Some(problem) = self.units.problem() {
+            return self.stop(Stop::of_file(problem));
+        }
+        self.bytes = 0;
+        let lot = std::mem::take(&mut self.lot);
+        self.tell(Message::Lot(lot))
+    }
+
+    fn stop(&mut self, stop: Stop) -> Result<(), Over> {
+        self.tell(Message::Stopped(stop))?;
+        Err(Over)
+    }
+
+    fn tell(&self, message: Message) -> Result<(), Over> {
+        self.messages.blocking_send(message).map_err(|_| Over)
+    }
+
+    fn end(mut self, ties: Option<Ties>) -> Result<(), Over> {
+        self.send()?;
+        self.tally.conclude(&self.moments, ties);
+        self.tell(Message::Ended(self.tally.clone()))
+    }
+}
+
+/// Parses the whole file and sends it in lots.
+pub(super) fn read_all(
+    mut records: Box<dyn Records>,
+    messages: &mpsc::Sender<Message>,
+    reading: Reading,
+) -> Result<(), Over> {
+    let Reading { parameters, skip_bad, looks_for_ties, ties, unit } = reading;
+    let mut lots = Lots {
+        messages,
+        lot: Vec::new(),
+        bytes: 0,
+        units: Units::new(unit),
+        moments: if looks_for_ties { Moments::new(ties) } else { Moments::none() },
+        tally: Tally::default(),
+    };
+    while let Some((line, record)) = records.next() {
+        let stop = match record.and_then(|made| checked(made, &parameters)) {
+            Ok(made) => {
+                lots.add(made)?;
+                continue;
+            }
+            Err(Wrong::Record(BadField { field, problem })) => {
+                let what = format!("line {line}, {field}: {problem}");
+                if skip_bad {
+                    lots.tell(Message::Skipped(what))?;
+                    continue;
+                }
+                Stop { why: what, can_be_skipped: true }
+            }
+            Err(Wrong::File(problem)) => Stop::of_file(format!("line {line}: {problem}")),
+        };
+        lots.send()?;
+        return lots.stop(stop);
+    }
+    lots.end(ties)
+}
+
+/// An event within the limits of the store.
+fn checked(made: Made, parameters: &Parameters) -> Result<Made, Wrong> {
+    let (field, error) = match parameters.check(made.event.key(), made.event.value()) {
+        Ok(()) if is_reserved(made.event.key()) => ("key", WriteError::ReservedKey),
+        Ok(()) => return Ok(made),
+        Err(error @ WriteError::ValueTooLong { .. }) => ("value", error),
+        Err(error) => ("key", error),
+    };
+    Err(Wrong::Record(BadField::new(field, error.to_string())))
+}

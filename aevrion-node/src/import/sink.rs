@@ -1,0 +1,99 @@
+//! Where the events of a file go: into a store, or past a person who looks what they would be.
+
+use aevrion_core::{Event, Inserted};
+
+use super::Stop;
+use crate::backend::Importing;
+use crate::exit::Failure;
+use crate::output::{Listing, counted, thousands};
+
+/// Events that a dry run shows.
+const SHOWN: usize = 10;
+
+/// Where the events go.
+pub(super) enum Sink<'b> {
+    Stored(Importing<'b>),
+    /// Nowhere: the first ones are shown, and so many were counted.
+    Shown(Listing, u64),
+}
+
+/// What has become of them.
+pub(super) enum Stored {
+    Inserted(Inserted),
+    Counted(u64),
+}
+
+impl Sink<'_> {
+    /// Puts further events there.
+    pub(super) async fn take(&mut self, events: Vec<Event>) -> Result<(), Failure> {
+        match self {
+            Self::Stored(import) => {
+                import.push(events).await.map_err(|failure| partly(failure, import.inserted()))
+            }
+            Self::Shown(listing, counted) => {
+                let shown = SHOWN.saturating_sub(usize::try_from(*counted).unwrap_or(SHOWN));
+                *counted += events.len() as u64;
+                listing.add(&events[..shown.min(events.len())])
+            }
+        }
+    }
+
+    /// How many they are.
+    pub(super) fn events(&self) -> u64 {
+        match self {
+            Self::Stored(import) => import.inserted().new + import.inserted().known,
+            Self::Shown(_, counted) => *counted,
+        }
+    }
+
+    /// Waits until everything is where it belongs.
+    pub(super) async fn finish(self) -> Result<Stored, Failure> {
+        match self {
+            Self::Stored(mut import) => {
+                import.settle().await.map_err(|failure| partly(failure, import.inserted()))?;
+                Ok(Stored::Inserted(import.inserted()))
+            }
+            Self::Shown(listing, counted) => listing.finish().map(|()| Stored::Counted(counted)),
+        }
+    }
+}
+
+impl Stored {
+    /// How many they are.
+    pub(super) fn events(&self) -> u64 {
+        match self {
+            Self::Inserted(inserted) => inserted.new + inserted.known,
+            Self::Counted(counted) => *counted,
+        }
+    }
+
+    /// What to say of it.
+    pub(super) fn outcome(&self) -> String {
+        match self {
+            Self::Inserted(Inserted { new, known, .. }) => {
+                let imported = counted(*new, "event");
+                format!("{imported} imported, {} were stored already", thousands(*known))
+            }
+            Self::Counted(events) => {
+                format!("{} would be imported, nothing was stored", counted(*events, "event"))
+            }
+        }
+    }
+
+    /// What to do when the file is not read further.
+    pub(super) fn advice(&self, stop: &Stop) -> Option<String> {
+        match self {
+            Self::Inserted(inserted) => stop.advice(*inserted, "--skip-bad"),
+            Self::Counted(counted) => Some(format!(
+                "{} events before it could be imported; nothing was stored",
+                thousands(*counted)
+            )),
+        }
+    }
+}
+
+/// The store stopped taking events.
+fn partly(failure: Failure, inserted: Inserted) -> Failure {
+    let stored = thousands(inserted.new);
+    failure.and(format!("{stored} events were stored before that; import again later"))
+}
