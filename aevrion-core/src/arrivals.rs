@@ -1,29 +1,61 @@
-//! The order in which this replica learned of events, read back run by run.
+//! The order in which this replica learned of events, and of their expiry, read back run by run.
 //!
 //! A row of the table `arrivals` holds a run: the addresses of up to [`ARRIVAL_RUN`](crate::bounds::ARRIVAL_RUN)
 //! events that one commit brought, under the sequence of the first. A row for each event would cost a third of the
-//! write speed.
+//! write speed. A run of events whose values have expired begins with a byte more.
 
 use std::ops::Bound;
 
 use bytes::Bytes;
 
 use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, View, nearest};
-use crate::tables::{ADDRESS_LEN, parse_address, parse_sequence, sequence_key};
+use crate::tables::{ADDRESS_LEN, address_key, parse_address, parse_sequence, sequence_key};
 use crate::{Address, ReadError};
 
-/// A run of arrivals: the sequence of the first, and their addresses.
+/// What an arrival says of its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// It was stored.
+    Stored,
+    /// Its value, the latest of the key, has expired.
+    Expired,
+}
+
+/// One place in the order: of an event, or of its expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub(crate) sequence: u64,
+    pub(crate) effect: Effect,
+    pub(crate) address: Address,
+}
+
+/// What a run of events with expired values begins with.
+const EXPIRED: u8 = 1;
+
+/// A run of arrivals with one effect: the sequence of the first, and their addresses.
 pub(crate) struct Run {
     pub(crate) first: u64,
+    pub(crate) effect: Effect,
     pub(crate) addresses: Vec<Address>,
+}
+
+/// The row of a run, but for its key.
+pub(crate) fn encode_run(effect: Effect, addresses: impl Iterator<Item = Address>) -> Bytes {
+    let tag = (effect == Effect::Expired).then_some(EXPIRED);
+    tag.into_iter().chain(addresses.flat_map(address_key)).collect()
 }
 
 impl Run {
     pub(crate) fn parse(key: &[u8], value: &[u8]) -> Result<Self, ReadError> {
         let damaged = || ReadError::damaged(Table::Arrivals, key, "its row cannot be read");
         let first = parse_sequence(key).ok_or_else(damaged)?;
-        let addresses: Option<Vec<_>> = value.chunks(ADDRESS_LEN).map(parse_address).collect();
-        Ok(Self { first, addresses: addresses.ok_or_else(damaged)? })
+        let (effect, addresses) = match value.split_first() {
+            Some((&EXPIRED, rest)) if value.len() % ADDRESS_LEN == 1 => (Effect::Expired, rest),
+            _ => (Effect::Stored, value),
+        };
+        let addresses: Option<Vec<_>> = addresses.chunks(ADDRESS_LEN).map(parse_address).collect();
+        Ok(Self { first, effect, addresses: addresses.ok_or_else(damaged)? })
     }
 
     /// The sequence behind the last arrival of the run.
@@ -32,8 +64,11 @@ impl Run {
     }
 
     /// The arrivals of the run from `sequence` on.
-    pub(crate) fn from(&self, sequence: u64) -> impl Iterator<Item = (u64, Address)> {
-        (self.first..).zip(self.addresses.iter().copied()).filter(move |(number, _)| *number >= sequence)
+    pub(crate) fn from(&self, sequence: u64) -> impl Iterator<Item = Arrival> {
+        let effect = self.effect;
+        let arrivals = (self.first..).zip(self.addresses.iter().copied());
+        let arrivals = arrivals.map(move |(sequence, address)| Arrival { sequence, effect, address });
+        arrivals.filter(move |arrival| arrival.sequence >= sequence)
     }
 }
 

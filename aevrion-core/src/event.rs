@@ -129,6 +129,11 @@ impl Event {
         self.id
     }
 
+    /// The moment from which on the value is not seen any more, if it expires: not before its time has come.
+    pub(crate) fn expiry(&self) -> Option<Timestamp> {
+        self.value.expires_at().map(|expires_at| expires_at.max(self.timestamp))
+    }
+
     /// Where the event stands in the tree: its time is the path, its id the leaf entry.
     pub fn address(&self) -> Address {
         Address { timestamp: self.timestamp, id: self.id }

@@ -49,10 +49,12 @@ pub mod store;
 pub mod sync;
 mod tables;
 mod time;
+mod timetable;
 pub mod transport;
 pub mod tree;
 mod wall;
 
+pub use arrivals::Effect;
 pub use clock::{Blocked, Clock, ClockMark, MAX_DRIFT};
 pub use clock_fault::ClockFault;
 pub use error::{Damage, OpenError, ReadError, WatchError, WriteError};

@@ -17,6 +17,7 @@ mod converging;
 mod cost;
 mod digests;
 mod examples;
+mod expiring;
 mod failing;
 mod healing;
 mod lineage;

@@ -32,9 +32,16 @@ impl RedbView {
     pub(crate) fn new(database: &Database, fence: Arc<Fence>, home: Home) -> Result<Self, StoreError> {
         let transaction = database.begin_read().map_err(into_store_error)?;
         let open = |table| transaction.open_table(definition(table)).map_err(into_store_error);
-        let [events, bodies, by_key, nodes, arrivals, meta] = Table::ALL;
-        let tables =
-            [open(events)?, open(bodies)?, open(by_key)?, open(nodes)?, open(arrivals)?, open(meta)?];
+        let [events, bodies, by_key, nodes, arrivals, meta, timetable] = Table::ALL;
+        let tables = [
+            open(events)?,
+            open(bodies)?,
+            open(by_key)?,
+            open(nodes)?,
+            open(arrivals)?,
+            open(meta)?,
+            open(timetable)?,
+        ];
         Ok(Self { tables, fence, _home: home })
     }
 

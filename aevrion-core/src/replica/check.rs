@@ -6,14 +6,14 @@ use bytes::{Bytes, BytesMut};
 
 use super::derived::{node_of, stands_for_event};
 use super::{ReadState, Shared};
-use crate::arrivals::Run;
+use crate::arrivals::{Arrival, Run};
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::event::is_reserved;
 use crate::events::decode_event;
 use crate::store::{Direction, KeyRange, Page, PageLimit, Projection, ScanRequest, Table, View};
 use crate::tables::{IndexRow, address_key, parse_node_value, sequence_key};
 use crate::tree::{Node, TreePass};
-use crate::{Damage, Event, ReadError};
+use crate::{Damage, Event, ReadError, timetable};
 
 /// Something that is wrong.
 pub(super) struct Finding {
@@ -105,6 +105,7 @@ impl<'s> Check<'s> {
             Table::Nodes => self.nodes(walk, budget).await,
             // Its rows are checked when they are read, and the counts by who has counted.
             Table::Meta => Ok(Checked { cost: 0, ended: true }),
+            Table::Timetable => self.timetable(walk, budget).await,
         }
     }
 
@@ -151,6 +152,10 @@ impl<'s> Check<'s> {
             let what = "the row of this version is missing";
             self.findings.mendable(Remedy::Add, Table::ByKey, index_row, what);
         }
+        if let Some(row) = timetable::missing_row(self.view(), event).await? {
+            let what = "the row of this expiry is missing";
+            self.findings.mendable(Remedy::Add, Table::Timetable, &row, what);
+        }
         Ok(())
     }
 
@@ -160,6 +165,18 @@ impl<'s> Check<'s> {
         for (key, _) in page.rows() {
             if self.view().get(Table::Events, key).await?.is_none() {
                 self.findings.lost(Table::Bodies, key, "the event of this body is missing");
+            }
+        }
+        Ok(walk.pass_page(&page))
+    }
+
+    /// No expiry without its event.
+    async fn timetable(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+        let page = self.page(Table::Timetable, walk, Projection::Keys, budget).await?;
+        for (row, _) in page.rows() {
+            if !timetable::stands(self.view(), row).await? {
+                let what = "there is no such event, or it expires at another time";
+                self.findings.mendable(Remedy::Remove, Table::Timetable, row, what);
             }
         }
         Ok(walk.pass_page(&page))
@@ -216,7 +233,7 @@ impl<'s> Check<'s> {
             let what = format!("the run of arrival {expected} was to follow");
             self.findings.lost(Table::Arrivals, &sequence_key(run.first), what);
         }
-        for (sequence, address) in run.from(run.first) {
+        for Arrival { sequence, address, .. } in run.from(run.first) {
             if self.view().get(Table::Events, &address_key(address)).await?.is_none() {
                 let what = format!("its event {address} is missing");
                 self.findings.lost(Table::Arrivals, &sequence_key(sequence), what);

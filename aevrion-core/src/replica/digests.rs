@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ReadState;
-use crate::arrivals::Runs;
+use crate::arrivals::{Effect, Runs};
 use crate::bounds::{DIGEST_ARRIVALS, DIGESTS_KEPT};
 use crate::message::Digest;
 use crate::tree::Root;
@@ -108,8 +108,8 @@ async fn is_untouched(span: TimeSpan, since: u64, state: &ReadState) -> Result<b
     while let Some(page) = runs.next().await? {
         for run in page {
             let Ok(run) = run else { return Ok(false) };
-            for (_, address) in run.from(since).filter(|(sequence, _)| *sequence < end) {
-                if span.contains(address.timestamp) {
+            for arrival in run.from(since).filter(|arrival| arrival.sequence < end) {
+                if arrival.effect == Effect::Stored && span.contains(arrival.address.timestamp) {
                     return Ok(false);
                 }
                 seen += 1;

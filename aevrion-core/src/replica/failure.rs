@@ -17,7 +17,7 @@ use crate::tables::name;
 use crate::{ReadError, Timestamp};
 
 /// How long the store is left alone after a failure.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Writer {
     /// Why writes are refused, if they are and it is too early to try again.
@@ -90,6 +90,7 @@ impl Writer {
         self.known_stale.clear();
         self.walk = None;
         self.touched_top.forget();
+        self.expiring.look();
         match self.reload().await {
             Ok(state) => {
                 self.is_behind = false;

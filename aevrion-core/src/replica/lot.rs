@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::{ReadState, Shared};
 use crate::agent::{Fresh, Origin};
-use crate::arrivals::runs_before;
+use crate::arrivals::{Effect, encode_run, runs_before};
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::coop::charge;
 use crate::event::is_reserved;
@@ -14,7 +14,8 @@ use crate::index::{IndexReader, Pending};
 use crate::planted::{Bug, planted};
 use crate::store::{StoreError, Table, View, WriteBatch};
 use crate::tables::{
-    ADDRESS_LEN, Checkpoint, IndexRow, address_key, encode_event, has_key, name, node_key, sequence_key,
+    ADDRESS_LEN, Checkpoint, IndexRow, address_key, encode_event, expiry_key, has_key, name, node_key,
+    sequence_key,
 };
 use crate::tree::NodeAddress;
 use crate::{Address, Clock, Event, ReadError, Timestamp};
@@ -26,8 +27,12 @@ pub(super) struct Lot<'s> {
     pub(super) checkpoint: Checkpoint,
     /// The greatest timestamp stored, this lot included.
     pub(super) greatest: Option<Timestamp>,
-    /// The new events in the order in which they came, and their keys.
+    /// The new events in the order in which they came, or those whose values have expired, and their keys.
     pub(super) arrived: Vec<(Address, Bytes)>,
+    /// What those that arrived did.
+    pub(super) effect: Effect,
+    /// The first expiry that was put into the timetable.
+    pub(super) next_expiry: Option<Timestamp>,
     /// The tree nodes whose hashes become stale.
     pub(super) touched: BTreeSet<NodeAddress>,
     /// What the neighbours are to hear of.
@@ -53,6 +58,8 @@ impl<'s> Lot<'s> {
             checkpoint: state.checkpoint,
             greatest,
             arrived: Vec::new(),
+            effect: Effect::Stored,
+            next_expiry: None,
             touched: BTreeSet::new(),
             fresh: Vec::new(),
             mended: Vec::new(),
@@ -87,6 +94,7 @@ impl<'s> Lot<'s> {
         let hidden = planted(Bug::TieByArrival)
             && self.has_version_at(event.key(), address.timestamp, view).await.unwrap_or(false);
         self.put_rows(event, &key, hidden);
+        self.put_expiry(event);
         self.checkpoint.events += 1;
         self.checkpoint.next_arrival += 1;
         self.touch(address.timestamp);
@@ -176,6 +184,25 @@ impl<'s> Lot<'s> {
         }
     }
 
+    fn put_expiry(&mut self, event: &Event) {
+        let Some(expiry) = event.expiry() else { return };
+        let key = Bytes::copy_from_slice(&expiry_key(expiry, event.address()));
+        self.batch.put(Table::Timetable, key, Bytes::new());
+        self.next_expiry = self.next_expiry.map_or(expiry, |next| next.min(expiry)).into();
+    }
+
+    /// Takes the expiry of an event out of the timetable.
+    pub(super) fn remove_expiry(&mut self, expiry: Timestamp, address: Address) {
+        self.batch.remove(Table::Timetable, Bytes::copy_from_slice(&expiry_key(expiry, address)));
+    }
+
+    /// Lets an event whose value has expired arrive once more. A lot with such has no others.
+    pub(super) fn expire(&mut self, address: Address, key: Bytes) {
+        self.effect = Effect::Expired;
+        self.arrived.push((address, key));
+        self.checkpoint.next_arrival += 1;
+    }
+
     fn reserve_row(&mut self, event: &Event) {
         let inline = event.value().len().min(INLINE_DATA);
         reserve(&mut self.rows, CHUNK, ADDRESS_LEN + event.key().len() + inline + 64);
@@ -192,7 +219,7 @@ impl<'s> Lot<'s> {
 
     /// Whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
-        self.arrived.is_empty() && self.mended.is_empty()
+        self.batch.is_empty()
     }
 
     /// Removes the stored hashes of touched nodes, but for those that are `known` to have none.
@@ -242,8 +269,8 @@ impl<'s> Lot<'s> {
         }
         let mut sequence = self.first_arrival;
         for run in self.arrived.chunks(ARRIVAL_RUN) {
-            let addresses: Vec<u8> = run.iter().flat_map(|(address, _)| address_key(*address)).collect();
-            self.batch.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), addresses);
+            let row = encode_run(self.effect, run.iter().map(|(address, _)| *address));
+            self.batch.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), row);
             sequence += ARRIVAL_RUN as u64;
         }
         self.batch.put(Table::Meta, name::CHECKPOINT, self.checkpoint.encode());

@@ -8,8 +8,8 @@ use super::queue::{Counted, Request};
 use crate::bounds::PAGE_ROWS;
 use crate::events::read_event;
 use crate::store::{StoreError, Table, View, WriteBatch};
-use crate::tables::parse_address;
-use crate::{ReadError, WriteError};
+use crate::tables::{parse_address, parse_expiry_key};
+use crate::{ReadError, Timestamp, WriteError, timetable};
 
 /// Rows on their way to the writer, a commit at a time.
 pub(super) struct Mend<'r> {
@@ -63,17 +63,21 @@ impl<'r> Mend<'r> {
     }
 }
 
-/// Leaves out of `batch` the removal of rows that are right by now: an index row whose event has come since the row was
-/// found to stand for nothing, an event that a sound copy has mended. Says how many events stay. `view` has to be the
-/// latest.
+/// Leaves out of `batch` the removal of rows that are right by now: a derived row whose event has come since the row was
+/// found to stand for nothing, an event that a sound copy has mended; and expiries that watchers were told of meanwhile.
+/// Says how many events stay. `view` has to be the latest.
 pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<(WriteBatch, i64), StoreError> {
     let mut left = WriteBatch::new();
     let mut events_kept = 0;
+    let told = timetable::told_until(view).await?;
     for (table, writes) in batch.into_tables() {
         for write in writes {
             match write.value {
+                Some(_) if table == Table::Timetable && was_told(&write.key, told) => {}
                 Some(value) => left.put(table, write.key, value),
-                None if table == Table::ByKey && stands_by_now(view, &write.key).await? => {}
+                None if table == Table::ByKey && in_doubt_yes(stands_for_event(view, &write.key).await)? => {}
+                None if table == Table::Timetable
+                    && in_doubt_yes(timetable::stands(view, &write.key).await)? => {}
                 None if table == Table::Events && is_sound_by_now(view, &write.key).await? => {
                     events_kept += 1;
                 }
@@ -92,10 +96,14 @@ async fn is_sound_by_now(view: &dyn View, key: &[u8]) -> Result<bool, StoreError
     }
 }
 
-async fn stands_by_now(view: &dyn View, row: &[u8]) -> Result<bool, StoreError> {
-    match stands_for_event(view, row).await {
+fn was_told(row: &[u8], until: Timestamp) -> bool {
+    parse_expiry_key(row).is_none_or(|(expiry, _)| expiry <= until)
+}
+
+/// Whether a row stands for something, as far as can be told.
+fn in_doubt_yes(stands: Result<bool, ReadError>) -> Result<bool, StoreError> {
+    match stands {
         Err(ReadError::Store(error)) => Err(error),
-        // In doubt it stays.
         stands => Ok(stands.unwrap_or(true)),
     }
 }

@@ -9,6 +9,7 @@ mod close;
 mod damaged;
 mod derived;
 mod digests;
+mod expiring;
 mod export;
 mod failure;
 mod feed;

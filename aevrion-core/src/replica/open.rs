@@ -15,8 +15,8 @@ use crate::store::{
     Cooperative, Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table,
     View, WriteBatch,
 };
-use crate::tables::{Checkpoint, FORMAT_VERSION, Lineage, name};
-use crate::{Clock, ClockMark, Incarnation, NodeId, OpenError, Parameters, Timestamp};
+use crate::tables::{Checkpoint, FORMAT_VERSION, Lineage, WITHOUT_TIMETABLE, name};
+use crate::{Clock, ClockMark, Incarnation, NodeId, OpenError, Parameters, Timestamp, timetable};
 
 /// What a store says of itself.
 struct Identity {
@@ -26,6 +26,7 @@ struct Identity {
     /// Nothing, if an older release wrote the store, or its row cannot be read: then nobody knows who gave the arrivals
     /// that are here their sequences.
     lineage: Option<Lineage>,
+    has_timetable: bool,
 }
 
 impl Replica {
@@ -51,6 +52,9 @@ impl Replica {
         if !differences.is_empty() {
             return Err(OpenError::OtherParameters(differences));
         }
+        if !identity.has_timetable {
+            make_timetable(&*store, options.wall.now()).await?;
+        }
         if let Some(node) = options.node.filter(|node| *node != identity.node) {
             rename(&*store, node).await?;
             identity.node = node;
@@ -68,7 +72,7 @@ impl Replica {
             if planted(Bug::ClockBack) { (Timestamp::MIN, ClockMark::default()) } else { (accepted, mark) };
         let clock = Clock::new(accepted, mark, options.max_drift);
         let (queue, requests) = Queue::new();
-        let Identity { parameters, node, checkpoint, lineage } = identity;
+        let Identity { parameters, node, checkpoint, lineage, .. } = identity;
         let lineage = lineage.map_or_else(
             || Lineage::of(incarnation),
             |lineage| lineage.continued(incarnation, checkpoint.next_arrival),
@@ -95,7 +99,7 @@ async fn read_identity(view: &dyn View) -> Result<Option<Identity>, OpenError> {
         return Ok(None);
     };
     let found = format[..].try_into().map_or(0, u32::from_be_bytes);
-    if found != FORMAT_VERSION {
+    if ![WITHOUT_TIMETABLE, FORMAT_VERSION].contains(&found) {
         return Err(OpenError::OtherFormat { found, known: FORMAT_VERSION });
     }
     let parameters = view.get(Table::Meta, name::PARAMETERS.as_bytes()).await?;
@@ -108,7 +112,19 @@ async fn read_identity(view: &dyn View) -> Result<Option<Identity>, OpenError> {
         node: node.ok_or(OpenError::Damaged(name::NODE))?,
         checkpoint: read_checkpoint(view).await?.ok_or(OpenError::Damaged(name::CHECKPOINT))?,
         lineage: lineage.and_then(|row| Lineage::parse(&row)),
+        has_timetable: found != WITHOUT_TIMETABLE,
     }))
+}
+
+/// Gives a store of an older release what it lacks.
+async fn make_timetable(store: &dyn EventStore, now: Timestamp) -> Result<(), OpenError> {
+    tracing::info!("looking for values that expire, once: the store is of a release that told nobody");
+    timetable::make(store, now).await?;
+    let mut batch = WriteBatch::new();
+    timetable::put_told_until(now, &mut batch);
+    batch.put(Table::Meta, name::FORMAT, Bytes::copy_from_slice(&FORMAT_VERSION.to_be_bytes()));
+    store.commit(batch, Durability::Immediate).await?;
+    Ok(())
 }
 
 /// Gives the store of one node to another: one that has joined a cluster is named after its key.
@@ -139,5 +155,5 @@ async fn make(
     batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
     batch.put(Table::Meta, name::LINEAGE, lineage.encode());
     store.commit(batch, Durability::Immediate).await?;
-    Ok(Identity { parameters, node, checkpoint, lineage: Some(lineage) })
+    Ok(Identity { parameters, node, checkpoint, lineage: Some(lineage), has_timetable: true })
 }

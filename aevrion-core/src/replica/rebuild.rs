@@ -14,14 +14,14 @@ use crate::events::EventPages;
 use crate::store::{KeyRange, Pages, Projection, Table};
 use crate::tables::IndexRow;
 use crate::tree::Root;
-use crate::{ReadError, WriteError};
+use crate::{ReadError, WriteError, timetable};
 
 /// What `rebuild` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// Index rows that were missing.
+    /// Rows of the index and the timetable that were missing.
     pub rows_added: u64,
-    /// Index rows that stood for nothing.
+    /// Those that stood for nothing.
     pub rows_removed: u64,
     /// Events that are damaged: nothing can be derived from them.
     pub damaged_events: u64,
@@ -43,7 +43,7 @@ impl Replica {
         Ok(Rebuilt { rows_added, rows_removed, damaged_events, root })
     }
 
-    /// Writes the index rows that are missing, and corrects the count of events.
+    /// Writes the rows of events that are missing, and corrects the count of events.
     async fn add_missing_rows(
         &self,
         progress: &mut (impl FnMut(Progress) + Send),
@@ -62,6 +62,11 @@ impl Replica {
                         if !has_row(&state, &row).await? {
                             mend.put(Table::ByKey, row, Bytes::new()).await?;
                         }
+                        if let Some(row) =
+                            timetable::missing_row(&*state.view, &event).await.map_err(ReadError::from)?
+                        {
+                            mend.put(Table::Timetable, row, Bytes::new()).await?;
+                        }
                     }
                     Err(error @ ReadError::Damaged(_)) => {
                         self.shared.note_old_damage(&error).await;
@@ -77,7 +82,7 @@ impl Replica {
         Ok((mend.finish(counted).await?, damaged))
     }
 
-    /// Removes the index rows that stand for nothing, and corrects the count of keys.
+    /// Removes the rows of index and timetable that stand for nothing, and corrects the count of keys.
     async fn remove_wrong_rows(
         &self,
         progress: &mut (impl FnMut(Progress) + Send),
@@ -105,6 +110,7 @@ impl Replica {
                 total: state.checkpoint.next_to_index.max(walked),
             });
         }
+        remove_wrong_expiries(&state, &mut mend).await?;
         let indexed_keys = difference(keys, state.checkpoint.indexed_keys);
         let counted = self.counts_hold(&state)?.then_some(Counted { events: 0, indexed_keys });
         mend.finish(counted).await
@@ -130,6 +136,18 @@ impl Replica {
         }
         mend.finish(None).await.map(drop)
     }
+}
+
+async fn remove_wrong_expiries(state: &ReadState, mend: &mut Mend<'_>) -> Result<(), WriteError> {
+    let mut pages = Pages::new(&*state.view, Table::Timetable, KeyRange::ALL, Projection::Keys);
+    while let Some(page) = pages.next().await.map_err(ReadError::from)? {
+        for (row, _) in page.rows() {
+            if !timetable::stands(&*state.view, row).await? {
+                mend.remove(Table::Timetable, Bytes::copy_from_slice(row)).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn has_row(state: &ReadState, row: &[u8]) -> Result<bool, ReadError> {

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use crate::Address;
+use crate::arrivals::{Arrival, Effect};
 use crate::bounds::{RECENT_ARRIVALS, RECENT_KEY_BYTES};
 
 /// The arrivals of the latest commits, without a gap.
@@ -19,7 +20,7 @@ pub(super) struct RecentArrivals(Mutex<Ring>);
 struct Ring {
     /// The sequence of the first arrival held.
     first: u64,
-    arrivals: VecDeque<(Address, Bytes)>,
+    arrivals: VecDeque<(Effect, Address, Bytes)>,
     key_bytes: usize,
 }
 
@@ -36,15 +37,15 @@ impl Ring {
 /// Arrivals that a watcher asked about.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// Those of the keys that it wants, with their sequences.
-    pub(super) arrivals: Vec<(u64, Address)>,
+    /// Those of the keys that it wants.
+    pub(super) arrivals: Vec<Arrival>,
     /// The sequence behind the last arrival looked at.
     pub(super) end: u64,
 }
 
 impl RecentArrivals {
     /// Takes what a commit brought, the first of it under the sequence `first`.
-    pub(super) fn offer(&self, first: u64, arrived: &[(Address, Bytes)]) {
+    pub(super) fn offer(&self, first: u64, effect: Effect, arrived: &[(Address, Bytes)]) {
         let mut ring = self.ring();
         if ring.end() != first {
             ring.clear();
@@ -52,10 +53,10 @@ impl RecentArrivals {
         }
         for (address, key) in arrived {
             // A copy: the key may be a slice of a frame of many megabytes.
-            ring.arrivals.push_back((*address, Bytes::copy_from_slice(key)));
+            ring.arrivals.push_back((effect, *address, Bytes::copy_from_slice(key)));
             ring.key_bytes += key.len();
             while ring.arrivals.len() > RECENT_ARRIVALS || ring.key_bytes > RECENT_KEY_BYTES {
-                let Some((_, oldest)) = ring.arrivals.pop_front() else { break };
+                let Some((_, _, oldest)) = ring.arrivals.pop_front() else { break };
                 ring.key_bytes -= oldest.len();
                 ring.first += 1;
             }
@@ -69,8 +70,9 @@ impl RecentArrivals {
         let skipped = usize::try_from(next.checked_sub(ring.first)?).ok()?;
         let taken = usize::try_from(end.checked_sub(next)?).ok().filter(|taken| *taken > 0)?;
         let arrivals = (next..).zip(ring.arrivals.iter().skip(skipped).take(taken));
-        let arrivals =
-            arrivals.filter(|(_, (_, key))| wanted(key)).map(|(sequence, (at, _))| (sequence, *at));
+        let arrivals = arrivals
+            .filter(|(_, (.., key))| wanted(key))
+            .map(|(sequence, (effect, address, _))| Arrival { sequence, effect: *effect, address: *address });
         Some(Wanted { arrivals: arrivals.collect(), end })
     }
 
@@ -99,15 +101,15 @@ mod tests {
 
     fn found(recent: &RecentArrivals, next: u64, end: u64) -> Option<(Vec<u64>, u64)> {
         let Wanted { arrivals, end } = recent.find(next, end, |key| key.starts_with(b"a"))?;
-        Some((arrivals.into_iter().map(|(sequence, _)| sequence).collect(), end))
+        Some((arrivals.into_iter().map(|arrival| arrival.sequence).collect(), end))
     }
 
     #[test]
     fn finds_what_is_wanted_in_the_order_of_arrival() {
         let recent = RecentArrivals::default();
         assert_eq!(found(&recent, 0, 10), None);
-        recent.offer(7, &arrivals(&["a1", "b1", "a2"]));
-        recent.offer(10, &arrivals(&["b2", "a3"]));
+        recent.offer(7, Effect::Stored, &arrivals(&["a1", "b1", "a2"]));
+        recent.offer(10, Effect::Stored, &arrivals(&["b2", "a3"]));
         assert_eq!(found(&recent, 7, 12), Some((vec![7, 9, 11], 12)));
         assert_eq!(found(&recent, 8, 11), Some((vec![9], 11)));
         assert_eq!(found(&recent, 10, 99), Some((vec![11], 12)), "as far as it goes");
@@ -118,10 +120,10 @@ mod tests {
     #[test]
     fn a_gap_is_never_bridged() {
         let recent = RecentArrivals::default();
-        recent.offer(0, &arrivals(&["a"]));
-        recent.offer(5, &arrivals(&["a"]));
+        recent.offer(0, Effect::Stored, &arrivals(&["a"]));
+        recent.offer(5, Effect::Stored, &arrivals(&["a"]));
         assert_eq!((found(&recent, 0, 9), found(&recent, 5, 9)), (None, Some((vec![5], 6))));
-        recent.offer(3, &arrivals(&["b"]));
+        recent.offer(3, Effect::Stored, &arrivals(&["b"]));
         assert_eq!((found(&recent, 5, 9), found(&recent, 3, 9)), (None, Some((vec![], 4))), "given anew");
         recent.forget();
         assert_eq!(found(&recent, 3, 9), None);
@@ -131,13 +133,13 @@ mod tests {
     fn holds_no_more_than_its_bounds() {
         let recent = RecentArrivals::default();
         for first in 0..RECENT_ARRIVALS as u64 + 3 {
-            recent.offer(first, &arrivals(&["a"]));
+            recent.offer(first, Effect::Stored, &arrivals(&["a"]));
         }
         assert_eq!(found(&recent, 2, 9), None);
         assert_eq!(found(&recent, 3, 9), Some(((3..9).collect(), 9)));
         let long = arrivals(&["a"])[0].0;
         let next = RECENT_ARRIVALS as u64 + 3;
-        recent.offer(next, &[(long, Bytes::from(vec![b'a'; RECENT_KEY_BYTES]))]);
+        recent.offer(next, Effect::Stored, &[(long, Bytes::from(vec![b'a'; RECENT_KEY_BYTES]))]);
         assert_eq!(
             (found(&recent, next - 1, 9_999), found(&recent, next, 9_999)),
             (None, Some((vec![next], next + 1)))

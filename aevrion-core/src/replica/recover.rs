@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::ReadState;
-use crate::arrivals::Runs;
+use crate::arrivals::{Arrival, Effect, Runs};
 use crate::index::Pending;
 use crate::planted::{Bug, planted};
 use crate::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, View, WriteBatch};
@@ -57,7 +57,10 @@ async fn pending_rows(
             if run.first > expected {
                 return Ok(None);
             }
-            for (_, address) in run.from(checkpoint.next_to_index) {
+            // What expired was indexed when it arrived.
+            let stored =
+                run.from(checkpoint.next_to_index).filter(|arrival| arrival.effect == Effect::Stored);
+            for Arrival { address, .. } in stored {
                 let row = view.get(Table::Events, &address_key(address)).await?;
                 match row.as_ref().map(EventRow::parse) {
                     Some(Ok(row)) => {

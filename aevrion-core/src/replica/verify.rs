@@ -104,6 +104,7 @@ impl<P: FnMut(Progress) + Send> Verify<'_, P> {
         self.table(Table::Bodies, "bodies", 0).await?;
         let keys = self.table(Table::ByKey, "index", checkpoint.next_to_index).await?;
         self.table(Table::Arrivals, "arrivals", arrivals).await?;
+        self.table(Table::Timetable, "timetable", 0).await?;
         let root = self.tree().await?;
         self.counts(root.count, keys);
         let pending_keys = self.state.pending.count_new_keys(self.view).await?;

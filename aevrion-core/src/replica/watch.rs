@@ -1,4 +1,5 @@
-//! Watching: every event of interest, in the order in which this node learned of it, from a cursor on, without end.
+//! Watching: every event of interest, in the order in which this node learned of it, from a cursor on, without end. An
+//! event whose value expires while it is the latest of its key is seen once more, as expired.
 //!
 //! A watcher pulls: it reads what arrived at its own pace, and sleeps while there is nothing to read. So a slow one
 //! holds nobody up, and costs no memory but its own page. What is of other keys it passes over without reading it.
@@ -13,12 +14,12 @@ use tokio::sync::watch;
 
 use super::recent::Wanted;
 use super::{Replica, Shared};
-use crate::arrivals::{next_run, run_at};
+use crate::arrivals::{Arrival, Effect, next_run, run_at};
 use crate::event::is_reserved;
 use crate::events::decode_event;
 use crate::store::{Table, View};
 use crate::tables::{Checkpoint, EventRow, address_key, sequence_key};
-use crate::{Address, Event, Incarnation, ReadError, WatchError};
+use crate::{Event, Incarnation, ReadError, WatchError};
 
 /// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-9f86d081884c7d65-42`; the beginning of all
 /// that arrived at a node is `6d8a31cc-0`.
@@ -76,11 +77,13 @@ impl FromStr for Cursor {
     }
 }
 
-/// An event, and where to resume behind it.
+/// An event, what it did, and where to resume behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
     /// The event: a write of this node, or one that came from elsewhere, perhaps older than others seen before.
     pub event: Event,
+    /// Whether it was stored, or its value has expired.
+    pub effect: Effect,
     /// Behind it.
     pub cursor: Cursor,
 }
@@ -91,7 +94,7 @@ pub struct Watch {
     prefix: Bytes,
     next: u64,
     /// Arrivals to read, from `next` on.
-    page: VecDeque<(u64, Address)>,
+    page: VecDeque<Arrival>,
     /// The sequence behind the page: what lies between its last arrival and here is of other keys.
     page_end: u64,
     arrivals: watch::Receiver<u64>,
@@ -147,16 +150,17 @@ impl Watch {
                 Err(ReadError::Closed) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
-            while let Some((sequence, address)) = self.page.front().copied() {
-                let event = match self.read(&*state.view, sequence, address).await {
+            while let Some(arrival) = self.page.front().copied() {
+                let event = match self.read(&*state.view, arrival).await {
                     // The store may be readable again when the same event is asked for once more.
                     Err(ReadError::Store(error)) => return Err(ReadError::Store(error).into()),
                     event => event,
                 };
                 self.page.pop_front();
-                self.next = sequence + 1;
+                self.next = arrival.sequence + 1;
                 if let Some(event) = event.inspect_err(|error| self.shared.note_damage(error))? {
-                    return Ok(Some(Watched { event, cursor: self.cursor() }));
+                    let effect = arrival.effect;
+                    return Ok(Some(Watched { event, effect, cursor: self.cursor() }));
                 }
             }
             self.next = self.next.max(self.page_end);
@@ -182,18 +186,14 @@ impl Watch {
         Cursor::new(&self.shared, self.next)
     }
 
-    /// The event that arrived under `sequence`; `None` if it is of another key.
+    /// The event of an arrival; `None` if it is of another key.
     ///
     /// The row says of which key it is, and where it is another one, nothing else is read: a body is read and hashed
     /// only by who wants it. So the key itself is not checked against the id then, and an event of this prefix whose
     /// key is damaged is passed over without a word. Finding damage is for `verify`; a watcher that looked for it would
     /// read and hash all that is written.
-    async fn read(
-        &self,
-        view: &dyn View,
-        sequence: u64,
-        address: Address,
-    ) -> Result<Option<Event>, ReadError> {
+    async fn read(&self, view: &dyn View, arrival: Arrival) -> Result<Option<Event>, ReadError> {
+        let Arrival { sequence, address, .. } = arrival;
         let key = address_key(address);
         let Some(row) = view.get(Table::Events, &key).await? else {
             let what = "its event is not in the store";
@@ -238,8 +238,8 @@ impl Watch {
             return Err(error);
         }
         let arrived = run.iter().flat_map(|run| run.from(self.next));
-        self.page.extend(arrived.take_while(|(sequence, _)| *sequence < end));
-        self.page_end = self.page.back().map_or(self.next, |(sequence, _)| sequence + 1);
+        self.page.extend(arrived.take_while(|arrival| arrival.sequence < end));
+        self.page_end = self.page.back().map_or(self.next, |arrival| arrival.sequence + 1);
         Ok(())
     }
 }

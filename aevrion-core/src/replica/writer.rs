@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use super::expiring::Expiring;
 use super::lot::Lot;
 use super::mend::still_wrong;
 use super::queue::{Counted, Nodes, Request, Submission, Walk, node_channel};
@@ -47,6 +48,8 @@ pub(super) struct Writer {
     owes_turn: bool,
     /// Local writes that the clock does not let through yet.
     pub(super) waiting: WaitingWrites,
+    /// When values expire.
+    pub(super) expiring: Expiring,
     /// When buffered commits have to be synced.
     pub(super) sync_at: Option<Instant>,
     /// When a store that failed is tried again.
@@ -71,6 +74,7 @@ enum Next {
     Sync,
     Retry,
     Waiting,
+    Expiry,
 }
 
 impl Writer {
@@ -90,6 +94,7 @@ impl Writer {
             touched_top: TouchedTop::default(),
             owes_turn: false,
             waiting: WaitingWrites::default(),
+            expiring: Expiring::default(),
             sync_at: None,
             retry_at: None,
             is_behind: false,
@@ -142,6 +147,10 @@ impl Writer {
                     self.store_lot(waiting).await;
                     self.owes_turn = true;
                 }
+                Next::Expiry => {
+                    self.tell_expired().await;
+                    self.owes_turn = true;
+                }
             }
         }
     }
@@ -163,6 +172,7 @@ impl Writer {
             () = until(self.sync_at) => Next::Sync,
             () = until(self.retry_at), if !stand_still => Next::Retry,
             () = until(self.waiting.wake_at()), if !stand_still => Next::Waiting,
+            () = until(self.expiring.wake_at(self.shared.wall.now())), if !stand_still => Next::Expiry,
             nodes = next_nodes(&mut self.walk) => Next::Nodes(nodes),
             request = self.requests.recv(), if !stand_still => Next::Request(request),
         }
@@ -237,9 +247,10 @@ impl Writer {
             self.shared.tips.note_write(key, written);
         }
         if self.shared.arrivals.receiver_count() > 0 {
-            self.shared.recent.offer(state.checkpoint.next_arrival, &lot.arrived);
+            self.shared.recent.offer(state.checkpoint.next_arrival, lot.effect, &lot.arrived);
         }
         self.greatest = lot.greatest;
+        self.expiring.note(lot.next_expiry);
         self.shared.feed.offer(lot.fresh);
         self.remember_stale(lot.touched);
         self.publish(lot.pending, lot.checkpoint).await;
@@ -467,6 +478,7 @@ impl Writer {
         // A walk that has read what was wrong must not store what it made of it, nor may anyone keep it.
         self.walk = None;
         self.touched_top.forget();
+        self.expiring.look();
         // An index row that was missing may make another version the newest, and a mended state has no more arrivals
         // than the one before: what is read from either is not kept until the next write.
         self.shared.tips.forget_all(checkpoint.next_arrival + 1);

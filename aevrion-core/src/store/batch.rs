@@ -18,12 +18,14 @@ pub enum Table {
     Arrivals,
     /// A few named settings and checkpoints.
     Meta,
+    /// What falls due, in the order of time.
+    Timetable,
 }
 
 impl Table {
     /// Every table, in the order of their tags.
-    pub const ALL: [Self; 6] =
-        [Self::Events, Self::Bodies, Self::ByKey, Self::Nodes, Self::Arrivals, Self::Meta];
+    pub const ALL: [Self; 7] =
+        [Self::Events, Self::Bodies, Self::ByKey, Self::Nodes, Self::Arrivals, Self::Meta, Self::Timetable];
 
     /// A name for the engine's own catalogue. Fixed: it is stored.
     pub const fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Table {
             Self::Nodes => "nodes",
             Self::Arrivals => "arrivals",
             Self::Meta => "meta",
+            Self::Timetable => "timetable",
         }
     }
 

@@ -87,6 +87,11 @@ impl EventRow {
         })
     }
 
+    /// The moment from which on the value of this event, written at `timestamp`, is not seen any more, if it expires.
+    pub(crate) fn expiry(&self, timestamp: Timestamp) -> Option<Timestamp> {
+        (self.kind == EXPIRING).then(|| self.expires_at.max(timestamp))
+    }
+
     /// Whether the data has to be read from `bodies`.
     pub(crate) fn needs_body(&self) -> bool {
         self.data.is_none()

@@ -5,7 +5,9 @@ use bytes::Bytes;
 use crate::{ClockMark, Timestamp};
 
 /// Version of everything described in [`crate::tables`]. A store of another version is refused.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
+/// The version of stores without a timetable, which get one when they are opened.
+pub(crate) const WITHOUT_TIMETABLE: u32 = 1;
 
 /// Names of the rows.
 pub(crate) mod name {
@@ -19,6 +21,9 @@ pub(crate) mod name {
     pub(crate) const CHECKPOINT: &str = "checkpoint";
     /// The [`Lineage`](super::super::Lineage), written with the first arrival of an incarnation.
     pub(crate) const LINEAGE: &str = "lineage";
+
+    /// `u64` moment until which watchers were told what expired: see [`crate::timetable`].
+    pub(crate) const EXPIRED: &str = "expired";
 
     /// What the node remembers about itself under `name`: bytes that mean nothing here.
     pub(crate) fn setting(name: &str) -> String {

@@ -5,8 +5,9 @@
 //! bodies    u64 timestamp ‖ id                                →  data, where flags say so
 //! by_key    escaped key ‖ 00 00 ‖ ¬u64 timestamp ‖ ¬id[..8]   →  nothing
 //! nodes     u8 level ‖ u64 index                              →  u64 count ‖ hash
-//! arrivals  u64 sequence of the first                         →  u64 timestamp ‖ id, up to 256 times
+//! arrivals  u64 sequence of the first                         →  [01, of what expired] ‖ u64 timestamp ‖ id, up to 256 times
 //! meta      name                                              →  see `meta`
+//! timetable u64 moment of expiry ‖ u64 timestamp ‖ id         →  nothing
 //! ```
 //!
 //! Integers are big-endian, so that byte order is number order; `¬` is the bitwise complement, so that the newest
@@ -23,10 +24,12 @@ use crate::{Address, EventId, Hash, Timestamp};
 pub(crate) use event_row::{EventRow, encode_event};
 pub(crate) use index_row::{IndexRow, escape, has_key, key_end, versions_at, versions_until};
 pub(crate) use lineage::Lineage;
-pub(crate) use meta::{Checkpoint, FORMAT_VERSION, name};
+pub(crate) use meta::{Checkpoint, FORMAT_VERSION, WITHOUT_TIMETABLE, name};
 
 /// Length of the key of an event, a body, and of the value of an arrival.
 pub(crate) const ADDRESS_LEN: usize = 40;
+/// Length of a key of the timetable.
+const EXPIRY_LEN: usize = 8 + ADDRESS_LEN;
 
 /// The key under which an event stands.
 pub(crate) fn address_key(address: Address) -> [u8; ADDRESS_LEN] {
@@ -91,6 +94,20 @@ pub(crate) fn parse_sequence(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.try_into().ok()?))
 }
 
+/// The key of the row that says when the value of an event expires.
+pub(crate) fn expiry_key(expiry: Timestamp, address: Address) -> [u8; EXPIRY_LEN] {
+    let mut key = [0; EXPIRY_LEN];
+    key[..8].copy_from_slice(&expiry.as_millis().to_be_bytes());
+    key[8..].copy_from_slice(&address_key(address));
+    key
+}
+
+/// Reads [`expiry_key`].
+pub(crate) fn parse_expiry_key(key: &[u8]) -> Option<(Timestamp, Address)> {
+    let (expiry, address) = key.split_first_chunk()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*expiry)), parse_address(address)?))
+}
+
 /// A key as a person can read it.
 pub(crate) fn describe_key(table: Table, key: &[u8]) -> String {
     let described = match table {
@@ -101,6 +118,9 @@ pub(crate) fn describe_key(table: Table, key: &[u8]) -> String {
         Table::Nodes => parse_node_key(key).map(|(level, index)| format!("level {level} index {index}")),
         Table::Arrivals => parse_sequence(key).map(|sequence| sequence.to_string()),
         Table::Meta => Some(key.escape_ascii().to_string()),
+        Table::Timetable => {
+            parse_expiry_key(key).map(|(expiry, address)| format!("expiry of {address} at {expiry}"))
+        }
     };
     described.unwrap_or_else(|| format!("0x{}", hex::encode(key)))
 }

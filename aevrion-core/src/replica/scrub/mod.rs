@@ -27,7 +27,8 @@ use place::{Pass, Place};
 
 /// The tables of a pass, in this order: the index is complete when it is compared with the events, and inner nodes come
 /// after leaves.
-const TABLES: [Table; 5] = [Table::Events, Table::Bodies, Table::ByKey, Table::Arrivals, Table::Nodes];
+const TABLES: [Table; 6] =
+    [Table::Events, Table::Bodies, Table::ByKey, Table::Arrivals, Table::Nodes, Table::Timetable];
 
 /// Checks and mends a replica bit by bit. Whoever drives it decides on the pace: [`Scrub::step`] again and again, with
 /// pauses, and [`Scrub::save`] now and then. One scrub for a replica is enough.
@@ -162,6 +163,10 @@ impl Scrub {
             let mended = match remedy {
                 Some(Remedy::Add) => {
                     mend.put(damage.table, damage.key, Bytes::new()).await?;
+                    true
+                }
+                Some(Remedy::Remove) if damage.table == Table::Timetable => {
+                    mend.remove(damage.table, damage.key).await?;
                     true
                 }
                 Some(Remedy::Remove) => self.mend_ghost(damage.key, &mut leaves, &mut mend).await?,
