@@ -5,13 +5,14 @@ use crate::support::engine;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use crate::support::server::{PATIENCE, Server, wait};
+use crate::support::server::{PATIENCE, Server};
+use crate::support::watcher::Watcher;
 use crate::support::{ENGINES, Finished, aevrion, run_on, sample};
 use aevrion_core::store::Table;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// Two directories with the same events: one for verbs that work on it, one for a node.
@@ -435,44 +436,6 @@ fn the_service_manager_is_told() {
 }
 
 // ---- Watching ----
-
-/// A watch whose lines are read as they come.
-struct Watcher {
-    child: Child,
-    lines: mpsc::Receiver<Value>,
-}
-
-impl Watcher {
-    fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        let stdout = child.stdout.take().expect("it has one");
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = sender.send(serde_json::from_str(&line).expect("every line is JSON"));
-            }
-        });
-        Self { child, lines }
-    }
-
-    #[track_caller]
-    fn next(&self) -> Value {
-        self.lines.recv_timeout(PATIENCE).expect("an event comes")
-    }
-
-    fn interrupt(mut self) -> Option<i32> {
-        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it is there");
-        wait(&mut self.child)
-    }
-}
-
-impl Drop for Watcher {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn a_watch_outlives_its_node() {

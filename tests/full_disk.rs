@@ -8,64 +8,17 @@
 
 use crate::support::engine;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::disk::SmallDisk;
 use crate::support::random::Random;
 use crate::support::{ENGINES, WEEK_ROOT, run_on, sample, status};
 use aevrion_core::store::StoreError;
 use aevrion_core::{Replica, WriteError};
-use rustix::mount::{MountFlags, UnmountFlags};
 
-const MIB: usize = 1 << 20;
 /// What the operating system says, and every engine passes on.
 const NO_SPACE: &str = "the disk is full";
-
-/// A file system of a few MiB. It goes with its directory, also if the test panics.
-struct SmallDisk {
-    mounted: tempfile::TempDir,
-}
-
-impl SmallDisk {
-    /// `None`, and a word about it, where mounting is not allowed.
-    fn new(mib: usize) -> Option<Self> {
-        let mounted = tempfile::tempdir().expect("a directory");
-        let size = std::ffi::CString::new(format!("size={mib}m")).expect("it has no zeros");
-        match rustix::mount::mount("tmpfs", mounted.path(), "tmpfs", MountFlags::empty(), Some(&*size)) {
-            Ok(()) => Some(Self { mounted }),
-            Err(error) => {
-                eprintln!("SKIPPED: no small file system can be mounted here ({error}): it takes root");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.mounted.path()
-    }
-
-    fn data(&self) -> PathBuf {
-        self.path().join("data")
-    }
-
-    /// Takes up room that a test gives back later.
-    fn put_ballast(&self, mib: usize) {
-        fs::write(self.path().join("ballast"), vec![0; mib * MIB]).expect("there is room for the ballast");
-    }
-
-    fn remove_ballast(&self) {
-        fs::remove_file(self.path().join("ballast")).expect("the ballast is there");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Detached, so that a store left open by a panic does not keep it.
-        if let Err(error) = rustix::mount::unmount(self.path(), UnmountFlags::DETACH) {
-            eprintln!("{} could not be unmounted: {error}", self.path().display());
-        }
-    }
-}
 
 /// Events of some 1.2 KiB each, that no file system can compress: (key, line).
 fn lines(count: usize) -> Vec<String> {

@@ -29,6 +29,7 @@ mod invariants;
 #[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
 mod joining;
 mod kill;
+mod leases;
 mod long_work;
 #[cfg(all(feature = "redb", feature = "sled", feature = "quic", feature = "tcp"))]
 mod memory;
@@ -40,9 +41,13 @@ mod peers;
 #[cfg(target_os = "linux")]
 mod printing;
 mod private;
+#[cfg(target_os = "linux")]
+mod read_only;
 mod readme;
 mod removing;
 #[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
 mod renewing;
+#[cfg(unix)]
+mod silent;
 mod slow;
 mod stopping;

@@ -12,6 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What a draft of a file is called behind the file's own name.
 const DRAFT: &str = ".new";
 
+/// Whether what failed would have changed something where this user, or nobody, can.
+pub fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
 /// Makes a directory, and those above it that are missing, so that they outlast a power cut. Only its owner may enter
 /// those that are new (mode 0700).
 ///

@@ -236,7 +236,7 @@ async fn it_goes_on_where_it_was_saved() {
     assert_eq!(resumed.rows, whole.rows, "every row once");
     assert_eq!(found(&resumed), (0, 0, 0));
     assert!(steps > 30, "{steps}");
-    assert_eq!(tables, ["events", "bodies", "by_key", "arrivals", "nodes", "counts", "events"]);
+    assert_eq!(tables, ["events", "bodies", "by_key", "arrivals", "nodes", "timetable", "counts", "events"]);
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ struct File {
     granularity: Option<u64>,
     branching: Option<u32>,
     output: Option<Format>,
+    #[serde(default, deserialize_with = "span")]
+    timeout: Option<Span>,
     http: Option<SocketAddr>,
     listen: Option<SocketAddr>,
     transport: Option<Vec<TransportKind>>,
@@ -74,6 +76,7 @@ impl Global {
         self.granularity = self.granularity.or(file.granularity);
         self.branching = self.branching.or(file.branching);
         self.output = self.output.or(file.output);
+        self.timeout = self.timeout.or(file.timeout);
         let File { http, listen, transport, peer, write_despite_clocks, scrub, away_alarm, .. } = file;
         Ok((self, ServeFile { http, listen, transport, peer, write_despite_clocks, scrub, away_alarm }))
     }

@@ -6,24 +6,31 @@ use std::path::Path;
 use aevrion_core::store::DirectoryError;
 use aevrion_core::store::{Directory, EventStore};
 use aevrion_core::{Options, Replica, WantedParameters};
+#[cfg(feature = "redb")]
+use aevrion_store_redb::{OpenError, RedbOptions, RedbStore};
 
 use crate::cli::{Global, StoreKind};
 use crate::exit::Failure;
 
-/// Makes sure that there is a store at `path`.
-pub(crate) fn is_there(path: &Path) -> Result<(), Failure> {
-    match Directory::engine_of(path).map_err(Failure::error)? {
-        Some(_) => Ok(()),
-        None => Err(Failure::not_found(format!(
-            "there is no store in {}: is the path right? Verbs that write make one",
-            path.display()
-        ))),
-    }
+/// What a store is opened for. It is made only for writing: else a path that was mistyped would be an empty store, and a
+/// sound one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Also where nothing can be written: then nothing is, as far as the engine can.
+    Read,
+    /// What is derived may be written.
+    Mend,
+    Write,
 }
 
 /// Opens the replica that the settings name, or makes it.
 pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
-    open_with(global, Options::default()).await
+    open_for(global, Purpose::Write).await
+}
+
+/// The same, for a purpose.
+pub(crate) async fn open_for(global: &Global, purpose: Purpose) -> Result<Replica, Failure> {
+    here(try_open(global, Options::default(), purpose).await?)
 }
 
 /// What came of opening.
@@ -39,14 +46,18 @@ pub(crate) enum Opened {
 
 /// The same; what the settings say of parameters goes before what `options` say.
 pub(crate) async fn open_with(global: &Global, options: Options) -> Result<Replica, Failure> {
-    match try_open(global, options).await? {
+    here(try_open(global, options, Purpose::Write).await?)
+}
+
+fn here(opened: Opened) -> Result<Replica, Failure> {
+    match opened {
         Opened::Here(replica) => Ok(replica),
         Opened::Elsewhere(failure) => Err(failure),
     }
 }
 
 /// The same, for who can also turn to the process that has it open.
-pub(crate) async fn try_open(global: &Global, options: Options) -> Result<Opened, Failure> {
+pub(crate) async fn try_open(global: &Global, options: Options, purpose: Purpose) -> Result<Opened, Failure> {
     if let (None, Some(StoreKind::Memory)) = (&global.data, global.store) {
         return open_memory(global, options).await.map(Opened::Here);
     }
@@ -66,11 +77,17 @@ pub(crate) async fn try_open(global: &Global, options: Options) -> Result<Opened
         (Some(name), _) => StoreKind::named(name).ok_or_else(|| {
             Failure::error(format!("{} is a {name} store, which this program does not know", path.display()))
         })?,
+        (None, _) if purpose != Purpose::Write => {
+            return Err(Failure::not_found(format!(
+                "there is no store in {}: is the path right? Verbs that write make one",
+                path.display()
+            )));
+        }
         (None, kind) => kind.unwrap_or_else(StoreKind::usual),
     };
     match kind {
-        StoreKind::Redb => open_redb(path, global, options).await,
-        StoreKind::Sled => open_sled(path, global, options).await,
+        StoreKind::Redb => open_redb(path, global, options, purpose).await,
+        StoreKind::Sled => open_sled(path, global, options, purpose).await,
         StoreKind::Memory => {
             Err(Failure::usage("a memory store keeps nothing: leave --data out, or choose another --store"))
         }
@@ -148,34 +165,52 @@ async fn open_on(store: impl EventStore, global: &Global, options: Options) -> R
 }
 
 #[cfg(feature = "redb")]
-async fn open_redb(path: &Path, global: &Global, options: Options) -> Result<Opened, Failure> {
+async fn open_redb(
+    path: &Path,
+    global: &Global,
+    options: Options,
+    purpose: Purpose,
+) -> Result<Opened, Failure> {
     let path = path.to_owned();
-    let opened = tokio::task::spawn_blocking(move || aevrion_store_redb::RedbStore::open(path)).await;
+    let opened = tokio::task::spawn_blocking(move || match RedbStore::open(&path) {
+        Err(error) if purpose == Purpose::Read && error.is_read_only() => {
+            RedbStore::open_to_read(&path, RedbOptions::default())
+        }
+        opened => opened,
+    })
+    .await;
     match opened.map_err(Failure::error)? {
         Ok(store) => open_on(store, global, options).await.map(Opened::Here),
-        Err(aevrion_store_redb::OpenError::Directory(error)) => refused(error),
+        Err(OpenError::Directory(error)) => refused(error),
         Err(error) => Err(Failure::error(error)),
     }
 }
 
 #[cfg(not(feature = "redb"))]
-async fn open_redb(_: &Path, _: &Global, _: Options) -> Result<Opened, Failure> {
+async fn open_redb(_: &Path, _: &Global, _: Options, _: Purpose) -> Result<Opened, Failure> {
     Err(not_built_in("redb"))
 }
 
 #[cfg(feature = "sled")]
-async fn open_sled(path: &Path, global: &Global, options: Options) -> Result<Opened, Failure> {
+async fn open_sled(
+    path: &Path,
+    global: &Global,
+    options: Options,
+    purpose: Purpose,
+) -> Result<Opened, Failure> {
     let path = path.to_owned();
     let opened = tokio::task::spawn_blocking(move || aevrion_store_sled::SledStore::open(path)).await;
     match opened.map_err(Failure::error)? {
         Ok(store) => open_on(store, global, options).await.map(Opened::Here),
+        Err(error) if purpose == Purpose::Read && error.is_read_only() => Err(Failure::error(error)
+            .and("sled reads only where it can write: copy the directory, and read the copy")),
         Err(aevrion_store_sled::OpenError::Directory(error)) => refused(error),
         Err(error) => Err(Failure::error(error)),
     }
 }
 
 #[cfg(not(feature = "sled"))]
-async fn open_sled(_: &Path, _: &Global, _: Options) -> Result<Opened, Failure> {
+async fn open_sled(_: &Path, _: &Global, _: Options, _: Purpose) -> Result<Opened, Failure> {
     Err(not_built_in("sled"))
 }
 

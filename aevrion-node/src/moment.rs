@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use aevrion_core::Timestamp;
 
+use crate::times::{NotRead, read_standard};
+
 /// A moment given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
@@ -27,19 +29,27 @@ impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(timestamp) = text.parse() {
+        if text.starts_with(|first: char| first.is_ascii_digit())
+            && let Ok(timestamp) = text.parse()
+        {
             return Ok(Self::At(timestamp));
         }
-        if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-            return from_jiff(timestamp).map(Self::At);
-        }
-        match text.trim_end_matches("ago").trim().parse::<Span>() {
-            Ok(Span(span)) => Ok(Self::Ago(span)),
-            Err(_) => {
-                Err("give milliseconds since 1970, RFC 3339 such as 2013-07-04T12:00:00Z, or a span ago \
-                           such as 15m"
-                    .into())
-            }
+        match read_standard(text, None, None) {
+            Ok(moment) => from_jiff(moment).map(Self::At),
+            Err(NotRead::OtherForm) => match text.trim_end_matches("ago").trim().parse::<Span>() {
+                Ok(Span(span)) => Ok(Self::Ago(span)),
+                Err(_) => {
+                    Err("give milliseconds since 1970, RFC 3339 such as 2013-07-04T12:00:00Z, or a span ago \
+                               such as 15m"
+                        .into())
+                }
+            },
+            Err(NotRead::NoTimeOfDay) => Err(format!("the time of day is missing: say {text}T00:00:00Z")),
+            Err(NotRead::NoOffset) => Err("the offset is missing: Z for UTC, or one such as +02:00".into()),
+            Err(NotRead::CameTwiceOrNever(zone)) => Err(format!(
+                "that came twice or not at all in {zone}, where clocks were changed: give an offset"
+            )),
+            Err(NotRead::Wrong(why)) => Err(why),
         }
     }
 }
@@ -108,7 +118,35 @@ mod tests {
         assert!("yesterday".parse::<Moment>().is_err());
         assert!("1969-07-20T20:17:00Z".parse::<Moment>().is_err());
         assert!("1969-12-31T23:59:59.9999Z".parse::<Moment>().is_err());
-        assert!("-5".parse::<Moment>().is_err());
+        for none in ["-5", "+5", "18446744073709551616", "1e3", "", "ago", "-1h", "9999-12-31T23:59:60.5Z x"]
+        {
+            assert!(none.parse::<Moment>().is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn what_a_file_may_say_a_flag_may_say_too() {
+        let ms = |text: &str| match text.parse() {
+            Ok(Moment::At(timestamp)) => Ok(timestamp.as_millis()),
+            Ok(Moment::Ago(_)) => Err("a span".to_owned()),
+            Err(why) => Err(why),
+        };
+        assert_eq!(ms("1970-01-01T00:00:00Z"), Ok(0));
+        assert_eq!(ms("18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(ms("9999-12-30T22:00:00.999Z"), Ok(253_402_207_200_999));
+        assert_eq!(ms("2024-07-01T12:00:00[Europe/Berlin]"), ms("2024-07-01T10:00:00Z"));
+        assert_eq!(ms("2024-07-01t12:00:00+02:00[Europe/Berlin]"), ms("2024-07-01T10:00:00Z"));
+        for (text, part) in [
+            ("2024-07-01", "2024-07-01T00:00:00Z"),
+            ("2024-07-01T12:00:00", "offset is missing"),
+            ("2024-07-01T12:00:00+01:00[Europe/Berlin]", "not that of its zone"),
+            ("2024-10-27T02:30:00[Europe/Berlin]", "twice or not at all"),
+            ("2024-07-01T12:00:00[Europe/Nowhere]", "Nowhere"),
+            ("1969-12-31T23:59:59.9999Z", "before 1970"),
+        ] {
+            let why = ms(text).unwrap_err();
+            assert!(why.contains(part), "{text}: {why}");
+        }
     }
 
     #[test]

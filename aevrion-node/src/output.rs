@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use aevrion_core::{Event, Timestamp};
+use aevrion_core::{Effect, Event, Timestamp};
 use anstyle::{AnsiColor, Style};
 
 use crate::cli::Format;
@@ -88,14 +88,17 @@ impl Listing {
 
     /// Adds an event as it is seen, with the cursor to go on from, and shows it at once. (A list without end is no JSON
     /// document: it is one for each event.)
-    pub(crate) fn see(&mut self, event: &Event, cursor: &str) -> Result<(), Failure> {
+    pub(crate) fn see(&mut self, event: &Event, effect: Effect, cursor: &str) -> Result<(), Failure> {
         self.key_width = self.key_width.max(text(event.key()).chars().count().min(48)).max(3);
         let row = match self.format {
-            Format::Table => self.table_row(event, Some(cursor)),
+            Format::Table => self.table_row(event, effect, Some(cursor)),
             Format::Json | Format::Jsonl => {
-                let line = serde_json::to_writer(&mut self.out, &Shown::new(event).seen_at(cursor));
+                let shown = Shown::new(event).seen(effect, Some(cursor));
+                let line = serde_json::to_writer(&mut self.out, &shown);
                 line.map_err(io::Error::from).and_then(|()| self.out.write_all(b"\n"))
             }
+            // There is no value any more, as after a deletion.
+            Format::Raw if effect == Effect::Expired => self.out.write_all(b"\n"),
             Format::Raw => self.row(event),
         };
         self.rows += 1;
@@ -104,7 +107,7 @@ impl Listing {
 
     fn row(&mut self, event: &Event) -> io::Result<()> {
         match self.format {
-            Format::Table => self.table_row(event, None),
+            Format::Table => self.table_row(event, Effect::Stored, None),
             Format::Json => {
                 self.out.write_all(if self.rows == 0 { b"[\n" } else { b",\n" })?;
                 serde_json::to_writer(&mut self.out, &Shown::new(event)).map_err(io::Error::from)
@@ -120,7 +123,7 @@ impl Listing {
         }
     }
 
-    fn table_row(&mut self, event: &Event, cursor: Option<&str>) -> io::Result<()> {
+    fn table_row(&mut self, event: &Event, effect: Effect, cursor: Option<&str>) -> io::Result<()> {
         let width = self.key_width;
         if self.rows == 0 {
             let cursor = cursor.map_or(String::new(), |_| format!("{:<CURSOR_WIDTH$}  ", "CURSOR"));
@@ -138,11 +141,13 @@ impl Listing {
         let key = text(event.key());
         write!(self.out, "{time:<24}  {key:<width$}  {FAINT}{}{FAINT:#}  ", &id[..8])?;
         match event.value().data() {
+            _ if effect == Effect::Expired => write!(self.out, "{DELETED}expired{DELETED:#}")?,
             None => write!(self.out, "{DELETED}deleted{DELETED:#}")?,
             Some(data) => write!(self.out, "{}", shortened(data))?,
         }
         if let Some(expires_at) = event.value().expires_at() {
-            write!(self.out, "  {FAINT}until {}{FAINT:#}", moment::show(expires_at))?;
+            let until = if effect == Effect::Expired { "at" } else { "until" };
+            write!(self.out, "  {FAINT}{until} {}{FAINT:#}", moment::show(expires_at))?;
         }
         writeln!(self.out)
     }

@@ -1,6 +1,6 @@
 //! An event as JSON: the object that every interface of Aevrion shows and every import reads.
 
-use aevrion_core::{Event, Timestamp, Value};
+use aevrion_core::{Effect, Event, Timestamp, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -24,10 +24,16 @@ pub(crate) struct Shown<'e> {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
-    /// Where to go on behind it, for who watches.
+    /// What a watcher saw happen to it, unless it was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<&'static str>,
+    /// Where a watcher goes on behind it.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<&'e str>,
 }
+
+/// The name of an effect that is not the usual one.
+const EXPIRED: &str = "expired";
 
 impl<'e> Shown<'e> {
     pub(crate) fn new(event: &'e Event) -> Self {
@@ -46,12 +52,14 @@ impl<'e> Shown<'e> {
             timestamp: event.timestamp().as_millis(),
             id: event.id().to_string(),
             expires_at: event.value().expires_at().map(Timestamp::as_millis),
+            effect: None,
             cursor: None,
         }
     }
 
-    pub(crate) fn seen_at(self, cursor: &'e str) -> Self {
-        Self { cursor: Some(cursor), ..self }
+    /// The event as a watcher sees it.
+    pub(crate) fn seen(self, effect: Effect, cursor: Option<&'e str>) -> Self {
+        Self { effect: (effect == Effect::Expired).then_some(EXPIRED), cursor, ..self }
     }
 }
 
@@ -88,7 +96,8 @@ struct Line<'l> {
     #[serde(borrow)]
     expires_at: Option<&'l RawValue>,
     id: Option<String>,
-    /// Where the one who watched it would have gone on: of no use here.
+    effect: Option<String>,
+    /// Where a watcher would have gone on: of no use here.
     #[serde(rename = "cursor")]
     _cursor: Option<String>,
 }
@@ -118,8 +127,17 @@ impl BadField {
     }
 }
 
-/// Reads one JSON object. Limits of the store are not checked here.
+/// Reads one JSON object. Limits of the store are not checked here. An expiry that a watcher saw is the event once more.
 pub(crate) fn parse(line: &[u8], style: &TimeStyle) -> Result<Made, BadField> {
+    read(line, style).map(|(made, _)| made)
+}
+
+/// Reads what a watcher sees.
+pub(crate) fn parse_seen(line: &[u8]) -> Result<(Event, Effect), BadField> {
+    read(line, &TimeStyle::default()).map(|(made, effect)| (made.event, effect))
+}
+
+fn read(line: &[u8], style: &TimeStyle) -> Result<(Made, Effect), BadField> {
     let line = std::str::from_utf8(line).map_err(|error| {
         let at = error.valid_up_to() + 1;
         BadField::new(
@@ -165,6 +183,11 @@ pub(crate) fn parse(line: &[u8], style: &TimeStyle) -> Result<Made, BadField> {
         (Some(data), None) => Value::Data(data.into()),
         (Some(data), Some(expires_at)) => Value::Expiring { data: data.into(), expires_at },
     };
+    let effect = match line.effect.as_deref() {
+        None => Effect::Stored,
+        Some(EXPIRED) => Effect::Expired,
+        Some(other) => return Err(BadField::new("effect", format!("`{other}` is not known: leave it out"))),
+    };
     let event =
         Event::new(key.into(), value, time.at).map_err(|error| BadField::new("value", error.to_string()))?;
     match line.id {
@@ -173,7 +196,7 @@ pub(crate) fn parse(line: &[u8], style: &TimeStyle) -> Result<Made, BadField> {
                 format!("it does not belong to this event, whose id is {}: the line was changed", event.id());
             Err(BadField::new("id", problem))
         }
-        _ => Ok(Made { event, time }),
+        _ => Ok((Made { event, time }, effect)),
     }
 }
 
@@ -274,6 +297,7 @@ mod tests {
             (r#"{"key_base64":"?","value":1,"timestamp":1}"#, "key_base64", "not base64"),
             (r#"{"key":"k","value":1,"timestamp":1,"id":"00"}"#, "id", "was changed"),
             (r#"{"key":"k","value":1,"timestamp":1,"ttl":5}"#, "line", "unknown field `ttl`"),
+            (r#"{"key":"k","value":1,"timestamp":1,"effect":"lost"}"#, "effect", "not known"),
             (r#"{"key":"k","value":1,"timestamp":1"#, "line", "not valid JSON"),
             ("", "line", "not valid JSON"),
         ] {
@@ -295,8 +319,11 @@ mod tests {
     #[test]
     fn what_is_watched_is_read_back_and_what_is_there_twice_is_not_chosen_from() {
         let event = Event::new("k".into(), Value::Data("v".into()), Timestamp::from_millis(42)).unwrap();
-        let line = serde_json::to_string(&Shown::new(&event).seen_at("0123-4")).unwrap();
-        assert_eq!(parsed(&line), Ok(event));
+        for effect in [Effect::Stored, Effect::Expired] {
+            let line = serde_json::to_string(&Shown::new(&event).seen(effect, Some("0123-4"))).unwrap();
+            assert_eq!(parsed(&line), Ok(event.clone()));
+            assert_eq!(parse_seen(line.as_bytes()), Ok((event.clone(), effect)));
+        }
         for field in [r#""key":"l""#, r#""value":2"#, r#""timestamp":43"#] {
             let line = format!(r#"{{"key":"k","value":1,"timestamp":42,{field}}}"#);
             assert!(parsed(&line).unwrap_err().problem.contains("duplicate"), "{line}");

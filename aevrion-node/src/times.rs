@@ -77,30 +77,11 @@ impl TimeStyle {
         }
     }
 
-    /// RFC 3339, and its extension by the name of a zone in brackets, RFC 9557.
+    /// RFC 3339, and its extension by the name of a zone.
     pub(crate) fn read_rfc_3339(&self, text: &str) -> Result<ReadTime, String> {
-        let neither =
-            || format!("`{text}` is neither a number nor RFC 3339: say how it is written with --time-format");
-        let pieces = Pieces::parse(text).map_err(|_| neither())?;
-        let Some(time) = pieces.time() else {
-            return Err(format!(
-                "`{text}` has no time of day: if its beginning is meant, say --time-format '%Y-%m-%d'"
-            ));
-        };
-        let local = DateTime::from_parts(pieces.date(), time);
-        let named = pieces.to_time_zone().map_err(|error| format!("`{text}`: {error}"))?;
-        if let Some(offset) = pieces.to_numeric_offset() {
-            let moment = offset.to_timestamp(local).map_err(|error| format!("`{text}`: {error}"))?;
-            let fits = |zone: &TimeZone| offset == jiff::tz::Offset::UTC || zone.to_offset(moment) == offset;
-            if !named.as_ref().is_none_or(fits) {
-                return Err(format!("`{text}` has an offset that is not that of its zone"));
-            }
-            return read_moment(moment, false);
-        }
-        match named.or_else(|| self.zone.clone()) {
-            Some(zone) => self.read_local(text, local, &zone, false),
-            None => Err(format!("`{text}` has no offset: say --time-zone, such as UTC or Europe/Berlin")),
-        }
+        let moment = read_standard(text, self.zone.as_ref(), self.fold);
+        let moment = moment.map_err(|why| describe(text, &why))?;
+        read_moment(moment, false)
     }
 
     fn read_local(
@@ -110,20 +91,74 @@ impl TimeStyle {
         zone: &TimeZone,
         as_utc: bool,
     ) -> Result<ReadTime, String> {
-        let moment = zone.to_ambiguous_timestamp(local);
-        let of_day = || zone.iana_name().map_or_else(String::new, |name| format!(" in {name}"));
-        let moment = match self.fold {
-            _ if !moment.is_ambiguous() => moment.compatible(),
-            Some(Fold::Earlier) => moment.earlier(),
-            Some(Fold::Later) => moment.later(),
-            None => {
-                return Err(format!(
-                    "`{text}` came twice or not at all{}, where clocks were changed: say --fold earlier or --fold later",
-                    of_day()
-                ));
-            }
-        };
-        read_moment(moment.map_err(|error| format!("`{text}`: {error}"))?, as_utc)
+        let moment = resolve(local, zone, self.fold).map_err(|why| describe(text, &why))?;
+        read_moment(moment, as_utc)
+    }
+}
+
+/// Why a text does not stand for a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NotRead {
+    OtherForm,
+    NoTimeOfDay,
+    NoOffset,
+    /// Clocks were changed then, in the zone of this name.
+    CameTwiceOrNever(String),
+    Wrong(String),
+}
+
+/// Reads RFC 3339, and its extension by the name of a zone in brackets, RFC 9557. `zone` is that of times which name
+/// neither an offset nor a zone, `fold` decides where clocks were changed.
+pub(crate) fn read_standard(
+    text: &str,
+    zone: Option<&TimeZone>,
+    fold: Option<Fold>,
+) -> Result<jiff::Timestamp, NotRead> {
+    let wrong = |error: jiff::Error| NotRead::Wrong(error.to_string());
+    let pieces = Pieces::parse(text).map_err(|_| NotRead::OtherForm)?;
+    let local = DateTime::from_parts(pieces.date(), pieces.time().ok_or(NotRead::NoTimeOfDay)?);
+    let named = pieces.to_time_zone().map_err(wrong)?;
+    if let Some(offset) = pieces.to_numeric_offset() {
+        let moment = offset.to_timestamp(local).map_err(wrong)?;
+        let fits = |zone: &TimeZone| offset == jiff::tz::Offset::UTC || zone.to_offset(moment) == offset;
+        if !named.as_ref().is_none_or(fits) {
+            return Err(NotRead::Wrong("its offset is not that of its zone".to_owned()));
+        }
+        return Ok(moment);
+    }
+    resolve(local, named.as_ref().or(zone).ok_or(NotRead::NoOffset)?, fold)
+}
+
+/// The moment of a local time.
+fn resolve(local: DateTime, zone: &TimeZone, fold: Option<Fold>) -> Result<jiff::Timestamp, NotRead> {
+    let moment = zone.to_ambiguous_timestamp(local);
+    let moment = match fold {
+        _ if !moment.is_ambiguous() => moment.compatible(),
+        Some(Fold::Earlier) => moment.earlier(),
+        Some(Fold::Later) => moment.later(),
+        None => {
+            return Err(NotRead::CameTwiceOrNever(zone.iana_name().unwrap_or("its zone").to_owned()));
+        }
+    };
+    moment.map_err(|error| NotRead::Wrong(error.to_string()))
+}
+
+/// What to do about a text of a file.
+fn describe(text: &str, why: &NotRead) -> String {
+    match why {
+        NotRead::OtherForm => {
+            format!("`{text}` is neither a number nor RFC 3339: say how it is written with --time-format")
+        }
+        NotRead::NoTimeOfDay => {
+            format!("`{text}` has no time of day: if its beginning is meant, say --time-format '%Y-%m-%d'")
+        }
+        NotRead::NoOffset => {
+            format!("`{text}` has no offset: say --time-zone, such as UTC or Europe/Berlin")
+        }
+        NotRead::CameTwiceOrNever(zone) => format!(
+            "`{text}` came twice or not at all in {zone}, where clocks were changed: say --fold earlier or --fold later"
+        ),
+        NotRead::Wrong(why) => format!("`{text}`: {why}"),
     }
 }
 

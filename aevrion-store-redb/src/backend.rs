@@ -13,7 +13,7 @@ use redb::StorageBackend;
 /// A file, read and written at offsets. It takes no lock: the store's directory is locked already, and a database
 /// that is reopened must not be kept out by its predecessor.
 #[derive(Debug)]
-pub(crate) struct FileBackend(File);
+pub(crate) struct FileBackend(pub(crate) File);
 
 impl FileBackend {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {

@@ -9,6 +9,7 @@
 
 mod backend;
 mod error;
+mod overlay;
 mod view;
 
 use std::fmt;
@@ -26,6 +27,7 @@ use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 
 use backend::{Fence, FileBackend};
 use error::{into_open_error, into_store_error};
+use overlay::Overlay;
 use view::{RedbView, definition};
 
 /// The file in the store's directory.
@@ -63,6 +65,17 @@ pub enum OpenError {
         "the database file has format {0} of redb, too old for this version: export with the old, import here"
     )]
     TooOld(u8),
+}
+
+impl OpenError {
+    /// Whether the files can only be read here, so that [`RedbStore::open_to_read`] may open them.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Directory(DirectoryError::Io { source, .. }) => files::is_read_only(source),
+            Self::Store(StoreError::Io(error)) => files::is_read_only(error),
+            _ => false,
+        }
+    }
 }
 
 /// A store in a redb file.
@@ -120,6 +133,19 @@ impl RedbStore {
             make_file(directory.path(), &file, options)?;
         }
         let backends = Box::new(move || Ok(Box::new(FileBackend::open(&file)?) as Box<dyn StorageBackend>));
+        Self::assemble(backends, options, Some(Arc::new(directory)))
+    }
+
+    /// Opens the store in the directory `path`, and changes nothing there: for where nothing can be changed, such as on a
+    /// read-only file system. Also after a crash: what is mended, and whatever else is written, stays in memory and is
+    /// forgotten at the end. Cost: memory for each page of the file that is written, 4 KiB.
+    ///
+    /// # Errors
+    /// [`OpenError`]; there has to be a store.
+    pub fn open_to_read(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, OpenError> {
+        let directory = Directory::open_to_read(path, "redb")?;
+        let file = directory.path().join(FILE);
+        let backends = Box::new(move || Ok(Box::new(Overlay::open(&file)?) as Box<dyn StorageBackend>));
         Self::assemble(backends, options, Some(Arc::new(directory)))
     }
 

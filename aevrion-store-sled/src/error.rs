@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use aevrion_core::files;
 use aevrion_core::store::{DirectoryError, StoreError};
 
 /// Why a store does not open.
@@ -14,6 +15,17 @@ pub enum OpenError {
     /// sled cannot use its files.
     #[error("the sled files: {0}")]
     Store(#[from] StoreError),
+}
+
+impl OpenError {
+    /// Whether the files can only be read here. sled opens none such.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Directory(DirectoryError::Io { source, .. }) => files::is_read_only(source),
+            Self::Store(StoreError::Io(error)) => files::is_read_only(error),
+            _ => false,
+        }
+    }
 }
 
 /// A failure that changed nothing.

@@ -2,12 +2,15 @@
 
 #![allow(unreachable_pub, reason = "what all tests of a crate share")]
 
+#[cfg(target_os = "linux")]
+pub mod disk;
 pub mod engine;
 pub mod http;
 pub mod member;
 pub mod place;
 pub mod random;
 pub mod server;
+pub mod watcher;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -505,6 +505,8 @@ impl Writer {
 
 async fn until(moment: Option<Instant>) {
     match moment {
+        // A runtime without timers has none to wait for what is due.
+        Some(moment) if moment <= Instant::now() => {}
         Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }

@@ -27,7 +27,8 @@ const CERTIFICATE: &str = "node.crt";
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    lock: File,
+    /// Nothing where a directory that is only read has no such file.
+    lock: Option<File>,
 }
 
 impl Drop for Directory {
@@ -35,7 +36,7 @@ impl Drop for Directory {
     /// both, closing only for this one: so whoever comes next would be told for a moment that the store is in use.
     fn drop(&mut self) {
         // With the last descriptor the lock ends in any case.
-        let _ = self.lock.unlock();
+        let _ = self.lock.as_ref().map(File::unlock);
     }
 }
 
@@ -128,7 +129,21 @@ impl Directory {
             Some(_) => {}
         }
         warn_if_open(path);
-        Ok(Self { path: path.to_owned(), lock })
+        Ok(Self { path: path.to_owned(), lock: Some(lock) })
+    }
+
+    /// Opens the store of `engine` at `path` and changes nothing there, for where nothing can be changed: on a read-only
+    /// file system, or as another user. Several may read at once, nobody writes meanwhile.
+    ///
+    /// # Errors
+    /// Every variant of [`DirectoryError`]; [`DirectoryError::NotAStore`] also if the directory is empty.
+    pub fn open_to_read(path: impl AsRef<Path>, engine: &'static str) -> Result<Self, DirectoryError> {
+        let path = path.as_ref().to_owned();
+        match Self::engine_of(&path)? {
+            Some(found) if found == engine => Ok(Self { lock: lock_to_read(&path)?, path }),
+            Some(found) => Err(DirectoryError::OtherEngine { path, found, wanted: engine }),
+            None => Err(DirectoryError::NotAStore(path)),
+        }
     }
 
     /// The engine whose store is at `path`; `None` if a new one may be made there.
@@ -188,17 +203,32 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
     let mut file = files::open_or_make(&lock_path).map_err(io("cannot open for writing", &lock_path))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let process = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(DirectoryError::InUse { path: path.to_owned(), process });
-        }
+        Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
         Err(TryLockError::Error(error)) => return Err(io("cannot lock", &lock_path)(error)),
     }
     // The number is a courtesy to whoever is refused: on a full disk the store must open all the same.
     let _ =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
     Ok(file)
+}
+
+fn lock_to_read(path: &Path) -> Result<Option<File>, DirectoryError> {
+    let lock_path = path.join(LOCK_FILE);
+    let file = match File::open(&lock_path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(io("cannot open", &lock_path))?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(in_use(path, file)),
+        Err(TryLockError::Error(error)) => Err(io("cannot lock", &lock_path)(error)),
+    }
+}
+
+fn in_use(path: &Path, mut lock: File) -> DirectoryError {
+    let mut text = String::new();
+    let process = lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+    DirectoryError::InUse { path: path.to_owned(), process }
 }
 
 fn write_descriptor(path: &Path, engine: &str) -> Result<(), DirectoryError> {
@@ -260,7 +290,7 @@ mod tests {
     fn is_free_once_it_is_let_go_also_while_a_forked_process_has_it_open() {
         let parent = tempfile::tempdir().unwrap();
         let directory = Directory::open(parent.path(), "redb").unwrap();
-        let inherited = directory.lock.try_clone().unwrap();
+        let inherited = directory.lock.as_ref().unwrap().try_clone().unwrap();
         drop(directory);
         drop(Directory::open(parent.path(), "redb").unwrap());
         drop(inherited);
@@ -274,6 +304,23 @@ mod tests {
         assert!(refusal.contains(&format!("(process {})", std::process::id())), "{refusal}");
         drop(held);
         Directory::open(parent.path(), "redb").unwrap();
+    }
+
+    #[test]
+    fn is_read_by_several_while_nobody_writes() {
+        let parent = tempfile::tempdir().unwrap();
+        let read = || Directory::open_to_read(parent.path(), "redb");
+        assert!(matches!(read(), Err(DirectoryError::NotAStore(_))));
+        let written = Directory::open(parent.path(), "redb").unwrap();
+        assert!(matches!(read(), Err(DirectoryError::InUse { .. })));
+        drop(written);
+        let readers = [read().unwrap(), read().unwrap()];
+        assert!(matches!(Directory::open(parent.path(), "redb"), Err(DirectoryError::InUse { .. })));
+        drop(readers);
+        // A copy on a medium that cannot be written may lack it.
+        fs::remove_file(parent.path().join(LOCK_FILE)).unwrap();
+        drop([read().unwrap(), read().unwrap()]);
+        assert!(!parent.path().join(LOCK_FILE).exists());
     }
 
     #[test]

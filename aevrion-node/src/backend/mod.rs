@@ -12,7 +12,7 @@ use hyper::Method;
 use crate::cli::Global;
 use crate::client::Client;
 use crate::cluster::Whom;
-use crate::data;
+use crate::data::{self, Purpose};
 use crate::exit::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
@@ -29,12 +29,8 @@ pub(crate) fn needs_a_node() -> Failure {
     Failure::usage("this asks a running node: leave --data out, and start the node with `aevrion serve`")
 }
 
-/// What a verb is about to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Read,
-    Write,
-}
+/// How long after a wait its answer may come.
+const AFTER_WAIT: Duration = Duration::from_secs(5);
 
 /// Who does the work.
 pub(crate) enum Backend {
@@ -48,8 +44,7 @@ impl Backend {
     /// The replica that the settings name, or else the node.
     ///
     /// A store in memory ends with the verb. So only who asks for one on the command line gets it: a setting of the
-    /// environment or a file is there for `serve`, and a write that ended in nothing would look acknowledged. A store on
-    /// the disk is made only by who writes: else a path that was mistyped would be an empty store, and a sound one.
+    /// environment or a file is there for `serve`, and a write that ended in nothing would look acknowledged.
     pub(crate) async fn open(global: &Global, purpose: Purpose) -> Result<Self, Failure> {
         if global.memory_insisted_on && global.data.is_none() && global.endpoint.is_some() {
             return Err(Failure::usage(
@@ -57,13 +52,10 @@ impl Backend {
                  unset the endpoint (--endpoint, AEVRION_ENDPOINT, the --config file) to try the verb in memory",
             ));
         }
-        if let (Some(path), Purpose::Read) = (&global.data, purpose) {
-            data::is_there(path)?;
-        }
         if global.data.is_some() || global.memory_insisted_on {
-            return data::open(global).await.map(Self::Local);
+            return data::open_for(global, purpose).await.map(Self::Local);
         }
-        Client::new(global.endpoint.as_deref()).map(Self::Remote)
+        Client::new(global.endpoint.as_deref(), global.patience()).map(Self::Remote)
     }
 
     /// Lets go of it.
@@ -180,7 +172,7 @@ impl Backend {
                 let found = replica.verify(|progress| step(progress.into())).await?;
                 Ok(VerifyReport::from(&found))
             }
-            Self::Remote(client) => long::ask(client, "/v1/verify", step).await,
+            Self::Remote(client) => long::ask(&client.patient(), "/v1/verify", step).await,
         }
     }
 
@@ -190,7 +182,7 @@ impl Backend {
                 let rebuilt = replica.rebuild(|progress| step(progress.into())).await?;
                 Ok(RebuildReport::from(&rebuilt))
             }
-            Self::Remote(client) => long::ask(client, "/v1/rebuild", step).await,
+            Self::Remote(client) => long::ask(&client.patient(), "/v1/rebuild", step).await,
         }
     }
 
@@ -207,7 +199,8 @@ impl Backend {
     /// Waits until the node's neighbours agree with it, or for about `timeout`.
     pub(crate) async fn sync_wait(&self, timeout: Duration) -> Result<WaitReport, Failure> {
         let target = Target::new("/v1/sync/wait").with_some("timeout", Some(Span(timeout)));
-        self.node()?.json(Method::POST, &target, Bytes::new()).await
+        let node = self.node()?.waiting(timeout + AFTER_WAIT);
+        node.json(Method::POST, &target, Bytes::new()).await
     }
 
     /// Has the node forget somebody.

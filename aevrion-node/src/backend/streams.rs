@@ -1,6 +1,6 @@
 //! What has no end that could be waited for: events in, events out, events as they come.
 
-use aevrion_core::{Cursor, Event, Export, Import, Inserted, ReadError, Watch, WatchError};
+use aevrion_core::{Cursor, Effect, Event, Export, Import, Inserted, ReadError, Watch, WatchError, Watched};
 use bytes::Bytes;
 
 use super::Backend;
@@ -23,8 +23,9 @@ impl Exporting {
         match backend {
             Backend::Local(replica) => Ok(Self::Local(replica.export()?)),
             Backend::Remote(client) => {
+                let client = client.patient();
                 let answer = client.get(&Target::new("/v1/export")).await?;
-                Ok(Self::Remote(Box::new((client.clone(), Lines::new(client, answer)))))
+                Ok(Self::Remote(Box::new((client.clone(), Lines::new(&client, answer)))))
             }
         }
     }
@@ -60,7 +61,7 @@ impl<'b> Importing<'b> {
     pub(super) fn begin(backend: &'b Backend) -> Self {
         match backend {
             Backend::Local(replica) => Self::Local(replica.import()),
-            Backend::Remote(client) => Self::Remote(Upload::new(client)),
+            Backend::Remote(client) => Self::Remote(Upload::new(&client.patient())),
         }
     }
 
@@ -99,6 +100,7 @@ impl<'b> Importing<'b> {
 pub(crate) enum Sight {
     Event {
         event: Event,
+        effect: Effect,
         cursor: String,
     },
     /// Something for the person to know; the watch goes on.
@@ -117,7 +119,7 @@ impl Watching {
             Backend::Local(replica) => Self::Local(Box::new(replica.watch(prefix, cursor)?)),
             Backend::Remote(client) => {
                 let cursor = cursor.map(|cursor| cursor.to_string());
-                Self::Remote(Box::new(RemoteWatch::new(client, prefix, cursor)))
+                Self::Remote(Box::new(RemoteWatch::new(&client.patient(), prefix, cursor)))
             }
         })
     }
@@ -129,8 +131,10 @@ impl Watching {
             Self::Local(watch) => watch,
         };
         match watch.next().await {
-            Ok(watched) => Ok(watched
-                .map(|watched| Sight::Event { event: watched.event, cursor: watched.cursor.to_string() })),
+            Ok(watched) => Ok(watched.map(|Watched { event, effect, cursor }| {
+                let cursor = cursor.to_string();
+                Sight::Event { event, effect, cursor }
+            })),
             // It is passed over; the others are still to be seen.
             Err(WatchError::Read(error @ ReadError::Damaged(_))) => Ok(Some(Sight::Note(error.to_string()))),
             Err(error) => Err(error.into()),

@@ -7,7 +7,6 @@ use clap::Subcommand;
 
 use super::TransportArgs;
 use crate::cluster::Whom;
-use crate::moment::Span;
 
 /// `cluster`.
 #[derive(Debug, Subcommand)]
@@ -62,12 +61,8 @@ pub(crate) enum SyncVerb {
     Status,
     /// Compare with every neighbour now, and repair what differs
     Now,
-    /// Wait until every connected neighbour holds the same; exit 8 if that takes too long
-    Wait {
-        /// How long to wait
-        #[arg(long, value_name = "SPAN", default_value = "30s")]
-        timeout: Span,
-    },
+    /// Wait until every connected neighbour holds the same; exit 8 if that takes longer than --timeout
+    Wait,
     /// List the spans of time in which a neighbour differed when last compared with; exit 8 if there are any
     Diff,
 }

@@ -5,6 +5,7 @@ pub(crate) mod import;
 mod serve;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aevrion_core::Cursor;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -17,6 +18,9 @@ pub(crate) use import::{
     ColumnArgs, Condition, FileFormat, Fold, ImportArgs, Quotes, Ties, TimeArgs, TimeUnit,
 };
 pub(crate) use serve::{HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
+
+/// How long a verb waits unless it is told otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -67,6 +71,11 @@ pub(crate) struct Global {
     /// Children of a node of a new store's tree [default: 32]
     #[arg(long, global = true, env = "AEVRION_BRANCHING", hide_env_values = true, value_name = "N")]
     pub(crate) branching: Option<u32>,
+    /// How long to wait for a node that says nothing; `sync wait`: for agreement [default: 30s]
+    ///
+    /// Long work that says how far it has come is waited for longer, and a watch goes on.
+    #[arg(long, global = true, env = "AEVRION_TIMEOUT", hide_env_values = true, value_name = "SPAN")]
+    pub(crate) timeout: Option<Span>,
     /// Settings from a TOML file; flags and the environment go before it
     #[arg(long, global = true, env = "AEVRION_CONFIG", hide_env_values = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -106,6 +115,13 @@ pub(crate) enum ExportFormat {
     Jsonl,
     /// Columns: timestamp, key, value, deleted, `expires_at`, id
     Csv,
+}
+
+impl Global {
+    /// How long a verb waits.
+    pub(crate) fn patience(&self) -> Duration {
+        self.timeout.map_or(PATIENCE, |Span(span)| span)
+    }
 }
 
 impl ExportFormat {

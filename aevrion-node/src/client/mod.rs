@@ -1,7 +1,7 @@
 //! The other end of the HTTP interface: asks a running node what `--data` asks a directory.
 //!
-//! Every wait is bounded, but none bounds the whole of a long answer: it may take as long as it likes if only it goes
-//! on.
+//! Every silence is bounded, but nothing bounds the whole of a long answer: it may take as long as it likes if only it
+//! goes on.
 
 mod lines;
 mod upload;
@@ -10,7 +10,7 @@ mod watch;
 use std::time::Duration;
 
 use aevrion_core::bounds::{LARGEST_DATA, LONGEST_KEY};
-use aevrion_core::{Address, Event, EventId, Timestamp};
+use aevrion_core::{Address, Effect, Event, EventId, Timestamp};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -28,7 +28,6 @@ use crate::paging::Page;
 use crate::problem::{Kind, Problem};
 use crate::record;
 use crate::report::Placed;
-use crate::times::TimeStyle;
 use crate::wire::Target;
 
 pub(crate) use lines::Lines;
@@ -37,10 +36,8 @@ pub(crate) use watch::RemoteWatch;
 
 /// A node that is there takes a connection at once, even on the other side of the world.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Until an answer begins. A write may have to wait for the disk behind a long import.
-const ANSWER: Duration = Duration::from_secs(120);
-/// Between two pieces of an answer. A node that is at work says so more often.
-pub(crate) const STALL: Duration = Duration::from_secs(60);
+/// The silence that is borne at least while a node is at long work: a lot of an import may have to wait for the disk.
+const LONG_WORK: Duration = Duration::from_secs(120);
 /// Less than a node keeps an idle connection.
 const IDLE: Duration = Duration::from_secs(5);
 /// Longest line or answer that a node can have reason to give: no text more than doubles as JSON.
@@ -52,6 +49,8 @@ pub(crate) struct Client {
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
     /// Such as `http://127.0.0.1:7387`.
     endpoint: String,
+    /// How long the node may say nothing, before an answer or within it.
+    patience: Duration,
 }
 
 /// Why a request has no answer.
@@ -73,7 +72,7 @@ impl From<Refusal> for Failure {
 }
 
 impl Client {
-    pub(crate) fn new(endpoint: Option<&str>) -> Result<Self, Failure> {
+    pub(crate) fn new(endpoint: Option<&str>, patience: Duration) -> Result<Self, Failure> {
         let default = format!("http://127.0.0.1:{HTTP_PORT}");
         let endpoint = endpoint.unwrap_or(&default).trim_end_matches('/');
         let usable = |uri: &Uri| {
@@ -86,13 +85,23 @@ impl Client {
             return Err(Failure::usage(format!("`{endpoint}` is no endpoint: give one such as {default}")));
         }
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT));
+        connector.set_connect_timeout(Some(CONNECT.min(patience)));
         connector.set_nodelay(true);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        Ok(Self { http, endpoint: endpoint.to_owned() })
+        Ok(Self { http, endpoint: endpoint.to_owned(), patience })
+    }
+
+    /// For what may take long without a word.
+    pub(crate) fn patient(&self) -> Self {
+        self.waiting(self.patience.max(LONG_WORK))
+    }
+
+    /// For what is answered within so long.
+    pub(crate) fn waiting(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
     }
 
     pub(crate) async fn get(&self, target: &Target) -> Result<Response<Incoming>, Refusal> {
@@ -113,11 +122,11 @@ impl Client {
                 "the key does not fit in an address ({error}): work on the directory with --data"
             ))))
         })?;
-        let answer = match tokio::time::timeout(ANSWER, self.http.request(request)).await {
+        let answer = match tokio::time::timeout(self.patience, self.http.request(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.is_connect() => return Err(self.nobody(&error)),
             Ok(Err(error)) => return Err(self.gone(&root_cause(&error))),
-            Err(_) => return Err(self.gone(&format!("no answer within {} s", ANSWER.as_secs()))),
+            Err(_) => return Err(self.silent()),
         };
         if answer.status().is_success() {
             return Ok(answer);
@@ -165,8 +174,7 @@ impl Client {
 
     /// What is awaited of an answer that has begun.
     async fn in_time<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Refusal> {
-        let stalled = |_| self.gone(&format!("nothing came for {} s", STALL.as_secs()));
-        tokio::time::timeout(STALL, awaited).await.map_err(stalled)
+        tokio::time::timeout(self.patience, awaited).await.map_err(|_| self.silent())
     }
 
     /// One page of a listing, every event checked against its id.
@@ -191,9 +199,12 @@ impl Client {
 
     /// An event as it stands in an answer.
     pub(crate) fn event(&self, text: &[u8]) -> Result<Event, Failure> {
-        record::parse(text, &TimeStyle::default())
-            .map(|made| made.event)
-            .map_err(|bad| self.strange(&format!("{}: {}", bad.field, bad.problem)))
+        self.seen(text).map(|(event, _)| event)
+    }
+
+    /// An event as a watcher sees it, and what happened to it.
+    pub(crate) fn seen(&self, text: &[u8]) -> Result<(Event, Effect), Failure> {
+        record::parse_seen(text).map_err(|bad| self.strange(&format!("{}: {}", bad.field, bad.problem)))
     }
 
     /// The value of a key.
@@ -228,6 +239,15 @@ impl Client {
 
     fn gone(&self, why: &str) -> Refusal {
         Refusal::Unreachable(format!("the node at {} broke off: {why}", self.endpoint))
+    }
+
+    fn silent(&self) -> Refusal {
+        Refusal::Unreachable(format!(
+            "the node at {} said nothing for {:.1} s: it has stopped, or is very busy. What was to be written may be \
+             written, now or later; --timeout waits longer",
+            self.endpoint,
+            self.patience.as_secs_f64()
+        ))
     }
 
     fn strange(&self, what: &dyn std::fmt::Display) -> Failure {

@@ -59,10 +59,10 @@ impl RemoteWatch {
             }
             match (&*block.name, self.cursor.clone()) {
                 ("", Some(cursor)) if !block.data.is_empty() => {
-                    let event = self.client.event(&block.data)?;
+                    let (event, effect) = self.client.seen(&block.data)?;
                     // Only this shows that it is well: a node whose store has failed begins a stream, too, and ends it.
                     self.retry = FIRST_RETRY;
-                    return Ok(Sight::Event { event, cursor });
+                    return Ok(Sight::Event { event, effect, cursor });
                 }
                 ("problem", _) => {
                     let problem: Problem = self.client.parsed(&block.data)?;

@@ -6,10 +6,10 @@ use std::path::Path;
 use aevrion_core::sync::Member;
 use aevrion_core::{Replica, Timestamp};
 
-use crate::backend::{Backend, Purpose};
+use crate::backend::Backend;
 use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
 use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE, Whom};
-use crate::data;
+use crate::data::{self, Purpose};
 use crate::exit::Failure;
 use crate::moment;
 use crate::output::{print_all, print_document, print_fields, print_line, print_table, say};

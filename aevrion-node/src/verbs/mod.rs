@@ -12,8 +12,9 @@ mod values;
 mod wait;
 mod watch;
 
-use crate::backend::{self, Backend, Purpose};
+use crate::backend::{self, Backend};
 use crate::cli::{Cli, ClockVerb, Global, Verb};
+use crate::data::Purpose;
 use crate::demo;
 use crate::exit::Failure;
 use crate::import;
@@ -47,10 +48,11 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     on(&global, purpose(&verb), async |backend| on_backend(backend, &global, verb).await).await
 }
 
-/// Whether a verb writes what is not derived from what is there.
+/// What a verb opens a store for.
 fn purpose(verb: &Verb) -> Purpose {
     match verb {
         Verb::Put { .. } | Verb::Delete { .. } => Purpose::Write,
+        Verb::Rebuild | Verb::Clock(_) => Purpose::Mend,
         _ => Purpose::Read,
     }
 }

@@ -11,7 +11,7 @@ use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::client::Client;
 use crate::cluster::{self, Book, HOLDS_AUTHORITY, Home};
-use crate::data::{self, Opened};
+use crate::data::{self, Opened, Purpose};
 use crate::exit::{Exit, Failure};
 use crate::output::{print_document, print_fields, say};
 use crate::report::RemovedNode;
@@ -22,7 +22,7 @@ pub(super) async fn run(global: &Global, text: &str) -> Result<(), Failure> {
     let authority = home.expect_authority()?;
     let own = home.identity()?.map(|identity| identity.node());
     let signer = Signer { authority, own, text };
-    let removed = match data::try_open(global, Options::default()).await? {
+    let removed = match data::try_open(global, Options::default(), Purpose::Write).await? {
         Opened::Here(replica) => {
             let removed = in_store(&replica, &home, &signer).await;
             replica.close().await?;
@@ -72,7 +72,7 @@ async fn in_store(replica: &Replica, home: &Home, signer: &Signer<'_>) -> Result
 
 /// A node serves the directory, so it is told.
 async fn by_node(global: &Global, signer: &Signer<'_>) -> Result<RemovedNode, Failure> {
-    let node = Backend::Remote(Client::new(global.endpoint.as_deref())?);
+    let node = Backend::Remote(Client::new(global.endpoint.as_deref(), global.patience())?);
     let status = node.status().await.map_err(|failure| match failure.is(Exit::Unreachable) {
         true => {
             failure.and("another process has --data open: give the --endpoint of the node that serves it")

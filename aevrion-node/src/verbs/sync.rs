@@ -17,7 +17,7 @@ pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> R
     match verb {
         SyncVerb::Status => status(backend, global).await,
         SyncVerb::Now => now(backend, global).await,
-        SyncVerb::Wait { timeout } => super::wait::run(backend, global, timeout.0).await,
+        SyncVerb::Wait => super::wait::run(backend, global).await,
         SyncVerb::Diff => diff(backend, global).await,
     }
 }

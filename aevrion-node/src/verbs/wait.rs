@@ -14,7 +14,8 @@ use crate::report::{Neighbour, WaitReport};
 /// How often the bar is brought up to date.
 const LOOK: Duration = Duration::from_millis(500);
 
-pub(super) async fn run(backend: &Backend, global: &Global, timeout: Duration) -> Result<(), Failure> {
+pub(super) async fn run(backend: &Backend, global: &Global) -> Result<(), Failure> {
+    let timeout = global.patience();
     // Beside the wait, for a node that waits says nothing until it is over.
     let report = tokio::select! {
         report = wait(backend, timeout) => report?,

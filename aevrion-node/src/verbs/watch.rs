@@ -25,7 +25,7 @@ pub(super) async fn run(
     let mut listing = Listing::new(global.output.unwrap_or_default());
     while let Some(sight) = watch.next().await? {
         match sight {
-            Sight::Event { event, cursor } => listing.see(&event, &cursor)?,
+            Sight::Event { event, effect, cursor } => listing.see(&event, effect, &cursor)?,
             Sight::Note(note) => say!("aevrion: {note}"),
         }
     }

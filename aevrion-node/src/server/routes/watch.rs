@@ -79,7 +79,8 @@ async fn send_all(app: &App, mut watch: Watch, sink: Sink, _place: OwnedSemaphor
 
 fn event(watched: &Watched) -> String {
     // Strings and numbers always serialize.
-    let data = serde_json::to_string(&Shown::new(&watched.event)).unwrap_or_default();
+    let data =
+        serde_json::to_string(&Shown::new(&watched.event).seen(watched.effect, None)).unwrap_or_default();
     format!("id: {}\ndata: {data}\n\n", watched.cursor)
 }
 

@@ -1,0 +1,82 @@
+//! The promise: a watcher of a node hears that a lease has ended, once by cursor, whatever the node went through meanwhile;
+//! and what it saw can be imported elsewhere.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::http::{Events, send};
+use crate::support::place::Place;
+use crate::support::server::Server;
+use crate::support::watcher::Watcher;
+use crate::support::{run_on, run_with_input};
+
+fn words(seen: &Value) -> (String, bool) {
+    (seen["key"].as_str().expect("it has one").to_owned(), seen["effect"] == "expired")
+}
+
+#[test]
+fn a_lease_that_ends_is_told() {
+    let place = Place::new();
+    let server = Server::start(&place.data());
+    let watcher =
+        Watcher::spawn(server.command(&["watch", "lock:", "-o", "jsonl", "--from", &beginning(&server)]));
+    send(&server.address, "PUT", "/v1/kv/lock:a?ttl=400ms", &[], b"me").is(200);
+    send(&server.address, "PUT", "/v1/kv/lock:renewed?ttl=200ms", &[], b"me").is(200);
+    send(&server.address, "PUT", "/v1/kv/lock:renewed?ttl=900ms", &[], b"me").is(200);
+    let seen: Vec<_> = (0..5).map(|_| watcher.next()).collect();
+    let expected = [("a", false), ("renewed", false), ("renewed", false), ("a", true), ("renewed", true)];
+    let expected = expected.map(|(key, expired)| (format!("lock:{key}"), expired));
+    assert_eq!(seen.iter().map(words).collect::<Vec<_>>(), expected);
+    assert_eq!((&seen[3]["id"], &seen[3]["value"]), (&seen[0]["id"], &"me".into()));
+    server.run(&["get", "lock:a"]).fails(3, &[]);
+
+    // From each cursor on the rest is seen again, over HTTP as well, and is the same.
+    for (place, seen_before) in seen.iter().enumerate().take(4) {
+        let cursor = seen_before["cursor"].as_str().expect("a cursor");
+        let mut events =
+            Events::open(&server.address, &format!("/v1/watch?prefix=lock:&cursor={cursor}"), &[]);
+        for expected in &seen[place + 1..] {
+            let block = events.next_event();
+            let event: Value = serde_json::from_str(&block.data).expect("JSON");
+            assert_eq!((words(&event), &event["id"]), (words(expected), &expected["id"]));
+            assert_eq!(block.id, expected["cursor"]);
+        }
+    }
+
+    // What was seen is what an import takes.
+    let lines: String = seen.iter().map(|line| format!("{line}\n")).collect();
+    let other = Place::new();
+    let imported = run_with_input(&other.data(), &["import", "-"], lines.as_bytes()).ok();
+    assert!(imported.stderr.contains("3 events imported"), "{imported:?}");
+}
+
+#[test]
+fn it_is_told_behind_a_kill_and_by_a_directory() {
+    let place = Place::new();
+    let server = Server::start(&place.data());
+    let beginning = beginning(&server);
+    send(&server.address, "PUT", "/v1/kv/lock?ttl=100ms", &[], b"me").is(200);
+    server.signal(Signal::KILL);
+    server.ended();
+    let server = Server::start(&place.data());
+    let watcher = Watcher::spawn(server.command(&["watch", "-o", "jsonl", "--from", &beginning]));
+    assert_eq!(
+        [words(&watcher.next()), words(&watcher.next())],
+        [("lock".into(), false), ("lock".into(), true)]
+    );
+    server.stop();
+    let mut command = crate::support::aevrion();
+    command.args(["watch", "-o", "jsonl", "--from", &beginning, "--data"]).arg(place.data());
+    let watcher = Watcher::spawn(command);
+    assert_eq!(
+        [words(&watcher.next()), words(&watcher.next())],
+        [("lock".into(), false), ("lock".into(), true)]
+    );
+    drop(watcher);
+    run_on(&place.data(), &["verify"]).ok();
+}
+
+/// The cursor before all that arrives.
+fn beginning(server: &Server) -> String {
+    Events::open(&server.address, "/v1/watch", &[]).next_block().expect("it begins").id
+}
