@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
     // the tables, since an error about a damaged row describes its key in words.
     Layer { modules: &["parameters", "error"], acquainted: true },
     blind(&["events", "arrivals"]),
-    blind(&["tree", "index"]),
+    blind(&["tree", "index", "timetable"]),
     blind(&["message"]),
     // What a replica says to a neighbour, and what it makes of the answer. It knows neither sockets nor stores.
     blind(&["agent"]),
