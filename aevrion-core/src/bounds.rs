@@ -64,7 +64,7 @@ pub const ARRIVALS_KEPT: u64 = 1_000_000;
 
 /// Expired values that watchers are told of in one commit: so many that a restart after a long time catches up within
 /// seconds, so few that a write which waits behind them does not notice.
-pub const EXPIRED_AT_ONCE: usize = 1_024;
+pub const EXPIRED_AT_ONCE: usize = 512;
 
 /// The latest arrivals whose keys stay in memory for watchers: those of a full commit batch.
 pub const RECENT_ARRIVALS: usize = LOT_EVENTS;

@@ -249,10 +249,10 @@ async fn a_wall_that_is_set_back_makes_nothing_expire_twice() {
     nothing(&mut watch).await;
     clean(&replica).await;
     // What was told stays told; what is new has its own time.
-    replica.put_until("new", "held", at(1_500)).await.unwrap();
+    replica.put_until("new", "held", at(700)).await.unwrap();
     assert_eq!(next(&mut watch).await, "new stored");
     nothing(&mut watch).await;
-    wall.set(1_500);
+    wall.set(700);
     assert_eq!(next(&mut watch).await, "new expired");
     wall.set(1_000_000);
     nothing(&mut watch).await;
