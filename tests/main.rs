@@ -21,6 +21,7 @@ mod endpoint;
 mod files;
 mod flights;
 mod full_disk;
+mod git_import;
 mod healing;
 mod http;
 #[cfg(all(feature = "redb", feature = "sled", feature = "quic", feature = "tcp"))]

@@ -70,6 +70,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
 async fn exit_when_told(mut signals: Signals) {
     let signal = signals.next().await;
     drafts::remove_all();
+    import::end_git();
     exit::now(&signal.failure());
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Bar {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Counts {
     Bytes,
+    Commits,
     Rows,
     /// What is left, where the whole is not known.
     ToGo,
@@ -38,6 +39,7 @@ impl Bar {
     pub(crate) fn new(what: &'static str, counts: Counts) -> Self {
         let template = match counts {
             Counts::Bytes => "{prefix:>9} [{bar:30}] {bytes} of {total_bytes}, {msg}, {eta} left",
+            Counts::Commits => "{prefix:>9} [{bar:30}] {human_pos} of {human_len} commits, {msg}, {eta} left",
             Counts::Rows => "{prefix:>9} [{bar:30}] {human_pos} of {human_len}, {msg}, {eta} left",
             Counts::ToGo => "{prefix:>9} [{wide_bar}] {msg}",
         };

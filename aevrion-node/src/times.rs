@@ -42,6 +42,11 @@ impl TimeStyle {
         }
     }
 
+    /// Numbers alone, which count this.
+    pub(crate) fn of_numbers(unit: TimeUnit) -> Self {
+        Self { unit, ..Self::default() }
+    }
+
     /// Reads a time; an error says what is wrong with it, and what to do.
     pub(crate) fn read(&self, text: &str) -> Result<ReadTime, String> {
         match &self.format {

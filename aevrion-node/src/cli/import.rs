@@ -1,5 +1,6 @@
 //! The command line of `import`: what a file holds, and how its times and columns are written.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -11,8 +12,14 @@ use crate::import::encoding;
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// The file, packed (gzip, zstd, bzip2, xz) or plain, or - for standard input
+    /// The file, packed (gzip, zstd, bzip2, xz) or plain, or - for standard input; or the repository
     pub(crate) file: PathBuf,
+    /// What that is
+    #[arg(long, value_name = "WHAT", default_value = "file", hide_default_value = true)]
+    pub(crate) from: ImportFrom,
+    /// With --from git: only this file or directory, from the top of the repository on; may be given several times
+    #[arg(long = "path", value_name = "PATH")]
+    pub(crate) paths: Vec<OsString>,
     /// What the file holds [default: what its name says, else jsonl]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<FileFormat>,
@@ -51,16 +58,16 @@ pub(crate) struct TimeArgs {
     pub(crate) fold: Option<Fold>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Columns of a CSV or TSV file")]
 pub(crate) struct ColumnArgs {
-    /// How the key is made of columns, such as 'plane:{tailnum}'
+    /// How the key is made of columns, such as 'plane:{tailnum}' [of git: of path, commit, author, subject; default: {path}]
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) key: Option<String>,
     /// The column of the time, or a template such as '{date} {time}'
     #[arg(long, value_name = "COLUMN")]
     pub(crate) time: Option<String>,
-    /// How the value is made of columns, with {{ and }} for braces [default: a JSON object of the whole row]
+    /// How the value is made of columns, with {{ and }} for braces [default: a JSON object of the whole row] [of git: also of hash, mode, content; default: {content}]
     #[arg(long, value_name = "TEMPLATE")]
     pub(crate) value: Option<String>,
     /// Rows that delete their key, such as 'status=removed'
@@ -77,9 +84,22 @@ pub(crate) struct ColumnArgs {
     pub(crate) trim: bool,
 }
 
-impl ColumnArgs {
-    /// The first of these flags that was given, for a file without columns.
+impl TimeArgs {
+    /// The first of these flags that was given, for what has its times in one way only.
     pub(crate) fn given(&self) -> Option<&'static str> {
+        [
+            (self.time_format.is_some(), "--time-format"),
+            (self.time_zone.is_some(), "--time-zone"),
+            (self.fold.is_some(), "--fold"),
+        ]
+        .into_iter()
+        .find_map(|(given, flag)| given.then_some(flag))
+    }
+}
+
+impl ColumnArgs {
+    /// The first of these flags that was given, for what has no columns, but for those that apply there too.
+    pub(crate) fn given_but(&self, applicable: &[&str]) -> Option<&'static str> {
         [
             (self.key.is_some(), "--key"),
             (self.time.is_some(), "--time"),
@@ -90,8 +110,17 @@ impl ColumnArgs {
             (self.trim, "--trim"),
         ]
         .into_iter()
-        .find_map(|(given, flag)| given.then_some(flag))
+        .find_map(|(given, flag)| (given && !applicable.contains(&flag)).then_some(flag))
     }
+}
+
+/// Where the events come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFrom {
+    /// A file of events or of columns (the default)
+    File,
+    /// A git repository: the paths of its branch and their contents, from the author time of each commit on
+    Git,
 }
 
 /// What a file to import holds.
@@ -122,7 +151,7 @@ pub(crate) enum TimeUnit {
 /// What to do about several values of a key in one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ties {
-    /// Put each a millisecond later than the one before it in the file
+    /// Put each a millisecond later than the one before it in the file; of git also where times go backwards
     FileOrder,
 }
 

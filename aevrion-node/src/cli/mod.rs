@@ -15,7 +15,7 @@ use crate::moment::{Moment, Span};
 
 pub(crate) use cluster::{ClusterVerb, SyncVerb, WAIT_AT_ONCE};
 pub(crate) use import::{
-    ColumnArgs, Condition, FileFormat, Fold, ImportArgs, Quotes, Ties, TimeArgs, TimeUnit,
+    ColumnArgs, Condition, FileFormat, Fold, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit,
 };
 pub(crate) use serve::{HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
 
@@ -224,7 +224,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "CURSOR")]
         from: Option<Cursor>,
     },
-    /// Store the events of a file; what is stored already is passed over
+    /// Store the events of a file, or the history of a git repository; what is stored already is passed over
     Import(ImportArgs),
     /// Write all events in the order of time, one JSON object a line or as a table
     Export {

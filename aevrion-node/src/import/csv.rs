@@ -29,6 +29,8 @@ pub(super) struct CsvRows {
     value: Option<Template>,
     delete_if: Option<(usize, String)>,
     row: StringRecord,
+    /// Line that the row at hand begins in.
+    line: u64,
     broken: bool,
 }
 
@@ -82,6 +84,7 @@ impl CsvRows {
             reader,
             names,
             row: StringRecord::new(),
+            line: 1,
             broken: false,
         })
     }
@@ -143,28 +146,33 @@ impl CsvRows {
 }
 
 impl Records for CsvRows {
-    fn next(&mut self) -> Option<(u64, Result<Made, Wrong>)> {
+    fn next(&mut self) -> Option<Result<Made, Wrong>> {
         if self.broken {
             return None;
         }
         self.reader.get_mut().allow(self.longest);
         let read = self.reader.read_record(&mut self.row);
-        let line = self.reader.get_ref().line();
+        self.line = self.reader.get_ref().line();
         match read {
             Ok(false) => None,
             Ok(true) => {
                 let begun = self.reader.get_mut().next_row();
-                Some((begun.map_or(line, |begun| begun.line), self.record(begun)))
+                self.line = begun.map_or(self.line, |begun| begun.line);
+                Some(self.record(begun))
             }
             Err(error) if error.is_io_error() => {
                 self.broken = true;
-                Some((line, Err(Wrong::File(problem(&error, &self.names)))))
+                Some(Err(Wrong::File(problem(&error, &self.names))))
             }
             Err(error) => {
                 self.reader.get_mut().next_row();
-                Some((line, Err(Wrong::Record(BadField::new("row", problem(&error, &self.names))))))
+                Some(Err(Wrong::Record(BadField::new("row", problem(&error, &self.names)))))
             }
         }
+    }
+
+    fn place(&self) -> String {
+        format!("line {}", self.line)
     }
 }
 

@@ -192,7 +192,7 @@ impl Depth {
 }
 
 impl Records for JsonObjects {
-    fn next(&mut self) -> Option<(u64, Result<Made, Wrong>)> {
+    fn next(&mut self) -> Option<Result<Made, Wrong>> {
         while !self.broken {
             let record = match self.read_object() {
                 Ok(None) => return None,
@@ -202,9 +202,13 @@ impl Records for JsonObjects {
                 Ok(Some(())) => record::parse(self.object.trim_ascii(), &self.style).map_err(Wrong::Record),
                 Err(wrong) => Err(wrong),
             };
-            return Some((self.began, record));
+            return Some(record);
         }
         None
+    }
+
+    fn place(&self) -> String {
+        format!("line {}", self.began)
     }
 }
 
@@ -215,7 +219,7 @@ mod tests {
     fn read(text: &str) -> Vec<(u64, Result<String, String>)> {
         let source = Source::new(Box::new(std::io::Cursor::new(text.as_bytes().to_vec())), None).unwrap();
         let mut objects = JsonObjects::new(source, TimeStyle::default(), &Parameters::default());
-        std::iter::from_fn(|| objects.next())
+        std::iter::from_fn(|| objects.next().map(|record| (objects.began, record)))
             .map(|(line, record)| match record {
                 Ok(made) => (line, Ok(String::from_utf8(made.event.key().to_vec()).unwrap())),
                 Err(Wrong::Record(BadField { problem, .. }) | Wrong::File(problem)) => (line, Err(problem)),

@@ -5,10 +5,11 @@ use aevrion_core::bounds::{LOT_BYTES, LOT_EVENTS};
 use aevrion_core::{Event, Parameters, WriteError, is_reserved};
 use tokio::sync::mpsc;
 
+use super::succession::Succession;
 use super::tally::Tally;
 use super::ties::Moments;
 use super::units::Units;
-use super::{Message, Reading, Records, Stop, Wrong};
+use super::{Message, Order, Reading, Records, Stop, Wrong};
 use crate::cli::Ties;
 use crate::record::{BadField, Made};
 
@@ -19,6 +20,9 @@ struct Lots<'m> {
     bytes: usize,
     units: Units,
     moments: Moments,
+    /// The order of the records, if they are a history.
+    succession: Option<Succession>,
+    ties: Option<Ties>,
     tally: Tally,
 }
 
@@ -29,11 +33,23 @@ impl Lots<'_> {
     fn add(&mut self, made: Made) -> Result<(), Over> {
         self.tally.note(&made);
         self.units.note(&made);
-        if let Some(event) = self.moments.place(made.event) {
+        if let Some(event) = self.place(made.event) {
             self.bytes += event.weight();
             self.lot.push(event);
         }
         if self.lot.len() < LOT_EVENTS && self.bytes < LOT_BYTES { Ok(()) } else { self.send() }
+    }
+
+    /// What becomes of an event beside those before it; nothing if it stands there already.
+    fn place(&mut self, event: Event) -> Option<Event> {
+        match (&mut self.succession, self.ties) {
+            (Some(succession), Some(Ties::FileOrder)) => succession.place(event),
+            (Some(succession), None) => {
+                succession.note(&event);
+                self.moments.place(event)
+            }
+            (None, _) => self.moments.place(event),
+        }
     }
 
     /// Sends what there is, once it is known what its times count.
@@ -55,9 +71,13 @@ impl Lots<'_> {
         self.messages.blocking_send(message).map_err(|_| Over)
     }
 
-    fn end(mut self, ties: Option<Ties>) -> Result<(), Over> {
+    fn end(mut self, remarks: Vec<String>) -> Result<(), Over> {
         self.send()?;
-        self.tally.conclude(&self.moments, ties);
+        self.tally.conclude(&self.moments, self.ties);
+        if let Some(succession) = &self.succession {
+            self.tally.conclude_history(succession);
+        }
+        self.tally.of_source = remarks;
         self.tell(Message::Ended(self.tally.clone()))
     }
 }
@@ -68,35 +88,37 @@ pub(super) fn read_all(
     messages: &mpsc::Sender<Message>,
     reading: Reading,
 ) -> Result<(), Over> {
-    let Reading { parameters, skip_bad, looks_for_ties, ties, unit } = reading;
+    let Reading { parameters, skip_bad, looks_for_ties, ties, unit, order } = reading;
     let mut lots = Lots {
         messages,
         lot: Vec::new(),
         bytes: 0,
         units: Units::new(unit),
         moments: if looks_for_ties { Moments::new(ties) } else { Moments::none() },
+        succession: (order == Order::History).then(Succession::new),
+        ties,
         tally: Tally::default(),
     };
-    while let Some((line, record)) = records.next() {
+    while let Some(record) = records.next() {
         let stop = match record.and_then(|made| checked(made, &parameters)) {
             Ok(made) => {
                 lots.add(made)?;
                 continue;
             }
             Err(Wrong::Record(BadField { field, problem })) => {
-                let what = format!("line {line}, {field}: {problem}");
+                let what = format!("{}, {field}: {problem}", records.place());
                 if skip_bad {
                     lots.tell(Message::Skipped(what))?;
                     continue;
                 }
                 Stop { why: what, can_be_skipped: true }
             }
-            Err(Wrong::File(problem)) => Stop::of_file(format!("line {line}: {problem}")),
+            Err(Wrong::File(problem)) => Stop::of_file(format!("{}: {problem}", records.place())),
         };
         lots.send()?;
         return lots.stop(stop);
     }
-    lots.end(ties)
+    lots.end(records.remarks())
 }
 
 /// An event within the limits of the store.

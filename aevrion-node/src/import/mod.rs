@@ -1,4 +1,4 @@
-//! `import`: a file of events into the store.
+//! `import`: a file of events, or the history of a repository, into the store.
 //!
 //! A thread reads, unpacks and parses; the replica, here or on a node, stores lot by lot, each lot one atomic, durable
 //! write. What is stored already is passed over, so an import that broke off is simply repeated. A node that is sent a
@@ -7,12 +7,14 @@
 //! Whatever is passed over, changed or assumed on the way is counted, and said at the end.
 
 mod csv;
+mod git;
 mod jsonl;
 mod lots;
 mod packed;
 mod rows;
 mod sink;
 mod source;
+mod succession;
 mod tally;
 mod template;
 mod text;
@@ -32,21 +34,26 @@ use aevrion_core::{Event, Inserted, Parameters};
 use tokio::sync::mpsc;
 
 use crate::backend::Backend;
-use crate::cli::{FileFormat, Format, ImportArgs, Ties, TimeUnit};
+use crate::cli::{FileFormat, Format, ImportArgs, ImportFrom, Ties, TimeUnit};
 use crate::exit::Failure;
 use crate::output::{Listing, say, thousands};
 use crate::progress::{Bar, Counts};
 use crate::record::{BadField, Made};
 use crate::times::TimeStyle;
+use git::GitChanges;
 use lots::read_all;
 use sink::Sink;
 use source::Source;
 use tally::Tally;
 
+pub(crate) use git::end_all as end_git;
 pub(crate) use text::encoding;
 
 /// Bad records that are reported one by one; what is beyond is counted.
 const REPORTED: u64 = 10;
+
+/// What records of a file are called that cannot be imported.
+pub(crate) const BAD_LINES: &str = "bad lines";
 
 /// Lots parsed ahead of the store.
 const LOTS_AHEAD: usize = 2;
@@ -59,9 +66,17 @@ enum Wrong {
     File(String),
 }
 
-/// Reads a file record by record, each with the number of its line.
+/// Reads a file record by record.
 trait Records: Send {
-    fn next(&mut self) -> Option<(u64, Result<Made, Wrong>)>;
+    fn next(&mut self) -> Option<Result<Made, Wrong>>;
+
+    /// Where the last one stands, for people, such as `line 5`.
+    fn place(&self) -> String;
+
+    /// What else is to be said when there are no more.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What the reading thread tells.
@@ -85,6 +100,7 @@ pub(crate) struct Stop {
 /// A file that was opened, and whose first lines make sense: nothing else is touched before.
 pub(crate) struct Opened {
     name: String,
+    from: ImportFrom,
     records: Box<dyn Records>,
     read: Arc<AtomicU64>,
     length: Option<u64>,
@@ -93,14 +109,31 @@ pub(crate) struct Opened {
     unit: Option<TimeUnit>,
 }
 
+/// What says which record of a key is the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Their times, wherever they stand in the file.
+    Times,
+    /// The order that they come in, whatever times they have.
+    History,
+}
+
 impl Opened {
     pub(crate) fn new(arguments: &ImportArgs) -> Result<Self, Failure> {
         let name = arguments.file.display().to_string();
+        let ImportArgs { from, skip_bad, ties, time_unit: unit, .. } = *arguments;
+        if from == ImportFrom::Git {
+            let changes = GitChanges::new(arguments, &Parameters::default())?;
+            let (read, length) = (changes.progress(), changes.length(arguments));
+            return Ok(Self { name, from, records: Box::new(changes), read, length, skip_bad, ties, unit });
+        }
+        if !arguments.paths.is_empty() {
+            return Err(Failure::usage("--path is for a repository: say --from git if this is one"));
+        }
         let source = Source::open(&arguments.file, arguments.encoding)
             .map_err(|error| Failure::error(format!("cannot read {name}: {error}")))?;
-        let ImportArgs { skip_bad, ties, time_unit: unit, .. } = *arguments;
         let (read, length) = (source.progress(), source.length());
-        Ok(Self { name, records: records_of(source, arguments)?, read, length, skip_bad, ties, unit })
+        Ok(Self { name, from, records: records_of(source, arguments)?, read, length, skip_bad, ties, unit })
     }
 
     /// Stores its events.
@@ -114,11 +147,19 @@ impl Opened {
         self.run(Parameters::default(), Sink::Shown(Listing::new(format), 0)).await
     }
 
-    async fn run(self, parameters: Parameters, mut store: Sink<'_>) -> Result<(), Failure> {
-        let Self { name, records, read, length, skip_bad, ties, unit } = self;
-        let reading = Reading { parameters, skip_bad, looks_for_ties: true, ties, unit };
+    async fn run(self, parameters: Parameters, store: Sink<'_>) -> Result<(), Failure> {
+        let done = self.read_into(parameters, store).await;
+        // If the import has failed, they would go on for nobody.
+        end_git();
+        done
+    }
+
+    async fn read_into(self, parameters: Parameters, mut store: Sink<'_>) -> Result<(), Failure> {
+        let Self { name, from, records, read, length, skip_bad, ties, unit } = self;
+        let order = from.order();
+        let reading = Reading { parameters, skip_bad, looks_for_ties: true, ties, unit, order };
         let mut messages = begin_reading(move || Ok(records), reading);
-        let mut bar = Bar::new("import", Counts::Bytes);
+        let mut bar = Bar::new("import", from.counts());
         let (mut skipped, mut stopped, mut tally) = (0, None, Tally::default());
         while let Some(message) = messages.recv().await {
             match message {
@@ -142,16 +183,40 @@ impl Opened {
         drop(bar);
         if let Some(stop) = stopped {
             let failure = Failure::error(format!("{name}: {}", stop.why));
-            return Err(match stored.advice(&stop) {
+            return Err(match stored.advice(&stop, from.bad_records()) {
                 Some(advice) => failure.and(advice),
                 None => failure,
             });
         }
         say!("{}; {:.1} s, {rate} events/s", stored.outcome(), took.as_secs_f64());
-        for remark in tally.remarks(skipped) {
+        for remark in tally.remarks(skipped, from.bad_records()) {
             say!("{remark}");
         }
         Ok(())
+    }
+}
+
+impl ImportFrom {
+    fn order(self) -> Order {
+        match self {
+            Self::File => Order::Times,
+            Self::Git => Order::History,
+        }
+    }
+
+    fn counts(self) -> Counts {
+        match self {
+            Self::File => Counts::Bytes,
+            Self::Git => Counts::Commits,
+        }
+    }
+
+    /// What records are called that cannot be imported.
+    fn bad_records(self) -> &'static str {
+        match self {
+            Self::File => BAD_LINES,
+            Self::Git => "bad changes",
+        }
     }
 }
 
@@ -160,11 +225,11 @@ impl Stop {
         Self { why, can_be_skipped: false }
     }
 
-    /// What to do after so much was stored.
-    pub(crate) fn advice(&self, inserted: Inserted, how_to_skip: &str) -> Option<String> {
+    /// What to do after so much was stored, and how to pass over `bad` records.
+    pub(crate) fn advice(&self, inserted: Inserted, bad: &str, how_to_skip: &str) -> Option<String> {
         let stored = inserted.new + inserted.known;
         let skip = match self.can_be_skipped {
-            true => format!(", or pass over bad lines with {how_to_skip}"),
+            true => format!(", or pass over {bad} with {how_to_skip}"),
             false => String::new(),
         };
         (self.can_be_skipped || stored > 0).then(|| {
@@ -187,7 +252,7 @@ fn records_of(source: Source, arguments: &ImportArgs) -> Result<Box<dyn Records>
         return Ok(Box::new(rows));
     }
     let of_format = arguments.times.time_format.is_some().then_some("--time-format");
-    if let Some(flag) = arguments.columns.given().or(of_format) {
+    if let Some(flag) = arguments.columns.given_but(&[]).or(of_format) {
         return Err(Failure::usage(format!(
             "{flag} is for columns, and this file is read as JSON: if it has columns, say --format csv or tsv"
         )));
@@ -216,8 +281,8 @@ pub(crate) fn read_lines(
         let objects = jsonl::JsonObjects::new(source, TimeStyle::default(), &parameters);
         Ok(Box::new(objects) as Box<dyn Records>)
     };
-    let unit = Some(TimeUnit::Ms);
-    begin_reading(open, Reading { parameters, skip_bad, looks_for_ties: false, ties: None, unit })
+    let (unit, order) = (Some(TimeUnit::Ms), Order::Times);
+    begin_reading(open, Reading { parameters, skip_bad, looks_for_ties: false, ties: None, unit, order })
 }
 
 /// How a file is read.
@@ -230,6 +295,7 @@ struct Reading {
     ties: Option<Ties>,
     /// What numbers that stand for times were said to count.
     unit: Option<TimeUnit>,
+    order: Order,
 }
 
 /// Parses on a thread of its own, so that the next lot is ready when the last one is stored.

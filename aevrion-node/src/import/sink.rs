@@ -81,9 +81,9 @@ impl Stored {
     }
 
     /// What to do when the file is not read further.
-    pub(super) fn advice(&self, stop: &Stop) -> Option<String> {
+    pub(super) fn advice(&self, stop: &Stop, bad: &str) -> Option<String> {
         match self {
-            Self::Inserted(inserted) => stop.advice(*inserted, "--skip-bad"),
+            Self::Inserted(inserted) => stop.advice(*inserted, bad, "--skip-bad"),
             Self::Counted(counted) => Some(format!(
                 "{} events before it could be imported; nothing was stored",
                 thousands(*counted)

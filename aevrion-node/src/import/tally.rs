@@ -1,5 +1,6 @@
 //! What was done to the records of a file on their way into the store, for the person who asked: nothing of it is silent.
 
+use super::succession::Succession;
 use super::ties::Moments;
 use crate::cli::Ties;
 use crate::output::{counted, thousands};
@@ -17,6 +18,12 @@ pub(crate) struct Tally {
     farthest: u64,
     overflowed: bool,
     in_file_order: bool,
+    /// Keys of a history whose last change is not the one that counts, and keys with a change that was put later.
+    overtaken: u64,
+    put_in_order: u64,
+    forgotten: bool,
+    /// What whoever read the records has to say.
+    pub(super) of_source: Vec<String>,
 }
 
 impl Tally {
@@ -35,15 +42,25 @@ impl Tally {
         self.in_file_order = ties == Some(Ties::FileOrder);
     }
 
-    /// A sentence for each thing that was done.
-    pub(super) fn remarks(&self, skipped: u64) -> Vec<String> {
+    /// A history has come to its end.
+    pub(super) fn conclude_history(&mut self, succession: &Succession) {
+        self.repeated += succession.repeated;
+        self.moved += succession.moved;
+        self.farthest = self.farthest.max(succession.farthest);
+        self.overtaken = succession.overtaken();
+        self.put_in_order = succession.keys_moved();
+        self.forgotten = succession.overflowed;
+    }
+
+    /// A sentence for each thing that was done; what was passed over is called `bad`.
+    pub(super) fn remarks(&self, skipped: u64, bad: &str) -> Vec<String> {
         let told = |number: u64, of: &str, what: &str| {
             (number > 0).then(|| format!("{}: {what}", counted(number, of)))
         };
         let ordered = self.in_file_order;
         let farthest = thousands(self.farthest);
         [
-            (skipped > 0).then(|| format!("{} bad lines were passed over", thousands(skipped))),
+            (skipped > 0).then(|| format!("{} {bad} were passed over", thousands(skipped))),
             told(self.repeated, "record", "the same as an earlier one of the file"),
             told(
                 if ordered { 0 } else { self.tied },
@@ -54,13 +71,31 @@ impl Tally {
             told(
                 self.moved,
                 "record",
+                &match self.put_in_order {
+                    0 => format!(
+                        "put later, by {farthest} ms at most, for {} had several values in one moment",
+                        counted(self.tied, "key")
+                    ),
+                    keys => format!(
+                        "put later, by {farthest} ms at most, so that each change of {} follows the one before it",
+                        counted(keys, "key")
+                    ),
+                },
+            ),
+            told(
+                self.overtaken,
+                "key",
                 &format!(
-                    "put later, by {farthest} ms at most, for {} had several values in one moment",
-                    counted(self.tied, "key")
+                    "the last change has an earlier time than one before it, which therefore counts{}",
+                    if ordered { "" } else { " (with --ties file-order it is the last one)" }
                 ),
             ),
             self.overflowed.then(|| {
                 "the file has more moments than are remembered: beyond them several values in one were not looked for"
+                    .to_owned()
+            }),
+            self.forgotten.then(|| {
+                "the history has more keys than are remembered: of those beyond it was not looked whether times go backwards"
                     .to_owned()
             }),
             told(self.as_utc, "time", "taken for UTC, for it has no zone (--time-zone says another)"),
@@ -68,6 +103,7 @@ impl Tally {
         ]
         .into_iter()
         .flatten()
+        .chain(self.of_source.iter().cloned())
         .collect()
     }
 }

@@ -60,6 +60,29 @@ impl Template {
         });
         parts.collect()
     }
+
+    /// What it makes of a row whose columns need not be text.
+    pub(super) fn fill_bytes<'r>(&self, column: impl Fn(usize) -> &'r [u8]) -> Vec<u8> {
+        let mut filled = Vec::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => filled.extend_from_slice(text.as_bytes()),
+                Part::Column(at) => filled.extend_from_slice(column(*at)),
+            }
+        }
+        filled
+    }
+
+    /// Whether this column is in it.
+    pub(super) fn has(&self, column: usize) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Column(at) if *at == column))
+    }
+
+    /// Whether it makes of a row what is in this column, and nothing else.
+    pub(super) fn is_only(&self, column: usize) -> bool {
+        let mut parts = self.0.iter().filter(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+        matches!((parts.next(), parts.next()), (Some(Part::Column(at)), None) if *at == column)
+    }
 }
 
 /// The one column of this name, as `flag` needs it.

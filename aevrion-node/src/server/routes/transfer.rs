@@ -48,7 +48,7 @@ pub(super) async fn import(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
     import.settle().await.map_err(|error| partly(error, import.inserted()))?;
     let inserted = import.inserted();
     if let Some(stop) = stopped {
-        let advice = stop.advice(inserted, "?skip_bad");
+        let advice = stop.advice(inserted, import::BAD_LINES, "?skip_bad");
         let detail = [Some(stop.why), advice].into_iter().flatten().collect::<Vec<_>>().join("\n");
         return Err(Problem::new(Kind::NotStorable, detail).after(inserted));
     }

@@ -1,0 +1,133 @@
+//! The git programs that run beside an import: none is left running when it ends, in whatever way, and none ends badly
+//! without its words being passed on.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Those that run now. A thread that reads from one may be held up; whoever ends the process must not wait for it.
+static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
+
+/// As much of the end of what git says as a person reads.
+const LAST_WORDS: u64 = 2_000;
+
+/// How long a program that makes no sense any more has to say why.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A program of git. Dropped, it is ended.
+#[derive(Debug)]
+pub(super) struct Git {
+    child: Arc<Mutex<Child>>,
+    what: &'static str,
+    /// What it says on standard error: a file, for nobody has to read it in time.
+    errors: File,
+}
+
+impl Git {
+    /// Starts a program whose name for people is `what`.
+    pub(super) fn start(what: &'static str, command: &mut Command) -> io::Result<Self> {
+        let errors = tempfile::tempfile()?;
+        command.stdout(Stdio::piped()).stderr(errors.try_clone()?);
+        // Locked meanwhile: whoever ends all of them sees it either not started yet, or in the list.
+        let mut running = lock(&RUNNING);
+        let child = Arc::new(Mutex::new(command.spawn()?));
+        running.push(Arc::clone(&child));
+        Ok(Self { child, what, errors })
+    }
+
+    /// What it prints. It can be taken once.
+    pub(super) fn output(&self) -> io::Result<ChildStdout> {
+        let taken = lock(&self.child).stdout.take();
+        taken.ok_or_else(|| io::Error::other("its output was taken before"))
+    }
+
+    /// What it is told. It can be taken once.
+    pub(super) fn input(&self) -> io::Result<ChildStdin> {
+        let taken = lock(&self.child).stdin.take();
+        taken.ok_or_else(|| io::Error::other("its input was taken before"))
+    }
+
+    /// Waits for its end, which must be a good one; and what it has said all the same.
+    pub(super) fn end(&mut self) -> Result<Option<String>, String> {
+        let status = lock(&self.child).wait();
+        let words = self.last_words();
+        match status {
+            Ok(status) if status.success() => Ok((!words.is_empty()).then_some(words)),
+            Ok(status) if words.is_empty() => Err(format!("{} has failed ({status})", self.what)),
+            Ok(status) => Err(format!("{} has failed ({status}): {words}", self.what)),
+            Err(error) => Err(format!("{} cannot be waited for: {error}", self.what)),
+        }
+    }
+
+    /// Ends it, for what it prints makes no sense or has come to an end too early: says why.
+    pub(super) fn broken(&mut self, problem: &str) -> String {
+        let what = self.what;
+        // If it fails by itself, that is the reason.
+        let ended = self.ends_by_itself();
+        if !ended {
+            // It may end in between.
+            let _ = lock(&self.child).kill();
+        }
+        match self.end() {
+            Err(why) if ended => why,
+            _ => format!("{what} {problem}"),
+        }
+    }
+
+    /// Whether it ends within a moment: what it prints may end a little before it does.
+    fn ends_by_itself(&self) -> bool {
+        let begin = Instant::now();
+        loop {
+            if lock(&self.child).try_wait().ok().flatten().is_some() {
+                return true;
+            } else if begin.elapsed() > PATIENCE {
+                return false;
+            }
+            thread::sleep(PATIENCE / 50);
+        }
+    }
+
+    fn last_words(&mut self) -> String {
+        let mut said = Vec::new();
+        let read = self.errors.metadata().and_then(|errors| {
+            self.errors.seek(SeekFrom::Start(errors.len().saturating_sub(LAST_WORDS)))?;
+            self.errors.by_ref().take(LAST_WORDS).read_to_end(&mut said)
+        });
+        match read {
+            Ok(_) => String::from_utf8_lossy(&said).trim().to_owned(),
+            Err(error) => format!("(what it said cannot be read: {error})"),
+        }
+    }
+}
+
+impl Drop for Git {
+    fn drop(&mut self) {
+        lock(&RUNNING).retain(|child| !Arc::ptr_eq(child, &self.child));
+        end(&mut lock(&self.child));
+    }
+}
+
+/// Ends all of them.
+pub(crate) fn end_all() {
+    for child in lock(&RUNNING).iter() {
+        match child.try_lock() {
+            Ok(mut child) => end(&mut child),
+            Err(TryLockError::Poisoned(child)) => end(&mut child.into_inner()),
+            // It has closed its output, and is being waited for.
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    // It may have ended already.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
