@@ -34,6 +34,7 @@ mod leases;
 mod long_work;
 #[cfg(all(feature = "redb", feature = "sled", feature = "quic", feature = "tcp"))]
 mod memory;
+mod migrating;
 #[cfg(all(feature = "redb", feature = "quic", feature = "tcp"))]
 mod network;
 mod oracle;

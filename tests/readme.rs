@@ -139,6 +139,21 @@ impl Drop for Shell {
     }
 }
 
+/// A clone is a git repository; this one has a short history.
+fn make_repository(home: &Path, readme: &str) {
+    std::fs::write(home.join("README.md"), readme).expect("it is written");
+    let who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"];
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "README.md"],
+        &["commit", "--quiet", "--no-gpg-sign", "-m", "begin"],
+    ] {
+        let mut git = Command::new("git");
+        let done = git.args(who).args(arguments).current_dir(home).status().expect("git is installed");
+        assert!(done.success(), "{arguments:?}");
+    }
+}
+
 #[test]
 fn every_command_works_and_prints_what_the_readme_says() {
     let readme = std::fs::read_to_string(repository().join("README.md")).expect("the README");
@@ -146,6 +161,7 @@ fn every_command_works_and_prints_what_the_readme_says() {
     let sample = home.path().join("aevrion-node/sample");
     std::fs::create_dir_all(&sample).expect("a directory");
     std::fs::copy(support::sample(), sample.join("flights-week.jsonl.gz")).expect("the sample");
+    make_repository(home.path(), &readme);
     let errors = tempfile::NamedTempFile::new().expect("a place");
     let mut shell = Shell::start(home.path(), errors.reopen().expect("it is there"));
     let mut typist = Typist::default();
