@@ -21,6 +21,7 @@ mod endpoint;
 mod files;
 mod flights;
 mod full_disk;
+#[cfg(target_os = "linux")]
 mod git_import;
 mod healing;
 mod http;
