@@ -15,6 +15,9 @@ use super::text::decoded;
 
 const BUFFER: usize = 256 << 10;
 
+/// A small file needs no large buffer.
+const SMALL_BUFFER: usize = 8 << 10;
+
 /// A file being read.
 pub(super) struct Source {
     reader: Box<dyn BufRead + Send>,
@@ -56,7 +59,8 @@ impl Source {
         Self::begin(inner, None, encoding, None)
     }
 
-    fn begin(
+    /// Begins to read what is called so.
+    pub(super) fn begin(
         inner: Box<dyn Read + Send>,
         path: Option<&Path>,
         encoding: Option<&'static Encoding>,
@@ -64,7 +68,8 @@ impl Source {
     ) -> io::Result<Self> {
         let read = Arc::new(AtomicU64::new(0));
         let counted = Counted { inner, read: Arc::clone(&read) };
-        let packed = Box::new(BufReader::with_capacity(BUFFER, counted));
+        let most = length.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BUFFER);
+        let packed = Box::new(BufReader::with_capacity(most.clamp(SMALL_BUFFER, BUFFER), counted));
         Ok(Self { reader: decoded(unpacked(packed, path)?, encoding)?, read, length })
     }
 
