@@ -121,8 +121,8 @@ impl CsvRows {
         serde_json::Value::Object(object).to_string().into_bytes()
     }
 
-    /// What becomes of the row that was just read.
-    fn record(&mut self, begun: Option<Begun>) -> Result<Made, Wrong> {
+    /// What becomes of the row that was just read, or could not be.
+    fn record(&mut self, begun: Option<Begun>, read: Result<(), BadField>) -> Result<Made, Wrong> {
         match begun.and_then(|begun| begun.fault) {
             // Whatever is behind it may be of other rows: nothing after it can be told.
             Some(QuoteFault::Open { line }) => {
@@ -137,7 +137,7 @@ impl CsvRows {
                     "text follows a closing quote in line {line}; if quotes are data here, say --quote none"
                 ),
             ))),
-            None => self.made().map_err(Wrong::Record),
+            None => read.and_then(|()| self.made()).map_err(Wrong::Record),
         }
     }
 }
@@ -150,21 +150,17 @@ impl Records for CsvRows {
         self.reader.get_mut().allow(self.longest);
         let read = self.reader.read_record(&mut self.row);
         let line = self.reader.get_ref().line();
-        match read {
-            Ok(false) => None,
-            Ok(true) => {
-                let begun = self.reader.get_mut().next_row();
-                Some((begun.map_or(line, |begun| begun.line), self.record(begun)))
-            }
+        let read = match read {
+            Ok(false) => return None,
+            Ok(true) => Ok(()),
             Err(error) if error.is_io_error() => {
                 self.broken = true;
-                Some((line, Err(Wrong::File(problem(&error, &self.names)))))
+                return Some((line, Err(Wrong::File(problem(&error, &self.names)))));
             }
-            Err(error) => {
-                self.reader.get_mut().next_row();
-                Some((line, Err(Wrong::Record(BadField::new("row", problem(&error, &self.names))))))
-            }
-        }
+            Err(error) => Err(BadField::new("row", problem(&error, &self.names))),
+        };
+        let begun = self.reader.get_mut().next_row();
+        Some((line, self.record(begun, read)))
     }
 }
 
@@ -233,4 +229,44 @@ fn problem(error: &csv::Error, names: &StringRecord) -> String {
 fn named_twice(names: &StringRecord) -> Option<&str> {
     let mut seen = names.iter().enumerate();
     seen.find(|(at, name)| names.iter().take(*at).any(|before| before == *name)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines of all rows, and what is wrong with them.
+    fn rows(text: &[u8]) -> Result<Vec<(u64, Option<String>)>, String> {
+        let columns = ColumnArgs {
+            key: Some("{id}".to_owned()),
+            time: Some("when".to_owned()),
+            value: Some("-".to_owned()),
+            delete_if: None,
+            delimiter: None,
+            quote: None,
+            trim: false,
+        };
+        let (style, parameters) = (TimeStyle::default(), Parameters::default());
+        let source = Source::new(Box::new(Cursor::new(text.to_owned())), None).unwrap();
+        let mut rows = CsvRows::new(source, FileFormat::Csv, &columns, style, &parameters)
+            .map_err(|failure| failure.to_string())?;
+        let wrong = |wrong| match wrong {
+            Wrong::Record(BadField { problem, .. }) | Wrong::File(problem) => problem,
+        };
+        Ok(std::iter::from_fn(|| rows.next()).map(|(line, row)| (line, row.err().map(wrong))).collect())
+    }
+
+    #[test]
+    fn an_open_quote_is_told_of_whatever_else_is_wrong_with_its_row() {
+        for cell in [&b"\xFF"[..], b"\"x\"y", b"x"] {
+            let rows = rows(&[b"id,when\n1,2\n", cell, b",\"\n3,4\n"].concat()).unwrap();
+            let (line, problem) = &rows[1];
+            assert!(
+                rows.len() == 2
+                    && *line == 3
+                    && problem.as_ref().is_some_and(|problem| problem.contains("line 3 is not closed")),
+                "{rows:?}"
+            );
+        }
+    }
 }
