@@ -10,7 +10,7 @@ use super::source::{Source, explain, longest_record};
 use super::template::{Template, column};
 
 use super::{Records, Wrong};
-use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes};
+use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
 use crate::exit::Failure;
 use crate::record::{BadField, Made};
 use crate::times::TimeStyle;
@@ -176,7 +176,7 @@ fn said_delimiter(
     let mut rest = Vec::new();
     text.by_ref().take(4).read_until(b'\n', &mut rest)?;
     match rest.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line)) {
-        Some([delimiter]) => Ok((Some(*delimiter), text, 2)),
+        Some([byte]) if may_delimit(*byte) => Ok((Some(*byte), text, 2)),
         _ => Ok((None, Box::new(Cursor::new([head, rest].concat()).chain(text)), 1)),
     }
 }
@@ -267,6 +267,15 @@ mod tests {
                     && problem.as_ref().is_some_and(|problem| problem.contains("line 3 is not closed")),
                 "{rows:?}"
             );
+        }
+    }
+
+    #[test]
+    fn no_line_makes_a_quote_or_a_line_end_separate_columns() {
+        assert_eq!(rows(b"sep=;\nid;when\n1;2\n"), Ok(vec![(3, None)]));
+        for said in [&b"sep=\"\n"[..], b"sep=\r\r\n", b"sep=\xFF\n"] {
+            let refused = rows(&[said, b"id,when\n1,2\n"].concat()).unwrap_err();
+            assert!(refused.contains("no column `id`") || refused.contains("UTF-8"), "{refused}");
         }
     }
 }
