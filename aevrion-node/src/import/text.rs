@@ -71,9 +71,9 @@ struct Decoded<R> {
 impl<R: BufRead> Decoded<R> {
     /// Decodes some more into the empty buffer.
     fn decode(&mut self) -> io::Result<()> {
+        let encoded = self.reader.fill_buf()?;
         self.text.resize(BUFFER, 0);
         self.taken = 0;
-        let encoded = self.reader.fill_buf()?;
         let last = encoded.is_empty();
         let (result, read, written) =
             self.decoder.decode_to_utf8_without_replacement(encoded, &mut self.text, last);
