@@ -11,6 +11,8 @@ mod csv;
 pub(crate) mod fuzz;
 mod jsonl;
 mod lots;
+#[cfg(test)]
+mod mutations;
 #[cfg(any(test, feature = "fuzzing"))]
 mod outcome;
 mod packed;
