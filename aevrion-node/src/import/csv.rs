@@ -18,6 +18,9 @@ use crate::times::TimeStyle;
 /// A spreadsheet may say in a line before the header what separates columns.
 const SAYS_DELIMITER: &[u8] = b"sep=";
 
+/// A byte order mark. There is one more where marked files were put together.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The rows of a CSV file as events.
 pub(super) struct CsvRows {
     reader: Reader<Rows>,
@@ -47,7 +50,9 @@ impl CsvRows {
         };
         let longest = longest_record(parameters);
         let text = source.into_reader();
-        let (said, text, line) = said_delimiter(text).map_err(|error| Failure::error(explain(&error)))?;
+        let unread = |error: io::Error| Failure::error(explain(&error));
+        let (said, text, line) = said_delimiter(text).map_err(unread)?;
+        let text = behind_marks(text).map_err(unread)?;
         let delimiter = delimiter(columns.delimiter, said, format)?;
         let quotes = columns.quote.unwrap_or_else(|| Quotes::usual(format)) == Quotes::Double;
         let mut reader = ReaderBuilder::new()
@@ -181,6 +186,17 @@ fn said_delimiter(
     }
 }
 
+/// The text behind byte order marks: the parser passes over one, and then a quote behind it is one that opens.
+fn behind_marks(mut text: Box<dyn BufRead + Send>) -> io::Result<Box<dyn BufRead + Send>> {
+    loop {
+        let mut head = Vec::new();
+        text.by_ref().take(MARK.len() as u64).read_to_end(&mut head)?;
+        if head != MARK {
+            return Ok(Box::new(Cursor::new(head).chain(text)));
+        }
+    }
+}
+
 fn delimiter(asked: Option<u8>, said: Option<u8>, format: FileFormat) -> Result<u8, Failure> {
     match (asked, said) {
         (Some(asked), Some(said)) if asked != said => Err(Failure::usage(format!(
@@ -268,6 +284,14 @@ mod tests {
                 "{rows:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_second_mark_hides_no_quote() {
+        let text = b"\xEF\xBB\xBF\xEF\xBB\xBF\"a\nb\",id,when\nx,1,2\nx,3,\"4\n";
+        let rows = rows(text).unwrap();
+        assert_eq!(rows[0], (3, None));
+        assert!(rows.len() == 2 && rows[1].0 == 4 && rows[1].1.is_some(), "{rows:?}");
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl<'f> Judge<'f> {
         let usual = if self.format == FileFormat::Tsv { b'\t' } else { b',' };
         let delimiter = delimiter.or(said).unwrap_or(usual);
         let quotes = quote.unwrap_or_else(|| Quotes::usual(self.format)) == Quotes::Double;
-        let table = Table::read(text, delimiter, quotes);
+        let table = Table::read(reference::behind_marks(text), delimiter, quotes);
         let Some((header, rows)) = table.rows.split_first() else {
             return assert!(self.outcome.stopped.is_some(), "a table without a header");
         };

@@ -94,6 +94,14 @@ pub(super) fn said_delimiter(text: &[u8]) -> (Option<u8>, &[u8]) {
     }
 }
 
+/// The text behind all byte order marks.
+pub(super) fn behind_marks(mut text: &[u8]) -> &[u8] {
+    while let Some(rest) = text.strip_prefix("\u{FEFF}".as_bytes()) {
+        text = rest;
+    }
+    text
+}
+
 /// The objects of a text: those of an array, or one a line. Nothing if it is an array that is none.
 pub(super) fn objects(text: &[u8]) -> Option<Vec<&[u8]>> {
     let text = text.trim_ascii();
