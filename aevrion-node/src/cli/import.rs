@@ -211,7 +211,12 @@ impl FromStr for Condition {
 fn one_byte(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"\\t" => Ok(b'\t'),
-        [byte] if byte.is_ascii() && !b"\"\r\n".contains(byte) => Ok(*byte),
+        [byte] if may_delimit(*byte) => Ok(*byte),
         _ => Err("give one ASCII character, or \\t for a tab".to_owned()),
     }
+}
+
+/// Whether columns may be separated by this byte.
+pub(crate) fn may_delimit(byte: u8) -> bool {
+    byte.is_ascii() && !b"\"\r\n".contains(&byte)
 }

@@ -16,6 +16,7 @@ use crate::moment::{Moment, Span};
 pub(crate) use cluster::{ClusterVerb, SyncVerb, WAIT_AT_ONCE};
 pub(crate) use import::{
     ColumnArgs, Condition, FileFormat, Fold, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit,
+    may_delimit,
 };
 pub(crate) use serve::{HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
 

@@ -10,13 +10,16 @@ use super::source::{Source, explain, longest_record};
 use super::template::{Template, column};
 
 use super::{Records, Wrong};
-use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes};
+use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
 use crate::exit::Failure;
 use crate::record::{BadField, Made};
 use crate::times::TimeStyle;
 
 /// A spreadsheet may say in a line before the header what separates columns.
 const SAYS_DELIMITER: &[u8] = b"sep=";
+
+/// A byte order mark. There is one more where marked files were put together.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The rows of a CSV file as events.
 pub(super) struct CsvRows {
@@ -49,7 +52,9 @@ impl CsvRows {
         };
         let longest = longest_record(parameters);
         let text = source.into_reader();
-        let (said, text, line) = said_delimiter(text).map_err(|error| Failure::error(explain(&error)))?;
+        let unread = |error: io::Error| Failure::error(explain(&error));
+        let (said, text, line) = said_delimiter(text).map_err(unread)?;
+        let text = behind_marks(text).map_err(unread)?;
         let delimiter = delimiter(columns.delimiter, said, format)?;
         let quotes = columns.quote.unwrap_or_else(|| Quotes::usual(format)) == Quotes::Double;
         let mut reader = ReaderBuilder::new()
@@ -124,8 +129,8 @@ impl CsvRows {
         serde_json::Value::Object(object).to_string().into_bytes()
     }
 
-    /// What becomes of the row that was just read.
-    fn record(&mut self, begun: Option<Begun>) -> Result<Made, Wrong> {
+    /// What becomes of the row that was just read, or could not be.
+    fn record(&mut self, begun: Option<Begun>, read: Result<(), BadField>) -> Result<Made, Wrong> {
         match begun.and_then(|begun| begun.fault) {
             // Whatever is behind it may be of other rows: nothing after it can be told.
             Some(QuoteFault::Open { line }) => {
@@ -140,7 +145,7 @@ impl CsvRows {
                     "text follows a closing quote in line {line}; if quotes are data here, say --quote none"
                 ),
             ))),
-            None => self.made().map_err(Wrong::Record),
+            None => read.and_then(|()| self.made()).map_err(Wrong::Record),
         }
     }
 }
@@ -153,22 +158,18 @@ impl Records for CsvRows {
         self.reader.get_mut().allow(self.longest);
         let read = self.reader.read_record(&mut self.row);
         self.line = self.reader.get_ref().line();
-        match read {
-            Ok(false) => None,
-            Ok(true) => {
-                let begun = self.reader.get_mut().next_row();
-                self.line = begun.map_or(self.line, |begun| begun.line);
-                Some(self.record(begun))
-            }
+        let read = match read {
+            Ok(false) => return None,
+            Ok(true) => Ok(()),
             Err(error) if error.is_io_error() => {
                 self.broken = true;
-                Some(Err(Wrong::File(problem(&error, &self.names))))
+                return Some(Err(Wrong::File(problem(&error, &self.names))));
             }
-            Err(error) => {
-                self.reader.get_mut().next_row();
-                Some(Err(Wrong::Record(BadField::new("row", problem(&error, &self.names)))))
-            }
-        }
+            Err(error) => Err(BadField::new("row", problem(&error, &self.names))),
+        };
+        let begun = self.reader.get_mut().next_row();
+        self.line = begun.map_or(self.line, |begun| begun.line);
+        Some(self.record(begun, read))
     }
 
     fn place(&self) -> String {
@@ -188,8 +189,19 @@ fn said_delimiter(
     let mut rest = Vec::new();
     text.by_ref().take(4).read_until(b'\n', &mut rest)?;
     match rest.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line)) {
-        Some([delimiter]) => Ok((Some(*delimiter), text, 2)),
+        Some([byte]) if may_delimit(*byte) => Ok((Some(*byte), text, 2)),
         _ => Ok((None, Box::new(Cursor::new([head, rest].concat()).chain(text)), 1)),
+    }
+}
+
+/// The text behind byte order marks: the parser passes over one, and then a quote behind it is one that opens.
+fn behind_marks(mut text: Box<dyn BufRead + Send>) -> io::Result<Box<dyn BufRead + Send>> {
+    loop {
+        let mut head = Vec::new();
+        text.by_ref().take(MARK.len() as u64).read_to_end(&mut head)?;
+        if head != MARK {
+            return Ok(Box::new(Cursor::new(head).chain(text)));
+        }
     }
 }
 
@@ -241,4 +253,65 @@ fn problem(error: &csv::Error, names: &StringRecord) -> String {
 fn named_twice(names: &StringRecord) -> Option<&str> {
     let mut seen = names.iter().enumerate();
     seen.find(|(at, name)| names.iter().take(*at).any(|before| before == *name)).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where all rows stand, and what is wrong with them.
+    fn rows(text: &[u8]) -> Result<Vec<(String, Option<String>)>, String> {
+        let columns = ColumnArgs {
+            key: Some("{id}".to_owned()),
+            time: Some("when".to_owned()),
+            value: Some("-".to_owned()),
+            delete_if: None,
+            delimiter: None,
+            quote: None,
+            trim: false,
+        };
+        let (style, parameters) = (TimeStyle::default(), Parameters::default());
+        let source = Source::new(Box::new(Cursor::new(text.to_owned())), None).unwrap();
+        let mut rows = CsvRows::new(source, FileFormat::Csv, &columns, style, &parameters)
+            .map_err(|failure| failure.to_string())?;
+        let wrong = |wrong| match wrong {
+            Wrong::Record(BadField { problem, .. }) | Wrong::File(problem) => problem,
+        };
+        let mut read = Vec::new();
+        while let Some(row) = rows.next() {
+            read.push((rows.place(), row.err().map(wrong)));
+        }
+        Ok(read)
+    }
+
+    #[test]
+    fn an_open_quote_is_told_of_whatever_else_is_wrong_with_its_row() {
+        for cell in [&b"\xFF"[..], b"\"x\"y", b"x"] {
+            let rows = rows(&[b"id,when\n1,2\n", cell, b",\"\n3,4\n"].concat()).unwrap();
+            let (line, problem) = &rows[1];
+            assert!(
+                rows.len() == 2
+                    && line == "line 3"
+                    && problem.as_ref().is_some_and(|problem| problem.contains("line 3 is not closed")),
+                "{rows:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_mark_hides_no_quote() {
+        let text = b"\xEF\xBB\xBF\xEF\xBB\xBF\"a\nb\",id,when\nx,1,2\nx,3,\"4\n";
+        let rows = rows(text).unwrap();
+        assert_eq!(rows[0], ("line 3".to_owned(), None));
+        assert!(rows.len() == 2 && rows[1].0 == "line 4" && rows[1].1.is_some(), "{rows:?}");
+    }
+
+    #[test]
+    fn no_line_makes_a_quote_or_a_line_end_separate_columns() {
+        assert_eq!(rows(b"sep=;\nid;when\n1;2\n"), Ok(vec![("line 3".to_owned(), None)]));
+        for said in [&b"sep=\"\n"[..], b"sep=\r\r\n", b"sep=\xFF\n"] {
+            let refused = rows(&[said, b"id,when\n1,2\n"].concat()).unwrap_err();
+            assert!(refused.contains("no column `id`") || refused.contains("UTF-8"), "{refused}");
+        }
+    }
 }

@@ -3,7 +3,6 @@
 
 use aevrion_core::bounds::{LOT_BYTES, LOT_EVENTS};
 use aevrion_core::{Event, Parameters, WriteError, is_reserved};
-use tokio::sync::mpsc;
 
 use super::succession::Succession;
 use super::tally::Tally;
@@ -14,8 +13,8 @@ use crate::cli::Ties;
 use crate::record::{BadField, Made};
 
 /// What a file comes to, lot by lot.
-struct Lots<'m> {
-    messages: &'m mpsc::Sender<Message>,
+struct Lots<'l> {
+    listener: &'l mut Listener<'l>,
     lot: Vec<Event>,
     bytes: usize,
     units: Units,
@@ -25,6 +24,9 @@ struct Lots<'m> {
     ties: Option<Ties>,
     tally: Tally,
 }
+
+/// Who is told what a file comes to.
+pub(super) type Listener<'l> = dyn FnMut(Message) -> Result<(), Over> + 'l;
 
 /// Nothing follows: it was said why, or the listener is gone, which it is only if the import failed.
 pub(super) struct Over;
@@ -67,8 +69,8 @@ impl Lots<'_> {
         Err(Over)
     }
 
-    fn tell(&self, message: Message) -> Result<(), Over> {
-        self.messages.blocking_send(message).map_err(|_| Over)
+    fn tell(&mut self, message: Message) -> Result<(), Over> {
+        (self.listener)(message)
     }
 
     fn end(mut self, remarks: Vec<String>) -> Result<(), Over> {
@@ -78,19 +80,20 @@ impl Lots<'_> {
             self.tally.conclude_history(succession);
         }
         self.tally.of_source = remarks;
-        self.tell(Message::Ended(self.tally.clone()))
+        let tally = std::mem::take(&mut self.tally);
+        self.tell(Message::Ended(tally))
     }
 }
 
-/// Parses the whole file and sends it in lots.
-pub(super) fn read_all(
+/// Parses the whole file and tells of it in lots.
+pub(super) fn read_all<'l>(
     mut records: Box<dyn Records>,
-    messages: &mpsc::Sender<Message>,
+    listener: &'l mut Listener<'l>,
     reading: Reading,
 ) -> Result<(), Over> {
     let Reading { parameters, skip_bad, looks_for_ties, ties, unit, order } = reading;
     let mut lots = Lots {
-        messages,
+        listener,
         lot: Vec::new(),
         bytes: 0,
         units: Units::new(unit),

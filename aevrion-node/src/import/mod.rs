@@ -7,9 +7,15 @@
 //! Whatever is passed over, changed or assumed on the way is counted, and said at the end.
 
 mod csv;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod git;
 mod jsonl;
 mod lots;
+#[cfg(test)]
+mod mutations;
+#[cfg(any(test, feature = "fuzzing"))]
+mod outcome;
 mod packed;
 mod rows;
 mod sink;
@@ -41,7 +47,7 @@ use crate::progress::{Bar, Counts};
 use crate::record::{BadField, Made};
 use crate::times::TimeStyle;
 use git::GitChanges;
-use lots::read_all;
+use lots::{Over, read_all};
 use sink::Sink;
 use source::Source;
 use tally::Tally;
@@ -90,7 +96,7 @@ pub(crate) enum Message {
 }
 
 /// Why a file is not read further.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
     pub(crate) why: String,
     /// Whether it is one record that is wrong, which can be passed over.
@@ -306,8 +312,11 @@ fn begin_reading(
     let (sender, messages) = mpsc::channel(LOTS_AHEAD);
     // Detached on purpose: if the import fails it ends at its next send, and nobody waits for it.
     thread::spawn(move || match open() {
-        Ok(records) => drop(read_all(records, &sender, reading)),
         // The listener is gone only if the import failed: nothing is left to tell.
+        Ok(records) => {
+            let mut tell = |message| sender.blocking_send(message).map_err(|_| Over);
+            drop(read_all(records, &mut tell, reading));
+        }
         Err(error) => drop(sender.blocking_send(Message::Stopped(Stop::of_file(source::explain(&error))))),
     });
     messages

@@ -16,6 +16,9 @@ const MEMORY_KIB: u32 = 128 << 10;
 /// As many bytes as tell what a file is.
 const TELLING: usize = 6;
 
+/// What a zip archive begins with.
+const ZIP: &[u8] = b"PK\x03\x04";
+
 /// How a file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packing {
@@ -33,7 +36,7 @@ pub(super) fn unpacked(
 ) -> io::Result<Box<dyn BufRead + Send>> {
     let mut bytes = Ahead::new(bytes);
     let head = bytes.peek(TELLING)?;
-    if head.starts_with(b"PK\x03\x04") {
+    if head.starts_with(ZIP) {
         return Err(io::Error::other(
             "it is a zip archive: unpack it first; of a spreadsheet, export its table as CSV",
         ));
@@ -93,6 +96,12 @@ impl Packing {
             Self::Xz => "xz",
         }
     }
+}
+
+/// Whether a file with these bytes is taken for one that is packed, or for an archive.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn is_packed(head: &[u8]) -> bool {
+    Packing::of_bytes(head).is_some() || head.starts_with(ZIP)
 }
 
 /// The name of a file without what says how it is packed.

@@ -115,7 +115,9 @@ impl Rows {
                 State::Quoted
             }
             State::Closing => {
-                self.fault(QuoteFault::Stray { line: self.line });
+                if let Some(begun) = self.begun.back_mut() {
+                    begun.fault.get_or_insert(QuoteFault::Stray { line: self.line });
+                }
                 State::Plain
             }
             State::Line | State::Field | State::Plain => State::Plain,
@@ -123,17 +125,13 @@ impl Rows {
         self.line += u64::from(ends_line);
     }
 
-    fn fault(&mut self, fault: QuoteFault) {
-        if let Some(begun) = self.begun.back_mut() {
-            begun.fault.get_or_insert(fault);
-        }
-    }
-
     fn end(&mut self) {
         if !std::mem::replace(&mut self.ended, true)
             && let Some(line) = self.open_quote()
+            && let Some(begun) = self.begun.back_mut()
         {
-            self.fault(QuoteFault::Open { line });
+            // Whatever else is wrong with the row: what is passed over with it are all rows behind the quote.
+            begun.fault = Some(QuoteFault::Open { line });
         }
     }
 }
@@ -184,6 +182,10 @@ mod tests {
         let (open, stray) = (QuoteFault::Open { line: 3 }, QuoteFault::Stray { line: 2 });
         assert_eq!(begun("a\n\"x\n\",\"y\nb\n", true), [(1, None), (2, Some(open))]);
         assert_eq!(begun("a\n\"x\"y,1\nb\n", true), [(1, None), (2, Some(stray)), (3, None)]);
+        assert_eq!(
+            begun("a\n\"x\"y,1,\n\"x\"y,\"z\nb\n", true),
+            [(1, None), (2, Some(stray)), (3, Some(open))]
+        );
         assert_eq!(begun("a\n\"x\"\"y\",\"\"\nx\"y\"\n", true), [(1, None), (2, None), (3, None)]);
         assert_eq!(begun("a\n\"x\nb\n", false), [(1, None), (2, None), (3, None)]);
     }

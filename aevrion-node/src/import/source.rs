@@ -15,6 +15,9 @@ use super::text::decoded;
 
 const BUFFER: usize = 256 << 10;
 
+/// A small file needs no large buffer.
+const SMALL_BUFFER: usize = 8 << 10;
+
 /// A file being read.
 pub(super) struct Source {
     reader: Box<dyn BufRead + Send>,
@@ -30,7 +33,13 @@ struct Counted<R> {
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
+        // Not all that unpack and parse go on where a signal has interrupted them.
+        let count = loop {
+            match self.inner.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.read.fetch_add(u64::try_from(count).unwrap_or(0), Relaxed);
         Ok(count)
     }
@@ -56,7 +65,8 @@ impl Source {
         Self::begin(inner, None, encoding, None)
     }
 
-    fn begin(
+    /// Begins to read what is called so.
+    pub(super) fn begin(
         inner: Box<dyn Read + Send>,
         path: Option<&Path>,
         encoding: Option<&'static Encoding>,
@@ -64,7 +74,8 @@ impl Source {
     ) -> io::Result<Self> {
         let read = Arc::new(AtomicU64::new(0));
         let counted = Counted { inner, read: Arc::clone(&read) };
-        let packed = Box::new(BufReader::with_capacity(BUFFER, counted));
+        let most = length.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(BUFFER);
+        let packed = Box::new(BufReader::with_capacity(most.clamp(SMALL_BUFFER, BUFFER), counted));
         Ok(Self { reader: decoded(unpacked(packed, path)?, encoding)?, read, length })
     }
 
@@ -95,5 +106,35 @@ pub(super) fn explain(error: &io::Error) -> String {
         // Said here, about the file.
         io::ErrorKind::Other => error.to_string(),
         _ => format!("cannot read on: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Every other call is interrupted.
+    struct Interrupted<R>(R, bool);
+
+    impl<R: Read> Read for Interrupted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(buffer) }
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_nothing() {
+        let file = Interrupted(Cursor::new(b"a\0b\0".to_vec()), false);
+        let mut reader =
+            Source::new(Box::new(file), crate::import::encoding("utf-16le").ok()).unwrap().into_reader();
+        let mut text = Vec::new();
+        while let [first, ..] = reader.fill_buf().unwrap() {
+            text.push(*first);
+            reader.consume(1);
+        }
+        assert_eq!(text, b"ab");
     }
 }

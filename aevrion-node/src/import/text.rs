@@ -49,6 +49,7 @@ pub(super) fn decoded(
         line: 1,
         bytes: mark as u64,
         ended: false,
+        malformed: None,
     }))
 }
 
@@ -63,14 +64,16 @@ struct Decoded<R> {
     /// Bytes of the file that were decoded.
     bytes: u64,
     ended: bool,
+    /// What is wrong behind the text that was decoded.
+    malformed: Option<String>,
 }
 
 impl<R: BufRead> Decoded<R> {
     /// Decodes some more into the empty buffer.
     fn decode(&mut self) -> io::Result<()> {
+        let encoded = self.reader.fill_buf()?;
         self.text.resize(BUFFER, 0);
         self.taken = 0;
-        let encoded = self.reader.fill_buf()?;
         let last = encoded.is_empty();
         let (result, read, written) =
             self.decoder.decode_to_utf8_without_replacement(encoded, &mut self.text, last);
@@ -81,7 +84,7 @@ impl<R: BufRead> Decoded<R> {
         if let DecoderResult::Malformed(length, after) = result {
             let at = self.bytes - u64::from(length) - u64::from(after) + 1;
             let (line, name) = (self.line, self.decoder.encoding().name());
-            return Err(io::Error::other(format!("line {line}: byte {at} of the file is not {name}")));
+            self.malformed = Some(format!("line {line}: byte {at} of the file is not {name}"));
         }
         self.ended = last && matches!(result, DecoderResult::InputEmpty);
         Ok(())
@@ -91,6 +94,10 @@ impl<R: BufRead> Decoded<R> {
 impl<R: BufRead> BufRead for Decoded<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.taken == self.text.len() && !self.ended {
+            // Only now: what is before it is as good as ever.
+            if let Some(malformed) = &self.malformed {
+                return Err(io::Error::other(malformed.clone()));
+            }
             self.decode()?;
         }
         Ok(&self.text[self.taken..])
@@ -160,5 +167,16 @@ mod tests {
         assert!(half.contains("line 2") && half.contains("byte 9"), "{half}");
         let cut = text(b"\xFF\xFEa\0b", None).unwrap_err().to_string();
         assert!(cut.contains("byte 5"), "{cut}");
+    }
+
+    #[test]
+    fn what_is_before_it_is_read() {
+        let mut reader =
+            decoded(Box::new(Cursor::new(b"a\nb\x81\nc".to_vec())), Some(encoding("euc-kr").unwrap()));
+        let reader = reader.as_mut().unwrap();
+        let mut text = Vec::new();
+        assert!(reader.read_to_end(&mut text).unwrap_err().to_string().contains("line 2"));
+        assert_eq!(text, b"a\nb");
+        assert!(reader.read_to_end(&mut text).is_err(), "it is read on behind what is malformed");
     }
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Files as people have them, for tests: their blanks and line ends are meant.
-const AS_THEY_ARE: &str = "tests/data/files/";
+const AS_THEY_ARE: [&str; 2] = ["tests/data/files/", "fuzz/corpus/"];
 
 /// Path (from the root, with `/`) to text. Binary files are not in it.
 #[derive(Debug, Default)]
@@ -27,7 +27,8 @@ impl Tree {
         }
         let listing = String::from_utf8(output.stdout).context("a file name that is not UTF-8")?;
         let mut files = BTreeMap::new();
-        let judged = |path: &&str| !path.is_empty() && !path.starts_with(AS_THEY_ARE);
+        let judged =
+            |path: &&str| !path.is_empty() && !AS_THEY_ARE.iter().any(|folder| path.starts_with(folder));
         for path in listing.split('\0').filter(judged) {
             if let Some(text) = read_text(&root.join(path)).with_context(|| format!("cannot read {path}"))? {
                 files.insert(path.to_owned(), text);

@@ -1,0 +1,209 @@
+//! What any file comes to with any flags: events that all stand in it, and counts that add up to its records, or an error
+//! that names the place. A target below `fuzz/` looks for a file that breaks this.
+
+mod choices;
+mod dress;
+mod reference;
+
+use std::io::{Cursor, Read};
+
+use aevrion_core::{Event, Parameters};
+
+use super::Stop;
+use super::outcome::{Outcome, source_of};
+use crate::cli::{ColumnArgs, FileFormat, ImportArgs, Quotes};
+use reference::Table;
+
+/// Bytes at the beginning of an input that choose.
+pub(super) const CHOICES: usize = 17;
+
+/// Texts up to this length are read a second time.
+const LONGEST: u64 = 1 << 20;
+
+/// Imports a file that follows a line of choices.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn import(input: &[u8]) {
+    drop(outcome(input));
+}
+
+/// What becomes of a file that follows a line of choices, if there is one.
+pub(super) fn outcome(input: &[u8]) -> Option<Outcome> {
+    let (choices, file) = choices::read(input)?;
+    let arguments = &choices.arguments;
+    let outcome = Outcome::of(Cursor::new(file.to_vec()), file.len(), arguments);
+    let judge = Judge::new(file, arguments, &outcome);
+    judge.judge();
+    if let Some(dressed) = choices.dress.put_on(file, arguments) {
+        judge.judge_other(&Outcome::of(dressed, file.len(), arguments));
+    }
+    Some(outcome)
+}
+
+/// Compares what has become of a file with what is in it.
+struct Judge<'f> {
+    arguments: &'f ImportArgs,
+    outcome: &'f Outcome,
+    /// What can be read of the text.
+    text: Vec<u8>,
+    /// Nothing of the file is damaged as far as it was read.
+    read_on: bool,
+    /// The whole text is there.
+    whole: bool,
+    format: FileFormat,
+}
+
+impl<'f> Judge<'f> {
+    fn new(file: &[u8], arguments: &'f ImportArgs, outcome: &'f Outcome) -> Self {
+        let mut text = Vec::new();
+        let read = source_of(Cursor::new(file.to_vec()), file.len(), arguments)
+            .and_then(|source| source.into_reader().take(LONGEST).read_to_end(&mut text));
+        let read_on = read.is_ok();
+        let whole = read_on && (text.len() as u64) < LONGEST;
+        let format = arguments.format.unwrap_or_else(|| super::format_of(&arguments.file));
+        Self { arguments, outcome, text, read_on, whole, format }
+    }
+
+    fn judge(&self) {
+        let outcome = self.outcome;
+        for event in &outcome.events {
+            let within = Parameters::default().check(event.key(), event.value());
+            assert!(within.is_ok(), "{event:?}: {within:?}");
+        }
+        if let Some(stop) = &outcome.stopped {
+            self.judge_stop(stop);
+        } else {
+            assert!(self.read_on, "what cannot be read is silent: {outcome:?}");
+            assert!(self.arguments.skip_bad || outcome.skipped == 0, "{outcome:?}");
+        }
+        self.judge_lines();
+        if !self.is_judged_whole() {
+            return;
+        }
+        match self.format {
+            FileFormat::Jsonl => self.judge_objects(),
+            FileFormat::Csv | FileFormat::Tsv => self.judge_table(),
+        }
+    }
+
+    /// The same file came to this in another dress.
+    fn judge_other(&self, other: &Outcome) {
+        if self.read_on {
+            return assert_eq!(other, self.outcome, "the dress of the file makes a difference");
+        }
+        // How much of a damaged file can be unpacked depends on how much of it is unpacked at once.
+        let (one, other) = (self.outcome, other);
+        assert!(one.stopped.is_some() && other.stopped.is_some(), "{one:?} and {other:?}");
+        assert!(
+            one.events.iter().zip(&other.events).all(|(one, other)| one == other),
+            "{one:?} and {other:?}"
+        );
+    }
+
+    /// Whether all of the file and all that became of it is known.
+    fn is_judged_whole(&self) -> bool {
+        self.whole && self.outcome.events.len() as u64 == self.outcome.brought
+    }
+
+    fn judge_stop(&self, stop: &Stop) {
+        assert!(!stop.why.trim().is_empty());
+        assert!(!stop.can_be_skipped || !self.arguments.skip_bad, "{stop:?}");
+        assert!(!stop.can_be_skipped || line(&stop.why).is_some(), "{stop:?}");
+    }
+
+    /// Lines that are named follow one another, and are in the file.
+    fn judge_lines(&self) {
+        let stop = self.outcome.stopped.as_ref().filter(|stop| stop.can_be_skipped);
+        let mut before = 0;
+        let last = self.text.iter().filter(|byte| matches!(**byte, b'\n' | b'\r')).count() as u64 + 1;
+        for said in self.outcome.passed_over.iter().chain(stop.map(|stop| &stop.why)) {
+            let line = line(said).expect("a record that is wrong is named by its line");
+            let follows = if self.is_array() { line >= before } else { line > before };
+            assert!(follows && (line <= last || !self.whole), "{said}, after {before}, of {last}");
+            before = line;
+        }
+    }
+
+    fn is_array(&self) -> bool {
+        self.format == FileFormat::Jsonl && self.text.trim_ascii_start().starts_with(b"[")
+    }
+
+    fn judge_objects(&self) {
+        let Some(objects) = reference::objects(&self.text) else {
+            let sound = self.outcome.stopped.is_none() && self.outcome.skipped == 0;
+            assert!(!sound || self.text.contains(&0x0C), "an array that is none: {:?}", self.outcome);
+            return;
+        };
+        if self.outcome.stopped.is_none() {
+            assert_eq!(self.outcome.records(), objects.len() as u64, "{:?}", self.outcome);
+        }
+        let mut objects = objects.into_iter();
+        for event in &self.outcome.events {
+            let found = objects
+                .any(|object| reference::key(object).is_none_or(|key| key.as_bytes() == &event.key()[..]));
+            assert!(found, "{event:?} does not stand there");
+        }
+    }
+
+    fn judge_table(&self) {
+        let ColumnArgs { delimiter, quote, .. } = self.arguments.columns;
+        let (said, text) = reference::said_delimiter(&self.text);
+        let usual = if self.format == FileFormat::Tsv { b'\t' } else { b',' };
+        let delimiter = delimiter.or(said).unwrap_or(usual);
+        let quotes = quote.unwrap_or_else(|| Quotes::usual(self.format)) == Quotes::Double;
+        let table = Table::read(reference::behind_marks(text), delimiter, quotes);
+        let Some((header, rows)) = table.rows.split_first() else {
+            return assert!(self.outcome.stopped.is_some(), "a table without a header");
+        };
+        if self.outcome.stopped.is_none() {
+            assert!(!table.open && !header.stray, "{:?}", self.outcome);
+            assert_eq!(self.outcome.records(), rows.len() as u64, "{:?}", self.outcome);
+        }
+        let mut rows = rows.iter();
+        for event in &self.outcome.events {
+            let found = rows.any(|row| !row.stray && self.is_of(event, &header.cells, &row.cells));
+            assert!(found, "{event:?} does not stand there");
+        }
+    }
+
+    /// Whether an event may be of a row, by what can be told without the templates.
+    fn is_of(&self, event: &Event, names: &[Vec<u8>], cells: &[Vec<u8>]) -> bool {
+        if names.len() != cells.len() {
+            return false;
+        }
+        let ColumnArgs { key, value, delete_if, .. } = &self.arguments.columns;
+        let says = |template: &Option<String>, bytes: &[u8]| {
+            let cell = template.as_ref().and_then(|template| self.cell(template, names, cells));
+            cell.is_none_or(|cell| cell == bytes)
+        };
+        let content = match event.value().data() {
+            Some(data) => says(value, data),
+            None => delete_if.is_some(),
+        };
+        content && says(key, event.key())
+    }
+
+    /// The cell that is all of a template.
+    fn cell<'c>(&self, template: &str, names: &[Vec<u8>], cells: &'c [Vec<u8>]) -> Option<&'c [u8]> {
+        let name = template.strip_prefix('{')?.strip_suffix('}')?;
+        if name.contains(['{', '}']) {
+            return None;
+        }
+        let at = names.iter().position(|known| self.trimmed(known) == name.as_bytes())?;
+        Some(self.trimmed(&cells[at]))
+    }
+
+    fn trimmed<'c>(&self, cell: &'c [u8]) -> &'c [u8] {
+        match std::str::from_utf8(cell) {
+            Ok(text) if self.arguments.columns.trim => text.trim().as_bytes(),
+            _ => cell,
+        }
+    }
+}
+
+/// The line that a message names at its beginning.
+fn line(said: &str) -> Option<u64> {
+    let (number, _) = said.strip_prefix("line ")?.split_once(',')?;
+    number.parse().ok()
+}

@@ -1,0 +1,92 @@
+//! A file that is read to its end as an import reads it, and what has become of it: for tests of whole files and for the
+//! fuzz target.
+
+use std::io::Read;
+use std::path::Path;
+
+use aevrion_core::{Event, Parameters};
+
+use super::lots::{Over, read_all};
+use super::{Message, Order, Reading, Source, Stop, records_of};
+use crate::cli::ImportArgs;
+
+/// Events and messages that are kept; beyond that they are counted. A packed file of a few bytes can hold millions.
+const KEPT: usize = 1 << 18;
+
+/// What has become of a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// The first ones, in the order of the file.
+    pub(super) events: Vec<Event>,
+    /// How many there are in all.
+    pub(super) brought: u64,
+    /// What was said of the first ones that were passed over.
+    pub(super) passed_over: Vec<String>,
+    pub(super) skipped: u64,
+    pub(super) repeated: u64,
+    /// Why it was not read to its end.
+    pub(super) stopped: Option<Stop>,
+}
+
+impl Outcome {
+    /// Of a file with these contents, of so many bytes, which is called as the arguments say.
+    pub(super) fn of(contents: impl Read + Send + 'static, length: usize, arguments: &ImportArgs) -> Self {
+        let refused = |why| Self { stopped: Some(Stop::of_file(why)), ..Self::default() };
+        let records = match source_of(contents, length, arguments) {
+            Ok(source) => match records_of(source, arguments) {
+                Ok(records) => records,
+                Err(failure) => return refused(failure.to_string()),
+            },
+            Err(error) => return refused(error.to_string()),
+        };
+        let ImportArgs { skip_bad, ties, time_unit: unit, .. } = *arguments;
+        let parameters = Parameters::default();
+        let order = Order::Times;
+        let reading = Reading { parameters, skip_bad, looks_for_ties: true, ties, unit, order };
+        let (mut outcome, mut ended) = (Self::default(), false);
+        let mut note = |message| {
+            assert!(!ended, "something follows the end");
+            ended = matches!(message, Message::Stopped(_) | Message::Ended(_));
+            outcome.note(message);
+            Ok(())
+        };
+        // That nothing follows is what it returns.
+        let (Ok(()) | Err(Over)) = read_all(records, &mut note, reading);
+        assert!(ended, "a file that has no end");
+        outcome
+    }
+
+    /// Records of the file that it accounts for.
+    pub(super) fn records(&self) -> u64 {
+        self.brought + self.skipped + self.repeated
+    }
+
+    fn note(&mut self, message: Message) {
+        match message {
+            Message::Lot(events) => {
+                self.brought += events.len() as u64;
+                let room = KEPT - self.events.len();
+                self.events.extend(events.into_iter().take(room));
+            }
+            Message::Skipped(what) => {
+                self.skipped += 1;
+                if self.passed_over.len() < KEPT {
+                    self.passed_over.push(what);
+                }
+            }
+            Message::Stopped(stop) => self.stopped = Some(stop),
+            Message::Ended(tally) => self.repeated = tally.repeated,
+        }
+    }
+}
+
+/// The contents, unpacked and as text.
+pub(super) fn source_of(
+    contents: impl Read + Send + 'static,
+    length: usize,
+    arguments: &ImportArgs,
+) -> std::io::Result<Source> {
+    let length = u64::try_from(length).ok();
+    let path = Some(arguments.file.as_path()).filter(|path| *path != Path::new("-"));
+    Source::begin(Box::new(contents), path, arguments.encoding, length)
+}
