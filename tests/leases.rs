@@ -51,6 +51,23 @@ fn a_lease_that_ends_is_told() {
 }
 
 #[test]
+fn a_table_brings_leases_back() {
+    let (place, other) = (Place::new(), Place::new());
+    let lines = "{\"key\":\"a\",\"value\":\"1\",\"timestamp\":1000,\"expires_at\":4000000000000}\n\
+                 {\"key\":\"b\",\"value\":null,\"timestamp\":1000}\n{\"key\":\"c\",\"value\":\"3\",\"timestamp\":1000}\n";
+    run_with_input(&place.data(), &["import", "-", "--time-unit", "ms"], lines.as_bytes()).ok();
+    let table = place.file("table.csv", run_on(&place.data(), &["export", "--format", "csv"]).ok().stdout);
+    let columns = ["--key", "{key}", "--time", "timestamp", "--value", "{value}", "--time-unit", "ms"];
+    let rest = ["--delete-if", "deleted=true", "--expires", "expires_at"];
+    run_on(&other.data(), &[&["import", &table], &columns[..], &rest].concat()).ok();
+    let root = |data| crate::support::status(data)["root"].clone();
+    assert_eq!(root(&other.data()), root(&place.data()));
+    let wrong = ["--delete-if", "deleted=true", "--expires", "key"];
+    run_on(&other.data(), &[&["import", &table], &columns[..], &wrong].concat())
+        .fails(1, &["line 2, expires:"]);
+}
+
+#[test]
 fn it_is_told_behind_a_kill_and_by_a_directory() {
     let place = Place::new();
     let server = Server::start(&place.data());

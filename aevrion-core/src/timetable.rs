@@ -39,11 +39,11 @@ pub(crate) async fn due(view: &dyn View, now: Timestamp) -> Result<Due, StoreErr
     Ok(Due { rows, next })
 }
 
-/// Until when watchers were told what expired.
-pub(crate) async fn told_until(view: &dyn View) -> Result<Timestamp, StoreError> {
+/// Until when watchers were told what expired; `None` in a store without a timetable.
+pub(crate) async fn told_until(view: &dyn View) -> Result<Option<Timestamp>, StoreError> {
     let row = view.get(Table::Meta, name::EXPIRED.as_bytes()).await?;
-    let moment = row.and_then(|row| row[..].try_into().ok()).map_or(0, u64::from_be_bytes);
-    Ok(Timestamp::from_millis(moment))
+    // Of a row that cannot be read nothing is known: all rows are to be there.
+    Ok(row.map(|row| Timestamp::from_millis(row[..].try_into().map_or(0, u64::from_be_bytes))))
 }
 
 /// Says in `batch` until when watchers are told what expired.
@@ -54,8 +54,9 @@ pub(crate) fn put_told_until(until: Timestamp, batch: &mut WriteBatch) {
 /// The row that `event` must have and has not.
 pub(crate) async fn missing_row(view: &dyn View, event: &Event) -> Result<Option<Bytes>, StoreError> {
     let Some(expiry) = event.expiry() else { return Ok(None) };
+    let Some(told) = told_until(view).await? else { return Ok(None) };
     let row = expiry_key(expiry, event.address());
-    let is_there = expiry <= told_until(view).await? || view.get(Table::Timetable, &row).await?.is_some();
+    let is_there = expiry <= told || view.get(Table::Timetable, &row).await?.is_some();
     Ok((!is_there).then(|| Bytes::copy_from_slice(&row)))
 }
 

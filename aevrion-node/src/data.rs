@@ -28,7 +28,7 @@ pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
     open_for(global, Purpose::Write).await
 }
 
-/// The same, for a purpose.
+/// Opens the replica that the settings name, for a purpose.
 pub(crate) async fn open_for(global: &Global, purpose: Purpose) -> Result<Replica, Failure> {
     here(try_open(global, Options::default(), purpose).await?)
 }
@@ -44,7 +44,7 @@ pub(crate) enum Opened {
     Elsewhere(Failure),
 }
 
-/// The same; what the settings say of parameters goes before what `options` say.
+/// Opens the replica that the settings name, or makes it, with options. Parameters of the settings go before theirs.
 pub(crate) async fn open_with(global: &Global, options: Options) -> Result<Replica, Failure> {
     here(try_open(global, options, Purpose::Write).await?)
 }
@@ -56,7 +56,7 @@ fn here(opened: Opened) -> Result<Replica, Failure> {
     }
 }
 
-/// The same, for who can also turn to the process that has it open.
+/// Opens the replica that the settings name, unless another process has: then that is said.
 pub(crate) async fn try_open(global: &Global, options: Options, purpose: Purpose) -> Result<Opened, Failure> {
     if let (None, Some(StoreKind::Memory)) = (&global.data, global.store) {
         return open_memory(global, options).await.map(Opened::Here);

@@ -69,6 +69,9 @@ impl TimeStyle {
             return read_moment(moment, false);
         }
         let local = parsed.to_datetime().map_err(otherwise)?;
+        if local.second() == 59 && text.contains("60") && !strtime_says_60(&parsed, format) {
+            return Err(format!("`{text}`: {LEAP_SECOND}"));
+        }
         if let Some(offset) = parsed.offset() {
             return read_moment(offset.to_timestamp(local).map_err(otherwise)?, false);
         }
@@ -101,6 +104,11 @@ impl TimeStyle {
     }
 }
 
+/// Whether a time that was read is written with a 60 somewhere: if not, a 60 in the text was its second.
+fn strtime_says_60(time: &strtime::BrokenDownTime, format: &str) -> bool {
+    time.to_string(format).is_ok_and(|text| text.contains("60"))
+}
+
 /// Why a text does not stand for a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotRead {
@@ -121,10 +129,13 @@ pub(crate) fn read_standard(
 ) -> Result<jiff::Timestamp, NotRead> {
     let wrong = |error: jiff::Error| NotRead::Wrong(error.to_string());
     let pieces = Pieces::parse(text).map_err(|_| NotRead::OtherForm)?;
+    if text.contains(":60") && pieces.time().is_some_and(|time| time.second() == 59) {
+        return Err(NotRead::Wrong(LEAP_SECOND.to_owned()));
+    }
     let local = DateTime::from_parts(pieces.date(), pieces.time().ok_or(NotRead::NoTimeOfDay)?);
     let named = pieces.to_time_zone().map_err(wrong)?;
     if let Some(offset) = pieces.to_numeric_offset() {
-        let moment = offset.to_timestamp(local).map_err(wrong)?;
+        let moment = offset.to_timestamp(local).map_err(|_| beyond())?;
         let fits = |zone: &TimeZone| offset == jiff::tz::Offset::UTC || zone.to_offset(moment) == offset;
         if !named.as_ref().is_none_or(fits) {
             return Err(NotRead::Wrong("its offset is not that of its zone".to_owned()));
@@ -145,8 +156,16 @@ fn resolve(local: DateTime, zone: &TimeZone, fold: Option<Fold>) -> Result<jiff:
             return Err(NotRead::CameTwiceOrNever(zone.iana_name().unwrap_or("its zone").to_owned()));
         }
     };
-    moment.map_err(|error| NotRead::Wrong(error.to_string()))
+    moment.map_err(|_| beyond())
 }
+
+fn beyond() -> NotRead {
+    NotRead::Wrong(format!("texts end at {}: give later times in milliseconds", jiff::Timestamp::MAX))
+}
+
+/// The second 60 of a minute.
+const LEAP_SECOND: &str =
+    "it is a leap second, which no number stands for: say second 59, or the next minute";
 
 /// What to do about a text of a file.
 fn describe(text: &str, why: &NotRead) -> String {
@@ -274,6 +293,22 @@ mod tests {
         assert!(ms(&named, "2024-05-01 12:00:00 Europe/Bärlin").is_err());
         let conflict = ms(&style(None, None, None), "2024-05-01T12:00:00+05:00[Europe/Berlin]");
         assert!(conflict.unwrap_err().contains("not that of its zone"));
+    }
+
+    #[test]
+    fn no_time_becomes_another_one() {
+        let said = |style: &TimeStyle, text| ms(style, text).unwrap_err();
+        let plain = style(None, Some("UTC"), None);
+        for text in ["2016-12-31T23:59:60Z", "2016-12-31 23:59:60", "2016-12-31T23:59:60.5+00:00[UTC]"] {
+            assert!(said(&plain, text).contains("leap second"), "{text}");
+        }
+        let formatted = style(Some("%Y-%m-%d %H:%M:%S"), Some("UTC"), None);
+        assert!(said(&formatted, "2016-12-31 23:59:60").contains("leap second"));
+        assert_eq!(ms(&formatted, "1970-01-01 00:00:59"), Ok(59_000));
+        assert_eq!(ms(&plain, "9999-12-30T22:00:00Z"), Ok(253_402_207_200_000));
+        for text in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59"] {
+            assert!(said(&plain, text).contains("give later times in milliseconds"), "{text}");
+        }
     }
 
     #[test]

@@ -92,6 +92,8 @@ struct Core {
     state: ArcSwap<State>,
     /// Held by whoever commits, reopens or closes.
     changing: Mutex<()>,
+    /// Whether what is written is forgotten at the end.
+    reads_only: bool,
 }
 
 enum State {
@@ -133,7 +135,7 @@ impl RedbStore {
             make_file(directory.path(), &file, options)?;
         }
         let backends = Box::new(move || Ok(Box::new(FileBackend::open(&file)?) as Box<dyn StorageBackend>));
-        Self::assemble(backends, options, Some(Arc::new(directory)))
+        Self::assemble(backends, options, Some(Arc::new(directory)), false)
     }
 
     /// Opens the store in the directory `path`, and changes nothing there: for where nothing can be changed, such as on a
@@ -146,7 +148,7 @@ impl RedbStore {
         let directory = Directory::open_to_read(path, "redb")?;
         let file = directory.path().join(FILE);
         let backends = Box::new(move || Ok(Box::new(Overlay::open(&file)?) as Box<dyn StorageBackend>));
-        Self::assemble(backends, options, Some(Arc::new(directory)))
+        Self::assemble(backends, options, Some(Arc::new(directory)), true)
     }
 
     /// Opens a store on a backend of your own, such as one that injects faults. `backends` is called again whenever
@@ -158,12 +160,17 @@ impl RedbStore {
         backends: impl Fn() -> std::io::Result<Box<dyn StorageBackend>> + Send + Sync + 'static,
         options: RedbOptions,
     ) -> Result<Self, OpenError> {
-        Self::assemble(Box::new(backends), options, None)
+        Self::assemble(Box::new(backends), options, None, false)
     }
 
-    fn assemble(backends: Backends, options: RedbOptions, home: Home) -> Result<Self, OpenError> {
+    fn assemble(
+        backends: Backends,
+        options: RedbOptions,
+        home: Home,
+        reads_only: bool,
+    ) -> Result<Self, OpenError> {
         let state = ArcSwap::from_pointee(State::Open(Open::new(&backends, options, home)?));
-        let core = Core { backends, options, state, changing: Mutex::new(()) };
+        let core = Core { backends, options, state, changing: Mutex::new(()), reads_only };
         Ok(Self { core: Arc::new(core) })
     }
 }
@@ -198,7 +205,8 @@ impl EventStore for RedbStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { persistent: true, power_safe: true, isolated_views: true, ..Capabilities::new("redb") }
+        let kept = !self.core.reads_only;
+        Capabilities { persistent: kept, power_safe: kept, isolated_views: true, ..Capabilities::new("redb") }
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -8,8 +8,8 @@
 # values may be any bytes.
 #
 # Redis keeps no times of writes, so all get one: now, or what --time says. A key that is not a string (a list, a hash, …)
-# has no value that could be stored as it stands, and one larger than 16 MiB does not fit: they are counted, and the
-# script fails in the end, unless it was told --strings-only.
+# has no value that could be stored as it stands; a value larger than 16 MiB does not fit, nor does a key that is empty or
+# longer than 4,096 bytes: they are counted, and the script fails in the end, unless it was told --strings-only.
 set -euo pipefail
 
 usage() {
@@ -17,7 +17,7 @@ usage() {
 usage: redis-to-jsonl.sh [--time MS] [--batch KEYS] [--strings-only] [OPTION OF redis-cli]...
   --time MS       when the writes are to have happened, in milliseconds since 1970 [default: now]
   --batch KEYS    keys that Redis looks at in one go, while others wait [default: 100]
-  --strings-only  pass over keys of other types, and strings larger than 16 MiB; they are counted
+  --strings-only  pass over keys of other types, and what is too large; they are counted
 Such as -h HOST, -p PORT, -n DATABASE; the password is taken from REDISCLI_AUTH.
 END
     exit 2
@@ -69,7 +69,9 @@ local scanned = redis.call("SCAN", ARGV[1], "COUNT", ARGV[2])
 local lines = {"cursor " .. scanned[1]}
 for _, key in ipairs(scanned[2]) do
     local kind = redis.call("TYPE", key).ok
-    if kind == "string" and redis.call("STRLEN", key) > 16777216 then
+    if kind == "string" and (#key == 0 or #key > 4096) then
+        lines[#lines + 1] = "passed whose name is empty or longer than 4,096 bytes"
+    elseif kind == "string" and redis.call("STRLEN", key) > 16777216 then
         lines[#lines + 1] = "passed larger than 16 MiB"
     elseif kind == "string" then
         local expires_at = redis.call("PEXPIRETIME", key)
@@ -85,12 +87,15 @@ return lines
 
 reply="$(mktemp)"
 passed="$(mktemp)"
-trap 'rm -f "$reply" "$passed"' EXIT
+warned="$(mktemp)"
+trap 'rm -f "$reply" "$passed" "$warned"' EXIT
 
 cursor=0 strings=0
 while :; do
-    redis-cli -e --raw "${options[@]}" EVAL_RO "$script" 0 "$cursor" "$batch" "$time" >"$reply" ||
-        fail "redis-cli has failed: $(head -c 1000 "$reply")"
+    redis-cli -e --raw "${options[@]}" EVAL_RO "$script" 0 "$cursor" "$batch" "$time" >"$reply" 2>"$warned" ||
+        fail "redis-cli has failed: $(head -c 1000 "$warned" "$reply")"
+    # Where it cannot select the database, or log in, it says so and goes on elsewhere.
+    [ ! -s "$warned" ] || fail "redis-cli: $(head -c 1000 "$warned")"
     first="$(head -n 1 "$reply")"
     [[ "$first" =~ ^cursor\ [0-9]+$ ]] || fail "redis-cli says what is not known here: ${first:0:200}"
     cursor="${first#cursor }"

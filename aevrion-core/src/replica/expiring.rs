@@ -82,7 +82,7 @@ impl Writer {
                     lot.expire(*address, key);
                 }
             }
-            let until = timetable::told_until(&*state.view).await?.max(*last);
+            let until = timetable::told_until(&*state.view).await?.max(Some(*last)).unwrap_or(*last);
             timetable::put_told_until(until, &mut lot.batch);
             self.finish(lot, &state, Durability::Immediate).await?;
         }

@@ -198,6 +198,7 @@ impl<'s> Lot<'s> {
 
     /// Lets an event whose value has expired arrive once more. A lot with such has no others.
     pub(super) fn expire(&mut self, address: Address, key: Bytes) {
+        debug_assert!(self.effect == Effect::Expired || self.arrived.is_empty(), "a lot has one effect");
         self.effect = Effect::Expired;
         self.arrived.push((address, key));
         self.checkpoint.next_arrival += 1;

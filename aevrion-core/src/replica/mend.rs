@@ -96,8 +96,8 @@ async fn is_sound_by_now(view: &dyn View, key: &[u8]) -> Result<bool, StoreError
     }
 }
 
-fn was_told(row: &[u8], until: Timestamp) -> bool {
-    parse_expiry_key(row).is_none_or(|(expiry, _)| expiry <= until)
+fn was_told(row: &[u8], until: Option<Timestamp>) -> bool {
+    parse_expiry_key(row).is_none_or(|(expiry, _)| until.is_none_or(|until| expiry <= until))
 }
 
 /// Whether a row stands for something, as far as can be told.

@@ -52,7 +52,8 @@ impl Replica {
         if !differences.is_empty() {
             return Err(OpenError::OtherParameters(differences));
         }
-        if !identity.has_timetable {
+        // Where what is written is not kept, nobody is told anything.
+        if !identity.has_timetable && store.capabilities().persistent {
             make_timetable(&*store, options.wall.now()).await?;
         }
         if let Some(node) = options.node.filter(|node| *node != identity.node) {
@@ -154,6 +155,7 @@ async fn make(
     batch.put(Table::Meta, name::NODE, Bytes::copy_from_slice(node.as_bytes()));
     batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
     batch.put(Table::Meta, name::LINEAGE, lineage.encode());
+    timetable::put_told_until(Timestamp::MIN, &mut batch);
     store.commit(batch, Durability::Immediate).await?;
     Ok(Identity { parameters, node, checkpoint, lineage: Some(lineage), has_timetable: true })
 }

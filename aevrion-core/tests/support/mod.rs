@@ -199,7 +199,7 @@ impl EventStore for Kept {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.0.store.capabilities()
+        Capabilities { persistent: true, ..self.0.store.capabilities() }
     }
 
     async fn close(&self) -> Result<(), StoreError> {

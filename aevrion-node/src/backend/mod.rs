@@ -30,7 +30,7 @@ pub(crate) fn needs_a_node() -> Failure {
 }
 
 /// How long after a wait its answer may come.
-const AFTER_WAIT: Duration = Duration::from_secs(5);
+const AFTER_WAIT: Duration = Duration::from_secs(2);
 
 /// Who does the work.
 pub(crate) enum Backend {
@@ -172,7 +172,7 @@ impl Backend {
                 let found = replica.verify(|progress| step(progress.into())).await?;
                 Ok(VerifyReport::from(&found))
             }
-            Self::Remote(client) => long::ask(&client.patient(), "/v1/verify", step).await,
+            Self::Remote(client) => long::ask(client, "/v1/verify", step).await,
         }
     }
 
@@ -182,7 +182,7 @@ impl Backend {
                 let rebuilt = replica.rebuild(|progress| step(progress.into())).await?;
                 Ok(RebuildReport::from(&rebuilt))
             }
-            Self::Remote(client) => long::ask(&client.patient(), "/v1/rebuild", step).await,
+            Self::Remote(client) => long::ask(client, "/v1/rebuild", step).await,
         }
     }
 

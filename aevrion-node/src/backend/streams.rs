@@ -23,8 +23,8 @@ impl Exporting {
         match backend {
             Backend::Local(replica) => Ok(Self::Local(replica.export()?)),
             Backend::Remote(client) => {
-                let client = client.patient();
                 let answer = client.get(&Target::new("/v1/export")).await?;
+                let client = client.patient();
                 Ok(Self::Remote(Box::new((client.clone(), Lines::new(&client, answer)))))
             }
         }
@@ -119,7 +119,7 @@ impl Watching {
             Backend::Local(replica) => Self::Local(Box::new(replica.watch(prefix, cursor)?)),
             Backend::Remote(client) => {
                 let cursor = cursor.map(|cursor| cursor.to_string());
-                Self::Remote(Box::new(RemoteWatch::new(&client.patient(), prefix, cursor)))
+                Self::Remote(Box::new(RemoteWatch::new(client, prefix, cursor)))
             }
         })
     }

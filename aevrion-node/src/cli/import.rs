@@ -48,7 +48,7 @@ pub(crate) struct ImportArgs {
 #[command(next_help_heading = "Times")]
 pub(crate) struct TimeArgs {
     /// How times of columns are written, such as '%Y-%m-%d %H:%M', '%s' or '%d.%m.%Y %H:%M %Q' [default: a number, or RFC 3339]
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", value_parser = time_format)]
     pub(crate) time_format: Option<String>,
     /// Where times are local that have no offset, such as Europe/Berlin [default: UTC with --time-format, else they are errors]
     #[arg(long, value_name = "ZONE")]
@@ -73,6 +73,9 @@ pub(crate) struct ColumnArgs {
     /// Rows that delete their key, such as 'status=removed'
     #[arg(long, value_name = "COLUMN=VALUE")]
     pub(crate) delete_if: Option<Condition>,
+    /// The column of the moment at which a value expires; where it is empty, the value does not
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) expires: Option<String>,
     /// What separates columns, such as ; or '\t' [default: what a line sep=… says, else a comma, or a tab in TSV]
     #[arg(long, value_name = "CHAR", value_parser = one_byte)]
     pub(crate) delimiter: Option<u8>,
@@ -105,6 +108,7 @@ impl ColumnArgs {
             (self.time.is_some(), "--time"),
             (self.value.is_some(), "--value"),
             (self.delete_if.is_some(), "--delete-if"),
+            (self.expires.is_some(), "--expires"),
             (self.delimiter.is_some(), "--delimiter"),
             (self.quote.is_some(), "--quote"),
             (self.trim, "--trim"),
@@ -204,6 +208,18 @@ impl FromStr for Condition {
     fn from_str(text: &str) -> Result<Self, String> {
         let (column, value) = text.split_once('=').ok_or("give it as COLUMN=VALUE")?;
         Ok(Self { column: column.to_owned(), value: value.to_owned() })
+    }
+}
+
+/// A format that can be followed: any time can be written so.
+fn time_format(text: &str) -> Result<String, String> {
+    let any = jiff::Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
+    match jiff::fmt::strtime::format(text, &any) {
+        Ok(written) if written == text => {
+            Err("it says nothing of a time: give one such as '%Y-%m-%d %H:%M'".into())
+        }
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -36,7 +36,8 @@ pub(crate) use watch::RemoteWatch;
 
 /// A node that is there takes a connection at once, even on the other side of the world.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The silence that is borne at least while a node is at long work: a lot of an import may have to wait for the disk.
+/// The silence that is borne at least while a node is at long work, once it has begun: a lot of an import may have to wait
+/// for the disk.
 const LONG_WORK: Duration = Duration::from_secs(120);
 /// Less than a node keeps an idle connection.
 const IDLE: Duration = Duration::from_secs(5);
@@ -115,6 +116,7 @@ impl Client {
         target: &Target,
         body: Bytes,
     ) -> Result<Response<Incoming>, Refusal> {
+        let writes = method != Method::GET;
         let request = Request::builder().method(method).uri(format!("{}{}", self.endpoint, target.as_str()));
         let request = request.body(Full::new(body)).map_err(|error| {
             // Only an address of more than 64 KiB is no address.
@@ -126,7 +128,10 @@ impl Client {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.is_connect() => return Err(self.nobody(&error)),
             Ok(Err(error)) => return Err(self.gone(&root_cause(&error))),
-            Err(_) => return Err(self.silent()),
+            Err(_) if writes => {
+                return Err(self.silent(" What was to be written may be written, now or later;"));
+            }
+            Err(_) => return Err(self.silent("")),
         };
         if answer.status().is_success() {
             return Ok(answer);
@@ -174,7 +179,7 @@ impl Client {
 
     /// What is awaited of an answer that has begun.
     async fn in_time<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Refusal> {
-        tokio::time::timeout(self.patience, awaited).await.map_err(|_| self.silent())
+        tokio::time::timeout(self.patience, awaited).await.map_err(|_| self.silent(""))
     }
 
     /// One page of a listing, every event checked against its id.
@@ -241,10 +246,9 @@ impl Client {
         Refusal::Unreachable(format!("the node at {} broke off: {why}", self.endpoint))
     }
 
-    fn silent(&self) -> Refusal {
+    fn silent(&self, and: &str) -> Refusal {
         Refusal::Unreachable(format!(
-            "the node at {} said nothing for {:.1} s: it has stopped, or is very busy. What was to be written may be \
-             written, now or later; --timeout waits longer",
+            "the node at {} said nothing for {:.1} s: it has stopped, or is very busy.{and} --timeout waits longer",
             self.endpoint,
             self.patience.as_secs_f64()
         ))

@@ -31,6 +31,7 @@ pub(super) struct CsvRows {
     style: TimeStyle,
     value: Option<Template>,
     delete_if: Option<(usize, String)>,
+    expires: Option<usize>,
     row: StringRecord,
     /// Line that the row at hand begins in.
     line: u64,
@@ -75,6 +76,7 @@ impl CsvRows {
         let delete_if = columns.delete_if.as_ref().map(|Condition { column: name, value }| {
             column("--delete-if", name, &names).map(|column| (column, value.clone()))
         });
+        let expires = columns.expires.as_ref().map(|name| column("--expires", name, &names));
         Ok(Self {
             key: Template::parse("--key", key, &names)?,
             time: Template::parse("--time", &time, &names)?,
@@ -84,6 +86,7 @@ impl CsvRows {
                 .map(|value| Template::parse("--value", value, &names))
                 .transpose()?,
             delete_if: delete_if.transpose()?,
+            expires: expires.transpose()?,
             style,
             longest,
             reader,
@@ -108,9 +111,20 @@ impl CsvRows {
         let key = self.key.fill(&self.row);
         let time = self.style.read(&self.time.fill(&self.row));
         let time = time.map_err(|problem| BadField::new("time", problem))?;
-        let event = Event::new(key.into(), self.content(), time.at)
+        let event = Event::new(key.into(), self.value()?, time.at)
             .map_err(|error| BadField::new("value", error.to_string()))?;
         Ok(Made { event, time })
+    }
+
+    fn value(&self) -> Result<Value, BadField> {
+        let expires = self.expires.map(|column| &self.row[column]).filter(|text| !text.is_empty());
+        match (self.content(), expires) {
+            (Value::Data(data), Some(expires)) => {
+                let read = self.style.read(expires).map_err(|problem| BadField::new("expires", problem))?;
+                Ok(Value::Expiring { data, expires_at: read.at })
+            }
+            (content, _) => Ok(content),
+        }
     }
 
     fn content(&self) -> Value {
@@ -266,6 +280,7 @@ mod tests {
             time: Some("when".to_owned()),
             value: Some("-".to_owned()),
             delete_if: None,
+            expires: None,
             delimiter: None,
             quote: None,
             trim: false,

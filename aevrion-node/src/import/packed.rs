@@ -122,9 +122,14 @@ impl Read for Unpacked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let name = self.packing.name();
         self.inner.read(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::other(format!(
-                "the {name} file ends in the middle: it was cut off, fetch it again"
-            )),
+            // One unpacker says it in words alone.
+            kind if kind == io::ErrorKind::UnexpectedEof
+                || error.to_string().contains("fill whole buffer") =>
+            {
+                io::Error::other(format!(
+                    "the {name} file ends in the middle: it was cut off, fetch it again"
+                ))
+            }
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
                 io::Error::other(format!("the {name} file is damaged: {error}"))
             }

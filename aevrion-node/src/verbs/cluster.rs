@@ -105,7 +105,7 @@ async fn nodes(global: &Global) -> Result<(), Failure> {
     let neighbours = match &global.data {
         None => Backend::open(global, Purpose::Read).await?.status().await?.nodes(),
         Some(data) => {
-            let replica = data::open(global).await?;
+            let replica = data::open_for(global, Purpose::Read).await?;
             let known = known_in(data, &replica).await;
             replica.close().await?;
             known?
@@ -149,7 +149,7 @@ async fn forget(global: &Global, whom: &Whom) -> Result<(), Failure> {
     let report = if global.data.is_none() {
         Backend::open(global, Purpose::Read).await?.forget(whom).await?
     } else {
-        let replica = data::open(global).await?;
+        let replica = data::open_for(global, Purpose::Mend).await?;
         let forgotten = match Book::of(&replica).await {
             Ok(book) => book.forget(whom).await,
             Err(failure) => Err(failure),

@@ -17,7 +17,7 @@ use crate::record::Shown;
 use crate::report::Step;
 
 /// The columns of a table. `import` reads it back with `--key {key} --time timestamp --value {value}` and
-/// `--delete-if deleted=true`, but for times to live.
+/// `--delete-if deleted=true --expires expires_at`.
 const COLUMNS: [&str; 6] = ["timestamp", "key", "value", "deleted", "expires_at", "id"];
 
 pub(super) async fn run(

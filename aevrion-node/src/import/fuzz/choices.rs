@@ -124,6 +124,7 @@ pub(super) fn read(input: &[u8]) -> Option<(Choices, &[u8])> {
         time: picks.text(&TIMES),
         value: picks.text(&VALUES),
         delete_if: picks.text(&DELETIONS).and_then(|text| text.parse().ok()),
+        expires: None,
         delimiter: picks.one(&DELIMITERS),
         quote: picks.one(&QUOTES),
         trim: picks.one(&[false, true]),

@@ -92,6 +92,9 @@ impl Repository {
         };
         repository.is_shallow = repository.ask(&["rev-parse", "--is-shallow-repository"], &[])? == "true";
         for (path, asked) in repository.paths.iter().zip(paths) {
+            if asked.is_empty() {
+                return Err(Failure::usage("--path is empty: leave it out for all of the repository"));
+            }
             let touching = ["rev-list", "-1", "--first-parent", &repository.head, "--"];
             if repository.ask(&touching, std::slice::from_ref(path))?.is_empty() {
                 return Err(Failure::usage(format!(
