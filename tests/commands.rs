@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::{
     ENGINES, Finished, WEEK_EVENTS, WEEK_KEYS, WEEK_ROOT, aevrion, run_on, run_with_input, sample, status,
@@ -376,7 +376,7 @@ fn an_export_is_for_whom_the_user_lets_read() {
         let file = store.beside("mine.jsonl");
         let line =
             format!("umask {umask}; exec {} export \"$1\" --data \"$2\"", env!("CARGO_BIN_EXE_aevrion"));
-        let mut shell = std::process::Command::new("sh");
+        let mut shell = Command::new("sh");
         shell.args(["-c", &line, "sh", &file]).arg(store.data());
         Finished::from(shell.output().expect("it starts")).ok();
         let found = fs::metadata(&file).expect("it is there").permissions().mode();
@@ -465,6 +465,24 @@ fn help_names_every_verb_and_the_exit_codes() {
     assert_eq!(version.ok().stdout, format!("aevrion {}\n", env!("CARGO_PKG_VERSION")));
 }
 
+#[cfg(unix)]
+#[test]
+fn an_export_goes_into_what_is_there() {
+    let store = Store::with_history(ENGINES[0]);
+    let [pipe, file, link] = ["pipe", "file", "link"].map(|name| store.beside(name));
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("it starts").success());
+    fs::write(&file, "old").expect("it is written");
+    std::os::unix::fs::symlink(&file, &link).expect("it is made");
+    let from = pipe.clone();
+    let reader = std::thread::spawn(move || fs::read_to_string(from).expect("it is read"));
+    store.run(&["export", &pipe]).ok();
+    let through_pipe = reader.join().expect("it ends");
+    assert_eq!(through_pipe.lines().count(), 4);
+    store.run(&["export", &link]).ok();
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), through_pipe);
+    assert!(PathBuf::from(link).is_symlink() && !PathBuf::from(pipe).is_file(), "each is what it was");
+}
+
 #[test]
 fn pipes_get_no_escape_codes() {
     let store = Store::with_history(ENGINES[0]);
@@ -525,7 +543,7 @@ fn an_interrupted_import_says_so_and_keeps_what_it_stored() {
 // ---- Settings ----
 
 /// What a run says of the store it opened: the granularity is what tells them apart.
-fn granularity(command: &mut std::process::Command) -> u64 {
+fn granularity(command: &mut Command) -> u64 {
     let finished: Finished = command.args(["status", "-o", "json"]).output().expect("it starts").into();
     finished.ok().json()["granularity_ms"].as_u64().expect("a number")
 }
@@ -537,7 +555,7 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     fs::write(at("settings.toml"), format!("data = {:?}\ngranularity = 1000\n", at("of-the-file")))
         .expect("it is written");
 
-    let make = |command: &mut std::process::Command| {
+    let make = |command: &mut Command| {
         let finished: Finished = command.args(["import", "/dev/null"]).output().expect("it starts").into();
         finished.ok();
     };

@@ -14,7 +14,7 @@ use crate::support::server::Server;
 use crate::support::{ENGINES, Finished, aevrion, run_on, sample};
 
 const READING: &[&[&str]] = &[
-    &["status", "-o", "json"],
+    &["status"],
     &["get", "plane:N14228"],
     &["history", "plane:N14228", "-o", "jsonl"],
     &["scan", "-o", "jsonl"],
@@ -28,14 +28,15 @@ fn fill(data: &Path, engine: &str) {
     run_on(data, &["put", "plane:N14228", "last"]).ok();
 }
 
-/// What the verbs print, but for what differs each time.
+/// What the verbs print, but for how safe it is to write.
 fn answers(data: &Path) -> Vec<(Option<i32>, String)> {
     let answers = READING.iter().map(|verb| run_on(data, verb));
-    let without_time = |finished: Finished| {
-        let lines = finished.stdout.lines().filter(|line| !line.contains("\"now\""));
+    let same = |finished: Finished| {
+        // What is written into memory is not power-safe.
+        let lines = finished.stdout.lines().filter(|line| !line.starts_with("store "));
         (finished.code, lines.collect::<Vec<_>>().join("\n"))
     };
-    answers.map(without_time).collect()
+    answers.map(same).collect()
 }
 
 #[test]
@@ -51,7 +52,7 @@ fn what_is_on_a_medium_that_cannot_be_written_is_read() {
             fs::remove_file(data.join("LOCK")).expect("it is there");
         }
         disk.forbid_writing();
-        assert_eq!(answers(&data), before);
+        assert!(answers(&data) == before, "another answer than where it can be written");
         for verb in [
             &["put", "k", "v"][..],
             &["delete", "k"],

@@ -15,19 +15,26 @@ static DRAFTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 #[derive(Debug)]
 pub(crate) struct Draft {
     file: File,
-    place: TempPath,
+    /// Where it is, and what it will be called; nothing if what is written to is no file, such as a pipe or a device: that
+    /// keeps its name.
+    place: Option<(TempPath, PathBuf)>,
 }
 
 impl Draft {
-    /// Begins a file beside `target`. Whoever may read what this user makes may read it.
-    pub(crate) fn beside(target: &Path) -> io::Result<Self> {
+    /// Begins a file that will be `target`, beside it, or beside what it links to. Whoever may read what this user makes may
+    /// read it.
+    pub(crate) fn of(target: &Path) -> io::Result<Self> {
+        if fs::metadata(target).is_ok_and(|there| !there.is_file()) {
+            return Ok(Self { file: File::options().write(true).open(target)?, place: None });
+        }
+        let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
         // Locked meanwhile: a signal sees it either not made yet, or in the list.
         let mut drafts = lock();
         let draft = builder().tempfile_in(parent.unwrap_or(Path::new(".")))?;
         drafts.push(draft.path().to_owned());
         let (file, place) = NamedTempFile::into_parts(draft);
-        Ok(Self { file, place })
+        Ok(Self { file, place: Some((place, target)) })
     }
 
     /// What is written to.
@@ -36,11 +43,12 @@ impl Draft {
     }
 
     /// Makes it durable, and gives it its name, of which a file that had it before is no more.
-    pub(crate) fn finish(self, target: &Path) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
+        let Some((place, target)) = self.place else { return Ok(()) };
         self.file.sync_all()?;
         let mut drafts = lock();
-        drafts.retain(|draft| draft.as_path() != &*self.place);
-        self.place.persist(target).map_err(|error| error.error)
+        drafts.retain(|draft| draft.as_path() != &*place);
+        place.persist(target).map_err(|error| error.error)
     }
 }
 

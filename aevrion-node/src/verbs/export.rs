@@ -33,7 +33,7 @@ pub(super) async fn run(
     };
     let failed = |error: io::Error| Failure::error(format!("cannot write {}: {error}", path.display()));
     // The name appears only when the file is whole.
-    let draft = Draft::beside(path).map_err(failed)?;
+    let draft = Draft::of(path).map_err(failed)?;
     let told = |result: io::Result<()>| result.map_err(failed);
     let count = if path.extension().is_some_and(|extension| extension == "gz") {
         let mut out = GzEncoder::new(BufWriter::new(draft.file()), Compression::default());
@@ -46,7 +46,7 @@ pub(super) async fn run(
         out.flush().map_err(failed)?;
         count
     };
-    draft.finish(path).map_err(failed)?;
+    draft.finish().map_err(failed)?;
     say!("{} events written to {}", thousands(count), path.display());
     Ok(())
 }
