@@ -12,6 +12,7 @@ use super::template::{Template, column};
 use super::{Records, Wrong};
 use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
 use crate::exit::Failure;
+use crate::output::bounded;
 use crate::record::{BadField, Made};
 use crate::times::TimeStyle;
 
@@ -65,9 +66,9 @@ impl CsvRows {
         if columns.value.is_none()
             && let Some(twice) = named_twice(&names)
         {
-            return Err(Failure::error(format!(
+            return Err(Failure::error(bounded(format!(
                 "two columns are called `{twice}`, and a JSON object has room for one: say with --value what to keep"
-            )));
+            ))));
         }
         let time = if time.contains('{') { time.clone() } else { format!("{{{time}}}") };
         let delete_if = columns.delete_if.as_ref().map(|Condition { column: name, value }| {
