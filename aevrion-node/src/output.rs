@@ -242,6 +242,22 @@ pub(crate) fn print_all(format: Format, items: &[impl serde::Serialize]) -> Resu
     }
 }
 
+/// The longest message that is said whole, in bytes.
+const LONGEST_MESSAGE: usize = 2_000;
+
+/// A message without its middle, if it is long: it quotes a file, where a cell or a name may be of any length.
+pub(crate) fn bounded(message: String) -> String {
+    if message.len() <= LONGEST_MESSAGE {
+        return message;
+    }
+    let half = LONGEST_MESSAGE / 2;
+    let begin = (0..=half).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+    let end = (message.len() - half..message.len()).find(|at| message.is_char_boundary(*at));
+    let end = end.unwrap_or(message.len());
+    let left_out = thousands((end - begin) as u64);
+    format!("{} (… {left_out} bytes …) {}", &message[..begin], &message[end..])
+}
+
 /// A number with its thousands set apart.
 pub(crate) fn thousands(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
@@ -262,5 +278,15 @@ mod tests {
         assert_eq!(shortened("é".repeat(200).as_bytes()), format!("{}…", "é".repeat(80)));
         assert_eq!(shortened(b"line\nbreak\x1b"), "line\\nbreak\\u{1b}");
         assert_eq!(shortened(b"\xFF\x00"), "\\xff\\x00");
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_beginning_and_its_end() {
+        for whole in ["é".repeat(1_000), "short".to_owned(), String::new()] {
+            assert_eq!(bounded(whole.clone()), whole);
+        }
+        let cut = bounded(format!("in `{}`: say so", "é".repeat(1 << 20)));
+        assert!(cut.len() < 2_100 && cut.starts_with("in `é") && cut.ends_with("`: say so"), "{cut}");
+        assert!(cut.contains("(… 2,095,1"), "{cut}");
     }
 }

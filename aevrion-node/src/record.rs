@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::encoding::{from_base64, to_base64};
+use crate::output::bounded;
 use crate::times::{ReadTime, TimeStyle};
 
 /// An event on its way out. Bytes that are not UTF-8 stand as base64 under another name, and so does a long text that
@@ -123,7 +124,7 @@ pub(crate) struct BadField {
 
 impl BadField {
     pub(crate) fn new(field: &'static str, problem: impl Into<String>) -> Self {
-        Self { field, problem: problem.into() }
+        Self { field, problem: bounded(problem.into()) }
     }
 }
 
@@ -304,6 +305,18 @@ mod tests {
             let bad = field(line);
             assert_eq!(bad.field, name, "{line}: {bad:?}");
             assert!(bad.problem.contains(part), "{line}: {bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_of_a_record_is_bounded() {
+        let long = "9".repeat(1 << 20);
+        for line in [
+            format!(r#"{{"key":"k","value":1,"timestamp":{long}}}"#),
+            format!(r#"{{"key":"k","value":1,"timestamp":"{long}"}}"#),
+            format!(r#"{{"key":"k","value":1,"timestamp":1,"{long}":1}}"#),
+        ] {
+            assert!(parsed(&line).unwrap_err().problem.len() < 3_000);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Files of columns: templates say how key, time and value are made of them.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, Cursor, Read};
 
 use aevrion_core::{Event, Parameters, Value};
@@ -12,6 +13,7 @@ use super::template::{Template, column};
 use super::{Records, Wrong};
 use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
 use crate::exit::Failure;
+use crate::output::bounded;
 use crate::record::{BadField, Made};
 use crate::times::TimeStyle;
 
@@ -68,9 +70,9 @@ impl CsvRows {
         if columns.value.is_none()
             && let Some(twice) = named_twice(&names)
         {
-            return Err(Failure::error(format!(
+            return Err(Failure::error(bounded(format!(
                 "two columns are called `{twice}`, and a JSON object has room for one: say with --value what to keep"
-            )));
+            ))));
         }
         let time = if time.contains('{') { time.clone() } else { format!("{{{time}}}") };
         let delete_if = columns.delete_if.as_ref().map(|Condition { column: name, value }| {
@@ -265,8 +267,8 @@ fn problem(error: &csv::Error, names: &StringRecord) -> String {
 }
 
 fn named_twice(names: &StringRecord) -> Option<&str> {
-    let mut seen = names.iter().enumerate();
-    seen.find(|(at, name)| names.iter().take(*at).any(|before| before == *name)).map(|(_, name)| name)
+    let mut seen = HashSet::new();
+    names.iter().find(|name| !seen.insert(*name))
 }
 
 #[cfg(test)]
@@ -319,6 +321,21 @@ mod tests {
         let rows = rows(text).unwrap();
         assert_eq!(rows[0], ("line 3".to_owned(), None));
         assert!(rows.len() == 2 && rows[1].0 == "line 4" && rows[1].1.is_some(), "{rows:?}");
+    }
+
+    #[test]
+    fn a_wide_table_is_read_and_one_that_is_too_wide_is_refused() {
+        let header =
+            |columns: u64| (0..columns).fold("id,when".to_owned(), |all, name| format!("{all},{name}"));
+        let wide = header(100_000);
+        let empty = ",".repeat(100_000);
+        assert_eq!(rows(format!("{wide}\n1,2{empty}\n").as_bytes()), Ok(vec![(2, None)]));
+        let refused = rows(format!("id,when{}\n1,2\n", ",".repeat(1 << 20)).as_bytes()).unwrap_err();
+        assert!(refused.contains("line 1") && refused.contains("--delimiter"), "{refused}");
+        let wider = rows(format!("id,when\n1,2\n\n1,2{}\n", ",".repeat(1 << 20)).as_bytes()).unwrap();
+        assert!(wider.len() == 2 && wider[0] == (2, None) && wider[1].0 == 4, "{wider:?}");
+        let unknown = rows(format!("{wide}x\n").replace("id,", "").as_bytes()).unwrap_err();
+        assert!(unknown.contains("no column `id`") && unknown.len() < 3_000, "{unknown}");
     }
 
     #[test]

@@ -5,6 +5,11 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
+use crate::output::thousands;
+
+/// Columns that a row may have. A parser takes many bytes for each, so that a few packed ones could fill the memory.
+const MOST_COLUMNS: u64 = 1 << 18;
+
 /// A reader that knows where the rows begin in what it has given, and gives up when one row takes more than is allowed.
 pub(super) struct Rows {
     inner: Box<dyn BufRead + Send>,
@@ -15,6 +20,8 @@ pub(super) struct Rows {
     quotes: bool,
     state: State,
     line: u64,
+    /// Columns of the row, as far as it was read.
+    columns: u64,
     /// Where the field began that is quoted.
     opened: u64,
     /// The last byte was the first half of a line end, perhaps.
@@ -61,6 +68,7 @@ impl Rows {
             quotes,
             state: State::Line,
             line,
+            columns: 0,
             opened: line,
             after_cr: false,
             begun: VecDeque::new(),
@@ -102,6 +110,7 @@ impl Rows {
         let ends_line = matches!(byte, b'\r' | b'\n');
         if self.state == State::Line && !ends_line {
             self.begun.push_back(Begun { line: self.line, fault: None });
+            self.columns = 1;
             self.state = State::Field;
         }
         self.state = match self.state {
@@ -109,7 +118,10 @@ impl Rows {
             State::Quoted => State::Quoted,
             State::Closing if byte == b'"' => State::Quoted,
             _ if ends_line => State::Line,
-            _ if byte == self.delimiter => State::Field,
+            _ if byte == self.delimiter => {
+                self.columns += 1;
+                State::Field
+            }
             State::Field if byte == b'"' && self.quotes => {
                 self.opened = self.line;
                 State::Quoted
@@ -146,6 +158,12 @@ impl Read for Rows {
                 ),
                 None => "the row is too long for any event of this store".to_owned(),
             }));
+        }
+        if self.columns > MOST_COLUMNS {
+            return Err(io::Error::other(format!(
+                "the row has over {} columns: if they are separated by something else, say by what with --delimiter",
+                thousands(MOST_COLUMNS)
+            )));
         }
         let most = buffer.len().min(usize::try_from(self.allowance).unwrap_or(usize::MAX));
         let count = self.inner.read(&mut buffer[..most])?;

@@ -3,6 +3,7 @@
 use csv::StringRecord;
 
 use crate::exit::Failure;
+use crate::output::bounded;
 
 /// How something is made of a row.
 pub(super) struct Template(Vec<Part>);
@@ -96,7 +97,7 @@ pub(super) fn column(flag: &str, name: &str, names: &StringRecord) -> Result<usi
             first + 1,
             second + 1
         ))),
-        (None, _) => Err(Failure::usage(unknown(flag, name, names))),
+        (None, _) => Err(Failure::usage(bounded(unknown(flag, name, names)))),
     }
 }
 

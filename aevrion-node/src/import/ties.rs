@@ -1,7 +1,6 @@
 //! Several values of one key in one moment: which of them counts is decided by their ids, for every node has to decide
 //! alike, and not by the order of the file, which most people mean.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
@@ -22,6 +21,9 @@ pub(super) struct Moments {
     hasher: RandomState,
     /// The event at each moment of each key, by a hash of both.
     seen: HashMap<u64, ShortId>,
+    /// Where a moment that is taken leads to: a later one, and all between them are taken for the same key. Without it, each
+    /// value of a moment would pass by all before it.
+    taken_until: HashMap<u64, Timestamp>,
     /// Keys with several values in one moment, by a hash of each.
     tied: HashSet<u64>,
     /// Events that stand in the file more than once.
@@ -49,6 +51,7 @@ impl Moments {
             remembered,
             hasher: RandomState::new(),
             seen: HashMap::new(),
+            taken_until: HashMap::new(),
             tied: HashSet::new(),
             repeated: 0,
             moved: 0,
@@ -64,38 +67,69 @@ impl Moments {
 
     /// What becomes of the next event of the file; nothing if it stands there already.
     pub(super) fn place(&mut self, event: Event) -> Option<Event> {
+        match self.ties {
+            Some(Ties::FileOrder) => self.place_in_order(event),
+            None => self.place_as_it_is(event),
+        }
+    }
+
+    fn place_as_it_is(&mut self, event: Event) -> Option<Event> {
+        let moment = self.moment_of(&event);
+        match self.seen.get(&moment) {
+            Some(id) if *id == short_id(&event) => return self.repeat(),
+            Some(_) => drop(self.tied.insert(self.hasher.hash_one(event.key()))),
+            None => drop(self.remember(moment, &event)),
+        }
+        Some(event)
+    }
+
+    /// Puts an event at the first moment from its own on that is free for its key. It is a repetition if the event at the
+    /// moment before that is the same but for its time.
+    fn place_in_order(&mut self, mut event: Event) -> Option<Event> {
         let first = event.timestamp();
-        let mut event = event;
-        // Whether the event at the moment before is the same but for its time.
-        let mut repeats = false;
-        loop {
-            let moment = self.hasher.hash_one((event.key(), event.timestamp().as_millis()));
-            let full = self.seen.len() >= self.remembered;
-            match self.seen.entry(moment) {
-                Entry::Vacant(_) if repeats => return self.repeat(),
-                Entry::Vacant(_) if full => self.overflowed = true,
-                Entry::Vacant(entry) => drop(entry.insert(short_id(&event))),
-                Entry::Occupied(entry) => {
-                    repeats = *entry.get() == short_id(&event);
-                    if !repeats {
-                        self.tied.insert(self.hasher.hash_one(event.key()));
-                    }
-                    match later(&event).filter(|_| self.ties == Some(Ties::FileOrder)) {
-                        Some(later) => {
-                            event = later;
-                            continue;
-                        }
-                        None if repeats => return self.repeat(),
-                        None => {}
-                    }
-                }
+        let (mut passed, mut repeats) = (Vec::new(), false);
+        let mut moment = self.moment_of(&event);
+        while let Some(id) = self.seen.get(&moment) {
+            repeats = *id == short_id(&event);
+            if !repeats {
+                self.tied.insert(self.hasher.hash_one(event.key()));
             }
-            break;
+            let later = self.taken_until.get(&moment).copied().or_else(|| next(event.timestamp()));
+            passed.push((moment, event.timestamp()));
+            // Where time ends several stay at one moment.
+            let Some(later) = later.and_then(|at| at_moment(&event, at)) else { break };
+            event = later;
+            moment = self.moment_of(&event);
+        }
+        let is_free = passed.last().is_none_or(|(taken, _)| *taken != moment);
+        let taken = match is_free && !repeats && self.remember(moment, &event) {
+            true => Some(event.timestamp()),
+            false => passed.pop().map(|(_, at)| at),
+        };
+        if let Some(taken) = taken {
+            self.taken_until.extend(passed.into_iter().map(|(moment, _)| (moment, taken)));
+        }
+        if repeats {
+            return self.repeat();
         }
         let moved = event.timestamp().as_millis() - first.as_millis();
         self.moved += u64::from(moved > 0);
         self.farthest = self.farthest.max(moved);
         Some(event)
+    }
+
+    fn moment_of(&self, event: &Event) -> u64 {
+        self.hasher.hash_one((event.key(), event.timestamp().as_millis()))
+    }
+
+    /// Whether there is room for one more.
+    fn remember(&mut self, moment: u64, event: &Event) -> bool {
+        let has_room = self.seen.len() < self.remembered;
+        self.overflowed |= !has_room;
+        if has_room {
+            self.seen.insert(moment, short_id(event));
+        }
+        has_room
     }
 
     fn repeat(&mut self) -> Option<Event> {
@@ -110,9 +144,13 @@ fn short_id(event: &Event) -> ShortId {
     *short
 }
 
-/// The same a millisecond later, unless time ends there.
-fn later(event: &Event) -> Option<Event> {
-    let at = Timestamp::from_millis(event.timestamp().as_millis().checked_add(1)?);
+/// The millisecond behind, unless time ends there.
+fn next(at: Timestamp) -> Option<Timestamp> {
+    at.as_millis().checked_add(1).map(Timestamp::from_millis)
+}
+
+/// The same at another moment.
+fn at_moment(event: &Event, at: Timestamp) -> Option<Event> {
     Event::new(event.key().clone(), event.value().clone(), at).ok()
 }
 
@@ -150,6 +188,65 @@ mod tests {
         assert_eq!((moments.tied(), moments.moved, moments.farthest), (1, 3, 3));
         // The last one once more is nothing new.
         assert_eq!(placed(&mut moments, &[("a", "done", 5), ("b", "done", 5)]), [None, None]);
+    }
+
+    #[test]
+    fn many_values_of_one_moment_do_not_pass_by_each_other() {
+        let mut moments = Moments::new(Some(Ties::FileOrder));
+        let mut place = |value: u64, ms: u64| {
+            let value = Value::Data(value.to_string().into());
+            let event = Event::new("k".into(), value, Timestamp::from_millis(ms)).unwrap();
+            moments.place(event).map(|event| event.timestamp().as_millis())
+        };
+        const MANY: u64 = 50_000;
+        for number in 0..MANY {
+            assert_eq!(place(number, 5), Some(5 + number));
+        }
+        for number in 0..MANY {
+            assert_eq!(place(MANY + number, 5 + number), Some(5 + MANY + number));
+        }
+        for number in 0..MANY {
+            assert_eq!(place(2 * MANY - 1, 5 + MANY + number), None);
+        }
+        assert_eq!(place(0, 5), Some(5 + 2 * MANY));
+    }
+
+    /// Where events of one key come to stand, said with the words of the promise: each behind the one before it.
+    fn walked(file: &[(u8, u64)]) -> Vec<Option<u64>> {
+        let mut taken = HashMap::new();
+        let walk = |(value, ms): &(u8, u64)| {
+            let (mut at, mut before) = (*ms, None);
+            while let Some(there) = taken.get(&at) {
+                (at, before) = (at + 1, Some(*there));
+            }
+            (before != Some(*value)).then(|| {
+                taken.insert(at, *value);
+                at
+            })
+        };
+        file.iter().map(walk).collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_passed_at_once_is_what_would_be_passed_one_by_one(
+            file in proptest::collection::vec((0..4_u8, 0..16_u64), 0..60)
+        ) {
+            let mut moments = Moments::new(Some(Ties::FileOrder));
+            let values = ["0", "1", "2", "3"];
+            let events: Vec<_> = file.iter().map(|(value, ms)| ("k", values[usize::from(*value)], *ms)).collect();
+            proptest::prop_assert_eq!(placed(&mut moments, &events), walked(&file));
+        }
+    }
+
+    #[test]
+    fn where_time_ends_several_values_stay_at_one_moment() {
+        let mut moments = Moments::new(Some(Ties::FileOrder));
+        let file =
+            [("a", "1", u64::MAX), ("a", "2", u64::MAX), ("a", "1", u64::MAX), ("a", "2", u64::MAX - 1)];
+        let (end, before) = (Some(u64::MAX), Some(u64::MAX - 1));
+        assert_eq!(placed(&mut moments, &file), [end, end, None, before]);
+        assert_eq!(placed(&mut moments, &[("a", "3", u64::MAX - 1)]), [end]);
     }
 
     #[test]

@@ -207,3 +207,40 @@ fn line(said: &str) -> Option<u64> {
     let (number, _) = said.strip_prefix("line ")?.split_once(',')?;
     number.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    const TABLE: &[u8] =
+        b"0101000011100000\nid,when,v\n1,2024-05-01T10:00:00Z,x\n2,2024-05-01T10:00:00Z,y\n3\n";
+    const LINES: &[u8] =
+        b"0000000000000000\n{\"key\":\"a\",\"value\":1,\"timestamp\":1}\n{\"key\":\"b\",\"value\":1,\"timestamp\":1}\n";
+
+    /// Whether it is noticed when something else had become of the file.
+    fn is_noticed(input: &[u8], otherwise: impl FnOnce(&mut Outcome)) -> bool {
+        let (choices, file) = choices::read(input).unwrap();
+        let mut outcome = Outcome::of(Cursor::new(file.to_vec()), file.len(), &choices.arguments);
+        otherwise(&mut outcome);
+        let judge = Judge::new(file, &choices.arguments, &outcome);
+        catch_unwind(std::panic::AssertUnwindSafe(|| judge.judge())).is_err()
+    }
+
+    #[test]
+    fn a_promise_that_is_broken_is_noticed() {
+        for input in [TABLE, LINES] {
+            assert!(!is_noticed(input, |_| {}));
+            assert!(is_noticed(input, |outcome| outcome.events.swap(0, 1)));
+            assert!(is_noticed(input, |outcome| outcome.repeated += 1));
+            assert!(is_noticed(input, |outcome| {
+                outcome.events.pop();
+                outcome.brought -= 1;
+            }));
+            assert!(is_noticed(input, |outcome| outcome.stopped = Some(Stop::of_file(String::new()))));
+        }
+        assert!(is_noticed(TABLE, |outcome| outcome.passed_over[0] = "line 9, row: bad".to_owned()));
+        assert!(is_noticed(LINES, |outcome| outcome.skipped += 1));
+    }
+}
