@@ -129,7 +129,7 @@ impl Event {
         self.id
     }
 
-    /// The moment from which on the value is not seen any more, if it expires: not before its time has come.
+    /// The moment at which the wall says that the value is over, if it expires: not before the event's own time.
     pub(crate) fn expiry(&self) -> Option<Timestamp> {
         self.value.expires_at().map(|expires_at| expires_at.max(self.timestamp))
     }
