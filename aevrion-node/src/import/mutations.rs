@@ -14,7 +14,7 @@ const INPUTS: u64 = 4_000;
 const HASHED_NAME: usize = 40;
 
 /// Seeds that end in an error.
-const REFUSED: [&str; 3] = ["bad-checksum", "open-quote", "two-of-a-name"];
+const REFUSED: [&str; 4] = ["bad-checksum", "open-quote", "stray-and-open-quote", "two-of-a-name"];
 
 const PIECES: [&str; 14] = [
     "\n",
