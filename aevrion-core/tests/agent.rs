@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use crate::support::held::Held;
 use aevrion_core::agent::{
-    Agent, CheckedHashes, Desk, Halt, Holdings, Moment, Origin, Output, Terms, Walked,
+    Agent, ByLane, CheckedHashes, Desk, Holdings, Input, LineState, Moment, Origin, Output, Patience, Terms,
+    Walked,
 };
 use aevrion_core::bounds::PUSHED_BYTES;
 use aevrion_core::message::{
     Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
     Row, Share, Snapshot, Tile, decode, encode,
 };
-use aevrion_core::store::{Durability, MemoryStore};
+use aevrion_core::store::{Durability, MemoryStore, StoreError};
+use aevrion_core::transport::Lane;
 use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{
     Address, Event, Hash, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan,
@@ -65,6 +67,7 @@ impl Node {
             grace: SECOND * 2,
             max_drift: SECOND * 60,
             pushed: PUSHED_BYTES,
+            patience: Patience { silent: SECOND * 86_400, ..Patience::default() },
         };
         let desk = Arc::new(Desk::default());
         let agents = [1, 2].map(|neighbour| Agent::new(terms.clone(), id(neighbour), Arc::clone(&desk), 7));
@@ -80,7 +83,7 @@ impl Node {
 
     /// Greets until data may flow.
     async fn greet(&mut self, neighbour: usize, granularity: u64, ahead: i64) {
-        let mut said = self.agents[neighbour].connected(self.now());
+        let mut said = self.tell(neighbour, Input::Connected).await;
         for number in 1.. {
             let Some(Output::Send(_, Message::Hello(ours))) = said.first() else { break };
             let hello = Hello {
@@ -98,18 +101,25 @@ impl Node {
     }
 
     async fn hear(&mut self, neighbour: usize, message: Message) -> Vec<Output> {
+        self.tell(neighbour, Input::Received(Lane::Live, message)).await
+    }
+
+    async fn tell(&mut self, neighbour: usize, input: Input) -> Vec<Output> {
         let now = self.now();
-        self.agents[neighbour].handle(message, now, &self.replica).await.unwrap()
+        self.agents[neighbour].handle(input, now, LineState::IDLE, &self.replica).await.unwrap()
+    }
+
+    fn wake_at(&self, neighbour: usize) -> Option<Duration> {
+        self.agents[neighbour].wake_at(LineState::IDLE)
     }
 
     /// What an agent says until `span` has passed.
     async fn pass(&mut self, neighbour: usize, span: Duration) -> Vec<Message> {
         let until = self.steady + span;
         let mut said = Vec::new();
-        while let Some(at) = self.agents[neighbour].wake_at().filter(|at| *at <= until) {
+        while let Some(at) = self.wake_at(neighbour).filter(|at| *at <= until) {
             self.steady = self.steady.max(at);
-            let now = self.now();
-            said.extend(self.agents[neighbour].wake(now, &self.replica).await.unwrap());
+            said.extend(self.tell(neighbour, Input::Woken).await);
         }
         self.steady = until;
         messages(said)
@@ -207,8 +217,8 @@ async fn whoever_announces_again_and_again_does_not_keep_others_from_bringing_it
         node.steady += Duration::from_millis(1);
         node.hear(0, announced(&event)).await;
         let now = node.now();
-        if node.agents[1].wake_at().is_some_and(|at| at <= now.steady) {
-            let outputs = node.agents[1].wake(now, &node.replica).await.unwrap();
+        if node.wake_at(1).is_some_and(|at| at <= now.steady) {
+            let outputs = node.tell(1, Input::Woken).await;
             asked.extend(asks_for(&messages(outputs)));
         }
     }
@@ -245,8 +255,7 @@ async fn however_much_one_neighbour_did_not_bring_the_other_can_read_what_it_is_
     }
     // The link was busy for a while, so that all of it is due at once.
     node.steady += SECOND * 2 + SECOND / 20;
-    let now = node.now();
-    let said = messages(node.agents[1].wake(now, &node.replica).await.unwrap());
+    let said = messages(node.tell(1, Input::Woken).await);
     assert_eq!(asks_for(&said).len(), events.len());
     for message in said {
         assert_eq!(decode(&encode(&message), &Parameters::default()).as_ref(), Ok(&message));
@@ -333,8 +342,9 @@ async fn what_is_awaited_of_one_neighbour_is_not_asked_of_the_other() {
         assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 0);
     }
     // A frame is arriving.
-    let now = node.now();
-    node.agents[0].arriving(now);
+    let (now, unread) = (node.now(), ByLane { repair: true, ..ByLane::default() });
+    let line = LineState { unread, ..LineState::IDLE };
+    node.agents[0].handle(Input::Woken, now, line, &node.replica).await.unwrap();
     node.steady += SECOND * 9;
     assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 0);
     // When it does not go on the other one is asked.
@@ -368,9 +378,17 @@ async fn a_failed_read_leaves_no_question_behind() {
     let nodes = Nodes { span: *span, parents: vec![Parent { node: parent, children }] };
     let now = node.now();
     let failed = node.agents[0]
-        .handle(Message::Nodes(nodes), now, &Held(&node.replica, |_| Some(ReadError::Closed)))
-        .await;
-    assert!(matches!(failed, Err(Halt::Read(ReadError::Closed))), "{failed:?}");
+        .handle(
+            Input::Received(Lane::Repair, Message::Nodes(nodes)),
+            now,
+            LineState::IDLE,
+            &Held(&node.replica, |_| Some(ReadError::Store(StoreError::Corrupt("planted".into())))),
+        )
+        .await
+        .map(messages);
+    let declined = Reply::Block { span: TimeSpan::ALL, rest: None, last: true };
+    let declined = Message::Events(Events { reply: declined, events: Vec::new() });
+    assert_eq!(failed.unwrap(), [declined], "whoever asked need not wait");
     node.steady += SECOND;
     assert_eq!(snapshots(&messages(node.hear(0, differing_in_short(NOW - 1)).await)), 1, "it is answered");
 }
@@ -422,8 +440,7 @@ async fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
     assert_eq!(wishes(&messages(node.hear(0, naming(NOW - 1_000, &[&one, &two])).await)), 1);
     // The first answer, and some time later the second.
     node.hear(0, wished(&[&one])).await;
-    let now = node.now();
-    node.agents[0].stored(1, Origin::Repaired(id(1)), now, &node.replica).await.unwrap();
+    node.tell(0, Input::Stored(Origin::Repaired(id(1)), Ok(1))).await;
     assert_eq!(snapshots(&node.pass(0, SECOND * 9).await), 0, "it waits for the second");
     node.hear(0, wished(&[&one, &two])).await;
 }
@@ -511,7 +528,7 @@ async fn a_neighbour_that_differs_without_reason_makes_no_endless_work() {
         node.steady += SECOND;
         let counting = Counting(&node.replica, AtomicU64::new(0));
         let now = Moment { steady: node.steady, wall: Timestamp::from_millis(NOW).after(node.steady) };
-        node.agents[0].wake(now, &counting).await.unwrap();
+        node.agents[0].handle(Input::Woken, now, LineState::IDLE, &counting).await.unwrap();
         checked += counting.1.load(Ordering::SeqCst);
     }
     // A hundred each ten seconds, in an hour.
@@ -534,8 +551,7 @@ async fn a_question_that_is_never_answered_does_not_take_the_ends_of_all_later_a
         assert_eq!(wishes(&messages(node.hear(0, naming(NOW - 1_000, &[event])).await)), 1);
         node.hear(0, wished(&[event])).await;
         node.replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
-        let now = node.now();
-        node.agents[0].stored(1, Origin::Repaired(id(1)), now, &node.replica).await.unwrap();
+        node.tell(0, Input::Stored(Origin::Repaired(id(1)), Ok(1))).await;
         prompt.push(snapshots(&node.pass(0, SECOND).await) > 0);
         node.pass(0, SECOND * 11).await;
     }

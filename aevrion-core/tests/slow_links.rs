@@ -39,7 +39,7 @@ async fn no_event_is_sent_twice_however_slow_the_line_is() {
             let events = spread(NOW - 100_000_000, 90_000_000, events, 100);
             let (missing, held) = (weight(&events), events.len() as u64);
             line.hold(holder, events).await;
-            line.connect();
+            line.connect().await;
             let seconds = line.agreement(180).await.expect("they come to agree");
             println!("{bandwidth} B/s, held by {holder}: {seconds} s, {} of {held} events", line.events());
             assert_eq!(line.events(), held);
@@ -58,7 +58,7 @@ async fn no_event_is_sent_twice_however_often_snapshots_are_compared() {
             for holder in 0..2 {
                 let mut line = Line::new(Speed { bandwidth, latency: FAST.latency, store }).await;
                 line.hold(holder, spread(NOW - 100_000_000, 90_000_000, events, 100)).await;
-                line.connect();
+                line.connect().await;
                 while !line.agrees().await {
                     assert!(line.now < Duration::from_secs(60), "they do not come to agree");
                     line.run(line.now + Duration::from_millis(300)).await;
@@ -116,7 +116,7 @@ async fn no_event_is_sent_twice_however_the_missing_ones_lie() {
                 line.hold(1 - holder, held_by(other).cloned().collect()).await;
                 let missing = events.iter().map(|event| event.timestamp().as_millis());
                 let missing = missing.filter(|ms| one(*ms) != other(*ms)).count() as u64;
-                line.connect();
+                line.connect().await;
                 let seconds = line.agreement(60).await.expect("they come to agree");
                 println!(
                     "{what}, {bandwidth} B/s, {holder}: {seconds} s, {} of {missing} events",
@@ -137,9 +137,9 @@ async fn a_broken_line_costs_no_more_than_one_answer() {
             let events = spread(NOW - 100_000_000, 90_000_000, 60_000, 100);
             let missing = weight(&events);
             line.hold(holder, events).await;
-            line.connect();
+            line.connect().await;
             line.run(cut).await;
-            line.break_off();
+            line.break_off().await;
             line.agreement(60).await.expect("they come to agree");
             let came = line.sides[holder].sent_events - line.sides[1 - holder].lost_events;
             println!("cut after {cut:?}, held by {holder}: {:.3}", came as f64 / missing);
@@ -156,11 +156,11 @@ async fn a_catch_up_that_is_cut_off_goes_on_where_it_was() {
         let events = spread(NOW - 100_000_000, 90_000_000, 100_000, 100);
         let missing = weight(&events);
         line.hold(holder, events).await;
-        line.connect();
+        line.connect().await;
         let mut had = 0;
         for cut in 1..=4 {
             line.run(line.now + Duration::from_secs(2)).await;
-            line.break_off();
+            line.break_off().await;
             let has = line.sides[1 - holder].replica.root().await.unwrap().count;
             assert!(has > had, "cut {cut}: {has} events, {had} before");
             had = has;
@@ -183,7 +183,7 @@ async fn a_catch_up_says_how_far_it_has_come() {
         let events: Vec<_> = (0..100_000).map(|number| event(NOW - age(number), number, 100)).collect();
         let weights: u64 = events.iter().map(|event| event.weight() as u64).sum();
         line.hold(holder, events).await;
-        line.connect();
+        line.connect().await;
         let mut agreed = [0, 0];
         for second in [3, 6, 9] {
             line.run(Duration::from_secs(second)).await;
@@ -223,7 +223,7 @@ async fn what_is_missing_here_and_there_is_found_without_waiting_for_the_next_mi
             let (missing, common) = (only(missing), only(common));
             line.hold(holder, events).await;
             line.hold(1 - holder, common).await;
-            line.connect();
+            line.connect().await;
             let seconds = line.agreement(60).await;
             let ratio = (line.sides[0].sent + line.sides[1].sent) as f64 / weight(&missing);
             println!("one of {every} over {span} ms, held by {holder}: {seconds:?} s, {ratio:.3}");
@@ -244,7 +244,7 @@ async fn a_leaf_that_no_message_takes_is_repaired_at_the_price_of_what_is_missin
             line.hold(1 - holder, common.map(|(_, event)| event.clone()).collect()).await;
             let weight = weight(&events[20_000..20_000 + missing]);
             line.hold(holder, events).await;
-            line.connect();
+            line.connect().await;
             let seconds = line.agreement(60).await;
             let (there, back) = (line.sides[holder].sent as f64, line.sides[1 - holder].sent as f64);
             println!(
@@ -267,7 +267,7 @@ async fn chosen_ids_do_not_hide_what_is_missing() {
         let without = events.iter().enumerate().filter(|(number, _)| *number != 77);
         line.hold(lacking, without.map(|(_, event)| event.clone()).collect()).await;
         line.hold(1 - lacking, events.clone()).await;
-        line.connect();
+        line.connect().await;
         let seconds = line.agreement(60).await;
         assert!(seconds.is_some_and(|seconds| seconds <= 10), "{seconds:?} s");
     }
@@ -278,7 +278,7 @@ async fn chosen_ids_do_not_hide_what_is_missing() {
 async fn a_future_that_only_the_other_side_holds_is_asked_about() {
     for holder in 0..2 {
         let mut line = Line::new(FAST).await;
-        line.connect();
+        line.connect().await;
         line.run(Duration::from_secs(5)).await;
         line.hold(holder, vec![event(NOW + 10_000_000_000, 1, 10)]).await;
         line.compare(1 - holder).await;
@@ -299,7 +299,7 @@ async fn a_future_that_only_the_other_side_holds_is_asked_about() {
 async fn a_future_that_is_asked_about_during_a_repair_is_not_forgotten() {
     for holder in 0..2 {
         let mut line = Line::new(Speed { bandwidth: 1_000_000, ..FAST }).await;
-        line.connect();
+        line.connect().await;
         line.run(Duration::from_secs(5)).await;
         line.hold(holder, spread(NOW - 100_000_000, 90_000_000, 20_000, 100)).await;
         line.compare(1 - holder).await;
@@ -329,7 +329,7 @@ async fn what_cannot_be_repaired_is_not_tried_without_end() {
             let damaged = event(at, 1, 10);
             line.sides[holder].damaged = Some(damaged.address());
             line.hold(holder, vec![damaged]).await;
-            line.connect();
+            line.connect().await;
             line.run(Duration::from_secs(50)).await;
             let snapshots = line.sides[0].snapshots + line.sides[1].snapshots;
             println!("damaged at {at}, held by {holder}: {snapshots} snapshots in 50 s");
@@ -351,9 +351,9 @@ async fn what_neither_can_give_the_other_is_not_told_without_end() {
         line.hold(side, common.clone()).await;
         line.hold(side, vec![damaged]).await;
     }
-    line.connect();
+    line.connect().await;
     line.run(Duration::from_secs(10)).await;
-    line.overflow(0);
+    line.overflow(0).await;
     line.run(Duration::from_secs(45)).await;
     let snapshots = line.sides.iter().map(|side| side.snapshots).sum::<u64>();
     println!("{snapshots} snapshots in 45 s");
@@ -367,7 +367,7 @@ async fn a_large_write_holds_up_nothing_that_is_written_after_it_and_comes_once(
     for (bandwidth, large, at) in [(1_000_000, 16 * MIB, 5), (200_000, 4 * MIB, 35)] {
         for writer in 0..2 {
             let mut line = Line::new(Speed { bandwidth, ..FAST }).await;
-            line.connect();
+            line.connect().await;
             line.run(Duration::from_secs(at)).await;
             line.write(writer, event(NOW + at * 1_000, 1, large)).await;
             line.write(writer, event(NOW + at * 1_000, 2, 100)).await;
@@ -401,7 +401,7 @@ async fn a_leaf_that_cannot_be_mended_keeps_no_other_from_its_turn() {
     let lacking =
         early.iter().enumerate().filter(|(number, _)| !lacks(*number)).map(|(_, event)| event.clone());
     line.hold(1, lacking.collect()).await;
-    line.connect();
+    line.connect().await;
     let mut held = 0;
     for second in 1..=30 {
         line.run(Duration::from_secs(second)).await;

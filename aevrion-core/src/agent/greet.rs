@@ -40,7 +40,7 @@ pub(crate) fn hello(terms: &Terms, number: u32, now: Moment) -> Hello {
 impl Agent {
     /// Another machine has the neighbour's identity, and is there (`None`: no more). It is told at once, and with every
     /// further Hello.
-    pub fn tell_conflict(&mut self, there: Option<String>, now: Moment) -> Vec<Output> {
+    pub(super) fn tell_conflict(&mut self, there: Option<String>, now: Moment) -> Vec<Output> {
         let is_news = there.is_some() && there != self.conflict;
         self.conflict = there;
         if is_news { vec![self.greeting(now, false)] } else { Vec::new() }

@@ -23,7 +23,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 impl Agent {
     /// Events that are new on this node and durable, in the order of arrival.
-    pub fn written(&mut self, fresh: &[Fresh], now: Moment) -> Vec<Output> {
+    pub(super) fn written(&mut self, fresh: &[Fresh], now: Moment) -> Vec<Output> {
         if !self.is_settled() {
             // The first comparison will find them.
             return Vec::new();

@@ -151,7 +151,7 @@ impl Plan {
 impl Agent {
     /// These are the events whose copy on this node is damaged; to be said whenever that changes. The neighbour is asked
     /// for them in [`Agent::wake`], when it is time.
-    pub fn damaged(&mut self, addresses: &[Address], now: Moment) {
+    pub(super) fn damaged(&mut self, addresses: &[Address], now: Moment) {
         self.mending.plan(addresses, self.agreement.until, now.steady);
     }
 

@@ -1,14 +1,12 @@
 //! The agent: what this node says to one neighbour, and what it makes of what it hears.
 //!
-//! One function, [`Agent::handle`], takes a message and gives what follows from it as [`Output`]s. Repair is a chain
+//! One function, [`Agent::handle`], takes what has happened and gives what follows from it as [`Output`]s. Repair is a chain
 //! reaction of such calls: there is no mode and no session script, and whoever falls silent in the middle has broken
 //! nothing. The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the
 //! replica as [`Holdings`] (which is why some functions are `async`: for reading, never for waiting); so a thousand
 //! agents can run in one process under one clock, and any failure replays from its seed.
 //!
-//! The order of calls: [`Agent::connected`] once; then, as it happens, `handle` for a message, `written` for events
-//! that are new here, `damaged` for those whose copy here is, `stored` when an [`Output::Store`] is done, `wake` at
-//! [`Agent::wake_at`]; every output in order.
+//! Whoever drives an agent calls [`Agent::handle`] for each [`Input`], in the order that [`driver`] states.
 //!
 //! When snapshots differ, each side asks for what it holds nothing of, and the one with the smaller id looks into what
 //! both hold something of: otherwise both would repair the same difference at once. What is left to the other side it
@@ -19,6 +17,7 @@ mod budget;
 mod clocks;
 mod compare;
 mod desk;
+mod driver;
 #[cfg(test)]
 mod endless;
 mod exchange;
@@ -33,6 +32,7 @@ mod pace;
 mod repair;
 mod schedule;
 mod shares;
+mod silence;
 mod snapshot;
 mod spans;
 mod suspects;
@@ -56,6 +56,10 @@ pub use clocks::SAMPLES;
 #[cfg(feature = "testkit")]
 pub(crate) use desk::CHECK_EVERY;
 pub use desk::Desk;
+use driver::Driver;
+#[cfg(feature = "testkit")]
+pub(crate) use driver::REST;
+pub use driver::{AgentError, ByLane, Input, LineState};
 use exchange::Exchange;
 pub use fault::{Fault, Incompatible};
 use flight::InFlight;
@@ -68,6 +72,7 @@ use pace::Bucket;
 pub use pace::Rate;
 use schedule::{InTurn, Reach, Schedule};
 use shares::Rotation;
+pub use silence::Patience;
 use suspects::Suspects;
 use wanted::Wanted;
 use wished::Wished;
@@ -106,13 +111,13 @@ pub struct Fresh {
 pub enum Output {
     /// Send this to the neighbour.
     Send(Lane, Message),
-    /// Store these; tell [`Agent::stored`] when it is done.
+    /// Store these; [`Input::Stored`] says when it is done.
     Store(Vec<Event>, Origin),
 }
 
 /// Why the agent could not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum Halt {
+enum Halt {
     /// The neighbour's doing: the connection is to be closed with this reason. The agent is of no more use.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -140,6 +145,8 @@ pub struct Terms {
     pub max_drift: Duration,
     /// Largest event that is pushed, in bytes of key and value. Larger ones are announced.
     pub pushed: usize,
+    /// When the neighbour is given up.
+    pub patience: Patience,
 }
 
 /// What this node says to one neighbour. See the [module](self).
@@ -147,6 +154,9 @@ pub struct Agent {
     terms: Terms,
     shape: Shape,
     neighbour: NodeId,
+    /// Until when what the neighbour has proven of itself holds, as [`Moment::steady`] counts.
+    proven_until: Option<Duration>,
+    driver: Driver,
     desk: Arc<Desk>,
     random: u64,
     clocks: Clocks,
@@ -208,8 +218,10 @@ impl Agent {
     pub fn new(terms: Terms, neighbour: NodeId, desk: Arc<Desk>, seed: u64) -> Self {
         Self {
             shape: Shape::new(&terms.parameters),
+            driver: Driver::new(&terms),
             terms,
             neighbour,
+            proven_until: None,
             desk,
             random: seed,
             clocks: Clocks::default(),
@@ -243,8 +255,14 @@ impl Agent {
         }
     }
 
+    /// What the neighbour has proven of itself ends then, and the connection with it.
+    pub fn proven_until(mut self, until: Duration) -> Self {
+        self.proven_until = Some(until);
+        self
+    }
+
     /// The connection stands: the first greeting.
-    pub fn connected(&mut self, now: Moment) -> Vec<Output> {
+    fn connected(&mut self, now: Moment) -> Vec<Output> {
         vec![self.greeting(now, false)]
     }
 
@@ -252,7 +270,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`Halt`].
-    pub async fn handle(
+    async fn on_message(
         &mut self,
         message: Message,
         now: Moment,
@@ -314,7 +332,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`Halt::Read`].
-    pub async fn stored(
+    async fn stored(
         &mut self,
         new: u64,
         origin: Origin,
@@ -337,7 +355,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`Halt::Read`].
-    pub async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
+    async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.steady);
         let mut outputs = Vec::new();
         if due(self.announce_at) {
@@ -383,7 +401,7 @@ impl Agent {
 
     /// Bytes of a long answer are arriving, though no whole frame: the neighbour has not fallen silent. Asking anew would
     /// bring the same twice. Said before [`Agent::wake`], if it is so.
-    pub fn arriving(&mut self, now: Moment) {
+    fn arriving(&mut self, now: Moment) {
         if self.exchange.awaits() {
             self.join_repair(now);
         }
@@ -392,14 +410,8 @@ impl Agent {
         }
     }
 
-    /// Whether the repair lane has room. If not, large events that were announced are not given now. Said before
-    /// [`Agent::handle`], if it has changed.
-    pub fn room_for_large(&mut self, has_room: bool) {
-        self.room_for_large = has_room;
-    }
-
-    /// When [`Agent::wake`] is to be called, if nothing happens before.
-    pub fn wake_at(&self) -> Option<Duration> {
+    /// When [`Agent::wake`] has something to do, if nothing happens before.
+    fn due_at(&self) -> Option<Duration> {
         let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.intake.stores() == 0);
         let planned = self.schedule.wake_at(self.exchange.is_active());
         let (overdue, left) = (self.wanted.overdue_at(), self.wanted.left_at());
@@ -414,7 +426,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`Halt::Read`].
-    pub async fn compare_now(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
+    async fn compare_now(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
         if !self.is_settled() {
             return Ok(Vec::new());
         }
@@ -428,7 +440,7 @@ impl Agent {
     }
 
     /// More happened than could be told: what was missed is found by comparing.
-    pub fn overflowed(&mut self, now: Moment) {
+    fn overflowed(&mut self, now: Moment) {
         self.announcements.clear();
         self.announce_at = None;
         self.agreement.miss();

@@ -260,7 +260,7 @@ impl Agent {
 
     /// Answers a message with nothing, for which there is no room or whose answer cannot be read, if it is one that is
     /// answered with much: whoever asked need not wait, and compares again.
-    pub fn decline(&self, message: &Message) -> Option<Vec<Output>> {
+    pub(super) fn decline(&self, message: &Message) -> Option<Vec<Output>> {
         let reply = match message {
             Message::Nodes(_) | Message::EventList(EventList::Held(_)) => {
                 Reply::Block { span: TimeSpan::ALL, rest: None, last: true }

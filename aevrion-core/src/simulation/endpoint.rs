@@ -1,24 +1,18 @@
-//! One end of a connection: an agent and what it is driven by, as the real link drives it.
-//!
-//! The order of things is that of [`sync`](crate::sync): stores come back, timers ring, news are told while there is
-//! room, frames are read while few stores are under way, a snapshot waits for the stores before it, and what cannot be
-//! answered for want of room is declined.
+//! One end of a connection: a loop around an agent, as a link of [`sync`](crate::sync) is one.
 
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::plan::REST;
 use super::wire::{Arrival, Wire};
 use super::world::{Known, Process, World};
-use crate::agent::{Agent, Fault, Halt, Origin, Output};
-use crate::bounds::STORES_AT_ONCE;
-use crate::message::{Message, decode, encode};
+use crate::agent::{Agent, AgentError, ByLane, Fault, Input, LineState, Origin, Output};
+use crate::message::{decode, encode};
 use crate::replica::{FeedReader, News};
 use crate::store::Durability;
 use crate::transport::Lane;
-use crate::{Address, Event, Inserted, ReadError, Replica, WriteError};
+use crate::{Address, Event, Inserted, Replica, WriteError};
 
 /// News taken at once beyond which they count as missed, where overflows are wanted.
 const FEW_NEWS: usize = 3;
@@ -45,20 +39,12 @@ pub(super) struct Endpoint {
     out: Arc<Wire>,
     into: Arc<Wire>,
     stores: JoinSet<Stored>,
-    held: Option<Message>,
     /// Whether what is handled came twice where it was sent once.
     doubled: bool,
-    resting: Option<Instant>,
+    /// Bytes of the frames that came.
+    received: u64,
     /// What the process was told of the neighbour.
     known: Known,
-}
-
-/// Why an endpoint ended.
-pub(super) enum End {
-    /// The connection is over.
-    Closed,
-    /// The neighbour is said to misbehave.
-    Fault(Fault),
 }
 
 impl Endpoint {
@@ -82,19 +68,19 @@ impl Endpoint {
             out,
             into,
             stores,
-            held: None,
             doubled: false,
-            resting: None,
+            received: 0,
             known: Known::default(),
         }
     }
 
     /// Runs until the connection is over.
-    pub(super) async fn run(mut self) -> End {
-        let outputs = self.agent.connected(self.world.moment(self.way.0));
-        self.perform(outputs);
+    pub(super) async fn run(mut self) -> AgentError {
+        let mut input = Some(Input::Connected);
         let end = loop {
-            if let Err(end) = self.step().await {
+            if let Some(input) = input
+                && let Err(end) = self.step(input).await
+            {
                 break end;
             }
             self.tell_process(self.agent.clock_offset().filter(|_| self.agent.is_settled()));
@@ -105,6 +91,10 @@ impl Endpoint {
                     self.agent.open_ends()
                 ));
             }
+            input = match self.next().await {
+                Ok(input) => input,
+                Err(end) => break end,
+            };
         };
         self.tell_process(None);
         self.agent.disconnected();
@@ -123,122 +113,66 @@ impl Endpoint {
         }
     }
 
-    /// Waits for the next thing to happen, and does what follows from it.
-    async fn step(&mut self) -> Result<(), End> {
+    /// What happens next, if it concerns the agent.
+    async fn next(&mut self) -> Result<Option<Input>, AgentError> {
         if !self.out.is_open() {
-            return Err(End::Closed);
+            return Err(AgentError::Closed);
         }
-        let now = Instant::now();
-        let reads = self.stores.len() < STORES_AT_ONCE && self.resting.is_none_or(|until| until <= now);
-        let lanes = [reads && self.held.is_none(); 2];
-        let arrival = self.into.next_at(lanes);
-        // While it rests, the agent's own wishes wait.
-        let wake = self.resting.or_else(|| self.agent.wake_at().map(|at| self.world.began + at));
+        let line = self.line();
+        let (reads, takes_news) =
+            (self.agent.reads(self.world.moment(self.way.0).steady), self.agent.takes_news(line));
+        let arrival = reads.then(|| self.into.next_at()).flatten();
+        let wake = self.agent.wake_at(line).map(|at| self.world.began + at);
         tokio::select! {
             biased;
             Some(stored) = self.stores.join_next() => match stored {
-                Ok(stored) => self.stored(stored).await,
-                Err(_) => Err(End::Closed),
+                Ok(stored) => Ok(Some(self.stored(stored))),
+                Err(_) => Err(AgentError::Closed),
             },
-            () = until(wake) => self.wake().await,
+            () = until(wake) => Ok(Some(Input::Woken)),
             // News before questions: what is known here is told before a snapshot is found to differ by it.
-            news = self.feed.next(), if self.out.has_room(Lane::Live) => {
-                self.tell(news);
-                Ok(())
-            }
-            () = until(arrival) => match self.into.receive(lanes, Instant::now()) {
-                Some((lane, arrival)) => self.receive(lane, &arrival).await,
-                None => Ok(()),
+            news = self.feed.next(), if takes_news => Ok(Some(match news {
+                News::Events(fresh) if !(self.world.overflows() && fresh.len() > FEW_NEWS) => Input::News(fresh),
+                News::Events(_) | News::Missed => Input::NewsMissed,
+            })),
+            () = until(arrival) => match self.into.receive(Instant::now()) {
+                Some((lane, arrival)) => self.received(lane, &arrival).map(Some),
+                None => Ok(None),
             },
-            () = self.into.arrived.notified() => Ok(()),
-            () = self.out.drained.notified() => Ok(()),
+            () = self.into.arrived.notified() => Ok(None),
+            () = self.out.drained.notified() => Ok(None),
         }
     }
 
-    async fn receive(&mut self, lane: Lane, arrival: &Arrival) -> Result<(), End> {
+    fn received(&mut self, lane: Lane, arrival: &Arrival) -> Result<Input, AgentError> {
         self.doubled = arrival.doubled;
-        let message =
-            decode(&arrival.frame, &self.world.plan.parameters).map_err(|error| End::Fault(error.into()))?;
+        self.received += arrival.frame.len() as u64;
+        let message = decode(&arrival.frame, &self.world.plan.parameters).map_err(Fault::from)?;
         self.world.traffic().received((self.way.1, self.way.0), &message);
-        if !self.out.has_room(lane)
-            && let Some(declined) = self.agent.decline(&message)
-        {
-            self.perform(declined);
-            return Ok(());
-        }
-        if matches!(message, Message::Snapshot(_)) && !self.stores.is_empty() {
-            self.held = Some(message);
-            return Ok(());
-        }
-        self.agent.room_for_large(self.out.has_room(Lane::Repair));
-        self.handle(message).await
+        Ok(Input::Received(lane, message))
     }
 
-    async fn handle(&mut self, message: Message) -> Result<(), End> {
-        let declined = self.agent.decline(&message);
-        let outputs = self.agent.handle(message, self.world.moment(self.way.0), &self.replica).await;
-        let unread = matches!(outputs, Err(Halt::Read(_)));
-        self.follow(outputs)?;
-        self.perform(declined.filter(|_| unread).unwrap_or_default());
-        Ok(())
-    }
-
-    async fn stored(&mut self, stored: Stored) -> Result<(), End> {
+    fn stored(&self, stored: Stored) -> Input {
         let Stored { origin, came, outcome } = stored;
-        let new = match outcome {
-            Ok(inserted) => {
-                let way = (self.way.1, self.way.0);
-                self.world.traffic().redundancy.stored(way, origin, &came, inserted.new);
-                inserted.new
-            }
-            Err(WriteError::Closed) => return Err(End::Closed),
-            Err(WriteError::ReadOnly(_) | WriteError::Store(_) | WriteError::Read(_)) => {
-                self.rest();
-                0
-            }
-            Err(error) => return Err(End::Fault(Fault::CannotStore(error))),
-        };
-        let outputs = self.agent.stored(new, origin, self.world.moment(self.way.0), &self.replica).await;
-        self.follow(outputs)?;
-        match self.held.take_if(|_| self.stores.is_empty()) {
-            Some(held) => self.handle(held).await,
-            None => Ok(()),
+        if let Ok(inserted) = &outcome {
+            let way = (self.way.1, self.way.0);
+            self.world.traffic().redundancy.stored(way, origin, &came, inserted.new);
+        }
+        Input::Stored(origin, outcome.map(|inserted| inserted.new))
+    }
+
+    fn line(&self) -> LineState {
+        LineState {
+            has_room: ByLane { live: self.out.has_room(Lane::Live), repair: self.out.has_room(Lane::Repair) },
+            unread: self.into.unread(Instant::now()),
+            received: self.received,
         }
     }
 
-    async fn wake(&mut self) -> Result<(), End> {
-        let now = self.world.moment(self.way.0);
-        if self.resting.is_some_and(|until| until <= Instant::now()) {
-            self.resting = None;
-            self.agent.overflowed(now);
-        }
-        let outputs = self.agent.wake(now, &self.replica).await;
-        self.follow(outputs)
-    }
-
-    fn tell(&mut self, news: News) {
-        let now = self.world.moment(self.way.0);
-        match news {
-            News::Events(fresh) if !(self.world.overflows() && fresh.len() > FEW_NEWS) => {
-                let outputs = self.agent.written(&fresh, now);
-                self.perform(outputs);
-            }
-            News::Events(_) | News::Missed => self.agent.overflowed(now),
-        }
-    }
-
-    fn follow(&mut self, outputs: Result<Vec<Output>, Halt>) -> Result<(), End> {
-        match outputs {
-            Ok(outputs) => self.perform(outputs),
-            Err(Halt::Fault(fault)) => return Err(End::Fault(fault)),
-            Err(Halt::Read(ReadError::Closed)) => return Err(End::Closed),
-            Err(Halt::Read(_)) => self.rest(),
-        }
-        Ok(())
-    }
-
-    fn perform(&mut self, outputs: Vec<Output>) {
-        for output in outputs {
+    /// Tells the agent what has happened, and does what it wants.
+    async fn step(&mut self, input: Input) -> Result<(), AgentError> {
+        let (now, line) = (self.world.moment(self.way.0), self.line());
+        for output in self.agent.handle(input, now, line, &self.replica).await? {
             match output {
                 Output::Send(lane, message) => {
                     let frame = encode(&message);
@@ -249,6 +183,7 @@ impl Endpoint {
                 Output::Store(events, origin) => self.store(events, origin),
             }
         }
+        Ok(())
     }
 
     fn store(&mut self, events: Vec<Event>, origin: Origin) {
@@ -261,10 +196,6 @@ impl Endpoint {
             };
             Stored { origin, came, outcome: answer.await }
         });
-    }
-
-    fn rest(&mut self) {
-        self.resting = Some(Instant::now() + REST);
     }
 }
 

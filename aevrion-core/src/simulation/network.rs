@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{End, Endpoint};
+use super::endpoint::Endpoint;
 use super::plan::RECONNECT;
 use super::random::Random;
 use super::wire::Wire;
 use super::world::{Link, World, lock};
+use crate::agent::AgentError;
 
 /// How often somebody tries to connect where something is in the way.
 const RETRY: Duration = Duration::from_millis(200);
@@ -39,10 +40,15 @@ pub(super) async fn keep_connected(world: Arc<World>, number: usize) {
         let tasks = ends.map(|end| tokio::spawn(end.run()));
         for (task, (here, there)) in tasks.into_iter().zip([(a, b), (b, a)]) {
             match task.await {
-                Ok(End::Closed) => {}
+                // A path that was blocked for long looks like a neighbour that says nothing.
+                Ok(
+                    AgentError::Closed | AgentError::Silent | AgentError::NotSettled | AgentError::Expired,
+                ) => {}
                 // Frames that no transport loses or doubles make honest neighbours look strange.
-                Ok(End::Fault(_)) if world.plan.is_harsh() => {}
-                Ok(End::Fault(fault)) => world.wrong(format!("node {here} says of node {there}: {fault}")),
+                Ok(AgentError::Fault(_)) if world.plan.is_harsh() => {}
+                Ok(AgentError::Fault(fault)) => {
+                    world.wrong(format!("node {here} says of node {there}: {fault}"))
+                }
                 Err(panic) => world.wrong(format!("the agent of node {here} for node {there} died: {panic}")),
             }
         }

@@ -7,7 +7,7 @@ use super::random::Random;
 use super::topology::{Topology, most_links, reach};
 use super::wire::Weather;
 use crate::Parameters;
-use crate::agent::{Budget, Rate};
+use crate::agent::{Budget, REST, Rate};
 use crate::bounds::PUSHED_BYTES;
 
 /// More nodes than this make a big calm network: some writes and one partition that heals.
@@ -266,9 +266,6 @@ pub(super) const LARGEST: u32 = 300;
 
 /// A lost connection is there again after this long, if nothing is in its way.
 pub(super) const RECONNECT: Duration = Duration::from_millis(1_500);
-
-/// How long a replica is left alone after it failed.
-pub(super) const REST: Duration = Duration::from_secs(1);
 
 /// The longest time that one trouble lasts.
 pub(super) const LONGEST_TROUBLE: Duration = Duration::from_secs(6);

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::random::Random;
+use crate::agent::ByLane;
 use crate::transport::Lane;
 
 /// One in so many frames suffers so; none if 0.
@@ -146,13 +147,12 @@ impl Wire {
         self.arrived.notify_one();
     }
 
-    /// The next frame that has arrived, of the lanes asked for.
-    pub(super) fn receive(&self, wanted: [bool; 2], now: Instant) -> Option<(Lane, Arrival)> {
+    /// The next frame that has arrived.
+    pub(super) fn receive(&self, now: Instant) -> Option<(Lane, Arrival)> {
         let mut flow = self.flow();
         for lane in Lane::ALL {
             let queue = &mut flow.lanes[slot(lane)];
-            let due = queue.frames.first_key_value().is_some_and(|((at, _), _)| *at <= now);
-            if wanted[slot(lane)] && due {
+            if queue.is_due(now) {
                 let (_, arrival) = queue.frames.pop_first()?;
                 queue.bytes -= arrival.frame.len();
                 drop(flow);
@@ -163,16 +163,15 @@ impl Wire {
         None
     }
 
-    /// When the next frame arrives, of the lanes asked for.
-    pub(super) fn next_at(&self, wanted: [bool; 2]) -> Option<Instant> {
-        let flow = self.flow();
-        let first = |queue: &Queue| queue.frames.first_key_value().map(|((at, _), _)| *at);
-        flow.lanes
-            .iter()
-            .zip(wanted)
-            .filter(|(_, wanted)| *wanted)
-            .filter_map(|(queue, _)| first(queue))
-            .min()
+    /// When the next frame arrives.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.flow().lanes.iter().filter_map(Queue::next_at).min()
+    }
+
+    /// Whether frames have arrived that were not received.
+    pub(super) fn unread(&self, now: Instant) -> ByLane<bool> {
+        let [live, repair] = &self.flow().lanes;
+        ByLane { live: live.is_due(now), repair: repair.is_due(now) }
     }
 
     pub(super) fn has_room(&self, lane: Lane) -> bool {
@@ -195,6 +194,14 @@ impl Wire {
 }
 
 impl Queue {
+    fn next_at(&self) -> Option<Instant> {
+        self.frames.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.next_at().is_some_and(|at| at <= now)
+    }
+
     fn put(&mut self, arrival: Arrival, now: Instant, path: &mut Conditions) {
         let (least, most) = path.latency;
         let way = path.random.between(least, most);

@@ -16,7 +16,7 @@ use super::random::Random;
 use super::traffic::Traffic;
 use super::wall::SkewedWall;
 use super::wire::{Path, Wire};
-use crate::agent::{Desk, Moment, Terms};
+use crate::agent::{Desk, Moment, Patience, Terms};
 use crate::clock_fault::judge_by_neighbours;
 use crate::store::{Durability, StoreError};
 use crate::sync::clock_watch::heed;
@@ -250,6 +250,7 @@ impl World {
             grace: self.plan.grace,
             max_drift: self.plan.max_drift,
             pushed: self.plan.pushed,
+            patience: Patience::default(),
         }
     }
 

@@ -19,12 +19,10 @@ pub mod conformance;
 mod counters;
 mod dial;
 mod frames;
-mod heard;
 mod lanes;
 mod link;
 mod links;
 mod members;
-mod patience;
 mod peer;
 mod removals;
 mod settling;
@@ -42,13 +40,13 @@ use crate::bounds::{LISTENS, NEIGHBOURS, PUSHED_BYTES};
 use crate::transport::{Refusal, Removal, Transport};
 use crate::{NodeId, Replica, Timestamp};
 
+pub use crate::agent::Patience;
 use conflicts::Conflicts;
 use counters::Counters;
 pub use counters::{Flow, Totals};
 use frames::Frames;
 use links::{Arrival, Links};
 pub use members::{Member, Members};
-pub use patience::Patience;
 pub use peer::{NotAPeer, Peer};
 pub use removals::RemovalError;
 pub use status::{CatchUp, Neighbour, NeighbourState};
@@ -382,6 +380,7 @@ impl Shared {
             grace: self.options.grace,
             max_drift: self.replica.max_drift(),
             pushed: PUSHED_BYTES,
+            patience: self.options.patience,
         }
     }
 

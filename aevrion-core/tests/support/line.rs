@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::agent::{Agent, Desk, Fresh, Halt, Moment, Origin, Output, Terms};
-use aevrion_core::bounds::{LANE_BYTES, PUSHED_BYTES, STORES_AT_ONCE};
+use aevrion_core::agent::{
+    Agent, ByLane, Desk, Fresh, Input, LineState, Moment, Origin, Output, Patience, Terms,
+};
+use aevrion_core::bounds::{LANE_BYTES, PUSHED_BYTES};
 use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, MemoryStore, Table};
 use aevrion_core::transport::Lane;
@@ -49,7 +51,8 @@ pub(crate) struct Side {
     stores: Vec<(Duration, Vec<Event>, Origin)>,
     /// Stores that a connection left behind when it broke, and when they are done.
     left: Vec<(Duration, Vec<Event>)>,
-    held: Option<Message>,
+    /// Bytes that have come.
+    received: u64,
     /// Bytes of all frames it sent and of those with events; how many events, and how many snapshots.
     pub(crate) sent: u64,
     pub(crate) sent_events: u64,
@@ -94,7 +97,7 @@ impl Line {
                 waiting: VecDeque::new(),
                 stores: Vec::new(),
                 left: Vec::new(),
-                held: None,
+                received: 0,
                 sent: 0,
                 sent_events: 0,
                 events: 0,
@@ -113,37 +116,29 @@ impl Line {
     /// A write on one side, of which the other is told.
     pub(crate) async fn write(&mut self, side: usize, event: Event) {
         insert(&self.sides[side].replica, std::slice::from_ref(&event)).await;
-        let now = self.moment();
-        let outputs = self.sides[side].agent.written(&[Fresh { event, origin: Origin::Local }], now);
-        self.perform(side, outputs);
+        self.tell(side, Input::News(vec![Fresh { event, origin: Origin::Local }])).await;
     }
 
     /// Connects the two.
-    pub(crate) fn connect(&mut self) {
+    pub(crate) async fn connect(&mut self) {
         for side in 0..2 {
-            let now = self.moment();
-            let outputs = self.sides[side].agent.connected(now);
-            self.perform(side, outputs);
+            self.tell(side, Input::Connected).await;
         }
     }
 
     /// Has one side compare everything at once.
     pub(crate) async fn compare(&mut self, side: usize) {
-        let now = self.moment();
-        let Side { agent, replica, damaged, .. } = &mut self.sides[side];
-        let outputs = agent.compare_now(now, &Held(replica, damage_at(*damaged))).await;
-        self.follow(side, outputs);
+        self.tell(side, Input::Compare(self.moment().wall)).await;
     }
 
     /// One side has missed what happened.
-    pub(crate) fn overflow(&mut self, side: usize) {
-        let now = self.moment();
-        self.sides[side].agent.overflowed(now);
+    pub(crate) async fn overflow(&mut self, side: usize) {
+        self.tell(side, Input::NewsMissed).await;
     }
 
     /// The connection breaks: what is under way is lost, and what is being stored gets stored in its time. Then they
     /// connect again.
-    pub(crate) fn break_off(&mut self) {
+    pub(crate) async fn break_off(&mut self) {
         let [node, neighbour] = [1, 0].map(|side: usize| self.sides[side].agent.neighbour());
         for (side, (node, neighbour)) in self.sides.iter_mut().zip([(node, neighbour), (neighbour, node)]) {
             side.left.extend(side.stores.drain(..).map(|(at, events, _)| (at, events)));
@@ -154,9 +149,9 @@ impl Line {
             side.lost_events += lost.map(|(_, frame)| frame.len() as u64).sum::<u64>();
             side.waiting.clear();
             side.busy = self.now;
-            side.held = None;
+            side.received = 0;
         }
-        self.connect();
+        self.connect().await;
     }
 
     /// Lets time pass until both hold the same: answers with the seconds, at most so many.
@@ -189,15 +184,7 @@ impl Line {
             match next {
                 Next::LeftStored => self.left_stored(side).await,
                 Next::Stored => self.stored(side).await,
-                Next::Wake => {
-                    let now = self.moment();
-                    let Side { agent, replica, damaged, arriving, .. } = &mut self.sides[side];
-                    if !arriving[1].is_empty() {
-                        agent.arriving(now);
-                    }
-                    let outputs = agent.wake(now, &Held(replica, damage_at(*damaged))).await;
-                    self.follow(side, outputs);
-                }
+                Next::Wake => self.tell(side, Input::Woken).await,
                 Next::Arrives(lane) => self.arrives(side, lane).await,
             }
         }
@@ -213,8 +200,8 @@ impl Line {
         for (number, side) in self.sides.iter().enumerate() {
             all.extend(side.left.iter().map(|(at, _)| (*at, Next::LeftStored, number)));
             all.extend(side.stores.iter().map(|(at, ..)| (*at, Next::Stored, number)));
-            all.extend(side.agent.wake_at().map(|at| (at, Next::Wake, number)));
-            if side.stores.len() < STORES_AT_ONCE && side.held.is_none() {
+            all.extend(side.agent.wake_at(self.line(number)).map(|at| (at, Next::Wake, number)));
+            if side.agent.reads(self.now) {
                 let first = |lane: usize| side.arriving[lane].front().map(|(at, _)| *at);
                 all.extend(
                     [0, 1]
@@ -233,48 +220,37 @@ impl Line {
     }
 
     async fn stored(&mut self, side: usize) {
-        let now = self.moment();
-        let Side { agent, replica, damaged, stores, .. } = &mut self.sides[side];
+        let Side { replica, stores, .. } = &mut self.sides[side];
         let first = (0..stores.len()).min_by_key(|store| stores[*store].0).unwrap();
         let (_, events, origin) = stores.remove(first);
         let new = insert(replica, &events).await;
-        let outputs = agent.stored(new, origin, now, &Held(replica, damage_at(*damaged))).await;
-        self.follow(side, outputs);
-        let Side { held, stores, .. } = &mut self.sides[side];
-        if let Some(held) = held.take_if(|_| stores.is_empty()) {
-            self.handle(side, held).await;
+        self.tell(side, Input::Stored(origin, Ok(new))).await;
+    }
+
+    async fn arrives(&mut self, side: usize, number: usize) {
+        let (_, frame) = self.sides[side].arriving[number].pop_front().unwrap();
+        self.sides[side].received += frame.len() as u64;
+        let lane = [Lane::Live, Lane::Repair][number];
+        self.tell(side, Input::Received(lane, decoded(&frame))).await;
+    }
+
+    fn line(&self, side: usize) -> LineState {
+        let Side { arriving, received, .. } = &self.sides[side];
+        // What is under way counts as come: its bytes are.
+        let [live, repair] = arriving;
+        LineState {
+            has_room: ByLane { live: true, repair: self.has_room(side) },
+            unread: ByLane { live: !live.is_empty(), repair: !repair.is_empty() },
+            received: *received,
         }
     }
 
-    async fn arrives(&mut self, side: usize, lane: usize) {
-        let (_, frame) = self.sides[side].arriving[lane].pop_front().unwrap();
-        let message = decoded(&frame);
-        if lane == 1
-            && !self.has_room(side)
-            && let Some(declined) = self.sides[side].agent.decline(&message)
-        {
-            self.perform(side, declined);
-        } else if matches!(message, Message::Snapshot(_)) && !self.sides[side].stores.is_empty() {
-            self.sides[side].held = Some(message);
-        } else {
-            self.handle(side, message).await;
-        }
-    }
-
-    async fn handle(&mut self, side: usize, message: Message) {
-        let now = self.moment();
+    /// Tells an agent what has happened, and does what it wants.
+    async fn tell(&mut self, side: usize, input: Input) {
+        let (now, line) = (self.moment(), self.line(side));
         let Side { agent, replica, damaged, .. } = &mut self.sides[side];
-        let outputs = agent.handle(message, now, &Held(replica, damage_at(*damaged))).await;
-        self.follow(side, outputs);
-    }
-
-    fn follow(&mut self, side: usize, outputs: Result<Vec<Output>, Halt>) {
-        let outputs = outputs.expect("nothing is wrong with an honest neighbour");
-        self.perform(side, outputs);
-    }
-
-    fn perform(&mut self, side: usize, outputs: Vec<Output>) {
-        for output in outputs {
+        let outputs = agent.handle(input, now, line, &Held(replica, damage_at(*damaged))).await;
+        for output in outputs.expect("nothing is wrong with an honest neighbour") {
             match output {
                 Output::Send(lane, message) => self.send(side, lane, &message),
                 Output::Store(events, origin) => {
@@ -298,6 +274,7 @@ impl Line {
             Lane::Live => (0, self.now + takes),
             Lane::Repair => {
                 side.busy = side.busy.max(self.now) + takes;
+                side.waiting.retain(|(until, _)| *until > self.now);
                 side.waiting.push_back((side.busy, frame.len() + FRAME_COST));
                 (1, side.busy)
             }
@@ -307,10 +284,9 @@ impl Line {
         arriving.push_back((at, frame));
     }
 
-    fn has_room(&mut self, side: usize) -> bool {
-        let (now, waiting) = (self.now, &mut self.sides[side].waiting);
-        waiting.retain(|(until, _)| *until > now);
-        waiting.iter().map(|(_, bytes)| bytes).sum::<usize>() < LANE_BYTES
+    fn has_room(&self, side: usize) -> bool {
+        let waiting = self.sides[side].waiting.iter().filter(|(until, _)| *until > self.now);
+        waiting.map(|(_, bytes)| bytes).sum::<usize>() < LANE_BYTES
     }
 }
 
@@ -336,6 +312,7 @@ fn agent_of(node: NodeId, neighbour: NodeId, desk: &Arc<Desk>) -> Agent {
         grace: Duration::from_secs(2),
         max_drift: Duration::from_secs(60),
         pushed: PUSHED_BYTES,
+        patience: Patience::default(),
     };
     Agent::new(terms, neighbour, Arc::clone(desk), u64::from(node.as_bytes()[0]))
 }

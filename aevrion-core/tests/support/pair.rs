@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::agent::{Agent, Desk, Fresh, Moment, Origin, Output, Terms};
+use aevrion_core::agent::{Agent, Desk, Fresh, Input, LineState, Moment, Origin, Output, Patience, Terms};
 use aevrion_core::bounds::PUSHED_BYTES;
 use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
@@ -77,6 +77,7 @@ impl Pair {
                 grace: Duration::from_secs(2),
                 max_drift: Duration::from_secs(60),
                 pushed: PUSHED_BYTES,
+                patience: Patience::default(),
             };
             let neighbour = NodeId::from_bytes([other; 32]);
             let agent = Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(number));
@@ -122,18 +123,15 @@ impl Pair {
     #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) async fn write(&mut self, side: usize, event: Event) {
         self.sides[side].replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
-        let now = self.now(side);
-        let outputs = self.sides[side].agent.written(&[Fresh { event, origin: Origin::Local }], now);
-        self.follow(side, outputs).await;
+        let news = Input::News(vec![Fresh { event, origin: Origin::Local }]);
+        self.tell(side, news).await;
         self.settle().await;
     }
 
     /// Connects the two, greets and compares, until nothing is left to say.
     pub(crate) async fn connect(&mut self) {
         for side in 0..2 {
-            let now = self.now(side);
-            let outputs = self.sides[side].agent.connected(now);
-            self.follow(side, outputs).await;
+            self.tell(side, Input::Connected).await;
         }
         self.settle().await;
     }
@@ -141,12 +139,16 @@ impl Pair {
     /// Lets the next thing happen that the agents wait for, the minute's comparison included.
     pub(crate) async fn pass_time(&mut self, span: Duration) {
         let until = self.steady + span;
-        while let Some(at) =
-            self.sides.iter().filter_map(|side| side.agent.wake_at()).min().filter(|at| *at <= until)
+        while let Some(at) = self
+            .sides
+            .iter()
+            .filter_map(|side| side.agent.wake_at(LineState::IDLE))
+            .min()
+            .filter(|at| *at <= until)
         {
             self.steady = self.steady.max(at);
             for side in 0..2 {
-                self.wake(side).await;
+                self.tell(side, Input::Woken).await;
             }
             self.deliver_all().await;
         }
@@ -159,44 +161,39 @@ impl Pair {
         self.pass_time(Duration::from_secs(3)).await;
     }
 
-    async fn wake(&mut self, side: usize) {
-        let now = self.now(side);
-        let Side { agent, replica, .. } = &mut self.sides[side];
-        let outputs = agent.wake(now, replica).await.unwrap();
-        self.follow(side, outputs).await;
-    }
-
     async fn deliver_all(&mut self) {
         while self.sides.iter().any(|side| !side.inbox.is_empty()) {
             self.steady += self.latency;
             // What one answers to this is under way to the other for as long again.
             let arrived = [0, 1].map(|side: usize| std::mem::take(&mut self.sides[side].inbox));
             for (side, arrived) in arrived.into_iter().enumerate() {
-                for (_, frame) in arrived {
+                for (lane, frame) in arrived {
                     let parameters = self.sides[side].replica.parameters();
                     let message = decode(&frame, &parameters).unwrap();
-                    let now = self.now(side);
-                    let Side { agent, replica, .. } = &mut self.sides[side];
-                    let outputs = agent.handle(message, now, replica).await.unwrap();
-                    self.follow(side, outputs).await;
+                    self.tell(side, Input::Received(lane, message)).await;
                 }
             }
         }
     }
 
-    async fn follow(&mut self, side: usize, outputs: Vec<Output>) {
-        let mut outputs = VecDeque::from(outputs);
-        while let Some(output) = outputs.pop_front() {
-            match output {
-                Output::Send(lane, message) => self.send(side, lane, &message),
-                Output::Store(events, origin) => {
-                    let now = self.now(side);
-                    let Side { agent, replica, .. } = &mut self.sides[side];
-                    let mut new = 0;
-                    for lot in events.chunks(4_096) {
-                        new += replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap().new;
+    /// Tells an agent what has happened, and does what it wants.
+    async fn tell(&mut self, side: usize, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let now = self.now(side);
+            let Side { agent, replica, .. } = &mut self.sides[side];
+            let outputs = agent.handle(input, now, LineState::IDLE, replica).await.unwrap();
+            for output in outputs {
+                match output {
+                    Output::Send(lane, message) => self.send(side, lane, &message),
+                    Output::Store(events, origin) => {
+                        let mut new = 0;
+                        for lot in events.chunks(4_096) {
+                            let stored = self.sides[side].replica.insert(lot.to_vec(), Durability::Immediate);
+                            new += stored.await.unwrap().new;
+                        }
+                        inputs.push_back(Input::Stored(origin, Ok(new)));
                     }
-                    outputs.extend(agent.stored(new, origin, now, replica).await.unwrap());
                 }
             }
         }
