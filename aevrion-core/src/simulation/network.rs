@@ -47,7 +47,7 @@ pub(super) async fn keep_connected(world: Arc<World>, number: usize) {
                 // Frames that no transport loses or doubles make honest neighbours look strange.
                 Ok(AgentError::Fault(_)) if world.plan.is_harsh() => {}
                 Ok(AgentError::Fault(fault)) => {
-                    world.wrong(format!("node {here} says of node {there}: {fault}"))
+                    world.wrong(format!("node {here} says of node {there}: {fault}"));
                 }
                 Err(panic) => world.wrong(format!("the agent of node {here} for node {there} died: {panic}")),
             }
