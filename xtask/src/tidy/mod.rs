@@ -11,6 +11,7 @@ mod module_doc;
 mod ratchet;
 mod readme;
 mod rust;
+mod subjects;
 mod tree;
 mod wired;
 mod words;
@@ -62,6 +63,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("words", words::check),
     ("readme", readme::check),
     ("wired", wired::check),
+    ("subjects", subjects::check),
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {

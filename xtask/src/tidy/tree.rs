@@ -1,4 +1,5 @@
-//! The text files of the repository, read once, so that checks are plain functions of what they are given.
+//! The text files of the repository and the subjects of its commits, read once, so that checks are plain functions of what
+//! they are given.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -10,9 +11,17 @@ use anyhow::{Context, Result, bail};
 /// Files as people have them, for tests: their blanks and line ends are meant.
 const AS_THEY_ARE: [&str; 2] = ["tests/data/files/", "fuzz/corpus/"];
 
-/// Path (from the root, with `/`) to text. Binary files are not in it.
+/// What is checked.
 #[derive(Debug, Default)]
-pub(super) struct Tree(BTreeMap<String, String>);
+pub(super) struct Tree {
+    /// Path (from the root, with `/`) to text. Binary files are not in it.
+    files: BTreeMap<String, String>,
+    /// Commits since the rule about them: each with its subject.
+    commits: Vec<(String, String)>,
+}
+
+/// The last commit before the rule about subjects.
+const BEFORE_SUBJECTS: &str = "a3c2980d00dfd89c559b96115eb5b104e90a4ba5";
 
 impl Tree {
     /// What git tracks, and what it would track after `git add`: a new file is judged before it is committed.
@@ -34,16 +43,27 @@ impl Tree {
                 files.insert(path.to_owned(), text);
             }
         }
-        Ok(Self(files))
+        Ok(Self { files, commits: commits(root)? })
     }
 
     #[cfg(test)]
     pub(super) fn of(files: &[(&str, &str)]) -> Self {
-        Self(files.iter().map(|&(path, text)| (path.to_owned(), text.to_owned())).collect())
+        let files = files.iter().map(|&(path, text)| (path.to_owned(), text.to_owned())).collect();
+        Self { files, commits: Vec::new() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_commits(subjects: &[&str]) -> Self {
+        let commits = subjects.iter().map(|subject| ("c0ffee".to_owned(), (*subject).to_owned()));
+        Self { files: BTreeMap::new(), commits: commits.collect() }
+    }
+
+    pub(super) fn commits(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.commits.iter().map(|(hash, subject)| (hash.as_str(), subject.as_str()))
     }
 
     pub(super) fn files(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(path, text)| (path.as_str(), text.as_str()))
+        self.files.iter().map(|(path, text)| (path.as_str(), text.as_str()))
     }
 
     pub(super) fn rust_files(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -51,8 +71,22 @@ impl Tree {
     }
 
     pub(super) fn text(&self, path: &str) -> Option<&str> {
-        self.0.get(path).map(String::as_str)
+        self.files.get(path).map(String::as_str)
     }
+}
+
+/// The commits since the rule. A copy without the history has none, which is said.
+fn commits(root: &Path) -> Result<Vec<(String, String)>> {
+    let range = format!("{BEFORE_SUBJECTS}..HEAD");
+    let output = Command::new("git").args(["log", "--format=%h %s", &range]).current_dir(root).output();
+    let output = output.context("tidy asks git for the commits, and git cannot be started")?;
+    if !output.status.success() {
+        println!("tidy: the subjects of commits are not checked, for their history is not here");
+        return Ok(Vec::new());
+    }
+    let listing = String::from_utf8_lossy(&output.stdout);
+    let commits = listing.lines().filter_map(|line| line.split_once(' '));
+    Ok(commits.map(|(hash, subject)| (hash.to_owned(), subject.to_owned())).collect())
 }
 
 /// Nothing for a file that git still lists but that is gone, for a directory (a submodule) and for binary content.
