@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::common::ClockReading;
 use crate::Timestamp;
 
 /// Measurements before data may flow.
@@ -73,14 +74,10 @@ impl Clocks {
         self.taken
     }
 
-    /// Milliseconds that the neighbour's clock is ahead; negative if it is behind.
-    pub(super) fn offset(&self) -> Option<i64> {
-        self.best().map(|best| best.offset)
-    }
-
-    /// The time there and back; a guess before the first measurement.
-    pub(super) fn round_trip(&self) -> Duration {
-        self.best().map_or(Duration::from_millis(100), |best| best.round_trip)
+    /// The best measurement; a guess before the first one.
+    pub(super) fn reading(&self) -> ClockReading {
+        let reading = |best: Sample| ClockReading { offset: Some(best.offset), round_trip: best.round_trip };
+        self.best().map_or(ClockReading::UNKNOWN, reading)
     }
 
     fn best(&self) -> Option<Sample> {
@@ -118,8 +115,8 @@ mod tests {
         clocks.sending(1, ms(1_000));
         // 40 ms there, 5 ms held, 40 ms back; the other clock is 500 ms ahead of ours, which shows 10,000 at sending.
         clocks.answered(1, ms(5), at(10_545), (ms(1_085), at(10_085)));
-        assert_eq!(clocks.offset(), Some(500));
-        assert_eq!(clocks.round_trip(), ms(80));
+        assert_eq!(clocks.reading().offset, Some(500));
+        assert_eq!(clocks.reading().round_trip, ms(80));
     }
 
     #[test]
@@ -131,7 +128,7 @@ mod tests {
             // All of the delay is on the way back: the offset seems smaller than the zero it is.
             clocks.answered(number, ms(0), at(10_000), (ms(back), at(10_000 + back)));
         }
-        assert_eq!(clocks.offset(), Some(-5));
+        assert_eq!(clocks.reading().offset, Some(-5));
         assert_eq!(clocks.taken(), 3);
     }
 
@@ -142,13 +139,13 @@ mod tests {
         clocks.answered(1, ms(0), at(10_000), (ms(2), at(10_001)));
         clocks.sending(2, ms(100));
         clocks.answered(2, ms(0), at(600_000 + 10_100), (ms(110), at(10_105)));
-        assert_eq!(clocks.offset(), Some(600_000));
+        assert_eq!(clocks.reading().offset, Some(600_000));
     }
 
     #[test]
     fn an_echo_of_what_was_never_sent_measures_nothing() {
         let mut clocks = Clocks::default();
         clocks.answered(7, ms(0), at(1), (ms(1), at(1)));
-        assert_eq!((clocks.taken(), clocks.offset()), (0, None));
+        assert_eq!((clocks.taken(), clocks.reading().offset), (0, None));
     }
 }

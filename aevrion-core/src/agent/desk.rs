@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budget::{Budget, Budgets};
-use super::exchange::PATIENCE;
+use super::reconciliation::PATIENCE;
 use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
 use crate::{Address, Event, NodeId};
 

@@ -13,12 +13,15 @@
 
 use std::time::Duration;
 
+use super::broadcast;
+use super::outgoing::send_repair;
+use super::reconciliation;
 use super::silence::{Awaited, Heard};
 use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, Origin, Output, Terms};
 use crate::bounds::STORES_AT_ONCE;
-use crate::message::{Events, Message, Reply, longest_frame};
+use crate::message::{EventList, Events, Message, NeedEvents, Reply, longest_frame};
 use crate::transport::Lane;
-use crate::{Address, ReadError, Timestamp, WriteError};
+use crate::{Address, ReadError, TimeSpan, Timestamp, WriteError};
 
 /// How long the greetings may take.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -116,11 +119,15 @@ pub enum AgentError {
 /// What the driver keeps in mind.
 #[derive(Debug)]
 pub(super) struct Driver {
+    /// The neighbour's proof of its identity ends then, and the connection with it.
+    proven_until: Option<Duration>,
     connected_at: Duration,
     /// Stores under way.
     stores: usize,
     /// A snapshot that waits until what came before it is stored.
     held: Option<Message>,
+    /// Whether a large event may be put on the repair lane.
+    room_for_large: bool,
     /// Until when nothing is asked of the replica, after it failed.
     resting: Option<Duration>,
     heard: Heard,
@@ -134,9 +141,11 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(terms: &Terms) -> Self {
         Self {
+            proven_until: None,
             connected_at: Duration::ZERO,
             stores: 0,
             held: None,
+            room_for_large: true,
             resting: None,
             heard: Heard::default(),
             awaited: Awaited::default(),
@@ -147,6 +156,12 @@ impl Driver {
 }
 
 impl Agent {
+    /// Sets the end of the neighbour's proof of its identity, as [`Moment::steady`] counts.
+    pub fn proven_until(mut self, until: Duration) -> Self {
+        self.driver.proven_until = Some(until);
+        self
+    }
+
     /// Takes what has happened, and says what is wanted.
     ///
     /// # Errors
@@ -162,24 +177,30 @@ impl Agent {
             Input::Connected => {
                 self.driver.connected_at = now.steady;
                 self.driver.heard = Heard::at(now.steady, line.received);
-                self.connected(now)
+                vec![self.handshake.greet(now)]
             }
             Input::Received(lane, message) => self.receive(lane, message, now, line, holdings).await?,
             Input::Stored(origin, outcome) => self.finish_store(origin, outcome, now, holdings).await?,
-            Input::News(fresh) => self.written(&fresh, now),
+            // The first comparison finds news from before the end of the handshake.
+            Input::News(_) | Input::Compare(_) if !self.is_settled() => Vec::new(),
+            Input::News(fresh) => {
+                let outputs = self.spread(broadcast::Input::News(fresh), now, holdings).await;
+                self.or_rest(outputs, now)?.unwrap_or_default()
+            }
             Input::NewsMissed => {
                 self.overflowed(now);
                 Vec::new()
             }
             Input::Damaged(addresses) => {
-                self.damaged(&addresses, now);
-                Vec::new()
-            }
-            Input::Compare(wall) => {
-                let outputs = self.compare_now(Moment { wall, ..now }, holdings).await;
+                let outputs = self.spread(broadcast::Input::Damaged(addresses), now, holdings).await;
                 self.or_rest(outputs, now)?.unwrap_or_default()
             }
-            Input::Conflict(there) => self.tell_conflict(there, now),
+            Input::Compare(wall) => {
+                let at = Moment { wall, ..now };
+                let outputs = self.reconcile(reconciliation::Input::Compare, at, holdings).await;
+                self.or_rest(outputs, now)?.unwrap_or_default()
+            }
+            Input::Conflict(there) => self.handshake.tell_conflict(there, now).into_iter().collect(),
             Input::Woken => self.woken(now, line, holdings).await?,
         };
         for output in &outputs {
@@ -211,8 +232,8 @@ impl Agent {
         let is_settled = self.is_settled();
         let settled = (!is_settled).then_some(*connected_at + SETTLE_WITHIN);
         let is_quiet = is_settled && line.unread == ByLane::default();
-        let silent = is_quiet.then(|| heard.since() + self.terms.patience.silent);
-        let soonest = [self.due_at(), settled, silent, self.proven_until, *resting];
+        let silent = is_quiet.then(|| heard.since() + self.common.terms.patience.silent);
+        let soonest = [self.due_at(), settled, silent, self.driver.proven_until, *resting];
         let soonest = soonest.into_iter().flatten().min();
         // While it rests, what the agent wants waits.
         soonest.map(|soonest| resting.map_or(soonest, |until| soonest.max(until)))
@@ -240,7 +261,7 @@ impl Agent {
             self.driver.shed += 1;
         }
         if !line.has_room.of(lane)
-            && let Some(declined) = self.decline(&message)
+            && let Some(declined) = decline(&message)
         {
             tracing::debug!(message = message.name(), "not answered: the lane is full");
             self.driver.shed += 1;
@@ -250,7 +271,7 @@ impl Agent {
             self.driver.held = Some(message);
             return Ok(Vec::new());
         }
-        self.room_for_large = line.has_room.repair;
+        self.driver.room_for_large = line.has_room.repair;
         self.answer(message, now, holdings).await
     }
 
@@ -260,8 +281,8 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, AgentError> {
-        let declined = self.decline(&message);
-        let outputs = self.on_message(message, now, holdings).await;
+        let declined = decline(&message);
+        let outputs = self.on_message(message, now, self.driver.room_for_large, holdings).await;
         // Where the replica cannot be read, the other side need not wait for an answer that does not come.
         Ok(self.or_rest(outputs, now)?.or(declined).unwrap_or_default())
     }
@@ -308,7 +329,8 @@ impl Agent {
         }
         let Driver { awaited, longest, .. } = &mut self.driver;
         // An answer that is here and not read yet, for the disk is slow, has arrived.
-        if line.unread.repair || awaited.is_arriving(now.steady, line.received, self.terms.patience, *longest)
+        if line.unread.repair
+            || awaited.is_arriving(now.steady, line.received, self.common.terms.patience, *longest)
         {
             self.arriving(now);
         }
@@ -318,14 +340,14 @@ impl Agent {
 
     /// A neighbour has said nothing for too long, unless what it says is merely not read yet, or long.
     fn check_patience(&mut self, now: Duration, line: LineState) -> Result<(), AgentError> {
-        if self.proven_until.is_some_and(|until| until <= now) {
+        if self.driver.proven_until.is_some_and(|until| until <= now) {
             return Err(AgentError::Expired);
         }
         if !self.is_settled() {
             let is_late = self.driver.connected_at + SETTLE_WITHIN <= now;
             return if is_late { Err(AgentError::NotSettled) } else { Ok(()) };
         }
-        let (heard, patience) = (&mut self.driver.heard, self.terms.patience);
+        let (heard, patience) = (&mut self.driver.heard, self.common.terms.patience);
         let is_due = line.unread == ByLane::default() && heard.since() + patience.silent <= now;
         if is_due && !heard.goes_on(now, line.received, patience) { Err(AgentError::Silent) } else { Ok(()) }
     }
@@ -351,6 +373,21 @@ impl Agent {
     fn rest(&mut self, now: Moment) {
         self.driver.resting = Some(now.steady + REST);
     }
+}
+
+/// Answers a message with nothing, for which there is no room or whose answer cannot be read, if it is one that is
+/// answered with much: whoever asked need not wait, and compares again.
+pub(super) fn decline(message: &Message) -> Option<Vec<Output>> {
+    let reply = match message {
+        Message::Nodes(_) | Message::EventList(EventList::Held(_)) => {
+            Reply::Block { span: TimeSpan::ALL, rest: None, last: true }
+        }
+        Message::NeedEvents(NeedEvents::Of(_)) => Reply::Of { more: true, last: true },
+        // What is not brought in time is asked of others.
+        Message::NeedEvents(NeedEvents::At(_)) => return Some(Vec::new()),
+        _ => return None,
+    };
+    Some(vec![send_repair(Message::Events(Events { reply, events: Vec::new() }))])
 }
 
 /// Takes out of a block what would be asked on about, and says whether there was something: asking on means to list

@@ -1,58 +1,38 @@
-//! The agent: what this node says to one neighbour, and what it makes of what it hears.
+//! The agent: the conversation of this node with one neighbour.
 //!
-//! One function, [`Agent::handle`], takes what has happened and gives what follows from it as [`Output`]s. Repair is a chain
-//! reaction of such calls: there is no mode and no session script, and whoever falls silent in the middle has broken
-//! nothing. The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the
-//! replica as [`Holdings`] (which is why some functions are `async`: for reading, never for waiting); so a thousand
-//! agents can run in one process under one clock, and any failure replays from its seed.
+//! It consists of three machines that share only what [`common`] lists. The [`handshake`] settles whether the two fit
+//! together and how far their clocks are apart; the [`broadcast`] carries new events; the [`reconciliation`] compares all
+//! of history and repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns
+//! [`Output`]s. [`driver`] states the order of calls.
 //!
-//! Whoever drives an agent calls [`Agent::handle`] for each [`Input`], in the order that [`driver`] states.
-//!
-//! When snapshots differ, each side asks for what it holds nothing of, and the one with the smaller id looks into what
-//! both hold something of: otherwise both would repair the same difference at once. What is left to the other side it
-//! learns from a snapshot. No events are sent unasked but news: only whoever asks knows what it waits for.
+//! The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the replica as
+//! [`Holdings`] (which is why some functions are `async`: they read, and never wait for the network). So a thousand agents
+//! run in one process under one clock, and every failure replays from its seed.
 
-mod agreement;
+mod broadcast;
 mod budget;
 mod clocks;
-mod compare;
+mod common;
 mod desk;
 mod driver;
-#[cfg(test)]
-mod endless;
-mod exchange;
 mod fault;
-mod flight;
-mod greet;
+mod handshake;
 mod holdings;
-mod intake;
-mod live;
-mod mending;
+mod outgoing;
 mod pace;
-mod repair;
-mod schedule;
-mod shares;
+mod random;
+mod reconciliation;
 mod silence;
-mod snapshot;
-mod spans;
-mod suspects;
-mod wanted;
-mod window;
-mod wished;
+mod tolerance;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::message::{EventList, Events, Hello, Message, NeedEvents, Reply};
-use crate::transport::Lane;
-use crate::tree::Shape;
-use crate::{Address, Event, Hash, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
-
-pub use agreement::{Agreement, CatchUp};
+use broadcast::Broadcast;
 pub use budget::Budget;
 use budget::Metered;
-use clocks::Clocks;
 pub use clocks::SAMPLES;
+use common::Common;
 #[cfg(feature = "testkit")]
 pub(crate) use desk::CHECK_EVERY;
 pub use desk::Desk;
@@ -60,22 +40,21 @@ use driver::Driver;
 #[cfg(feature = "testkit")]
 pub(crate) use driver::REST;
 pub use driver::{AgentError, ByLane, Input, LineState};
-use exchange::Exchange;
 pub use fault::{Fault, Incompatible};
-use flight::InFlight;
-pub use greet::Introduction;
-pub(crate) use greet::hello;
+use handshake::Handshake;
+pub use handshake::Introduction;
+pub(crate) use handshake::hello;
 pub use holdings::{CheckedHashes, Holdings, Walked};
-use intake::Intake;
-use mending::Mending;
-use pace::Bucket;
 pub use pace::Rate;
-use schedule::{InTurn, Reach, Schedule};
-use shares::Rotation;
+use random::Random;
+use reconciliation::Reconciliation;
+pub use reconciliation::{Agreement, CatchUp};
 pub use silence::Patience;
-use suspects::Suspects;
-use wanted::Wanted;
-use wished::Wished;
+
+use crate::message::{EventList, Events, Message, NeedEvents, Reply};
+use crate::transport::Lane;
+use crate::tree::Shape;
+use crate::{Event, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
 
 /// What time it is, for an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,189 +128,141 @@ pub struct Terms {
     pub patience: Patience,
 }
 
-/// What this node says to one neighbour. See the [module](self).
+/// The conversation with one neighbour. See the [module](self).
 pub struct Agent {
-    terms: Terms,
-    shape: Shape,
-    neighbour: NodeId,
-    /// Until when what the neighbour has proven of itself holds, as [`Moment::steady`] counts.
-    proven_until: Option<Duration>,
+    common: Arc<Common>,
     driver: Driver,
-    desk: Arc<Desk>,
-    random: u64,
-    clocks: Clocks,
-    /// Hellos sent on this connection.
-    greetings: u32,
-    /// Measurements that our last Hello stated.
-    stated: u8,
-    /// The neighbour's last Hello: its number, how many measurements it stated, when it came.
-    heard: Option<(u32, u8, Duration)>,
-    /// Who the neighbour says that it is.
-    introduction: Option<Introduction>,
-    /// Where another machine with the neighbour's identity was met.
-    conflict: Option<String>,
-    /// Events to be announced, and when at the latest.
-    announcements: Vec<Address>,
-    announce_at: Option<Duration>,
-    /// Events asked for after an announcement.
-    wanted: Wanted,
-    /// Events asked for because a list named them.
-    wished: Wished,
-    /// Events asked for because they are damaged here.
-    mending: Mending,
-    /// How many of all these were given up and may come after all.
-    forgotten: usize,
-    /// Where the listing of a span with many events goes on.
-    rotation: Rotation,
-    flight: InFlight,
-    exchange: Exchange,
-    /// Where stored hashes may be wrong.
-    suspects: Suspects,
-    /// Wishes of the neighbour for what does not exist, and how often they come.
-    mistaken: u32,
-    mistakes: Bucket,
-    /// What this side takes in by repairs.
-    intake: Intake,
-    /// Whether a large event may be put on the repair lane.
-    room_for_large: bool,
-    /// When snapshots are compared next.
-    schedule: Schedule,
-    /// How often the neighbour may make this side compare.
-    pace: Bucket,
-    /// The last digest sent of the past and of the future: when, and of what span.
-    digest_sent: [Option<(Duration, TimeSpan)>; 2],
-    /// The roots at the last agreements about the past and about the future: about the neighbour's span and about this
-    /// side's own. Where the clocks are far apart the two spans have little in common.
-    agreed_root: [[Option<Hash>; 2]; 2],
-    /// Snapshots of the past and of the future in a row that were left alone because events were in flight.
-    deferred: [u32; 2],
-    agreement: Agreement,
-    /// Where the last digest differed, the latest first; nothing in agreement.
-    differences: Arc<[TimeSpan]>,
-    /// The blocks of the last digests of the past and of the future that differ still, as far as is known.
-    blocks_left: [Vec<TimeSpan>; 2],
+    handshake: Handshake,
+    broadcast: Broadcast,
+    reconciliation: Reconciliation,
 }
 
 impl Agent {
     /// An agent for the connection to `neighbour`. `seed` is the source of its randomness (salts of lists), `desk`
     /// what it shares with the other agents of its node.
     pub fn new(terms: Terms, neighbour: NodeId, desk: Arc<Desk>, seed: u64) -> Self {
+        let shape = Shape::new(&terms.parameters);
+        let common = Arc::new(Common { terms, shape, neighbour, desk });
         Self {
-            shape: Shape::new(&terms.parameters),
-            driver: Driver::new(&terms),
-            terms,
-            neighbour,
-            proven_until: None,
-            desk,
-            random: seed,
-            clocks: Clocks::default(),
-            greetings: 0,
-            stated: 0,
-            heard: None,
-            introduction: None,
-            conflict: None,
-            announcements: Vec::new(),
-            announce_at: None,
-            wanted: Wanted::default(),
-            wished: Wished::default(),
-            mending: Mending::default(),
-            forgotten: 0,
-            rotation: Rotation::default(),
-            flight: InFlight::default(),
-            exchange: Exchange::default(),
-            suspects: Suspects::default(),
-            mistaken: 0,
-            mistakes: Bucket::default(),
-            intake: Intake::default(),
-            room_for_large: true,
-            schedule: Schedule::default(),
-            pace: Bucket::default(),
-            digest_sent: [None; 2],
-            agreed_root: [[None; 2]; 2],
-            deferred: [0; 2],
-            agreement: Agreement::default(),
-            differences: Arc::default(),
-            blocks_left: Default::default(),
+            driver: Driver::new(&common.terms),
+            handshake: Handshake::new(Arc::clone(&common)),
+            broadcast: Broadcast::new(Arc::clone(&common)),
+            reconciliation: Reconciliation::new(Arc::clone(&common), Random::of(seed)),
+            common,
         }
     }
 
-    /// What the neighbour has proven of itself ends then, and the connection with it.
-    pub fn proven_until(mut self, until: Duration) -> Self {
-        self.proven_until = Some(until);
-        self
-    }
-
-    /// The connection stands: the first greeting.
-    fn connected(&mut self, now: Moment) -> Vec<Output> {
-        vec![self.greeting(now, false)]
-    }
-
-    /// Answers a message.
-    ///
-    /// # Errors
-    /// [`Halt`].
+    /// Gives a message to its machine.
     async fn on_message(
         &mut self,
         message: Message,
         now: Moment,
+        room_for_large: bool,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        if !matches!(message, Message::Hello(_)) && self.clocks.taken() < SAMPLES {
+        use broadcast::Input as News;
+        use reconciliation::Input as Repair;
+        if !matches!(message, Message::Hello(_)) && !self.handshake.measured_enough() {
             return Err(Fault::Unsettled(message.name()).into());
         }
         if let Some(outputs) = self.spare(&message, now) {
             return Ok(outputs);
         }
-        let holdings = &self.metered(holdings, now);
-        match message {
-            Message::Hello(hello) => self.on_hello(hello, now),
-            Message::Push(push) => Ok(self.on_push(push, now)),
-            Message::Snapshot(snapshot) => self.on_snapshot(snapshot, now, holdings).await,
-            Message::Nodes(nodes) => self.on_nodes(nodes, now, holdings).await,
-            Message::EventList(EventList::Announced(addresses)) => {
-                self.on_announced(addresses, now, holdings).await
-            }
-            Message::EventList(EventList::Held(lists)) => self.on_lists(lists, now, holdings).await,
-            Message::NeedEvents(NeedEvents::At(addresses)) => self.on_wanted(&addresses, now, holdings).await,
-            Message::NeedEvents(NeedEvents::Of(lists)) => self.on_wished(&lists, now, holdings).await,
-            Message::Events(Events { reply, events }) => match reply {
-                Reply::At { more } => self.on_wanted_events(events, more, now),
-                Reply::Of { more, last } => self.on_wished_events(events, (more, last), now, holdings).await,
-                Reply::Block { span, rest, last } => {
-                    self.on_block((span, rest, last), events, now, holdings).await
+        let repair = match message {
+            Message::Hello(hello) => {
+                let was_settled = self.is_settled();
+                let answer = self.handshake.handle(hello, now)?;
+                self.broadcast.measured(self.handshake.clock());
+                self.reconciliation.measured(self.handshake.clock());
+                let mut outputs: Vec<_> = answer.into_iter().collect();
+                if !was_settled && self.is_settled() {
+                    outputs.extend(self.reconcile(Repair::Settled, now, holdings).await?);
                 }
-            },
+                return Ok(outputs);
+            }
+            Message::Push(push) => return self.spread(News::Push(push), now, holdings).await,
+            Message::EventList(EventList::Announced(addresses)) => {
+                return self.spread(News::Announced(addresses), now, holdings).await;
+            }
+            Message::NeedEvents(NeedEvents::At(addresses)) => {
+                return self.spread(News::Requested { addresses, room_for_large }, now, holdings).await;
+            }
+            Message::Events(Events { reply: Reply::At { more }, events }) => {
+                return self.spread(News::Delivered { events, more }, now, holdings).await;
+            }
+            Message::Snapshot(snapshot) => Repair::Snapshot(snapshot),
+            Message::Nodes(nodes) => Repair::Nodes(nodes),
+            Message::EventList(EventList::Held(lists)) => Repair::Listed(lists),
+            Message::NeedEvents(NeedEvents::Of(lists)) => Repair::Requested(lists),
+            Message::Events(Events { reply: Reply::Of { more, last }, events }) => {
+                Repair::Delivered { events, more, last }
+            }
+            Message::Events(Events { reply: Reply::Block { span, rest, last }, events }) => {
+                Repair::Block { span, rest, last, events }
+            }
+        };
+        self.reconcile(repair, now, holdings).await
+    }
+
+    /// Has the broadcast take an input, and the reconciliation find what it misses.
+    async fn spread(
+        &mut self,
+        input: broadcast::Input,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let holdings = &self.metered(holdings, now);
+        let effects = self.broadcast.handle(input, now, holdings).await?;
+        if let Some(missed) = effects.missed {
+            self.reconciliation.missed(missed, now.steady);
         }
+        Ok(effects.outputs)
+    }
+
+    /// Has the reconciliation take an input. A snapshot follows the news that it covers.
+    async fn reconcile(
+        &mut self,
+        input: reconciliation::Input,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let holdings = &self.metered(holdings, now);
+        let in_transit = self.broadcast.in_transit();
+        let repair = self.reconciliation.handle(input, now, in_transit, holdings).await?;
+        self.broadcast.agreed(self.reconciliation.agreement().until);
+        let compares = repair.iter().any(|output| matches!(output, Output::Send(_, Message::Snapshot(_))));
+        let mut outputs = if compares { self.broadcast.announce() } else { Vec::new() };
+        outputs.extend(repair);
+        Ok(outputs)
     }
 
     /// What is said instead of an answer while the neighbour's budget is used up, if the message asks for one.
     fn spare(&mut self, message: &Message, now: Moment) -> Option<Vec<Output>> {
-        self.desk.budgets.used_up_until(self.neighbour, now.steady)?;
+        let Common { desk, neighbour, .. } = &*self.common;
+        desk.budgets.used_up_until(*neighbour, now.steady)?;
         let outputs = match message {
             // One comparison of this side answers them all.
             Message::Snapshot(_) => {
-                self.compare_again(now);
+                self.reconciliation.answer_later(now);
                 Vec::new()
             }
             Message::EventList(EventList::Announced(_)) => {
-                self.compare_soon(now.steady);
+                self.reconciliation.missed(broadcast::Missed::Announced, now.steady);
                 Vec::new()
             }
-            message => self.decline(message)?,
+            message => driver::decline(message)?,
         };
-        self.desk.budgets.decline(self.neighbour, now.steady);
+        desk.budgets.decline(*neighbour, now.steady);
         Some(outputs)
     }
 
-    /// What the replica holds, read at the neighbour's expense.
+    /// The replica, read at the neighbour's expense.
     fn metered<'h, H: Holdings>(&self, holdings: &'h H, now: Moment) -> Metered<'h, H> {
-        Metered { holdings, desk: Arc::clone(&self.desk), neighbour: self.neighbour, now: now.steady }
+        let Common { desk, neighbour, .. } = &*self.common;
+        Metered { holdings, desk: Arc::clone(desk), neighbour: *neighbour, now: now.steady }
     }
 
-    /// What an [`Output::Store`] has come to: how many of its events were new here.
-    ///
-    /// # Errors
-    /// [`Halt::Read`].
+    /// A store is done: so many of its events were new here.
     async fn stored(
         &mut self,
         new: u64,
@@ -339,172 +270,95 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
+        use reconciliation::Input::{NewsStored, Stored};
         if matches!(origin, Origin::Repaired(_)) {
-            self.intake.stored();
-            self.exchange.received(new);
-            self.exchange.heard(now.steady);
-            self.desk.may_repair(self.neighbour, now.steady);
-            self.agreement.received(new);
-        } else {
-            self.wanted.stored();
+            return self.reconcile(Stored(new), now, holdings).await;
         }
-        Ok(self.go_on(now, &self.metered(holdings, now)).await?)
-    }
-
-    /// Does what is due.
-    ///
-    /// # Errors
-    /// [`Halt::Read`].
-    async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
-        let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.steady);
-        let mut outputs = Vec::new();
-        if due(self.announce_at) {
-            outputs.extend(self.announce());
-        }
-        if !self.is_settled() {
-            return Ok(outputs);
-        }
-        let holdings = &self.metered(holdings, now);
-        self.wanted.looked(now.steady);
-        if due(self.wanted.overdue_at()) {
-            self.forget_overdue(now.steady);
-        }
-        if due(self.wanted.left_at()) {
-            outputs.extend(self.want_instead(now, holdings).await?);
-        }
-        if due(self.mend_at()) {
-            outputs.extend(self.mend(now));
-        }
-        if due(self.exchange.quiet_at(self.clocks.round_trip())) && self.intake.stores() == 0 {
-            self.end_of_exchange(now);
-        }
-        self.check_suspects(now, holdings).await?;
-        if self.schedule.ticks(now.steady) {
-            self.schedule.tick(now.steady + self.until_tick(now.wall));
-            self.exchange.retry();
-            outputs.push(self.greeting(now, false));
-        }
-        let used_up = self.desk.budgets.used_up_until(self.neighbour, now.steady);
-        match self.schedule.due(now.steady).filter(|_| !self.exchange.is_active()) {
-            Some(_) if used_up.is_some() => self.schedule.put_off(used_up.unwrap_or(now.steady)),
-            Some(InTurn(true)) if !self.desk.is_free_for(self.neighbour, now.steady) => {
-                self.compare_again(now);
-            }
-            Some(_) => {
-                let reach = self.schedule.compared();
-                outputs.extend(self.compare(now, holdings, reach).await?);
-            }
-            None => {}
-        }
+        let mut outputs = self.spread(broadcast::Input::Stored, now, holdings).await?;
+        outputs.extend(self.reconcile(NewsStored, now, holdings).await?);
         Ok(outputs)
     }
 
-    /// Bytes of a long answer are arriving, though no whole frame: the neighbour has not fallen silent. Asking anew would
-    /// bring the same twice. Said before [`Agent::wake`], if it is so.
-    fn arriving(&mut self, now: Moment) {
-        if self.exchange.awaits() {
-            self.join_repair(now);
+    /// Does what is due.
+    async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
+        if !self.is_settled() {
+            return Ok(Vec::new());
         }
-        if self.wanted.arriving(now.steady) {
-            self.desk.prolong(self.neighbour, self.wanted.asked(), now.steady);
-        }
+        let mut outputs = self.spread(broadcast::Input::Woken, now, holdings).await?;
+        let greets = self.reconciliation.ticks(now.steady);
+        let compared = self.reconcile(reconciliation::Input::Woken, now, holdings).await?;
+        outputs.extend(greets.then(|| self.handshake.greet(now)));
+        outputs.extend(compared);
+        Ok(outputs)
     }
 
     /// When [`Agent::wake`] has something to do, if nothing happens before.
     fn due_at(&self) -> Option<Duration> {
-        let quiet = self.exchange.quiet_at(self.clocks.round_trip()).filter(|_| self.intake.stores() == 0);
-        let planned = self.schedule.wake_at(self.exchange.is_active());
-        let (overdue, left) = (self.wanted.overdue_at(), self.wanted.left_at());
-        let checks = self.suspects.are_there() && !self.exchange.is_active();
-        let check = checks.then(|| self.desk.checks_at());
-        let settled = [overdue, left, self.wanted.look_at(), self.mend_at(), quiet, planned, check];
-        let settled = settled.into_iter().filter(|_| self.is_settled()).flatten();
-        settled.chain(self.announce_at).min()
+        let due = [self.broadcast.wake_at(), self.reconciliation.wake_at()];
+        due.into_iter().flatten().min().filter(|_| self.is_settled())
     }
 
-    /// Compares everything, the future included and without regard to what is in flight.
-    ///
-    /// # Errors
-    /// [`Halt::Read`].
-    async fn compare_now(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
-        if !self.is_settled() {
-            return Ok(Vec::new());
-        }
-        if self.exchange.is_active() {
-            // A repair ends with a comparison; this has it ask about the future, too.
-            self.agreement.future = Some(false);
-            return Ok(Vec::new());
-        }
-        self.exchange.begin_anew();
-        self.compare(now, &self.metered(holdings, now), Reach::Everything).await
+    /// Bytes of a long answer arrive, though no whole frame: the neighbour has not fallen silent.
+    fn arriving(&mut self, now: Moment) {
+        self.reconciliation.arriving(now);
+        self.broadcast.arriving(now.steady);
     }
 
-    /// More happened than could be told: what was missed is found by comparing.
+    /// More happened than could be told: a comparison finds the rest.
     fn overflowed(&mut self, now: Moment) {
-        self.announcements.clear();
-        self.announce_at = None;
-        self.agreement.miss();
-        self.compare_soon(now.steady);
+        self.broadcast.drop_announcements();
+        self.reconciliation.missed(broadcast::Missed::News, now.steady);
     }
 
     /// The connection is over: others may be asked for what this neighbour was.
     pub fn disconnected(&mut self) {
-        self.give_up_mending(Duration::ZERO);
-        self.desk.leave(self.neighbour, &self.wanted.give_up());
+        let unanswered = self.broadcast.end();
+        self.common.desk.leave(self.common.neighbour, &unanswered);
     }
 
     /// Whether data may flow: both sides have measured the other's clock.
     pub fn is_settled(&self) -> bool {
-        self.clocks.taken() >= SAMPLES && self.heard.is_some_and(|(_, samples, _)| samples >= SAMPLES)
+        self.handshake.is_settled()
     }
 
     /// To whom it speaks.
     pub fn neighbour(&self) -> NodeId {
-        self.neighbour
+        self.common.neighbour
     }
 
     /// What the neighbour said of itself in its last Hello.
     pub fn introduction(&self) -> Option<&Introduction> {
-        self.introduction.as_ref()
+        self.handshake.introduction()
     }
 
     /// Whether a repair is under way.
     pub fn is_repairing(&self) -> bool {
-        self.exchange.is_active() || self.intake.stores() > 0
+        self.reconciliation.is_repairing()
     }
 
     /// Milliseconds that the neighbour's clock is ahead of this node's; negative if it is behind.
     pub fn clock_offset(&self) -> Option<i64> {
-        self.clocks.offset()
+        self.handshake.clock().offset
     }
 
     /// The time there and back, as the greetings measured it.
     pub fn round_trip(&self) -> Duration {
-        self.clocks.round_trip()
+        self.handshake.clock().round_trip
     }
 
     /// Questions and news that wait for something: none when both sides agree and nothing happens.
     #[cfg(feature = "testkit")]
     pub(crate) fn open_ends(&self) -> usize {
-        self.announcements.len() + self.wanted.len() + self.wished.len() + self.intake.stores() as usize
+        self.broadcast.open_ends() + self.reconciliation.open_ends()
     }
 
     /// What is known of the neighbour's agreement.
     pub fn agreement(&self) -> Agreement {
-        self.agreement
+        self.reconciliation.agreement()
     }
 
     /// The spans in which the two differed when digests were last compared, the latest first: the first few.
     pub fn differences(&self) -> &Arc<[TimeSpan]> {
-        &self.differences
-    }
-
-    /// The next number of this agent's randomness (SplitMix64, Steele et al. 2014).
-    fn draw(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.reconciliation.differences()
     }
 }

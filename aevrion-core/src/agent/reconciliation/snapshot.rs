@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use super::compare::{Step, compare_digests, differing_blocks};
 use super::exchange::Outcome;
-use super::live::send_live;
-use super::pace::Rate;
 use super::schedule::Reach;
-use super::{Agent, Fault, Halt, Holdings, Moment, Output};
+use super::{Era, Reconciliation};
+use crate::agent::broadcast::InTransit;
+use crate::agent::outgoing::send_live;
+use crate::agent::pace::Rate;
+use crate::agent::{Fault, Halt, Holdings, Moment, Output};
 use crate::bounds::CHECKED_EVENTS;
 use crate::message::{Digest, Message, Snapshot};
 use crate::planted::{Bug, planted};
 use crate::tree::Root;
-use crate::{ReadError, TimeSpan, Timestamp};
+use crate::{Hash, ReadError, TimeSpan, Timestamp};
 
 /// How long a digest that was sent stands for a fresh one, at least: its answer may be on the way.
 const DIGEST_FRESH: Duration = Duration::from_millis(200);
@@ -33,7 +35,45 @@ const DIFFERENCES_SHOWN: usize = 16;
 /// Snapshots in a row that may be left alone because events are in flight.
 const DEFERRED: u32 = 3;
 
-impl Agent {
+/// A comparison of one era: what was said, and what is left to do.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    /// The last digest that was sent.
+    digest_sent: Option<DigestSent>,
+    agreed: AgreedRoots,
+    /// Snapshots in a row that were left alone because events were in flight.
+    deferred: u32,
+    /// The blocks of the last digests that differ still, as far as is known.
+    pub(super) blocks_left: Vec<TimeSpan>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct DigestSent {
+    at: Duration,
+    span: TimeSpan,
+}
+
+/// The roots of the last agreements. Where the clocks are far apart the two spans have little in common.
+#[derive(Debug, Default)]
+struct AgreedRoots {
+    /// Of a span that the neighbour has named.
+    of_theirs: Option<Hash>,
+    /// Of a span that this side has named.
+    of_ours: Option<Hash>,
+}
+
+impl AgreedRoots {
+    /// Both hold events of this root. The neighbour has named the span if it wants an answer.
+    fn note(&mut self, root: Hash, asks: bool) {
+        *(if asks { &mut self.of_theirs } else { &mut self.of_ours }) = Some(root);
+    }
+
+    fn contains(&self, root: Hash) -> bool {
+        [self.of_theirs, self.of_ours].contains(&Some(root))
+    }
+}
+
+impl Reconciliation {
     /// Snapshots of the past and, where there is any, of the future.
     pub(super) async fn compare(
         &mut self,
@@ -73,7 +113,7 @@ impl Agent {
             // The answer about the past is to be the last.
             snapshots.reverse();
         }
-        Ok(self.after_news(snapshots))
+        Ok(snapshots)
     }
 
     /// A snapshot of `span`. Its digest is left out if nothing has changed since both agreed and an answer will say so,
@@ -87,32 +127,24 @@ impl Agent {
         now: Moment,
     ) -> Output {
         self.exchange.compared(span);
-        let agreed = self.agreed_root[kind(span)].contains(&Some(root.hash));
-        let digest = digest.filter(|_| !agreed || !answer);
+        let compared = self.compared.of_mut(Era::of(span));
+        let digest = digest.filter(|_| !answer || !compared.agreed.contains(root.hash));
         if digest.is_some() {
-            self.digest_sent[kind(span)] = Some((now.steady, span));
+            compared.digest_sent = Some(DigestSent { at: now.steady, span });
         }
         send_live(Message::Snapshot(Snapshot { span, root: root.hash, count: root.count, digest, answer }))
-    }
-
-    /// Snapshots follow the news that they cover.
-    fn after_news(&mut self, snapshots: Vec<Output>) -> Vec<Output> {
-        let mut outputs = self.announce();
-        outputs.extend(snapshots);
-        outputs
     }
 
     pub(super) async fn on_snapshot(
         &mut self,
         theirs: Snapshot,
         now: Moment,
+        in_transit: InTransit<'_>,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         let span = theirs.span;
-        if !is_past(span) && span.last() != Timestamp::MAX {
-            return Err(Fault::StrangeSpan(span).into());
-        }
-        if !self.pace.allows(now.steady, Rate::of_snapshots(self.terms.grace)) {
+        let era = Era::of_compared(span).ok_or(Fault::StrangeSpan(span))?;
+        if !self.pace.allows(now.steady, Rate::of_snapshots(self.common.terms.grace)) {
             // One comparison of this side, a little later, answers all that come too often.
             self.compare_again(now);
             return Ok(Vec::new());
@@ -123,14 +155,14 @@ impl Agent {
         if root.hash == theirs.root || (planted(Bug::CountIsEquality) && same_count) {
             self.note_agreement(span, now);
             if same_count {
-                self.agreed_root[kind(span)][usize::from(!theirs.answer)] = Some(theirs.root);
+                self.compared.of_mut(era).agreed.note(theirs.root, theirs.answer);
                 self.rest_assured(span, now);
                 let equal = Snapshot { digest: None, answer: false, ..theirs };
                 return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
             }
             // The same events, counted differently: what one side has stored is wrong, and is found like a difference.
-            self.agreed_root[kind(span)] = [None; 2];
-            if !is_past(span) {
+            self.compared.of_mut(era).agreed = AgreedRoots::default();
+            if era == Era::Future {
                 // An agreement about the past does not end the search.
                 self.agreement.future = Some(false);
             }
@@ -138,7 +170,7 @@ impl Agent {
             self.note_difference(span, root.count.abs_diff(theirs.count), now);
         }
         let steps = theirs.digest.map(|theirs| self.steps(span, &digest, &theirs));
-        if !self.exchange.has_paused(now.steady, self.round_trip()) {
+        if !self.exchange.has_paused(now.steady, self.clock.round_trip) {
             // What differs is being repaired; when that is over, snapshots are compared again.
             self.exchange.pass_over(span);
             return Ok(Vec::new());
@@ -155,17 +187,18 @@ impl Agent {
             // Before the questions: whoever has begun to answer those heeds no snapshot.
             outputs.extend(self.tell(span, (root, digest), false, now));
         }
-        outputs.extend(self.act(mine, span, now, holdings).await?);
+        outputs.extend(self.act(mine, span, now, in_transit, holdings).await?);
         Ok(outputs)
     }
 
     /// What is to be done, by either side, about two digests that differ. Notes how far the two are apart.
     fn steps(&mut self, span: TimeSpan, mine: &Digest, theirs: &Digest) -> Vec<Step> {
-        let steps = compare_digests(self.shape, span, mine, theirs);
-        self.differences = steps.iter().map(|step| step.span(self.shape)).take(DIFFERENCES_SHOWN).collect();
-        let blocks = differing_blocks(self.shape, mine, theirs);
-        self.agreement.compared(kind(span), &blocks);
-        self.blocks_left[kind(span)] = blocks.differing;
+        let steps = compare_digests(self.common.shape, span, mine, theirs);
+        self.differences =
+            steps.iter().map(|step| step.span(self.common.shape)).take(DIFFERENCES_SHOWN).collect();
+        let blocks = differing_blocks(self.common.shape, mine, theirs);
+        self.agreement.compared(Era::of(span), &blocks);
+        self.compared.of_mut(Era::of(span)).blocks_left = blocks.differing;
         steps
     }
 
@@ -177,7 +210,7 @@ impl Agent {
         }
         // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
         let only_gives = left.iter().all(|step| matches!(step, Step::Give(_)));
-        let in_turn = only_gives || self.desk.is_free_for(self.neighbour, now.steady);
+        let in_turn = only_gives || self.common.desk.is_free_for(self.common.neighbour, now.steady);
         if !in_turn {
             self.compare_in_turn(now);
         }
@@ -192,8 +225,7 @@ impl Agent {
         answer: bool,
         now: Moment,
     ) -> Vec<Output> {
-        let snapshot = self.snapshot(span, root, Some(digest), answer, now);
-        self.after_news(vec![snapshot])
+        vec![self.snapshot(span, root, Some(digest), answer, now)]
     }
 
     /// Begins a repair, unless what differs may be in flight or another neighbour brings it.
@@ -202,28 +234,30 @@ impl Agent {
         mut steps: Vec<Step>,
         span: TimeSpan,
         now: Moment,
+        in_transit: InTransit<'_>,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         if steps.is_empty() || self.exchange.is_given_up() {
             return Ok(Vec::new());
         }
-        let shape = self.shape;
+        let shape = self.common.shape;
         let all = steps.len();
-        steps.retain(|step| !self.wanted.is_coming(step.span(shape)));
+        steps.retain(|step| !in_transit.is_coming(step.span(shape)));
         if steps.is_empty() && all > 0 {
             self.schedule.look_again(now.steady + self.grace());
             return Ok(Vec::new());
         }
-        if self.deferred[kind(span)] < DEFERRED {
-            steps.retain(|step| !self.flight.touches(step.span(shape), shape, now.steady));
+        let deferred = &mut self.compared.of_mut(Era::of(span)).deferred;
+        if *deferred < DEFERRED {
+            steps.retain(|step| !in_transit.may_travel(step.span(shape), now.steady));
             if steps.is_empty() {
-                self.deferred[kind(span)] += 1;
+                *deferred += 1;
                 self.schedule.look_again(now.steady + self.grace());
                 return Ok(Vec::new());
             }
         }
-        self.deferred[kind(span)] = 0;
-        if !self.desk.may_repair(self.neighbour, now.steady) {
+        *deferred = 0;
+        if !self.common.desk.may_repair(self.common.neighbour, now.steady) {
             self.compare_in_turn(now);
             return Ok(Vec::new());
         }
@@ -241,9 +275,9 @@ impl Agent {
             }
             self.forget_wishes();
             self.intake.forget();
-            self.desk.repaired(self.neighbour);
+            self.common.desk.repaired(self.common.neighbour);
             // What was said before it is of the past.
-            self.digest_sent = [None; 2];
+            (self.compared.past.digest_sent, self.compared.future.digest_sent) = (None, None);
         }
     }
 
@@ -253,12 +287,12 @@ impl Agent {
         now: Moment,
         holdings: &impl Holdings,
     ) -> Result<(), ReadError> {
-        let due = !self.exchange.is_active() && self.desk.checks_at() <= now.steady;
+        let due = !self.exchange.is_active() && self.common.desk.checks_at() <= now.steady;
         if !due || !self.suspects.are_there() {
             return Ok(());
         }
         // The agents of other neighbours wait from now on.
-        self.desk.checked(0, now.steady);
+        self.common.desk.checked(0, now.steady);
         let (mut events, mut wrong) = (0, 0);
         while events < CHECKED_EVENTS as u64
             && let Some(span) = self.suspects.next()
@@ -270,7 +304,7 @@ impl Agent {
                 self.suspects.go_on(rest);
             }
         }
-        self.desk.checked(events, now.steady);
+        self.common.desk.checked(events, now.steady);
         if wrong > 0 {
             self.exchange.begin_anew();
             self.schedule.compare_by(now.steady);
@@ -283,19 +317,19 @@ impl Agent {
         self.conclude();
         if !self.exchange.is_given_up() {
             // One of the two waits a little longer: usually the other one's snapshot comes first.
-            let wait = if self.looks_into() { self.round_trip() * 2 + MARGIN } else { Duration::ZERO };
+            let wait = if self.looks_into() { self.clock.round_trip * 2 + MARGIN } else { Duration::ZERO };
             self.schedule.compare(now.steady + wait);
         }
     }
 
     /// Both hold the same in `span`.
     fn note_agreement(&mut self, span: TimeSpan, now: Moment) {
-        self.agreement.agree(kind(span));
-        self.deferred[kind(span)] = 0;
-        if is_past(span) {
+        self.agreement.agree(Era::of(span));
+        self.compared.of_mut(Era::of(span)).deferred = 0;
+        if Era::of(span) == Era::Past {
             self.differences = std::sync::Arc::default();
             // The side whose clock is ahead speaks of a time in which the other has yet to write.
-            let until = span.last().next().min(now.wall.min(self.neighbours_wall(now.wall)).next());
+            let until = span.last().next().min(now.wall.min(self.clock.neighbours_wall(now.wall)).next());
             self.agreement.until = self.agreement.until.max(Some(until));
         } else {
             self.agreement.future = Some(true);
@@ -307,12 +341,12 @@ impl Agent {
     fn rest_assured(&mut self, span: TimeSpan, now: Moment) {
         let reach = TimeSpan::new(span.first(), span.last().after(self.grace())).unwrap_or(span);
         let settled = self.suspects.settle(reach);
-        if !is_past(span) {
+        if Era::of(span) == Era::Future {
             return;
         }
         let differ = self.agreement.future == Some(false) || self.exchange.differs_after(span, self.grace());
         if differ || !settled {
-            if self.exchange.is_active() && self.exchange.has_paused(now.steady, self.round_trip()) {
+            if self.exchange.is_active() && self.exchange.has_paused(now.steady, self.clock.round_trip) {
                 self.end_of_exchange(now);
             }
             return;
@@ -322,15 +356,16 @@ impl Agent {
                 self.compare_again(now);
             }
             self.intake.forget();
-            self.desk.repaired(self.neighbour);
+            self.common.desk.repaired(self.common.neighbour);
         }
         self.exchange.agreed();
     }
 
     fn note_difference(&mut self, span: TimeSpan, by: u64, now: Moment) {
-        self.agreed_root[kind(span)] = [None; 2];
-        self.agreement.differ(kind(span), by, now.steady);
-        if !is_past(span) {
+        let era = Era::of(span);
+        self.compared.of_mut(era).agreed = AgreedRoots::default();
+        self.agreement.differ(era, by, now.steady);
+        if era == Era::Future {
             self.agreement.future = Some(false);
         }
     }
@@ -347,16 +382,17 @@ impl Agent {
 
     /// Whether this side looks into what both hold something of, and differently.
     fn looks_into(&self) -> bool {
-        (self.terms.node < self.neighbour || planted(Bug::BothAct)) && !planted(Bug::NobodyActs)
+        (self.common.terms.node < self.common.neighbour || planted(Bug::BothAct)) && !planted(Bug::NobodyActs)
     }
 
     fn digest_is_fresh(&self, span: TimeSpan, now: Moment) -> bool {
         // Clocks that are far apart make spans that are: what was sent must be about the same time.
-        let end = |span: TimeSpan| if is_past(span) { span.last() } else { span.first() };
+        let era = Era::of(span);
+        let end = |span: TimeSpan| if era == Era::Past { span.last() } else { span.first() };
         let near =
             |sent: TimeSpan| end(sent).ahead_of(end(span)).max(end(span).ahead_of(end(sent))) <= self.grace();
-        self.digest_sent[kind(span)]
-            .is_some_and(|(at, sent)| at + self.freshness() > now.steady && near(sent))
+        let is_fresh = |sent: DigestSent| sent.at + self.freshness() > now.steady && near(sent.span);
+        self.compared.of(era).digest_sent.is_some_and(is_fresh)
     }
 
     /// Compares again when no other neighbour's repair is under way: until then it would find what that one brings.
@@ -373,12 +409,12 @@ impl Agent {
     /// Not before the neighbour has to answer again: a digest of its own it takes for known as long as it is fresh. And
     /// not all agents of a node at the same moment.
     fn again_at(&mut self, now: Moment) -> Duration {
-        now.steady + self.freshness() + Duration::from_millis(self.draw() % 50)
+        now.steady + self.freshness() + Duration::from_millis(self.random.next() % 50)
     }
 
     /// How long a digest that was sent stands for a fresh one.
     fn freshness(&self) -> Duration {
-        DIGEST_FRESH.max(self.round_trip() * 4)
+        DIGEST_FRESH.max(self.clock.round_trip * 4)
     }
 
     /// Compares at once, and once more when what was missed just now is old enough for a snapshot to cover it.
@@ -389,7 +425,7 @@ impl Agent {
 
     /// How far snapshots stay behind the present.
     pub(super) fn grace(&self) -> Duration {
-        self.terms.grace.max(self.round_trip() * 4)
+        self.clock.grace(&self.common.terms)
     }
 
     /// The moment that both sides have passed by the grace.
@@ -399,14 +435,9 @@ impl Agent {
 
     /// The moment that both sides have passed.
     fn passed_by_both(&self, wall: Timestamp) -> Timestamp {
-        let behind = Duration::from_millis(self.clock_offset().unwrap_or(0).min(0).unsigned_abs());
+        let behind = Duration::from_millis(self.clock.offset.unwrap_or(0).min(0).unsigned_abs());
         // A clock that is far off must not keep this side's own events from being compared.
-        wall.before(if behind > self.terms.max_drift { Duration::ZERO } else { behind })
-    }
-
-    /// What the neighbour's clock shows, as far as that is known.
-    fn neighbours_wall(&self, wall: Timestamp) -> Timestamp {
-        Timestamp::from_millis(wall.as_millis().saturating_add_signed(self.clock_offset().unwrap_or(0)))
+        wall.before(if behind > self.common.terms.max_drift { Duration::ZERO } else { behind })
     }
 
     /// The end of the last leaf that closed before `moment`, or of the last minute, whichever is shorter.
@@ -416,14 +447,14 @@ impl Agent {
 
     /// Milliseconds from one tick to the next.
     fn step(&self) -> u64 {
-        self.terms.parameters.granularity.min(TICK_MS)
+        self.common.terms.parameters.granularity.min(TICK_MS)
     }
 
     /// The time that neither side reaches soon, however far apart their clocks may be without alarm: from the beginning
     /// of a minute on, or of a leaf if those are shorter, so that it is the same for a while.
     fn future(&self, wall: Timestamp) -> TimeSpan {
-        let ahead = Duration::from_millis(self.clock_offset().unwrap_or(0).max(0).unsigned_abs());
-        let out_of_reach = wall.after(ahead).after(self.terms.max_drift).as_millis();
+        let ahead = Duration::from_millis(self.clock.offset.unwrap_or(0).max(0).unsigned_abs());
+        let out_of_reach = wall.after(ahead).after(self.common.terms.max_drift).as_millis();
         let step = self.step();
         TimeSpan::from(Timestamp::from_millis((out_of_reach / step + 1).saturating_mul(step)))
     }
@@ -436,13 +467,4 @@ impl Agent {
             Timestamp::from_millis((passed.as_millis() / self.step() + 1).saturating_mul(self.step()));
         closes.ahead_of(passed) + self.grace() + SLEWED
     }
-}
-
-fn is_past(span: TimeSpan) -> bool {
-    span.first() == Timestamp::MIN
-}
-
-/// The past is 0, the future 1.
-pub(super) fn kind(span: TimeSpan) -> usize {
-    usize::from(!is_past(span))
 }

@@ -8,11 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::live::send_live;
-use super::pace::{Bucket, Rate};
-use super::{Agent, Moment, Output};
+use crate::agent::pace::{Bucket, Rate};
+use crate::agent::tolerance::FORGIVEN_EACH;
 use crate::bounds::{MENDED_AT_ONCE, MISTAKEN_WISHES};
-use crate::message::{Message, NeedEvents};
 use crate::{Address, Event, Timestamp};
 
 /// How long an answer is awaited, from its last frame on.
@@ -31,9 +29,6 @@ const ELSEWHERE: Duration = Duration::from_secs(3);
 /// Questions that bring less than they ask for. A neighbour forgives twice as many at once, so that others of this node's
 /// mistakes find room beside these.
 const IN_VAIN: Rate = Rate::apart(MISTAKEN_WISHES as u64 / 2, FORGIVEN_EACH);
-
-/// How often a neighbour forgives a wish for what does not exist.
-pub(super) const FORGIVEN_EACH: Duration = Duration::from_secs(60);
 
 /// The damaged events of this node, as far as this neighbour is concerned.
 #[derive(Debug, Default)]
@@ -58,7 +53,7 @@ struct Plan {
 
 impl Mending {
     /// Takes the list of damaged events; `agreed` is until when both have agreed.
-    fn plan(&mut self, damaged: &[Address], agreed: Option<Timestamp>, now: Duration) {
+    pub(super) fn plan(&mut self, damaged: &[Address], agreed: Option<Timestamp>, now: Duration) {
         let standing: BTreeSet<_> = damaged.iter().copied().collect();
         self.plans.retain(|address, _| standing.contains(address));
         for address in standing {
@@ -69,7 +64,7 @@ impl Mending {
     }
 
     /// Both have agreed until then. What is older need not wait any longer.
-    fn agreed(&mut self, until: Option<Timestamp>, now: Duration) {
+    pub(super) fn agreed(&mut self, until: Option<Timestamp>, now: Duration) {
         let Some(until) = until else { return };
         for (_, plan) in self.plans.iter_mut().filter(|(address, plan)| plan.waits_for(until, address)) {
             (plan.held, plan.at) = (true, now);
@@ -77,7 +72,7 @@ impl Mending {
     }
 
     /// When something is to be done.
-    fn wake_at(&self, agreed: Option<Timestamp>) -> Option<Duration> {
+    pub(super) fn wake_at(&self, agreed: Option<Timestamp>) -> Option<Duration> {
         if !self.asked.is_empty() {
             return Some(self.until);
         }
@@ -90,7 +85,7 @@ impl Mending {
     }
 
     /// What the neighbour may be asked for now, if it may be asked at all.
-    fn due(&self, now: Duration) -> Vec<Address> {
+    pub(super) fn due(&self, now: Duration) -> Vec<Address> {
         if !self.asked.is_empty() || self.in_vain.holds_at(1, IN_VAIN) > now {
             return Vec::new();
         }
@@ -99,18 +94,28 @@ impl Mending {
     }
 
     /// The neighbour is asked for these.
-    fn ask(&mut self, addresses: &[Address], now: Duration) {
+    pub(super) fn ask(&mut self, addresses: &[Address], now: Duration) {
         self.asked.extend(addresses);
         self.until = now + ANSWER_WITHIN;
     }
 
+    /// The events of the open question.
+    pub(super) fn asked(&self) -> Vec<Address> {
+        self.asked.iter().copied().collect()
+    }
+
+    /// Whether the last question counts as answered.
+    pub(super) fn is_answered(&self, now: Duration) -> bool {
+        self.until <= now
+    }
+
     /// Another neighbour is being asked for these.
-    fn leave(&mut self, addresses: &[Address], now: Duration) {
+    pub(super) fn leave(&mut self, addresses: &[Address], now: Duration) {
         self.put_off(addresses, |plan| plan.at = now + ELSEWHERE);
     }
 
     /// The question has been open for long enough. Returns what it has not brought.
-    fn give_up(&mut self, now: Duration) -> BTreeSet<Address> {
+    pub(super) fn give_up(&mut self, now: Duration) -> BTreeSet<Address> {
         let missing = std::mem::take(&mut self.asked);
         if !missing.is_empty() {
             self.in_vain.take(1, IN_VAIN, now);
@@ -145,49 +150,6 @@ impl Plan {
     /// Whether it only waits until both agree about the time of the event, and they do.
     fn waits_for(&self, agreed: Timestamp, address: &Address) -> bool {
         !self.held && self.tries == 0 && address.timestamp < agreed
-    }
-}
-
-impl Agent {
-    /// These are the events whose copy on this node is damaged; to be said whenever that changes. The neighbour is asked
-    /// for them in [`Agent::wake`], when it is time.
-    pub(super) fn damaged(&mut self, addresses: &[Address], now: Moment) {
-        self.mending.plan(addresses, self.agreement.until, now.steady);
-    }
-
-    /// When a damaged event is to be asked for.
-    pub(super) fn mend_at(&self) -> Option<Duration> {
-        self.mending.wake_at(self.agreement.until)
-    }
-
-    /// Asks for damaged events, as far as it is time and no other neighbour is being asked.
-    pub(super) fn mend(&mut self, now: Moment) -> Option<Output> {
-        self.mending.agreed(self.agreement.until, now.steady);
-        if self.mending.until <= now.steady {
-            self.give_up_mending(now.steady);
-        }
-        let due = self.mending.due(now.steady);
-        if due.is_empty() {
-            return None;
-        }
-        let (free, taken) = self.desk.claim(self.neighbour, due, now.steady);
-        self.mending.leave(&taken, now.steady);
-        self.mending.ask(&free, now.steady);
-        (!free.is_empty()).then(|| send_live(Message::NeedEvents(NeedEvents::At(free))))
-    }
-
-    /// Asks again for what had no room in an answer. Some of it may be under way already.
-    pub(super) fn mend_again(&mut self) -> Option<Output> {
-        let addresses: Vec<_> = self.mending.asked.iter().copied().collect();
-        self.forgotten += addresses.len();
-        (!addresses.is_empty()).then(|| send_live(Message::NeedEvents(NeedEvents::At(addresses))))
-    }
-
-    /// Others may be asked for what this neighbour has not brought. It may come after all.
-    pub(super) fn give_up_mending(&mut self, now: Duration) {
-        let missing = self.mending.give_up(now);
-        self.forgotten += missing.len();
-        self.desk.give_up(&missing);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::compare::Blocks;
+use super::era::{ByEra, Era};
 use crate::{Event, Timestamp};
 
 /// What is known of a neighbour's agreement with this node.
@@ -20,14 +21,14 @@ pub struct Agreement {
     pub differed: u64,
     /// How the catch-up goes that is under way, if something is known to differ.
     pub catch_up: Option<CatchUp>,
-    /// Events still to go in the past and in the future.
-    behind: [u64; 2],
+    /// Events still to go.
+    behind: ByEra<u64>,
 }
 
 /// How far two neighbours have come since they were found to differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatchUp {
-    /// When they were, by the [steady](super::Moment::steady) clock.
+    /// When they were, by the [steady](crate::agent::Moment::steady) clock.
     pub began: Duration,
     /// Events that repairs have moved in either direction.
     pub events: u64,
@@ -35,8 +36,8 @@ pub struct CatchUp {
     pub carried: u64,
     /// Their bytes: keys and values.
     pub carried_bytes: u64,
-    /// What was compared of the past and of the future, where they differ.
-    compared: [Option<Compared>; 2],
+    /// The last comparison of an era that differs.
+    compared: ByEra<Option<Compared>>,
 }
 
 /// Blocks of time that were compared last.
@@ -49,17 +50,22 @@ struct Compared {
 
 impl CatchUp {
     fn new(began: Duration) -> Self {
-        Self { began, events: 0, carried: 0, carried_bytes: 0, compared: [None; 2] }
+        Self { began, events: 0, carried: 0, carried_bytes: 0, compared: ByEra::default() }
     }
 
     /// Blocks of time that were compared last.
     pub fn blocks(&self) -> usize {
-        self.compared.iter().flatten().map(|compared| compared.blocks).sum()
+        self.compared.both().into_iter().flatten().map(|compared| compared.blocks).sum()
     }
 
     /// Those of them that were the same, or through which repair has passed since.
     pub fn agreed(&self) -> usize {
-        self.compared.iter().flatten().map(|compared| compared.blocks.saturating_sub(compared.left)).sum()
+        self.compared
+            .both()
+            .into_iter()
+            .flatten()
+            .map(|compared| compared.blocks.saturating_sub(compared.left))
+            .sum()
     }
 
     /// Bytes of keys and values that so many events have, if they are like those that have moved; `None` before the
@@ -73,41 +79,51 @@ impl CatchUp {
 impl Agreement {
     /// Events still to go in either direction, as far as counts can tell; 0 in agreement.
     pub fn behind(&self) -> u64 {
-        self.behind.iter().sum()
+        self.behind.past + self.behind.future
     }
 
-    /// The two hold different numbers of events in the past (0) or the future (1), or the same number of different ones.
-    pub(super) fn differ(&mut self, kind: usize, by: u64, now: Duration) {
+    /// The two hold different numbers of events in this era, or the same number of different ones.
+    pub(super) fn differ(&mut self, era: Era, by: u64, now: Duration) {
         self.differed += 1;
-        self.behind[kind] = self.behind[kind].max(by.max(1));
-        self.catch_up.get_or_insert(CatchUp::new(now)).compared[kind].get_or_insert_default();
+        self.raise_behind(era, by.max(1));
+        let catch_up = self.catch_up.get_or_insert(CatchUp::new(now));
+        catch_up.compared.of_mut(era).get_or_insert_default();
     }
 
     /// Something was not told.
     pub(super) fn miss(&mut self) {
-        self.behind[0] = self.behind[0].max(1);
+        self.raise_behind(Era::Past, 1);
     }
 
-    /// The two hold the same in the past (0) or the future (1).
-    pub(super) fn agree(&mut self, kind: usize) {
-        self.behind[kind] = 0;
+    fn raise_behind(&mut self, era: Era, least: u64) {
+        let behind = self.behind.of_mut(era);
+        *behind = (*behind).max(least);
+    }
+
+    /// The two hold the same in this era.
+    pub(super) fn agree(&mut self, era: Era) {
+        *self.behind.of_mut(era) = 0;
         if let Some(catch_up) = &mut self.catch_up {
-            catch_up.compared[kind] = None;
-            self.catch_up = Some(*catch_up).filter(|catch_up| catch_up.compared.iter().any(Option::is_some));
+            *catch_up.compared.of_mut(era) = None;
+            if catch_up.compared == ByEra::default() {
+                self.catch_up = None;
+            }
         }
     }
 
-    /// So the blocks of the past (0) or the future (1) stand to each other.
-    pub(super) fn compared(&mut self, kind: usize, blocks: &Blocks) {
-        self.behind[kind] = self.behind[kind].max(blocks.apart);
+    /// So the blocks of this era stand to each other.
+    pub(super) fn compared(&mut self, era: Era, blocks: &Blocks) {
+        self.raise_behind(era, blocks.apart);
         if let Some(catch_up) = &mut self.catch_up {
-            catch_up.compared[kind] = Some(Compared { blocks: blocks.all, left: blocks.differing.len() });
+            *catch_up.compared.of_mut(era) =
+                Some(Compared { blocks: blocks.all, left: blocks.differing.len() });
         }
     }
 
     /// Of the blocks that were compared so many are left.
-    pub(super) fn blocks_left(&mut self, kind: usize, left: usize) {
-        if let Some(compared) = self.catch_up.as_mut().and_then(|catch_up| catch_up.compared[kind].as_mut()) {
+    pub(super) fn blocks_left(&mut self, era: Era, left: usize) {
+        let compared = self.catch_up.as_mut().map(|catch_up| catch_up.compared.of_mut(era));
+        if let Some(Some(compared)) = compared {
             compared.left = left;
         }
     }
@@ -133,7 +149,7 @@ impl Agreement {
     }
 
     fn moved(&mut self, events: u64) {
-        let [past, future] = &mut self.behind;
+        let ByEra { past, future } = &mut self.behind;
         let of_future = events.saturating_sub(*past);
         *past = past.saturating_sub(events);
         *future = future.saturating_sub(of_future);
@@ -151,21 +167,21 @@ mod tests {
     #[test]
     fn the_past_and_the_future_are_counted_apart() {
         let mut agreement = Agreement::default();
-        agreement.differ(0, 10, Duration::ZERO);
+        agreement.differ(Era::Past, 10, Duration::ZERO);
         let blocks = |all, differing, apart| Blocks { all, differing: vec![TimeSpan::ALL; differing], apart };
-        agreement.compared(0, &blocks(30, 20, 12));
-        agreement.differ(1, 4, Duration::ZERO);
-        agreement.compared(1, &blocks(3, 3, 1));
+        agreement.compared(Era::Past, &blocks(30, 20, 12));
+        agreement.differ(Era::Future, 4, Duration::ZERO);
+        agreement.compared(Era::Future, &blocks(3, 3, 1));
         agreement.received(7);
-        agreement.blocks_left(0, 6);
+        agreement.blocks_left(Era::Past, 6);
         let of = |agreement: &Agreement| agreement.catch_up.map(|it| (it.blocks(), it.agreed()));
         assert_eq!((agreement.behind(), of(&agreement)), (9, Some((33, 24))));
         // The past agrees: what is left is of the future.
-        agreement.agree(0);
+        agreement.agree(Era::Past);
         assert_eq!((agreement.behind(), of(&agreement)), (4, Some((3, 0))));
         agreement.sent(9);
         assert_eq!((agreement.behind(), of(&agreement)), (0, Some((3, 0))), "only a comparison tells");
-        agreement.agree(1);
+        agreement.agree(Era::Future);
         assert_eq!((agreement.behind(), of(&agreement)), (0, None));
         agreement.miss();
         assert_eq!((agreement.behind(), of(&agreement)), (1, None));

@@ -1,6 +1,7 @@
 //! Gathering what the neighbour lacks, latest first, up to the budget of one answer.
 
-use super::Holdings;
+use crate::agent::Holdings;
+use crate::agent::outgoing::{Readable, readable};
 use crate::bounds::{
     COMPARED_AT_LEAST, COMPARED_FOR_ONE, COMPARED_SHARES, SCAN_PAGE, SCANNED_ADDRESSES, WINDOW_BYTES,
 };
@@ -238,28 +239,6 @@ impl Window {
         let last = self.events.last().map(Event::timestamp);
         self.bytes < WINDOW_BYTES * 2 && last == Some(address.timestamp)
     }
-}
-
-/// An event that cannot be trusted is passed over; a store that fails is an error.
-pub(super) fn readable(event: Result<Option<Event>, ReadError>) -> Result<Readable, ReadError> {
-    match event {
-        Ok(Some(event)) => Ok(Readable::Event(event)),
-        Ok(None) => Ok(Readable::Unknown),
-        Err(ReadError::Damaged(damage)) => {
-            tracing::warn!(%damage, "a damaged event is not sent to a neighbour");
-            Ok(Readable::Damaged)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// What reading an event for a neighbour came to.
-pub(super) enum Readable {
-    Event(Event),
-    /// There is none at this address.
-    Unknown,
-    /// There is one, for `verify` to report.
-    Damaged,
 }
 
 #[cfg(test)]

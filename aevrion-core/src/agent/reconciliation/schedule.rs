@@ -24,9 +24,14 @@ impl Schedule {
         self.tick_at = Some(at);
     }
 
-    /// Whether the tick has come. Then a comparison is due, whoever else is at it.
+    /// Whether the tick has come.
+    pub(super) fn is_tick(&self, now: Duration) -> bool {
+        self.tick_at.is_some_and(|at| at <= now)
+    }
+
+    /// Takes the tick, if it has come. Then a comparison is due, whoever else is at it.
     pub(super) fn ticks(&mut self, now: Duration) -> bool {
-        let ticks = self.tick_at.is_some_and(|at| at <= now);
+        let ticks = self.is_tick(now);
         if ticks {
             self.tick_at = None;
             self.compare_at = Some(now);

@@ -7,20 +7,45 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::fetches::Fetches;
 use crate::bounds::LEAVES_IN_FLIGHT;
 use crate::tree::Shape;
 use crate::{Address, TimeSpan};
 
+/// Events on their way to or from the neighbour.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::agent) struct InTransit<'b> {
+    fetches: &'b Fetches,
+    travelling: &'b Travelling,
+    shape: Shape,
+}
+
+impl<'b> InTransit<'b> {
+    pub(super) fn new(fetches: &'b Fetches, travelling: &'b Travelling, shape: Shape) -> Self {
+        Self { fetches, travelling, shape }
+    }
+
+    /// Whether a requested event of `span` is large and on its way, or is being stored.
+    pub(in crate::agent) fn is_coming(self, span: TimeSpan) -> bool {
+        self.fetches.is_coming(span)
+    }
+
+    /// Whether news of `span` may be under way.
+    pub(in crate::agent) fn may_travel(self, span: TimeSpan, now: Duration) -> bool {
+        self.travelling.touches(span, self.shape, now)
+    }
+}
+
 /// Leaves of which events travelled lately.
 #[derive(Debug, Default)]
-pub(super) struct InFlight {
+pub(super) struct Travelling {
     /// Until when they may do so.
     leaves: BTreeMap<u64, Duration>,
     /// Until when more was under way than is remembered.
     overflowed: Duration,
 }
 
-impl InFlight {
+impl Travelling {
     /// Notes that these travel, and may do so until `until`.
     pub(super) fn note(
         &mut self,
@@ -70,7 +95,7 @@ mod tests {
     #[test]
     fn many_events_of_one_leaf_say_nothing_of_another() {
         let shape = Shape::new(&Parameters::default());
-        let mut flight = InFlight::default();
+        let mut flight = Travelling::default();
         flight.note((0..100_000).map(|_| at(5)), shape, NOW, UNTIL);
         assert!(flight.touches(span(5), shape, NOW) && flight.touches(TimeSpan::ALL, shape, NOW));
         assert!(!flight.touches(span(4), shape, NOW));
@@ -80,7 +105,7 @@ mod tests {
     #[test]
     fn what_is_not_remembered_is_everywhere() {
         let shape = Shape::new(&Parameters::default());
-        let mut flight = InFlight::default();
+        let mut flight = Travelling::default();
         flight.note((0..=LEAVES_IN_FLIGHT as u64).map(at), shape, NOW, UNTIL);
         assert!(flight.touches(span(9_999_999), shape, NOW));
         flight.note([at(3)], shape, UNTIL, UNTIL + NOW);

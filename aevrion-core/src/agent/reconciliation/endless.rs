@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{CheckedHashes, Holdings, Walked};
+use crate::agent::{CheckedHashes, Holdings, Walked};
 use crate::message::{Digest, Tile};
 use crate::tree::{NodeAddress, Root};
 use crate::{Address, Event, EventId, ReadError, TimeSpan, Timestamp};

@@ -16,7 +16,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// Silence that ends it for a side that has asked and not been answered, for every question is; and for one that has only
 /// given, since the other stores what it was sent, and knows better when it is done. A frame that is arriving is no
 /// silence, however long it takes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(in crate::agent) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an answer may be late, beyond all patience: then it will not come.
 const OWED: Duration = Duration::from_secs(120);

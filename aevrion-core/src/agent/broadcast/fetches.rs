@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::desk::ASKED_FOR;
+use crate::agent::desk::ASKED_FOR;
 use crate::bounds::WANTED_AT_ONCE;
 use crate::{Address, Event, EventId, TimeSpan};
 
@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// What this neighbour has announced and this node did not hold.
 #[derive(Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct Fetches {
     asked: BTreeSet<Address>,
     /// Until when they are awaited.
     awaited: VecDeque<(Duration, Vec<Address>)>,
@@ -32,7 +32,7 @@ pub(super) struct Wanted {
     stores: usize,
 }
 
-impl Wanted {
+impl Fetches {
     /// For how many more there is room.
     pub(super) fn room(&self) -> usize {
         WANTED_AT_ONCE.saturating_sub(self.asked.len())
@@ -104,9 +104,9 @@ impl Wanted {
         }
     }
 
-    /// When to look whether bytes are arriving.
-    pub(super) fn look_at(&self) -> Option<Duration> {
-        self.look_at
+    /// When something is to be done, if nothing comes.
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        [self.overdue_at(), self.left_at(), self.look_at].into_iter().flatten().min()
     }
 
     /// Whether something of `span` may be large and on its way, or is being stored.

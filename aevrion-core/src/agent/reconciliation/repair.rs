@@ -1,10 +1,11 @@
 //! Repair, message by message: nodes are compared with nodes, lists with lists, and what is missing moves.
 
 use super::compare::{Step, compare_children};
-use super::live::send_in_frames;
-use super::snapshot::kind;
 use super::window::{Addresses, Scope, Window};
-use super::{Agent, Fault, Halt, Holdings, Moment, Origin, Output};
+use super::{Era, Reconciliation};
+use crate::agent::broadcast::InTransit;
+use crate::agent::outgoing::{send_in_frames, send_repair};
+use crate::agent::{Fault, Halt, Holdings, Moment, Origin, Output};
 use crate::bounds::{
     LISTS_AT_ONCE, MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES,
     SHARES_AT_ONCE, WHOLE_IDS,
@@ -28,7 +29,7 @@ impl Step {
     }
 }
 
-impl Agent {
+impl Reconciliation {
     /// Does what was decided, as far as the budgets of one answer go. What is left out is found by the next comparison.
     pub(super) async fn take(
         &mut self,
@@ -65,7 +66,7 @@ impl Agent {
         span: TimeSpan,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
-        let branching = usize::try_from(self.shape.branching()).unwrap_or(usize::MAX);
+        let branching = usize::try_from(self.common.shape.branching()).unwrap_or(usize::MAX);
         nodes.truncate(MESSAGE_PARENTS.min(MESSAGE_CHILDREN / branching));
         if nodes.is_empty() {
             return Ok(Vec::new());
@@ -73,7 +74,7 @@ impl Agent {
         let children = holdings.children(span, &nodes).await?.answer;
         self.exchange.open(nodes.iter().copied());
         let parents = nodes.into_iter().zip(children).map(|(node, children)| Parent { node, children });
-        Ok(vec![repair(Message::Nodes(Nodes { span, parents: parents.collect() }))])
+        Ok(vec![send_repair(Message::Nodes(Nodes { span, parents: parents.collect() }))])
     }
 
     /// Lists what this side holds in each span; nothing where it is known to hold nothing. Spans with more than one
@@ -140,7 +141,7 @@ impl Agent {
             let (part, count) = countable(rest, holdings).await?;
             // Shares are even but for chance: a tenth of each message is left free.
             let of = u32::try_from(count * 10 / (MESSAGE_IDS * 9) + 1).unwrap_or(u32::MAX);
-            let salt = self.draw();
+            let salt = self.random.next();
             self.rotation.cut(part, of, salt);
         }
         let Some(turn) = self.rotation.take(u32::try_from(most).unwrap_or(u32::MAX)) else {
@@ -178,14 +179,14 @@ impl Agent {
         lists.iter().for_each(|list| self.suspects.list(list.span));
         let whole = lists.iter().filter(|list| list.is_whole());
         whole.for_each(|list| self.intake.ask(list.span));
-        repair(Message::EventList(EventList::Held(lists)))
+        send_repair(Message::EventList(EventList::Held(lists)))
     }
 
     fn ids(&mut self, ids: Vec<EventId>, full: bool) -> Ids {
         if full {
             return Ids::Full(ids);
         }
-        let salt = self.draw();
+        let salt = self.random.next();
         Ids::Short { salt, ids: ids.into_iter().map(|id| shorten(salt, id)).collect() }
     }
 
@@ -205,7 +206,7 @@ impl Agent {
         if !self.exchange.knows(span) {
             return Err(Fault::StrangeSpan(span).into());
         }
-        if !parents.iter().all(|parent| self.exchange.may_open(self.shape, span, parent.node)) {
+        if !parents.iter().all(|parent| self.exchange.may_open(self.common.shape, span, parent.node)) {
             return Err(Fault::StrangeNodes.into());
         }
         self.join_repair(now);
@@ -213,7 +214,7 @@ impl Agent {
         let mine = holdings.children(span, &places).await?.answer;
         // The neighbour's children of these nodes may follow in turn.
         self.exchange.open(places);
-        let steps = compare_children(self.shape, span, &mine, &parents);
+        let steps = compare_children(self.common.shape, span, &mine, &parents);
         let outputs = self.take(steps, span, now, holdings).await?;
         Ok(to_the_end(outputs, span))
     }
@@ -223,6 +224,7 @@ impl Agent {
         &mut self,
         lists: Vec<Listed>,
         now: Moment,
+        in_transit: InTransit<'_>,
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         self.check_spans(&lists)?;
@@ -232,7 +234,7 @@ impl Agent {
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
         let window = Window::gather(&scopes, self.scannable(now), holdings).await?;
         let missing = lists.iter().zip(&window.unseen).filter(|(_, unseen)| !unseen.is_empty());
-        let missing = missing.filter(|(list, _)| !self.is_coming(list));
+        let missing = missing.filter(|(list, _)| !self.is_coming(list, in_transit));
         let wishes = missing.map(|(list, unseen)| list.only(unseen.iter().copied())).collect();
         self.wished.add(wishes);
         let mut outputs: Vec<_> = self.wish(now).into_iter().collect();
@@ -242,35 +244,20 @@ impl Agent {
 
     /// Whether something of what is listed is on its way here, or is being stored. What else is missing there cannot be
     /// told from it; the next comparison will. Shares of a span come one after the other, each of other events.
-    fn is_coming(&self, list: &Listed) -> bool {
+    fn is_coming(&self, list: &Listed, in_transit: InTransit<'_>) -> bool {
         if planted(Bug::BothAct) {
             return false;
         }
         let (span, whole) = (list.span, list.is_whole());
         let coming = || self.intake.awaits(span) || self.intake.is_storing(span);
-        self.wished.meets(list) || self.wanted.is_coming(span) || whole && coming()
+        self.wished.meets(list) || in_transit.is_coming(span) || whole && coming()
     }
 
     /// Asks for the next of what the neighbour's lists named, unless it is being asked.
     fn wish(&mut self, now: Moment) -> Option<Output> {
         let wishes = self.wished.next()?;
         self.exchange.said(now.steady, 1);
-        Some(repair(Message::NeedEvents(NeedEvents::Of(wishes))))
-    }
-
-    /// Answers a message with nothing, for which there is no room or whose answer cannot be read, if it is one that is
-    /// answered with much: whoever asked need not wait, and compares again.
-    pub(super) fn decline(&self, message: &Message) -> Option<Vec<Output>> {
-        let reply = match message {
-            Message::Nodes(_) | Message::EventList(EventList::Held(_)) => {
-                Reply::Block { span: TimeSpan::ALL, rest: None, last: true }
-            }
-            Message::NeedEvents(NeedEvents::Of(_)) => Reply::Of { more: true, last: true },
-            // What is not brought in time is asked of others.
-            Message::NeedEvents(NeedEvents::At(_)) => return Some(Vec::new()),
-            _ => return None,
-        };
-        Some(vec![repair(Message::Events(Events { reply, events: Vec::new() }))])
+        Some(send_repair(Message::NeedEvents(NeedEvents::Of(wishes))))
     }
 
     /// The neighbour wants events by the ids that this side listed.
@@ -286,13 +273,13 @@ impl Agent {
         let window = Window::gather(&scopes, self.scannable(now), holdings).await?;
         let more = window.rest.is_some();
         if !more {
-            self.note_mistake(window.unseen.iter().map(Vec::len).sum(), now)?;
+            self.mistakes.note(window.unseen.iter().map(Vec::len).sum(), now.steady)?;
         }
         self.count_sent(&window.events);
         let (reply, last) = (Reply::Of { more: false, last: false }, Reply::Of { more, last: true });
         let mut outputs = send_in_frames(Lane::Repair, reply, last, window.events);
         if outputs.is_empty() {
-            outputs.push(repair(Message::Events(Events { reply: last, events: Vec::new() })));
+            outputs.push(send_repair(Message::Events(Events { reply: last, events: Vec::new() })));
         }
         Ok(outputs)
     }
@@ -306,7 +293,7 @@ impl Agent {
         holdings: &impl Holdings,
     ) -> Result<Vec<Output>, Halt> {
         let unasked = self.wished.take(&events);
-        self.expect_asked(unasked)?;
+        self.latecomers.take(unasked)?;
         self.join_repair(now);
         let mut outputs = Vec::new();
         if last && self.exchange.answered(now.steady) {
@@ -319,9 +306,7 @@ impl Agent {
 
     /// What has not come will be found by the next comparison.
     pub(super) fn forget_wishes(&mut self) {
-        self.forgotten += self.wished.clear();
-        // An allowance for latecomers, not for a life of them.
-        self.forgotten = self.forgotten.min(MESSAGE_IDS);
+        self.latecomers.give_up(self.wished.clear(), MESSAGE_IDS);
     }
 
     /// Events of a span that this side lacked, or the end of an answer.
@@ -354,10 +339,19 @@ impl Agent {
 
     /// Hands events over to be stored, and asks on if that need not wait for it.
     async fn take_in(&mut self, events: Vec<Event>, now: Moment, holdings: &impl Holdings) -> Vec<Output> {
-        let mut outputs = self.keep(events, Origin::Repaired(self.neighbour));
+        let mut outputs = self.store(events);
         // What cannot be read now is tried again when these are stored, or found by the next comparison.
         outputs.extend(self.go_on(now, holdings).await.unwrap_or_default());
         outputs
+    }
+
+    fn store(&mut self, events: Vec<Event>) -> Vec<Output> {
+        if events.is_empty() {
+            return Vec::new();
+        }
+        self.intake.store(&events);
+        self.agreement.carried(&events);
+        vec![Output::Store(events, Origin::Repaired(self.common.neighbour))]
     }
 
     /// Notes where the neighbour holds more. Of two rests that no snapshot was about together, one past and one to come,
@@ -383,9 +377,9 @@ impl Agent {
             self.intake.forget();
             return Ok(Vec::new());
         };
-        if self.desk.budgets.used_up_until(self.neighbour, now.steady).is_some() {
+        if self.common.desk.budgets.used_up_until(self.common.neighbour, now.steady).is_some() {
             // Asking on means to list what is held there. The next comparison finds what is left out.
-            self.desk.budgets.decline(self.neighbour, now.steady);
+            self.common.desk.budgets.decline(self.common.neighbour, now.steady);
             self.intake.forget();
             return Ok(Vec::new());
         }
@@ -430,23 +424,24 @@ impl Agent {
 
     /// How many addresses may be looked at for the neighbour.
     fn scannable(&self, now: Moment) -> usize {
-        let left = self.desk.budgets.rows_left(self.neighbour, now.steady);
+        let left = self.common.desk.budgets.rows_left(self.common.neighbour, now.steady);
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
     /// What moves goes from the latest to the earliest, and has come to `rest`.
     fn passed(&mut self, rest: TimeSpan) {
         let Some(compared) = self.exchange.span_around(rest) else { return };
-        let blocks = &mut self.blocks_left[kind(compared)];
+        let era = Era::of(compared);
+        let blocks = &mut self.compared.of_mut(era).blocks_left;
         blocks.retain(|block| block.first() <= rest.last());
-        self.agreement.blocks_left(kind(compared), blocks.len());
+        self.agreement.blocks_left(era, blocks.len());
     }
 
     /// The neighbour repairs with this side, which is busy receiving from it from now on. Says whether it is busy with
     /// this one alone.
     pub(super) fn join_repair(&mut self, now: Moment) -> bool {
         self.exchange.heard(now.steady);
-        self.desk.may_repair(self.neighbour, now.steady)
+        self.common.desk.may_repair(self.common.neighbour, now.steady)
     }
 }
 
@@ -480,14 +475,10 @@ fn to_the_end(mut outputs: Vec<Output>, span: TimeSpan) -> Vec<Output> {
         )) => *last = true,
         _ => {
             let reply = Reply::Block { span, rest: None, last: true };
-            outputs.push(repair(Message::Events(Events { reply, events: Vec::new() })));
+            outputs.push(send_repair(Message::Events(Events { reply, events: Vec::new() })));
         }
     }
     outputs
-}
-
-fn repair(message: Message) -> Output {
-    Output::Send(Lane::Repair, message)
 }
 
 #[cfg(test)]

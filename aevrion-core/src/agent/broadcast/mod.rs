@@ -1,0 +1,421 @@
+//! The broadcast: new events reach the neighbour, and announced ones are fetched from it.
+//!
+//! Own writes are pushed. Large ones, and what came from others, are announced in batches; a neighbour that lacks an
+//! announced event asks for it. So an event crosses each link about once, also in a full mesh. By the same requests a
+//! sound copy is fetched of an event that is damaged here. Losses are left to the reconciliation: [`Missed`].
+
+mod fetches;
+mod in_transit;
+mod mending;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fetches::Fetches;
+pub(super) use in_transit::InTransit;
+use in_transit::Travelling;
+use mending::Mending;
+
+use super::common::{ClockReading, Common};
+use super::outgoing::{Readable, batches, readable, send_in_frames, send_live};
+use super::tolerance::{Latecomers, Mistakes};
+use super::{Fresh, Halt, Holdings, Moment, Origin, Output};
+use crate::bounds::{ANNOUNCED_AT_ONCE, MESSAGE_ADDRESSES, WANTED_AT_ONCE, WINDOW_BYTES};
+use crate::message::{EventList, Events, Message, NeedEvents, Push, Reply};
+use crate::planted::{Bug, planted};
+use crate::transport::Lane;
+use crate::{Address, Event, Timestamp};
+
+/// How long announcements wait for company.
+const GATHER: Duration = Duration::from_millis(3);
+
+/// Addresses in one announcement, and in one repeated request.
+const LISTED_AT_ONCE: usize = ANNOUNCED_AT_ONCE * 4;
+
+/// What happens to the broadcast.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Events are new on this node and durable, in the order of arrival.
+    News(Vec<Fresh>),
+    /// The neighbour pushes events.
+    Push(Push),
+    /// The neighbour announces events.
+    Announced(Vec<Address>),
+    /// The neighbour requests events. Whether the repair lane has room for large ones.
+    Requested { addresses: Vec<Address>, room_for_large: bool },
+    /// Requested events. `more` of them follow.
+    Delivered { events: Vec<Event>, more: bool },
+    /// Pushed or requested events are stored.
+    Stored,
+    /// These events, which the node holds, are damaged: all of them, as of now.
+    Damaged(Vec<Address>),
+    /// The time of [`Broadcast::wake_at`] has come.
+    Woken,
+}
+
+/// A loss that only a comparison finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// This node could not tell its news.
+    News,
+    /// A repair with another neighbour brought so many events that announcing each costs more than comparing when it is
+    /// over.
+    Burst,
+    /// Announced events were not requested, or did not come.
+    Announced,
+}
+
+/// What follows from an input.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    pub(super) outputs: Vec<Output>,
+    pub(super) missed: Option<Missed>,
+}
+
+impl From<Vec<Output>> for Effects {
+    fn from(outputs: Vec<Output>) -> Self {
+        Self { outputs, missed: None }
+    }
+}
+
+/// The state of the broadcast with one neighbour.
+#[derive(Debug)]
+pub(super) struct Broadcast {
+    common: Arc<Common>,
+    clock: ClockReading,
+    /// Both sides have agreed about everything before.
+    agreed_until: Option<Timestamp>,
+    /// Announcements that wait for company, and how long.
+    announcements: Vec<Address>,
+    announce_at: Option<Duration>,
+    /// Requests for announced events.
+    fetches: Fetches,
+    /// Requests for events that are damaged here.
+    mending: Mending,
+    latecomers: Latecomers,
+    mistakes: Mistakes,
+    travelling: Travelling,
+}
+
+impl Broadcast {
+    pub(super) fn new(common: Arc<Common>) -> Self {
+        Self {
+            common,
+            clock: ClockReading::UNKNOWN,
+            agreed_until: None,
+            announcements: Vec::new(),
+            announce_at: None,
+            fetches: Fetches::default(),
+            mending: Mending::default(),
+            latecomers: Latecomers::default(),
+            mistakes: Mistakes::default(),
+            travelling: Travelling::default(),
+        }
+    }
+
+    /// Takes what has happened. The handshake is over.
+    ///
+    /// # Errors
+    /// [`Halt`].
+    pub(super) async fn handle(
+        &mut self,
+        input: Input,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Effects, Halt> {
+        match input {
+            Input::News(fresh) => Ok(self.on_news(&fresh, now)),
+            Input::Push(push) => Ok(self.on_push(push, now).into()),
+            Input::Announced(addresses) => self.on_announced(addresses, now, holdings).await,
+            Input::Requested { addresses, room_for_large } => {
+                Ok(self.on_request(&addresses, room_for_large, now, holdings).await?.into())
+            }
+            Input::Delivered { events, more } => Ok(self.on_delivery(events, more, now)?.into()),
+            Input::Stored => {
+                self.fetches.stored();
+                Ok(Effects::default())
+            }
+            Input::Damaged(addresses) => {
+                self.mending.plan(&addresses, self.agreed_until, now.steady);
+                Ok(Effects::default())
+            }
+            Input::Woken => self.wake(now, holdings).await,
+        }
+    }
+
+    /// The neighbour's clock was measured again.
+    pub(super) fn measured(&mut self, clock: ClockReading) {
+        self.clock = clock;
+    }
+
+    /// Both sides hold the same events before `until`, as far as the reconciliation knows.
+    pub(super) fn agreed(&mut self, until: Option<Timestamp>) {
+        self.agreed_until = until;
+    }
+
+    /// When [`Input::Woken`] is due, if nothing happens before.
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        let mend_at = self.mending.wake_at(self.agreed_until);
+        [self.announce_at, self.fetches.wake_at(), mend_at].into_iter().flatten().min()
+    }
+
+    /// Bytes of a long answer arrive, though no whole frame. A repeated request would bring the same events twice.
+    pub(super) fn arriving(&mut self, now: Duration) {
+        if self.fetches.arriving(now) {
+            self.common.desk.prolong(self.common.neighbour, self.fetches.asked(), now);
+        }
+    }
+
+    /// Sends the announcements that wait: a snapshot follows the news that it covers.
+    pub(super) fn announce(&mut self) -> Vec<Output> {
+        self.announce_at = None;
+        let addresses = std::mem::take(&mut self.announcements);
+        let lists = addresses.chunks(LISTED_AT_ONCE);
+        lists.map(|list| send_live(Message::EventList(EventList::Announced(list.to_vec())))).collect()
+    }
+
+    /// Drops the announcements that wait.
+    pub(super) fn drop_announcements(&mut self) {
+        self.announcements.clear();
+        self.announce_at = None;
+    }
+
+    /// Events on their way, which a comparison must not take for drift.
+    pub(super) fn in_transit(&self) -> InTransit<'_> {
+        InTransit::new(&self.fetches, &self.travelling, self.common.shape)
+    }
+
+    /// The connection is over. Returns the events whose requests were not answered.
+    pub(super) fn end(&mut self) -> BTreeSet<Address> {
+        self.give_up_mending(Duration::ZERO);
+        self.fetches.give_up()
+    }
+
+    /// Announcements and requests that wait for something.
+    #[cfg(feature = "testkit")]
+    pub(super) fn open_ends(&self) -> usize {
+        self.announcements.len() + self.fetches.len()
+    }
+
+    async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Effects, Halt> {
+        let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.steady);
+        let mut effects = Effects::default();
+        if due(self.announce_at) {
+            effects.outputs.extend(self.announce());
+        }
+        self.fetches.looked(now.steady);
+        if due(self.fetches.overdue_at()) {
+            effects.missed = self.forget_overdue(now.steady);
+        }
+        if due(self.fetches.left_at()) {
+            let Effects { outputs, missed } = self.fetch_instead(now, holdings).await?;
+            effects.outputs.extend(outputs);
+            effects.missed = effects.missed.or(missed);
+        }
+        if due(self.mending.wake_at(self.agreed_until)) {
+            effects.outputs.extend(self.mend(now.steady));
+        }
+        Ok(effects)
+    }
+
+    fn on_news(&mut self, fresh: &[Fresh], now: Moment) -> Effects {
+        let common = Arc::clone(&self.common);
+        let mut own = Vec::new();
+        let mut missed = None;
+        for Fresh { event, origin } in fresh {
+            let large = event.weight() > common.terms.pushed;
+            if large {
+                common.desk.offer(event);
+            }
+            match *origin {
+                Origin::Local if large => self.announcements.push(event.address()),
+                Origin::Local => own.push(event.clone()),
+                Origin::Pushed(from) | Origin::Repaired(from)
+                    if from == common.neighbour && !planted(Bug::EchoedAnnouncement) =>
+                {
+                    continue;
+                }
+                Origin::Repaired(_) if self.announcements.len() >= ANNOUNCED_AT_ONCE => {
+                    missed = Some(Missed::Burst);
+                    continue;
+                }
+                Origin::Pushed(_) | Origin::Repaired(_) => self.announcements.push(event.address()),
+            }
+            // Announcements are under way already, although they wait for company.
+            self.note_travelling([event.address()], now);
+        }
+        let push = |events| send_live(Message::Push(Push { events }));
+        let mut outputs: Vec<_> = batches(own).map(push).collect();
+        if self.announcements.len() >= ANNOUNCED_AT_ONCE {
+            outputs.extend(self.announce());
+        } else if !self.announcements.is_empty() && self.announce_at.is_none() {
+            self.announce_at = Some(now.steady + GATHER);
+        }
+        Effects { outputs, missed }
+    }
+
+    fn on_push(&mut self, push: Push, now: Moment) -> Vec<Output> {
+        self.note_travelling(push.events.iter().map(Event::address), now);
+        // While the events are being stored others need not be asked for them.
+        let Common { desk, neighbour, .. } = &*self.common;
+        desk.claim(*neighbour, push.events.iter().map(Event::address), now.steady);
+        self.store(push.events)
+    }
+
+    async fn on_announced(
+        &mut self,
+        addresses: Vec<Address>,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Effects, Halt> {
+        self.note_travelling(addresses.iter().copied(), now);
+        let known = planted(Bug::AsksForKnown);
+        let missing = if known { addresses } else { holdings.missing(&addresses).await? };
+        Ok(self.fetch(missing, now.steady))
+    }
+
+    /// Requests announced events, but for those that another neighbour was asked for. What there is no room for is left
+    /// to the next comparison.
+    fn fetch(&mut self, mut missing: Vec<Address>, now: Duration) -> Effects {
+        let room = self.fetches.room();
+        let missed = (missing.len() > room).then_some(Missed::Announced);
+        missing.truncate(room);
+        let (free, taken) = self.common.desk.claim(self.common.neighbour, missing, now);
+        self.fetches.leave(taken, now);
+        if !free.is_empty() {
+            self.fetches.ask(&free, now);
+        }
+        Effects { outputs: free.chunks(MESSAGE_ADDRESSES).map(request).collect(), missed }
+    }
+
+    /// Requests what this neighbour has announced, too, and the one that was asked first has not brought.
+    async fn fetch_instead(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Effects, Halt> {
+        let left = self.fetches.left_until(now.steady);
+        let missing = holdings.missing(&left).await?;
+        Ok(self.fetch(missing, now.steady))
+    }
+
+    /// Gives up what is overdue: others may be asked for it, and comparing finds it at the latest.
+    fn forget_overdue(&mut self, now: Duration) -> Option<Missed> {
+        let overdue = self.fetches.overdue(now).len();
+        self.latecomers.give_up(overdue, WANTED_AT_ONCE);
+        (overdue > 0).then_some(Missed::Announced)
+    }
+
+    /// The neighbour wants the events at these addresses.
+    async fn on_request(
+        &mut self,
+        addresses: &[Address],
+        room_for_large: bool,
+        now: Moment,
+        holdings: &impl Holdings,
+    ) -> Result<Vec<Output>, Halt> {
+        let Common { terms, desk, .. } = &*self.common;
+        let (mut small, mut large) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        let mut more = false;
+        let mut unknown = 0;
+        for address in addresses {
+            if bytes >= WINDOW_BYTES {
+                more = true;
+                break;
+            }
+            let event = match desk.offered(*address) {
+                Some(event) => Readable::Event(event),
+                None => readable(holdings.event(*address).await)?,
+            };
+            match event {
+                // The next comparison finds what there is no room for.
+                Readable::Event(event) if event.weight() > terms.pushed && !room_for_large => {}
+                Readable::Event(event) => {
+                    bytes += event.weight();
+                    if event.weight() > terms.pushed { large.push(event) } else { small.push(event) }
+                }
+                Readable::Unknown => unknown += 1,
+                Readable::Damaged => {}
+            }
+        }
+        self.mistakes.note(unknown, now.steady)?;
+        self.note_travelling(addresses.iter().copied(), now);
+        Ok(in_two_lanes(small, large, more))
+    }
+
+    /// Announced or damaged events that were requested. Others may hear that they are here only when they are stored: the
+    /// desk goes on keeping them from asking until then.
+    fn on_delivery(&mut self, events: Vec<Event>, more: bool, now: Moment) -> Result<Vec<Output>, Halt> {
+        if more && events.is_empty() {
+            self.fetches.promise(now.steady);
+            self.common.desk.prolong(self.common.neighbour, self.fetches.asked(), now.steady);
+        }
+        let asked = self.fetches.take(&events, self.common.terms.pushed).len();
+        let damaged = events.iter().filter(|event| self.mending.take(event, now.steady)).count();
+        self.latecomers.take(events.len() - asked - damaged)?;
+        let mut outputs = Vec::new();
+        // A neighbour that promises more and sends nothing is not asked again.
+        if more && !events.is_empty() {
+            outputs.extend(self.request_again(self.fetches.first(LISTED_AT_ONCE)));
+            outputs.extend(self.request_again(self.mending.asked()));
+        }
+        outputs.extend(self.store(events));
+        Ok(outputs)
+    }
+
+    /// Requests once more what had no room in an answer. It is awaited as before: no longer for a second request. The
+    /// answers to some of it may be under way already.
+    fn request_again(&mut self, addresses: Vec<Address>) -> Option<Output> {
+        self.latecomers.give_up(addresses.len(), WANTED_AT_ONCE);
+        (!addresses.is_empty()).then(|| request(&addresses))
+    }
+
+    fn store(&mut self, events: Vec<Event>) -> Vec<Output> {
+        if events.is_empty() {
+            return Vec::new();
+        }
+        self.fetches.store();
+        vec![Output::Store(events, Origin::Pushed(self.common.neighbour))]
+    }
+
+    /// Requests damaged events, as far as it is time and no other neighbour is being asked.
+    fn mend(&mut self, now: Duration) -> Option<Output> {
+        self.mending.agreed(self.agreed_until, now);
+        if self.mending.is_answered(now) {
+            self.give_up_mending(now);
+        }
+        let due = self.mending.due(now);
+        if due.is_empty() {
+            return None;
+        }
+        let (free, taken) = self.common.desk.claim(self.common.neighbour, due, now);
+        self.mending.leave(&taken, now);
+        self.mending.ask(&free, now);
+        (!free.is_empty()).then(|| request(&free))
+    }
+
+    /// Others may be asked for damaged events that this neighbour has not brought. They may come after all.
+    fn give_up_mending(&mut self, now: Duration) {
+        let missing = self.mending.give_up(now);
+        self.latecomers.give_up(missing.len(), WANTED_AT_ONCE);
+        self.common.desk.give_up(&missing);
+    }
+
+    fn note_travelling(&mut self, addresses: impl IntoIterator<Item = Address>, now: Moment) {
+        let until = now.steady + self.clock.grace(&self.common.terms);
+        self.travelling.note(addresses, self.common.shape, now.steady, until);
+    }
+}
+
+fn request(addresses: &[Address]) -> Output {
+    send_live(Message::NeedEvents(NeedEvents::At(addresses.to_vec())))
+}
+
+/// Requested events. The large ones go over the other lane, so that news pass them; that they come is said first, for they
+/// may take their time. The last frame says whether there is more.
+fn in_two_lanes(small: Vec<Event>, large: Vec<Event>, more: bool) -> Vec<Output> {
+    let reply = |more| Reply::At { more };
+    let promise = || send_live(Message::Events(Events { reply: reply(true), events: Vec::new() }));
+    let mut outputs = send_in_frames(Lane::Live, reply(false), reply(more && large.is_empty()), small);
+    outputs.extend(large.iter().map(|_| promise()));
+    outputs.extend(send_in_frames(Lane::Repair, reply(false), reply(more), large));
+    outputs
+}

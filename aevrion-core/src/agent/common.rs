@@ -1,0 +1,42 @@
+//! What the three machines of one agent share: configuration, the node's coordinator, and the last reading of the
+//! neighbour's clock. None of them knows another one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Desk, Terms};
+use crate::tree::Shape;
+use crate::{NodeId, Timestamp};
+
+/// Fixed for the life of a connection.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) terms: Terms,
+    pub(super) shape: Shape,
+    pub(super) neighbour: NodeId,
+    pub(super) desk: Arc<Desk>,
+}
+
+/// The neighbour's clock and the way to it, as the handshake measured them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClockReading {
+    /// Milliseconds that the neighbour's clock is ahead, negative if it is behind; `None` before the first measurement.
+    pub(super) offset: Option<i64>,
+    /// The time there and back.
+    pub(super) round_trip: Duration,
+}
+
+impl ClockReading {
+    /// A guess, before the first measurement.
+    pub(super) const UNKNOWN: Self = Self { offset: None, round_trip: Duration::from_millis(100) };
+
+    /// How far snapshots stay behind the present: younger events may still be in flight.
+    pub(super) fn grace(self, terms: &Terms) -> Duration {
+        terms.grace.max(self.round_trip * 4)
+    }
+
+    /// The neighbour's wall clock, as far as it is known.
+    pub(super) fn neighbours_wall(self, wall: Timestamp) -> Timestamp {
+        Timestamp::from_millis(wall.as_millis().saturating_add_signed(self.offset.unwrap_or(0)))
+    }
+}

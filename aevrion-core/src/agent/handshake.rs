@@ -1,0 +1,163 @@
+//! The handshake: whether two nodes fit together, and how far their clocks are apart. No data flows before that is
+//! settled; each minute a further greeting measures the clocks again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clocks::{Clocks, SAMPLES};
+use super::common::{ClockReading, Common};
+use super::outgoing::send_live;
+use super::{Fault, Incompatible, Moment, Output, Terms};
+use crate::Incarnation;
+use crate::bounds::GREETINGS;
+use crate::message::{Echo, FEATURES, Hello, Message, PROTOCOL_VERSION};
+
+/// What a neighbour says of itself, beside what has to fit. Only its identity is proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// Which opening of its store it is.
+    pub incarnation: Incarnation,
+    /// Where it listens.
+    pub listens: Vec<String>,
+    /// Where it has met another machine with this node's identity.
+    pub conflict: Option<String>,
+}
+
+/// The first words on these terms; no answer, and no measurement.
+pub(crate) fn hello(terms: &Terms, number: u32, now: Moment) -> Hello {
+    Hello {
+        version: PROTOCOL_VERSION,
+        features: FEATURES,
+        space: terms.space.clone(),
+        parameters: terms.parameters,
+        node: terms.node,
+        incarnation: terms.incarnation,
+        listens: terms.listens.clone(),
+        conflict: None,
+        wall: now.wall,
+        number,
+        echo: None,
+        samples: 0,
+    }
+}
+
+/// The neighbour's last Hello.
+#[derive(Debug, Clone, Copy)]
+struct LastHello {
+    number: u32,
+    /// Measurements that it stated.
+    samples: u8,
+    came_at: Duration,
+}
+
+/// The state of the handshake with one neighbour.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    common: Arc<Common>,
+    clocks: Clocks,
+    /// Hellos sent on this connection.
+    sent: u32,
+    /// Measurements that this side's last Hello stated.
+    stated: u8,
+    last: Option<LastHello>,
+    introduction: Option<Introduction>,
+    /// The place of another machine with the neighbour's identity.
+    conflict: Option<String>,
+}
+
+impl Handshake {
+    pub(super) fn new(common: Arc<Common>) -> Self {
+        Self {
+            common,
+            clocks: Clocks::default(),
+            sent: 0,
+            stated: 0,
+            last: None,
+            introduction: None,
+            conflict: None,
+        }
+    }
+
+    /// Takes a Hello, and answers it if an answer is of use.
+    ///
+    /// # Errors
+    /// [`Fault::Incompatible`] if the two do not fit together, [`Fault::Babble`] if the Hellos settle nothing.
+    pub(super) fn handle(&mut self, hello: Hello, now: Moment) -> Result<Option<Output>, Fault> {
+        self.check_fit(&hello)?;
+        if !self.is_settled() && hello.number > GREETINGS {
+            return Err(Fault::Babble);
+        }
+        if let Some(echo) = hello.echo {
+            let held = Duration::from_micros(echo.held_us);
+            self.clocks.answered(echo.number, held, hello.wall, (now.steady, now.wall));
+        }
+        self.last = Some(LastHello { number: hello.number, samples: hello.samples, came_at: now.steady });
+        let Hello { incarnation, listens, conflict, .. } = hello;
+        self.introduction = Some(Introduction { incarnation, listens, conflict });
+        // A question is answered; and so is everything until each side knows that both have measured enough.
+        let asks = hello.echo.is_none() || hello.samples < SAMPLES || self.stated < SAMPLES;
+        Ok(asks.then(|| self.hello(now, true)))
+    }
+
+    /// A Hello that asks for an answer: the first one, and one each minute.
+    pub(super) fn greet(&mut self, now: Moment) -> Output {
+        self.hello(now, false)
+    }
+
+    /// Another machine has the neighbour's identity, and is there (`None`: no more). The neighbour hears of it at once,
+    /// and with every further Hello.
+    pub(super) fn tell_conflict(&mut self, there: Option<String>, now: Moment) -> Option<Output> {
+        let is_news = there.is_some() && there != self.conflict;
+        self.conflict = there;
+        is_news.then(|| self.greet(now))
+    }
+
+    /// Whether data may flow: both sides have measured the other's clock.
+    pub(super) fn is_settled(&self) -> bool {
+        self.measured_enough() && self.last.is_some_and(|last| last.samples >= SAMPLES)
+    }
+
+    /// Whether this side has measured the neighbour's clock. The neighbour may know that before this side knows as much
+    /// of it, so that its data may come.
+    pub(super) fn measured_enough(&self) -> bool {
+        self.clocks.taken() >= SAMPLES
+    }
+
+    pub(super) fn introduction(&self) -> Option<&Introduction> {
+        self.introduction.as_ref()
+    }
+
+    pub(super) fn clock(&self) -> ClockReading {
+        self.clocks.reading()
+    }
+
+    /// The next Hello; an answer echoes the neighbour's last one.
+    fn hello(&mut self, now: Moment, answer: bool) -> Output {
+        self.sent = self.sent.wrapping_add(1);
+        self.clocks.sending(self.sent, now.steady);
+        self.stated = self.clocks.taken();
+        let echo = self.last.filter(|_| answer).map(|last| {
+            let held = now.steady.saturating_sub(last.came_at).as_micros();
+            Echo { number: last.number, held_us: u64::try_from(held).unwrap_or(u64::MAX) }
+        });
+        let (conflict, samples) = (self.conflict.clone(), self.stated);
+        let hello = Hello { conflict, echo, samples, ..hello(&self.common.terms, self.sent, now) };
+        send_live(Message::Hello(hello))
+    }
+
+    fn check_fit(&self, hello: &Hello) -> Result<(), Incompatible> {
+        let Common { terms, neighbour, .. } = &*self.common;
+        if hello.version != PROTOCOL_VERSION {
+            return Err(Incompatible::Version(hello.version));
+        }
+        if hello.node != *neighbour {
+            return Err(Incompatible::Identity { said: hello.node, proven: *neighbour });
+        }
+        if hello.space != terms.space {
+            let (theirs, ours) = (hello.space.clone(), terms.space.clone());
+            return Err(Incompatible::Space { theirs, ours });
+        }
+        let differences = terms.parameters.differences(&hello.parameters);
+        if differences.is_empty() { Ok(()) } else { Err(Incompatible::Parameters(differences)) }
+    }
+}
