@@ -50,8 +50,7 @@ impl Replica {
     }
 
     /// Stores the statement that a node was removed, if it is valid; it then reaches every neighbour. If `removals`
-    /// hold that node already, nothing is stored. No other function writes below the reserved prefix for a caller.
-    ///
+    /// hold that node already, nothing is stored. Callers cannot write anything else below the reserved prefix.
     /// # Errors
     /// [`RemovalError`].
     pub async fn remove_node(&self, removals: &Removals, statement: &[u8]) -> Result<Removal, RemovalError> {
