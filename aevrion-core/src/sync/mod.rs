@@ -86,7 +86,7 @@ impl Default for SyncOptions {
     }
 }
 
-/// A synchronising replica. A clone is another handle. Synchronisation runs until [`close`](Sync::close), or until the
+/// A synchronising replica. A clone is another handle. Synchronisation runs until [closed](Sync::close), or until the
 /// last handle is dropped.
 #[derive(Clone)]
 pub struct Sync {
