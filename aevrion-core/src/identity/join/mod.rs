@@ -1,12 +1,12 @@
 //! Joining a cluster, and renewing a certificate.
 //!
 //! ```text
-//! issuer                                   machine that joins
+//! issuer                                   joining machine
 //! token: secret + authority's fingerprint ─ by hand ─▶
 //!                     ◀─ TLS, JOIN_PROTOCOL: the server's authority must have that fingerprint
 //!                     ◀─ Join { secret, signing request, addresses }
 //! redeems the secret, once
-//! signs the key       ─▶ Welcome { certificate, authority, what the caller adds }
+//! signs the key       ─▶ Welcome { certificate, authority, opaque additions }
 //! ```
 //!
 //! The secret is sent only to an authenticated node of the cluster. It admits one node: the issuer stores its hash and

@@ -5,8 +5,8 @@
 //! readers cannot join.
 //!
 //! ```text
-//! DIR/tokens         a line a token: hash of the secret, end of validity (ms), node that used it or `-`
-//! DIR/tokens.lock    locked while the book is read and written
+//! DIR/tokens         one line per token: hash of the secret, end of validity (ms), node that used it or `-`
+//! DIR/tokens.lock    locked while the file is read and written
 //! ```
 
 use std::fs::File;
