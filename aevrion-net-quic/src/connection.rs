@@ -24,7 +24,7 @@ pub(crate) struct QuicConnection {
     inner: quinn::Connection,
     lanes: [QuicLane; 2],
     ending: Ending,
-    /// The transport's, which closes all its connections.
+    /// The transport's close reason, which ends all its connections.
     transport: Arc<Ending>,
 }
 

@@ -136,7 +136,7 @@ impl StoreKind {
     }
 }
 
-/// The error of a directory that cannot be opened. If a server has it open, the error says to ask the server.
+/// The result for a directory that cannot be opened. If it is in use, the failure advises to ask the server.
 #[cfg(any(feature = "redb", feature = "sled"))]
 fn refused(error: DirectoryError) -> Result<Opened, Failure> {
     let in_use = matches!(error, DirectoryError::InUse { .. });

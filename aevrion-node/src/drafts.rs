@@ -65,7 +65,7 @@ fn builder() -> Builder<'static, 'static> {
     builder
 }
 
-/// Removes all drafts as the process ends. Creating another one blocks until then.
+/// Removes all drafts as the process ends. The lock is never released: creating another draft blocks until the end.
 pub(crate) fn remove_all() {
     let drafts = lock();
     for draft in drafts.iter() {

@@ -108,7 +108,7 @@ fn file_problems(
     problems
 }
 
-/// The fault of a name of `there` in `here`. Modules without a layer were reported before.
+/// The fault in `here` naming `there`, if there is one. Modules without a layer were reported before.
 fn fault(here: &str, there: &str, layers: &[Layer]) -> Option<String> {
     let height = |module: &str| layers.iter().position(|layer| layer.modules.contains(&module));
     let (low, high) = (height(here)?, height(there)?);
