@@ -178,7 +178,7 @@ pub enum Blocked {
 }
 
 impl Blocked {
-    /// The same block after `writes` more writes of the key, all made at once.
+    /// The same reason after `writes` more writes of the key, all made at once.
     pub(crate) fn and_more(self, writes: usize) -> Self {
         match self {
             Self::BusyKey { wait } => Self::BusyKey { wait: wait + Duration::from_millis(writes as u64) },

@@ -26,7 +26,7 @@ pub(crate) async fn charge(cost: usize) {
     }
 }
 
-/// The number of rows that cost as much as work on so many bytes.
+/// The cost of work on so many bytes, in rows.
 pub(crate) const fn rows_of(bytes: usize) -> usize {
     bytes >> 10
 }
@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// The yields of work of so many rows, one by one.
+    /// The number of yields in work of `rows` rows, one by one.
     fn yields(rows: usize) -> usize {
         let mut work = pin!(async move {
             for _ in 0..rows {

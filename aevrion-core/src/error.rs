@@ -141,7 +141,7 @@ pub enum OpenError {
     /// A row that opening needs is damaged.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The first rows could not be written.
+    /// A write during opening failed.
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The store was written by another version.

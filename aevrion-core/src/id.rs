@@ -15,7 +15,7 @@ macro_rules! thirty_two_bytes {
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// Takes the bytes as they stand.
+            /// Makes the identifier from its bytes.
             pub const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
@@ -92,7 +92,7 @@ impl NodeId {
 pub struct Incarnation([u8; 8]);
 
 impl Incarnation {
-    /// Takes the bytes as they stand.
+    /// Makes the incarnation from its bytes.
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }

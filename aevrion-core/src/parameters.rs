@@ -42,7 +42,7 @@ pub struct WantedParameters {
 }
 
 impl WantedParameters {
-    /// The required parameters, and those of `others` where none is required.
+    /// The required parameters, completed with those of `others`.
     pub fn or(self, others: Parameters) -> Parameters {
         Parameters {
             granularity: self.granularity.unwrap_or(others.granularity),

@@ -1,4 +1,4 @@
-//! Bugs on purpose, so that the simulation can show that it would find them.
+//! Deliberate bugs, to show that the simulation would find them.
 //!
 //! At each place with a possible serious bug, one condition asks whether that very bug is planted. Only the testkit can
 //! plant one, on its own thread; in every other build `planted` is `false` at compile time and the condition is gone.
@@ -25,7 +25,7 @@ pub enum Bug {
     ClockBack,
     /// A write is acknowledged before it is durable.
     AckedTooEarly,
-    /// Events of neighbours are dropped if they are more than an hour old.
+    /// Events of neighbours older than an hour are dropped.
     OldRefused,
     /// Events of neighbours with a value of exactly the largest size are dropped.
     LargestRefused,

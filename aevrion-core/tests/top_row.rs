@@ -26,7 +26,7 @@ const BRANCHING: u64 = 2;
 /// An action on a replica.
 #[derive(Debug, Clone)]
 enum Action {
-    /// Writes so many events, from a moment on, at a fixed distance.
+    /// Writes a number of events, from a moment on, at a fixed distance.
     Write {
         first: u64,
         count: u64,

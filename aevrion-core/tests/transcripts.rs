@@ -49,7 +49,7 @@ async fn play(script: &str) -> String {
             [_, "writes", key, "at", ms] => pair.write(sides[0], event(key, number(ms))).await,
             ["they", "greet"] => {
                 pair.connect().await;
-                // Messages after the handshake are part of the transcript only without other actions.
+                // Messages after the handshake stay in the transcript unless `from here` follows.
             }
             ["from", "here"] => pair.begin_to_count(),
             ["a", "minute", "passes"] => pair.pass_time(Duration::from_secs(60)).await,

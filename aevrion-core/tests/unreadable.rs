@@ -22,7 +22,7 @@ fn event(key: &str, ms: u64) -> Event {
     Event::new(key.to_owned().into(), value, Timestamp::from_millis(ms)).unwrap()
 }
 
-/// A closed store with versions of a few keys, and its description.
+/// A closed store with versions of a few keys, with its root and its first cursor.
 struct Subject {
     store: Kept,
     root: Root,

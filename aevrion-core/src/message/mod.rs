@@ -2,13 +2,13 @@
 //!
 //! | message | carries | provokes |
 //! |---|---|---|
-//! | [`Hello`] | versions, parameters, who and when | a Hello, until the clocks are settled |
-//! | [`Push`] | events just written | nothing |
-//! | [`Snapshot`] | the root of a stretch of time, and what it is made of | nothing if equal; else Nodes, EventList or Events |
+//! | [`Hello`] | versions, parameters, identity and time | a Hello, until the clocks are settled |
+//! | [`Push`] | new events | nothing |
+//! | [`Snapshot`] | the root and digest of a span of time | nothing if equal; else Nodes, EventList or Events |
 //! | [`Nodes`] | the children of named nodes | Nodes one level down, EventList, Events |
-//! | [`EventList`] | which events one side holds | Events, NeedEvents |
-//! | [`NeedEvents`] | which events one side wants | Events |
-//! | [`Events`] | events | the next question, if a budget ran out |
+//! | [`EventList`] | the ids of held events | Events, NeedEvents |
+//! | [`NeedEvents`] | the ids of requested events | Events |
+//! | [`Events`] | events | the next request, if a budget ran out |
 //!
 //! `docs/PROTOCOL.md` defines the fields to the byte, with transcripts. New ways to compare (sketches) become new
 //! variants of the enums here, announced by a feature bit in Hello, not new messages.

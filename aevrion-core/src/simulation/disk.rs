@@ -23,11 +23,11 @@ const REMEMBERED: usize = 16;
 pub(super) struct Habits {
     /// Most milliseconds that a commit takes.
     pub(super) slow: u64,
-    /// One commit in so many fails; none if 0.
+    /// One commit in this number fails; none if 0.
     pub(super) failing: u64,
-    /// One view in so many is refused; none if 0.
+    /// One view in this number is refused; none if 0.
     pub(super) blind: u64,
-    /// One read in so many fails; none if 0.
+    /// One read in this number fails; none if 0.
     pub(super) unreadable: u64,
 }
 

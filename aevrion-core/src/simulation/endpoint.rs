@@ -17,7 +17,8 @@ use crate::{Address, Event, Inserted, Replica, WriteError};
 /// In a simulation with overflows, more new events than this at once count as missed.
 const FEW_NEWS: usize = 3;
 
-/// The greatest number of open tasks of an agent in a simulation: far more than there are events.
+/// The greatest number of pending requests and announcements of an agent in a simulation: far more than there are
+/// events.
 const MUCH: usize = 10_000;
 
 /// The outcome of received events.

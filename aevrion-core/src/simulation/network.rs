@@ -1,4 +1,4 @@
-//! Making connections, and making them again after they end.
+//! Connecting nodes, and reconnecting them.
 
 use std::sync::Arc;
 use std::time::Duration;

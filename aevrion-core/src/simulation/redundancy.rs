@@ -78,7 +78,7 @@ impl Redundancy {
         self.pushed.again + self.repaired.again
     }
 
-    /// The excess, in a network with so many links and events.
+    /// Fails if a bound is exceeded, in a network with so many links and events.
     pub(super) fn judge(&self, plan: &Plan, links: usize, events: u64) -> Result<(), String> {
         let times = if plan.is_harsh() { HARSH } else { 1 };
         let slack = if plan.dense { LONGEST_BURST } else { SLACK } * times;

@@ -17,7 +17,7 @@ pub enum Topology {
     Line,
     /// The first node with every other.
     Star,
-    /// A ring, and random chords until there are so many links for each node on average.
+    /// A ring, with random chords up to the given average number of links for each node.
     Random(u32),
 }
 

@@ -16,7 +16,7 @@ use super::random::Random;
 use crate::agent::ByLane;
 use crate::transport::Lane;
 
-/// Faults of single frames, each as one in so many frames; none if 0.
+/// Faults of single frames, each in one frame of the given number; none if 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Weather {
     /// The frame is lost.

@@ -148,7 +148,7 @@ mod tests {
         let shape = Shape::new(&Parameters { granularity: 1, branching: 2, ..Parameters::default() });
         let store = MemoryStore::new();
         let mut batch = WriteBatch::new();
-        // Nodes of 16 ms, most of which have one event: more of them than are read at a time.
+        // Nodes of 16 ms, most of them with one event: more of them than are read at a time.
         for number in 0..6_000_u64 {
             let id: EventId = blake3::hash(&number.to_be_bytes()).into();
             let timestamp = Timestamp::from_millis(number * 17 + number % 5);

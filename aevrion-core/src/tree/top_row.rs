@@ -382,7 +382,7 @@ mod tests {
     /// An action on a row.
     #[derive(Debug, Clone)]
     enum Act {
-        /// Writes so many nodes, from an index on, at a fixed distance.
+        /// Writes a number of nodes, from an index on, at a fixed distance.
         Write(u64, u64, u64, u64),
         /// Removes nodes: a hash was mended.
         Remove(u64, u64),

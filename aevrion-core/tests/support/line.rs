@@ -45,7 +45,7 @@ pub(crate) struct Side {
     pub(crate) damaged: Option<Address>,
     /// Frames in flight to this side, by lane, with their arrival times.
     arriving: [VecDeque<(Duration, Vec<u8>)>; 2],
-    /// The time until which its repair lane is sending, and the waiting bytes with their times.
+    /// The end of its repair lane's sending, and the sizes of the waiting frames with their ends.
     busy: Duration,
     waiting: VecDeque<(Duration, usize)>,
     stores: Vec<(Duration, Vec<Event>, Origin)>,
