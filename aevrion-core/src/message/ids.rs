@@ -138,7 +138,7 @@ impl Sorted {
 /// ‖ id), as a number, leave `part` when divided by `of`. The salt is that of the short ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// The number of the part.
+    /// The index of the part, below `of`.
     pub part: u32,
     /// The number of parts; at least 1.
     pub of: u32,

@@ -111,7 +111,7 @@ pub struct Hello {
     pub number: u32,
     /// The last Hello received by the sender.
     pub echo: Option<Echo>,
-    /// The sender's measurements of the other's clock: no data is sent before both have three.
+    /// The number of times that the sender has measured the other's clock: no data is sent before both have three.
     pub samples: u8,
 }
 
