@@ -1,13 +1,13 @@
-//! A storage backend of your own, complete: one file to which every batch is appended, replayed when it is opened.
+//! A complete custom storage backend: one log file, to which every batch is appended and which is replayed on opening.
 //!
 //! ```text
 //! record  = payload, framed | BLAKE3 of the payload, framed         framed: length as u64 LE | bytes
 //! payload = for each write: table, u8 | 1 put or 0 removed, u8 | key, framed | value, framed
 //! ```
 //!
-//! A record is valid as a whole or not at all, which makes a batch atomic; the tail that a crash leaves torn is cut
-//! off. Views are copies of persistent maps: isolated, and almost free. All rows stay in memory and the file never
-//! shrinks: a lesson, not an engine. `tests/examples.rs` holds it to the contract in one line.
+//! A record is valid as a whole or not at all, which makes a batch atomic; a torn tail after a crash is cut off. Views
+//! are copies of persistent maps: isolated, and almost free. All rows stay in memory and the file never shrinks: a
+//! lesson, not an engine. `tests/examples.rs` checks it against the contract in one line.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -28,19 +28,19 @@ use imbl::OrdMap;
 pub(crate) struct LogStore(Arc<Shared>);
 
 struct Shared {
-    /// Or why there is none to write to. Locked while the disk is waited for; no reader needs it.
+    /// The log, or the reason for its loss. Locked while waiting for the disk; no reader needs it.
     log: Mutex<Result<Log, StoreError>>,
     latest: Mutex<Option<Snapshot>>,
 }
 
 struct Log {
     file: File,
-    /// Where the next record goes; what lies behind is left of one that failed.
+    /// The end of the valid records; bytes behind it belong to a failed one.
     end: u64,
     _locked: Directory,
 }
 
-/// The rows of all tables, and so a view. A copy shares everything with its original.
+/// The rows of all tables, and thus a view. A copy shares everything with its original.
 #[derive(Clone, Default)]
 struct Snapshot([OrdMap<Bytes, Bytes>; Table::ALL.len()]);
 
@@ -58,7 +58,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads the records that are whole, and cuts off the rest.
+/// Reads the whole records, and cuts off the rest.
 fn replay(directory: &Path) -> io::Result<(File, u64, Snapshot)> {
     let file = File::options().append(true).create(true).open(directory.join("log"))?;
     let mut log = Bytes::from(fs::read(directory.join("log"))?);
@@ -69,7 +69,7 @@ fn replay(directory: &Path) -> io::Result<(File, u64, Snapshot)> {
     }
     file.set_len(end)?;
     file.sync_all()?;
-    // The file's name has to be durable as well.
+    // The file's name must be durable as well.
     if cfg!(unix) {
         File::open(directory)?.sync_all()?;
     }
@@ -127,7 +127,7 @@ impl Shared {
         log.file.write_all(&record)?;
         let synced = if durability == Durability::Immediate { log.file.sync_data() } else { Ok(()) };
         if let Err(error) = synced {
-            // Nobody knows what is on the disk now: only opening the file again tells.
+            // The state of the disk is unknown now: only reopening the file tells it.
             *state = Err(StoreError::Unknown(Arc::new(error)));
             return state.as_ref().map(|_| ()).map_err(Clone::clone);
         }

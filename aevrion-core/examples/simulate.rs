@@ -1,8 +1,8 @@
 //! Runs simulations: `simulate [--seed N] [--seeds M] [--nodes K] [--topology full|ring|line|star|random-D] [--verbose]
 //! [--messages]`.
 //!
-//! They are independent of each other, so every core has its own. It ends with the first violation, and says how to see
-//! that one again.
+//! They are independent of each other, so every core runs its own. The program ends with the first violation, and
+//! prints how to reproduce it.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -43,7 +43,7 @@ fn parse() -> Result<Arguments, Box<dyn Error>> {
     Ok(arguments)
 }
 
-/// What all threads share.
+/// The state shared by all threads.
 struct Course {
     arguments: Arguments,
     next: AtomicU64,
@@ -89,7 +89,7 @@ impl Course {
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = parse()?;
     if arguments.messages {
-        // Each message as it is sent, of a simulation that is looked into.
+        // Logs each sent message of a single simulation.
         let level = tracing_subscriber::filter::LevelFilter::TRACE;
         tracing_subscriber::fmt().with_max_level(level).without_time().with_target(false).init();
     }

@@ -1,8 +1,8 @@
-//! The order in which this replica learned of events, and of their expiry, read back run by run.
+//! The order in which this replica stored events and reported their expiry, read back run by run.
 //!
-//! A row of the table `arrivals` holds a run: the addresses of up to [`ARRIVAL_RUN`](crate::bounds::ARRIVAL_RUN)
-//! events that one commit brought, under the sequence of the first. A row for each event would cost a third of the
-//! write speed. A run of events whose values have expired begins with a byte more.
+//! A row of the table `arrivals` holds a run: the event keys of up to [`ARRIVAL_RUN`](crate::bounds::ARRIVAL_RUN)
+//! events of one commit, under the sequence of the first. A row for each event would cost a third of the write speed. A
+//! run of expired events has one more byte at its beginning.
 
 use std::ops::Bound;
 
@@ -12,17 +12,17 @@ use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, Vi
 use crate::tables::{ADDRESS_LEN, address_key, parse_address, parse_sequence, sequence_key};
 use crate::{Address, ReadError};
 
-/// What an arrival says of its event.
+/// The kind of an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// It was stored.
+    /// The event was stored.
     Stored,
-    /// Its value, the latest of the key, has expired.
+    /// The event's value, the latest of the key, has expired.
     Expired,
 }
 
-/// One place in the order: of an event, or of its expiry.
+/// One place in the order: an event, or its expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Arrival {
     pub(crate) sequence: u64,
@@ -30,17 +30,17 @@ pub(crate) struct Arrival {
     pub(crate) address: Address,
 }
 
-/// What a run of events with expired values begins with.
+/// The first byte of a run of expired events.
 const EXPIRED: u8 = 1;
 
-/// A run of arrivals with one effect: the sequence of the first, and their addresses.
+/// A run of arrivals with one effect: the sequence of the first, and their event keys.
 pub(crate) struct Run {
     pub(crate) first: u64,
     pub(crate) effect: Effect,
     pub(crate) addresses: Vec<Address>,
 }
 
-/// The row of a run, but for its key.
+/// The row of a run, without its key.
 pub(crate) fn encode_run(effect: Effect, addresses: impl Iterator<Item = Address>) -> Bytes {
     let tag = (effect == Effect::Expired).then_some(EXPIRED);
     tag.into_iter().chain(addresses.flat_map(address_key)).collect()
@@ -72,7 +72,7 @@ impl Run {
     }
 }
 
-/// The run that holds the arrival `sequence`, or else the first one behind it.
+/// The run that holds the arrival `sequence`, or else the next one.
 pub(crate) async fn run_at(view: &dyn View, sequence: u64) -> Result<Option<Run>, ReadError> {
     for range in [until(&sequence_key(sequence)), behind(&sequence_key(sequence))] {
         if let Some((first, value)) = nearest_run(view, range, Projection::Rows).await? {
@@ -85,7 +85,7 @@ pub(crate) async fn run_at(view: &dyn View, sequence: u64) -> Result<Option<Run>
     Ok(None)
 }
 
-/// Where the first run begins behind the arrival `sequence`.
+/// The beginning of the first run behind the arrival `sequence`.
 pub(crate) async fn next_run(view: &dyn View, sequence: u64) -> Result<Option<u64>, StoreError> {
     let run = nearest_run(view, behind(&sequence_key(sequence)), Projection::Keys).await?;
     Ok(run.map(|(first, _)| first))
@@ -111,7 +111,7 @@ async fn nearest_run(
 pub(crate) struct Runs<'v>(Pages<'v>);
 
 impl<'v> Runs<'v> {
-    /// The runs from the one on that holds the arrival `sequence`.
+    /// The runs from the one that holds the arrival `sequence`.
     pub(crate) async fn from(view: &'v dyn View, sequence: u64) -> Result<Self, StoreError> {
         let first = nearest_run(view, until(&sequence_key(sequence)), Projection::Keys).await?;
         let first = sequence_key(first.map_or(sequence, |(first, _)| first));
@@ -119,14 +119,14 @@ impl<'v> Runs<'v> {
         Ok(Self(Pages::new(view, Table::Arrivals, range, Projection::Rows)))
     }
 
-    /// A page of runs, each read or what is wrong with it; `None` after the last page.
+    /// A page of runs, each read or with its damage; `None` after the last page.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Result<Run, ReadError>>>, StoreError> {
         let page = self.0.next().await?;
         Ok(page.map(|page| page.rows().map(|(key, value)| Run::parse(key, value)).collect()))
     }
 }
 
-/// The keys of the runs that end before the arrival `sequence` or with it, and where the rest begins.
+/// The keys of the runs that end before the arrival `sequence` or with it, and the beginning of the rest.
 pub(crate) async fn runs_before(view: &dyn View, sequence: u64) -> Result<(Vec<u64>, u64), StoreError> {
     let key = sequence_key(sequence);
     let range = KeyRange { start: Bound::Unbounded, end: Bound::Included(&key[..]) };

@@ -1,17 +1,17 @@
 //! Every limit of the core in one place, each with its reason.
 //!
-//! What comes from outside is checked against these before memory is allocated for it; what grows inside stays
-//! below them. Limits that all nodes of a cluster must share are not here but in [`Parameters`](crate::Parameters).
+//! Outside input is checked against these limits before memory is allocated for it; internal structures stay below
+//! them. [`Parameters`](crate::Parameters) has the limits that all nodes of a cluster must share.
 
-/// Longest key that [`Parameters`](crate::Parameters) may allow, in bytes: an index row holds the escaped key (at
-/// worst twice as long) and has to fit comfortably in a page of any engine.
+/// Longest key that [`Parameters`](crate::Parameters) may allow, in bytes. An index row holds the escaped key (at worst
+/// twice as long) and must fit comfortably in a page of any engine.
 pub const LONGEST_KEY: u32 = 65_535;
 
-/// Largest value that [`Parameters`](crate::Parameters) may allow, in bytes: one event has to fit in one frame and,
-/// a few times over, in memory.
+/// Largest value that [`Parameters`](crate::Parameters) may allow, in bytes. One event must fit in one frame and, a few
+/// times over, in memory.
 pub const LARGEST_DATA: u32 = 256 << 20;
 
-/// Values longer than this stand in the table `bodies`, so that walking the time axis reads none of them.
+/// Longer values are stored in the table `bodies`, so that a walk of the time axis does not read them.
 pub const INLINE_DATA: usize = 4 << 10;
 
 /// Rows in one page of a scan: enough to spread the cost of the call, little enough to hold.
@@ -20,14 +20,14 @@ pub const PAGE_ROWS: usize = 4_096;
 /// Bytes in one page of a scan (one row is always allowed, whatever its size).
 pub const PAGE_BYTES: usize = 1 << 20;
 
-/// Work between two yields, in rows: reading and checking a small one takes about a microsecond, so half a millisecond,
-/// some hundred times what a yield costs.
+/// Work between two yields, in rows. Reading and checking a small row takes about a microsecond, so this is half a
+/// millisecond, some hundred times the cost of a yield.
 pub const QUANTUM: usize = 512;
 
-/// Writes that one transaction of the writer carries at most: beyond it latency grows and throughput does not.
+/// Most writes in one transaction of the writer: beyond it latency grows and throughput does not.
 pub const LOT_EVENTS: usize = 4_096;
 
-/// Bytes of keys and values that one transaction of the writer carries at most, for the same reason.
+/// Most bytes of keys and values in one transaction of the writer, for the same reason.
 pub const LOT_BYTES: usize = 8 << 20;
 
 /// Operations in one atomic batch. A batch is one transaction whatever its size, so this bounds the transaction.
@@ -36,95 +36,95 @@ pub const BATCH_OPERATIONS: usize = 65_536;
 /// Bytes of keys and values in one atomic batch.
 pub const BATCH_BYTES: usize = 64 << 20;
 
-/// Requests that wait for the writer; a caller beyond that waits for its place.
+/// Requests that wait for the writer. Further callers wait for a place in the queue.
 pub const QUEUE_REQUESTS: usize = 4_096;
 
 /// Bytes of keys and values that wait for the writer, whatever the number of requests.
 pub const QUEUE_BYTES: usize = 64 << 20;
 
-/// Local writes that wait for the clock: more of one key than a second brings in.
+/// Local writes that wait for the clock: more writes of one key than a second allows.
 pub const WAITING_WRITES: usize = 1_024;
 
-/// Bytes of keys and values of these: a few of the greatest by default. They have left the queue, so this adds to
-/// [`QUEUE_BYTES`].
+/// Bytes of keys and values of the waiting writes: a few of the largest by default. They have left the queue, so this
+/// adds to [`QUEUE_BYTES`].
 pub const WAITING_BYTES: usize = BATCH_BYTES;
 
-/// Index rows held in memory before they are written in one sorted lot. Larger lots write faster, cost memory
-/// (about 150 B a row) and lengthen the first start after a crash (about 3 µs a row).
+/// Index rows held in memory before one sorted batch writes them. Larger batches write faster, cost memory (about 150 B
+/// a row) and lengthen the first start after a crash (about 3 µs a row).
 pub const PENDING_ROWS: usize = 65_536;
 
-/// Index rows that closing leaves to be recovered at the next start, rather than pay for another commit now.
+/// Index rows that a close leaves for recovery at the next start, to save another commit.
 pub const PENDING_LEFT: usize = 1_024;
 
-/// Arrivals in one row: enough to make the row's own cost small, little enough to read for the sake of one of them.
+/// Arrivals in one row: enough to make the row's overhead small, few enough to read the row for one of them.
 pub const ARRIVAL_RUN: usize = 256;
 
-/// The newest arrivals that stay readable for watchers that come back.
+/// The newest arrivals kept for returning watchers.
 pub const ARRIVALS_KEPT: u64 = 1_000_000;
 
-/// Expired values that watchers are told of in one commit: so many that a restart after a long time catches up within
-/// seconds, so few that a write which waits behind them does not notice.
+/// Expired values reported to watchers in one commit: enough that a restart after a long time catches up within
+/// seconds, few enough that a write behind them does not notice.
 pub const EXPIRED_AT_ONCE: usize = 512;
 
-/// The latest arrivals whose keys stay in memory for watchers: those of a full commit batch.
+/// The latest arrivals whose keys stay in memory for watchers: a full commit batch.
 pub const RECENT_ARRIVALS: usize = LOT_EVENTS;
 
 /// Bytes of these keys.
 pub const RECENT_KEY_BYTES: usize = 1 << 20;
 
-/// Incarnations of a store that are remembered, 16 B each. A cursor that an older one gave is refused: enough for the
-/// verbs of a script, each of which opens the directory, little enough to write with the first arrival of each.
+/// Remembered incarnations of a store, 16 B each. Cursors of older incarnations are refused. Enough for the verbs of a
+/// script, each of which opens the directory; few enough to write with the first arrival of each.
 pub const LINEAGE: usize = 1_024;
 
-/// Ids of one leaf that are sorted in memory at once, 32 B each. A fuller leaf takes several passes instead.
+/// Ids of one leaf that are sorted in memory at once, 32 B each. A larger leaf takes several passes.
 pub const LEAF_IDS_IN_MEMORY: usize = 1 << 20;
 
-/// Node hashes that travel to the writer in one message: their commit takes a few milliseconds, and a write may have to
-/// wait for it.
+/// Node hashes in one message to the writer: their commit takes a few milliseconds, and a write may have to wait for
+/// it.
 pub const HASH_ROWS: usize = 1_024;
 
-/// Nodes that the writer remembers as having no stored hash. Forgetting one costs a needless removal, no more.
+/// Tree nodes that the writer remembers as having no stored hash. Forgetting one costs a needless removal, no more.
 pub const KNOWN_STALE: usize = 1 << 16;
 
-/// Nodes written to while a hashing pass runs. Beyond it the pass stores nothing more, and the next one does.
+/// Tree nodes written to during a hashing pass. Beyond it the pass stores nothing more; the next pass does.
 pub const TOUCHED_DURING_PASS: usize = 1 << 20;
 
-/// Nodes of one row of the tree that are read, or computed, at a time. Rows below the top have no more than a node has
+/// Tree nodes of one row that are read, or computed, at a time. Rows below the top have no more than a node has
 /// children.
 pub const ROW_PART: usize = 4_096;
 
-/// Milliseconds that a node of the top row covers at least in the tree of a new cluster: a day. The top row is the one
-/// part of the tree that grows with time for ever; with a node a day it has 3,650 of them in ten years, of which the
-/// last [`DIGEST_TILES`] days are compared at once. A node every 16 ms would be two billion a year.
+/// Least milliseconds covered by a top-row node in the tree of a new cluster: a day. Only the top row grows with time
+/// for ever; at a node a day it has 3,650 nodes in ten years, of which the last [`DIGEST_TILES`] days are compared at
+/// once. A node every 16 ms would be two billion a year.
 pub const SHORTEST_TOP_NODE: u64 = 86_400_000;
 
-/// Nodes of the top row that are kept in memory, 48 B each: 25 MB, and for a moment as much again when new nodes come.
-/// At a day for a node, which is the least that a new store may have, they are 1,400 years. Of a longer row every root
-/// reads all, page by page.
+/// Top-row nodes kept in memory, 48 B each: 25 MB, and briefly as much again when nodes are added. At a day for a node,
+/// the least that a new store may have, they cover 1,400 years. With a longer row every root reads all of it, page by
+/// page.
 pub const TOP_ROW_NODES: usize = 1 << 19;
 
-/// Nodes of the top row that are known one by one to have been written to since they were last read. Beyond it the whole
-/// row is read again, which is no slower than so many single reads.
+/// Top-row nodes recorded one by one as written to since the last read. Beyond it the whole row is read again, which is
+/// no slower than so many single reads.
 pub const TOUCHED_TOP_NODES: usize = 1 << 16;
 
-/// Keys whose newest version is kept in memory once it was read.
+/// Keys in the latest-value cache. A read enters its key.
 pub const TIP_SLOTS: usize = 8_192;
 
-/// Largest event kept so, in bytes of key and value: with the slots it bounds the memory to 8 MiB.
+/// Largest event in the latest-value cache, in bytes of key and value: with the slots it bounds the memory to 8 MiB.
 pub const TIP_BYTES: usize = 1 << 10;
 
-/// Damage that `verify` lists one by one; what is beyond is counted.
+/// Damage that `verify` lists one by one; further damage is only counted.
 pub const FINDINGS_LISTED: usize = 100;
 
-/// Damaged events that are remembered until they are mended. What is beyond is found again when there is room.
+/// Damaged events that are remembered until they are mended. Further ones are found again when there is room.
 pub const DAMAGED_EVENTS: usize = 1_024;
 
-/// Damaged events that a neighbour is asked for in one question: far fewer than it would answer at once, for they are
-/// read one by one.
+/// Damaged events in one request to a neighbour: far fewer than it would answer at once, because they are read one by
+/// one.
 pub const MENDED_AT_ONCE: usize = 256;
 
-/// Events and lists of one frame stop at this size, unless a single event is larger: enough to keep a link busy,
-/// little enough to hold a few.
+/// Events and lists of one frame stop at this size, unless a single event is larger: enough to keep a link busy, small
+/// enough to hold a few in memory.
 pub const BATCH_FRAME: usize = 1 << 20;
 
 /// Bytes of a frame beside its events: numbers, lengths and the fields of the message.
@@ -133,29 +133,29 @@ pub const FRAME_OVERHEAD: usize = 1 << 10;
 /// Events in one message: a batch of the smallest ones.
 pub const MESSAGE_EVENTS: usize = 16_384;
 
-/// Addresses in one message, 38 B each: they fit in [`BATCH_FRAME`].
+/// Event keys in one message, 38 B each: they fit in [`BATCH_FRAME`].
 pub const MESSAGE_ADDRESSES: usize = 16_384;
 
 /// Ids in all the lists of one message, 5 B each when shortened.
 pub const MESSAGE_IDS: usize = 131_072;
 
-/// Whole ids in one message, 32 B each: as many as fit in [`BATCH_FRAME`].
+/// Whole ids in one message, 32 B each: they fit in [`BATCH_FRAME`].
 pub const WHOLE_IDS: usize = MESSAGE_IDS / 8;
 
-/// Messages of ids that one question is answered with. A fuller span takes several rounds.
+/// Messages of ids in one answer. A fuller span takes several rounds.
 pub const LISTS_AT_ONCE: usize = 8;
 
-/// Shares of one span that are listed at once: no more than a lane takes, or what they have the other side wish for would
-/// be declined for want of room.
+/// Shares of one span that are listed at once: no more than a lane takes, or the resulting requests would be declined
+/// for want of room.
 pub const SHARES_AT_ONCE: usize = 3;
 
-/// Ids of the neighbour's lists that it is asked for in one question: about as many events as one answer holds.
+/// Ids of the neighbour's lists in one request: about as many events as one answer holds.
 pub const WISHED_AT_ONCE: usize = 16_384;
 
 /// Scopes listed in one message.
 pub const MESSAGE_SPANS: usize = 4_096;
 
-/// Nodes whose children are named in one message.
+/// Tree nodes whose children are named in one message.
 pub const MESSAGE_PARENTS: usize = 512;
 
 /// Children named in one message, about 40 B each.
@@ -164,18 +164,17 @@ pub const MESSAGE_CHILDREN: usize = 16_384;
 /// Rows of a digest: two for each level.
 pub const DIGEST_ROWS: usize = 10;
 
-/// Nodes in one row of a digest. Only the top row, a node for two years, can ever come near.
+/// Tree nodes in one row of a digest. Only the top row, a node for two years, can ever come near.
 pub const DIGEST_TILES: usize = 1_024;
 
-/// Digests of spans that are kept for the next neighbour that compares: those of a minute and of some that are late.
-/// One may have half a megabyte, and has usually six kilobytes.
+/// Digests of spans that are kept for the next comparing neighbour: those of a minute and a few late ones. A digest has
+/// up to half a megabyte, and usually six kilobytes.
 pub const DIGESTS_KEPT: usize = 16;
 
-/// Arrivals since a digest was computed that are looked through for one in its span. That is quicker than to compute it
-/// again.
+/// Arrivals since a digest was computed that are searched for one in its span. The search is quicker than a new digest.
 pub const DIGEST_ARRIVALS: u64 = 4_096;
 
-/// Most children that [`Parameters`](crate::Parameters) may give a node.
+/// Most children of a tree node that [`Parameters`](crate::Parameters) may set.
 pub const WIDEST_NODE: usize = 256;
 
 /// Bytes of the name of a space.
@@ -184,113 +183,113 @@ pub const SPACE_NAME: usize = 64;
 /// Bytes of the address of a node: a host name of the greatest length, its port and a transport.
 pub const PEER_TEXT: usize = 272;
 
-/// Addresses at which a node says that it listens: both transports, each for both kinds of IP addresses.
+/// Listen addresses that a node announces: both transports, each for both kinds of IP addresses.
 pub const LISTENS: usize = 4;
 
-/// Members of the cluster that a node remembers: several times as many as it is connected to. One that is beyond them
-/// counts only while it is connected.
+/// Members of the cluster that a node remembers: several times as many as it is connected to. Further members count
+/// only while they are connected.
 pub const MEMBERS: usize = 400;
 
-/// Addresses of a member that are remembered beside those that it names itself.
+/// Remembered addresses of a member beside its own announced ones.
 pub const TOLD: usize = 4;
 
-/// Events that one message of a neighbour is answered with, in bytes of keys and values (a single event may be larger).
-/// What is beyond follows when the neighbour asks on: it sets the pace.
+/// Events in one answer to a neighbour's message, in bytes of keys and values (a single event may be larger). The rest
+/// follows when the neighbour asks again: it sets the pace.
 pub const WINDOW_BYTES: usize = 2 << 20;
 
-/// Addresses looked at for one scope of a list, and those of one moment beyond, for moments cannot be parted. A scope is
-/// a leaf or a small node; a million ids in it are sent in shares, so each of them walks all of it.
+/// Event keys scanned for one scope of a list, beside those of one further moment, as a moment cannot be split. A scope
+/// is a leaf or a small tree node; a million ids in it are sent in shares, so each of them walks all of it.
 pub const SCANNED_ADDRESSES: usize = 1 << 22;
 
-/// Events whose hashes are checked at once where a repair moved nothing; the leaf of the last one is checked to its end.
-/// With the pause that follows, in proportion, whoever claims to differ costs this node 1,600 events a second.
+/// Events whose hashes are checked at once after a repair that moved nothing; the leaf of the last one is checked to
+/// its end. With the proportional pause that follows, a neighbour that claims to differ costs this node 1,600 events a
+/// second.
 pub const CHECKED_EVENTS: usize = 1 << 14;
 
-/// Spans of repairs in vain whose hashes wait to be checked. What is beyond is found by the next repair.
+/// Spans of futile repairs that await a hash check. Further ones are found by the next repair.
 pub const SUSPECTED_SPANS: usize = 256;
 
-/// Addresses that are compared with a list for each id that it names, or would name if its span were listed whole. Where
-/// this side holds so much more, what the other lacks is what matters.
+/// Event keys compared with a list for each id that it names, or would name if its span were listed whole. If this side
+/// holds so much more, only the events that the other side lacks matter.
 pub const COMPARED_FOR_ONE: usize = 64;
 
-/// Addresses that are compared with any list: more than events that fit an answer.
+/// Event keys that are compared with any list: more than the events of an answer.
 pub const COMPARED_AT_LEAST: usize = 1 << 16;
 
-/// Shares beyond which a span is not believed to have more. One of four millions of events has forty.
+/// Most shares that a neighbour may claim for a span. A span of four million events has forty.
 pub const COMPARED_SHARES: usize = 1_024;
 
-/// Rows that may be looked at for one neighbour at once. The largest honest exchange is about a leaf that no message
-/// takes: if one side holds a million events there and the other 800,000 of them, it looks at 22 millions of rows.
+/// Rows that may be scanned for one neighbour at once. The largest honest repair session covers a leaf that fits in no
+/// message: if one side holds a million events there and the other 800,000 of them, it scans 22 million rows.
 pub const SCANNED_AT_ONCE: u64 = 1 << 25;
 
-/// Rows that may be looked at for one neighbour in a second, in the long run: about a fifth of a core. A node that catches
-/// up on what it lacks altogether has one row looked at for each event, one that lacks some here and there up to thirty.
+/// Rows that may be scanned for one neighbour in a second, in the long run: about a fifth of a core. A node that lacks
+/// whole stretches costs one row for each event, a node that lacks scattered events up to thirty.
 pub const SCANNED_A_SECOND: u64 = 1 << 19;
 
-/// Bytes of events that may be read for one neighbour at once: some seconds of what a fast line carries.
+/// Bytes of events that may be read for one neighbour at once: some seconds of a fast line.
 pub const READ_AT_ONCE: u64 = 1 << 30;
 
-/// Bytes of events that may be read for one neighbour in a second, in the long run: more than a store takes in.
+/// Bytes of events that may be read for one neighbour in a second, in the long run: more than a store writes.
 pub const READ_A_SECOND: u64 = 1 << 28;
 
-/// Addresses read at a time while scanning.
+/// Event keys read at a time while scanning.
 pub const SCAN_PAGE: usize = 4_096;
 
-/// Events that a node asks its neighbours for at once after an announcement. What is beyond is found by the next
-/// comparison.
+/// Events that a node requests from its neighbours at once after an announcement. The next comparison finds the rest.
 pub const WANTED_AT_ONCE: usize = 65_536;
 
-/// Largest event that is pushed, in bytes of key and value: on a line of a megabit it holds up what is written after it for
-/// half a second. Larger ones are announced, and given over the repair lane.
+/// Largest event that is pushed, in bytes of key and value: on a line of a megabit it delays later writes by half a
+/// second. Larger events are announced, and sent over the repair lane.
 pub const PUSHED_BYTES: usize = 64 << 10;
 
-/// Announcements that wait for their few milliseconds; with these they go at once.
+/// Announcements that wait for a few milliseconds; at this number they are sent at once.
 pub const ANNOUNCED_AT_ONCE: usize = 1_024;
 
-/// Leaves whose events are in flight that are remembered: what is written now touches a few, an import of history more.
+/// Remembered leaves with events in flight: current writes touch a few, an import of history more.
 pub const LEAVES_IN_FLIGHT: usize = 4_096;
 
-/// Nodes of one repair whose children were named.
+/// Tree nodes of one repair whose children were named.
 pub const OPENED_NODES: usize = 65_536;
 
-/// Requests for events that do not exist, before the connection is closed. One is forgiven each minute: whoever holds a
+/// Requests for events that do not exist, before the connection is closed. One is forgiven each minute: the holder of a
 /// damaged event cannot know that its neighbour lacks it.
 pub const MISTAKEN_WISHES: u32 = 16;
 
-/// Hellos before the clocks are settled.
+/// Hello messages before the clocks are settled.
 pub const GREETINGS: u32 = 64;
 
-/// Bytes of one thing that a node remembers about itself: it is read whole.
+/// Bytes of one setting of a node: it is read whole.
 pub const SETTING_BYTES: usize = 1 << 20;
 
-/// Bytes that wait on one lane to a neighbour before nothing more is put there. One answer may go beyond it by
-/// [`WINDOW_BYTES`] and its lists.
+/// Bytes that wait on one lane to a neighbour before it takes no more. One answer may exceed it by [`WINDOW_BYTES`] and
+/// its lists.
 pub const LANE_BYTES: usize = 2 << 20;
 
-/// Bytes of events from which on a frame is encoded once for all links that send it. Smaller ones cost less than to look
-/// for them.
+/// Least bytes of events for which a frame is encoded once for all links that send it. Encoding a smaller one costs
+/// less than the lookup.
 pub const SHARED_FRAME: usize = 16 << 10;
 
-/// Such frames that are remembered while they wait: links that are in step send the same few.
+/// Shared frames remembered while they wait: links in step send the same few.
 pub const FRAMES_SHARED: usize = 32;
 
-/// Lots of events of one neighbour that are being stored at once: one that the disk is at, and the next.
+/// Batches of events of one neighbour in the store at once: one on the disk, and the next.
 pub const STORES_AT_ONCE: usize = 2;
 
-/// Neighbours with a connection at once: a hundred, and some that come while others are still held for there. Each may have
-/// some megabytes wait on its lanes.
+/// Neighbours with a connection at once: a hundred, and some that connect while departed ones still count. Each may
+/// have some megabytes waiting on its lanes.
 pub const NEIGHBOURS: usize = 128;
 
-/// News held for the neighbours that have not sent it yet. A neighbour that is further behind compares instead.
+/// New events held for neighbours that have not sent them yet. A neighbour that is further behind compares instead.
 pub const FEED_EVENTS: usize = 16_384;
 
-/// Bytes of keys and values of these.
+/// Bytes of keys and values of the held new events.
 pub const FEED_BYTES: usize = 16 << 20;
 
-/// News taken for one neighbour at a time.
+/// New events taken for one neighbour at a time.
 pub const FEED_PAGE: usize = 1_024;
 
-// A page holds at least one row of everything but a body, and a lot fits in the queue.
+// A page holds at least one row of any table but `bodies`, and a batch fits in the queue.
 const _: () = assert!(LONGEST_KEY as usize * 2 + INLINE_DATA < PAGE_BYTES);
 const _: () = assert!(LOT_BYTES <= QUEUE_BYTES && BATCH_BYTES <= QUEUE_BYTES);
 const _: () = assert!(MESSAGE_ADDRESSES * 42 <= BATCH_FRAME && MESSAGE_IDS * 5 <= BATCH_FRAME);
@@ -298,6 +297,6 @@ const _: () = assert!(SHARES_AT_ONCE * MESSAGE_IDS * 5 <= LANE_BYTES);
 const _: () =
     assert!(SCANNED_ADDRESSES as u64 <= SCANNED_AT_ONCE / 4 && WINDOW_BYTES as u64 * 4 <= READ_A_SECOND);
 const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && WISHED_AT_ONCE <= WHOLE_IDS);
-// The list of members is remembered as one thing, in text.
+// The list of members is stored as one setting, in text.
 const _: () = assert!(MEMBERS * ((LISTENS + TOLD) * (PEER_TEXT + 4) + 256) <= SETTING_BYTES);
 const _: () = assert!(LOT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);

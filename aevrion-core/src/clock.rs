@@ -5,9 +5,9 @@
 //! increasing per key, not per node: a clock that moved on for every write would cap a node at 1,000 writes a second.
 //!
 //! Three bounds hold it. Accepted events more than `max_drift` ahead of the wall do not count, so that one fast clock
-//! cannot drag the others along. Nothing is issued more than `max_drift` ahead of the wall: [`Blocked`] says whether one
-//! key is written too fast, or the wall was set back. Nothing is issued at or before a time that this node has told to
-//! be settled.
+//! cannot drag the others along. No timestamp is more than `max_drift` ahead of the wall: [`Blocked`] says whether one
+//! key is written too fast, or the wall was set back. No timestamp is at or before a time that this node has declared
+//! settled.
 //!
 //! Pure: the wall's time is an argument.
 
@@ -21,25 +21,25 @@ use crate::Timestamp;
 /// How far ahead of the wall an event may be and still count as the present.
 pub const MAX_DRIFT: Duration = Duration::from_secs(60);
 
-/// What a run leaves to the next one, whatever its wall will show.
+/// The state that the next run needs, whatever its wall will show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClockMark {
     /// The next run issues nothing before this.
     pub continues: Timestamp,
-    /// Where the operator said to go on from.
+    /// The point from which the operator resumed the clock.
     pub resumed: Timestamp,
 }
 
-/// The state from which timestamps are issued. Cloning is cheap: whatever is issued on a clone can be taken back.
+/// The state from which timestamps are issued. Cloning is cheap: dropping a clone takes back its timestamps.
 #[derive(Debug, Clone)]
 pub struct Clock {
     /// The greatest timestamp issued or accepted.
     last: Timestamp,
     /// The greatest timestamp issued, in this run or an earlier one.
     issued: Timestamp,
-    /// The end of the time that was told to be settled.
+    /// The end of the settled time.
     settled: Timestamp,
-    /// Where the operator said to go on from.
+    /// The point from which the operator resumed the clock.
     resumed: Timestamp,
     /// The keys that have an event at exactly `last`.
     seen: OrdSet<Bytes>,
@@ -47,8 +47,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that continues after `accepted`, the greatest timestamp in the store that is no more than `max_drift`
-    /// ahead of the wall, and after the `mark` that the run before left.
+    /// A clock that continues after `accepted`, the greatest timestamp in the store no more than `max_drift` ahead of
+    /// the wall, and after the `mark` of the previous run.
     pub fn new(accepted: Timestamp, mark: ClockMark, max_drift: Duration) -> Self {
         let ClockMark { continues, resumed } = mark;
         Self {
@@ -61,7 +61,7 @@ impl Clock {
         }
     }
 
-    /// The timestamp for a local write of `key`, greater than any this clock has issued or accepted for it.
+    /// The timestamp for a local write of `key`, greater than any that this clock has issued or accepted for it.
     ///
     /// # Errors
     /// [`Blocked`]. The clock stays as it was.
@@ -82,7 +82,7 @@ impl Clock {
         Ok(timestamp)
     }
 
-    /// Takes note of an event that a neighbour sent.
+    /// Records an event of a neighbour.
     pub fn observe(&mut self, wall: Timestamp, key: &Bytes, timestamp: Timestamp) {
         if timestamp <= wall.after(self.max_drift) {
             self.move_to(timestamp);
@@ -90,32 +90,32 @@ impl Clock {
         }
     }
 
-    /// Takes note of an event whose time a client chose. It says nothing about clocks, and moves none.
+    /// Records an event whose time a client chose. It says nothing about clocks, and moves none.
     pub fn note(&mut self, key: &Bytes, timestamp: Timestamp) {
         if timestamp == self.last {
             self.seen.insert(key.clone());
         }
     }
 
-    /// Issues nothing at or before `until` from now on. Never say more than the wall has shown.
+    /// Issues nothing at or before `until` from now on. `until` must not exceed a time that the wall has shown.
     pub fn settle(&mut self, until: Timestamp) {
         self.settled = self.settled.max(until);
     }
 
-    /// Goes on from where it is, however far ahead of the wall that may be: the operator says so. Where the wall was not
-    /// set back there is nothing to resume, and nothing is done: a clock that runs ahead would run ever further ahead.
+    /// Resumes the clock from its present time, however far ahead of the wall, on the operator's word. Does nothing
+    /// unless the wall was set back: otherwise a clock that runs ahead would run ever further ahead.
     pub fn resume(&mut self, wall: Timestamp) {
         if self.earliest(wall) > self.horizon(wall) {
             self.exceed(wall);
         }
     }
 
-    /// Takes where it is for the wall.
+    /// Takes the present time of the clock for the wall's.
     pub(crate) fn exceed(&mut self, wall: Timestamp) {
         self.resumed = self.earliest(wall);
     }
 
-    /// While the wall shows less than this, nothing is issued: it was set back too far.
+    /// No timestamp is issued while the wall shows less than this: it was set back too far.
     pub fn set_back_below(&self) -> Timestamp {
         let earliest = self.earliest(Timestamp::MIN);
         if earliest <= self.horizon(Timestamp::MIN) {
@@ -125,7 +125,7 @@ impl Clock {
         }
     }
 
-    /// The time at which reads happen: never before the wall, nor before what this node has written.
+    /// The time of reads: never before the wall, nor before this node's own writes.
     pub fn now(&self, wall: Timestamp) -> Timestamp {
         self.last.max(wall)
     }
@@ -135,9 +135,9 @@ impl Clock {
         self.last
     }
 
-    /// What the next run has to know.
+    /// The mark for the next run.
     pub fn mark(&self) -> ClockMark {
-        // What was issued may be issued again, for another key. What is settled may not.
+        // An issued timestamp may be issued again, for another key. A settled one may not.
         let continues = if self.settled < self.issued { self.issued } else { self.settled.next() };
         ClockMark { continues, resumed: self.resumed }
     }
@@ -165,20 +165,20 @@ impl Clock {
 pub enum Blocked {
     /// The key is written faster than once a millisecond, and has used up the drift.
     BusyKey {
-        /// Until the wall has caught up.
+        /// The time until the wall has caught up.
         wait: Duration,
     },
     /// The wall shows less than this clock has issued, by more than the drift: it was set back.
     SetBack {
         /// How far the wall is behind.
         by: Duration,
-        /// Until the wall has caught up, if nobody sets it right.
+        /// The time until the wall has caught up, if nobody sets it right.
         wait: Duration,
     },
 }
 
 impl Blocked {
-    /// The same for so many more writes of the key, all of them made at once.
+    /// The same reason after `writes` more writes of the key, all made at once.
     pub(crate) fn and_more(self, writes: usize) -> Self {
         match self {
             Self::BusyKey { wait } => Self::BusyKey { wait: wait + Duration::from_millis(writes as u64) },
@@ -186,7 +186,7 @@ impl Blocked {
         }
     }
 
-    /// When to ask again, at the latest.
+    /// The longest time until the next attempt.
     pub fn wait(self) -> Duration {
         match self {
             Self::BusyKey { wait } | Self::SetBack { wait, .. } => wait,

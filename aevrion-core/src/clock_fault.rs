@@ -1,4 +1,4 @@
-//! What is wrong with a clock whose node takes no writes, and what the clocks of neighbours say of it.
+//! Faults of this node's clock that stop its writes, and the judgement by the clocks of neighbours.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClockFault {
-    /// The wall clock shows a time that cannot be.
+    /// The wall clock shows an impossible time.
     #[error("this node's clock shows {shows} ms since 1970, which cannot be right: set it")]
     Impossible {
-        /// What it shows.
+        /// The time shown.
         shows: Timestamp,
     },
     /// The wall clock shows less than this node has issued, by more than the drift allowed.
@@ -21,22 +21,22 @@ pub enum ClockFault {
         by.as_secs()
     )]
     SetBack {
-        /// How far it is behind.
+        /// How far the clock is behind.
         by: Duration,
     },
-    /// It is ahead of its neighbours': they would see an acknowledged write only later.
+    /// The clock is ahead of its neighbours': they would see an acknowledged write only later.
     #[error("this node's clock is {} s ahead of its neighbours': set it right", by.as_secs())]
     Ahead {
-        /// How far.
+        /// How far ahead.
         by: Duration,
     },
-    /// It is behind its neighbours': a write would lose to what they wrote long before.
+    /// The clock is behind its neighbours': a write would lose to much earlier writes of theirs.
     #[error("this node's clock is {} s behind its neighbours': set it right", by.as_secs())]
     Behind {
-        /// How far.
+        /// How far behind.
         by: Duration,
     },
-    /// It and that of the only neighbour are apart. Nobody knows which is right, and neither takes writes.
+    /// The clock and that of the only neighbour are apart. Neither is known to be right, and neither node takes writes.
     #[error("this node's clock and that of its only neighbour are {} s apart: set right the wrong one", by.as_secs())]
     Disputed {
         /// How far they are apart.
@@ -57,8 +57,8 @@ impl ClockFault {
     }
 }
 
-/// What the clocks of the neighbours say of this node's: `offsets` are milliseconds that each of them is ahead. The
-/// median decides. With one neighbour there is none, and without any a node goes on.
+/// Judges this node's clock by those of the neighbours: `offsets` are the milliseconds by which each of them is ahead.
+/// The median decides. A single neighbour makes a dispute, and a node without neighbours goes on.
 pub(crate) fn judge_by_neighbours(offsets: &[i64], max_drift: Duration) -> Option<ClockFault> {
     let mut sorted = offsets.to_vec();
     sorted.sort_unstable();
@@ -74,7 +74,7 @@ pub(crate) fn judge_by_neighbours(offsets: &[i64], max_drift: Duration) -> Optio
     })
 }
 
-/// The median of ascending numbers; of an even number of them the one nearer to zero: in doubt the node goes on.
+/// The median of ascending numbers; of the two middle ones the one nearer to zero: in doubt the node goes on.
 fn median_near_zero(sorted: &[i64]) -> Option<i64> {
     let lower = sorted.get(sorted.len().checked_sub(1)? / 2)?;
     let upper = sorted.get(sorted.len() / 2)?;

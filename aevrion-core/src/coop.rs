@@ -1,8 +1,8 @@
 //! Cooperative scheduling: long work gives way to other tasks.
 //!
-//! A runtime runs a task until it waits for something. Stores answer in place, so a loop over rows waits for nothing,
-//! and would keep its thread, with the timers and sockets of all other tasks, until its end. Work is therefore charged
-//! here row by row, and yields once it has used up a quantum. A caller that drops the future stops the work there.
+//! A runtime runs a task until it waits. Stores answer in place, so a loop over rows never waits, and would keep its
+//! thread, with the timers and sockets of all other tasks, until its end. Work is therefore charged here row by row,
+//! and yields once it has used up a quantum. A caller that drops the future stops the work there.
 //!
 //! Work is counted, not time: the same input yields at the same places, in a simulation, too.
 
@@ -13,8 +13,8 @@ use tokio::task::{Id, try_id, yield_now};
 use crate::bounds::QUANTUM;
 
 thread_local! {
-    /// The task charged last on this thread, and for how much since it last gave way. Another task in between has
-    /// had its turn: the count begins anew.
+    /// The task charged last on this thread, and its cost since its last yield. After another task the count begins
+    /// anew.
     static CHARGED: Cell<(Option<Id>, usize)> = const { Cell::new((None, 0)) };
 }
 
@@ -26,7 +26,7 @@ pub(crate) async fn charge(cost: usize) {
     }
 }
 
-/// The rows that work on so many bytes costs as much as.
+/// The cost of work on so many bytes, in rows.
 pub(crate) const fn rows_of(bytes: usize) -> usize {
     bytes >> 10
 }
@@ -40,7 +40,7 @@ fn uses_up_quantum(cost: usize) -> bool {
     used_up
 }
 
-/// Begins to count anew on this thread: what a simulation does must not depend on what ran before it.
+/// Resets the count on this thread: a simulation must not depend on earlier runs.
 #[cfg(feature = "testkit")]
 pub(crate) fn reset() {
     CHARGED.set((None, 0));
@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    /// How often work of so many rows, one by one, yields.
+    /// The number of yields in work of `rows` rows, one by one.
     fn yields(rows: usize) -> usize {
         let mut work = pin!(async move {
             for _ in 0..rows {

@@ -1,7 +1,7 @@
-//! What can go wrong, per operation, and whose fault it is.
+//! Errors, per operation, and whose fault each is.
 //!
-//! A [`WriteError`] about a key or a value is the caller's; [`StoreError`] is the machine's; [`Damage`] is the
-//! disk's (or a bug's), and an [`OpenError`] that of whoever gave the path or the parameters.
+//! A [`WriteError`] about a key or a value is the caller's fault; [`StoreError`] is the machine's; [`Damage`] is the
+//! disk's (or a bug's); [`OpenError`] is a wrong path or wrong parameters.
 
 use bytes::Bytes;
 
@@ -9,14 +9,14 @@ use crate::clock_fault::ClockFault;
 use crate::parameters::{Difference, OutOfRange, TreeTooFine};
 use crate::store::{StoreError, Table};
 
-/// A stored row that is not what it must be. It is reported, never served.
+/// A damaged stored row. It is reported, never served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// The table it stands in.
+    /// The table of the row.
     pub table: Table,
-    /// Its key.
+    /// The key of the row.
     pub key: Bytes,
-    /// What is wrong.
+    /// A description of the damage.
     pub what: String,
 }
 
@@ -38,7 +38,7 @@ pub enum ReadError {
     /// The store could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What was found cannot be trusted.
+    /// A row that the read needs is damaged.
     #[error("damaged: {0}. Run `verify` to see all damage, `rebuild` to mend what is derived")]
     Damaged(Damage),
     /// The replica was closed.
@@ -52,42 +52,42 @@ impl ReadError {
     }
 }
 
-/// Why a write was not taken. Nothing of it was stored, unless the error says otherwise.
+/// Why a write was not taken. It stored nothing, unless the error says otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum WriteError {
-    /// A key has at least one byte.
+    /// The key is empty: a key has at least one byte.
     #[error("the key is empty: a key has at least one byte")]
     EmptyKey,
     /// The key is longer than the cluster allows.
     #[error("the key has {len} bytes, at most {most} are allowed in this store")]
     KeyTooLong {
-        /// Its length.
+        /// Its length in bytes.
         len: usize,
-        /// The limit.
+        /// The limit in bytes.
         most: u32,
     },
     /// The value is longer than the cluster allows.
     #[error("the value has {len} bytes, at most {most} are allowed in this store")]
     ValueTooLong {
-        /// Its length.
+        /// Its length in bytes.
         len: usize,
-        /// The limit.
+        /// The limit in bytes.
         most: u32,
     },
-    /// The key is one of the system's own.
+    /// The key has the [reserved prefix](crate::RESERVED_PREFIX).
     #[error("keys that begin with `__aevrion/` are the system's own: choose another")]
     ReservedKey,
-    /// Longer than any encoding can hold.
+    /// Key or value is longer than any encoding can hold.
     #[error(transparent)]
     TooLong(#[from] crate::TooLong),
-    /// The batch is larger than one transaction may be.
+    /// The batch exceeds the limits of one transaction.
     #[error(
         "the batch has {operations} operations and {bytes} bytes: split it, at most {} and {} are one atomic write",
         crate::bounds::BATCH_OPERATIONS,
         crate::bounds::BATCH_BYTES
     )]
     BatchTooLarge {
-        /// How many operations it has.
+        /// Its number of operations.
         operations: usize,
         /// Bytes of keys and values.
         bytes: usize,
@@ -98,21 +98,21 @@ pub enum WriteError {
     /// The store failed on this very write.
     #[error("not written: {0}")]
     Store(StoreError),
-    /// What was read to place the write could not be trusted.
+    /// A row that the write needs is damaged.
     #[error("not written: {0}")]
     Read(ReadError),
     /// This node's clock cannot be trusted with a write.
     #[error("not written: {0}")]
     Clock(ClockFault),
-    /// The key is written more often than once a millisecond, and has used up the drift. Others are not held up.
+    /// The key is written more often than once a millisecond, and has used up the drift. Writes of other keys proceed.
     #[error(
         "not written: this key is written more than a thousand times a second, and its writes wait. Try again"
     )]
     BusyKey,
-    /// More writes of one key than have their own millisecond within the drift allowed.
+    /// The batch writes one key more often than there are milliseconds within the allowed drift.
     #[error("the batch writes one key {writes} times, at most {most} are one atomic write: split it")]
     BatchTooDense {
-        /// How often it writes the key.
+        /// The number of writes of the key.
         writes: usize,
         /// The limit.
         most: usize,
@@ -138,10 +138,10 @@ pub enum OpenError {
     /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something that opening needs cannot be trusted.
+    /// A row that opening needs is damaged.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Nothing could be written.
+    /// A write during opening failed.
     #[error(transparent)]
     Write(#[from] WriteError),
     /// The store was written by another version.
@@ -158,13 +158,13 @@ pub enum OpenError {
     /// The store was made with other parameters, which cannot be changed.
     #[error("the store was made with other parameters: {}. Leave them out, or make a new store", list(.0))]
     OtherParameters(Vec<Difference>),
-    /// Parameters with which no store can be made.
+    /// No store can be made with these parameters.
     #[error(transparent)]
     BadParameters(#[from] OutOfRange),
-    /// Parameters with which no cluster should begin.
+    /// No new cluster may have these parameters.
     #[error(transparent)]
     TreeTooFine(#[from] TreeTooFine),
-    /// The store holds rows, but not those that say what they are.
+    /// The store holds rows, but the rows that describe it are missing or damaged.
     #[error("the store holds data but its `{0}` row is missing or damaged: restore it from a backup")]
     Damaged(&'static str),
 }
@@ -182,14 +182,13 @@ pub enum WatchError {
     /// The events after the cursor are no longer kept in the order of their arrival.
     #[error("arrivals before {oldest} are no longer kept: read the present state, then watch from now")]
     Compacted {
-        /// The oldest sequence that is.
+        /// The oldest sequence that is kept.
         oldest: u64,
     },
     /// The cursor comes from another node, whose events arrived in another order.
     #[error("the cursor is of another node: a cursor is good on the node that gave it")]
     OtherNode,
-    /// The events before the cursor arrived in a history that is not that of this store, or of which it knows nothing any
-    /// more.
+    /// The events before the cursor arrived in another history than that of this store, or in a forgotten one.
     #[error(
         "the cursor is of another history than that of this store: its directory was put back from a copy, or the \
          cursor is an old one. Read the present state, then watch from now"

@@ -1,4 +1,4 @@
-//! The event: one immutable write, and the encoding that gives it its id.
+//! The event: one immutable write, and the encoding that determines its id.
 //!
 //! ```text
 //! id = BLAKE3( u32 len(key) ‖ key ‖ V ‖ u64 timestamp )        integers big-endian
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::planted::{Bug, planted};
 use crate::{EventId, Timestamp};
 
-/// Keys that begin with this are the system's own: clients neither write nor see them.
+/// The prefix of the system's own keys: clients neither write nor see them.
 pub const RESERVED_PREFIX: &[u8] = b"__aevrion/";
 
 /// Whether `key` is one of the system's own.
@@ -25,18 +25,18 @@ pub fn is_reserved(key: &[u8]) -> bool {
     key.starts_with(RESERVED_PREFIX)
 }
 
-/// What an event says about its key.
+/// The effect of an event on its key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value {
-    /// From here on the key has no value.
+    /// The key has no value from this event on.
     Deletion,
-    /// From here on the key has this value.
+    /// The key has this value from this event on.
     Data(Bytes),
     /// As `Data`, until `expires_at` (exclusive); from then on the key has no value.
     Expiring {
         /// The value.
         data: Bytes,
-        /// The first moment at which it is no longer visible.
+        /// The first moment at which the value is no longer visible.
         expires_at: Timestamp,
     },
 }
@@ -50,7 +50,7 @@ impl Value {
         }
     }
 
-    /// The moment at which the value expires, if it does.
+    /// The moment at which the value expires, if any.
     pub fn expires_at(&self) -> Option<Timestamp> {
         match self {
             Self::Expiring { expires_at, .. } => Some(*expires_at),
@@ -58,7 +58,7 @@ impl Value {
         }
     }
 
-    /// The bytes that a read at time `at` sees: none for a deletion or once expired.
+    /// The bytes visible to a read at time `at`: none for a deletion or once expired.
     pub fn visible_at(&self, at: Timestamp) -> Option<&Bytes> {
         match self {
             Self::Expiring { expires_at, .. } if at >= *expires_at && !planted(Bug::NothingExpires) => None,
@@ -85,7 +85,7 @@ pub struct TooLong {
     len: usize,
 }
 
-/// One immutable write: key, value, timestamp, and the id that follows from them.
+/// One immutable write: key, value, timestamp, and the id computed from them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
     key: Bytes,
@@ -98,8 +98,8 @@ impl Event {
     /// Makes the event and computes its id. Cost: one BLAKE3 over key and value.
     ///
     /// # Errors
-    /// [`TooLong`] if key or data do not fit in a u32 length. Nothing else is checked here: the limits of a cluster
-    /// are checked where an event enters a replica.
+    /// [`TooLong`] if key or data do not fit in a u32 length. The limits of a cluster are checked where an event enters
+    /// a replica.
     pub fn new(key: Bytes, value: Value, timestamp: Timestamp) -> Result<Self, TooLong> {
         let length =
             |part, bytes: &Bytes| u32::try_from(bytes.len()).map_err(|_| TooLong { part, len: bytes.len() });
@@ -114,12 +114,12 @@ impl Event {
         &self.key
     }
 
-    /// The value, or that there is none.
+    /// The value, or the deletion.
     pub fn value(&self) -> &Value {
         &self.value
     }
 
-    /// When the write happened, by the clock of the node that took it.
+    /// The time of the write, by the clock of the node that took it.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
     }
@@ -129,17 +129,17 @@ impl Event {
         self.id
     }
 
-    /// The moment at which the wall says that the value is over, if it expires: not before the event's own time.
+    /// The moment at which the value expires by the wall clock, if it does: not before the event's own time.
     pub(crate) fn expiry(&self) -> Option<Timestamp> {
         self.value.expires_at().map(|expires_at| expires_at.max(self.timestamp))
     }
 
-    /// Where the event stands in the tree: its time is the path, its id the leaf entry.
+    /// The event key: its timestamp is the path in the tree, its id the leaf entry.
     pub fn address(&self) -> Address {
         Address { timestamp: self.timestamp, id: self.id }
     }
 
-    /// Bytes of key and data: what the event weighs against queues and lots.
+    /// Bytes of key and data, counted against the limits of queues and batches.
     pub fn weight(&self) -> usize {
         self.key.len() + self.value.len()
     }
@@ -167,8 +167,8 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Where an event stands: `timestamp-id`. Addresses order events by time, then by id, which is also the order in
-/// which the last write wins.
+/// The event key: `timestamp-id`. Event keys order events by time, then by id, which is also the order for
+/// last-write-wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The path from the root to the leaf.

@@ -1,4 +1,4 @@
-//! Reading events back from the store. What does not match its id is reported, never served.
+//! Reading events back from the store. An event that does not match its id is reported, never served.
 
 use std::ops::Bound;
 
@@ -9,7 +9,7 @@ use crate::store::{Direction, KeyRange, Pages, Projection, Table, View, in_one_p
 use crate::tables::{EventRow, address_key, parse_address, time_range};
 use crate::{Address, Event, ReadError, Timestamp};
 
-/// The event at exactly this address. Cost: one or two lookups and a BLAKE3 over the event.
+/// The event with exactly this key. Cost: one or two lookups and a BLAKE3 over the event.
 pub(crate) async fn read_event(view: &dyn View, address: Address) -> Result<Option<Event>, ReadError> {
     let key = address_key(address);
     match view.get(Table::Events, &key).await? {
@@ -56,7 +56,7 @@ impl<'v> EventPages<'v> {
         Self { view, pages: Pages::new(view, Table::Events, range, Projection::Rows) }
     }
 
-    /// A page of them, each with its row's key and the event or what is wrong with it; `None` after the last page.
+    /// A page of events, each with its row's key and the event or its damage; `None` after the last page.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<(Bytes, Result<Event, ReadError>)>>, ReadError> {
         let Some(page) = self.pages.next().await? else { return Ok(None) };
         let mut events = Vec::with_capacity(page.len());

@@ -1,7 +1,7 @@
-//! Files and directories of a node: their owner's alone, whole or not there, and durable.
+//! Files and directories of a node: private to their owner, written atomically, and durable.
 //!
-//! They are made with their permissions, not given them afterwards: there is no moment at which others on the machine
-//! could open them. Permissions are those of Unix; elsewhere a file has those of the directory it is made in.
+//! They are created with their permissions, so there is no moment at which others on the machine could open them.
+//! Permissions are Unix modes; elsewhere a file inherits those of its directory.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -9,19 +9,19 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a draft of a file is called behind the file's own name.
+/// The suffix of a draft behind the file's own name.
 const DRAFT: &str = ".new";
 
-/// Whether what failed would have changed something where this user, or nobody, can.
+/// Whether the failed operation needed write access that this user, or everybody, lacks.
 pub fn is_read_only(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Makes a directory, and those above it that are missing, so that they outlast a power cut. Only its owner may enter
-/// those that are new (mode 0700).
+/// Makes a directory and its missing parents, durably (they survive a power cut). Only the owner may enter the new
+/// directories (mode 0700).
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn make_directory(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -31,31 +31,32 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     match builder.create(path) {
-        // Somebody else was faster.
+        // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made?,
     }
     sync_directory(parent(path))
 }
 
-/// Opens a file for reading and writing. One that is not there is made, for its owner alone (mode 0600).
+/// Opens a file for reading and writing. A missing file is created for its owner alone (mode 0600).
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn open_or_make(path: &Path) -> io::Result<File> {
     private(OpenOptions::new().read(true).create(true).truncate(false)).open(path)
 }
 
-/// Writes a file so that its name always stands for the old or for the new contents, whole, whatever happens. Only its
-/// owner may read it, who is that of the directory if this user may say so: a service has to read what root wrote for it.
+/// Writes a file atomically: its name always stands for the whole old or the whole new contents. Only its owner may
+/// read it. The owner is that of the directory, if this user may set it: a service must be able to read a file that
+/// root wrote for it.
 ///
 /// # Errors
-/// What the system says; the old contents stand then.
+/// The system's error; the old contents remain.
 pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     let directory = parent(path);
     make_directory(directory)?;
     let draft = draft_of(path);
-    // What a crash left behind may have other permissions.
+    // A draft left behind by a crash may have other permissions.
     match fs::remove_file(&draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -69,10 +70,10 @@ pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     sync_directory(directory)
 }
 
-/// Gives a file to the owner of a directory, where this user may.
+/// Gives a file to the owner of a directory, if this user may.
 ///
 /// # Errors
-/// What the system says of either. That it may not be given away is none.
+/// The system's error for either. A refusal to change the owner is no error.
 pub fn give_to_owner_of(directory: &Path, file: &File) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -90,10 +91,10 @@ pub fn give_to_owner_of(directory: &Path, file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// The permissions of a file or directory, if anyone but its owner has some.
+/// The permissions of a file or directory, if others than its owner have access.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn open_to_others(path: &Path) -> io::Result<Option<u32>> {
     #[cfg(unix)]
     {
@@ -105,33 +106,33 @@ pub fn open_to_others(path: &Path) -> io::Result<Option<u32>> {
     fs::metadata(path).map(|_| None)
 }
 
-/// Makes the names in a directory durable, where the system has such a thing.
+/// Makes the names in a directory durable, where the system supports it.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
-/// Whether this is the name of a draft of the file `of`, in the making or left behind by a crash.
+/// Whether this is the name of a draft of the file `of`, current or left behind by a crash.
 pub(crate) fn is_draft(name: &std::ffi::OsStr, of: &str) -> bool {
     name.to_string_lossy().strip_prefix(of).is_some_and(|rest| rest.starts_with(DRAFT))
 }
 
-/// For a file that only its owner may read, should it be made.
+/// Creates a file, if it must, for its owner alone.
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options.write(true)
 }
 
-/// The directory that a name stands in.
+/// The directory of a name.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Where a file is written before it gets its name: beside it, and where nothing else is, for neither two files nor two
-/// who write the same one, in whatever process, may share a draft.
+/// The path of the draft: beside the file, and unique, as no two files and no two writers of one file, in any process,
+/// may share a draft.
 fn draft_of(path: &Path) -> PathBuf {
     static DRAFTS: AtomicU64 = AtomicU64::new(0);
     let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
@@ -168,7 +169,7 @@ mod tests {
         use std::os::unix::fs::{MetadataExt, chown};
         let directory = tempfile::tempdir().unwrap();
         if chown(directory.path(), Some(12_345), Some(12_345)).is_err() {
-            // Only root has files to give away.
+            // Only root can give files away.
             return;
         }
         let path = directory.path().join("tokens");

@@ -1,4 +1,4 @@
-//! What Aevrion tells apart by its bytes: events, tree nodes, nodes of a cluster, and openings of a store.
+//! Identifiers: of events, tree nodes, nodes of a cluster, and openings of a store.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ macro_rules! thirty_two_bytes {
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// Takes the bytes as they stand.
+            /// Makes the identifier from its bytes.
             pub const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
@@ -77,22 +77,22 @@ thirty_two_bytes! {
 }
 
 impl NodeId {
-    /// An identity that no other node has, from the operating system's randomness.
+    /// A new unique identity, from the operating system's randomness.
     ///
     /// # Panics
-    /// If the operating system has no randomness to give, which it only lacks while it starts.
+    /// If the operating system has no randomness, which happens only during its start.
     pub fn random() -> Self {
         Self(random())
     }
 }
 
-/// One opening of a store. A copy of a data directory cannot be told from the original by what it holds; but each time
-/// one of the two is opened it draws a new incarnation, and from then on they differ.
+/// One opening of a store. The contents of a data directory do not tell a copy from the original; but each opening
+/// draws a new incarnation, and from then on the two differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Incarnation([u8; 8]);
 
 impl Incarnation {
-    /// Takes the bytes as they stand.
+    /// Makes the incarnation from its bytes.
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
@@ -102,7 +102,7 @@ impl Incarnation {
         &self.0
     }
 
-    /// One that was never drawn before, from the operating system's randomness.
+    /// A new unique incarnation, from the operating system's randomness.
     ///
     /// # Panics
     /// As [`NodeId::random`].

@@ -19,8 +19,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Layers, lowest first; none knows those above it: [`EventId`], [`Timestamp`] → [`Event`] → tree and index, blind to
-//! each other → [`Replica`], the one place where order is decided.
+//! Layers, lowest first; none knows the layers above it: [`EventId`], [`Timestamp`] → [`Event`] → tree and index,
+//! independent of each other → [`Replica`], the one place that decides order.
 
 pub mod agent;
 mod arrivals;

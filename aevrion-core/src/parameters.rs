@@ -1,7 +1,7 @@
-//! What all nodes of a cluster must share, fixed when a store is made.
+//! The parameters that all nodes of a cluster share, fixed when a store is made.
 //!
-//! A node with another granularity would compare hashes of different things; a node that refuses a key that others
-//! accept would differ from them for ever. So these are stored, compared and never changed.
+//! A node with another granularity would compare hashes of different spans; a node that refuses a key that others
+//! accept would differ from them for ever. So parameters are stored, compared and never changed.
 
 use std::fmt;
 
@@ -28,21 +28,21 @@ impl Default for Parameters {
     }
 }
 
-/// The parameters that someone insists on; what is `None` may be anything.
+/// Required parameters; `None` accepts any value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WantedParameters {
-    /// As [`Parameters::granularity`].
+    /// The required [`Parameters::granularity`].
     pub granularity: Option<u64>,
-    /// As [`Parameters::branching`].
+    /// The required [`Parameters::branching`].
     pub branching: Option<u32>,
-    /// As [`Parameters::longest_key`].
+    /// The required [`Parameters::longest_key`].
     pub longest_key: Option<u32>,
-    /// As [`Parameters::largest_data`].
+    /// The required [`Parameters::largest_data`].
     pub largest_data: Option<u32>,
 }
 
 impl WantedParameters {
-    /// `others`, but for what is wanted.
+    /// The required parameters, completed with those of `others`.
     pub fn or(self, others: Parameters) -> Parameters {
         Parameters {
             granularity: self.granularity.unwrap_or(others.granularity),
@@ -63,7 +63,7 @@ pub struct OutOfRange {
     most: u64,
 }
 
-/// Granularity and branching with which the top level of the tree would get far too many nodes.
+/// The top level of the tree would get far too many nodes with this granularity and branching.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "with granularity {granularity} and branching {branching} a node of the top level of the tree covers {covers} ms, \
@@ -76,7 +76,7 @@ pub struct TreeTooFine {
 }
 
 impl TreeTooFine {
-    /// The nearest parameters that will do.
+    /// The nearest valid parameters, in words.
     fn advice(&self) -> String {
         let granularity = SHORTEST_TOP_NODE.div_ceil(top_span(1, self.branching));
         let with = format!("a granularity of {granularity} or more with this branching");
@@ -88,7 +88,7 @@ impl TreeTooFine {
     }
 }
 
-/// Milliseconds that a node of the top level covers: there are four levels below it.
+/// Milliseconds covered by a top-level node: there are four levels below it.
 fn top_span(granularity: u64, branching: u32) -> u64 {
     // Within the ranges of `Parameters::validate` it is at most 86,400,000 · 256⁴.
     granularity.saturating_mul(u64::from(branching).saturating_pow(4))
@@ -97,11 +97,11 @@ fn top_span(granularity: u64, branching: u32) -> u64 {
 /// A parameter that differs from the stored one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Which one.
+    /// Its name.
     pub name: &'static str,
-    /// What the store was made with.
+    /// The value in the store.
     pub stored: u64,
-    /// What was asked for.
+    /// The requested value.
     pub given: u64,
 }
 
@@ -115,7 +115,7 @@ impl Parameters {
     /// Length of [`Parameters::to_bytes`].
     pub(crate) const ENCODED_LEN: usize = 20;
 
-    /// Checks every field against what the formats can hold.
+    /// Checks every field against the ranges of the formats.
     ///
     /// # Errors
     /// The first parameter that is [out of range](OutOfRange).
@@ -159,7 +159,7 @@ impl Parameters {
         }
     }
 
-    /// Every parameter in which `self`, the stored ones, and `given` differ.
+    /// All differences between `self`, the stored parameters, and `given`.
     pub fn differences(&self, given: &Self) -> Vec<Difference> {
         let pairs = self.fields().into_iter().zip(given.fields());
         pairs

@@ -1,48 +1,47 @@
-//! Bugs on purpose, so that the simulation can show that it would find them.
+//! Deliberate bugs, to show that the simulation would find them.
 //!
-//! Where the code could go wrong in a way that matters, one condition asks whether that very bug is planted. Only the
-//! testkit can plant one, on its own thread; in every other build `planted` is `false` at compile time and the
-//! condition is gone.
+//! At each place with a possible serious bug, one condition asks whether that very bug is planted. Only the testkit can
+//! plant one, on its own thread; in every other build `planted` is `false` at compile time and the condition is gone.
 
 /// A bug that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(not(feature = "testkit"), expect(unreachable_pub, reason = "only the testkit offers it"))]
 pub enum Bug {
-    /// Snapshots are never sent: what was lost on the way stays lost.
+    /// Snapshots are never sent: lost events stay lost.
     NoSnapshots,
     /// Of two events of one key in one millisecond the first to arrive wins, not the one with the greater id.
     TieByArrival,
-    /// A write leaves the stored hashes above it as they were.
+    /// A write leaves the stored hashes above it unchanged.
     StaleHash,
-    /// Reads show events whose time has not come.
+    /// Reads show events of the future.
     FutureShown,
-    /// An event is announced to the neighbour that it came from.
+    /// An event is announced to the neighbour that sent it.
     EchoedAnnouncement,
-    /// What is announced is asked for even if it is here already.
+    /// Announced events are requested even if they are here already.
     AsksForKnown,
-    /// What is stored already counts as new again.
+    /// Stored events count as new again.
     KnownIsNew,
-    /// A restart forgets which timestamps were issued.
+    /// A restart forgets the issued timestamps.
     ClockBack,
     /// A write is acknowledged before it is durable.
     AckedTooEarly,
-    /// Events of neighbours that are more than an hour old are dropped.
+    /// Events of neighbours older than an hour are dropped.
     OldRefused,
-    /// Events of neighbours with a value of exactly the greatest size are dropped.
+    /// Events of neighbours with a value of exactly the largest size are dropped.
     LargestRefused,
     /// Deletions of neighbours are dropped.
     DeletionDropped,
     /// Of two neighbours that differ neither acts.
     NobodyActs,
-    /// Of two neighbours that differ both look into it, and wish for what is on its way.
+    /// Of two neighbours that differ both act, and request events in flight.
     BothAct,
     /// Snapshots with the same count are taken for equal.
     CountIsEquality,
-    /// A restart forgets the index rows that were only in memory.
+    /// A restart forgets the index rows in memory.
     PendingForgotten,
     /// The future is not compared.
     FutureIgnored,
-    /// A stored hash that is found to be wrong stays.
+    /// A wrong stored hash stays.
     HashNotHealed,
     /// Expired values stay visible on reads of the past.
     NothingExpires,
@@ -52,11 +51,11 @@ pub enum Bug {
     SlowClockWrites,
     /// A batch is stamped beyond the drift.
     BatchPastDrift,
-    /// After a failed commit the writer goes on from what it remembers, although the store could not be read.
+    /// After a failed commit the writer goes on from its memory, although the store could not be read.
     StaleReload,
-    /// A write that waits for the clock is not tried again.
+    /// A write that waits for the clock is not retried.
     WaitingStarves,
-    /// What was told to be settled binds the clock no more.
+    /// The settled time no longer binds the clock.
     SettledForgotten,
 }
 
@@ -70,7 +69,7 @@ mod switch {
         static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
-    /// Plants a bug on this thread, or takes it out again.
+    /// Plants a bug on this thread, or removes it.
     pub fn plant(bug: Option<Bug>) {
         PLANTED.set(bug);
     }

@@ -1,4 +1,4 @@
-//! Milliseconds since the Unix epoch, and nothing else that could be mistaken for them.
+//! Milliseconds since the Unix epoch, as a type of their own so that no other number is mistaken for them.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -51,11 +51,11 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(span)))
     }
 
-    /// As people write it, to the second: RFC 3339 in UTC.
+    /// RFC 3339 in UTC, to the second.
     pub fn to_utc(self) -> String {
         let seconds = self.0 / 1_000;
         let (days, second) = (seconds / 86_400, seconds % 86_400);
-        // Howard Hinnant's civil_from_days: years that begin in March, in eras of 400 of them.
+        // Howard Hinnant's civil_from_days: years begin in March, in eras of 400.
         let days = days + 719_468;
         let (era, of_era) = (days / 146_097, days % 146_097);
         let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -74,7 +74,7 @@ impl Timestamp {
     }
 }
 
-/// A stretch of the time axis, both ends included; never empty.
+/// A span of the time axis, both ends included; never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan {
     first: Timestamp,
@@ -85,7 +85,7 @@ impl TimeSpan {
     /// The whole axis.
     pub const ALL: Self = Self { first: Timestamp::MIN, last: Timestamp::MAX };
 
-    /// From `first` to `last`; `None` if that is no stretch at all.
+    /// The span from `first` to `last`; `None` if `first` is later.
     pub fn new(first: Timestamp, last: Timestamp) -> Option<Self> {
         (first <= last).then_some(Self { first, last })
     }
@@ -100,28 +100,28 @@ impl TimeSpan {
         Self { first: moment, last: Timestamp::MAX }
     }
 
-    /// Its first moment.
+    /// The first moment.
     pub fn first(self) -> Timestamp {
         self.first
     }
 
-    /// Its last moment, included.
+    /// The last moment, included.
     pub fn last(self) -> Timestamp {
         self.last
     }
 
-    /// Whether `moment` lies in it.
+    /// Whether the span contains `moment`.
     pub fn contains(self, moment: Timestamp) -> bool {
         self.first <= moment && moment <= self.last
     }
 
-    /// What both have in common.
+    /// The common part of both spans, if any.
     #[must_use]
     pub fn intersection(self, other: Self) -> Option<Self> {
         Self::new(self.first.max(other.first), self.last.min(other.last))
     }
 
-    /// The smallest stretch that holds both.
+    /// The smallest span that holds both.
     #[must_use]
     pub fn hull(self, other: Self) -> Self {
         Self { first: self.first.min(other.first), last: self.last.max(other.last) }

@@ -1,7 +1,7 @@
-//! The timetable: when each value expires that watchers have not been told of yet, in the order of the moments.
+//! The timetable: the expiry of each value that has not been reported to watchers yet, in order of time.
 //!
-//! A row stands for each event that expires later than the moment until which they were told, as `meta` says; earlier
-//! ones may have a row still, or have been told.
+//! There is a row for each event that expires after the reported time, which `meta` holds; earlier events may still
+//! have a row, or have been reported.
 
 use bytes::Bytes;
 
@@ -14,14 +14,14 @@ use crate::store::{
 use crate::tables::{EventRow, expiry_key, name, parse_address, parse_expiry_key};
 use crate::{Address, Event, ReadError, Timestamp};
 
-/// The first rows that are due, as many as one commit takes.
+/// The first due rows, as many as one commit takes.
 pub(crate) struct Due {
     pub(crate) rows: Vec<(Timestamp, Address)>,
     /// The moment of the first row behind them.
     pub(crate) next: Option<Timestamp>,
 }
 
-/// What has expired by `now`, and what expires next.
+/// The expired values by `now`, and the next expiry.
 pub(crate) async fn due(view: &dyn View, now: Timestamp) -> Result<Due, StoreError> {
     let request = ScanRequest {
         table: Table::Timetable,
@@ -31,7 +31,7 @@ pub(crate) async fn due(view: &dyn View, now: Timestamp) -> Result<Due, StoreErr
         limit: PageLimit::rows(EXPIRED_AT_ONCE + 1),
     };
     let page = view.scan(request).await?;
-    // What is no such row is for `verify` to name.
+    // Malformed rows are for `verify` to report.
     let mut rows: Vec<_> = page.rows().filter_map(|(key, _)| parse_expiry_key(key)).collect();
     let due = rows.partition_point(|(expiry, _)| *expiry <= now).min(EXPIRED_AT_ONCE);
     let next = rows.get(due).map(|(expiry, _)| *expiry);
@@ -39,19 +39,19 @@ pub(crate) async fn due(view: &dyn View, now: Timestamp) -> Result<Due, StoreErr
     Ok(Due { rows, next })
 }
 
-/// Until when watchers were told what expired; `None` in a store without a timetable.
+/// The time until which expiries were reported to watchers; `None` in a store without a timetable.
 pub(crate) async fn told_until(view: &dyn View) -> Result<Option<Timestamp>, StoreError> {
     let row = view.get(Table::Meta, name::EXPIRED.as_bytes()).await?;
-    // Of a row that cannot be read nothing is known: all rows are to be there.
+    // An unreadable row says nothing: then all rows must be there.
     Ok(row.map(|row| Timestamp::from_millis(row[..].try_into().map_or(0, u64::from_be_bytes))))
 }
 
-/// Says in `batch` until when watchers are told what expired.
+/// Records in `batch` the time until which expiries are reported.
 pub(crate) fn put_told_until(until: Timestamp, batch: &mut WriteBatch) {
     batch.put(Table::Meta, name::EXPIRED, Bytes::copy_from_slice(&until.as_millis().to_be_bytes()));
 }
 
-/// The row that `event` must have and has not.
+/// The missing row of `event`, if it must have one.
 pub(crate) async fn missing_row(view: &dyn View, event: &Event) -> Result<Option<Bytes>, StoreError> {
     let Some(expiry) = event.expiry() else { return Ok(None) };
     let Some(told) = told_until(view).await? else { return Ok(None) };
@@ -60,7 +60,7 @@ pub(crate) async fn missing_row(view: &dyn View, event: &Event) -> Result<Option
     Ok((!is_there).then(|| Bytes::copy_from_slice(&row)))
 }
 
-/// Whether a row stands for an event that expires then. A damaged one counts.
+/// Whether there is a row for an event with this expiry. A damaged one counts.
 pub(crate) async fn stands(view: &dyn View, row: &[u8]) -> Result<bool, ReadError> {
     let Some((expiry, address)) = parse_expiry_key(row) else { return Ok(false) };
     match read_event(view, address).await {
@@ -70,8 +70,8 @@ pub(crate) async fn stands(view: &dyn View, row: &[u8]) -> Result<bool, ReadErro
     }
 }
 
-/// Writes the rows of all that expires after `now`, for a store of a release that told nobody. It may be interrupted and
-/// begun again. Cost: reads the row of each event.
+/// Writes the rows of all values that expire after `now`, for a store of a release without a timetable. It may be
+/// interrupted and started again. Cost: reads the row of each event.
 pub(crate) async fn make(store: &dyn EventStore, now: Timestamp) -> Result<(), StoreError> {
     let view = store.view().await?;
     let mut pages = Pages::new(&*view, Table::Events, KeyRange::ALL, Projection::Rows);

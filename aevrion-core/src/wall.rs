@@ -1,26 +1,25 @@
-//! The one door through which wall-clock time enters the core.
+//! The only source of wall-clock time in the core.
 //!
-//! Everything else takes the time as an argument, so that a test or a simulation decides what time it is.
+//! All other code takes the time as an argument, so that a test or a simulation controls it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Timestamp;
 
-/// What the wall clock shows. It may stand still, jump and run backwards: [`Clock`](crate::Clock) makes something
-/// dependable of it.
+/// A wall clock. It may stand still, jump and run backwards: [`Clock`](crate::Clock) makes it dependable.
 pub trait WallClock: Send + Sync + 'static {
     /// The time of day, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
 
-    /// The earliest time that it can show if it is right. Earlier ones are taken for no time of day: a machine without a
-    /// battery starts in 1970.
+    /// The earliest plausible time. An earlier one is taken for an unset clock: a machine without a battery starts in
+    /// 1970.
     fn earliest(&self) -> Timestamp {
         Timestamp::MIN
     }
 }
 
-/// 2020-01-01: before this program was.
+/// 2020-01-01: older than this program.
 pub const YEAR_2020: Timestamp = Timestamp::from_millis(1_577_836_800_000);
 
 /// The operating system's clock. Before 1970 it reads as 1970.
@@ -38,7 +37,7 @@ impl WallClock for SystemWall {
     }
 }
 
-/// A clock that shows what it was told, for tests and simulations.
+/// A clock under manual control, for tests and simulations.
 #[derive(Debug, Default)]
 pub struct ManualWall(AtomicU64);
 
@@ -48,7 +47,7 @@ impl ManualWall {
         Self(AtomicU64::new(now.as_millis()))
     }
 
-    /// Moves the hands to `now`, forward or back.
+    /// Sets the clock to `now`, forward or back.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.as_millis(), Ordering::SeqCst);
     }

@@ -1,5 +1,5 @@
-//! One agent beside others: what it asks of whom, how often it compares, and what it does not do for a neighbour that
-//! wants too much. The neighbours are written by hand, so that they can fail in every way.
+//! One agent beside others: its requests, the frequency of its comparisons, and its limits for a greedy neighbour. The
+//! neighbours are scripted, so that they can fail in every way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,12 +44,12 @@ struct Node {
 }
 
 impl Node {
-    /// `number` is the node's id, that of its neighbours are 1 and 2.
+    /// `number` is the node's id; those of its neighbours are 1 and 2.
     async fn new(number: u8, granularity: u64) -> Self {
         Self::with_clock(number, granularity, 0).await
     }
 
-    /// The neighbours' clocks are so many milliseconds ahead.
+    /// With the neighbours' clocks so many milliseconds ahead.
     async fn with_clock(number: u8, granularity: u64, ahead: i64) -> Self {
         let options = Options {
             parameters: WantedParameters { granularity: Some(granularity), ..WantedParameters::default() },
@@ -81,7 +81,7 @@ impl Node {
         Moment { steady: self.steady, wall: Timestamp::from_millis(NOW).after(self.steady) }
     }
 
-    /// Greets until data may flow.
+    /// Runs the handshake until data may flow.
     async fn greet(&mut self, neighbour: usize, granularity: u64, ahead: i64) {
         let mut said = self.tell(neighbour, Input::Connected).await;
         for number in 1.. {
@@ -113,7 +113,7 @@ impl Node {
         self.agents[neighbour].wake_at(LineState::IDLE)
     }
 
-    /// What an agent says until `span` has passed.
+    /// The messages of an agent until `span` has passed.
     async fn pass(&mut self, neighbour: usize, span: Duration) -> Vec<Message> {
         let until = self.steady + span;
         let mut said = Vec::new();
@@ -150,13 +150,13 @@ fn snapshots(messages: &[Message]) -> usize {
     messages.iter().filter(|message| matches!(message, Message::Snapshot(_))).count()
 }
 
-/// A snapshot that differs from whatever this side holds.
+/// A snapshot that differs from any replica here.
 fn differing(last: u64) -> Message {
     let tile = Tile { index: 0, count: 1_000, hash: Hash::from_bytes([3; 32]) };
     snapshot(last, Some(Digest { rows: vec![Row { level: 4, tiles: vec![tile] }] }))
 }
 
-/// The same of a neighbour that thinks that both are equal.
+/// The same snapshot from a neighbour that believes both sides equal.
 fn differing_in_short(last: u64) -> Message {
     snapshot(last, None)
 }
@@ -211,7 +211,7 @@ async fn whoever_announces_again_and_again_does_not_keep_others_from_bringing_it
     node.hear(1, announced(&event)).await;
     let mut asked = Vec::new();
     for _ in 0..5 {
-        // Whatever moment it chooses.
+        // At a moment of its choice.
         node.steady += Duration::from_millis(500);
         node.hear(0, announced(&event)).await;
         node.steady += Duration::from_millis(1);
@@ -236,7 +236,7 @@ async fn what_is_being_stored_is_not_asked_of_the_other() {
     for event in [&pushed, &fetched] {
         assert_eq!(asks_for(&messages(node.hear(1, announced(event)).await)), []);
     }
-    // But if the disk took neither, it is asked of whoever is left.
+    // But if the disk took neither, the remaining neighbours are asked.
     let mut asked = asks_for(&node.pass(1, SECOND * 3).await);
     asked.sort_unstable();
     let mut both = [pushed.address(), fetched.address()];
@@ -253,7 +253,7 @@ async fn however_much_one_neighbour_did_not_bring_the_other_can_read_what_it_is_
             node.hear(neighbour, Message::EventList(EventList::Announced(some.to_vec()))).await;
         }
     }
-    // The link was busy for a while, so that all of it is due at once.
+    // The link was busy for a while, so that everything is due at once.
     node.steady += SECOND * 2 + SECOND / 20;
     let said = messages(node.tell(1, Input::Woken).await);
     assert_eq!(asks_for(&said).len(), events.len());
@@ -297,7 +297,7 @@ async fn a_flood_of_snapshots_is_not_answered_one_by_one() {
         answers += snapshots(&messages(node.hear(0, differing_in_short(NOW - number)).await));
     }
     assert!((1..=256).contains(&answers), "{answers} answers");
-    // What was left out is made up for by one comparison.
+    // One comparison makes up for the omitted announcements.
     assert!(snapshots(&node.pass(0, SECOND).await) >= 1);
 }
 
@@ -317,7 +317,7 @@ async fn while_one_neighbour_repairs_the_other_is_not_compared_with_again_and_ag
     };
     node.hear(0, Message::Events(block)).await;
     assert!(node.agents[0].is_repairing());
-    // The other's snapshot has to wait, and nothing is said to it meanwhile.
+    // The other's snapshot must wait, without any reply meanwhile.
     node.hear(1, differing(NOW)).await;
     assert_eq!(snapshots(&node.pass(1, SECOND * 4).await), 0);
     node.agents[0].disconnected();
@@ -332,7 +332,7 @@ async fn neighbours_compare_each_minute_however_long_a_leaf_is() {
     assert!((58..=60).contains(&snapshots(&hour)), "{} snapshots in an hour", snapshots(&hour));
 }
 
-/// What one neighbour is bringing, however slowly, is not asked of another.
+/// Events that one neighbour is sending, however slowly, are not requested from another.
 #[tokio::test]
 async fn what_is_awaited_of_one_neighbour_is_not_asked_of_the_other() {
     let mut node = Node::new(5, 60_000).await;
@@ -347,7 +347,7 @@ async fn what_is_awaited_of_one_neighbour_is_not_asked_of_the_other() {
     node.agents[0].handle(Input::Woken, now, line, &node.replica).await.unwrap();
     node.steady += SECOND * 9;
     assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 0);
-    // When it does not go on the other one is asked.
+    // When it stalls the other one is asked.
     node.pass(0, SECOND * 3).await;
     node.agents[0].disconnected();
     assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 1);
@@ -357,7 +357,7 @@ fn lists(messages: &[Message]) -> usize {
     messages.iter().filter(|message| matches!(message, Message::EventList(EventList::Held(_)))).count()
 }
 
-/// A question that was not sent because something could not be read is not awaited.
+/// A request that was not sent because of a read failure is not awaited.
 #[tokio::test]
 async fn a_failed_read_leaves_no_question_behind() {
     let mut node = Node::new(5, 60_000).await;
@@ -371,7 +371,7 @@ async fn a_failed_read_leaves_no_question_behind() {
     };
     let row = digest.rows.iter().find(|row| row.level > 0).expect("an inner node");
     let parent = NodeAddress { level: row.level, index: row.tiles[0].index };
-    // The neighbour holds something beneath it where this side holds nothing, and the other way round.
+    // The neighbour holds events beneath it where this side holds none, and the other way round.
     let mine = Holdings::children(&node.replica, *span, &[parent]).await.unwrap().answer;
     let index = if mine[0][0].index == 0 { 1 } else { 0 };
     let children = vec![Tile { index, count: 5, hash: Hash::from_bytes([3; 32]) }];
@@ -393,13 +393,13 @@ async fn a_failed_read_leaves_no_question_behind() {
     assert_eq!(snapshots(&messages(node.hear(0, differing_in_short(NOW - 1)).await)), 1, "it is answered");
 }
 
-/// A neighbour whose snapshot was passed over thinks that it has said what it holds: it is asked to say it again.
+/// A neighbour whose snapshot was skipped believes that it was heard: it is asked to send another.
 #[tokio::test]
 async fn whoever_was_passed_over_is_asked_again() {
     let mut node = Node::new(5, 60_000).await;
     assert_eq!(lists(&messages(node.hear(0, differing(NOW)).await)), 1);
     assert_eq!(messages(node.hear(0, differing(NOW - 1)).await), [], "what differs is being asked for");
-    // The answer is nothing.
+    // The answer is empty.
     let reply = Reply::Block { span: TimeSpan::ALL, rest: None, last: true };
     node.hear(0, Message::Events(Events { reply, events: Vec::new() })).await;
     let said = node.pass(0, SECOND).await;
@@ -411,14 +411,14 @@ async fn whoever_was_passed_over_is_asked_again() {
     assert!(snapshot.digest.is_none() && snapshot.answer, "{snapshot:?}");
 }
 
-/// A list of the past that names these events.
+/// A list of the past with these events.
 fn naming(last: u64, events: &[&Event]) -> Message {
     let span = TimeSpan::before(Timestamp::from_millis(last)).unwrap();
     let ids = Ids::Full(events.iter().map(|event| event.id()).collect());
     Message::EventList(EventList::Held(vec![Listed { span, share: Share::WHOLE, ids }]))
 }
 
-/// The whole answer to a wish.
+/// The whole answer to a request.
 fn wished(events: &[&Event]) -> Message {
     let events = events.iter().map(|event| (*event).clone()).collect();
     Message::Events(Events { reply: Reply::Of { more: false, last: true }, events })
@@ -428,7 +428,7 @@ fn wishes(messages: &[Message]) -> usize {
     messages.iter().filter(|message| matches!(message, Message::NeedEvents(NeedEvents::Of(_)))).count()
 }
 
-/// A neighbour whose disk stood still answers when it can. What it was asked since it answers, too.
+/// A neighbour whose disk stood still answers when it can, and then answers later requests, too.
 #[tokio::test]
 async fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
     let mut node = Node::new(5, 60_000).await;
@@ -445,13 +445,13 @@ async fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
     node.hear(0, wished(&[&one, &two])).await;
 }
 
-/// That both agree about an earlier time is no answer to a snapshot that was passed over.
+/// Agreement about an earlier time is no answer to a skipped snapshot.
 #[tokio::test]
 async fn what_was_passed_over_is_compared_after_an_agreement_about_less() {
     let mut node = Node::new(5, 60_000).await;
     node.pass(0, SECOND * 5).await;
     node.hear(0, differing_in_short(NOW - 1_000)).await;
-    // The neighbour is at it: it has asked something.
+    // The neighbour has begun a repair: it has sent a request.
     node.hear(0, naming(NOW - 1_000, &[])).await;
     assert_eq!(messages(node.hear(0, differing(NOW - 500)).await), []);
     let span = TimeSpan::before(Timestamp::from_millis(NOW - 1_000)).unwrap();
@@ -460,7 +460,8 @@ async fn what_was_passed_over_is_compared_after_an_agreement_about_less() {
     assert!(snapshots(&node.pass(0, SECOND).await) > 0, "it compares again");
 }
 
-/// What both hold of a time that only one of the two clocks has passed is not settled: the other side writes in it.
+/// A time that only one of the two clocks has passed is not settled, even if both hold the same: the other side still
+/// writes in it.
 #[tokio::test]
 async fn nothing_is_settled_before_both_clocks_have_passed_it() {
     for (ahead, settled) in [(-200_000, NOW - 190_000), (0, NOW), (200_000, NOW)] {
@@ -474,7 +475,7 @@ async fn nothing_is_settled_before_both_clocks_have_passed_it() {
     }
 }
 
-/// A replica, and how many events were read to check its hashes.
+/// A replica, and the number of events read to check its hashes.
 struct Counting<'r>(&'r Replica, AtomicU64);
 
 impl Holdings for Counting<'_> {
@@ -514,7 +515,7 @@ impl Holdings for Counting<'_> {
     }
 }
 
-/// Whoever claims to differ and holds the same makes this node check its hashes, but at a pace.
+/// A neighbour that claims to differ but holds the same makes this node check its hashes, at a limited rate.
 #[tokio::test]
 async fn a_neighbour_that_differs_without_reason_makes_no_endless_work() {
     let mut node = Node::new(5, 60_000).await;
@@ -531,12 +532,12 @@ async fn a_neighbour_that_differs_without_reason_makes_no_endless_work() {
         node.agents[0].handle(Input::Woken, now, LineState::IDLE, &counting).await.unwrap();
         checked += counting.1.load(Ordering::SeqCst);
     }
-    // A hundred each ten seconds, in an hour.
+    // A hundred each ten seconds, for an hour.
     assert!((1_000..=36_100).contains(&checked), "{checked} events were read");
     assert_eq!(node.replica.healed_hashes(), 0);
 }
 
-/// A question that is never answered is awaited in vain once more, when the end of the next answer is taken for its own;
+/// A request that is never answered is awaited in vain once more, when the end of the next answer is taken for its own;
 /// not again and again.
 #[tokio::test]
 async fn a_question_that_is_never_answered_does_not_take_the_ends_of_all_later_answers() {
@@ -558,7 +559,8 @@ async fn a_question_that_is_never_answered_does_not_take_the_ends_of_all_later_a
     assert_eq!(prompt, [false, true, true], "whether snapshots are compared as soon as all has come");
 }
 
-/// All neighbours compare the same after a leaf has closed, however their clocks differ: so its digest is computed once.
+/// All neighbours compare the same span after a leaf has closed, however their clocks differ: so its digest is computed
+/// once.
 #[tokio::test]
 async fn what_is_compared_each_minute_ends_with_the_leaf_whatever_the_clocks_show() {
     let leaf = NOW / 60_000 + 1;

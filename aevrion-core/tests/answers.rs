@@ -1,5 +1,5 @@
-//! Promise: a question is awaited as long as its answer is arriving, however slow the line, and no longer; and where the
-//! answer cannot be given the question is ended at once.
+//! Promise: a request is awaited as long as its answer is arriving, however slow the line, and no longer; a request
+//! that cannot be answered is ended at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,11 +22,11 @@ use tokio::time::Instant;
 const NODE: NodeId = NodeId::from_bytes([5; 32]);
 const NEIGHBOUR: NodeId = NodeId::from_bytes([9; 32]);
 
-/// A node, and a neighbour that has greeted it and whose part the test plays.
+/// A node, and a scripted neighbour after the handshake.
 struct Scene {
     store: Kept,
     connection: Arc<dyn Connection>,
-    /// Bytes that come of frames that are not whole.
+    /// Received bytes of incomplete frames.
     besides: Arc<AtomicU64>,
     _sync: Sync,
     _neighbour: MemoryTransport,
@@ -51,14 +51,14 @@ fn past() -> TimeSpan {
     TimeSpan::before(Timestamp::from_millis(1 << 40)).unwrap()
 }
 
-/// A snapshot of the past by one who holds a thousand events in it.
+/// A snapshot of the past with a thousand events.
 fn of_a_thousand() -> Message {
     let (count, hash) = (1_000, Hash::from_bytes([3; 32]));
     let digest = Digest { rows: vec![Row { level: 4, tiles: vec![Tile { index: 0, count, hash }] }] };
     Message::Snapshot(Snapshot { span: past(), root: hash, count, digest: Some(digest), answer: false })
 }
 
-/// When the node next speaks of what it holds, and not of the time.
+/// When the node next sends a snapshot.
 async fn next_snapshot(connection: &dyn Connection) -> Instant {
     loop {
         match connection.receive(Lane::Live, 1 << 20).await.unwrap().map(|frame| frame[0]) {
@@ -70,7 +70,7 @@ async fn next_snapshot(connection: &dyn Connection) -> Instant {
     }
 }
 
-/// Lets time pass in which the neighbour says no more than its greeting.
+/// Lets time pass in which the neighbour sends only its handshake.
 async fn idle(connection: &dyn Connection, seconds: u64) {
     for number in 0..seconds / 30 {
         let number = 1_000 + u32::try_from(number).unwrap();
@@ -99,7 +99,7 @@ async fn an_answer_that_is_arriving_is_awaited_and_one_that_is_not_is_asked_for_
         };
         let began = Instant::now();
         let (stopped, compared) = tokio::join!(arrives, async {
-            // What it sends before it has been asked is of the time before.
+            // Snapshots sent before the request do not count.
             while tokio::time::timeout(Duration::from_secs(2), next_snapshot(&**connection)).await.is_ok() {
                 assert!(began.elapsed() < Duration::from_secs(5), "it compares though an answer is arriving");
             }
@@ -111,7 +111,7 @@ async fn an_answer_that_is_arriving_is_awaited_and_one_that_is_not_is_asked_for_
     }
 }
 
-/// Whatever else comes may look like an answer: not for longer than a frame can take.
+/// Other frames may look like an answer, but not for longer than a frame can take.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_never_comes_is_not_awaited_for_ever() {
     let longest =

@@ -1,5 +1,5 @@
-//! Promise: whatever a neighbour asks, no more is read for it than its budget holds. What is beyond is declined and
-//! counted, is no fault, and nobody else notices it.
+//! Promise: whatever a neighbour requests, reads for it stay within its budget. Requests beyond it are declined and
+//! counted, are no fault, and do not affect other neighbours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ struct Scene {
     _hostile: MemoryTransport,
 }
 
-/// A node with an honest neighbour that has everything, and a hostile one that has greeted it.
+/// A node with an honest neighbour that has all events, and a hostile one after its handshake.
 async fn scene() -> Scene {
     let network = MemoryNetwork::new();
     let transport = network.bind(NodeId::from_bytes([5; 32]));
@@ -73,20 +73,20 @@ fn snapshot(span: TimeSpan) -> Message {
     Message::Snapshot(Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true })
 }
 
-/// A list of the past, that names one event that there is not.
+/// A list of the past with one event that does not exist.
 fn list(share: Share) -> Message {
     let ids = Ids::Short { salt: 7, ids: vec![ShortId([1; 5])] };
     Message::EventList(EventList::Held(vec![Listed { span: past(), share, ids }]))
 }
 
-/// A wish for the earliest event of the past.
+/// A request for the earliest event of the past.
 fn wish() -> Message {
     let ids = Ids::Short { salt: 7, ids: vec![shorten(7, event(0).id())] };
     Message::NeedEvents(NeedEvents::Of(vec![Listed { span: past(), share: Share::WHOLE, ids }]))
 }
 
 impl Scene {
-    /// Reads what comes on a lane, and throws it away.
+    /// Reads and drops the messages of a lane.
     fn ignore(&self, lane: Lane) -> tokio::task::JoinHandle<()> {
         let connection = Arc::clone(&self.connection);
         tokio::spawn(
@@ -94,7 +94,7 @@ impl Scene {
         )
     }
 
-    /// Asks one question, and returns the events of its answer.
+    /// Sends one request, and returns the events of its answer.
     async fn ask(&self, question: &Message) -> usize {
         send(&*self.connection, Lane::Repair, question).await;
         let mut brought = 0;
@@ -112,7 +112,7 @@ impl Scene {
         }
     }
 
-    /// Nobody else notices: a write reaches the friend, and local reads are answered.
+    /// Nobody else is affected: a write reaches the friend, and local reads are answered.
     async fn others_go_on(&self) {
         let mut watch = self.friend.0.watch("still", None).unwrap();
         let written = self.replica.put("still", "here").await.unwrap();
@@ -122,7 +122,7 @@ impl Scene {
         assert!(self.sync.totals().faults.is_empty(), "{:?}", self.sync.totals());
     }
 
-    /// What has been read since is within the budget, but for what one question overdrew.
+    /// Reads since `began` are within the budget, except the overdraft of one request.
     fn is_within_budget(&self, (rows, began): (u64, Instant), overdrawn: u64) {
         let read = self.store.rows() - rows;
         let seconds = began.elapsed().as_secs() + 1;
@@ -133,7 +133,7 @@ impl Scene {
     }
 }
 
-/// Questions of twenty bytes, each of which used to walk over everything.
+/// Requests of twenty bytes, each of which used to walk over everything.
 #[tokio::test(start_paused = true)]
 async fn short_questions_about_everything_cost_no_more_than_the_budget() {
     for (what, question) in [
@@ -156,7 +156,7 @@ async fn short_questions_about_everything_cost_no_more_than_the_budget() {
         println!("{what}: {answered} of 100 brought something");
         scene.is_within_budget(began, 8_192 + EVENTS / 10);
         scene.others_go_on().await;
-        // When it has been quiet for a while it is answered again.
+        // After a quiet while it is answered again.
         tokio::time::sleep(Duration::from_secs(10)).await;
         let declined = scene.sync.totals().declined;
         scene.ask(&question).await;
@@ -165,7 +165,7 @@ async fn short_questions_about_everything_cost_no_more_than_the_budget() {
     }
 }
 
-/// Snapshots whose span ends in the midst of a leaf, which has to be hashed for each.
+/// Snapshots whose span ends in the middle of a leaf, which must be hashed for each.
 #[tokio::test(start_paused = true)]
 async fn snapshots_that_cut_through_a_leaf_cost_no_more_than_the_budget() {
     let scene = scene().await;
@@ -176,13 +176,13 @@ async fn snapshots_that_cut_through_a_leaf_cost_no_more_than_the_budget() {
         send(&*scene.connection, Lane::Live, &snapshot(span)).await;
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    // What is made up for by comparisons of this side is as dear.
+    // The make-up comparisons of this side cost as much.
     scene.is_within_budget(began, EVENTS * 2);
     scene.others_go_on().await;
     live.abort();
 }
 
-/// Announcements of what is known, each of which is looked up.
+/// Announcements of known events, each of which is looked up.
 #[tokio::test(start_paused = true)]
 async fn announcements_of_what_is_known_cost_no_more_than_the_budget() {
     let scene = scene().await;

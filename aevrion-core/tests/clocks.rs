@@ -1,5 +1,5 @@
-//! Promise: whatever the wall clock does, no acknowledged write of a node is hidden by an older one of it, no write is
-//! left hanging or made behind its caller's back, and a write that waits holds nobody else up.
+//! Promise: whatever the wall clock does, no acknowledged write of a node is hidden by an older one of it, no write
+//! hangs or is made behind its caller's back, and a waiting write delays no other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ impl Clocked {
         Self { store, wall, replica, max_drift }
     }
 
-    /// The process is killed, and started again when the wall shows `now`.
+    /// Kills the process, and restarts it when the wall shows `now`.
     async fn killed(self, now: Timestamp) -> Self {
         drop(self.replica);
         self.wall.set(now);
@@ -65,7 +65,7 @@ async fn a_clock_set_back_refuses_writes_until_it_is_right_again() {
     node.wall.set(at(10 * HOUR + 5));
     assert_eq!(node.replica.clock_fault(), None);
     node.replica.put("key", "after").await.unwrap();
-    // What was refused was not made later.
+    // The refused write was not made later.
     let versions = node.replica.history("key", &Default::default()).await.unwrap().events;
     assert_eq!(versions.len(), 2);
 }
@@ -98,7 +98,7 @@ async fn a_write_whose_caller_has_gone_is_not_made() {
     assert_eq!(versions.len(), 2, "{versions:?}");
 }
 
-/// The same for a write that waits for the disk.
+/// As above, for a write that waits for the disk.
 #[tokio::test]
 async fn a_write_that_is_given_up_in_the_queue_is_not_made() {
     let store = Kept::gated();
@@ -132,7 +132,7 @@ async fn a_restart_with_the_clock_back_hides_nothing() {
     assert_eq!(node.replica.get("key").await.unwrap().as_deref(), Some(&b"acknowledged"[..]));
     let refused = node.replica.put("key", "newer").await;
     assert!(is_set_back(&refused), "{refused:?}");
-    // Within the drift it goes on, and the newer write wins.
+    // Within the drift the clock goes on, and the newer write wins.
     let node = node.killed(at(10 * HOUR - 50_000)).await;
     let newer = node.replica.put("key", "newer").await.unwrap();
     assert!(newer > written);
@@ -149,7 +149,7 @@ async fn the_operator_may_go_on_from_the_latest_write() {
     assert_eq!(node.replica.clock_fault(), None);
     let after = node.replica.put("key", "after").await.unwrap();
     assert!(after > before);
-    // Also after another restart.
+    // After another restart, too.
     let node = node.killed(at(9 * HOUR + 1_000)).await;
     assert!(node.replica.put("key", "again").await.unwrap() > after);
 }
@@ -163,10 +163,10 @@ async fn a_batch_stays_within_the_drift() {
     let written = node.replica.batch(batch(1_000), Durability::Immediate).await.unwrap();
     let last = written[999].timestamp;
     assert!(last <= at(10 * HOUR + 1_000), "{last}");
-    // A second one has to wait, and is refused after a while; the wall stands still.
+    // A second batch must wait, and is refused after a while; the wall stands still.
     let refused = node.replica.batch(batch(1_000), Durability::Immediate).await.unwrap_err();
     assert!(matches!(refused, WriteError::BusyKey), "{refused}");
-    // After a kill nothing of it is hidden, and a later write wins.
+    // After a kill no event of it is hidden, and a later write wins.
     let node = node.killed(at(10 * HOUR + 10)).await;
     assert_eq!(node.replica.get("hot").await.unwrap().as_deref(), Some(&b"999"[..]));
     assert!(node.replica.put("hot", "later").await.unwrap().timestamp > last);
@@ -192,7 +192,7 @@ async fn only_the_writes_of_a_busy_key_wait_and_in_order() {
         tokio::task::yield_now().await;
     }
     assert!(busy.try_join_next().is_none(), "the wall stands still, and the drift is used up");
-    // Others go on: another key, a client's event, a neighbour's.
+    // Others proceed: another key, a client's event, a neighbour's.
     node.replica.put("other", "value").await.unwrap();
     node.replica.put_at("busy", Value::Deletion, at(5)).await.unwrap();
     for ms in 10 * HOUR + 1..10 * HOUR + 100 {
@@ -206,7 +206,7 @@ async fn only_the_writes_of_a_busy_key_wait_and_in_order() {
     assert!(written.is_sorted_by(|a, b| a.1 < b.1), "stamped in the order in which they came: {written:?}");
 }
 
-/// Four writes of 16 MiB that wait for the clock, and a neighbour that has news.
+/// Four writes of 16 MiB that wait for the clock, and a neighbour with new events.
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_the_clock_leaves_the_queue_to_others() {
     let node = Clocked::new(Duration::from_secs(60)).await;
@@ -230,7 +230,7 @@ async fn what_waits_for_the_clock_leaves_the_queue_to_others() {
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
-/// More than may wait is refused at once.
+/// Further waiting writes are refused at once.
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_the_clock_is_bounded() {
     let node = Clocked::new(Duration::from_secs(60)).await;
@@ -284,7 +284,7 @@ async fn a_lease_ends_by_the_wall() {
     assert_eq!(node.replica.get("lease").await.unwrap(), None);
 }
 
-/// A machine whose battery is empty.
+/// A machine with an empty battery.
 struct Seventies(Arc<ManualWall>);
 
 impl WallClock for Seventies {
@@ -310,7 +310,7 @@ async fn a_clock_in_1970_takes_no_writes() {
     replica.put("key", "value").await.unwrap();
 }
 
-/// A reader of the tree was told what had happened until ten o'clock.
+/// A reader of the tree received everything up to ten o'clock.
 #[tokio::test]
 async fn nothing_is_stamped_where_a_neighbour_was_told_all() {
     use aevrion_core::agent::Holdings;

@@ -1,5 +1,5 @@
-//! Promise: two machines with one identity are told apart from one that was started anew; their neighbours and they
-//! themselves learn of it, and one of them goes on as if it were alone.
+//! Promise: two machines with one identity are told apart from one restarted machine; they and their neighbours learn
+//! of the conflict, and one of them goes on as if it were alone.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Node {
 #[tokio::test(start_paused = true)]
 async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
     let network = MemoryNetwork::new();
-    // The machines dial the one in the midst, whatever its place in the order of ids.
+    // The machines dial the node in the middle, whatever its place in the order of ids.
     for (hub, double) in [(1, 9), (9, 1)] {
         let hub = node(&network, hub).await;
         let [one, other] = [node(&network, double).await, node(&network, double).await];
@@ -59,7 +59,7 @@ async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
         one.is_alarmed(&[&other.address, "has this node's identity", "join anew"]).await;
         other.is_alarmed(&[&one.address, "has this node's identity", "join anew"]).await;
 
-        // One is connected and stays so, the other one knows why it is not.
+        // One stays connected, the other one knows the reason for its refusal.
         tokio::time::sleep(Duration::from_secs(60)).await;
         let connected = [one.connected(), other.connected()];
         let (kept, refused) = if connected[0] == 1 { (&one, &other) } else { (&other, &one) };
@@ -75,7 +75,7 @@ async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
         tokio::time::timeout(NEVER, kept.sync.agreement()).await.expect("it is not disturbed");
         assert!(hub.replica.get("k").await.unwrap().is_some() && sent() > 0);
 
-        // It lasts as long as there are two.
+        // The alarm lasts as long as there are two.
         tokio::time::sleep(Duration::from_secs(600)).await;
         for node in [&hub, &one, &other] {
             assert!(node.sync.identity_alarm().is_some());
@@ -101,7 +101,7 @@ async fn the_other_one_takes_the_place_of_one_that_is_stopped() {
     let (kept, refused) = if one.connected() == 1 { (one, other) } else { (other, one) };
     kept.sync.close().await;
     until(&refused.sync, |_| refused.connected() == 1).await;
-    // The first one was stopped to be made another: what comes now is alone.
+    // The first machine was stopped to get another identity: the second is alone now.
     refused.sync.close().await;
     let anew = node(&network, 9).await;
     anew.dials(&hub);
@@ -109,7 +109,7 @@ async fn the_other_one_takes_the_place_of_one_that_is_stopped() {
     tokio::time::timeout(NEVER, anew.sync.agreement()).await.expect("it is let in");
 }
 
-/// As often as a node may be started anew, and however its old connection looks to the other side.
+/// However often a node is restarted, and whatever the state of its old connection on the other side.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_started_anew_is_no_other_machine() {
     let network = MemoryNetwork::new();
@@ -120,7 +120,7 @@ async fn one_that_is_started_anew_is_no_other_machine() {
         anew.dials(&hub);
         tokio::time::timeout(NEVER, anew.sync.agreement()).await.expect("it is let in at once");
         assert_eq!((hub.sync.identity_alarm(), anew.sync.identity_alarm(), hub.connected()), (None, None, 1));
-        // Its process is gone, its connection not yet, as far as the other side can see.
+        // Its process is gone, but its connection still looks alive to the other side.
         anew.sync.remove_peer(&Peer::over("memory", hub.address.clone()));
         before.push(anew);
     }
@@ -135,7 +135,7 @@ async fn two_that_reach_each_other_directly_are_not_one() {
     other.is_alarmed(&[&one.address, "has this node's identity"]).await;
     let row = one.sync.neighbours().into_iter().next().unwrap();
     assert!(row.problem.as_deref().is_some_and(|why| why.contains(&other.address)), "{row:?}");
-    // And a node that reaches itself is alone.
+    // A node that reaches itself is alone.
     let alone = node(&network, 5).await;
     alone.dials(&alone);
     tokio::time::sleep(Duration::from_secs(60)).await;

@@ -1,4 +1,4 @@
-//! The reference store keeps the contract, or nobody can be held to it.
+//! The reference store keeps the contract: the suite would be unfounded otherwise.
 
 use std::convert::Infallible;
 

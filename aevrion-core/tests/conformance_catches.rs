@@ -1,4 +1,4 @@
-//! A suite that cannot fail proves nothing: each store here breaks one promise, and the suite has to say which.
+//! A suite that cannot fail proves nothing: each store here breaks one promise, and the suite must name it.
 
 use std::convert::Infallible;
 use std::ops::Bound;
@@ -13,7 +13,7 @@ use aevrion_core::store::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// What is wrong with a store.
+/// The defect of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bug {
     DropsTheLastWrite,
@@ -202,14 +202,14 @@ impl View for BrokenView {
     }
 }
 
-/// The page without its first rows, and with an end of one's choice.
+/// The page without its first rows, and with a chosen end.
 fn remade(page: &Page, skip: usize, complete: bool) -> Page {
     let mut changed = PageBuilder::new(PageLimit::MOST);
     page.rows().skip(skip).for_each(|(key, value)| changed.push(key, value));
     if complete { changed.end_of_range() } else { changed.more_follow() }
 }
 
-/// What the suite says of a store with `bug`; `None` if it finds nothing.
+/// The suite's complaint about a store with `bug`; `None` if it finds nothing.
 fn complaint(bug: Bug) -> Option<String> {
     let suite = conformance::run(move |_| async move { Ok::<_, Infallible>(Broken::new(bug)) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

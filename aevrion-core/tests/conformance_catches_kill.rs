@@ -1,4 +1,4 @@
-//! The suite's `kill -9` can fail as well: here are stores that do everything right unless they are killed.
+//! The suite's `kill -9` can fail as well: these stores are correct unless they are killed.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,14 +12,14 @@ use aevrion_core::store::{
 };
 use async_trait::async_trait;
 
-/// How much of a batch stays in memory until the next one comes, or until the store is closed or dropped.
+/// The part of a batch that stays in memory until the next one, or until the store is closed or dropped.
 #[derive(Clone, Copy)]
 enum Late {
     All,
     Half,
 }
 
-/// A store that acknowledges what is not on the disk yet. Readers cannot tell, since they read from memory.
+/// A store that acknowledges writes before they are on the disk. Readers cannot tell, since they read from memory.
 struct Laggard {
     late: Late,
     memory: MemoryStore,
@@ -42,7 +42,7 @@ impl Laggard {
         Ok(Self { late, memory, disk: Arc::new(disk), pending: Mutex::default() })
     }
 
-    /// What goes to the disk now: what was late the last time, and what of `batch` is not late this time.
+    /// The rows for the disk now: the late ones of the last batch, and those of `batch` that are not late.
     fn due(&self, batch: WriteBatch) -> WriteBatch {
         let mut pending = self.pending.lock().expect("no panic under this lock");
         let mut due = std::mem::take(&mut *pending);

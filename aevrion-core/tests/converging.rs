@@ -1,4 +1,4 @@
-//! Whatever two replicas hold, and whatever the parameters of their cluster: once they have compared they hold the same.
+//! Whatever two replicas hold, and whatever the parameters of their cluster: after a comparison they hold the same.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn event(number: u64, ms: u64) -> Event {
     Event::new(key.into(), Value::Data(data.into()), Timestamp::from_millis(ms)).unwrap()
 }
 
-/// Who holds an event: one side, the other, or both.
+/// The holder of an event: one side, the other, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
     Left,
@@ -22,8 +22,8 @@ enum Holder {
     Both,
 }
 
-/// Events in clumps, some of which are in the future: how long before `NOW` or after it, how far apart, how many, and
-/// who holds them.
+/// Events in clumps, some of which are in the future: their distance before or after `NOW`, their spacing, their
+/// number, and their holder.
 #[derive(Debug, Clone)]
 struct Clump {
     begin: u64,
@@ -73,7 +73,7 @@ async fn converge(parameters: Parameters, clumps: &[Clump]) -> Result<(), TestCa
         }
     }
     pair.connect().await;
-    // What lies ahead by less than the drift and a minute is compared when its time has come.
+    // Events ahead by less than the drift and a minute are compared when their time has come.
     pair.pass_time(Duration::from_secs(300)).await;
     prop_assert!(pair.agree().await, "{}", pair.transcript);
     Ok(())

@@ -1,5 +1,5 @@
-//! What synchronisation costs in bytes and messages, counted between two agents: frames with their lengths, without
-//! what a transport adds.
+//! The cost of synchronisation in bytes and messages, counted between two agents: frames with their lengths, without
+//! the overhead of a transport.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn two_nodes_a_week_apart_exchange_little_more_than_what_is_missing() {
 #[test]
 fn a_snapshot_of_everything_is_a_map_of_bounded_size() {
     let shape = Shape::new(&Parameters::default());
-    // The moment just before a new node of the top level begins has the fullest map of those two years.
+    // The moment just before a new node of the top level begins has the longest cover of those two years.
     let top = shape.span(Shape::TOP);
     for year in 1970..=2100_u64 {
         let moment = (year - 1970) * YEAR + (year - 1969) / 4 * 24 * 60 * MINUTE;
@@ -105,7 +105,7 @@ fn a_snapshot_of_everything_is_a_map_of_bounded_size() {
     }
 }
 
-/// The snapshot of a history without gaps, of a million events a minute: tiles and bytes.
+/// The snapshot of a history without gaps, of a million events a minute: node digests and bytes.
 fn fullest(shape: Shape, span: TimeSpan) -> (usize, usize) {
     let hash = Hash::from_bytes([0xAB; 32]);
     let rows: Vec<_> = shape

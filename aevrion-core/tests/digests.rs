@@ -1,5 +1,5 @@
-//! Promise: a digest that is kept for the next neighbour is what the store holds: not what was wrong before stored hashes
-//! were mended, by any means, nor what a store that failed has lost.
+//! Promise: a digest that is kept for the next neighbour matches the store: it holds neither hashes that were since
+//! mended, by any means, nor events that a failed store has lost.
 
 use crate::support::Kept;
 use aevrion_core::agent::Holdings;
@@ -20,7 +20,7 @@ async fn open(store: &Kept) -> Replica {
     Replica::open(store.clone(), Options::default()).await.unwrap()
 }
 
-/// Some minutes of events, and all hashes of them.
+/// Some minutes of events with all their hashes.
 async fn filled() -> Kept {
     let store = Kept::default();
     let replica = open(&store).await;
@@ -40,7 +40,7 @@ async fn rows(store: &Kept, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
     rows
 }
 
-/// Spoils the hash of the node above the first leaf; what was computed of it has to be computed again.
+/// Spoils the hash of the node above the first leaf, and removes the hashes computed from it.
 async fn spoil(store: &Kept) {
     let mut batch = WriteBatch::new();
     for (key, mut value) in rows(store, Table::Nodes).await {
@@ -56,7 +56,7 @@ async fn spoil(store: &Kept) {
     store.commit(batch, Durability::Immediate).await.unwrap();
 }
 
-/// The past that ends in the midst of the events: so the node that is wrong stands in it whole.
+/// The past with an end in the middle of the events: so it contains the wrong node whole.
 fn span() -> TimeSpan {
     TimeSpan::before(Timestamp::from_millis(BEGIN + 86_400_000)).unwrap()
 }
@@ -65,7 +65,7 @@ async fn told(replica: &Replica) -> (Root, Digest) {
     Holdings::digest(replica, span()).await.unwrap().answer
 }
 
-/// Says what is wrong, mends it, and says what is right.
+/// Compares before the damage is mended, mends it, and compares again.
 async fn mended_by(what: &str, mend: impl AsyncFn(&Replica)) {
     let store = filled().await;
     let right = told(&open(&store.copied().await.unwrap()).await).await;
@@ -74,7 +74,7 @@ async fn mended_by(what: &str, mend: impl AsyncFn(&Replica)) {
     let wrong = told(&replica).await;
     assert_ne!(wrong, right, "nothing was spoilt: {what}");
     assert_eq!(told(&replica).await, wrong, "{what}");
-    // What was computed of it is stored by now.
+    // The hashes computed from it are stored by now.
     replica.root().await.unwrap();
     mend(&replica).await;
     assert_eq!(told(&replica).await, right, "{what}");
@@ -114,7 +114,7 @@ async fn what_a_store_has_lost_is_not_said_again() {
     let held = told(&replica).await;
     replica.insert(vec![event(100)], Durability::Buffered).await.unwrap();
     assert_ne!(told(&replica).await, held);
-    // The power fails, and the store goes on from what was on the disk.
+    // The power fails, and the store goes on from the disk.
     let mut batch = WriteBatch::new();
     for table in Table::ALL {
         rows(&store, table).await.into_iter().for_each(|(key, _)| batch.remove(table, key));

@@ -1,4 +1,4 @@
-//! The examples are what people begin with, so they run, and the backend among them keeps the contract.
+//! Users begin with the examples, so the examples run here, and the backend among them keeps the contract.
 
 use crate::support::custom_backend;
 use aevrion_core::store::conformance;

@@ -1,5 +1,5 @@
-//! Promise: a watcher sees that a value has expired: when the wall says so, once by cursor, across restarts and failures;
-//! and only if that value was what its key had.
+//! Promise: a watcher sees that a value has expired: when the wall says so, once by cursor, across restarts and
+//! failures; and only if that value was the latest of its key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 const START: u64 = 1_700_000_000_000;
 
-/// A wall that a test sets, in milliseconds after its start.
+/// A wall under the test's control, in milliseconds after its start.
 #[derive(Clone)]
 struct Wall(Arc<ManualWall>);
 
@@ -47,7 +47,7 @@ async fn insert(replica: &Replica, event: Event) {
     replica.insert(vec![event], Durability::Immediate).await.unwrap();
 }
 
-/// What the watcher sees next, in words.
+/// The watcher's next item, in words.
 async fn next(watch: &mut Watch) -> String {
     told(&timeout(Duration::from_secs(3_600), watch.next()).await.expect("something comes").unwrap().unwrap())
 }
@@ -61,7 +61,7 @@ fn told(watched: &Watched) -> String {
     format!("{} {effect}", watched.event.key().escape_ascii())
 }
 
-/// Nothing comes, however long it is waited.
+/// Nothing comes, however long the wait.
 async fn nothing(watch: &mut Watch) {
     let seen = timeout(Duration::from_secs(60), watch.next()).await;
     assert!(seen.is_err(), "{seen:?}");
@@ -95,7 +95,7 @@ async fn it_is_told_when_the_wall_says_so() {
     clean(&replica).await;
 }
 
-/// A write ahead of the wall, which moves the logical clock, ends no lease, and tells of none.
+/// A write ahead of the wall, which moves the logical clock, neither ends a lease nor reports one.
 #[tokio::test(start_paused = true)]
 async fn it_is_told_by_the_wall_and_not_by_the_latest_write() {
     let (store, wall) = (Kept::default(), Wall::new());
@@ -172,7 +172,7 @@ async fn each_is_told_once_from_whatever_cursor_across_restarts() {
         }
         wall.set(round * 100 + 99);
         if round % 3 == 0 {
-            // Closed, or just gone as a killed process is.
+            // Closed, or dropped like a killed process.
             if round % 2 == 0 {
                 replica.close().await.unwrap();
             }
@@ -213,7 +213,7 @@ async fn what_expired_while_nobody_was_there_is_told_at_the_next_opening() {
     assert_eq!(next(&mut replica.watch("", Some(cursor)).unwrap()).await, "key expired");
 }
 
-/// The commit that tells fails, or is stored although the store says that it failed.
+/// The reporting commit fails, or is stored although the store reports a failure.
 #[tokio::test(start_paused = true)]
 async fn a_store_that_fails_delays_it_and_repeats_nothing() {
     for lies in [true, false] {
@@ -248,7 +248,7 @@ async fn a_wall_that_is_set_back_makes_nothing_expire_twice() {
     wall.set(500);
     nothing(&mut watch).await;
     clean(&replica).await;
-    // What was told stays told; what is new has its own time.
+    // Reported expiries stay reported; a new value has its own time.
     replica.put_until("new", "held", at(700)).await.unwrap();
     assert_eq!(next(&mut watch).await, "new stored");
     nothing(&mut watch).await;
@@ -363,7 +363,7 @@ async fn a_damaged_timetable_is_named_and_made_again() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is written, and however the wall goes on: what a watcher has seen, taken together, is what a read finds.
+    /// For any writes and any course of the wall: the watcher's items, taken together, match the reads.
     #[test]
     fn what_was_seen_is_what_is_there(steps in prop::collection::vec((0..4_u8, 0..6_u64, 0..300_u64), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -384,7 +384,8 @@ proptest! {
                     _ => replica = open(&store, &wall).await,
                 }
             }
-            // A value that expired before the time of its own write, for the clock is ahead, is told when that has come.
+            // The clock is ahead, so a value may expire before the time of its own write: the report waits for that
+            // time.
             wall.0.set(replica.now());
             let mut watch = replica.watch("", Some(begin)).unwrap();
             let mut present = std::collections::BTreeMap::new();

@@ -1,5 +1,5 @@
 //! Promise: the writer never goes on from stale memory. After a failed commit it reads the store before it commits
-//! again; a view and its pending rows stay a pair; and a writer that dies says so.
+//! again; a view and its pending rows stay a pair; and a dying writer reports it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn nothing_is_committed_before_the_store_was_read_again() {
     let store = Kept::default();
     let replica = open(&store).await;
     replica.put_at("key", Value::Deletion, at(1_000)).await.unwrap();
-    // The commit is stored, answered with an error, and the store cannot be read afterwards.
+    // The commit is stored but reports an error, and the store is unreadable afterwards.
     store.lie_once();
     store.fail_views(3);
     replica.put_at("key", Value::Deletion, at(2_000)).await.unwrap_err();
@@ -38,7 +38,7 @@ async fn nothing_is_committed_before_the_store_was_read_again() {
     assert!(replica.verify(|_| {}).await.unwrap().is_clean());
 }
 
-/// The same where a view is given, and reading it fails.
+/// As above, with a view whose reads fail.
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_fails_half_way_is_repeated() {
     let store = Kept::default();

@@ -1,5 +1,5 @@
-//! Promise: two nodes that hold the same events agree, whatever a disk has made of the hashes and counts that one of them
-//! has stored, at whatever level of the tree, and without being asked to.
+//! Promise: two nodes with the same events agree, whatever a disk has done to the stored hashes and counts of one of
+//! them, at whatever level of the tree, and without a request.
 
 use std::time::Duration;
 
@@ -35,25 +35,25 @@ impl Layout {
     }
 }
 
-/// What is wrong with a stored node.
+/// The damage of a stored tree node.
 #[derive(Debug, Clone, Copy)]
 enum Wrong {
     Hash,
     Count,
-    /// More events than can be counted together.
+    /// A count so large that the sum overflows.
     HugeCount,
-    /// There are no events below it, and no such node.
+    /// A node that does not exist, without events below it.
     Ghost,
 }
 
-/// What two nodes have in common, and how they stand to each other.
+/// The common properties of two nodes, and their relation.
 #[derive(Debug, Clone, Copy)]
 struct Setting {
     parameters: Parameters,
     now: u64,
     /// How far the clock of each is ahead of that.
     ahead: [Duration; 2],
-    /// How long the way from one to the other takes.
+    /// The one-way latency.
     latency: Duration,
 }
 
@@ -80,8 +80,8 @@ async fn stored(events: &[Event], parameters: &Parameters) -> Kept {
     store
 }
 
-/// Spoils the node of `level` above the last event, and takes away what was computed of it: so that it is computed of
-/// what is wrong.
+/// Spoils the node of `level` above the last event, and removes the hashes computed from it, so that they are computed
+/// from the wrong one.
 async fn spoil(store: &Kept, level: u8, wrong: Wrong) {
     let view = store.view().await.unwrap();
     let mut pages = Pages::new(&*view, Table::Nodes, KeyRange::ALL, Projection::Rows);
@@ -101,7 +101,7 @@ async fn spoil(store: &Kept, level: u8, wrong: Wrong) {
             Wrong::Hash => value[20] ^= 0x10,
             Wrong::Count => value[7] ^= 0x40,
             Wrong::HugeCount => value[..8].copy_from_slice(&(u64::MAX - 1).to_be_bytes()),
-            // Near by, where nothing is, and not in the present years, which are not compared whole.
+            // Near by, in an empty place, and not in the present years, which are not compared whole.
             Wrong::Ghost => key[8] ^= 0x08,
         }
         assert!(!matches!(wrong, Wrong::Ghost) || rows.iter().all(|(other, _)| *other != key));
@@ -110,7 +110,7 @@ async fn spoil(store: &Kept, level: u8, wrong: Wrong) {
     store.commit(batch, Durability::Immediate).await.unwrap();
 }
 
-/// Spoils one of two nodes with the same events, and has them meet.
+/// Spoils one of two nodes with the same events, and connects them.
 async fn heal(setting: Setting, layout: Layout, level: u8, wrong: Wrong, side: usize) {
     let what = format!("{setting:?}, {layout:?}, level {level}, {wrong:?}, side {side}");
     let Setting { parameters, now, ahead, latency } = setting;
@@ -163,8 +163,8 @@ async fn a_node_without_events_heals_at_every_level() {
     heal_everywhere(Wrong::Ghost).await;
 }
 
-/// What the slower side compares as the past ends before the fault, and agrees, again and again. That does not end the
-/// search in what the other one compares, nor do leaves that close faster than a repair ends.
+/// The past of the slower side ends before the fault, and agrees, again and again. That does not end the search in the
+/// past of the other side, nor do leaves that close faster than a repair ends.
 #[tokio::test]
 async fn what_only_the_faster_clock_has_passed_heals() {
     let oldest = Layout::Sparse.events().iter().map(Event::timestamp).min().unwrap().as_millis();

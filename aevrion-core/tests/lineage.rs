@@ -1,5 +1,5 @@
-//! Promise: a cursor shows what follows it in the order in which its watcher saw what went before; where the store has
-//! another history, be it that its directory was copied or put back from a copy, the cursor is refused.
+//! Promise: a cursor continues in the order that its watcher saw before; in a store with another history, because its
+//! directory was copied or restored from a copy, the cursor is refused.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn open(store: &Kept) -> Replica {
     Replica::open(store.clone(), options).await.unwrap()
 }
 
-/// A directory, opened, and the keys of its arrivals in their order.
+/// An opened directory, and the keys of its arrivals in their order.
 struct Directory {
     store: Kept,
     replica: Replica,
@@ -33,7 +33,7 @@ impl Directory {
         self.replica = open(&self.store).await;
     }
 
-    /// Writes keys that were never written anywhere.
+    /// Writes new keys, never written anywhere before.
     async fn write(&mut self, keys: u32, next: &mut u32) {
         let new: Vec<_> = (*next..*next + keys).collect();
         let puts = new.iter().map(|key| Operation::put(key.to_string(), ""));
@@ -42,12 +42,12 @@ impl Directory {
         *next += keys;
     }
 
-    /// A copy, opened or not: a copy does not wait until the directory is closed.
+    /// A copy, opened or not: the directory may be copied while it is open.
     async fn copied(&self) -> Self {
         Self::of(self.store.copied().await.unwrap(), self.arrived.clone()).await
     }
 
-    /// A watcher that has seen the first `seen` arrivals, begun from the oldest place that is known to be good here.
+    /// A watcher that has seen the first `seen` arrivals, begun from the oldest valid place.
     async fn place(&self, from: &[Place], seen: usize) -> Option<Place> {
         let begin = from.iter().find(|(_, seen)| self.arrived.starts_with(seen))?;
         let mut watch = self.replica.watch("", Some(begin.0.parse().unwrap())).ok()?;
@@ -59,7 +59,7 @@ impl Directory {
         Some((watch.cursor().to_string(), self.arrived[..seen].to_vec()))
     }
 
-    /// What follows a place here, or that it is refused: as the model has it.
+    /// Checks the arrivals behind a place, or its refusal, against the model.
     async fn check(&self, (cursor, seen): &Place) {
         let Some(rest) = self.arrived.strip_prefix(&seen[..]) else {
             let refused = self.replica.watch("", Some(cursor.parse().unwrap())).err();
@@ -75,13 +75,13 @@ impl Directory {
     }
 }
 
-/// What happens to one of several directories. The numbers choose which, modulo how many there are.
+/// A step on one of several directories. The numbers select them, modulo their number.
 #[derive(Debug, Clone)]
 enum Step {
     Write(usize, u32),
     Restart(usize),
     Copy(usize),
-    /// The first is replaced by what the second holds.
+    /// The first is replaced by a copy of the second.
     PutBack(usize, usize),
     See(usize, usize),
 }
@@ -200,7 +200,7 @@ async fn a_store_of_an_older_release_opens_and_its_cursors_are_refused() {
     assert_eq!(&watched.event.key()[..], b"newer");
 }
 
-/// The first commit of an incarnation failed, or was stored all the same: what stands in the store decides.
+/// The first commit of an incarnation failed, or was stored despite the error: the contents of the store decide.
 #[tokio::test]
 async fn a_first_commit_that_failed_costs_no_place() {
     let store = Kept::default();

@@ -1,4 +1,4 @@
-//! Which connections a node keeps, and what it says of the peers that it dials.
+//! The connections that a node keeps, and the status of the peers that it dials.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,13 +45,13 @@ impl Node {
     }
 }
 
-/// A neighbour that the test plays itself.
+/// Accepts a connection as a scripted neighbour.
 async fn accepted(by: &MemoryTransport) -> Arc<dyn Connection> {
     let connection = tokio::time::timeout(NEVER, by.accept()).await.expect("it is dialled");
     connection.expect("the network is there")
 }
 
-/// Reads until the end, and says why it is.
+/// Reads until the end, and returns its reason.
 async fn end(connection: &dyn Connection) -> String {
     let end = async {
         loop {
@@ -66,7 +66,7 @@ async fn end(connection: &dyn Connection) -> String {
     tokio::time::timeout(NEVER, end).await.expect("it ends")
 }
 
-/// Whether the node speaks on this connection.
+/// Expects a handshake on this connection.
 async fn is_greeted(connection: &dyn Connection) {
     let greeting = tokio::time::timeout(NEVER, connection.receive(Lane::Live, 1 << 20)).await;
     let greeting = greeting.expect("it speaks").expect("the connection stands");
@@ -83,7 +83,7 @@ async fn of_two_dialled_at_once_that_of_the_smaller_id_stays() {
     let other = greater.dial(&smaller.address).await.unwrap();
     assert_eq!(end(&*other).await, "there is a connection already");
     assert!(smaller.sync.totals().faults.is_empty(), "which is nobody's fault");
-    // And the other way round the newer one takes its place.
+    // And the other way round the newer one replaces the older.
     let lesser = network.bind(id(1));
     smaller.dials(&lesser.address());
     let standing = accepted(&lesser).await;
@@ -125,8 +125,8 @@ async fn a_peer_that_claims_another_connection_is_not_reached_by_that() {
     assert_eq!(node.sync.stable_until(), None, "what it has written is not known here");
 }
 
-/// Whoever has dialled from where it listens is there: one more connection would only take the place of the first, in
-/// the middle of whatever goes over it.
+/// A peer that has dialled from its listen address is connected: a second connection would only replace the first, in
+/// the middle of its traffic.
 #[tokio::test(start_paused = true)]
 async fn whoever_has_come_is_not_dialled_too() {
     let network = MemoryNetwork::new();
@@ -139,7 +139,7 @@ async fn whoever_has_come_is_not_dialled_too() {
     let neighbours = node.sync.neighbours();
     let [one] = &neighbours[..] else { panic!("one node: {neighbours:?}") };
     assert_eq!((one.id, one.is_connected()), (Some(id(5)), true));
-    // When it has gone, it is sought.
+    // When it has gone, it is dialled.
     standing.close("");
     accepted(&peer).await;
 }
@@ -153,7 +153,7 @@ async fn a_full_node_says_so_and_is_patient() {
     let standing = accepted(&first).await;
     is_greeted(&*standing).await;
 
-    // Those that come are told, and counted.
+    // Incoming peers are listed, and counted.
     let third = network.bind(id(7));
     let refused = third.dial(&full.address).await.unwrap();
     assert_eq!(end(&*refused).await, "this node has as many neighbours as it takes");
@@ -164,13 +164,13 @@ async fn a_full_node_says_so_and_is_patient() {
         "{alarm}"
     );
 
-    // Those that it dials itself are shown, and dialled ever more rarely.
+    // Dialled peers are listed, and dialled ever more rarely.
     tokio::time::pause();
     full.dials(&second.address());
     let mut pauses = Vec::new();
     let mut last = tokio::time::Instant::now();
     for _ in 0..6 {
-        // Nobody settles this one: it would be given up meanwhile.
+        // This connection is never settled, so it would time out meanwhile.
         let refused = accepted(&second).await;
         assert_eq!(end(&*refused).await, "this node has as many neighbours as it takes");
         pauses.push(last.elapsed());
@@ -188,14 +188,14 @@ async fn a_name_that_stands_for_the_node_itself_is_nobody_that_is_missing() {
     let node = node(&network, 5).await;
     node.dials(&node.address);
     until(&node.sync, |sync| sync.neighbours().is_empty()).await;
-    // It may stand for another node tomorrow.
+    // The address may belong to another node tomorrow.
     assert_eq!(node.sync.peers(), [Peer::over("memory", node.address.clone())]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_ends_with_the_certificate_that_was_shown_on_it() {
     let network = MemoryNetwork::new();
-    // Sooner than greetings that nobody answers are given up.
+    // Before the handshake timeout.
     let until = SystemWall.now().after(Duration::from_secs(10));
     let mut transport = Dressed::from(network.bind(id(5)));
     transport.proven_until = Some(until);
@@ -217,7 +217,7 @@ async fn whoever_does_not_greet_is_given_up() {
     assert_eq!(node.sync.totals().faults.get("not_settled"), Some(&1));
 }
 
-/// Whoever belongs to the cluster may connect; it does not thereby keep others out.
+/// Every member of the cluster may connect; this must not keep others out.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_members_that_say_nothing_hold_no_place_for_long() {
     const MANY: usize = 1_000;

@@ -1,5 +1,4 @@
-//! Promise: a node has a hundred neighbours, and what it does for all of them it does once: a digest, the frame of a large
-//! value.
+//! Promise: a node with a hundred neighbours does their common work once: a digest, the frame of a large value.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ fn id(number: usize) -> NodeId {
     NodeId::from_bytes(id)
 }
 
-/// A node on a store that counts, with some events in one leaf.
+/// A node on a counting store, with some events in one leaf.
 async fn node(network: &MemoryNetwork) -> (Replica, Counted, Sync, String) {
     let transport = network.bind(NodeId::from_bytes([5; 32]));
     let address = transport.address();
@@ -35,13 +34,13 @@ async fn node(network: &MemoryNetwork) -> (Replica, Counted, Sync, String) {
         Event::new(key.into(), Value::Deletion, Timestamp::from_millis(LEAF + number * 60)).unwrap()
     };
     replica.insert((0..1_000).map(event).collect(), Durability::Immediate).await.unwrap();
-    // The neighbours that the test plays have clocks of another year.
+    // The scripted neighbours have clocks of another year.
     let sync = replica.sync(SyncOptions { write_despite_clocks: true, ..SyncOptions::default() });
     sync.over(transport);
     (replica, store, sync, address)
 }
 
-/// Neighbours that have greeted, and whose part the test plays.
+/// Scripted neighbours after their handshakes.
 async fn neighbours(network: &MemoryNetwork, address: &str) -> Vec<(Arc<dyn Connection>, MemoryTransport)> {
     let mut all = Vec::new();
     for number in 0..MANY {
@@ -78,7 +77,7 @@ async fn a_hundred_agree_and_a_write_reaches_them_all() {
         };
         tokio::time::timeout(NEVER, reach).await.expect("it reaches all");
     }
-    // Quiet minutes: all compare, and for all of them it is computed once.
+    // Quiet minutes: all compare, and one digest serves all of them.
     tokio::time::sleep(Duration::from_secs(120)).await;
     let scans = store.node_scans();
     tokio::time::sleep(Duration::from_secs(180)).await;
@@ -118,7 +117,7 @@ async fn what_a_hundred_compare_is_computed_once() {
     let hundred = store.rows() - rows;
     println!("{one} rows for one, {hundred} for {MANY}");
     assert!(roots.len() == 1 && hundred <= one * 2, "{hundred} rows, {one} for one");
-    // What is written outside of it changes nothing, what is written within does.
+    // A write outside of it changes nothing, a write within does.
     let put = async |ms: u64| {
         replica.put_at("more", Value::Deletion, Timestamp::from_millis(LEAF + ms)).await.unwrap();
         ask(&*all[1].0, LEAF + 50_000).await

@@ -1,5 +1,5 @@
-//! Promise: a node knows who belongs to its cluster, also those that are away, moved, or were never told to anybody; the
-//! past is not settled without them, until they are forgotten.
+//! Promise: a node knows the members of its cluster, also those that are away, moved, or never configured; the past is
+//! not settled without them, until they are forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Node {
         self.sync.neighbours().into_iter().find(|one| one.id == Some(id(number)))
     }
 
-    /// Waits until these, and nobody else, are connected and agree.
+    /// Waits until exactly these are connected and agree.
     async fn agrees_with(&self, numbers: &[u8]) {
         until(&self.sync, |sync| {
             let connected = sync.neighbours().into_iter().filter(Neighbour::is_connected);
@@ -65,21 +65,21 @@ impl Node {
     /// Waits until the past is settled beyond a moment.
     async fn settles_beyond(&self, moment: Option<Timestamp>) {
         until(&self.sync, |sync| {
-            // A comparison about the present is what the next minute brings.
+            // The next minute would bring a comparison about the present.
             sync.compare();
             sync.stable_until() > moment.max(Some(Timestamp::MIN))
         })
         .await;
     }
 
-    /// The process ends; the network notices.
+    /// Ends the process; the network notices.
     async fn ends(self) -> Replica {
         self.sync.close().await;
         self.replica
     }
 }
 
-/// One that others dial, and two that dial it and of which nobody was told. They agree.
+/// One node that others dial, and two unconfigured ones that dial it. They agree.
 async fn three(network: &MemoryNetwork) -> [Node; 3] {
     let [hub, one, other] =
         [Node::new(network, 1).await, Node::new(network, 2).await, Node::new(network, 3).await];
@@ -137,7 +137,7 @@ async fn after_a_restart_nothing_is_settled_without_one_that_is_merely_away() {
     let row = hub.row(2).unwrap();
     assert!(row.last_seen.is_some() && row.agreed_until.is_some() && !row.is_connected(), "{row:?}");
 
-    // Nobody told it where the other one is but that one itself, before the restart.
+    // Only the other node itself told its address, before the restart.
     let one = Node::of(one, &network, 2, Members::default());
     one.dials(&hub);
     hub.agrees_with(&[2, 3]).await;
@@ -159,7 +159,7 @@ async fn one_that_moves_is_found_where_it_is_and_sought_nowhere_else() {
     assert_eq!((hub.row(2).unwrap().addresses, hub.sync.neighbours().len()), (vec![one.address.clone()], 1));
     assert!(!hub.members.peers().contains(&before));
 
-    // It is the other one that dials after a restart of the first, which is at another address, too.
+    // After a restart of the first, which has a new address, the other one dials.
     let kept = hub.sync.members();
     let hub = Node::of(hub.ends().await, &network, 1, Members::new(kept));
     hub.agrees_with(&[2]).await;
@@ -167,7 +167,7 @@ async fn one_that_moves_is_found_where_it_is_and_sought_nowhere_else() {
     one.agrees_with(&[1]).await;
 }
 
-/// A neighbour that the test plays, and that says that it listens at `listens`.
+/// A scripted neighbour that claims to listen at `listens`.
 async fn claims(transport: &MemoryTransport, hub: &Node, listens: &str) -> Arc<dyn Connection> {
     let connection = transport.dial(hub.address.address()).await.unwrap();
     greet(&*connection, transport.node(), &[listens, "no address"]).await;
@@ -197,15 +197,15 @@ async fn a_claim_costs_an_attempt_and_hides_nobody() {
     let liar = network.bind(id(3));
     let connection = claims(&liar, &hub, &honest.address.to_string()).await;
     until(&hub.sync, |_| hub.row(3).is_some_and(|row| row.addresses.len() == 1)).await;
-    // It is there already: nobody is dialled for its sake.
+    // That node is connected already: the claim causes no dialling.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(honest.sync.neighbours().is_empty());
     connection.close("");
-    // The node found there is the one that proves it.
+    // The node found there is the one that proves its identity.
     hub.agrees_with(&[2]).await;
     let addresses = |number| hub.row(number).map(|row| row.addresses);
     assert_eq!((addresses(2), addresses(3)), (Some(vec![honest.address.clone()]), Some(vec![])));
-    // To claim one's own address leads to nothing either.
+    // A claim of one's own address has no effect either.
     let connection = claims(&liar, &hub, &hub.address.to_string()).await;
     until(&hub.sync, |_| hub.row(3).is_some_and(|row| row.is_connected())).await;
     assert_eq!(addresses(3), Some(vec![]));

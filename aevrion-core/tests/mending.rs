@@ -1,5 +1,5 @@
-//! The promise: an event whose stored copy is damaged is asked of the neighbours and mended from a sound copy, whoever has
-//! come upon it; until then it stands on a list. Nobody is bothered for long with what it does not hold.
+//! The promise: an event whose stored copy is damaged is requested from the neighbours and mended from a sound copy,
+//! whatever read found it; until then it stays on a list. No neighbour is asked for long for events that it lacks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])
 }
 
-/// The key and the value of the events here: some have bodies of their own.
+/// Key and value of the events: some have bodies of their own.
 fn event(number: u64) -> Event {
     let value = if number.is_multiple_of(2) { vec![b'v'; 9_000] } else { b"value".to_vec() };
     let key = format!("key {number}").into_bytes();
@@ -59,7 +59,7 @@ struct Node {
 }
 
 impl Node {
-    /// A node that holds these events; `spoil` has been at its store.
+    /// A node with these events, whose store `spoil` has damaged.
     async fn new(
         network: &MemoryNetwork,
         number: u8,
@@ -95,14 +95,14 @@ impl Node {
         self.replica.damaged_events().standing.into_iter().map(|(address, _)| address).collect()
     }
 
-    /// Waits until nothing is damaged any more, and says how many were mended.
+    /// Waits until nothing is damaged any more, and returns the number of mended events.
     async fn mended(&self) -> u64 {
         let mended = async {
             while !self.standing().is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        // What was asked for in vain is asked for again after a minute.
+        // Failed requests are repeated after a minute.
         let mended = tokio::time::timeout(NEVER * 2, mended).await;
         mended.unwrap_or_else(|_| panic!("it is not mended: {:?}", self.sync.totals()));
         self.replica.damaged_events().mended
@@ -129,7 +129,7 @@ fn events() -> Vec<Event> {
     (0..20).map(event).collect()
 }
 
-/// Every way in which a stored event can be spoilt: what is done to which row, and of which event.
+/// Every way to spoil a stored event: the damaged row, the damage, and the event.
 async fn spoil_in_every_way(way: usize, store: &Kept) -> Event {
     let (small, large) = (event(SMALL), event(LARGE));
     match way {
@@ -172,7 +172,7 @@ async fn what_a_read_finds_damaged_is_mended_by_a_neighbour_and_read_again() {
     }
 }
 
-/// Whoever comes upon the damage, the neighbour that is there is asked.
+/// Whatever read finds the damage, the connected neighbour is asked.
 #[tokio::test]
 async fn whoever_comes_upon_damage_has_it_mended() {
     let spoilt = event(SMALL);
@@ -204,7 +204,7 @@ async fn whoever_comes_upon_damage_has_it_mended() {
             "verify" => replica.verify(|_| {}).await.map(|_| None).unwrap(),
             "rebuild" => replica.rebuild(|_| {}).await.map(|_| None).unwrap(),
             _ => {
-                // It lacks everything, and is given everything else.
+                // It lacks all events, and receives all others.
                 let third = Node::sound(&network, 3, &[]).await;
                 third.dials(&node);
                 Some(third)
@@ -242,7 +242,7 @@ async fn without_a_neighbour_it_stands_until_a_sound_copy_is_imported() {
     node.holds_soundly(&large).await;
 }
 
-/// A key that was spoilt before its event was indexed leads nowhere: no read comes upon the damage, opening does.
+/// A key that was spoilt before its event was indexed is unreachable: reads do not find the damage, opening does.
 #[tokio::test]
 async fn a_key_that_was_spoilt_before_it_was_indexed_is_found_again_for_good() {
     let network = MemoryNetwork::new();
@@ -255,7 +255,7 @@ async fn a_key_that_was_spoilt_before_it_was_indexed_is_found_again_for_good() {
     let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
     assert_eq!(replica.status().await.unwrap().pending_index_rows, 20);
     assert_eq!(replica.damaged_events().standing.len(), 1, "it is found when the index is made again");
-    // Now the index row stands under the wrong key in the store, too.
+    // Now the index row in the store has the wrong key, too.
     replica.close().await.unwrap();
     let options = Options { index_lot: 1, ..Options::default() };
     let replica = Replica::open(store.clone(), options).await.unwrap();
@@ -280,7 +280,7 @@ async fn a_key_that_was_spoilt_before_it_was_indexed_is_found_again_for_good() {
     assert!(replica.verify(|_| {}).await.unwrap().is_clean());
 }
 
-/// What was only misread is sound, and nothing is counted as mended.
+/// A misread event is sound, and does not count as mended.
 #[tokio::test]
 async fn damage_that_is_gone_again_is_struck_off() {
     let network = MemoryNetwork::new();
@@ -304,7 +304,7 @@ async fn one_that_has_it_damaged_too_is_passed_over_for_the_next() {
     let node = Node::new(&network, 1, &events(), spoilt).await;
     let (other, sound) =
         (Node::new(&network, 2, &events(), spoilt).await, Node::sound(&network, 3, &events()).await);
-    // First those that cannot give it, in every direction; the sound one is reached last.
+    // First the nodes without a sound copy, in every direction; the sound one is reached last.
     node.dials(&other);
     node.sync.agreement().await;
     node.fails_to_read(&event(SMALL)).await;
@@ -320,8 +320,8 @@ async fn one_that_has_it_damaged_too_is_passed_over_for_the_next() {
     }
 }
 
-/// The content is whole, and stands under a key that is no event's: nothing can be read of it where it belongs, and what
-/// stands there instead is nobody's. Both nodes hold the same again in the end.
+/// The content is whole, but under an invalid event key: it is missing from its place, and the misplaced row belongs to
+/// no event. Both nodes hold the same again in the end.
 #[tokio::test]
 async fn a_row_whose_own_key_is_garbled_is_brought_back_and_the_misplaced_one_goes() {
     let network = MemoryNetwork::new();
@@ -355,8 +355,8 @@ async fn a_row_whose_own_key_is_garbled_is_brought_back_and_the_misplaced_one_go
     }
 }
 
-/// A node that has the only copy of an event, and that is damaged: its neighbour cannot have it, and nobody can mend it.
-/// They differ, and that costs next to nothing, for as long as it takes.
+/// A node with the only copy of an event, which is damaged: its neighbour cannot get it, and nobody can mend it. They
+/// differ, at very little cost, for as long as it lasts.
 #[tokio::test(start_paused = true)]
 async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cut_off() {
     let network = MemoryNetwork::new();
@@ -386,7 +386,7 @@ async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cu
         assert_eq!(node.sync.neighbours().iter().filter(|one| one.is_connected()).count(), 1);
     }
     assert_eq!(node.standing(), [lost.address()], "it stands until it is mended");
-    // One more comes who has it: then all have.
+    // A node with the event connects: then all have it.
     let sound = Node::sound(&network, 3, &events()).await;
     sound.dials(&node);
     assert_eq!(node.mended().await, 1);
@@ -394,7 +394,8 @@ async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cu
     behind.holds_soundly(&lost).await;
 }
 
-/// A node whose damaged events keep turning up, of a neighbour that holds none of them although both have agreed.
+/// A node whose damaged events are found again and again, with a neighbour that holds none of them although both have
+/// agreed.
 #[tokio::test(start_paused = true)]
 async fn many_questions_in_vain_cost_no_connection() {
     let network = MemoryNetwork::new();
@@ -405,7 +406,7 @@ async fn many_questions_in_vain_cost_no_connection() {
     };
     let node = Node::new(&network, 1, &events(), spoil_all).await;
     let other = Node::new(&network, 2, &events(), async |store: &Kept| {
-        // Its hashes still say that it holds everything.
+        // Its hashes still include all events.
         let mut batch = WriteBatch::new();
         events().iter().for_each(|event| batch.remove(Table::Events, row_key(event.address())));
         store.commit(batch, Durability::Immediate).await.unwrap();
@@ -422,7 +423,7 @@ async fn many_questions_in_vain_cost_no_connection() {
     assert!(other.sync.totals().faults.is_empty(), "{:?}", other.sync.totals());
 }
 
-/// Plays a neighbour that is asked for the damaged event, and answers with `answer`.
+/// A scripted neighbour that is asked for the damaged event, and replies with `answer`.
 async fn asked(answer: Event) -> (Node, String) {
     let network = MemoryNetwork::new();
     let node = Node::new(&network, 1, &events(), async |store: &Kept| {

@@ -1,4 +1,4 @@
-//! Messages on the wire: the bytes of each kind are fixed, and nothing that is not a message is taken for one.
+//! Messages on the wire: the bytes of each kind are fixed, and nothing else is taken for a message.
 
 use std::fmt::Write;
 
@@ -36,7 +36,7 @@ fn listed(ids: Ids) -> Listed {
     Listed { span: span(60_000, 119_999), share: Share::WHOLE, ids }
 }
 
-/// One of each way that a value can be.
+/// One event for each kind of value.
 fn sample_events() -> Vec<Event> {
     let expiring = Value::Expiring { data: "soon gone".into(), expires_at: at(1_700_000_060_000) };
     vec![
@@ -46,7 +46,7 @@ fn sample_events() -> Vec<Event> {
     ]
 }
 
-/// The first one, and one that says all that there is to say.
+/// A minimal one, and one with every field set.
 fn sample_hellos() -> (Hello, Hello) {
     let hello = Hello {
         version: PROTOCOL_VERSION,
@@ -73,7 +73,7 @@ fn sample_hellos() -> (Hello, Hello) {
     (hello, answer)
 }
 
-/// At least one of each kind, and of each way that a kind can be.
+/// At least one message of each kind and variant.
 fn samples() -> Vec<(&'static str, Message)> {
     let tile = |index, count, byte| Tile { index, count, hash: Hash::from_bytes([byte; 32]) };
     let events = sample_events();
@@ -279,7 +279,7 @@ proptest! {
         let place = place.index(frame.len());
         frame[place] = byte;
         if let Ok(read) = decode(&frame, &parameters()) {
-            // What is taken for a message is one: it can be sent on, and is read as the same again.
+            // Every decoded message is valid: it can be encoded, and decodes to the same again.
             prop_assert_eq!(decode(&encode(&read), &parameters()), Ok(read));
         }
     }

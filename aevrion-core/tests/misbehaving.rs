@@ -1,5 +1,5 @@
-//! Neighbours that misbehave. Each is cut off with a reason that both sides can read, counted, and costs nobody else
-//! anything: an honest neighbour goes on meanwhile.
+//! Misbehaving neighbours. Each is cut off with a reason that both sides can read, is counted, and costs nobody else
+//! anything: an honest neighbour continues meanwhile.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn node(network: &MemoryNetwork, number: u8) -> (Replica, Sync, String) {
     (replica, sync, address)
 }
 
-/// A node with an honest neighbour, and a hostile one about to come.
+/// A node with an honest neighbour, and a hostile one about to connect.
 async fn victim() -> Victim {
     let network = MemoryNetwork::new();
     let (replica, sync, address) = node(&network, 5).await;
@@ -53,14 +53,15 @@ impl Victim {
         self.hostile.dial(&self.address).await.unwrap()
     }
 
-    /// A connection on which the greetings are done.
+    /// A connection after the handshake.
     async fn settled(&self) -> Arc<dyn Connection> {
         let connection = self.connect().await;
         greet(&*connection, HOSTILE, &[]).await;
         connection
     }
 
-    /// The connection ends with a reason that says `what`, it is counted under `name`, and the friend notices nothing.
+    /// The connection ends with a reason that contains `what`, it is counted under `name`, and the friend notices
+    /// nothing.
     async fn cuts_off(&self, connection: &dyn Connection, name: &str, what: &str) {
         let reason = tokio::time::timeout(NEVER, end(connection)).await.expect("the connection ends");
         assert!(reason.contains(what), "{reason}");
@@ -78,7 +79,7 @@ impl Victim {
     }
 }
 
-/// A span that a snapshot was about. The lanes are read on their own: the answer says that it was heard.
+/// The span of a received snapshot. The lanes are read independently: the answer confirms receipt.
 async fn compared(connection: &dyn Connection) -> TimeSpan {
     let span = TimeSpan::before(Timestamp::from_millis(1 << 42)).unwrap();
     let snapshot = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true };
@@ -92,7 +93,7 @@ async fn compared(connection: &dyn Connection) -> TimeSpan {
     }
 }
 
-/// Reads on until the connection is at its end, and says why it is.
+/// Reads on until the end of the connection, and returns its reason.
 async fn end(connection: &dyn Connection) -> String {
     loop {
         match connection.receive(Lane::Live, 64 << 20).await {
@@ -194,7 +195,7 @@ async fn an_event_that_is_not_the_one_asked_for() {
             None => panic!("the announcement was not answered"),
         }
     }
-    // Its content is another, so its id is, too.
+    // Its content differs, so its id does, too.
     let events = Events { reply: Reply::At { more: false }, events: vec![event("forged", 1_000)] };
     send(&*connection, Lane::Live, &Message::Events(events)).await;
     victim.cuts_off(&*connection, "unasked", "that nobody asked for").await;
@@ -280,7 +281,7 @@ async fn lists_of_a_span_that_was_never_compared() {
     victim.others_go_on().await;
 }
 
-/// Each of its blocks says that there is more, which provokes a list of all that this node holds there; it reads none.
+/// Each of its blocks claims a rest, which provokes a list of all events of this node there; it reads none.
 #[tokio::test]
 async fn blocks_that_promise_more_and_more() {
     let victim = victim().await;
@@ -300,7 +301,7 @@ async fn blocks_that_promise_more_and_more() {
     };
     let promising = tokio::time::timeout(NEVER, promising).await;
     assert!(promising.is_ok(), "it is not asked on without end: {:?}", victim.sync.totals());
-    // What the blocks bring is stored all the same.
+    // The events of the blocks are stored all the same.
     let mut watch = victim.replica.watch("brought", None).unwrap();
     send(&*connection, Lane::Repair, &block(vec![event("brought", 7)])).await;
     let brought = tokio::time::timeout(NEVER, watch.next()).await.expect("it is stored");
@@ -326,7 +327,7 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
         victim.replica.put(format!("big {number}"), big.clone()).await.unwrap();
     }
     let connection = victim.settled().await;
-    // It asks for 64 MiB a thousand times over, and reads none of it.
+    // It requests 64 MiB a thousand times over, and reads none of it.
     let list = Listed { span: compared(&*connection).await, share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
     let question = Message::EventList(EventList::Held(vec![list]));
     let asking = async {
@@ -334,7 +335,7 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
             send(&*connection, Lane::Repair, &question).await;
         }
     };
-    // Questions are dropped while nobody takes the answers.
+    // Requests are dropped while nobody takes the answers.
     let shed = until(&victim.sync, |sync| sync.totals().shed > 0);
     let both = async { tokio::join!(asking, shed) };
     let both = tokio::time::timeout(NEVER, both).await;
@@ -342,7 +343,7 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
     victim.others_go_on().await;
 }
 
-/// News without end, each event of them sound: that is no fault, and no privilege either.
+/// New events without end, all of them sound: no fault, but no privilege either.
 #[tokio::test]
 async fn one_that_writes_more_than_anybody() {
     let victim = victim().await;
@@ -356,7 +357,7 @@ async fn one_that_writes_more_than_anybody() {
     tokio::join!(flooding, victim.others_go_on());
     victim.others_go_on().await;
     assert!(victim.sync.totals().faults.is_empty());
-    // None of it is lost on the way to the friend, though it is more than may wait for anybody.
+    // All of them reach the friend, though they exceed every queue.
     let all = async {
         while victim.friend.0.root().await.unwrap().count < 400 * 256 + 2 {
             friend_agrees(&victim.friend.1).await;

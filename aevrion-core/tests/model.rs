@@ -1,5 +1,5 @@
-//! Promise: a replica answers like a plain map of versions, whatever is written to it in whatever order: late and
-//! future events, equal timestamps, clocks that jump, keys that are prefixes of each other, bytes 0x00 and 0xFF.
+//! Promise: a replica answers like a plain map of versions, for any writes in any order: late and future events, equal
+//! timestamps, clocks that jump, keys that are prefixes of each other, bytes 0x00 and 0xFF.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use aevrion_core::{
 use bytes::Bytes;
 use proptest::prelude::*;
 
-/// The model: every event, by address.
+/// The model: every event, by event key.
 #[derive(Default)]
 struct Model(BTreeMap<(Timestamp, [u8; 32]), Event>);
 
@@ -70,21 +70,21 @@ impl Model {
     }
 }
 
-/// What is done to a replica.
+/// An action on a replica.
 #[derive(Debug, Clone)]
 enum Action {
-    /// A write with a given time.
+    /// A write with a given timestamp.
     At(Bytes, u64, Content),
-    /// A write of now.
+    /// A write at the present.
     Now(Bytes, Content),
-    /// Several writes of now, the same key perhaps twice.
+    /// Several writes at the present, perhaps with the same key twice.
     Batch(Vec<(Bytes, Content)>),
-    /// The wall clock moves by so many milliseconds, forward or back.
+    /// Moves the wall clock by so many milliseconds, forward or back.
     Wall(i64),
-    /// Somebody asks for a hash.
+    /// Requests a hash.
     Root,
     RootAt(u64),
-    /// The process ends and another one begins.
+    /// Restarts the process.
     Reopen,
     Rebuild,
 }
@@ -126,7 +126,7 @@ fn content() -> impl Strategy<Value = Content> {
     ]
 }
 
-/// Times that meet: few of them, at the edges of leaves, long past, slightly and far ahead.
+/// Timestamps that collide: few of them, at the edges of leaves, long past, slightly and far ahead.
 fn time() -> impl Strategy<Value = u64> {
     prop_oneof![
         4 => (0..40_u64).prop_map(|step| START - 20_000 + step * 500),
@@ -209,8 +209,8 @@ impl Pair {
         for (Operation { key, value }, address) in operations.into_iter().zip(addresses) {
             let event = Event::new(key.clone(), value, address.timestamp).unwrap();
             assert_eq!(event.address(), address);
-            // The clock's promises: later than every write of this node to the key, and than every version that
-            // was visible when it was written.
+            // The clock's promises: later than every earlier write of this node to the key, and than every version
+            // visible at the write.
             let previous = self.own.insert(key.clone(), address.timestamp);
             assert!(previous.is_none_or(|previous| address.timestamp > previous));
             assert!(self.model.versions(&key, now).iter().all(|seen| seen.timestamp() < address.timestamp));
@@ -264,7 +264,7 @@ impl Pair {
         assert_eq!(status.keys, self.model.keys().len() as u64);
     }
 
-    /// The same events in another order, in other lots, make the same replica.
+    /// The same events in another order, in other batches, make the same replica.
     async fn check_order_independence(&self, seed: u64) {
         let mut events: Vec<Event> = self.model.0.values().cloned().collect();
         events.sort_by_key(|event| {

@@ -1,5 +1,5 @@
-//! Promise: a neighbour that sends more than this node can take, or takes less than it has this node say, is held back or
-//! cut off long before it costs much memory.
+//! Promise: a neighbour that sends more than this node can store, or requests more than it reads, is held back or cut
+//! off long before it costs much memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use aevrion_core::{Event, NodeId, Options, Replica, Timestamp, Value};
 
 const NEIGHBOUR: NodeId = NodeId::from_bytes([9; 32]);
 
-/// A node, and a neighbour that has greeted it.
+/// A node, and a neighbour after its handshake.
 async fn neighbour_of(replica: &Replica) -> (Sync, Arc<dyn Connection>, MemoryTransport) {
     let network = MemoryNetwork::new();
     let transport = network.bind(NodeId::from_bytes([5; 32]));
@@ -32,7 +32,7 @@ async fn neighbour_of(replica: &Replica) -> (Sync, Arc<dyn Connection>, MemoryTr
     (sync, connection, neighbour)
 }
 
-/// Each of its greetings is answered at once, whatever waits to be sent.
+/// Each of its Hello messages is answered at once, whatever waits to be sent.
 #[tokio::test(start_paused = true)]
 async fn one_that_has_more_and_more_said_and_reads_none_of_it_is_cut_off() {
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
@@ -50,7 +50,7 @@ async fn one_that_has_more_and_more_said_and_reads_none_of_it_is_cut_off() {
     until(&sync, |sync| sync.neighbours().iter().all(|one| !one.is_connected())).await;
 }
 
-/// While the disk stands still nothing more is read than what is being stored, and what the transport holds.
+/// While the disk stands still no further frames are read, beyond those being stored and those in the transport.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_stored_is_not_read() {
     const PUSHES: u64 = 200;
@@ -74,7 +74,7 @@ async fn what_cannot_be_stored_is_not_read() {
         }
         taken += 1;
     }
-    // Beside what is being stored and what the transport holds: two that are decoded, and one on its way.
+    // Beside the batches being stored and the frames in the transport: two decoded, and one in transit.
     let most = STORES_AT_ONCE + Limits::default().window.div_ceil(BYTES) + 4;
     assert!(taken <= most as u64, "{taken} were taken, {most} can be held");
     // When the disk goes on so does the rest.

@@ -1,5 +1,5 @@
-//! The promise: a node that the authority has removed is cut off by every other one, also by who joins or comes back
-//! later, is told so, and keeps nobody waiting; and what the authority has not said changes nothing.
+//! The promise: a node that the authority has removed is cut off by every other one, also by nodes that join or return
+//! later, is told the reason, and delays nobody; and no other statement has any effect.
 
 use crate::support::Kept;
 use crate::support::dressed::Dressed;
@@ -17,7 +17,7 @@ fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])
 }
 
-/// The statement that a node was removed, as the authority makes it. How it is signed is no matter here.
+/// The authority's statement that a node was removed. The signature is out of scope here.
 fn statement(number: u8) -> [u8; 2] {
     [b'!', number]
 }
@@ -56,7 +56,7 @@ impl Node {
         self.sync.add_peer(Peer::over("memory", other.address.clone()));
     }
 
-    /// Whom it is connected to.
+    /// The connected nodes.
     fn neighbours(&self) -> Vec<u8> {
         let connected = self.sync.neighbours().into_iter().filter(|one| one.is_connected());
         connected.filter_map(|one| Some(one.id?.as_bytes()[0])).collect()
@@ -81,7 +81,7 @@ impl Node {
     }
 }
 
-/// Three nodes, each with the two others.
+/// Three nodes, each connected to the two others.
 async fn three(network: &MemoryNetwork) -> [Node; 3] {
     let nodes = [node(network, 1).await, node(network, 2).await, node(network, 3).await];
     let [one, two, three] = &nodes;
@@ -109,7 +109,7 @@ async fn every_node_cuts_a_removed_one_off_whenever_it_hears_of_it() {
     assert_eq!((one.removed(), two.removed()), (vec![3], vec![3]));
     assert_eq!((one.sync.own_removal(), two.sync.own_removal()), (None, None));
 
-    // One that comes later hears of it from the others, in either direction of dialling.
+    // A later node hears of it from the others, in either direction of dialling.
     let late = node(&network, 4).await;
     late.dials(&three);
     late.dials(&one);
@@ -117,7 +117,7 @@ async fn every_node_cuts_a_removed_one_off_whenever_it_hears_of_it() {
     until(&late.sync, |_| late.removed() == [3]).await;
     late.is_with(&[1]).await;
 
-    // What it writes reaches nobody any more; what it wrote before stays.
+    // Its further writes reach nobody; its earlier ones stay.
     three.replica.put("after", "v").await.unwrap();
     one.replica.put("after all", "v").await.unwrap();
     for node in [&one, &two, &late] {
@@ -155,7 +155,7 @@ async fn nobody_waits_for_a_removed_node() {
     until(&one.sync, |sync| sync.stable_until().is_some()).await;
     three.sync.close().await;
     one.is_with(&[2]).await;
-    // No agreement with the one that is away can be about a later time than this.
+    // The absent node can agree to no later time than this.
     let left = SystemWall.now().next();
     while SystemWall.now() <= left {
         one.agrees().await;
@@ -179,7 +179,7 @@ async fn nobody_waits_for_a_removed_node() {
 async fn what_the_authority_has_not_said_changes_nothing() {
     let network = MemoryNetwork::new();
     let [one, two, three] = three(&network).await;
-    // It believes itself, and writes what it likes.
+    // It trusts itself, and writes at will.
     let credulous = Removals::checked_by(|statement| Some((id(statement[0]), AT)));
     three.replica.remove_node(&credulous, &[1]).await.unwrap();
     three.replica.remove_node(&credulous, &[2, b'!']).await.unwrap();
@@ -192,7 +192,7 @@ async fn what_the_authority_has_not_said_changes_nothing() {
         assert!(node.removed().is_empty(), "and says nothing");
         assert_eq!(node.neighbours().len(), 2);
     }
-    // Nor does it keep the authority's own word from counting.
+    // Nor does it invalidate the authority's own statements.
     one.removes(&two).await;
     until(&three.sync, |_| three.removed() == [2]).await;
     one.is_with(&[3]).await;

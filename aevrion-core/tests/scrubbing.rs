@@ -1,5 +1,5 @@
-//! The promise: the scrub comes by everything that is stored, mends what can be mended, finds nothing where nothing is
-//! wrong, whatever is written meanwhile, and goes on where it was.
+//! The promise: the scrub visits every stored row, mends all repairable damage, finds nothing in a sound store,
+//! whatever is written meanwhile, and resumes where it was.
 
 use crate::support::Kept;
 use crate::support::yielding::Yielding;
@@ -9,7 +9,7 @@ use aevrion_core::{
 };
 use bytes::Bytes;
 
-/// Events over some hours, of keys that have several versions; a few have bodies of their own.
+/// Events over some hours, of keys with several versions; a few have bodies of their own.
 fn events() -> Vec<Event> {
     let event = |n: u64| {
         let data = if n.is_multiple_of(50) { vec![b'v'; 9_000] } else { n.to_string().into_bytes() };
@@ -62,7 +62,7 @@ async fn pass(scrub: &mut Scrub) -> ScrubPass {
     panic!("the pass has no end: {:?}", scrub.report());
 }
 
-/// What a pass finds and mends.
+/// The damage that a pass finds and mends.
 fn found(pass: &ScrubPass) -> (u64, u64, u64) {
     (pass.found, pass.mended, pass.damaged)
 }
@@ -172,8 +172,8 @@ async fn what_only_another_copy_mends_is_named_and_left() {
     assert_eq!(replica.root().await.unwrap(), root);
 }
 
-/// An event whose row is gone is missed by a stored hash: that is dropped, so that a comparison brings the event back. Its
-/// index row stays meanwhile, for without it a read would answer with the version before.
+/// A stored hash still includes an event whose row is gone: the scrub drops the hash, so that a comparison restores the
+/// event. Its index row stays meanwhile, as otherwise a read would return the previous version.
 #[tokio::test]
 async fn a_lost_event_is_not_papered_over_before_a_neighbour_could_bring_it() {
     let (store, root) = filled().await;
@@ -193,7 +193,7 @@ async fn a_lost_event_is_not_papered_over_before_a_neighbour_could_bring_it() {
     assert!(verified.mendable.is_empty(), "{verified:?}");
 }
 
-/// Where nobody has it, the row goes in the end.
+/// If nobody has the event, the row is removed in the end.
 #[tokio::test]
 async fn an_event_that_nobody_brings_back_is_history() {
     let (store, _) = filled().await;
@@ -265,7 +265,7 @@ async fn a_step_that_fails_is_simply_repeated() {
     assert!(replica.verify(|_| {}).await.unwrap().is_clean());
 }
 
-/// What clients do, the `round`th time.
+/// The clients' writes of a round.
 async fn write(replica: &Replica, round: u64) {
     let key = |n: u64| format!("key {:03}", (round * 31 + n * 7) % 97);
     let batch = (0..3).map(|n| match n {
@@ -289,14 +289,14 @@ async fn what_is_written_meanwhile_is_never_taken_for_damage() {
     for isolated in [true, false] {
         let store = Yielding::new(isolated);
         let parameters = WantedParameters { granularity: Some(1_000), ..WantedParameters::default() };
-        // Index lots and trimmed arrivals come by all the time.
+        // Index batches and trimmed arrivals occur all the time.
         let options = Options { parameters, index_lot: 50, arrivals_kept: 400, ..Options::default() };
         let replica = Replica::open(store, options).await.unwrap();
         replica.insert(events(), Durability::Immediate).await.unwrap();
         let mut scrub = replica.scrub().await.unwrap();
         let (mut round, mut passes) = (0, 0);
         while passes < 3 {
-            // Each write overlaps with three steps, and lies somewhere else in them each time.
+            // Each write overlaps with three steps, at another place in them each time.
             let scrubbing = async {
                 for _ in 0..3 {
                     passes += u64::from(scrub.step(37).await.unwrap().ended);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aevrion_core::simulation::{Plan, Report, Topology, Troubles, Weather, run};
 
-/// Runs seeds on two threads; the first violation ends the test with the line that shows it again.
+/// Runs seeds on two threads; the first violation ends the test with the command that reproduces it.
 fn simulate(seeds: std::ops::Range<u64>) {
     std::thread::scope(|scope| {
         for half in 0..2 {
@@ -22,7 +22,7 @@ fn a_hundred_networks_in_trouble_agree() {
     simulate(1..101);
 }
 
-/// A crowd in which each node has four neighbours on average: what a node pays does not depend on how many there are.
+/// A crowd in which each node has four neighbours on average: the cost of a node does not depend on their number.
 #[test]
 fn a_crowd_agrees_and_no_node_pays_for_its_size() {
     let crowd = |seed, nodes| {
@@ -52,7 +52,7 @@ fn the_same_seed_is_the_same_run_to_the_bit() {
     assert_ne!(transcript(3), transcript(8));
 }
 
-/// Two or three nodes without any trouble but clocks that are off by so many milliseconds.
+/// Two or three nodes whose only trouble is clocks off by so many milliseconds.
 fn apart(seed: u64, skews: &[i64]) -> Plan {
     let plan = Plan::from_seed(seed).reshaped(Some(skews.len()), Some(Topology::Full));
     Plan {
@@ -64,8 +64,8 @@ fn apart(seed: u64, skews: &[i64]) -> Plan {
     }
 }
 
-/// The rule of the model on clocks: no write of either is lost, each wins over what its node had seen, and the
-/// faster clock shadows a key only where its time has come. The simulation checks all of that for every write and read.
+/// The model's rule on clocks: no write of either is lost, each wins over those that its node had seen, and the faster
+/// clock shadows a key only from its timestamp on. The simulation checks all of that for every write and read.
 #[test]
 fn clocks_ten_minutes_and_ten_days_apart_lose_nothing() {
     const MINUTES: i64 = 60_000;

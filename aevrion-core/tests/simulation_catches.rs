@@ -1,17 +1,17 @@
-//! A simulation that finds nothing proves nothing unless it would find something: each bug that can be planted is
-//! found within a few dozen seeds.
+//! A simulation without findings proves nothing unless it can find bugs: each planted bug is found within a few dozen
+//! seeds.
 //!
-//! One is not among them: that the rest of a span is never asked for, which did not fit one answer. An answer takes
+//! One bug is not among them: never requesting the rest of a span that did not fit one answer. An answer takes
 //! megabytes and a simulation has kilobytes, so no answer has a rest here; and if it had, the comparison after the
-//! repair would find what is missing and repair again, which is slower and not wrong.
+//! repair would find the missing events and repair again, which is slower and not wrong.
 
 use aevrion_core::planted::{Bug, plant};
 use aevrion_core::simulation::{Plan, run};
 
-/// Seeds in which a bug must show.
+/// The number of seeds in which a bug must show.
 const SEEDS: u64 = 150;
 
-/// Plants a bug and looks for it. Says in which run it was found by what it does, and as what.
+/// Plants a bug and looks for it by its effects. Returns the run that found it, and the violation.
 fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
     plant(Some(bug));
     let found = (1..=SEEDS).find_map(|seed| {
@@ -62,7 +62,7 @@ catches! {
     values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];
 }
 
-/// Nothing is found where nothing is planted: otherwise the tests above would show nothing.
+/// Without a planted bug nothing is found: otherwise the tests above would show nothing.
 #[test]
 fn nothing_is_found_where_nothing_is_planted() {
     for seed in 1..=10 {

@@ -1,5 +1,5 @@
-//! Promise: on lines as they are, fast or slow, a repair costs little more than what is missing, whatever the missing
-//! events look like, and it comes to an end.
+//! Promise: on real lines, fast or slow, a repair costs little more than the missing events, whatever they look like,
+//! and it terminates.
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ async fn no_event_is_sent_twice_however_slow_the_line_is() {
     }
 }
 
-/// Whoever waits for agreement has snapshots compared each moment, also while the first answer is still under way or
-/// being stored: that begins nothing anew.
+/// A caller waiting for agreement triggers constant comparisons, even while the first answer is in flight or being
+/// stored: they start no new repair.
 #[tokio::test]
 async fn no_event_is_sent_twice_however_often_snapshots_are_compared() {
     for (bandwidth, events) in [(1_000_000_000, 60_000), (2_000_000, 60_000), (100_000, 20_000)] {
@@ -72,8 +72,8 @@ async fn no_event_is_sent_twice_however_often_snapshots_are_compared() {
     }
 }
 
-/// What the two lack lies in whole blocks and in parts of others, and both may lack something. Several questions begin
-/// such a repair, on both sides, about times that lie among each other.
+/// The differences lie in whole blocks and in parts of others, on both sides. Several requests begin such a repair, on
+/// both sides, about interleaved times.
 #[tokio::test]
 async fn no_event_is_sent_twice_however_the_missing_ones_lie() {
     const MINUTE: u64 = 60_000;
@@ -128,7 +128,7 @@ async fn no_event_is_sent_twice_however_the_missing_ones_lie() {
     }
 }
 
-/// What is being stored when the line breaks is all that comes again.
+/// Only the events being stored when the line breaks are sent again.
 #[tokio::test]
 async fn a_broken_line_costs_no_more_than_one_answer() {
     for cut in [20, 150, 700, 2_900].map(Duration::from_millis) {
@@ -148,7 +148,7 @@ async fn a_broken_line_costs_no_more_than_one_answer() {
     }
 }
 
-/// A catch-up is as good as stateless: what has come stays, and only the rest is sent after the line broke.
+/// A catch-up is as good as stateless: received events stay, and only the rest is sent after the line broke.
 #[tokio::test]
 async fn a_catch_up_that_is_cut_off_goes_on_where_it_was() {
     for holder in 0..2 {
@@ -173,12 +173,12 @@ async fn a_catch_up_that_is_cut_off_goes_on_where_it_was() {
     }
 }
 
-/// How far a catch-up has come is seen on both sides while it goes on.
+/// Both sides see the progress of a catch-up.
 #[tokio::test]
 async fn a_catch_up_says_how_far_it_has_come() {
     for holder in 0..2 {
         let mut line = Line::new(Speed { bandwidth: 1_000_000, ..FAST }).await;
-        // As much of the last minutes as of the quarter of an hour before them, and so on for ten weeks.
+        // As many events of the last minutes as of the quarter of an hour before them, and so on for ten weeks.
         let age = |number: u64| (100_000 << (number / 6_250)) * (6_250 + number % 6_250) / 6_250;
         let events: Vec<_> = (0..100_000).map(|number| event(NOW - age(number), number, 100)).collect();
         let weights: u64 = events.iter().map(|event| event.weight() as u64).sum();
@@ -193,7 +193,7 @@ async fn a_catch_up_says_how_far_it_has_come() {
                 assert!(catch_up.began < Duration::from_secs(2) && catch_up.blocks() > 20, "{catch_up:?}");
                 assert!(catch_up.agreed() > *agreed && catch_up.agreed() < catch_up.blocks(), "{catch_up:?}");
                 *agreed = catch_up.agreed();
-                // What is under way one side has sent and the other may still say that it lacks.
+                // For events in flight, one side counts them as sent and the other may still count them as missing.
                 let all = catch_up.events + agreement.behind();
                 let under_way = 2 * (LANE_BYTES + WINDOW_BYTES) as u64 / 112;
                 assert!((100_000..100_000 + under_way).contains(&all), "{agreement:?}");
@@ -257,7 +257,7 @@ async fn a_leaf_that_no_message_takes_is_repaired_at_the_price_of_what_is_missin
     }
 }
 
-/// Whoever may choose contents could choose ids that all fall into one part of an overfull span.
+/// An author of contents could choose ids that all fall into one part of an overfull span.
 #[tokio::test]
 async fn chosen_ids_do_not_hide_what_is_missing() {
     let chosen = (0..).map(|number| event(LEAF + number % 60_000, number, 10));
@@ -273,7 +273,7 @@ async fn chosen_ids_do_not_hide_what_is_missing() {
     }
 }
 
-/// What only the other side knows of the future is no agreement, however things stood before.
+/// Future events of the other side alone are no agreement, whatever the previous state.
 #[tokio::test]
 async fn a_future_that_only_the_other_side_holds_is_asked_about() {
     for holder in 0..2 {
@@ -294,7 +294,7 @@ async fn a_future_that_only_the_other_side_holds_is_asked_about() {
     }
 }
 
-/// Whoever asks in the middle of a repair has its answer when that is over, about the future, too.
+/// A comparison requested in the middle of a repair is answered after it, about the future, too.
 #[tokio::test]
 async fn a_future_that_is_asked_about_during_a_repair_is_not_forgotten() {
     for holder in 0..2 {
@@ -317,7 +317,7 @@ async fn a_future_that_is_asked_about_during_a_repair_is_not_forgotten() {
     }
 }
 
-/// A difference that cannot be mended is tried a few times a minute, not for ever, wherever it lies.
+/// A repair without effect is tried a few times a minute, not for ever, wherever the difference lies.
 #[tokio::test]
 async fn what_cannot_be_repaired_is_not_tried_without_end() {
     for at in [NOW - 10_000_000, NOW + 10_000_000_000] {
@@ -338,7 +338,7 @@ async fn what_cannot_be_repaired_is_not_tried_without_end() {
     }
 }
 
-/// On a line on which a digest takes its time two that cannot help each other do not go on telling what they hold.
+/// On a line slow for a digest, two nodes that cannot help each other stop sending their digests.
 #[tokio::test]
 async fn what_neither_can_give_the_other_is_not_told_without_end() {
     let mut line = Line::new(Speed { bandwidth: 16_384, ..FAST }).await;
@@ -360,7 +360,8 @@ async fn what_neither_can_give_the_other_is_not_told_without_end() {
     assert!(snapshots <= 40, "{snapshots} snapshots");
 }
 
-/// A large event takes the repair lane, whatever its time, and comes once: also where a minute ends while it is under way.
+/// A large event takes the repair lane, whatever its time, and is sent once: even if a minute ends while it is in
+/// flight.
 #[tokio::test]
 async fn a_large_write_holds_up_nothing_that_is_written_after_it_and_comes_once() {
     const MIB: usize = 1 << 20;
@@ -383,7 +384,7 @@ async fn a_large_write_holds_up_nothing_that_is_written_after_it_and_comes_once(
     }
 }
 
-/// Of two overfull leaves the later one cannot be mended. The earlier one is, all of it.
+/// Of two overfull leaves the later one cannot be repaired. The earlier one is, all of it.
 #[tokio::test]
 async fn a_leaf_that_cannot_be_mended_keeps_no_other_from_its_turn() {
     // As many shares as are listed at once, and more than one.

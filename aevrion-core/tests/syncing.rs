@@ -22,7 +22,7 @@ fn id(number: u8) -> NodeId {
     NodeId::from_bytes([number; 32])
 }
 
-/// The system's clock, ahead.
+/// A clock ahead of the system's.
 struct Ahead(Duration);
 
 impl WallClock for Ahead {
@@ -208,7 +208,7 @@ async fn two_clocks_apart_without_a_third_take_no_writes() {
         assert!(node.sync.clock_alarm().is_some_and(|alarm| alarm.contains("refused")));
         assert!(matches!(node.replica.refuses_writes(), Some(WriteError::Clock(_))));
     }
-    // A third one knows.
+    // A third node decides.
     let third = node(&network, 3).await;
     third.dials(&right);
     third.dials(&fast);
@@ -255,7 +255,7 @@ async fn a_node_ahead_of_its_neighbours_takes_no_writes_and_says_so() {
     fast.connected(2).await;
     let fault = refused(&fast).await;
     assert!(matches!(fault, ClockFault::Ahead { by } if near(by, ten_minutes)), "{fault}");
-    // The others write, and see nothing of what is still to come; what the fast one wrote is not lost.
+    // The others write, and do not see events of the future; the fast node's write is not lost.
     let mut watch = other.replica.watch("", None).unwrap();
     let written = one.replica.put("before", "now").await.unwrap();
     while watch.next().await.unwrap().unwrap().event.address() != written {}

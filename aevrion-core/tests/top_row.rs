@@ -1,6 +1,6 @@
-//! Promise: a root is what its definition says, whatever was asked for before, where events lie at any times and the top
-//! row of the tree is long: after single writes and many, between restarts, after commits that failed, beside callers
-//! that go away half-way.
+//! Promise: a root matches its definition, whatever the earlier queries, with events at arbitrary times and a long top
+//! row of the tree: after single writes and many, between restarts, after failed commits, and beside callers that drop
+//! their futures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -19,14 +19,14 @@ use aevrion_core::{
 use bytes::Bytes;
 use proptest::prelude::*;
 
-/// The smallest shape there is: a node of the top level covers 16 ms.
+/// The smallest possible shape: a node of the top level covers 16 ms.
 const GRANULARITY: u64 = 1;
 const BRANCHING: u64 = 2;
 
-/// What is done to a replica.
+/// An action on a replica.
 #[derive(Debug, Clone)]
 enum Action {
-    /// So many events, from a moment on and so far apart.
+    /// Writes a number of events, from a moment on, at a fixed distance.
     Write {
         first: u64,
         count: u64,
@@ -35,11 +35,11 @@ enum Action {
     Root,
     /// The root of the events before a moment.
     RootAt(u64),
-    /// What a neighbour is told of the events from a moment on.
+    /// A neighbour's digest of the events from a moment on.
     DigestFrom(u64),
-    /// Someone asks for a root, and goes away after so many steps.
+    /// Requests a root, and drops the future after so many steps.
     GiveUp(usize),
-    /// A commit is stored and answered with an error.
+    /// A commit is stored but reports an error.
     FailedCommit(u64),
     Reopen,
 }
@@ -58,7 +58,7 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// A replica, and what it was given.
+/// A replica, and its expected events.
 struct Subject {
     store: Kept,
     replica: Replica,
@@ -107,13 +107,13 @@ impl Subject {
                 self.store.lie_once();
                 match self.replica.insert(vec![event.clone()], Durability::Immediate).await {
                     Err(WriteError::Store(_)) => {}
-                    // The lie was told to a walk that stores hashes.
+                    // The false error hit a walk that stores hashes.
                     Err(WriteError::ReadOnly(_)) => {
                         self.events.remove(&(ms, *event.id().as_bytes()));
                     }
                     other => panic!("{other:?}"),
                 }
-                // The store is tried again a second later.
+                // The store is retried a second later.
                 tokio::time::advance(Duration::from_secs(2)).await;
             }
             Action::Reopen => {
@@ -123,7 +123,7 @@ impl Subject {
         }
     }
 
-    /// Root and last nodes of the top row, as a neighbour is told them and as the whole is asked for.
+    /// Checks root and last nodes of the top row, both for a neighbour and for the whole.
     async fn check(&self, first: u64, last: u64) {
         let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap();
         let (root, digest) = Holdings::digest(&self.replica, span).await.unwrap().answer;

@@ -1,7 +1,7 @@
-//! The transcripts of `docs/PROTOCOL.md` are what two agents really say to each other: text in, messages out.
+//! The transcripts of `docs/PROTOCOL.md` match the real messages of two agents: text in, messages out.
 //!
-//! A block marked `transcript` has, above a line of dashes, what the two sides hold and what happens; below it, what
-//! they say. With `AEVRION_WRITE_TRANSCRIPTS=1` the test writes the lower part anew instead of comparing it.
+//! A block marked `transcript` has, above a line of dashes, the events of the two sides and the actions; below it, the
+//! messages. With `AEVRION_WRITE_TRANSCRIPTS=1` the test rewrites the lower part instead of comparing it.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROTOCOL.md
 const BEGIN: &str = "```transcript\n";
 const RULE: &str = "---\n";
 
-/// When the transcripts happen: ten minutes after the epoch.
+/// The time of the transcripts: ten minutes after the epoch.
 const WALL: u64 = 600_000;
 
 fn event(key: &str, ms: u64) -> Event {
@@ -21,7 +21,7 @@ fn event(key: &str, ms: u64) -> Event {
     Event::new(key.as_bytes().to_vec().into(), value, Timestamp::from_millis(ms)).unwrap()
 }
 
-/// Plays the script of a block, and returns what was said.
+/// Plays the script of a block, and returns the messages.
 async fn play(script: &str) -> String {
     let mut pair = Pair::new(Parameters::default(), WALL).await;
     for line in script.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
@@ -49,7 +49,7 @@ async fn play(script: &str) -> String {
             [_, "writes", key, "at", ms] => pair.write(sides[0], event(key, number(ms))).await,
             ["they", "greet"] => {
                 pair.connect().await;
-                // What follows the greetings is part of the transcript only if nothing else is asked for.
+                // Messages after the handshake stay in the transcript unless `from here` follows.
             }
             ["from", "here"] => pair.begin_to_count(),
             ["a", "minute", "passes"] => pair.pass_time(Duration::from_secs(60)).await,

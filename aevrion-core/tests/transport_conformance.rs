@@ -1,4 +1,4 @@
-//! The network in memory keeps the transport contract. What it does beyond that is shown below.
+//! The network in memory keeps the transport contract. The other tests cover its further features.
 
 use aevrion_core::NodeId;
 use aevrion_core::sync;

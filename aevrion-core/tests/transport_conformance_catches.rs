@@ -1,5 +1,4 @@
-//! The transport suite finds what it is there to find: each kind of fault, put into a sound transport, is caught by the
-//! promise that it breaks.
+//! The transport suite finds faults: each kind, put into a sound transport, is caught by the promise that it breaks.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,19 +54,19 @@ struct BrokenConnection {
     sent: Mutex<Sent>,
     /// First halves that have arrived, by lane.
     halves: [Mutex<Option<Bytes>>; 2],
-    /// How the endless queue ended.
+    /// The end of the endless queue.
     ended: Arc<OnceLock<TransportError>>,
     /// Frames for an endless queue, by lane.
     queues: [mpsc::UnboundedSender<Bytes>; 2],
     blocking: Mutex<()>,
 }
 
-/// What was sent so far.
+/// The frames sent so far.
 #[derive(Default)]
 struct Sent {
     frames: u32,
     swapped: bool,
-    /// The one that waits to be swapped with the next.
+    /// The frame that waits to be swapped with the next.
     waiting: Option<Bytes>,
 }
 
@@ -145,7 +144,7 @@ impl Transport for Broken {
 }
 
 impl BrokenConnection {
-    /// What becomes of a frame on its way, as the frames to send instead.
+    /// The frames to send instead of `frame`.
     async fn changed(&self, lane: Lane, frame: Bytes) -> Vec<Bytes> {
         let mut sent = self.sent.lock().await;
         sent.frames += 1;
@@ -168,7 +167,7 @@ impl BrokenConnection {
 }
 
 impl BrokenConnection {
-    /// Loses nothing when it is abandoned: the bug is in the sending.
+    /// Loses nothing when it is cancelled: the bug is in the sending.
     async fn receive_halves(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
         let mut first = self.halves[lane as usize].lock().await;
         loop {
@@ -261,15 +260,15 @@ impl Connection for BrokenConnection {
     }
 }
 
-/// What the suite says of a transport with `bug`; `None` if it finds nothing.
+/// The suite's complaint about a transport with `bug`; `None` if it finds nothing.
 fn complaint(bug: Bug) -> Option<String> {
     let network = MemoryNetwork::new();
     let suite = conformance::run(move || {
         let inner = network.bind(NodeId::random());
         async move { Ok::<_, Infallible>(Broken { inner, bug }) }
     });
-    // Time passes only while everything waits, so that waiting in vain takes none. The last promise has a thread of
-    // its own, for which such a clock would not wait.
+    // Time passes only while everything waits, so that waiting in vain takes none. The last promise has a thread of its
+    // own, for which such a clock would not wait.
     let paused = bug != Bug::InventsFramesOfTheDead;
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(paused).build().expect("a runtime");

@@ -1,6 +1,6 @@
-//! Promise: a row that cannot be read harms nothing but what it stood for. The store opens, everything else is read,
-//! watched, compared and verified as before; what is derived from events is made again, at once or by `rebuild`; and no
-//! read answers with an older version instead.
+//! Promise: an unreadable row affects only its own content. The store opens, all other rows are read, watched, compared
+//! and verified as before; derived rows are rebuilt, at once or by `rebuild`; and no read returns an older version
+//! instead.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use aevrion_core::{
     Cursor, Event, Options, ReadError, Replica, Root, TimeSpan, Timestamp, Value, WatchError,
 };
 
-/// A row, changed or gone.
+/// A row, changed or removed.
 type Row = (Vec<u8>, Vec<u8>);
 
 const VERSIONS: u64 = 40;
@@ -22,7 +22,7 @@ fn event(key: &str, ms: u64) -> Event {
     Event::new(key.to_owned().into(), value, Timestamp::from_millis(ms)).unwrap()
 }
 
-/// A store, closed, with versions of a few keys, and what it said of itself.
+/// A closed store with versions of a few keys, with its root and its first cursor.
 struct Subject {
     store: Kept,
     root: Root,
@@ -30,7 +30,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// If they are to be `indexed`, or their index rows are left to be made at the next start.
+    /// With its events `indexed`, or with the index rows left to the next start.
     async fn new(indexed: bool) -> Self {
         let store = Kept::default();
         let replica = open(&store, indexed).await.unwrap();
@@ -45,7 +45,7 @@ impl Subject {
         Self { store, root, start }
     }
 
-    /// Changes the row of `table` that `choose` chooses.
+    /// Changes the row of `table` that `choose` selects.
     async fn spoil(&self, table: Table, choose: fn(&[Row]) -> usize, change: fn(&mut Row)) {
         let view = self.store.view().await.unwrap();
         let mut pages = Pages::new(&*view, table, KeyRange::ALL, Projection::Rows);
@@ -68,7 +68,7 @@ impl Subject {
         open(&self.store, false).await.unwrap()
     }
 
-    /// Everything that has nothing to do with plums is as it was.
+    /// Everything unrelated to plums is unchanged.
     async fn expect_others(&self, replica: &Replica) {
         replica.status().await.unwrap();
         for key in ["apple", "pear"] {
@@ -86,7 +86,7 @@ impl Subject {
         assert!(replica.get("cherry").await.unwrap().is_some());
     }
 
-    /// What neighbours ask for is answered, and is what it was before the writes of [`Subject::expect_others`].
+    /// Neighbours' requests are answered as before the writes of [`Subject::expect_others`].
     async fn expect_tree(&self, replica: &Replica) {
         let span = TimeSpan::before(Timestamp::from_millis(1_000_000_000)).unwrap();
         let (root, digest) = Holdings::digest(replica, span).await.unwrap().answer;
@@ -101,7 +101,7 @@ impl Subject {
         assert_eq!(addresses.len() as u64, self.root.count);
     }
 
-    /// How many events a watcher sees from the beginning, and of how much damage it is told. It comes to the end.
+    /// The number of events that a watcher sees from the beginning, and of damage reports. It reaches the end.
     async fn watch(&self, replica: &Replica) -> (u64, u64) {
         let until = replica.put("end", "end").await.unwrap();
         let mut watch = replica.watch("", Some(self.start)).unwrap();
@@ -173,7 +173,7 @@ async fn an_unreadable_node_is_computed_again() {
             for level in 0..5 {
                 replica.nodes(level, 0..=1_000).await.unwrap();
             }
-            // Asked after them, the writer has taken what they computed.
+            // The writer handles this request after the computed nodes of the earlier ones.
             replica.root().await.unwrap();
             subject.expect_sound(&replica).await;
         }
@@ -223,7 +223,7 @@ async fn a_key_with_an_unreadable_index_row_takes_writes() {
     let replica = subject.open().await;
     let written = replica.put("plum", "new").await.unwrap();
     assert_eq!(replica.get("plum").await.unwrap().as_deref(), Some(b"new".as_slice()));
-    // Beside what cannot be read, at the same moment and at another one.
+    // Beside the unreadable event, at the same moment and at another one.
     for ms in [1_000 + (VERSIONS - 1) * 60_000, 5] {
         let value = Value::Data("late".into());
         replica.put_at("plum", value, Timestamp::from_millis(ms)).await.unwrap();
@@ -284,7 +284,7 @@ async fn events_whose_arrival_cannot_be_read_are_indexed_all_the_same() {
 
 #[tokio::test]
 async fn an_event_under_a_key_that_is_no_address_is_as_good_as_missing() {
-    // That of a plum, the last of the first moment; and one of the last moment, which opening looks at.
+    // The arrival of a plum, the last of the first moment; and one of the last moment, which opening reads.
     let choices: [fn(&[Row]) -> usize; 2] = [
         |rows| rows.iter().position(|(_, value)| value[5..].starts_with(b"plum")).unwrap(),
         |rows| rows.iter().rposition(|(_, value)| value[5..].starts_with(b"plum")).unwrap(),
@@ -301,7 +301,7 @@ async fn an_event_under_a_key_that_is_no_address_is_as_good_as_missing() {
             assert!(matches!(history, Err(ReadError::Damaged(_))), "{history:?}");
             let addresses = Holdings::addresses(&replica, TimeSpan::ALL, None, 1_000).await.unwrap();
             assert_eq!(addresses.len() as u64, VERSIONS * 3 - 1 + 2);
-            // Whoever still has it brings it back.
+            // A node that still has the event restores it.
             let plums = (0..VERSIONS).map(|ms| event("plum", 1_000 + ms * 60_000)).collect();
             assert_eq!(replica.insert(plums, Durability::Immediate).await.unwrap().new, 1);
             let history = replica.history("plum", &VersionQuery::default()).await.unwrap();

@@ -1,5 +1,5 @@
 //! Promise: a watcher sees every event of its prefix once, in the order of arrival, across restarts of itself and of
-//! the replica; or is told that it cannot.
+//! the replica; or gets an error.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ async fn open(store: &Kept) -> Replica {
     Replica::open(store.clone(), options).await.unwrap()
 }
 
-/// What the watcher sees next; a test that waits in vain fails instead of hanging.
+/// The watcher's next item; a test that waits in vain fails instead of hanging.
 async fn next(watch: &mut Watch) -> Option<Watched> {
     timeout(Duration::from_secs(20), watch.next()).await.expect("an event comes").unwrap()
 }
@@ -71,7 +71,7 @@ async fn resumes_without_gap_or_repeat() {
             replica.close().await.unwrap();
             replica = open(&store).await;
         }
-        // A watcher that comes back sees some of it, and goes away again.
+        // A watcher resumes, sees some items, and goes away again.
         let resumed: Cursor = cursor.to_string().parse().unwrap();
         let mut watch = replica.watch("", Some(resumed)).unwrap();
         for _ in 0..(written - seen.len()).min(round % 4 + 2) {
@@ -157,7 +157,7 @@ async fn who_watches_other_keys_reads_nothing_of_large_values() {
     for number in 0..PUTS {
         replica.put(format!("large:{number}"), large.clone()).await.unwrap();
     }
-    // All have passed the large ones over when they have seen this.
+    // All have skipped the large ones when they have seen this.
     replica.put("other:key", "small").await.unwrap();
     while let Some(seen) = others.join_next().await {
         assert_eq!(key_of(&seen.unwrap().unwrap()), "other:key");

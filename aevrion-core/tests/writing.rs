@@ -1,5 +1,5 @@
-//! Promise: writes are grouped, bounded and answered honestly: what is answered is stored, what waits is bounded, and
-//! nobody is overtaken.
+//! Promise: writes are grouped, bounded and answered honestly: acknowledged writes are stored, the queue is bounded,
+//! and nobody is overtaken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ async fn the_queue_is_bounded_in_bytes() {
         tokio::task::yield_now().await;
     }
     assert!(writers.try_join_next().is_none(), "nothing is stored, and nothing refused");
-    // A caller in the queue is answered when the replica closes; one that waits for room finds it closed.
+    // A caller in the queue is answered when the replica closes; one that waits for room gets an error.
     let closing = tokio::spawn({
         let replica = replica.clone();
         async move { replica.close().await }
@@ -69,7 +69,7 @@ async fn the_queue_is_bounded_in_bytes() {
     while let Some(written) = writers.join_next().await {
         stored += usize::from(written.unwrap().is_ok());
     }
-    // What was in the queue before the close, and what took the place of that while it was stored.
+    // The writes in the queue before the close, and those that replaced them while they were stored.
     assert!(stored >= queued - 1 && stored <= queued * 2, "{stored} of {} were queued", queued * 3);
 }
 
@@ -230,7 +230,7 @@ async fn a_write_has_its_turn_while_the_hashes_of_a_walk_are_stored() {
     assert_eq!(walking.await.unwrap().unwrap().count, 10 * bounds::HASH_ROWS as u64);
 }
 
-/// A disk on which each commit takes a while.
+/// A disk with slow commits.
 struct Slow(MemoryStore);
 
 #[async_trait]

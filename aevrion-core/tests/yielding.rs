@@ -1,7 +1,7 @@
-//! Promise: long work gives way to other tasks, wherever it reads: timers fire on time beside it, and whoever drops it
-//! stops it.
+//! Promise: long work yields to other tasks, wherever it reads: timers fire on time beside it, and dropping it stops
+//! it.
 //!
-//! What is measured is the time that a thread computes between two ticks of a timer, so that a busy machine does not
+//! The tests measure the computing time of a thread between two ticks of a timer, so that a busy machine does not
 //! count. Without yields each of these is as long as the work itself.
 
 #![cfg(unix)]
@@ -20,14 +20,14 @@ const EVENTS: u64 = 300_000;
 /// A key with many versions.
 const HOT: &str = "hot";
 
-/// The longest that a thread may compute between two ticks. A quantum takes half a millisecond, and some twenty times
-/// that in a build that is not optimised.
+/// The longest computing time of a thread between two ticks. A quantum takes half a millisecond, and some twenty times
+/// that in an unoptimised build.
 const LONGEST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 150 } else { 40 });
 
-/// A minute in which all the events of a leaf lie.
+/// A minute that holds all the events of a leaf.
 const MINUTE: u64 = 28_000_000;
 
-/// How long this thread has computed.
+/// The computing time of this thread so far.
 fn computed() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap()
 }
@@ -56,9 +56,9 @@ impl Ticker {
         Self { longest }
     }
 
-    /// Does some work, during which the timer has to fire on time.
+    /// Runs work, during which the timer must fire on time.
     async fn beside<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
-        // What the test itself did before is not part of it.
+        // The test's own earlier computing does not count.
         tokio::time::sleep(Duration::from_millis(5)).await;
         self.longest.store(0, Ordering::Relaxed);
         let began = computed();
@@ -72,7 +72,7 @@ impl Ticker {
     }
 }
 
-/// Imports events, each so many milliseconds after the other, or several in each.
+/// Imports events at a distance of `apart` milliseconds, or several in each.
 async fn fill(replica: &Replica, apart: f64) {
     let mut import = replica.import();
     for number in 0..EVENTS {
@@ -114,7 +114,7 @@ async fn history(replica: &Replica, order: Order) -> u64 {
     }
 }
 
-/// A replica with events so many milliseconds apart, after what hashes all of them, and the cursor before the first.
+/// A replica with events so many milliseconds apart, after hashing all of them, and the cursor before the first.
 async fn hash_everything(store: &Kept, apart: f64) -> (Replica, Cursor, Ticker) {
     let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
     let cursor = replica.watch("", None).unwrap().cursor();
@@ -144,7 +144,7 @@ async fn timers_fire_beside_long_reads() {
     for order in [Order::NewestFirst, Order::OldestFirst] {
         assert_eq!(ticker.beside("history", history(&replica, order)).await, EVENTS / 8);
     }
-    // As after a crash: the index rows that were only in memory are made again.
+    // As after a crash: the index rows in memory are rebuilt.
     let opened = ticker.beside("opening", Replica::open(store, Options::default())).await.unwrap();
     assert!(opened.status().await.unwrap().pending_index_rows > 10_000);
     ticker.beside("rebuild", opened.rebuild(|_| {})).await.unwrap();

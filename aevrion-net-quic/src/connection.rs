@@ -1,4 +1,4 @@
-//! A connection as the core uses it.
+//! A QUIC connection behind the core's `Connection` trait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use quinn::ConnectionError;
 use crate::lane::{QuicLane, Trouble};
 use crate::{CLOSED, Core};
 
-/// Which of two streams of one connection has something to send goes first.
+/// Priority of the live lane's stream over the repair lane's, when both have bytes to send.
 const LIVE_FIRST: i32 = 1;
 
 /// One end of a connection. Dropping it closes it.
@@ -24,12 +24,12 @@ pub(crate) struct QuicConnection {
     inner: quinn::Connection,
     lanes: [QuicLane; 2],
     ending: Ending,
-    /// That of the transport, which ends all its connections.
+    /// The transport's close reason, which ends all its connections.
     transport: Arc<Ending>,
 }
 
 impl QuicConnection {
-    /// Takes over a connection whose other end has been admitted. The streams are in the order of [`Lane::ALL`].
+    /// Wraps an admitted connection. The streams are in the order of [`Lane::ALL`].
     pub(crate) fn start(
         core: &Core,
         neighbour: Member,
@@ -37,7 +37,7 @@ impl QuicConnection {
         streams: [(quinn::SendStream, quinn::RecvStream); 2],
         place: ConnectionPlace,
     ) -> Self {
-        // It can fail only if the connection is at its end already, which the first send will say.
+        // It fails only if the connection has already ended, which the first send will report.
         let _ = streams[Lane::Live as usize].0.set_priority(LIVE_FIRST);
         let lanes = streams.map(|(sending, receiving)| QuicLane::new(sending, receiving));
         let watched = inner.clone();
@@ -48,7 +48,7 @@ impl QuicConnection {
         Self { neighbour, inner, lanes, ending: Ending::default(), transport: Arc::clone(&core.ending) }
     }
 
-    /// How it ended, if it did.
+    /// The error of an ended connection.
     fn end(&self) -> Option<TransportError> {
         let (by, reason) = match self.inner.close_reason()? {
             ConnectionError::LocallyClosed => {
@@ -71,7 +71,7 @@ impl QuicConnection {
         Some(TransportError::Closed { by, reason })
     }
 
-    /// Closes it for what the other side did.
+    /// Closes it for a fault of the other side.
     fn fail(&self, error: TransportError) -> TransportError {
         if self.ending.fail(error.clone()) {
             self.inner.close(CLOSED, shortened(&error.to_string()).as_bytes());
@@ -84,7 +84,7 @@ impl QuicConnection {
         match trouble {
             Trouble::Frame(error) => error,
             Trouble::Ended => self.end().unwrap_or_else(|| {
-                // The other side gave up a stream, which it never does while the connection stands.
+                // The other side reset or stopped a stream, which no honest node does while the connection stands.
                 self.fail(TransportError::Violation { what: "it gave up a lane".to_owned() })
             }),
         }
@@ -110,7 +110,7 @@ impl Connection for QuicConnection {
     }
 
     async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
-        // What had arrived before is not for anyone any more.
+        // Frames that arrived before the close are not delivered any more.
         if let Some(end) = self.end() {
             return Ending::received(end);
         }
@@ -122,7 +122,7 @@ impl Connection for QuicConnection {
     }
 
     fn close(&self, reason: &str) {
-        // The second reason is neither kept nor sent.
+        // The first reason counts; a second one is neither kept nor sent.
         if self.ending.end(Side::Here, reason) {
             self.inner.close(CLOSED, shortened(reason).as_bytes());
         }

@@ -1,4 +1,4 @@
-//! Reaching another node.
+//! Dialling another node.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::Core;
 use crate::connection::QuicConnection;
 use crate::error::{connect_error, dial_error};
 
-/// Connects to the node at `address`, and waits until it has admitted this one.
+/// Connects to the node at `address`, and waits for its admission of this node.
 pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<QuicConnection, TransportError> {
     let dialled = async {
         let connection = connect(&core.endpoint, core.address, address, &core.dialling, &core.limits).await?;
@@ -25,7 +25,7 @@ pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<QuicConnecti
     }
 }
 
-/// A connection to `address` from an endpoint at `here`; the server has proven what `config` asks.
+/// Opens a connection to `address` from an endpoint at `here`. `config` verifies the server.
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     here: SocketAddr,
@@ -43,12 +43,12 @@ pub(crate) async fn connect(
     limits.one_of(address, &places, attempt).await
 }
 
-/// The certificate that the other side has shown.
+/// The certificate chain of the other side.
 pub(crate) fn shown(connection: &Connection) -> Option<Vec<CertificateDer<'static>>> {
     connection.peer_identity()?.downcast().ok().map(|certificates| *certificates)
 }
 
-/// Makes a connection of it, once the server has said that it has admitted this node.
+/// Turns a QUIC connection into a connection of the core, once the server has admitted this node.
 async fn admitted(
     core: &Arc<Core>,
     address: &str,
@@ -61,7 +61,7 @@ async fn admitted(
     Ok(QuicConnection::start(core, neighbour, connection, lanes, place))
 }
 
-/// Waits for the lanes, which the server opens once it has admitted this node; in the order of [`Lane::ALL`].
+/// Waits for the lanes, which the server opens on admission; in the order of [`Lane::ALL`].
 pub(crate) async fn lanes(
     connection: &Connection,
     address: &str,

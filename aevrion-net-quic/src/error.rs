@@ -1,4 +1,4 @@
-//! What can go wrong before there is a connection, and whose fault it is.
+//! Errors before a connection exists, and which side is at fault.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,39 +8,39 @@ use aevrion_core::transport::{Refusal, Side, TransportError};
 use quinn::{ConnectError, ConnectionError, TransportErrorCode};
 use rustls::AlertDescription;
 
-/// Why a node cannot listen.
+/// Why a transport cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address is taken, or not this machine's.
+    /// The address is taken, or not an address of this machine.
     #[error("cannot listen for peers at {address}: {source}")]
     Listen {
-        /// Where.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The identity cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The limits cannot be had with QUIC.
+    /// QUIC cannot provide these limits.
     #[error("these limits cannot be had with QUIC: {0}")]
     Settings(String),
-    /// There is nothing to drive it.
+    /// No tokio runtime is running.
     #[error("a transport needs a tokio runtime: bind it inside of one")]
     NoRuntime,
 }
 
-/// The alert of TLS in a code of QUIC (RFC 9001, 4.8).
+/// The TLS alert in a QUIC error code (RFC 9001, 4.8).
 fn alert(code: TransportErrorCode) -> Option<AlertDescription> {
     let alert = u64::from(code).checked_sub(0x100)?;
     u8::try_from(alert).ok().map(AlertDescription::from)
 }
 
-/// What a failed handshake says of the one who connected.
+/// The refusal to count for the client of a failed handshake.
 pub(crate) fn refusal_of(error: &ConnectionError) -> Refusal {
     let code = match error {
         ConnectionError::TransportError(error) => error.code,
-        // Within the handshake the application's own close is said so (RFC 9000, 10.2.3).
+        // Within the handshake, this code stands for a close by the application (RFC 9000, 10.2.3).
         ConnectionError::ConnectionClosed(close)
             if close.error_code == TransportErrorCode::APPLICATION_ERROR =>
         {
@@ -55,7 +55,7 @@ pub(crate) fn refusal_of(error: &ConnectionError) -> Refusal {
     alert(code).map_or(Refusal::Broken, refusal_of_alert)
 }
 
-/// What a failed handshake says to the one who dialled `address`.
+/// The error of a dial to `address` whose handshake failed.
 pub(crate) fn dial_error(address: &str, error: &ConnectionError) -> TransportError {
     let address = address.to_owned();
     let what = match error {
@@ -86,7 +86,7 @@ pub(crate) fn dial_error(address: &str, error: &ConnectionError) -> TransportErr
     TransportError::Unreachable { address, what }
 }
 
-/// Why not even an attempt was made.
+/// The error of a dial that could not start.
 pub(crate) fn connect_error(address: &str, error: &ConnectError) -> TransportError {
     let (address, what) = (address.to_owned(), error.to_string());
     match error {

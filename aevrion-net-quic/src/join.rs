@@ -1,4 +1,4 @@
-//! Becoming a node, and renewing the certificate of one.
+//! Joining a cluster, and renewing the certificate of a node.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
@@ -12,8 +12,8 @@ use crate::dial::connect;
 use crate::error::{BindError, dial_error};
 use crate::{CLOSED, Core, GRACE, settings};
 
-/// Asks the node at `address` to let the holder of `key` into the cluster of `token`, as a node that can be reached
-/// at `addresses`. If the answer gets lost, asking again with the same key is allowed.
+/// Asks the node at `address` to admit the holder of `key` to the cluster of `token`, as a node that can be reached at
+/// `addresses`. If the answer gets lost, the same key may ask again.
 ///
 /// # Errors
 /// [`JoinError`].
@@ -37,12 +37,12 @@ pub async fn join(
             joined
         })
         .await;
-    // Until the last words are said.
+    // Until the close is sent.
     let _ = tokio::time::timeout(GRACE, endpoint.wait_idle()).await;
     joined
 }
 
-/// Asks the node at `address` for a fresh certificate.
+/// Asks the node at `address` for a new certificate.
 pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinError> {
     core.limits
         .in_time(address, async {
@@ -56,7 +56,7 @@ pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinEr
         .await
 }
 
-/// A place to dial from, for whoever does not listen yet: for both kinds of addresses, where the system has both.
+/// An endpoint to dial from before this node listens: for IPv4 and IPv6, where the system has both.
 fn endpoint() -> std::io::Result<(Endpoint, SocketAddr)> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let endpoint = Endpoint::client(both).or_else(|_| Endpoint::client(SocketAddr::from(([0; 4], 0))))?;

@@ -1,14 +1,14 @@
-//! One lane of a connection: a stream in each direction, cut into frames.
+//! One lane of a connection: a bidirectional stream, cut into frames.
 
 use aevrion_core::transport::{FrameAssembly, TransportError, frame_header};
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use tokio::sync::Mutex;
 
-/// Bytes taken from the stream at once: more than a packet, so that it is never the limit.
+/// Bytes taken from the stream at once: more than a packet, so that this is never the limit.
 const READ: usize = 64 << 10;
 
-/// The locks are held by the one task that sends, and the one that receives.
+/// The locks are held by the one sending task and the one receiving task.
 pub(crate) struct QuicLane {
     sending: Mutex<Sending>,
     receiving: Mutex<Receiving>,
@@ -16,7 +16,7 @@ pub(crate) struct QuicLane {
 
 struct Sending {
     stream: SendStream,
-    /// What is still to be written of the last frame: something only if its send was abandoned.
+    /// The unwritten bytes of the last frame: not empty only if its send was abandoned.
     rest: [Bytes; 2],
 }
 
@@ -28,9 +28,9 @@ struct Receiving {
 
 /// Why a frame did not get through.
 pub(crate) enum Trouble {
-    /// The connection is at its end, or as good as that.
+    /// The connection has ended, or is about to.
     Ended,
-    /// The frame cannot be.
+    /// The frame is invalid.
     Frame(TransportError),
 }
 
@@ -55,7 +55,7 @@ impl QuicLane {
         }
     }
 
-    /// Writes a frame. If that is abandoned halfway, the next send writes the other half first.
+    /// Writes a frame. If abandoned halfway, the next send writes the other half first.
     pub(crate) async fn send(&self, frame: Bytes) -> Result<(), Trouble> {
         let header = frame_header(&frame).map_err(Trouble::Frame)?;
         let mut sending = self.sending.lock().await;
@@ -64,7 +64,7 @@ impl QuicLane {
         sending.finish_frame().await
     }
 
-    /// The next frame. Abandoning it loses nothing.
+    /// The next frame. Cancel safe: abandoning it loses nothing.
     pub(crate) async fn receive(&self, longest: usize) -> Result<Bytes, Trouble> {
         let mut receiving = self.receiving.lock().await;
         let Receiving { stream, assembly, rest } = &mut *receiving;
@@ -72,7 +72,7 @@ impl QuicLane {
             if let Some(frame) = assembly.take(rest, longest).map_err(Trouble::Frame)? {
                 return Ok(frame);
             }
-            // Nobody finishes a lane without closing the connection.
+            // A lane is finished only by closing the connection.
             *rest = stream.read_chunk(READ, true).await?.ok_or(Trouble::Ended)?.bytes;
         }
     }
@@ -81,7 +81,7 @@ impl QuicLane {
 impl Sending {
     async fn finish_frame(&mut self) -> Result<(), Trouble> {
         while self.rest.iter().any(|part| !part.is_empty()) {
-            // What is written is gone from `rest`, also if the next wait is never woken.
+            // Written bytes are gone from `rest`, even if the next wait is never woken.
             self.stream.write_chunks(&mut self.rest).await?;
         }
         Ok(())

@@ -3,14 +3,14 @@
 //! ```text
 //! client                                  server
 //! handshake: TLS 1.3, both certificates ◀─▶
-//!                                       admits the client, or closes with the reason
-//!        ◀─ two bidirectional streams; the first byte of each says which lane it is
+//!                                       admits the client, or closes with a reason
+//!        ◀─ two bidirectional streams; the first byte of each names its lane
 //! frames ◀─▶ frames                     a length of four bytes, and as many bytes
 //! ```
 //!
-//! It is the server that opens the streams: so a client knows that it was admitted before it says anything.
+//! The server opens the streams: so a client knows of its admission before it sends anything.
 
-/// The program on the README's first page must work.
+/// Compiles the README's first program.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
@@ -46,13 +46,13 @@ use connection::QuicConnection;
 pub use error::BindError;
 pub use join::join;
 
-/// How long the last words may take: a close that cannot be said in this time is not said.
+/// Time limit for sending the close reason; it is dropped after that.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The code of a close. The reason goes along in words; nothing depends on the number.
+/// The code of every close. The reason is text; nothing depends on the number.
 const CLOSED: VarInt = VarInt::from_u32(0);
 
-/// A node's place on a QUIC network.
+/// A transport over QUIC.
 pub struct QuicTransport {
     core: Arc<Core>,
     arriving: Arrivals<QuicConnection>,
@@ -71,7 +71,8 @@ struct Core {
 }
 
 impl QuicTransport {
-    /// Listens at `address`; port 0 stands for any that is free. Needs a tokio runtime, which drives it from then on.
+    /// Listens at `address`; port 0 takes any free port. Needs a tokio runtime, which drives the transport from then
+    /// on.
     ///
     /// # Errors
     /// [`BindError`].
@@ -107,12 +108,12 @@ impl QuicTransport {
         Ok(Self { core, arriving })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn local_address(&self) -> SocketAddr {
         self.core.address
     }
 
-    /// What it proves itself with. Replacing the identity there counts from the next handshake on.
+    /// Its credentials. A replaced identity applies from the next handshake on.
     pub fn credentials(&self) -> &Credentials {
         &self.core.credentials
     }
@@ -120,7 +121,7 @@ impl QuicTransport {
 
 impl Core {
     fn close(&self, reason: &str) {
-        // The second reason is neither kept nor sent.
+        // The first reason counts; a second one is neither kept nor sent.
         if self.ending.end(Side::Here, reason) {
             self.endpoint.close(CLOSED, shortened(reason).as_bytes());
         }
@@ -165,7 +166,7 @@ impl Transport for QuicTransport {
 
     async fn close(&self, reason: &str) {
         self.core.close(reason);
-        // Until the last words are said.
+        // Until the closes are sent.
         let _ = tokio::time::timeout(GRACE, self.core.endpoint.wait_idle()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Being reached by others, and turning away whoever does not belong.
+//! Accepting connections, and refusing strangers.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::dial::shown;
 use crate::error::refusal_of;
 use crate::{CLOSED, Core};
 
-/// Takes in whoever connects until the transport is closed.
+/// Accepts connections until the transport is closed.
 pub(crate) async fn listen(core: Arc<Core>, queue: UnboundedSender<QuicConnection>) {
     while let Some(incoming) = core.endpoint.accept().await {
         receive(&core, incoming, &queue);
     }
 }
 
-/// Anyone can send a first packet in anyone's name. Once half of the places are taken, whoever comes must show first
-/// that it is where it claims to be; that costs it one round trip, and nothing here.
+/// The source address of a first packet may be forged. Once half of the handshake slots are taken, clients must
+/// validate theirs first (a Retry packet, RFC 9000, 8.1.2); that costs them one round trip, and this node no state.
 fn receive(core: &Arc<Core>, incoming: Incoming, queue: &UnboundedSender<QuicConnection>) {
     let from = incoming.remote_address();
     let crowded = core.gate.handshakes() >= core.limits.handshakes / 2;
     if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
-        // It fails only if it may not be asked, which was looked at above.
+        // It fails only if a retry is not allowed, which was checked above.
         let _ = incoming.retry();
         return;
     }
@@ -37,7 +37,7 @@ fn receive(core: &Arc<Core>, incoming: Incoming, queue: &UnboundedSender<QuicCon
     }
 }
 
-/// Sees one that connected through its handshake, or turns it away.
+/// Runs the handshake of an incoming connection, or refuses it.
 async fn meet(
     core: Arc<Core>,
     connecting: Connecting,
@@ -47,12 +47,12 @@ async fn meet(
     let from = connecting.remote_address().to_string();
     let handshake = handshake(&core, connecting, &from);
     if let Some(connection) = core.gate.see_through(place, &from, &core.ending, handshake).await {
-        // If nobody accepts any more, the connection ends with being dropped.
+        // If nothing accepts connections any more, dropping this one closes it.
         let _ = queue.send(connection);
     }
 }
 
-/// A connection with a neighbour; nothing, if it was one that joins and has been answered.
+/// The connection of a neighbour; `None` for an answered join or renewal.
 async fn handshake(
     core: &Arc<Core>,
     connecting: Connecting,
@@ -96,7 +96,7 @@ fn turn_away(connection: &Connection, Rejection { refusal, words }: Rejection) -
     refusal
 }
 
-/// Opens both lanes, and says on each which it is.
+/// Opens both lanes, and writes the name of each as its first byte.
 async fn open_lanes(connection: &Connection) -> Option<[(quinn::SendStream, quinn::RecvStream); 2]> {
     let mut streams = Vec::with_capacity(Lane::ALL.len());
     for lane in Lane::ALL {

@@ -1,9 +1,9 @@
-//! How a node that was started anew ends the connections that it knows nothing of.
+//! How a restarted node ends the connections of its previous process.
 //!
-//! Whoever still sends on a connection of the process before is answered with a stateless reset (RFC 9000, 10.3), which
-//! it believes because of a token that it was told when the connection began. Quinn draws the keys of these tokens, and
-//! of the ids of connections, anew at each start; then no reset is believed, and the other side holds a dead connection
-//! for as long as silence is put up with. Here both follow from the node's own key.
+//! A node that still sends on such a connection is answered with a stateless reset (RFC 9000, 10.3). It believes the
+//! reset because of a token from the connection's beginning. Quinn draws the keys of these tokens, and of connection
+//! ids, anew at each start; then no reset is believed, and the other side holds a dead connection until the idle limit.
+//! Here both keys are derived from the node's own key.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 const TOKENS: &str = "aevrion 2026 QUIC tokens of stateless resets";
 const IDS: &str = "aevrion 2026 QUIC ids of connections";
 
-/// Settings of an endpoint whose resets are believed also after a restart with the same key.
+/// Settings of an endpoint whose resets are believed even after a restart with the same key.
 pub(crate) fn endpoint_config(key: &NodeKey) -> EndpointConfig {
     let [a, b, c, d, e, f, g, h, ..] = key.secret_for(IDS);
     let ids = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
@@ -24,7 +24,7 @@ pub(crate) fn endpoint_config(key: &NodeKey) -> EndpointConfig {
     config
 }
 
-/// BLAKE3 with a key serves as the code that quinn asks for.
+/// Keyed BLAKE3 as the HMAC that quinn asks for.
 struct Tokens([u8; 32]);
 
 impl HmacKey for Tokens {
@@ -40,7 +40,7 @@ impl HmacKey for Tokens {
     fn verify(&self, data: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
         let mut signed = [0; 32];
         self.sign(data, &mut signed);
-        // In constant time, as the comparison of hashes is.
+        // In constant time, as hashes are compared.
         let given = <[u8; 32]>::try_from(signature).map_err(|_| CryptoError)?;
         if blake3::Hash::from(signed) == blake3::Hash::from(given) { Ok(()) } else { Err(CryptoError) }
     }

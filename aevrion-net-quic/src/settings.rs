@@ -1,4 +1,4 @@
-//! QUIC's own settings, made of the limits that all transports share.
+//! QUIC's settings, derived from the limits that all transports share.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -11,28 +11,28 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::error::BindError;
 
-/// Streams that the other side may have open: one a lane. Joining takes one.
+/// Streams the other side may have open: one per lane. Joining takes one.
 const STREAMS: u32 = 2;
 
-/// Connections that knock and were not looked at yet. They are looked at at once: this is for a moment's delay.
+/// Incoming connections that wait to be accepted. They are accepted at once: this covers a moment's delay.
 const KNOCKING: usize = 256;
 
-/// Bytes that one of them may send meanwhile, beyond its first packet.
+/// Bytes each of them may send meanwhile, beyond its first packet.
 const KNOCKING_BYTES: u64 = 16 << 10;
 
-/// Bytes that the system is asked to hold for the socket, either way. Its default holds about a hundred packets, a
-/// millisecond's worth on a fast link; what comes while this process has no turn would be lost and sent again. The
-/// system may grant less.
+/// Size requested for the socket's receive and send buffers. The system's default holds about a hundred packets, a
+/// millisecond's worth on a fast link; packets that arrive while this process is not scheduled would be lost and sent
+/// again. The system may grant less.
 const SOCKET_BYTES: usize = 4 << 20;
 
-/// The socket at `address`.
+/// A UDP socket at `address`.
 pub(crate) fn socket(address: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
-        // Both kinds of addresses, where the system allows it.
+        // IPv4 and IPv6, where the system allows both.
         let _ = socket.set_only_v6(false);
     }
-    // Less is slower, no more.
+    // Best effort: smaller buffers are only slower.
     let _ = socket.set_recv_buffer_size(SOCKET_BYTES);
     let _ = socket.set_send_buffer_size(SOCKET_BYTES);
     socket.bind(&address.into())?;
@@ -68,10 +68,10 @@ fn transport(limits: &Limits) -> Result<Arc<TransportConfig>, BindError> {
         .max_concurrent_bidi_streams(STREAMS.into())
         .max_concurrent_uni_streams(0_u8.into())
         .stream_receive_window(window.into())
-        // Room for both lanes: one that nobody reads uses up its own half, never the other's.
+        // Room for both lanes: an unread lane uses up its own half, never the other's.
         .receive_window(both)
-        // Twice what the other side will take of both, so that what it has not acknowledged yet on one lane leaves
-        // room for the other, and the order of the lanes is decided in the packets.
+        // Twice the window of both lanes: so unacknowledged bytes of one lane leave room for the other, and the lanes'
+        // priority is decided packet by packet.
         .send_window(u64::from(both) * 2)
         .datagram_receive_buffer_size(None);
     Ok(Arc::new(config))

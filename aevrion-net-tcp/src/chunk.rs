@@ -1,20 +1,20 @@
-//! What goes over the wire, inside TLS: chunks of either lane, and a few words about them.
+//! The wire format inside TLS: chunks of either lane, and control chunks.
 //!
 //! ```text
 //! kind  1 byte
 //! size  2 bytes, most significant first
 //! body
 //!   0 live, 1 repair   up to 16 KiB of the lane's stream of frames
-//!   2 credit           lane (1 byte), bytes (4): as many more may be sent on it
-//!   3 ping, 4 pong     8 bytes, which come back
-//!   5 welcome          the server has admitted the client; its first word
-//!   6 close            the reason; the last word of either side
+//!   2 credit           lane (1 byte), additional bytes the sender may send on it (4)
+//!   3 ping, 4 pong     8 bytes; the pong repeats those of the ping
+//!   5 welcome          the server has admitted the client; its first chunk
+//!   6 close            the close reason; the last chunk of either side
 //! ```
 
 use aevrion_core::transport::{LONGEST_REASON, Lane};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-/// Bytes of a lane in one chunk: what the other lane waits for at most, and enough to make the header's cost small.
+/// Bytes of a lane in one chunk: the longest delay of the other lane, and enough to make the header's cost small.
 pub(crate) const CHUNK: usize = 16 << 10;
 
 const HEADER: usize = 3;
@@ -29,7 +29,7 @@ pub(crate) enum Chunk {
     Close(String),
 }
 
-/// The other side does not keep to this.
+/// The other side violates the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -45,11 +45,11 @@ fn lane(number: u8) -> Option<Lane> {
 
 fn header(buffer: &mut BytesMut, kind: u8, size: usize) {
     buffer.put_u8(kind);
-    // Every body below is shorter than 64 KiB by its making.
+    // No body below reaches 64 KiB.
     buffer.put_u16(u16::try_from(size).unwrap_or(u16::MAX));
 }
 
-/// Begins a chunk of `lane`; `size` bytes of it, at most [`CHUNK`], are to follow.
+/// Begins a chunk of `lane`; the caller appends `size` bytes, at most [`CHUNK`].
 pub(crate) fn begin_data(buffer: &mut BytesMut, lane: Lane, size: usize) {
     header(buffer, lane as u8, size);
 }
@@ -80,7 +80,7 @@ pub(crate) fn put_close(buffer: &mut BytesMut, reason: &str) {
     buffer.put_slice(reason.as_bytes());
 }
 
-/// The next whole chunk in `buffer`, if it has arrived. Nothing is held for more than a chunk.
+/// Takes the next whole chunk from `buffer`, if it has arrived. The buffer holds at most one partial chunk.
 pub(crate) fn take(buffer: &mut BytesMut) -> Result<Option<Chunk>, Malformed> {
     let Some(header) = buffer.get(..HEADER) else { return Ok(None) };
     let (kind, size) = (header[0], usize::from(u16::from_be_bytes([header[1], header[2]])));

@@ -1,4 +1,4 @@
-//! A connection as the core uses it.
+//! A TCP connection behind the core's `Connection` trait.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct TcpConnection {
 }
 
 impl TcpConnection {
-    /// Sets a connection in motion on a stream that both sides trust. `arrived` is what came right behind that.
+    /// Starts a connection on a mutually authenticated stream. `arrived` holds the bytes received after the handshake.
     pub(crate) fn start(
         core: &Core,
         (neighbour, address): (Member, SocketAddr),

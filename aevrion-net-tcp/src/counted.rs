@@ -1,4 +1,4 @@
-//! A stream that counts the bytes that pass, under TLS: what the network sees.
+//! A stream that counts the bytes on the network, below TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use aevrion_core::transport::Traffic;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes so far.
+/// Bytes sent and received so far.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     sent: AtomicU64,

@@ -1,4 +1,4 @@
-//! Reaching another node.
+//! Dialling another node.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::counted::Counted;
 use crate::error::dial_error;
 use crate::{Core, socket};
 
-/// Connects to the node at `address`, and waits until it has admitted this one.
+/// Connects to the node at `address`, and waits for its admission of this node.
 pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<TcpConnection, TransportError> {
     let dialled = async {
         let (stream, at) = connect(address, &core.dialling, PROTOCOL, &core.limits).await?;
@@ -32,7 +32,7 @@ pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<TcpConnectio
     }
 }
 
-/// A stream to `address` over which both speak `protocol`; the server has proven what `config` asks.
+/// Opens a stream to `address` that speaks `protocol`. `config` verifies the server.
 pub(crate) async fn connect(
     address: &str,
     config: &Arc<ClientConfig>,
@@ -48,7 +48,7 @@ pub(crate) async fn connect(
     Ok((stream, at))
 }
 
-/// A stream to the node at this place, which is one of the host's.
+/// Connects to one resolved address of the host.
 async fn reach(
     address: &str,
     at: SocketAddr,
@@ -69,7 +69,7 @@ async fn reach(
     Ok((stream.map_err(|error| dial_error(address, &error))?, at))
 }
 
-/// Makes a connection of it, once the server has said that it has admitted this node.
+/// Turns a stream into a connection, once the server has admitted this node.
 async fn admitted(
     core: &Arc<Core>,
     address: &str,
@@ -85,7 +85,7 @@ async fn admitted(
     Ok(TcpConnection::start(core, (neighbour, at), stream, counts, arrived, place))
 }
 
-/// Waits for the server's first word, and gives what came right behind it.
+/// Waits for the server's welcome, and returns the bytes received after it.
 pub(crate) async fn welcomed(
     stream: &mut TlsStream<Counted>,
     address: &str,

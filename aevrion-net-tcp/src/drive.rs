@@ -1,4 +1,4 @@
-//! What drives a connection: one task that reads, writes, asks for signs of life and says the last word.
+//! The task of a connection: it reads, writes, sends pings and writes the close reason.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,39 +17,39 @@ use crate::counted::Counts;
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 
-/// Bytes handed to TLS at once: some chunks of each lane. What is in here waits for nothing any more, so it is short.
+/// Bytes handed to TLS at once: some chunks of each lane. Bytes in a batch have a fixed order, so it is short.
 const BATCH: usize = 4 * CHUNK;
 
-/// A stream that both sides trust, and the bytes that have passed on the network below it.
+/// A mutually authenticated stream, and the counters of the bytes on the network below it.
 pub(crate) struct Stream<S> {
     pub(crate) inner: S,
     pub(crate) counts: Arc<Counts>,
 }
 
-/// What the task and the users of a connection share.
+/// State shared by the task and the users of a connection.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) ending: Ending,
     pub(crate) outboxes: [Outbox; 2],
     pub(crate) inboxes: [Inbox; 2],
     pub(crate) something_to_write: Notify,
-    /// Of the last ping, in microseconds; 0 before the first came back.
+    /// Round trip of the last ping, in microseconds; 0 before the first pong.
     round_trip: AtomicU64,
     pings: Mutex<Pings>,
 }
 
 #[derive(Debug)]
 struct Pings {
-    /// The one that was asked and not answered yet.
+    /// The ping without a pong so far.
     asked: Option<(u64, Instant)>,
-    /// It has still to be written.
+    /// Whether that ping is still unwritten.
     to_write: bool,
-    /// What to answer. Of many that were asked at once only the last is: they cannot pile up.
+    /// The ping to answer. Only the last of several gets a pong, so they cannot pile up.
     to_answer: Option<u64>,
     next: u64,
-    /// When the other side last showed that it reads what it is sent.
+    /// When the other side last showed that it reads: a pong or credit.
     last_sign: Instant,
-    /// When it last said anything at all.
+    /// When the last chunk of any kind arrived.
     last_heard: Instant,
 }
 
@@ -68,7 +68,7 @@ impl Shared {
         }
     }
 
-    /// Closes it from this side.
+    /// Closes the connection from this side.
     pub(crate) fn close(&self, reason: &str) {
         self.ending.end(Side::Here, reason);
     }
@@ -82,7 +82,7 @@ impl Shared {
         self.pings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a sign of life, or finds that there was none for too long.
+    /// Sends a ping, or fails if the last one has been unanswered for too long.
     fn ask_for_a_sign(&self, limits: &Limits) -> Result<(), TransportError> {
         let mut pings = self.pings();
         if pings.asked.is_some() {
@@ -98,7 +98,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Everything that may be written now, up to a batch: the few words first, then the lanes in turn.
+    /// Fills a batch with everything that may be written now: control chunks first, then the lanes in turn.
     fn fill(&self, buffer: &mut BytesMut) {
         {
             let mut pings = self.pings();
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Takes in one chunk.
+    /// Handles one received chunk.
     fn handle(&self, chunk: Chunk) -> Result<(), TransportError> {
         self.pings().last_heard = Instant::now();
         match chunk {
@@ -154,7 +154,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Why a connection ends on which nothing was taken for so long: one that still speaks could read as well.
+    /// The error of a connection whose other side takes no bytes: a violation if it still sends, because then it could
+    /// read as well.
     fn took_nothing(&self, limits: &Limits) -> TransportError {
         if self.pings().last_heard.elapsed() < limits.idle {
             violation(&format!("it took nothing of what it was sent for {:?}", limits.idle))
@@ -176,7 +177,7 @@ fn broken(error: &io::Error) -> TransportError {
     closed(Side::Network, &format!("the connection broke off: {error}"))
 }
 
-/// Drives a connection to its end. `arrived` is what came right behind the handshake; `place` is given back last.
+/// Drives a connection to its end. `arrived` holds the bytes received after the handshake; `place` is released last.
 pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     shared: Arc<Shared>,
     stream: Stream<S>,
@@ -194,7 +195,8 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         end = read(&shared, &mut reading, &mut arrived) => end,
     };
     shared.ending.fail(end);
-    // Whoever closes says why. What is left of the batch goes first, or the words would be taken for a part of it.
+    // The side that closes sends the reason. The rest of the batch goes first: the reason would be taken for a part of
+    // it.
     if let Some((Side::Here, reason)) = shared.ending.how() {
         chunk::put_close(&mut batch, &reason);
         let _ = timeout(GRACE, farewell(&mut reading, &mut writing, &mut batch)).await;
@@ -238,7 +240,7 @@ async fn write(
 ) -> TransportError {
     let mut next_sign = Instant::now();
     loop {
-        // Looked at each time round: a lane that is never empty must not keep the question from being asked.
+        // Checked in each iteration: a lane that is never empty must not suppress the ping.
         if Instant::now() >= next_sign {
             next_sign = Instant::now() + limits.keep_alive();
             if let Err(end) = shared.ask_for_a_sign(limits) {
@@ -261,8 +263,8 @@ async fn write(
     }
 }
 
-/// Waits for `writing` for as long as the network takes something in every `pause`; `None` once it does not. How slow
-/// one may be that takes a little is decided by whoever knows what is being sent.
+/// Waits for `writing` while the network takes some bytes in every `pause`; `None` once it takes none. The senders of
+/// the frames, not this function, decide whether a slow neighbour is too slow.
 async fn while_some_is_taken<T>(
     counts: &Counts,
     pause: Duration,
@@ -279,7 +281,7 @@ async fn while_some_is_taken<T>(
     }
 }
 
-/// Writes all of `batch`. If it is dropped halfway, the rest is what is still in there.
+/// Writes all of `batch`. If dropped halfway, `batch` holds the rest.
 async fn write_all(stream: &mut (impl AsyncWrite + Unpin), batch: &mut BytesMut) -> io::Result<()> {
     while !batch.is_empty() {
         match stream.write(batch).await? {
@@ -290,8 +292,8 @@ async fn write_all(stream: &mut (impl AsyncWrite + Unpin), batch: &mut BytesMut)
     stream.flush().await
 }
 
-/// Says the last words, and waits until the other side has closed too: a socket that is dropped with unread bytes
-/// resets the connection, and takes the words with it.
+/// Writes the close reason, and waits until the other side has closed too: dropping a socket with unread bytes resets
+/// the connection and loses the reason.
 pub(crate) async fn farewell(
     reading: &mut (impl AsyncRead + Unpin),
     writing: &mut (impl AsyncWrite + Unpin),
@@ -306,7 +308,7 @@ pub(crate) async fn farewell(
         while reading.read(&mut ignored).await? > 0 {}
         Ok(())
     };
-    // Both at once: the other side may be busy sending, and read nothing until we do.
+    // Both at once: the other side may be busy sending, and read nothing until this side reads.
     tokio::try_join!(said, heard).map(|_: ((), ())| ())
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong before there is a connection, and whose fault it is.
+//! Errors before a connection exists, and which side is at fault.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -7,21 +7,21 @@ use aevrion_core::identity::{IdentityError, refusal_of_alert, refusal_of_error};
 use aevrion_core::transport::{Refusal, TransportError};
 use rustls::{AlertDescription, Error};
 
-/// Why a node cannot listen.
+/// Why a transport cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The address is taken, or not this machine's.
+    /// The address is taken, or not an address of this machine.
     #[error("cannot listen for peers at {address}: {source}")]
     Listen {
-        /// Where.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The identity cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// There is nothing to drive it.
+    /// No tokio runtime is running.
     #[error("a transport needs a tokio runtime: bind it inside of one")]
     NoRuntime,
 }
@@ -30,7 +30,7 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// What a failed handshake says of the one who connected.
+/// The refusal to count for the client of a failed handshake.
 pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
     match (tls_error(error), error.kind()) {
         (Some(error), _) => refusal_of_error(error),
@@ -41,7 +41,7 @@ pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
     }
 }
 
-/// What a failed handshake says to the one who dialled `address`.
+/// The error of a dial to `address` whose handshake failed.
 pub(crate) fn dial_error(address: &str, error: &io::Error) -> TransportError {
     let address = address.to_owned();
     match tls_error(error) {

@@ -1,4 +1,4 @@
-//! What has arrived on a lane and was not received yet, and how much more may come.
+//! Received bytes of a lane before their frames are taken, and the credit granted to the other side.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,9 +19,9 @@ pub(crate) struct Inbox {
 #[derive(Debug)]
 struct State {
     bytes: BytesMut,
-    /// Bytes that the other side may still send.
+    /// Bytes the other side may still send.
     allowed: usize,
-    /// Bytes that were received since it was last told so.
+    /// Bytes consumed since the last credit.
     consumed: usize,
 }
 
@@ -31,13 +31,14 @@ struct Reading {
     rest: Bytes,
 }
 
-/// The other side sent more than it was allowed to.
+/// The other side sent more than its credit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Overrun;
 
 impl Inbox {
     pub(crate) fn new(window: usize) -> Self {
-        // As if a window had been consumed: so the other side is told of it, and nothing else has to be agreed on.
+        // As if a window had been consumed: so the first credit is the window, and the two sides need no agreement on
+        // it.
         let state = State { bytes: BytesMut::new(), allowed: 0, consumed: window };
         Self {
             state: Mutex::new(state),
@@ -51,7 +52,7 @@ impl Inbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what has arrived. It is copied, so that many small chunks hold no more memory than their bytes.
+    /// Stores received bytes. They are copied, so that many small chunks hold no more memory than their bytes.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<(), Overrun> {
         let mut state = self.lock();
         state.allowed = state.allowed.checked_sub(bytes.len()).ok_or(Overrun)?;
@@ -60,8 +61,8 @@ impl Inbox {
         Ok(())
     }
 
-    /// The next frame. `credit_due` is called when the other side is to be told that it may send more. Dropping the
-    /// future loses nothing.
+    /// The next frame. `credit_due` is called when a credit should be sent. Cancel safe: dropping the future loses
+    /// nothing.
     pub(crate) async fn receive(
         &self,
         longest: usize,
@@ -70,7 +71,7 @@ impl Inbox {
         let mut reading = self.reading.lock().await;
         let Reading { assembly, rest } = &mut *reading;
         loop {
-            // Nothing is awaited between taking bytes and keeping them.
+            // No await between taking bytes and keeping them.
             let before = rest.len();
             let frame = assembly.take(rest, longest)?;
             if self.consume(before - rest.len()) {
@@ -88,15 +89,15 @@ impl Inbox {
         }
     }
 
-    /// Whether so much was consumed that the other side should hear of it: not each time, which would cost as many
-    /// messages as there are frames, and long before it has to stop.
+    /// Whether a credit is due: not after each frame, which would cost one credit per frame, but long before the other
+    /// side has to stop.
     fn consume(&self, bytes: usize) -> bool {
         let mut state = self.lock();
         state.consumed += bytes;
         state.consumed >= self.window / 4
     }
 
-    /// What the other side is to be allowed on top. From here on it is.
+    /// The credit to send, if one is due. The other side may send these bytes from now on.
     pub(crate) fn take_credit(&self) -> Option<usize> {
         let mut state = self.lock();
         if state.consumed < self.window / 4 || state.consumed == 0 {

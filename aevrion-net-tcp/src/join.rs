@@ -1,4 +1,4 @@
-//! Becoming a node, and renewing the certificate of one.
+//! Joining a cluster, and renewing the certificate of a node.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use aevrion_core::transport::Limits;
 use crate::Core;
 use crate::dial::connect;
 
-/// Asks the node at `address` to let the holder of `key` into the cluster of `token`, as a node that can be reached
-/// at `addresses`. If the answer gets lost, asking again with the same key is allowed.
+/// Asks the node at `address` to admit the holder of `key` to the cluster of `token`, as a node that can be reached at
+/// `addresses`. If the answer gets lost, the same key may ask again.
 ///
 /// # Errors
 /// [`JoinError`].
@@ -30,7 +30,7 @@ pub async fn join(
         .await
 }
 
-/// Asks the node at `address` for a fresh certificate.
+/// Asks the node at `address` for a new certificate.
 pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinError> {
     core.limits
         .in_time(address, async {

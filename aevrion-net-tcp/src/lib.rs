@@ -1,8 +1,8 @@
 //! The transport of Aevrion over TCP and TLS 1.3, for networks that carry no UDP.
 //!
 //! Both lanes of a connection share one stream, in chunks taken from each in turn, so that neither waits for more than
-//! a chunk of the other. Each lane has its own credit: the receiver says how many bytes it will take, and a lane whose
-//! frames nobody wants stops alone. The file `chunk.rs` says what goes over the wire.
+//! a chunk of the other. Each lane has its own credit: the receiver grants a number of bytes, and a lane whose frames
+//! are not received stops alone. The file `chunk.rs` describes the wire format.
 
 mod chunk;
 mod connection;
@@ -39,10 +39,10 @@ use drive::Shared;
 pub use error::BindError;
 pub use join::join;
 
-/// How long the last words may take: a close that cannot be said in this time is not said.
+/// Time limit for sending the close reason; it is dropped after that.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A node's place on a TCP network.
+/// A transport over TCP.
 pub struct TcpTransport {
     core: Arc<Core>,
     arriving: Arrivals<TcpConnection>,
@@ -62,7 +62,8 @@ struct Core {
 }
 
 impl TcpTransport {
-    /// Listens at `address`; port 0 stands for any that is free. Needs a tokio runtime, which drives it from then on.
+    /// Listens at `address`; port 0 takes any free port. Needs a tokio runtime, which drives the transport from then
+    /// on.
     ///
     /// # Errors
     /// [`BindError`].
@@ -94,12 +95,12 @@ impl TcpTransport {
         Ok(Self { core, arriving })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn local_address(&self) -> SocketAddr {
         self.core.address
     }
 
-    /// What it proves itself with. Replacing the identity there counts from the next handshake on.
+    /// Its credentials. A replaced identity applies from the next handshake on.
     pub fn credentials(&self) -> &Credentials {
         &self.core.credentials
     }
@@ -110,13 +111,13 @@ impl Core {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a connection, so that closing the transport closes it too.
+    /// Registers a connection, so that closing the transport closes it too.
     fn note(&self, shared: &Arc<Shared>) {
         let mut connections = self.connections();
         connections.retain(|shared| shared.strong_count() > 0);
         connections.push(Arc::downgrade(shared));
         drop(connections);
-        // It may have closed in between.
+        // The transport may have closed in between.
         if let Some((_, reason)) = self.ending.how() {
             shared.close(&reason);
         }
@@ -169,7 +170,7 @@ impl Transport for TcpTransport {
 
     async fn close(&self, reason: &str) {
         self.core.close(reason);
-        // The places are given back once the last words are said.
+        // Connections release their slots once they have sent their close reasons.
         let _ = tokio::time::timeout(GRACE * 2, self.core.gate.empty()).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Being reached by others, and turning away whoever does not belong.
+//! Accepting connections, and refusing strangers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use crate::drive::farewell;
 use crate::error::refusal_of;
 use crate::{Core, GRACE, socket};
 
-/// How long to wait when the system has no more sockets to give: until some are closed.
+/// Pause when the system has no more sockets: until some are closed.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
 
-/// Takes in whoever connects until the transport is closed.
+/// Accepts connections until the transport is closed.
 pub(crate) async fn listen(core: Arc<Core>, listener: TcpListener, queue: UnboundedSender<TcpConnection>) {
     loop {
         let accepted = tokio::select! {
@@ -46,7 +46,7 @@ pub(crate) async fn listen(core: Arc<Core>, listener: TcpListener, queue: Unboun
     }
 }
 
-/// Sees one that connected through its handshake, or turns it away.
+/// Runs the handshake of an accepted stream, or refuses it.
 async fn meet(
     core: Arc<Core>,
     stream: TcpStream,
@@ -56,12 +56,12 @@ async fn meet(
 ) {
     let handshake = handshake(&core, stream, from);
     if let Some(connection) = core.gate.see_through(place, &from.to_string(), &core.ending, handshake).await {
-        // If nobody accepts any more, the connection ends with being dropped.
+        // If nothing accepts connections any more, dropping this one closes it.
         let _ = queue.send(connection);
     }
 }
 
-/// A connection with a neighbour; nothing, if it was one that joins and has been answered.
+/// The connection of a neighbour; `None` for an answered join or renewal.
 async fn handshake(
     core: &Arc<Core>,
     stream: TcpStream,
@@ -102,7 +102,7 @@ async fn handshake(
     }
 }
 
-/// Someone who was admitted. Those who ask need no place: they are done within the time of the handshake.
+/// An admitted client. One that joins or renews needs no connection slot: it is done within the handshake's time limit.
 enum Room {
     Neighbour(Member, ConnectionPlace),
     Asking(Option<NodeId>),
@@ -117,9 +117,9 @@ fn room_for(core: &Core, admission: Admission) -> Result<Room, Refusal> {
     }
 }
 
-/// Says the last words on a stream.
+/// Sends the last chunks on a stream, and closes it.
 async fn say(stream: TlsStream<Counted>, mut words: BytesMut) {
     let (mut reading, mut writing) = tokio::io::split(stream);
-    // Whether they arrive is up to the other side.
+    // Best effort: delivery depends on the other side.
     let _ = timeout(GRACE, farewell(&mut reading, &mut writing, &mut words)).await;
 }

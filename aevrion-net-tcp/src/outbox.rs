@@ -1,4 +1,4 @@
-//! What is to be sent on a lane, and how much of it may be.
+//! Bytes to send on a lane, and the credit for them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 
 use crate::chunk::{CHUNK, begin_data};
 
-/// Bytes that may wait here before a sender has to: enough to keep the network busy while the sender is woken.
+/// Bytes queued before a sender has to wait: enough to keep the network busy while the sender is woken.
 const WAITING: usize = 256 << 10;
 
-/// Bytes that another node may offer to take at once: no window is that wide.
+/// Largest credit another node may grant: no window is that wide.
 const MOST_CREDIT: usize = 1 << 30;
 
 /// The sending side of a lane.
@@ -26,16 +26,16 @@ pub(crate) struct Outbox {
 struct State {
     parts: VecDeque<Bytes>,
     bytes: usize,
-    /// Bytes that the other side will take.
+    /// Bytes the other side will take.
     credit: usize,
 }
 
-/// The other side allows more than it ever had to.
+/// The other side grants more credit than any window has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TooMuchCredit;
 
 impl Outbox {
-    /// Nothing may be sent until the other side has said how much it will take.
+    /// Starts without credit: nothing is sent until the other side has granted some.
     pub(crate) fn new() -> Self {
         let state = State { parts: VecDeque::new(), bytes: 0, credit: 0 };
         Self { state: Mutex::new(state), space: Notify::new() }
@@ -45,7 +45,8 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a frame in its place, or waits for one: all of it at once, so that no half is ever left here.
+    /// Queues a frame, or waits for space. A frame is queued as a whole, so that an abandoned call leaves no half of
+    /// it.
     pub(crate) async fn put(&self, frame: Bytes) -> Result<(), TransportError> {
         let header = frame_header(&frame)?;
         loop {
@@ -64,7 +65,7 @@ impl Outbox {
         }
     }
 
-    /// Adds one chunk of what waits to `buffer`, as far as the credit goes; says whether there was anything.
+    /// Adds one chunk of the queued bytes to `buffer`, as far as the credit goes; returns whether there was one.
     pub(crate) fn fill(&self, lane: Lane, buffer: &mut BytesMut) -> bool {
         let mut state = self.lock();
         let mut size = CHUNK.min(state.credit).min(state.bytes);
@@ -89,7 +90,7 @@ impl Outbox {
         true
     }
 
-    /// The other side will take so many bytes more.
+    /// Adds to the credit.
     pub(crate) fn allow(&self, bytes: usize) -> Result<(), TooMuchCredit> {
         let mut state = self.lock();
         state.credit = state.credit.checked_add(bytes).ok_or(TooMuchCredit)?;

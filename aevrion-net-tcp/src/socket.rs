@@ -1,19 +1,18 @@
-//! What every connection's socket is told.
+//! Socket options of all connections.
 
 use tokio::net::TcpStream;
 
-/// Bytes that the system takes beyond what is on its way already. All that it has taken goes out in order: with
-/// megabytes of it, which it takes by default, news would wait behind as much of a repair. A few chunks of each lane
-/// suffice to keep the network busy.
+/// Bytes the system takes beyond those in flight. It sends all of them in order: with its default of megabytes, new
+/// events would wait behind as many bytes of a repair. A few chunks of each lane suffice to keep the network busy.
 const UNSENT: u32 = 64 << 10;
 
-/// Prepares the socket of a connection.
+/// Sets the options of a connection's socket.
 pub(crate) fn prepare(stream: &TcpStream) -> std::io::Result<()> {
-    // Small frames are news: they must not wait for company.
+    // Small frames carry new events: Nagle's algorithm would delay them.
     stream.set_nodelay(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        // Without it news are slower, no more.
+        // Best effort: without it new events are only slower.
         let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]

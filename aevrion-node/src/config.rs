@@ -1,4 +1,4 @@
-//! Settings: a flag goes before the environment, which goes before the file, which goes before the default.
+//! Settings. Precedence: flags, environment, file, defaults.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::cli::{ClusterVerb, Format, Global, ScrubEvery, ServeFile, StoreKind, 
 use crate::exit::Failure;
 use crate::moment::Span;
 
-/// What a configuration file may say. Unknown keys are errors: a misspelt setting is worse than none.
+/// The contents of a configuration file. Unknown keys are errors: a misspelt setting is worse than none.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -35,16 +35,16 @@ struct File {
     away_alarm: Option<Span>,
 }
 
-/// A length of time, as on the command line.
+/// A duration, as on the command line.
 fn span<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 impl Global {
-    /// Takes note of what stands on the command line itself, where a directory and an endpoint exclude each other,
-    /// unless the verb needs both. What stands there concerns this one run; the environment and a file are there for
-    /// all, a server among them.
+    /// Applies the command line's own choice between a directory and an endpoint, which exclude each other there unless
+    /// the verb needs both. The command line concerns this one run; the environment and a file concern all runs, a
+    /// server's among them.
     pub(crate) fn told_apart(mut self, matches: &ArgMatches, verb: &Verb) -> Result<Self, Failure> {
         let insisted_on = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         self.memory_insisted_on = insisted_on("store") && self.store == Some(StoreKind::Memory);
@@ -62,8 +62,8 @@ impl Global {
         Ok(self)
     }
 
-    /// Fills in what neither flags nor the environment say. (Those two are merged while parsing.) What concerns only
-    /// the server is handed on.
+    /// Fills in from the file what neither flags nor the environment set. (Those two are merged while parsing.) Returns
+    /// the server's own settings too.
     pub(crate) fn with_file(mut self) -> Result<(Self, ServeFile), Failure> {
         let Some(path) = &self.config else { return Ok((self, ServeFile::default())) };
         let problem =

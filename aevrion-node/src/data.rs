@@ -1,4 +1,4 @@
-//! Opening the data directory with whatever engine it was made with.
+//! Opens the data directory with the engine it was made with.
 
 use std::path::Path;
 
@@ -12,28 +12,27 @@ use aevrion_store_redb::{OpenError, RedbOptions, RedbStore};
 use crate::cli::{Global, StoreKind};
 use crate::exit::Failure;
 
-/// What a store is opened for. It is made only for writing: else a path that was mistyped would be an empty store, and a
-/// sound one.
+/// The purpose of opening a store. Only writing creates one: otherwise a mistyped path would be an empty, sound store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Also where nothing can be written: then nothing is, as far as the engine can.
+    /// Works on read-only media too: nothing is written, as far as the engine can avoid it.
     Read,
-    /// What is derived may be written.
+    /// Derived data may be written.
     Mend,
     Write,
 }
 
-/// Opens the replica that the settings name, or makes it.
+/// Opens the configured replica, or creates it.
 pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
     open_for(global, Purpose::Write).await
 }
 
-/// Opens the replica that the settings name, for a purpose.
+/// Opens the configured replica for a purpose.
 pub(crate) async fn open_for(global: &Global, purpose: Purpose) -> Result<Replica, Failure> {
     here(try_open(global, Options::default(), purpose).await?)
 }
 
-/// What came of opening.
+/// The result of opening.
 pub(crate) enum Opened {
     Here(Replica),
     /// Another process has the directory open.
@@ -44,7 +43,7 @@ pub(crate) enum Opened {
     Elsewhere(Failure),
 }
 
-/// Opens the replica that the settings name, or makes it, with options. Parameters of the settings go before theirs.
+/// Opens the configured replica, or creates it, with options. Configured parameters take precedence over theirs.
 pub(crate) async fn open_with(global: &Global, options: Options) -> Result<Replica, Failure> {
     here(try_open(global, options, Purpose::Write).await?)
 }
@@ -56,7 +55,7 @@ fn here(opened: Opened) -> Result<Replica, Failure> {
     }
 }
 
-/// Opens the replica that the settings name, unless another process has: then that is said.
+/// Opens the configured replica, or reports that another process has it open.
 pub(crate) async fn try_open(global: &Global, options: Options, purpose: Purpose) -> Result<Opened, Failure> {
     if let (None, Some(StoreKind::Memory)) = (&global.data, global.store) {
         return open_memory(global, options).await.map(Opened::Here);
@@ -94,8 +93,7 @@ pub(crate) async fn try_open(global: &Global, options: Options, purpose: Purpose
     }
 }
 
-/// Makes sure that the store at `path` can be opened, or that one can be made there for a node that joins a cluster, and
-/// leaves nothing behind.
+/// Checks that the store at `path` can be opened, or created for a joining node, and leaves nothing behind.
 pub(crate) async fn try_out(path: &Path, global: &Global) -> Result<(), Failure> {
     let cannot_write = |place: &Path, error: std::io::Error| {
         Failure::error(format!("cannot write in {}: {error}", place.display()))
@@ -104,7 +102,7 @@ pub(crate) async fn try_out(path: &Path, global: &Global) -> Result<(), Failure>
         tempfile::tempfile_in(path).map_err(|error| cannot_write(path, error))?;
         return Ok(open(global).await?.close().await?);
     }
-    // Whoever makes the directory makes what lies above it, too.
+    // Creating the directory creates its missing parents too.
     let path = std::path::absolute(path).map_err(Failure::error)?;
     let place = path.ancestors().find(|place| place.is_dir()).unwrap_or(&path);
     let stand_in = tempfile::tempdir_in(place).map_err(|error| cannot_write(place, error))?;
@@ -128,7 +126,7 @@ impl StoreKind {
         }
     }
 
-    /// The one that is used where none is named: redb, if it is built in.
+    /// The default engine: redb, if it is built in.
     fn usual() -> Self {
         if cfg!(all(feature = "sled", not(feature = "redb"))) { Self::Sled } else { Self::Redb }
     }
@@ -138,7 +136,7 @@ impl StoreKind {
     }
 }
 
-/// The directory cannot be opened. If a server has it, that is whom to ask.
+/// The result for a directory that cannot be opened. If it is in use, the failure advises to ask the server.
 #[cfg(any(feature = "redb", feature = "sled"))]
 fn refused(error: DirectoryError) -> Result<Opened, Failure> {
     let in_use = matches!(error, DirectoryError::InUse { .. });

@@ -1,4 +1,4 @@
-//! Keys and values as they stand on the command line: UTF-8, hexadecimal or base64.
+//! Keys and values on the command line: UTF-8, hexadecimal or base64.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::cli::Global;
 use crate::exit::Failure;
 
-/// How bytes are written as text.
+/// An encoding of bytes as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Utf8,
@@ -23,7 +23,7 @@ impl Encoding {
         }
     }
 
-    /// The bytes that `text` stands for; `what` names it in the error.
+    /// Decodes `text`; `what` names it in the error.
     pub(crate) fn decode(self, what: &str, text: &str) -> Result<Vec<u8>, Failure> {
         match self {
             Self::Utf8 => Ok(text.as_bytes().to_vec()),
@@ -36,12 +36,12 @@ impl Encoding {
     }
 }
 
-/// Bytes as base64.
+/// Encodes bytes as base64.
 pub(crate) fn to_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The bytes that base64 text stands for.
+/// Decodes base64.
 pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
     STANDARD.decode(text).map_err(|error| format!("it is not base64: {error}"))
 }

@@ -1,8 +1,8 @@
-//! The `aevrion` binary: parses what is asked, does it on a running node or on a data directory, and exits with a code
-//! that says how it went.
+//! The `aevrion` binary: parses the command line, runs the verb on a running node or a data directory, and exits with a
+//! code for the outcome.
 //!
-//! It is a library only so that a fuzz target reaches the importer (the feature `fuzzing`): there is no interface here
-//! but [`main`]. Programs that embed a replica use `aevrion-core`.
+//! It is a library only so that a fuzz target reaches the importer (the feature `fuzzing`): its only interface is
+//! [`main`]. Programs that embed a replica use `aevrion-core`.
 
 mod backend;
 mod cli;
@@ -33,7 +33,7 @@ mod wire;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing {
-    //! What the targets below `fuzz/` call.
+    //! Entry points of the targets below `fuzz/`.
     pub use crate::import::fuzz::import;
 }
 
@@ -46,7 +46,7 @@ use cli::{Cli, Verb};
 use exit::Failure;
 use signals::Signals;
 
-/// Does what the arguments of the process ask for.
+/// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
     let matches = Cli::command().get_matches();
     let Cli { global, verb } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -67,7 +67,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::error(format!("cannot start: {error}")))?;
-    // A server ends in its own way: it finishes what it has begun. A demo leaves nothing behind.
+    // A server shuts down gracefully, and a demo removes its files.
     let ends_itself = matches!(cli.verb, Verb::Serve(_) | Verb::Demo { .. });
     runtime.block_on(async {
         if !ends_itself {
@@ -77,7 +77,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     })
 }
 
-/// Ends the process at once, whatever it is doing: what was acknowledged is safe, and nothing else is needed.
+/// Ends the process at a signal, whatever it is doing: acknowledged writes are durable, and nothing else matters.
 async fn exit_when_told(mut signals: Signals) {
     let signal = signals.next().await;
     drafts::remove_all();
@@ -85,14 +85,14 @@ async fn exit_when_told(mut signals: Signals) {
     exit::now(&signal.failure());
 }
 
-/// What `AEVRION_LOG` asks for. By default a server says whom it turned away or cut off, and what it could not do: whoever
-/// runs it has nowhere else to learn of it. A verb says itself how it went.
+/// Logs to standard error, filtered by `AEVRION_LOG`. By default a server logs refused and disconnected peers and its
+/// failures: its operator has no other source. A verb reports its own outcome.
 fn log_to_stderr(verb: &Verb) -> Result<(), Failure> {
     let usual = if matches!(verb, Verb::Serve(_)) { "warn" } else { "error" };
     let asked = std::env::var("AEVRION_LOG").ok().filter(|asked| !asked.is_empty());
     let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(usual))
         .map_err(|error| Failure::usage(format!("AEVRION_LOG: {error}: give one such as warn or debug")))?;
-    // What cannot be logged is lost; said of that, it would end the process.
+    // Failures to log are dropped: reporting them to standard error would end the process.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     log.without_time().log_internal_errors(false).init();
     Ok(())

@@ -1,4 +1,4 @@
-//! The `aevrion` binary, all of which is in the library beside it.
+//! The `aevrion` binary; its code is in the library beside it.
 
 use std::process::ExitCode;
 

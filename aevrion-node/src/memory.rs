@@ -1,11 +1,11 @@
-//! The memory of a process that lives long.
+//! Memory of a long-lived process.
 
-/// Lets all threads allocate from the same few pools.
+/// Lets all threads allocate from a few pools.
 ///
-/// The C library gives threads pools of their own, up to eight for each core, and what one has freed no other can use: a
-/// node that takes in a year of events was measured at twice what it needs. The number of pools is read once, when a
-/// process begins, so the process begins anew. Whoever has set a number keeps it, and where nothing may be executed all
-/// goes on as it is.
+/// The GNU C library gives threads pools of their own, up to eight for each core, and memory freed in one pool cannot
+/// be used by another: a node that imported a year of events was measured at twice the memory it needs. The number of
+/// pools is read once, at the start of a process, so the process starts itself anew. A number set by the user is kept,
+/// and where nothing may be executed the process goes on unchanged.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub(crate) fn share_pools() {
     use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ pub(crate) fn share_pools() {
 
     /// See `mallopt(3)`.
     const POOLS: &str = "MALLOC_ARENA_MAX";
-    /// Few enough that they do not wait for each other: small pieces each thread keeps at hand in any case.
+    /// Few enough pools to save memory, many enough to avoid contention: each thread caches small pieces in any case.
     const CORES_TO_A_POOL: usize = 4;
 
     let mut arguments = std::env::args_os();
@@ -24,7 +24,7 @@ pub(crate) fn share_pools() {
         return;
     };
     let pools = available_parallelism().map_or(1, |cores| cores.get().div_ceil(CORES_TO_A_POOL));
-    // It comes back only if it fails.
+    // It returns only on failure.
     let _ = Command::new(program).arg0(name).args(arguments).env(POOLS, pools.to_string()).exec();
 }
 

@@ -1,4 +1,4 @@
-//! Times as people write them: milliseconds, RFC 3339, or a span ago.
+//! Times on the command line: milliseconds, RFC 3339, or a span ago.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use aevrion_core::Timestamp;
 
 use crate::times::{NotRead, read_standard};
 
-/// A moment given on the command line.
+/// A time given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     At(Timestamp),
@@ -16,7 +16,7 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    /// The moment itself, seen from `now`.
+    /// The timestamp, relative to `now`.
     pub(crate) fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(timestamp) => timestamp,
@@ -54,7 +54,7 @@ impl FromStr for Moment {
     }
 }
 
-/// As it is parsed.
+/// In the form that is parsed.
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -64,7 +64,7 @@ impl fmt::Display for Moment {
     }
 }
 
-/// A length of time given on the command line, such as `90s`, `1h 30m` or `7days`.
+/// A duration given on the command line, such as `90s`, `1h 30m` or `7days`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
@@ -79,14 +79,14 @@ impl FromStr for Span {
     }
 }
 
-/// As it is parsed, in whole milliseconds: nothing finer has a meaning here.
+/// In the form that is parsed, in whole milliseconds, the finest unit here.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}ms", self.0.as_millis())
     }
 }
 
-/// A moment of the library's as one of ours.
+/// Converts a timestamp of jiff.
 pub(crate) fn from_jiff(timestamp: jiff::Timestamp) -> Result<Timestamp, String> {
     // A fraction of a millisecond before 1970 would be cut to 1970 itself.
     let ms =
@@ -94,7 +94,7 @@ pub(crate) fn from_jiff(timestamp: jiff::Timestamp) -> Result<Timestamp, String>
     ms.map(Timestamp::from_millis).ok_or_else(|| format!("{timestamp} is before 1970"))
 }
 
-/// A moment as RFC 3339; beyond the year 9999 as milliseconds.
+/// A timestamp as RFC 3339; beyond the year 9999 as milliseconds.
 pub(crate) fn show(timestamp: Timestamp) -> String {
     let ms = i64::try_from(timestamp.as_millis()).ok();
     match ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {

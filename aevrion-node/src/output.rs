@@ -1,4 +1,4 @@
-//! Listing events: as a table for people, as JSON for programs, or raw.
+//! Output of events: a table for people, JSON for programs, or raw.
 
 use std::io::{self, Write};
 
@@ -10,8 +10,8 @@ use crate::exit::{Failure, written};
 use crate::moment;
 use crate::record::Shown;
 
-/// Says something on standard error, in a line of its own. That it cannot be said, because nobody reads it or a disk is
-/// full, changes nothing: neither what is done, nor how it ends.
+/// Writes a line to standard error. A failure to write it (a closed pipe, a full disk) is ignored: it changes neither
+/// the work nor the exit code.
 macro_rules! say {
     ($($said:tt)*) => {
         $crate::output::say_line(format_args!($($said)*))
@@ -19,12 +19,12 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// What `say` does.
+/// The function behind `say`.
 pub(crate) fn say_line(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(anstream::stderr(), "{line}");
 }
 
-/// Longest value that a table shows.
+/// Longest value shown in a table, in characters.
 const SHOWN_VALUE: usize = 80;
 /// Eight digits of the node, and a number that rarely has more than ten.
 const CURSOR_WIDTH: usize = 19;
@@ -38,7 +38,7 @@ pub(crate) struct Listing {
     out: Box<dyn Write>,
     rows: u64,
     key_width: usize,
-    /// The earliest of the pages noted; nothing as long as one of them has none.
+    /// The earliest of the noted pages; nothing if one of them has none.
     stable_until: Option<Option<Timestamp>>,
 }
 
@@ -62,7 +62,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Takes note of until when a page of the past is settled. What holds for all pages is said at the end.
+    /// Notes until when a page of the past is stable. The minimum of all pages is reported at the end.
     pub(crate) fn note_stable(&mut self, until: Option<Timestamp>) {
         self.stable_until = Some(self.stable_until.map_or(until, |before| before.min(until)));
     }
@@ -86,8 +86,8 @@ impl Listing {
         Ok(())
     }
 
-    /// Adds an event as it is seen, with the cursor to go on from, and shows it at once. (A list without end is no JSON
-    /// document: it is one for each event.)
+    /// Adds a watched event, with its cursor, and flushes it. (A list without end is no JSON document: each event is
+    /// one.)
     pub(crate) fn see(&mut self, event: &Event, effect: Effect, cursor: &str) -> Result<(), Failure> {
         self.key_width = self.key_width.max(text(event.key()).chars().count().min(48)).max(3);
         let row = match self.format {
@@ -97,7 +97,7 @@ impl Listing {
                 let line = serde_json::to_writer(&mut self.out, &shown);
                 line.map_err(io::Error::from).and_then(|()| self.out.write_all(b"\n"))
             }
-            // There is no value any more, as after a deletion.
+            // An expired key has no value, as after a deletion.
             Format::Raw if effect == Effect::Expired => self.out.write_all(b"\n"),
             Format::Raw => self.row(event),
         };
@@ -153,7 +153,7 @@ impl Listing {
     }
 }
 
-/// Bytes as text that leaves a terminal in peace.
+/// Bytes as text without terminal control characters.
 fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
@@ -162,12 +162,12 @@ fn text(bytes: &[u8]) -> String {
     }
 }
 
-/// What somebody else said, as text that leaves a terminal in peace.
+/// Foreign text without terminal control characters.
 pub(crate) fn harmless(said: &str) -> String {
     text(said.as_bytes())
 }
 
-/// The same for what may have several lines.
+/// Foreign text of several lines, without other terminal control characters.
 pub(crate) fn harmless_lines(said: &str) -> String {
     said.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
@@ -201,12 +201,12 @@ pub(crate) fn print_fields(fields: &[(&str, String)]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One line.
+/// Prints one line.
 pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
     written(writeln!(io::stdout(), "{line}"))
 }
 
-/// Rows below a header, in columns as wide as they need to be.
+/// Prints rows below a header, in columns of the width they need.
 pub(crate) fn print_table(header: &[&str], rows: &[Vec<String>]) -> Result<(), Failure> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -225,7 +225,7 @@ pub(crate) fn print_table(header: &[&str], rows: &[Vec<String>]) -> Result<(), F
     Ok(())
 }
 
-/// One JSON document: on a line of its own where lines are asked for, else laid out for reading.
+/// Prints one JSON document: on one line if lines are requested, else indented.
 pub(crate) fn print_document(format: Format, document: &impl serde::Serialize) -> Result<(), Failure> {
     let text = match format {
         Format::Jsonl => serde_json::to_string(document),
@@ -234,7 +234,7 @@ pub(crate) fn print_document(format: Format, document: &impl serde::Serialize) -
     print_line(&text.map_err(Failure::error)?)
 }
 
-/// A list: one document, or one a line.
+/// Prints a list: one document, or one per line.
 pub(crate) fn print_all(format: Format, items: &[impl serde::Serialize]) -> Result<(), Failure> {
     match format {
         Format::Jsonl => items.iter().try_for_each(|item| print_document(format, item)),
@@ -242,10 +242,10 @@ pub(crate) fn print_all(format: Format, items: &[impl serde::Serialize]) -> Resu
     }
 }
 
-/// The longest message that is said whole, in bytes.
+/// The longest message printed in full, in bytes.
 const LONGEST_MESSAGE: usize = 2_000;
 
-/// A message without its middle, if it is long: it quotes a file, where a cell or a name may be of any length.
+/// Cuts the middle out of a long message: it quotes a file, where a cell or a name may be of any length.
 pub(crate) fn bounded(message: String) -> String {
     if message.len() <= LONGEST_MESSAGE {
         return message;
@@ -258,12 +258,12 @@ pub(crate) fn bounded(message: String) -> String {
     format!("{} (… {left_out} bytes …) {}", &message[..begin], &message[end..])
 }
 
-/// A number with its thousands set apart.
+/// A number with grouped thousands.
 pub(crate) fn thousands(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
-/// So many of something, whose plural is regular.
+/// A number and its noun, whose plural is regular.
 pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }

@@ -1,7 +1,7 @@
-//! Where the next page of a listing begins, as text that travels: opaque to whoever passes it on.
+//! The start of a listing's next page as an opaque text cursor.
 //!
-//! It carries the moment that the first page was read at, so that all pages together show one moment, however long
-//! their reader takes.
+//! The cursor carries the time of the first page's view, so that all pages show the same moment, however long their
+//! reader takes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,21 +18,21 @@ pub(crate) struct Page {
     pub(crate) events: Vec<Event>,
     /// The moment that the page shows.
     pub(crate) at: Timestamp,
-    /// What a node shows of the time before this can no longer change by ordinary lateness. A directory that nobody
-    /// serves has nobody to agree with.
+    /// The time before which the page cannot change any more by ordinary lateness. Nothing for a directory without a
+    /// running node: it has no neighbours to agree with.
     pub(crate) stable_until: Option<Timestamp>,
-    /// Where the next page begins, if there may be one.
+    /// The start of the next page, if there may be one.
     pub(crate) next: Option<String>,
 }
 
-/// Behind a version of a key.
+/// A position after a version of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HistoryPlace {
     pub(crate) until: Timestamp,
     pub(crate) after: Address,
 }
 
-/// Behind a key.
+/// A position after a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScanPlace {
     pub(crate) as_of: AsOf,
@@ -43,7 +43,7 @@ fn not_a_place(text: &str) -> String {
     format!("`{text}` does not come from a page: pass on its `next`, or leave cursor out")
 }
 
-/// The bytes behind a time of eight bytes, the form that all places share.
+/// Splits a cursor into its eight-byte time, common to all cursors, and the remaining bytes.
 fn parse(text: &str) -> Option<(Timestamp, Vec<u8>)> {
     let mut bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let rest = bytes.split_off(bytes.len().min(8));

@@ -1,5 +1,5 @@
-//! Refusals over HTTP: problem documents (RFC 9457) that say what is wrong and what to do, and what becomes of them at
-//! the other end: the same failure, with the same exit code, as if it had happened there.
+//! Refusals over HTTP: problem documents (RFC 9457) that name the fault and its remedy. The client turns each into the
+//! same failure, with the same exit code, as a local one.
 
 use aevrion_core::store::StoreError;
 use aevrion_core::{Inserted, ReadError, WatchError, WriteError};
@@ -9,7 +9,7 @@ use crate::exit::{Exit, Failure};
 use crate::requests::PageError;
 use crate::wire::MalformedEscape;
 
-/// What every `type` begins with.
+/// The prefix of every `type`.
 const NAMESPACE: &str = "urn:aevrion:problem:";
 
 /// A problem document.
@@ -19,9 +19,9 @@ pub(crate) struct Problem {
     kind: String,
     title: String,
     pub(crate) status: u16,
-    /// What is wrong with this very request, and what to do.
+    /// The fault of this request, and its remedy.
     pub(crate) detail: String,
-    /// Events that were stored before an import stopped.
+    /// Events stored before an import stopped.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     new: Option<u64>,
     /// Events of such an import that were stored already.
@@ -29,7 +29,7 @@ pub(crate) struct Problem {
     known: Option<u64>,
 }
 
-/// What sort of problem it is. Fixed: clients test for the names.
+/// The kind of problem. The names are stable: clients test for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     BadRequest,
@@ -103,12 +103,12 @@ impl Problem {
         Self::new(Kind::BadRequest, detail)
     }
 
-    /// The node was told to stop.
+    /// The node is stopping.
     pub(crate) fn stopping() -> Self {
         Self::new(Kind::Stopping, "the node is stopping: ask another, or wait")
     }
 
-    /// The same problem, of an import that stored this before.
+    /// The same problem, of an import that stored these events first.
     pub(crate) fn after(self, inserted: Inserted) -> Self {
         Self { new: Some(inserted.new), known: Some(inserted.known), ..self }
     }
@@ -117,7 +117,7 @@ impl Problem {
         self.kind.strip_prefix(NAMESPACE) == Some(kind.facts().0)
     }
 
-    /// How the same failure ends a verb that works on a directory.
+    /// The exit code of the same failure on a directory.
     fn exit(&self) -> Exit {
         if self.is(Kind::NoValue) {
             Exit::NotFound

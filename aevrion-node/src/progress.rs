@@ -8,10 +8,10 @@ use indicatif::{HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget,
 use crate::output::{say, thousands};
 use crate::report::Step;
 
-/// Work shorter than this shows nothing.
+/// Shorter work shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A bar that appears when work takes long. Away from a terminal it never does.
+/// A bar that appears when work takes long, and only on a terminal.
 pub(crate) struct Bar {
     bar: ProgressBar,
     began: Instant,
@@ -20,17 +20,17 @@ pub(crate) struct Bar {
     phase_began: Instant,
 }
 
-/// What a bar counts.
+/// The unit of a bar.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Counts {
     Bytes,
     Commits,
     Rows,
-    /// What is left, where the whole is not known.
+    /// The remaining work, where the total is unknown.
     ToGo,
 }
 
-/// Whether there is someone to see a bar. Where it costs requests, nobody should make them in vain.
+/// Whether a bar would be visible. If not, callers save the requests for it.
 pub(crate) fn is_seen() -> bool {
     io::stderr().is_terminal()
 }
@@ -61,7 +61,7 @@ impl Bar {
         }
     }
 
-    /// Shows how far long work has come, phase by phase.
+    /// Shows the progress of long work, phase by phase.
     pub(crate) fn follow(&mut self, step: Step) {
         if step.phase != self.phase {
             self.bar.set_prefix(step.phase.clone());
@@ -73,26 +73,25 @@ impl Bar {
         self.set(step.done, step.total);
     }
 
-    /// Shows that so many events are done and so many left, as far as is known by now, behind `what` else there is to
-    /// say.
+    /// Shows `done` and the estimated remaining events, after the text `what`.
     pub(crate) fn set_left(&mut self, done: u64, left: u64, what: &str) {
-        // A bar of nothing would look as if all were done.
+        // A bar of total 0 would look complete.
         self.set(done, done.saturating_add(left).max(1));
-        // Of late, and not since the work began: it may have waited for long.
+        // The recent rate, not the average: the work may have waited for long.
         self.bar.set_message(format!("{what}, {}", left_at(left, self.bar.per_sec())));
     }
 
-    /// Since the work began.
+    /// Time since the work began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Says beside the bar how many events that makes, and how fast they come.
+    /// Shows the number of events and their rate beside the bar.
     pub(crate) fn say_events(&self, events: u64) {
         self.bar.set_message(format!("{} events, {}/s", thousands(events), self.rate(events)));
     }
 
-    /// So many a second since the phase began, for people to read.
+    /// The rate since the phase began, for people to read.
     pub(crate) fn rate(&self, count: u64) -> String {
         let ms = u64::try_from(self.phase_began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         thousands(count.saturating_mul(1_000) / ms)
@@ -110,7 +109,7 @@ impl Drop for Bar {
     }
 }
 
-/// How many events are left, and how long they take at so many a second, if that is known.
+/// The remaining events, and their duration at this rate, if it is known.
 fn left_at(left: u64, rate: f64) -> String {
     let text = format!("{} events to go", thousands(left));
     match Duration::try_from_secs_f64(left as f64 / rate) {
@@ -121,7 +120,7 @@ fn left_at(left: u64, rate: f64) -> String {
     }
 }
 
-/// So many events a second, and how long the rest takes.
+/// A rate of events, and the remaining time.
 pub(crate) fn at_rate(rate: f64, left: Duration) -> String {
     format!("{:.0}/s, {:#} left", HumanFloatCount(rate), HumanDuration(left.max(Duration::from_secs(1))))
 }

@@ -8,7 +8,7 @@ use crate::encoding::{from_base64, to_base64};
 use crate::output::bounded;
 use crate::times::{ReadTime, TimeStyle};
 
-/// An event on its way out. Bytes that are not UTF-8 stand as base64 under another name, and so does a long text that
+/// An event to serialize. Bytes that are not UTF-8 are written as base64 under another name, and so is a long text that
 /// JSON would more than double: an import bounds its lines.
 #[derive(Debug, Serialize)]
 pub(crate) struct Shown<'e> {
@@ -16,7 +16,7 @@ pub(crate) struct Shown<'e> {
     key: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_base64: Option<String>,
-    /// The outer option is whether to show the field, the inner one whether there is a value.
+    /// The outer option: whether the field is shown. The inner one: whether there is a value.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Option<&'e str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,15 +25,15 @@ pub(crate) struct Shown<'e> {
     id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
-    /// What a watcher saw happen to it, unless it was stored.
+    /// The effect for a watcher, unless the event was stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<&'static str>,
-    /// Where a watcher goes on behind it.
+    /// The cursor behind the event, for a watcher.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<&'e str>,
 }
 
-/// The name of an effect that is not the usual one.
+/// The name of the only effect that is written out.
 const EXPIRED: &str = "expired";
 
 impl<'e> Shown<'e> {
@@ -64,10 +64,10 @@ impl<'e> Shown<'e> {
     }
 }
 
-/// Texts up to this length fit the shortest line that an import takes, whatever they hold.
+/// Texts up to this length fit the shortest line that an import takes, whatever they contain.
 const NEVER_TOO_LONG: usize = 8 << 10;
 
-/// Whether a long text would more than double as JSON, where most control characters take six bytes.
+/// Whether JSON would more than double a long text: it writes most control characters in six bytes.
 fn swells(text: &str) -> bool {
     text.len() > NEVER_TOO_LONG && {
         let escaped: usize = text.bytes().map(bytes_in_json).sum();
@@ -83,7 +83,7 @@ fn bytes_in_json(byte: u8) -> usize {
     }
 }
 
-/// A line of a file to import, before its fields are looked at.
+/// A line of an imported file, before its fields are checked.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'l> {
@@ -98,24 +98,24 @@ struct Line<'l> {
     expires_at: Option<&'l RawValue>,
     id: Option<String>,
     effect: Option<String>,
-    /// Where a watcher would have gone on: of no use here.
+    /// A watcher's cursor: ignored here.
     #[serde(rename = "cursor")]
     _cursor: Option<String>,
 }
 
-/// An event made of a record of a file, and how its time was written.
+/// An event read from a record, and how its time was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Made {
     pub(crate) event: Event,
     pub(crate) time: ReadTime,
 }
 
-/// A field that is there, `null` included.
+/// A present field, `null` included.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
-/// What is wrong with a record, and in which field.
+/// A fault of a record, and its field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadField {
     pub(crate) field: &'static str,
@@ -128,12 +128,13 @@ impl BadField {
     }
 }
 
-/// Reads one JSON object. Limits of the store are not checked here. An expiry that a watcher saw is the event once more.
+/// Reads one JSON object. The store's limits are not checked here. An expiry seen by a watcher reads as the event once
+/// more.
 pub(crate) fn parse(line: &[u8], style: &TimeStyle) -> Result<Made, BadField> {
     read(line, style).map(|(made, _)| made)
 }
 
-/// Reads what a watcher sees.
+/// Reads an event and its effect, as written for a watcher.
 pub(crate) fn parse_seen(line: &[u8]) -> Result<(Event, Effect), BadField> {
     read(line, &TimeStyle::default()).map(|(made, effect)| (made.event, effect))
 }
@@ -201,7 +202,7 @@ fn read(line: &[u8], style: &TimeStyle) -> Result<(Made, Effect), BadField> {
     }
 }
 
-/// `null` deletes, a string is its UTF-8 bytes, anything else is its text exactly as it stands.
+/// `null` deletes, a string is its UTF-8 bytes, any other value is its text exactly as written.
 fn data_of(value: &RawValue) -> Result<Option<Vec<u8>>, BadField> {
     match value.get() {
         "null" => Ok(None),
@@ -213,7 +214,7 @@ fn data_of(value: &RawValue) -> Result<Option<Vec<u8>>, BadField> {
     }
 }
 
-/// Reads a time of JSON: a number, or RFC 3339 as a text.
+/// Reads a JSON time: a number, or RFC 3339 as a string.
 fn parse_time(field: &'static str, raw: &str, style: &TimeStyle) -> Result<ReadTime, BadField> {
     let text: Option<String> = raw.starts_with('"').then(|| serde_json::from_str(raw).ok()).flatten();
     let read = match text {

@@ -1,5 +1,5 @@
-//! What a node says of itself and of long work, in the JSON that others script against: made on the node, printed by a
-//! verb, and the same on the way between them.
+//! Reports about a node and about long work, as the JSON that scripts read: built on the node, sent unchanged, printed
+//! by a verb.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use aevrion_core::{
 };
 use serde::{Deserialize, Serialize};
 
-/// `status`.
+/// The report of `status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StatusReport {
     pub(crate) node_id: String,
@@ -20,23 +20,23 @@ pub(crate) struct StatusReport {
     pub(crate) root: String,
     pub(crate) store: String,
     pub(crate) power_safe: bool,
-    /// How peers are spoken to, if they are.
+    /// The transport between peers, if there is one.
     pub(crate) transport: Option<String>,
     pub(crate) read_only: bool,
     pub(crate) read_only_reason: Option<String>,
     pub(crate) neighbours: Vec<Neighbour>,
-    /// Where peers reach the node.
+    /// The node's addresses for peers.
     #[serde(default)]
     pub(crate) addresses: Vec<String>,
-    /// Nodes that are none of the cluster any more.
+    /// Nodes removed from the cluster.
     #[serde(default)]
     pub(crate) removed: Vec<RemovedNode>,
-    /// The moment before which the node and all its neighbours have agreed.
+    /// The time before which the node and all its neighbours agree.
     pub(crate) stable_until: Option<u64>,
-    /// What someone should look after.
+    /// Conditions that need an operator.
     #[serde(default)]
     pub(crate) alarms: Vec<String>,
-    /// When the node's certificate ends.
+    /// Expiry of the node's certificate.
     pub(crate) certificate_ends: Option<u64>,
     pub(crate) first_timestamp: Option<u64>,
     pub(crate) last_timestamp: Option<u64>,
@@ -47,44 +47,44 @@ pub(crate) struct StatusReport {
     pub(crate) longest_key: u32,
     pub(crate) largest_data: u32,
     pub(crate) pending_index_rows: u64,
-    /// Stored hashes of the tree that were wrong and computed anew, since the node was started.
+    /// Wrong stored hashes of the tree, computed anew since the start.
     #[serde(default)]
     pub(crate) healed_hashes: u64,
-    /// Damaged events that are not mended, as far as is known, and those that were since the start.
+    /// Known damaged events that are not repaired, and damaged events repaired since the start.
     #[serde(default)]
     pub(crate) damaged_events: u64,
     #[serde(default)]
     pub(crate) mended_events: u64,
-    /// How far the scrub is, if there is one.
+    /// Progress of the scrub, if there is one.
     #[serde(default)]
     pub(crate) scrub: Option<ScrubStatus>,
 }
 
-/// How far the scrub is.
+/// Progress of the scrub.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ScrubStatus {
-    /// In how long everything is checked once.
+    /// Duration of a full pass.
     pub(crate) every_ms: u64,
-    /// The table that it is at.
+    /// The current table.
     pub(crate) table: String,
-    /// How much of its pass is done, from 0 to 1.
+    /// Progress of the pass, from 0 to 1.
     pub(crate) progress: f64,
-    /// The pass that is under way; nothing between two.
+    /// The current pass; nothing between two passes.
     pub(crate) pass: Option<ScrubPassReport>,
-    /// The last one that came to its end.
+    /// The last complete pass.
     pub(crate) last: Option<ScrubPassReport>,
-    /// Since the start.
+    /// All passes since the start.
     pub(crate) total: ScrubPassReport,
 }
 
-/// What a pass of the scrub has come to.
+/// The results of scrub passes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ScrubPassReport {
     pub(crate) began: u64,
-    /// Or now.
+    /// The end of the pass, or now.
     pub(crate) ended: u64,
     pub(crate) rows: u64,
-    /// Faults, those of them that were mended, and those that are damaged events.
+    /// Faults; among them the mended ones, and damaged events.
     pub(crate) found: u64,
     pub(crate) mended: u64,
     pub(crate) damaged: u64,
@@ -112,14 +112,14 @@ impl From<ScrubPass> for ScrubPassReport {
 }
 
 impl StatusReport {
-    /// Those that it keeps in step with, or tries to, and those that were removed.
+    /// The node's neighbours, connected or not, and the removed nodes.
     pub(crate) fn nodes(self) -> Vec<Neighbour> {
         let removed = self.removed.iter().map(Neighbour::removed);
         self.neighbours.into_iter().chain(removed).collect()
     }
 }
 
-/// A node that the authority has removed.
+/// A node removed by the authority.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RemovedNode {
     pub(crate) id: String,
@@ -132,14 +132,14 @@ impl From<&Removal> for RemovedNode {
     }
 }
 
-/// A node that this one keeps in step with, or tries to.
+/// A neighbour of this node, connected or not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Neighbour {
-    /// Nothing as long as nobody was reached at the address.
+    /// Nothing until a node was reached at the address.
     pub(crate) id: Option<String>,
-    /// Empty where none is known.
+    /// Empty if unknown.
     pub(crate) address: String,
-    /// Where it may be dialled, the surest address first.
+    /// Addresses to dial, the most reliable first.
     #[serde(default)]
     pub(crate) addresses: Vec<String>,
     pub(crate) state: String,
@@ -147,37 +147,37 @@ pub(crate) struct Neighbour {
     #[serde(default)]
     pub(crate) last_seen: Option<u64>,
     pub(crate) clock_offset_ms: Option<i64>,
-    /// The moment before which both held the same when they last compared, be it before it left or this node began.
+    /// The time before which both agreed in their last comparison; it is kept across disconnections and restarts.
     pub(crate) agreed_until: Option<u64>,
-    /// Events still to go in either direction, 0 when in agreement; nothing where it is not known.
+    /// Events still to transfer in either direction, 0 in agreement; nothing if unknown.
     pub(crate) behind: Option<u64>,
-    /// How the catch-up goes that is under way, if there is one.
+    /// Progress of the current catch-up, if there is one.
     #[serde(default)]
     pub(crate) catch_up: Option<CatchUp>,
     /// Why there is no connection.
     pub(crate) problem: Option<String>,
     pub(crate) round_trip_ms: Option<f64>,
-    /// Events that repairs brought here, and sent, since the connection began.
+    /// Events received and sent by repairs since the connection began.
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
-    /// Spans of time in which the two differed when last compared, the latest first: [first, last] in milliseconds.
+    /// Time ranges that differed in the last comparison, the latest first: [first, last] in milliseconds.
     pub(crate) differences: Vec<[u64; 2]>,
 }
 
-/// How a catch-up goes.
+/// Progress of a catch-up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct CatchUp {
-    /// Blocks of time that were compared last, and those that were the same or that repair has passed through since.
+    /// Blocks of time in the last comparison, and blocks that agreed then or that repair has passed since.
     pub(crate) blocks: usize,
     pub(crate) blocks_agreed: usize,
-    /// Events that have moved in either direction since it began.
+    /// Events transferred in either direction since the catch-up began.
     pub(crate) moved: u64,
-    /// Bytes of keys and values still to go, by those that have moved; nothing before the first.
+    /// Bytes of keys and values still to transfer, estimated from those transferred; nothing before the first.
     pub(crate) bytes_to_go: Option<u64>,
     pub(crate) events_per_second: f64,
-    /// At that rate; nothing as long as nothing has moved.
+    /// At that rate; nothing before the first transfer.
     pub(crate) seconds_to_go: Option<f64>,
 }
 
@@ -206,7 +206,7 @@ impl From<&sync::Neighbour> for Neighbour {
             state: neighbour.state.to_string(),
             clock_offset_ms: neighbour.clock_offset,
             agreed_until: neighbour.agreed_until.map(Timestamp::as_millis),
-            // 0 is for who agrees: of whoever was not compared with yet nothing is known.
+            // 0 means agreement: before the first comparison the number is unknown.
             behind: Some(neighbour.behind).filter(|behind| *behind > 0 || agrees),
             catch_up: neighbour.catch_up.as_ref().map(CatchUp::from),
             problem: neighbour.problem.clone(),
@@ -221,7 +221,7 @@ impl From<&sync::Neighbour> for Neighbour {
 }
 
 impl Neighbour {
-    /// One that a directory remembers. Whether it is there only a running node can tell.
+    /// A neighbour that a directory remembers. Only a running node knows its state.
     pub(crate) fn remembered(member: &sync::Member) -> Self {
         let addresses: Vec<_> = member.addresses().map(ToString::to_string).collect();
         Self {
@@ -233,14 +233,14 @@ impl Neighbour {
         }
     }
 
-    /// One that was removed, wherever it is.
+    /// A removed node, whatever its address.
     pub(crate) fn removed(node: &RemovedNode) -> Self {
         let at = Timestamp::from_millis(node.removed_at);
         let problem = Some(format!("by the cluster's authority on {}", at.to_utc()));
         Self { problem, ..Self::listed(Some(node.id.clone()), "removed") }
     }
 
-    /// One of which nothing else is known.
+    /// A node of which nothing else is known.
     fn listed(id: Option<String>, state: &str) -> Self {
         Self {
             id,
@@ -263,15 +263,15 @@ impl Neighbour {
     }
 }
 
-/// `sync status`.
+/// The report of `sync status`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SyncReport {
     pub(crate) neighbours: Vec<Neighbour>,
-    /// Messages by name: sent and received.
+    /// Messages sent and received, by name.
     pub(crate) messages: BTreeMap<String, [u64; 2]>,
-    /// Neighbours that were cut off for what they did, by what it was.
+    /// Neighbours disconnected for a fault, by the kind of fault.
     pub(crate) faults: BTreeMap<String, u64>,
-    /// Connections that were refused, by transport and reason.
+    /// Refused connections, by transport and reason.
     pub(crate) refusals: BTreeMap<String, BTreeMap<String, u64>>,
     pub(crate) questions_dropped: u64,
     #[serde(default)]
@@ -307,7 +307,7 @@ impl SyncReport {
     }
 }
 
-/// `sync wait`.
+/// The report of `sync wait`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WaitReport {
     pub(crate) agrees: bool,
@@ -316,12 +316,12 @@ pub(crate) struct WaitReport {
     pub(crate) neighbours: Vec<Neighbour>,
 }
 
-/// `cluster forget`.
+/// The report of `cluster forget`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ForgetReport {
-    /// The addresses that are dialled no more.
+    /// Addresses that are not dialled any more.
     pub(crate) forgotten: Vec<String>,
-    /// The nodes that were there, or are known without an address.
+    /// The nodes at these addresses, and forgotten nodes without an address.
     #[serde(default)]
     pub(crate) nodes: Vec<String>,
 }
@@ -330,7 +330,7 @@ impl From<&[sync::Member]> for ForgetReport {
     fn from(forgotten: &[sync::Member]) -> Self {
         let mut addresses = Vec::new();
         for address in forgotten.iter().flat_map(sync::Member::addresses).map(ToString::to_string) {
-            // Somebody may have been expected where a known node says that it is.
+            // The address may also be a dialled one of which no node is known yet.
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
@@ -342,7 +342,7 @@ impl From<&[sync::Member]> for ForgetReport {
     }
 }
 
-/// Something was done, and there is nothing to tell of it.
+/// Success, with nothing to report.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) done: bool,
@@ -383,7 +383,7 @@ impl From<&Status> for StatusReport {
     }
 }
 
-/// `verify`.
+/// The report of `verify`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct VerifyReport {
     pub(crate) clean: bool,
@@ -393,7 +393,7 @@ pub(crate) struct VerifyReport {
     pub(crate) findings: u64,
     pub(crate) mendable: Vec<String>,
     pub(crate) lost: Vec<String>,
-    /// What to do, if there is something.
+    /// The next step for the operator, if there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) advice: Option<String>,
 }
@@ -430,7 +430,7 @@ fn advice(found: &Verification) -> &'static str {
     }
 }
 
-/// `rebuild`.
+/// The report of `rebuild`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RebuildReport {
     pub(crate) rows_added: u64,
@@ -452,7 +452,7 @@ impl From<&Rebuilt> for RebuildReport {
     }
 }
 
-/// How far long work has come.
+/// Progress of long work.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub(crate) phase: String,
@@ -466,7 +466,7 @@ impl From<Progress> for Step {
     }
 }
 
-/// A line of the answer to long work: steps, then the result or why there is none.
+/// A line of the answer to long work: steps, then the result or an error.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Line<T> {
@@ -475,17 +475,17 @@ pub(crate) enum Line<T> {
     Problem(crate::problem::Problem),
 }
 
-/// What an import brought.
+/// The result of an import.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct ImportReport {
     pub(crate) new: u64,
     pub(crate) known: u64,
     pub(crate) skipped: u64,
-    /// The first bad lines, each with its number, the field and what is wrong.
+    /// The first bad lines, each with its number, the field and the fault.
     pub(crate) errors: Vec<String>,
 }
 
-/// Where a new event stands.
+/// The key of a new event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Placed {
     pub(crate) timestamp: u64,

@@ -1,5 +1,5 @@
-//! What is asked of a replica, answered in one place: a verb with `--data` and a request over HTTP come here alike, so
-//! that they cannot answer differently.
+//! Requests to a replica, implemented once: a verb with `--data` and an HTTP request share this code, so that their
+//! answers cannot differ.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::paging::{HistoryPlace, Page, ScanPlace};
 pub(crate) struct Put {
     pub(crate) key: Bytes,
     pub(crate) data: Bytes,
-    /// How long the value is visible.
+    /// Lifetime of the value.
     pub(crate) ttl: Option<Duration>,
-    /// When the write happened; now by default.
+    /// Time of the write; now by default.
     pub(crate) timestamp: Option<Timestamp>,
 }
 
@@ -33,7 +33,7 @@ impl Put {
     }
 }
 
-/// A value that is visible for so long, from `begin` on.
+/// A value that is visible for `ttl` from `begin` on.
 pub(crate) fn value(data: Bytes, ttl: Option<Duration>, begin: impl FnOnce() -> Timestamp) -> Value {
     match ttl {
         Some(ttl) => Value::Expiring { data, expires_at: begin().after(ttl) },
@@ -55,23 +55,23 @@ fn resolve(replica: &Replica, at: Option<Moment>) -> AsOf {
     at.map_or(present, |at| at.resolve(present.visible).into())
 }
 
-/// The versions of a key.
+/// A request for the versions of a key.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     pub(crate) key: Bytes,
-    /// None later than this; the present by default.
+    /// No version is later than this; the present by default.
     pub(crate) at: Option<Moment>,
     pub(crate) order: Order,
-    /// At most so many on this page.
+    /// Most events on this page.
     pub(crate) limit: Option<usize>,
-    /// The page before ended here.
+    /// The end of the previous page.
     pub(crate) cursor: Option<String>,
 }
 
 /// Why a page has no answer.
 #[derive(Debug)]
 pub(crate) enum PageError {
-    /// The cursor is none.
+    /// The cursor is invalid.
     Cursor(String),
     Read(ReadError),
 }
@@ -99,23 +99,23 @@ impl History {
     }
 }
 
-/// The keys that have a value.
+/// A request for the keys that have a value.
 #[derive(Debug, Clone)]
 pub(crate) struct Scan {
     pub(crate) keys: Keys,
-    /// The moment whose values are wanted; the present by default.
+    /// The moment of the values; the present by default.
     pub(crate) at: Option<Moment>,
-    /// At most so many on this page.
+    /// Most keys on this page.
     pub(crate) limit: Option<usize>,
-    /// The page before ended here.
+    /// The end of the previous page.
     pub(crate) cursor: Option<String>,
 }
 
-/// Which keys.
+/// A set of keys.
 #[derive(Debug, Clone)]
 pub(crate) enum Keys {
     Prefix(Bytes),
-    /// From the first one on, up to but without the second, if there is one.
+    /// From the first key (inclusive) to the second (exclusive), if there is one.
     Range(Bytes, Option<Bytes>),
 }
 

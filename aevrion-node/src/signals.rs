@@ -2,18 +2,18 @@
 
 use crate::exit::Failure;
 
-/// What the process was sent.
+/// A received signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// Ctrl-C.
     Interrupt,
-    /// By a service manager, or `kill`.
+    /// From a service manager, or `kill`.
     #[cfg_attr(not(unix), expect(dead_code, reason = "there it ends the process without a word"))]
     Terminate,
 }
 
 impl Signal {
-    /// How a process ends that stopped where it was, as shells number it.
+    /// The failure of an interrupted process, with the exit code that shells use.
     pub(crate) fn failure(self) -> Failure {
         match self {
             Self::Interrupt => Failure::interrupted(),
@@ -22,7 +22,7 @@ impl Signal {
     }
 }
 
-/// Those that were not waited for yet, too.
+/// A stream of signals, including those that arrived before the wait.
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
@@ -54,7 +54,7 @@ impl Signals {
 
     #[cfg(not(unix))]
     pub(crate) async fn next(&mut self) -> Signal {
-        // Without a way to be told there is none to wait for.
+        // Without a handler there is no signal to wait for.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }

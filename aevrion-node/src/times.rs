@@ -1,5 +1,5 @@
-//! Times as files write them: numbers since 1970, RFC 3339, or in a way that is said. Nothing is guessed: a local time
-//! needs a zone, and one that the clock showed twice, or never, needs a decision.
+//! Times in files: numbers since 1970, RFC 3339, or a given format. Nothing is guessed: a local time needs a zone, and
+//! one that the clock showed twice, or never, needs a decision.
 
 use aevrion_core::Timestamp;
 use jiff::civil::DateTime;
@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::cli::{Fold, TimeArgs, TimeUnit};
 use crate::moment::from_jiff;
 
-/// How the times of a file are written.
+/// How a file writes its times.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TimeStyle {
     unit: TimeUnit,
@@ -19,15 +19,15 @@ pub(crate) struct TimeStyle {
     fold: Option<Fold>,
 }
 
-/// A time that was read, and what was done to it.
+/// A time read from a file, and the assumptions made about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReadTime {
     pub(crate) at: Timestamp,
-    /// It was a number.
+    /// Whether it was a number.
     pub(crate) number: bool,
-    /// A local time without a zone, taken for UTC.
+    /// Whether it was a local time without a zone, taken for UTC.
     pub(crate) as_utc: bool,
-    /// It had a fraction of a millisecond, which is cut off.
+    /// Whether a fraction of a millisecond was cut off.
     pub(crate) cut: bool,
 }
 
@@ -42,12 +42,12 @@ impl TimeStyle {
         }
     }
 
-    /// Numbers alone, which count this.
+    /// Numbers only, in this unit.
     pub(crate) fn of_numbers(unit: TimeUnit) -> Self {
         Self { unit, ..Self::default() }
     }
 
-    /// Reads a time; an error says what is wrong with it, and what to do.
+    /// Reads a time. The error names the fault and its remedy.
     pub(crate) fn read(&self, text: &str) -> Result<ReadTime, String> {
         match &self.format {
             Some(format) => self.read_formatted(text, format),
@@ -57,7 +57,7 @@ impl TimeStyle {
         }
     }
 
-    /// Reads a number that counts what was said.
+    /// Reads a number in the configured unit.
     pub(crate) fn read_number(&self, text: &str) -> Result<ReadTime, String> {
         read_number(text, self.unit).map_err(|problem| format!("{text} {problem}"))
     }
@@ -85,7 +85,7 @@ impl TimeStyle {
         }
     }
 
-    /// RFC 3339, and its extension by the name of a zone.
+    /// Reads RFC 3339, and its extension by the name of a zone.
     pub(crate) fn read_rfc_3339(&self, text: &str) -> Result<ReadTime, String> {
         let moment = read_standard(text, self.zone.as_ref(), self.fold);
         let moment = moment.map_err(|why| describe(text, &why))?;
@@ -104,12 +104,12 @@ impl TimeStyle {
     }
 }
 
-/// Whether a time that was read is written with a 60 somewhere: if not, a 60 in the text was its second.
+/// Whether the time, written again, contains a 60: if not, a 60 in the text was its second.
 fn strtime_says_60(time: &strtime::BrokenDownTime, format: &str) -> bool {
     time.to_string(format).is_ok_and(|text| text.contains("60"))
 }
 
-/// Why a text does not stand for a moment.
+/// Why a text is no time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotRead {
     OtherForm,
@@ -120,8 +120,8 @@ pub(crate) enum NotRead {
     Wrong(String),
 }
 
-/// Reads RFC 3339, and its extension by the name of a zone in brackets, RFC 9557. `zone` is that of times which name
-/// neither an offset nor a zone, `fold` decides where clocks were changed.
+/// Reads RFC 3339, and its extension by the name of a zone in brackets, RFC 9557. `zone` applies to times without
+/// offset and zone; `fold` decides where clocks were changed.
 pub(crate) fn read_standard(
     text: &str,
     zone: Option<&TimeZone>,
@@ -145,7 +145,7 @@ pub(crate) fn read_standard(
     resolve(local, named.as_ref().or(zone).ok_or(NotRead::NoOffset)?, fold)
 }
 
-/// The moment of a local time.
+/// Converts a local time of `zone`.
 fn resolve(local: DateTime, zone: &TimeZone, fold: Option<Fold>) -> Result<jiff::Timestamp, NotRead> {
     let moment = zone.to_ambiguous_timestamp(local);
     let moment = match fold {
@@ -163,11 +163,11 @@ fn beyond() -> NotRead {
     NotRead::Wrong(format!("texts end at {}: give later times in milliseconds", jiff::Timestamp::MAX))
 }
 
-/// The second 60 of a minute.
+/// The error for second 60 of a minute.
 const LEAP_SECOND: &str =
     "it is a leap second, which no number stands for: say second 59, or the next minute";
 
-/// What to do about a text of a file.
+/// The error for a text of a file, with its remedy.
 fn describe(text: &str, why: &NotRead) -> String {
     match why {
         NotRead::OtherForm => {
@@ -192,12 +192,12 @@ fn read_moment(moment: jiff::Timestamp, as_utc: bool) -> Result<ReadTime, String
 }
 
 fn is_number(text: &str) -> bool {
-    // A minus within it is that of a date.
+    // A minus inside is a date's.
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     digits.bytes().all(|byte| byte.is_ascii_digit() || b".eE".contains(&byte))
 }
 
-/// Reads a number that stands for a time. An error goes on after the number.
+/// Reads a number as a time. The error text continues after the number.
 fn read_number(text: &str, unit: TimeUnit) -> Result<ReadTime, &'static str> {
     let per_ms = |number: u64, each: u64| (Some(number / each), !number.is_multiple_of(each));
     let whole = text.parse::<u64>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
@@ -213,7 +213,7 @@ fn read_number(text: &str, unit: TimeUnit) -> Result<ReadTime, &'static str> {
     Ok(ReadTime { at, number: true, as_utc: false, cut })
 }
 
-/// Milliseconds of seconds such as `1714557600.25`, and whether there are finer digits.
+/// Milliseconds of decimal seconds such as `1714557600.25`, and whether there are finer digits.
 fn decimal_seconds(text: &str) -> Option<(Option<u64>, bool)> {
     let (whole, fraction) = text.split_once('.')?;
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

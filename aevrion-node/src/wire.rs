@@ -1,25 +1,26 @@
-//! How bytes stand in an address, and what both ends of the HTTP interface call things.
+//! Escaping of bytes in URLs, and the header names shared by both ends of the HTTP interface.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::moment::Moment;
 
-/// Where a written event stands in time.
+/// The timestamp of a written event.
 pub(crate) const TIMESTAMP: &str = "aevrion-timestamp";
-/// Its id.
+/// The id of a written event.
 pub(crate) const ID: &str = "aevrion-id";
-/// The moment before which what is read of the past can no longer change by ordinary lateness.
+/// The time before which an answer about the past cannot change any more by ordinary lateness.
 pub(crate) const STABLE_UNTIL: &str = "aevrion-stable-until";
 
-/// Letters, digits and these stand for themselves. (A dot would, too, but programs resolve `.` and `..` in a path.)
+/// Letters, digits and these are not escaped. (A dot would need no escape, but programs resolve `.` and `..` in a
+/// path.)
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// Any bytes as a segment of a path, or as a value in a query.
+/// Escapes any bytes as a segment of a path, or as a value in a query.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     percent_encode(bytes, ESCAPED).to_string()
 }
 
-/// A percent sign without two hexadecimal digits behind it.
+/// A percent sign not followed by two hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{escape}` at byte {at} of `{text}` is no escape: two hexadecimal digits follow a percent sign, which itself is %25"
@@ -45,13 +46,13 @@ pub(crate) fn check_escapes(text: &str) -> Result<(), MalformedEscape> {
     }
 }
 
-/// The bytes that a segment of a path, or a value in a query, stands for.
+/// The bytes of an escaped path segment or query value.
 pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, MalformedEscape> {
     check_escapes(text)?;
     Ok(percent_decode(text.as_bytes()).collect())
 }
 
-/// An address with its query, put together bit by bit.
+/// A builder of a path with its query.
 pub(crate) struct Target {
     text: String,
     pairs: usize,
@@ -62,7 +63,7 @@ impl Target {
         Self { text: path.to_owned(), pairs: 0 }
     }
 
-    /// The address of what concerns one key.
+    /// The URL of a key below `path`.
     pub(crate) fn of_key(path: &str, key: &[u8]) -> Self {
         Self::new(&format!("{path}{}", escape(key)))
     }
@@ -121,7 +122,7 @@ mod tests {
             prop_assert_eq!(unescape(&escape(&bytes)), Ok(bytes));
         }
 
-        /// An address stands for one key: each byte of it for itself, or three of them for one.
+        /// An escaped path stands for one key: each of its bytes for itself, or three of them for one.
         #[test]
         fn any_text_is_decoded_whole_or_refused(text in "([%aF0Z/é]|%[0-9a-fA-F]{2}){0,12}") {
             let mut decoded = Vec::new();

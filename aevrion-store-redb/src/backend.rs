@@ -1,4 +1,4 @@
-//! The file under redb, and the fence between a database that failed and the one opened in its place.
+//! The file under redb, and the fence between a failed database and its successor.
 
 use std::fmt;
 use std::fs::File;
@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aevrion_core::files;
 use redb::StorageBackend;
 
-/// A file, read and written at offsets. It takes no lock: the store's directory is locked already, and a database
-/// that is reopened must not be kept out by its predecessor.
+/// A file, read and written at offsets. It takes no lock: the store's directory is locked already, and the lock must
+/// not keep a reopened database out.
 #[derive(Debug)]
 pub(crate) struct FileBackend(pub(crate) File);
 
@@ -68,7 +68,7 @@ impl StorageBackend for FileBackend {
     }
 }
 
-/// Raised when a database has failed: from then on it cannot touch its file, which another one may have opened.
+/// Raised when a database has failed: from then on it cannot touch its file, which its successor may have opened.
 #[derive(Debug, Default)]
 pub(crate) struct Fence(AtomicBool);
 

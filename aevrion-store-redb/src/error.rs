@@ -1,4 +1,4 @@
-//! What redb reports, in the words of the core.
+//! redb's errors as errors of the core.
 
 use std::io;
 use std::sync::Arc;

@@ -2,10 +2,10 @@
 //!
 //! Power-safe, with isolated views that never wait for the writer. Every table of the core is a redb table of bytes.
 //!
-//! Two things are particular here. After any input/output error redb refuses all further work on a database, reads
-//! included; so the store reopens it at once, from the last commit, and the replica goes on reading while its writes
-//! are refused. And quick repair is on: it costs a second fsync a commit, and reopens a large file after a crash in
-//! milliseconds instead of seconds.
+//! Two properties are particular to this store. After any input/output error redb refuses all further work on a
+//! database, reads included; so the store reopens it at once, from the last commit, and the replica continues to read
+//! while its writes are refused. And quick repair is on: it costs a second fsync a commit, and reopens a large file
+//! after a crash in milliseconds instead of seconds.
 
 mod backend;
 mod error;
@@ -32,16 +32,16 @@ use view::{RedbView, definition};
 
 /// The file in the store's directory.
 const FILE: &str = "events.redb";
-/// What it is called until it is whole.
+/// The file's name until it is complete.
 const DRAFT: &str = "events.redb.new";
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Debug, Clone, Copy)]
 pub struct RedbOptions {
     /// Memory for pages of the file, in bytes (64 MiB).
     pub cache_bytes: usize,
-    /// Whether a commit records what reopening after a crash would otherwise have to work out from the whole file
-    /// (yes). Costs a second fsync a commit.
+    /// Whether a commit records the allocator state, which reopening after a crash would otherwise compute from the
+    /// whole file (yes). Costs a second fsync a commit.
     pub quick_repair: bool,
 }
 
@@ -68,7 +68,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the files can only be read here, so that [`RedbStore::open_to_read`] may open them.
+    /// Whether the files are read-only here, so that [`RedbStore::open_to_read`] may open them.
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::Directory(DirectoryError::Io { source, .. }) => files::is_read_only(source),
@@ -83,27 +83,27 @@ pub struct RedbStore {
     core: Arc<Core>,
 }
 
-/// Gives the backend anew at every (re)opening.
+/// Makes a new backend for every (re)opening.
 type Backends = Box<dyn Fn() -> std::io::Result<Box<dyn StorageBackend>> + Send + Sync>;
 
 struct Core {
     backends: Backends,
     options: RedbOptions,
     state: ArcSwap<State>,
-    /// Held by whoever commits, reopens or closes.
+    /// Held during a commit, reopening or close.
     changing: Mutex<()>,
-    /// Whether what is written is forgotten at the end.
+    /// Whether writes are dropped at the end.
     reads_only: bool,
 }
 
 enum State {
     Open(Open),
-    /// It could not be reopened after a failure; the next call tries again.
+    /// The store could not be reopened after a failure; the next call tries again.
     Failed(Home),
     Closed,
 }
 
-/// The locked directory of a store that has one. The lock ends with the last view that holds it.
+/// The locked directory of the store, if any. The lock ends with the last view that holds it.
 type Home = Option<Arc<Directory>>;
 
 /// A database in use, and the view of its latest commit.
@@ -119,7 +119,7 @@ impl RedbStore {
     /// Opens the store in the directory `path`, or makes one there.
     ///
     /// # Errors
-    /// [`OpenError`], which says what to do.
+    /// [`OpenError`], with advice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_with(path, RedbOptions::default())
     }
@@ -138,12 +138,12 @@ impl RedbStore {
         Self::assemble(backends, options, Some(Arc::new(directory)), false)
     }
 
-    /// Opens the store in the directory `path`, and changes nothing there: for where nothing can be changed, such as on a
-    /// read-only file system. Also after a crash: what is mended, and whatever else is written, stays in memory and is
-    /// forgotten at the end. Cost: memory for each page of the file that is written, 4 KiB.
+    /// Opens the store in the directory `path` without changing anything there, for example on a read-only file system.
+    /// Works after a crash, too: repairs, and all other writes, stay in memory and are dropped at the end. Cost: memory
+    /// for each written page of the file, 4 KiB.
     ///
     /// # Errors
-    /// [`OpenError`]; there has to be a store.
+    /// [`OpenError`]; also if there is no store.
     pub fn open_to_read(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self, OpenError> {
         let directory = Directory::open_to_read(path, "redb")?;
         let file = directory.path().join(FILE);
@@ -151,8 +151,8 @@ impl RedbStore {
         Self::assemble(backends, options, Some(Arc::new(directory)), true)
     }
 
-    /// Opens a store on a backend of your own, such as one that injects faults. `backends` is called again whenever
-    /// the database has to be reopened, and gives access to the same bytes each time.
+    /// Opens a store on a custom backend, such as one that injects faults. `backends` is called for every (re)opening
+    /// of the database, and must give access to the same bytes each time.
     ///
     /// # Errors
     /// As [`RedbStore::open`].
@@ -234,7 +234,7 @@ impl Core {
             State::Open(Open { home, .. }) | State::Failed(home) => home.clone(),
             State::Closed => return Err(StoreError::Closed),
         };
-        // The old database goes before the new one comes; its views answer with errors from here on.
+        // The old database is dropped before the new one opens; its views return errors from here on.
         self.state.store(Arc::new(State::Failed(home.clone())));
         tracing::warn!("reopening the database after a failure");
         let open = Open::new(&self.backends, self.options, home).map_err(|error| match error {
@@ -250,7 +250,7 @@ impl Core {
         let failed = !matches!(&**self.state.load(), State::Open(open) if !open.fence.is_raised());
         let open = self.open()?;
         if failed {
-            // Reopening undid what was buffered: the core has to see what is there before it builds on it.
+            // Reopening undid buffered commits: the core must see the present state before it builds on it.
             let reopened = std::io::Error::other("the database had failed and was reopened");
             return Err(StoreError::Io(Arc::new(reopened)));
         }
@@ -295,7 +295,7 @@ impl Open {
     }
 }
 
-/// Makes the file under another name first: a process that dies on the way leaves no half of one behind.
+/// Makes the file under another name first: a process that dies meanwhile leaves no partial file behind.
 fn make_file(directory: &Path, file: &Path, options: RedbOptions) -> Result<(), OpenError> {
     let draft = directory.join(DRAFT);
     match std::fs::remove_file(&draft) {
@@ -348,7 +348,7 @@ fn write(
             };
         }
     }
-    // A disk that is full at the last sync may have taken the commit all the same.
+    // With a disk full at the last sync, the commit may still have been taken.
     transaction.commit().map_err(|error| match into_store_error(error) {
         StoreError::Io(error) | StoreError::Full(error) => StoreError::Unknown(error),
         error => error,

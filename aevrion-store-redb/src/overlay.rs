@@ -1,4 +1,4 @@
-//! A file that must not change under a database that writes all the same: what is written stays in memory.
+//! An overlay for a read-only file: the database's writes stay in memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,10 +11,10 @@ use redb::StorageBackend;
 
 use crate::backend::FileBackend;
 
-/// Bytes that are kept together: as much as redb writes at least.
+/// The unit of the overlay in bytes: redb writes at least as much.
 const PAGE: usize = 4_096;
 
-/// The file below, and the pages that were written over it.
+/// The file below, and the overwritten pages.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     file: FileBackend,
@@ -23,9 +23,9 @@ pub(crate) struct Overlay {
 
 #[derive(Debug)]
 struct Over {
-    /// Length of the whole.
+    /// Total length in bytes.
     len: u64,
-    /// How much of the file shows: what lies behind this was cut off, if only for a moment.
+    /// The visible length of the file: the rest was cut off, if only for a moment.
     file_len: u64,
     pages: HashMap<u64, Box<[u8; PAGE]>>,
 }
@@ -38,13 +38,13 @@ impl Overlay {
     }
 
     fn over(&self) -> MutexGuard<'_, Over> {
-        // Nothing in here can be left half done.
+        // No state in here can be left half done.
         self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Over {
-    /// Fills `out` with what the file has at `offset`, and zeros behind its end.
+    /// Fills `out` from the file at `offset`, and with zeros behind its end.
     fn read_file(&self, file: &FileBackend, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let there = usize::try_from(self.file_len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let (there, behind) = out.split_at_mut(there.min(out.len()));
@@ -52,7 +52,7 @@ impl Over {
         if there.is_empty() { Ok(()) } else { file.read(offset, there) }
     }
 
-    /// The page of this number, to be written to.
+    /// The page of this number, for writing.
     fn page(&mut self, file: &FileBackend, number: u64) -> io::Result<&mut [u8; PAGE]> {
         let mut page = Box::new([0; PAGE]);
         if !self.pages.contains_key(&number) {
@@ -65,7 +65,7 @@ impl Over {
     }
 }
 
-/// The pages that `len` bytes at `offset` lie in: of each its number, where in it they begin, and how many they are.
+/// The pages that hold `len` bytes at `offset`: for each its number, the offset in it, and the length.
 fn pieces(mut offset: u64, mut len: usize) -> impl Iterator<Item = (u64, usize, usize)> {
     std::iter::from_fn(move || {
         let page = PAGE as u64;
@@ -108,7 +108,7 @@ impl StorageBackend for Overlay {
         over.len = len;
         over.file_len = over.file_len.min(len);
         over.pages.retain(|number, _| number * (PAGE as u64) < len);
-        // What lies behind the end within the last page is gone, too.
+        // Bytes behind the end within the last page are gone, too.
         let (last, within) = (len / PAGE as u64, usize::try_from(len % PAGE as u64).unwrap_or(0));
         if let Some(page) = over.pages.get_mut(&last) {
             page[within..].fill(0);
@@ -139,7 +139,7 @@ mod tests {
 
     use super::*;
 
-    /// What is done to a file.
+    /// An operation on a file.
     #[derive(Debug, Clone)]
     enum Step {
         Write(u64, Vec<u8>),

@@ -1,4 +1,4 @@
-//! One state of the database: a read transaction with its tables open.
+//! A view of the database: a read transaction with its tables open.
 //!
 //! Opening tables costs more than a lookup, so it is done once for each commit, and all reads until the next commit
 //! share the view.
@@ -24,7 +24,7 @@ pub(crate) fn definition(table: Table) -> TableDefinition<'static, &'static [u8]
 pub(crate) struct RedbView {
     tables: [Rows; Table::ALL.len()],
     fence: Arc<Fence>,
-    /// Keeps the directory locked until nobody reads any more.
+    /// Keeps the directory locked until the last reader is done.
     _home: Home,
 }
 
@@ -49,7 +49,7 @@ impl RedbView {
         &self.tables[usize::from(table.tag())]
     }
 
-    /// After an error redb answers no more; the fence tells the store to open the database anew.
+    /// After an error redb answers no more; the fence makes the store reopen the database.
     fn failed(&self, error: StorageError) -> StoreError {
         self.fence.raise();
         into_store_error(error)

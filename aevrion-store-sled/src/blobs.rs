@@ -1,7 +1,7 @@
-//! sled puts every page over about 128 KiB into a file of its own, and never syncs it. This makes up for that.
+//! Syncs the blob files of sled: sled puts every page over about 128 KiB into a file of its own, and never syncs it.
 //!
-//! A file is written once, under the position of its page in sled's log, and removed when the page was superseded.
-//! Commits make them, and so do reads, since sled tidies up its pages when it meets them.
+//! A file is written once, under the position of its page in sled's log, and removed once the page is superseded.
+//! Commits make such files, and so do reads, because sled consolidates pages when it reads them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,15 +10,15 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// The coarsest stamp that a common file system gives to a change of a directory.
+/// The coarsest modification time of a directory on a common file system.
 const STAMP_GRAIN: Duration = Duration::from_secs(2);
 
-/// Which files in sled's directory of blobs are known to be on the disk.
+/// The files in sled's directory of blobs that are known to be on the disk.
 #[derive(Debug)]
 pub(crate) struct Blobs {
     directory: PathBuf,
     synced: BTreeSet<OsString>,
-    /// The directory's time of change when it was last listed, if any later change is sure to show in it.
+    /// The directory's modification time at the last listing, if any later change is sure to differ from it.
     unchanged_since: Option<SystemTime>,
 }
 
@@ -27,10 +27,10 @@ impl Blobs {
         Self { directory, synced: BTreeSet::new(), unchanged_since: None }
     }
 
-    /// Makes everything durable that sled wrote before this was called. `flush` is to write out sled's log.
+    /// Makes durable everything that sled wrote before this call. `flush` must write out sled's log.
     ///
-    /// A file that is there before the log is flushed is complete afterwards. One that appears meanwhile may be in the
-    /// making, so it is synced in case the log refers to it already, and once more the next time.
+    /// A file that exists before the log is flushed is complete afterwards. One that appears meanwhile may be
+    /// incomplete, so it is synced in case the log refers to it already, and once more the next time.
     pub(crate) fn sync_around(&mut self, flush: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let before = self.list_if_changed()?;
         flush()?;
@@ -54,7 +54,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// What is in the directory; `None` if that is surely what it was when all of it was synced.
+    /// The files in the directory; `None` if they are surely unchanged since all of them were synced.
     fn list_if_changed(&self) -> io::Result<Option<Listing>> {
         let changed = fs::metadata(&self.directory)?.modified()?;
         if self.unchanged_since == Some(changed) {
@@ -69,6 +69,6 @@ impl Blobs {
 
 struct Listing {
     names: BTreeSet<OsString>,
-    /// When the directory changed last, if that is long enough ago to tell it from any later change.
+    /// The directory's modification time, if it is old enough to differ from any later change.
     settled_at: Option<SystemTime>,
 }

@@ -1,4 +1,4 @@
-//! sled's errors in the terms of the core.
+//! sled's errors as errors of the core.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the files can only be read here. sled opens none such.
+    /// Whether the files are read-only here. Always false: sled cannot open such files.
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::Directory(DirectoryError::Io { source, .. }) => files::is_read_only(source),
@@ -28,7 +28,7 @@ impl OpenError {
     }
 }
 
-/// A failure that changed nothing.
+/// The error for a failure that changed nothing.
 pub(crate) fn into_store_error(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(error) => error.into(),
@@ -37,7 +37,7 @@ pub(crate) fn into_store_error(error: sled::Error) -> StoreError {
     }
 }
 
-/// A failure on the way to the disk: what was written until then may be found after reopening, or not.
+/// The error for a failure on the way to the disk: the writes until then may or may not be there after reopening.
 pub(crate) fn into_unknown(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(error) => unknown(error),
@@ -45,7 +45,7 @@ pub(crate) fn into_unknown(error: sled::Error) -> StoreError {
     }
 }
 
-/// As [`into_unknown`], of the operating system's own errors.
+/// As [`into_unknown`], for errors of the operating system.
 pub(crate) fn unknown(error: io::Error) -> StoreError {
     StoreError::Unknown(Arc::new(error))
 }

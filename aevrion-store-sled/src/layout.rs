@@ -6,7 +6,7 @@ use std::ops::Bound;
 use aevrion_core::store::{KeyRange, Table, WriteBatch};
 use sled::IVec;
 
-/// The key under which sled keeps a row.
+/// sled's key of a row.
 pub(crate) fn row_key(table: Table, key: &[u8]) -> Vec<u8> {
     let mut row_key = Vec::with_capacity(key.len() + 1);
     row_key.push(table.tag());
@@ -14,12 +14,12 @@ pub(crate) fn row_key(table: Table, key: &[u8]) -> Vec<u8> {
     row_key
 }
 
-/// The key of a row without the byte that tells its table.
+/// The key of a row without the tag of its table.
 pub(crate) fn key_of(row_key: &IVec) -> &[u8] {
     row_key.get(1..).unwrap_or_default()
 }
 
-/// The keys of sled that a range of a table comprises.
+/// The range of sled's keys for a range of a table.
 pub(crate) fn range_of(table: Table, range: KeyRange<'_>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let start = match range.start {
         Bound::Unbounded => Bound::Included(vec![table.tag()]),
@@ -33,7 +33,7 @@ pub(crate) fn range_of(table: Table, range: KeyRange<'_>) -> (Bound<Vec<u8>>, Bo
     (start, end)
 }
 
-/// A batch as sled takes it.
+/// A batch in sled's form.
 pub(crate) fn batch_of(batch: WriteBatch) -> sled::Batch {
     let mut rows = sled::Batch::default();
     for (table, writes) in batch.into_tables() {

@@ -1,21 +1,22 @@
 //! Refusing a commit while the disk is nearly full.
 //!
-//! When sled 0.34 finds no room in the midst of a flush, the flush waits for ever and the database is of no further
-//! use. So the store looks before it begins.
+//! If sled 0.34 runs out of room during a flush, the flush waits for ever and the database is of no further use. So the
+//! store checks for room first.
 
 use std::io;
 use std::path::Path;
 
 use aevrion_core::store::StoreError;
 
-/// Kept free by commits: sled writes whole segments of 512 KiB, moves pages while it writes, and has to write when it
-/// opens.
+/// Bytes that commits leave free: sled writes whole segments of 512 KiB, moves pages while it writes, and has to write
+/// when it opens.
 const RESERVE: u64 = 16 << 20;
 
-/// What opening may write.
+/// Most bytes written by opening.
 const OPENING: u64 = 4 << 20;
 
-/// sled writes pages, not rows: a batch may take several times its own size.
+/// Bytes reserved for each byte of a batch: sled writes pages, not rows, so a batch may take several times its own
+/// size.
 const PER_BYTE: u64 = 4;
 
 /// Whether a batch of `bytes` fits on the disk of `directory` with room to spare.
@@ -39,7 +40,7 @@ fn expect_free(directory: &Path, needed: u64) -> Result<(), StoreError> {
     }
 }
 
-/// Bytes that may still be written, where the system tells.
+/// Free bytes on the disk, if the system reports them.
 #[cfg(unix)]
 fn free(directory: &Path) -> io::Result<Option<u64>> {
     let volume = rustix::fs::statvfs(directory)?;

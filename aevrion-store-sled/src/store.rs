@@ -22,11 +22,11 @@ use crate::view::SledView;
 
 const ENGINE: &str = "sled";
 
-/// sled frees nothing that a batch replaces before the whole batch is in: a node that takes in a year of events was
+/// sled frees the rows that a batch replaces only after the whole batch is in: a node that took in a year of events was
 /// measured at 500 MB and more with 65,536 scattered rows, and half as much with these, at nearly the same speed.
 const ROWS_AT_ONCE: usize = 2048;
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Debug, Clone, Copy)]
 pub struct SledOptions {
     /// Memory for pages of the file, in bytes (16 MiB). sled takes several times as much while it writes.
@@ -42,23 +42,23 @@ impl Default for SledOptions {
 /// A store in a sled database.
 ///
 /// # What is promised
-/// A batch is there whole or not at all, also to readers and also after `kill -9`. sled itself shows half a batch to a
-/// scan, so a commit here waits for the reads at work, a page at most each, and reads wait while sled takes a batch
-/// in: milliseconds as a rule, up to a second was once measured for 4,096 scattered rows. They never wait for the
-/// sync that follows. There are no isolated views.
+/// A batch is atomic, also for readers and after `kill -9`. sled itself shows half a batch to a scan, so a commit here
+/// waits for running reads, a page at most each, and reads wait while sled takes a batch in: usually milliseconds, once
+/// measured at up to a second for 4,096 scattered rows. Reads never wait for the following sync. There are no isolated
+/// views.
 ///
 /// An `Immediate` commit returns after sled has written its log and after that, the files of large pages and their
 /// directory were synced, which sled itself leaves out. Still it is not declared power-safe, for two reasons in sled
-/// that cannot be mended from outside. Between two syncs it puts new pages where superseded ones were, and trusts
-/// that the replacements are on the disk when they are only in the drive's cache. And it writes the log's reference to
-/// a large page before the page is synced; if the power fails between, it skips the reference in silence when it
-/// opens again, so that half of an unacknowledged batch may be left.
+/// that cannot be fixed from outside. Between two syncs it overwrites superseded pages with new ones, and trusts that
+/// the replacements are on the disk when they are only in the drive's cache. And it writes the log's reference to a
+/// large page before the page is synced; if the power fails between, it silently skips the reference when it opens
+/// again, so that half of an unacknowledged batch may be left.
 ///
-/// sled does not survive a full disk: a flush that finds no room never returns. So a commit is refused, and nothing
-/// of it begun, while less than 16 MiB and four times the batch are free; it is taken again when there is room.
+/// sled does not survive a full disk: a flush without room never returns. So a commit is refused before it begins while
+/// less than 16 MiB and four times the batch are free; commits succeed again once there is room.
 ///
-/// After any other error in a commit, the store takes no further ones until it is opened again: sled refuses them, and what a
-/// failed sync has lost no later one brings back.
+/// After any other error in a commit, the store refuses all further commits until it is reopened: sled refuses them,
+/// and no later sync recovers the losses of a failed one.
 pub struct SledStore {
     state: Mutex<Option<Arc<Open>>>,
 }
@@ -66,14 +66,14 @@ pub struct SledStore {
 /// A database in use. The fields are dropped in this order: sled first, then the lock on its directory.
 pub(crate) struct Open {
     pub(crate) db: Db,
-    /// Held for reading by every read, and for writing while a batch is put into memory. Keeps the error of a batch
-    /// that failed half-way, for then nothing can be read any more without showing half a batch.
+    /// Read-locked by every read, and write-locked while a batch goes into memory. Keeps the error of a batch that
+    /// failed half-way: any later read would show half a batch.
     batches: RwLock<Result<(), StoreError>>,
     disk: Mutex<Disk>,
     directory: Directory,
 }
 
-/// What has to be synced, and whether that ever failed.
+/// The state to sync, and whether a sync ever failed.
 struct Disk {
     log: File,
     blobs: Blobs,
@@ -84,7 +84,7 @@ impl SledStore {
     /// Opens the store in the directory `path`, or makes one there.
     ///
     /// # Errors
-    /// [`OpenError`], which says what to do.
+    /// [`OpenError`], with advice.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::open_with(path, SledOptions::default())
     }
@@ -97,7 +97,7 @@ impl SledStore {
         let directory = Directory::open(path, ENGINE)?;
         expect_room_to_open(directory.path())?;
         let files = directory.path().join(ENGINE);
-        // sled makes its files for everyone: nobody else is to come near them.
+        // sled makes its files accessible to everyone: their directory must keep others out.
         make_directory(&files).map_err(StoreError::from)?;
         forget_half_made(&files).map_err(StoreError::from)?;
         let db = open_sled(&files, options)?;
@@ -109,7 +109,7 @@ impl SledStore {
     }
 
     fn state(&self) -> MutexGuard<'_, Option<Arc<Open>>> {
-        // Nothing that can panic runs under this lock.
+        // No code under this lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,8 +118,8 @@ impl SledStore {
     }
 }
 
-/// sled writes the file with its settings first, in two pieces, and cannot read it when it was killed between them. As
-/// long as there is no log there is nothing that the settings could be about.
+/// sled writes its settings file first, in two pieces, and cannot read it if it was killed between them. Without a log
+/// there is nothing that the settings could describe.
 fn forget_half_made(files: &Path) -> io::Result<()> {
     if files.join("db").try_exists()? {
         return Ok(());
@@ -130,8 +130,8 @@ fn forget_half_made(files: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens sled. A background thread of a store that was just closed may hold sled's own lock for a moment longer;
-/// whether another process has the store was settled by the lock on our directory.
+/// Opens sled. A background thread of a just-closed store may hold sled's own lock for a moment longer; the lock on our
+/// directory already excludes other processes.
 fn open_sled(files: &Path, options: SledOptions) -> Result<Db, StoreError> {
     const ATTEMPTS: u32 = 500;
     let config = sled::Config::new()
@@ -151,7 +151,7 @@ fn open_sled(files: &Path, options: SledOptions) -> Result<Db, StoreError> {
 }
 
 impl Open {
-    /// Keeps batches out for as long as the guard lives.
+    /// Holds off batches for as long as the guard lives.
     pub(crate) fn reading(&self) -> Result<RwLockReadGuard<'_, Result<(), StoreError>>, StoreError> {
         let batches = self.batches.read().map_err(|_| half_applied())?;
         batches.clone()?;
@@ -189,7 +189,7 @@ impl Open {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the names of sled's files durable, which it leaves out.
+    /// Makes the names of sled's files durable, which sled does not.
     fn sync_new_names(&self, files: &Path) -> io::Result<()> {
         self.disk().log.sync_all()?;
         [Some(files), files.parent()].into_iter().flatten().try_for_each(sync_directory)

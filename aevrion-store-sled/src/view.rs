@@ -1,7 +1,7 @@
 //! Reading.
 //!
 //! sled has no snapshots: a view is a handle to the store, and each call on it reads the state of that moment. A scan
-//! takes many steps in sled, between which a batch could come in; so it holds off batches for as long as it takes.
+//! takes many steps in sled, between which a batch could be applied; so it holds off batches until its end.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::into_store_error;
 use crate::layout::{key_of, range_of, row_key};
 use crate::store::Open;
 
-/// A handle to an open store, which stays open for as long as there is one.
+/// A handle to an open store, which stays open while a handle exists.
 pub(crate) struct SledView(pub(crate) Arc<Open>);
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Benchmarks by the name of what they measure, whichever crate they stand in.
+//! Runs benchmarks by name, whichever crate they are in.
 
 use anyhow::{Result, bail};
 
@@ -8,7 +8,7 @@ struct Bench {
     name: &'static str,
     package: &'static str,
     target: &'static str,
-    /// What has to be built in for it.
+    /// Features that the benchmark needs.
     features: &'static str,
 }
 
@@ -19,7 +19,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "neighbour", package: "aevrion-node", target: "neighbour", features: "full" },
 ];
 
-/// What follows the name goes to the benchmark itself.
+/// Arguments after the name go to the benchmark itself.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     call(arguments)?.run()
 }

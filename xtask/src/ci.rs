@@ -1,4 +1,4 @@
-//! The one gate: what passes here may land, and CI runs nothing else.
+//! The checks of CI: a change that passes them may land, and CI runs nothing else.
 //!
 //! It changes no file of the repository, needs nothing but a plain Rust toolchain, and stops at the first failure:
 //! the later steps take minutes and would fail for the same reason.
@@ -53,14 +53,14 @@ fn docs() -> Result<()> {
     Cargo::new("doc --workspace --no-deps --all-features").variable("RUSTDOCFLAGS", "-D warnings").run()
 }
 
-/// Tests wait for disks and timers half of the time: more of them than processors are at work at once.
+/// Tests wait for disks and timers half of the time: so more of them run at once than there are processors.
 fn tests() -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from) * 2;
     let threads = [String::from("--"), format!("--test-threads={threads}")];
     Cargo::new("test --workspace --all-features --release").arguments(&threads).run()
 }
 
-/// Says after an error what to do next.
+/// Adds the next step for the developer to an error.
 fn hint(outcome: Result<()>, next: &str) -> Result<()> {
     outcome.map_err(|error| anyhow!("{error:#}\n{next}"))
 }

@@ -5,8 +5,8 @@ use anyhow::Result;
 
 use crate::process::{Cargo, no_arguments};
 
-/// Each store with each transport, all of either, and everything. `memory,quic` and its like are for trying things
-/// out: a cluster needs a directory to keep its keys in.
+/// Each store with each transport, all of either, and everything. `memory,quic` and similar ones are for experiments: a
+/// cluster needs a directory for its keys.
 const COMBINATIONS: &[&str] = &[
     "redb,quic",
     "redb,tcp",
@@ -16,7 +16,7 @@ const COMBINATIONS: &[&str] = &[
     "memory,tcp",
     "redb,sled,quic,tcp",
     "full",
-    // Without a transport a node is on its own, without a store it asks others.
+    // Without a transport a node is alone; without a store it is only a client.
     "redb",
     "sled",
     "memory",

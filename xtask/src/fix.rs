@@ -1,10 +1,10 @@
-//! Everything that a machine can mend without being asked twice.
+//! Applies all automatic fixes.
 
 use anyhow::Result;
 
 use crate::process::{Cargo, no_arguments, require_component};
 
-/// Clippy goes first: rustfmt then lays out what clippy wrote.
+/// Clippy runs first: rustfmt then formats its fixes.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     no_arguments(arguments)?;
     require_component("clippy", "clippy")?;

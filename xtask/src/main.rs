@@ -1,6 +1,6 @@
-//! The tasks of this repository, so that a developer and CI run the very same commands.
+//! The tasks of this repository, so that developers and CI run the same commands.
 //!
-//! It depends on no other crate of the workspace: it builds in seconds and still works while they do not compile.
+//! It depends on no other crate of the workspace: it builds in seconds, and works while the others do not compile.
 
 mod bench;
 mod ci;
@@ -18,7 +18,7 @@ use anyhow::Result;
 /// One subcommand.
 struct Task {
     name: &'static str,
-    /// The one line that a bare `cargo xtask` shows.
+    /// The line in the output of a bare `cargo xtask`.
     help: &'static str,
     run: fn(&[String]) -> Result<()>,
 }
@@ -53,7 +53,7 @@ const TASKS: &[Task] = &[
     },
 ];
 
-/// As every command line of this project: a wrong call is not a failed task.
+/// Exit code of a usage error, as in the project's other command lines: a wrong call is not a failed task.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Calls of cargo, in one form that can both be run and be shown to a person to repeat.
+//! Calls of cargo, in a form that can be run, and shown to a person to repeat.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -30,7 +30,7 @@ impl Cargo {
         self
     }
 
-    /// Runs it with the terminal of the caller. Anything but exit code 0 is an error that shows the call.
+    /// Runs it on the caller's terminal. Any exit code but 0 is an error that shows the call.
     pub(crate) fn run(&self) -> Result<()> {
         let status = self.command().status().context("cargo cannot be started")?;
         if !status.success() {
@@ -39,7 +39,7 @@ impl Cargo {
         Ok(())
     }
 
-    /// Whether it ends with exit code 0. It prints nothing.
+    /// Whether it exits with code 0. Its output is discarded.
     pub(crate) fn works(&self) -> bool {
         let mut command = self.command();
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -63,7 +63,7 @@ impl fmt::Display for Cargo {
     }
 }
 
-/// The component `name` of the toolchain, which is there when `cargo PROBE --version` works.
+/// Requires the component `name` of the toolchain: it is installed if `cargo PROBE --version` works.
 pub(crate) fn require_component(name: &str, probe: &str) -> Result<()> {
     if !Cargo::new(&format!("{probe} --version")).works() {
         bail!("this toolchain has no {name}; `rustup component add {name}` installs it");
@@ -79,7 +79,7 @@ pub(crate) fn no_arguments(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The root of the repository. A moved checkout is found as well: cargo says at run time where this crate is.
+/// The root of the repository. A moved checkout is found too: cargo gives this crate's directory at run time.
 pub(crate) fn root() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let mut root = PathBuf::from(here);

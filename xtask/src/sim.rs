@@ -1,7 +1,7 @@
 //! Simulations of whole networks: `cargo xtask sim --seed N [--seeds M] [--nodes K --topology T] [--messages]`.
 //!
-//! The example of the core that runs them is built for release and given the arguments as they are: the line that a
-//! violation prints can be pasted.
+//! The core's example that runs them is built for release and gets the arguments unchanged: the command line printed
+//! with a violation can be pasted.
 
 use anyhow::Result;
 

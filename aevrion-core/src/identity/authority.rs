@@ -1,4 +1,4 @@
-//! The cluster's certificate authority: one key that says who belongs.
+//! The cluster's certificate authority: the key that certifies the nodes.
 
 use std::fmt;
 use std::path::Path;
@@ -17,23 +17,23 @@ use super::key::KEY;
 use super::{Fingerprint, Identity, NodeKey, removal};
 use crate::{NodeId, Timestamp};
 
-/// How long a node's certificate is valid: long enough that renewal may fail for weeks before anyone is locked out,
-/// short enough that a removed node is out in the end, also where nobody has heard of it.
+/// The validity of a node's certificate: long enough that renewal may fail for weeks before a node is locked out, short
+/// enough that a removed node is excluded in the end, even where the removal is unknown.
 pub const CERTIFICATE_VALIDITY: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-/// How long the authority is: changing it means visiting every node.
+/// The validity of the authority. Changing it means visiting every node.
 const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
 
-/// How far before the moment of issue a certificate begins. A machine whose clock is behind takes its certificate for
-/// one of the future, and cannot even be told that its clock is wrong; an hour covers the clocks that time
-/// synchronisation has not reached yet, and costs nothing, since the key did not exist before.
+/// How far before the time of issue a certificate becomes valid. To a machine whose clock is behind, its certificate
+/// would lie in the future, and it could not even be told that its clock is wrong. An hour covers clocks before time
+/// synchronisation, and is safe, as the key did not exist before.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
 const KEY_FILE: &str = "authority.key";
-/// Also the name under which every node keeps the authority's certificate.
+/// Every node stores the authority's certificate under this name, too.
 pub(super) const CERTIFICATE_FILE: &str = "authority.crt";
 
-/// The authority, private key and all. Whoever has it can make nodes.
+/// The authority with its private key. Anyone who has it can create nodes.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     key_pem: String,
@@ -42,17 +42,17 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new authority, and thus a new cluster.
+    /// Creates an authority, and so a cluster.
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
     pub fn make(now: Timestamp) -> Result<Self, IdentityError> {
         let key = NodeKey::generate()?;
-        // Each has a name of its own, so that a stranger's certificate is told from a forged one.
+        // Each authority has a name of its own, so that a foreign certificate can be distinguished from a forged one.
         let name = format!("Aevrion cluster {}", &key.node().to_string()[..16]);
         let (from, to) = (now.before(BACKDATED), now.after(AUTHORITY_VALIDITY));
         let mut parameters = parameters(&[], &name, from, to)?;
-        // It signs nodes, and no further authorities.
+        // It signs nodes, but no further authorities.
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = parameters.self_signed(key.pair()).map_err(not_made(CERTIFICATE))?;
@@ -62,14 +62,14 @@ impl Authority {
     /// Reads `authority.key` and `authority.crt` in `directory`.
     ///
     /// # Errors
-    /// [`IdentityError::Missing`] if this machine does not hold the authority; others as their names say.
+    /// [`IdentityError::Missing`] if this machine does not hold the authority; others by their names.
     pub fn load(directory: &Path) -> Result<Self, IdentityError> {
         let key = files::read_key(&directory.join(KEY_FILE), "authority's private key")?;
         let certificate = files::read(&directory.join(CERTIFICATE_FILE), "authority's certificate")?;
         Self::assemble(key, from_pem(certificate.as_bytes())?.swap_remove(0))
     }
 
-    /// Writes `authority.key`, which is a secret, and `authority.crt`, which is none, into `directory`.
+    /// Writes `authority.key`, which is secret, and `authority.crt`, which is public, to `directory`.
     ///
     /// # Errors
     /// [`IdentityError::Io`].
@@ -89,12 +89,12 @@ impl Authority {
         Ok(Self { issuer, key_pem, certificate, facts })
     }
 
-    /// What tells this authority from any other.
+    /// The fingerprint of its certificate, which identifies it.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.certificate)
     }
 
-    /// Its certificate (DER), which every node has to know.
+    /// Its certificate (DER), known to every node.
     pub fn certificate(&self) -> &[u8] {
         &self.certificate
     }
@@ -104,16 +104,16 @@ impl Authority {
         to_pem(&self.certificate)
     }
 
-    /// When it ends, and with it every certificate it issued.
+    /// Its expiry, and the latest expiry of any certificate that it issued.
     pub fn expires_at(&self) -> Timestamp {
         self.facts.expires_at
     }
 
-    /// Issues a certificate (DER) for the key that signed `request`; of the request nothing but the key is taken. It
-    /// ends with the authority at the latest.
+    /// Issues a certificate (DER) for the key that signed `request`. Nothing but the key is taken from the request. The
+    /// certificate expires with the authority at the latest.
     ///
     /// # Errors
-    /// [`IdentityError::Unreadable`] if the request is none, or is not signed by the key in it.
+    /// [`IdentityError::Unreadable`] if the request is malformed, or not signed by its own key.
     pub fn issue(
         &self,
         request: &[u8],
@@ -125,7 +125,7 @@ impl Authority {
         self.sign(&request.public_key, now, validity)
     }
 
-    /// Makes the holder of `key` a node of the cluster, here and now: the first one has nobody to ask.
+    /// Makes the holder of `key` a node of the cluster locally, as the first node has no other node to ask.
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
@@ -134,16 +134,16 @@ impl Authority {
         Identity::new(key, certificate, self.certificate.to_vec())
     }
 
-    /// The statement that `node` is no longer of the cluster, from `at` on and for good. It is for everyone who knows
-    /// this authority to [learn](crate::transport::Removals::learn).
+    /// The statement that `node` is removed from the cluster, from `at` on and permanently. Every node that knows this
+    /// authority can [learn](crate::transport::Removals::learn) it.
     ///
     /// # Errors
-    /// [`IdentityError::NotMade`] if this authority's key is of another kind than those made here.
+    /// [`IdentityError::NotMade`] if this authority's key is not of the kind generated here.
     pub fn remove(&self, node: NodeId, at: Timestamp) -> Result<Bytes, IdentityError> {
         removal::sign(&NodeKey::from_pem(&self.key_pem)?.to_der(), node, at)
     }
 
-    /// A node of an authority that has this one's name and another key.
+    /// A node of an authority with this one's name and another key.
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
@@ -170,7 +170,7 @@ impl Authority {
         Ok(certificate.der().to_vec())
     }
 
-    /// The node that asks with `request`, if the request is sound.
+    /// The node whose key signed `request`, if the request is valid.
     ///
     /// # Errors
     /// As [`Authority::issue`].

@@ -1,4 +1,4 @@
-//! What Aevrion reads out of a certificate, and what it writes into one.
+//! Reading and writing certificates.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::{NodeId, Timestamp};
 
 pub(super) const CERTIFICATE: &str = "certificate";
 
-/// BLAKE3 of an authority's certificate: whoever knows it beforehand can tell the authority from any other.
+/// BLAKE3 of an authority's certificate. It identifies the authority.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// That of a certificate (DER).
+    /// The fingerprint of a certificate (DER).
     pub(super) fn of(certificate: &[u8]) -> Self {
         Self(blake3::hash(certificate).into())
     }
 
-    /// Takes the bytes as they stand.
+    /// A fingerprint with these bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -46,18 +46,18 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The id of the node whose public key this is (SubjectPublicKeyInfo, DER).
+/// The id of the node with this public key (SubjectPublicKeyInfo, DER).
 pub(super) fn node_of_key(public_key: &[u8]) -> NodeId {
     NodeId::from_bytes(blake3::hash(public_key).into())
 }
 
-/// The bits of the public key that a certificate is for, of whatever kind.
+/// The bits of a certificate's public key, of any kind.
 pub(super) fn key_bits(certificate: &[u8]) -> Result<Vec<u8>, IdentityError> {
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(unreadable(CERTIFICATE))?;
     Ok(parsed.public_key().subject_public_key.data.to_vec())
 }
 
-/// What is read out of a certificate.
+/// The fields read from a certificate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Facts {
     pub(super) node: NodeId,
@@ -66,7 +66,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Of a certificate that nobody has verified yet.
+    /// Reads a certificate without verifying it.
     pub(super) fn of(certificate: &[u8]) -> Result<Self, IdentityError> {
         let (_, parsed) = X509Certificate::from_der(certificate).map_err(unreadable(CERTIFICATE))?;
         let moment = |seconds: i64| {
@@ -80,7 +80,7 @@ impl Facts {
     }
 }
 
-/// A certificate's parameters, valid from `from` to `to`, for a holder called `name`.
+/// The parameters of a certificate for a holder called `name`, valid from `from` to `to`.
 pub(super) fn parameters(
     names: &[&str],
     name: &str,
@@ -96,7 +96,7 @@ pub(super) fn parameters(
     Ok(parameters)
 }
 
-/// The parameters of a node's certificate: it may prove itself in both directions, and sign nothing.
+/// The parameters of a node's certificate, for use as server and as client, but not for signing.
 pub(super) fn node_parameters(from: Timestamp, to: Timestamp) -> Result<CertificateParams, IdentityError> {
     let mut parameters = parameters(&[super::SERVER_NAME], "Aevrion node", from, to)?;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -110,7 +110,7 @@ fn moment(at: Timestamp) -> Result<OffsetDateTime, IdentityError> {
     OffsetDateTime::from_unix_timestamp(seconds).map_err(not_made(CERTIFICATE))
 }
 
-/// The certificates in a PEM text, in its order.
+/// The certificates in a PEM text, in order.
 pub(super) fn from_pem(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     use rustls::pki_types::pem::PemObject;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();

@@ -1,4 +1,4 @@
-//! The identity that is in use now, and the TLS settings made of it.
+//! The current identity, and its TLS configurations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use super::{Fingerprint, Identity, IdentityError, JOIN_PROTOCOL, PROTOCOL, remov
 use crate::transport::{Refusal, Rejection, Removals, TransportError};
 use crate::{NodeId, SystemWall, Timestamp, WallClock};
 
-/// A node's identity as the transports hold it: shared, and replaced when the certificate is renewed. Cloning shares.
+/// A node's identity as used by the transports: shared, and replaced when the certificate is renewed. A clone shares
+/// it.
 #[derive(Clone)]
 pub struct Credentials {
     current: Arc<ArcSwap<Identity>>,
@@ -24,58 +25,58 @@ pub struct Credentials {
     wall: Arc<dyn WallClock>,
 }
 
-/// A node of the cluster, as it has proven.
+/// An authenticated node of the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
-    /// Who it is.
+    /// The node.
     pub node: NodeId,
-    /// When its certificate ends.
+    /// The expiry of its certificate.
     pub until: Timestamp,
 }
 
-/// What someone who connected may do.
+/// The rights of a connecting client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It is this node of the cluster.
+    /// An authenticated node of the cluster.
     Neighbour(Member),
-    /// It may ask to join, or, as this node, for a fresh certificate; nothing else.
+    /// A client that may only ask to join, or, as this node, to renew its certificate.
     Asking(Option<NodeId>),
 }
 
 impl Credentials {
-    /// Certificates are judged by the system's clock.
+    /// Credentials that check certificates against the system's clock.
     pub fn new(identity: Identity) -> Self {
         Self::with_wall(identity, SystemWall)
     }
 
-    /// Certificates are judged by `wall`.
+    /// Credentials that check certificates against `wall`.
     pub fn with_wall(identity: Identity, wall: impl WallClock) -> Self {
-        // The authority stays the same, see `replace`. One whose key cannot be read removes nobody.
+        // `replace` keeps the authority. With an unreadable key, no removal statement is valid.
         let authority = key_bits(identity.authority_certificate()).unwrap_or_default();
         let removals = Removals::checked_by(move |statement| removal::verify(&authority, statement));
         Self { current: Arc::new(ArcSwap::from_pointee(identity)), removals, wall: Arc::new(wall) }
     }
 
-    /// The nodes that the authority has removed, as far as this node has heard: they are no members, whatever certificate
-    /// they show.
+    /// The nodes removed by the authority, as far as known. They are refused, whatever certificate they present.
     pub fn removals(&self) -> &Removals {
         &self.removals
     }
 
-    /// The identity in use.
+    /// The current identity.
     pub fn current(&self) -> Arc<Identity> {
         self.current.load_full()
     }
 
-    /// Who this node is. It never changes.
+    /// This node. It never changes.
     pub fn node(&self) -> NodeId {
         self.current.load().node()
     }
 
-    /// Uses `identity` from the next handshake on. Connections that stand are not touched.
+    /// Uses `identity` from the next handshake on. Existing connections are not affected.
     ///
     /// # Errors
-    /// [`IdentityError::OtherKey`] if it is another node's, [`IdentityError::OtherAuthority`] if another cluster's.
+    /// [`IdentityError::OtherKey`] if it belongs to another node, [`IdentityError::OtherAuthority`] if to another
+    /// cluster.
     pub fn replace(&self, identity: Identity) -> Result<(), IdentityError> {
         let current = self.current.load();
         if identity.node() != current.node() {
@@ -88,8 +89,8 @@ impl Credentials {
         Ok(())
     }
 
-    /// How a node listens: for [neighbours](PROTOCOL) and for those who [join](JOIN_PROTOCOL). Whoever completes the
-    /// handshake is still to be [admitted](Credentials::admit).
+    /// The TLS configuration for listening, for [neighbours](PROTOCOL) and for [joining machines](JOIN_PROTOCOL). A
+    /// client that completes the handshake still has to be [admitted](Credentials::admit).
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
@@ -105,7 +106,8 @@ impl Credentials {
         Ok(config)
     }
 
-    /// How a node dials another of its cluster, for `protocol`: [`PROTOCOL`] or [`JOIN_PROTOCOL`].
+    /// The TLS configuration for dialling a node of the same cluster with `protocol`: [`PROTOCOL`] or
+    /// [`JOIN_PROTOCOL`].
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
@@ -113,8 +115,8 @@ impl Credentials {
         client_config(Trust::OwnCluster(self.clone()), Some(self.clone()), protocol)
     }
 
-    /// How a machine that is no node yet dials one: it believes any node of the cluster with this authority, and shows
-    /// nothing itself.
+    /// The TLS configuration for a joining machine: it trusts any node of the cluster with this authority, and presents
+    /// no certificate.
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
@@ -122,7 +124,7 @@ impl Credentials {
         client_config(Trust::Pinned(authority, Arc::new(SystemWall)), None, JOIN_PROTOCOL)
     }
 
-    /// As no node dials: shows this identity to whoever belongs to another cluster, and believes it.
+    /// A dishonest TLS configuration: presents this identity to nodes of other clusters, and trusts them.
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
@@ -135,11 +137,11 @@ impl Credentials {
         client_config(Trust::Pinned(authority, Arc::new(SystemWall)), Some(self.clone()), protocol)
     }
 
-    /// Whether someone who completed a handshake with this node as server may stay, and as what: by the protocol that
-    /// was negotiated and the certificates that were shown.
+    /// Decides after a handshake, as the server, whether the client may stay and with which rights, by the negotiated
+    /// protocol and the presented certificates.
     ///
     /// # Errors
-    /// The [`Rejection`] to tell it.
+    /// The [`Rejection`] to send to the client.
     pub fn admit(
         &self,
         protocol: Option<&[u8]>,
@@ -149,7 +151,7 @@ impl Credentials {
         match protocol {
             Some(PROTOCOL) => self.member_of(shown.ok_or(Refusal::NoCertificate)?).map(Admission::Neighbour),
             Some(JOIN_PROTOCOL) => {
-                // Who was removed may ask, and is told no in the answer.
+                // A removed node may send a join request. The answer then refuses it.
                 let certified = shown.map(|shown| self.certified(shown)).transpose()?;
                 Ok(Admission::Asking(certified.map(|member| member.node)))
             }
@@ -157,7 +159,7 @@ impl Credentials {
         }
     }
 
-    /// The node of this cluster that was reached at `address` and has `shown` this certificate (DER).
+    /// The node of this cluster that presented the certificate `shown` (DER) at `address`.
     ///
     /// # Errors
     /// [`TransportError::NotTrusted`].
@@ -171,13 +173,13 @@ impl Credentials {
         member.map_err(|rejection| TransportError::not_trusted(address, rejection.refusal))
     }
 
-    /// The node of this cluster that `certificate` (DER) names, unless it was removed.
+    /// The node of this cluster in `certificate` (DER), unless it was removed.
     pub(super) fn member_of(&self, certificate: &CertificateDer<'_>) -> Result<Member, Rejection> {
         let member = self.certified(certificate)?;
         self.removals.of(member.node).map_or(Ok(member), |removal| Err(removal.into()))
     }
 
-    /// The node that `certificate` names.
+    /// The node in `certificate`.
     fn certified(&self, certificate: &CertificateDer<'_>) -> Result<Member, Refusal> {
         member_of(certificate, self.current.load().roots(), self.wall.now())
     }
@@ -191,7 +193,7 @@ fn client_config(
     let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(super::error::not_made("TLS settings"))?
-        // Stricter than what it replaces but for the name, which says nothing here: see the check.
+        // Stricter than the verifier that it replaces, except that it ignores the name: see the check.
         .dangerous()
         .with_custom_certificate_verifier(ServerCheck::new(trust));
     let mut config = match shown {

@@ -1,69 +1,69 @@
-//! What can be wrong with keys, certificates and the files they stand in.
+//! Errors of keys, certificates and their files.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::NodeId;
 
-/// Why an identity cannot be made, read or used.
+/// Why an identity cannot be created, read or used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// There is none yet.
+    /// The key or certificate does not exist yet.
     #[error("there is no {what} at {path}")]
     Missing {
-        /// What was looked for.
+        /// The missing object.
         what: &'static str,
-        /// Where.
+        /// Its path.
         path: PathBuf,
     },
-    /// The operating system refused.
+    /// An error of the operating system.
     #[error("{doing} {path}: {source}")]
     Io {
-        /// What was attempted.
+        /// The attempted action.
         doing: &'static str,
-        /// On which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Everyone on the machine may read or write a private key.
+    /// Every user of the machine may read or write a private key.
     #[error(
         "the {what} {path} is open to everyone on this machine (mode {mode:o}): `chmod 600` it; if somebody may have read \
          it, this machine or this cluster needs a new one: remove the node and join anew, or begin anew with `cluster init`"
     )]
     Exposed {
-        /// Which of them.
+        /// The key.
         what: &'static str,
-        /// Where.
+        /// Its path.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
     },
-    /// A key or certificate cannot be read: it is damaged, or something else altogether.
+    /// A key or certificate cannot be parsed.
     #[error("the {what} cannot be read: {why}")]
     Unreadable {
-        /// Which of them.
+        /// The key or certificate.
         what: &'static str,
-        /// What the parser said.
+        /// The parser's error.
         why: String,
     },
     /// A certificate was issued for another key.
     #[error("the certificate is for node {found}, the key is that of node {wanted}")]
     OtherKey {
-        /// Whom the certificate names.
+        /// The node in the certificate.
         found: NodeId,
-        /// Whose key it is.
+        /// The node of the key.
         wanted: NodeId,
     },
     /// A certificate was issued by another authority.
     #[error("the certificate was not issued by the authority beside it")]
     OtherAuthority,
-    /// A key or certificate could not be made.
+    /// A key or certificate could not be created.
     #[error("cannot make the {what}: {why}")]
     NotMade {
-        /// Which of them.
+        /// The key or certificate.
         what: &'static str,
-        /// What the cryptography said.
+        /// The error of the cryptography library.
         why: String,
     },
 }

@@ -1,4 +1,4 @@
-//! The files of an identity. Whatever is wrong with one is told with its path.
+//! The files of an identity. Every error names the path.
 
 use std::fs;
 use std::io;
@@ -7,13 +7,13 @@ use std::path::Path;
 use super::IdentityError;
 use crate::files;
 
-/// Writes a file whole and durably, for its owner alone.
+/// Writes a file atomically and durably, accessible to its owner only.
 pub(super) fn write(path: &Path, contents: &[u8]) -> Result<(), IdentityError> {
     let failed = |source| IdentityError::Io { doing: "cannot write", path: path.to_owned(), source };
     files::write(path, contents).map_err(failed)
 }
 
-/// Reads a file that is called `what` where it is missing.
+/// Reads a file. `what` names it in the error if it is missing.
 pub(super) fn read(path: &Path, what: &'static str) -> Result<String, IdentityError> {
     fs::read_to_string(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => IdentityError::Missing { what, path: path.to_owned() },
@@ -21,9 +21,9 @@ pub(super) fn read(path: &Path, what: &'static str) -> Result<String, IdentityEr
     })
 }
 
-/// Reads a private key. One that everyone on the machine may read is refused: a reader of it is this node, or makes
-/// nodes. One that a group may read is told of, no more: some systems give the volumes of a service to its group at every
-/// start, and it could not run there.
+/// Reads a private key. A key that every user of the machine may read is refused, as any reader could act as this node,
+/// or create nodes. A key that its group may read only causes a warning: some systems give a service's volumes to its
+/// group at every start, and the node could not run there.
 pub(super) fn read_key(path: &Path, what: &'static str) -> Result<String, IdentityError> {
     let key = read(path, what)?;
     let failed = |source| IdentityError::Io { doing: "cannot read", path: path.to_owned(), source };

@@ -1,4 +1,4 @@
-//! The key that makes a machine a node.
+//! The key of a node.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use crate::NodeId;
 pub(super) const KEY: &str = "private key";
 const REQUEST: &str = "signing request";
 
-/// A node's key pair (Ed25519: short, fast, and nothing about it to choose wrongly). Cloning shares it.
+/// A node's key pair (Ed25519: short, fast, and without parameters to choose wrongly). A clone shares it.
 #[derive(Clone)]
 pub struct NodeKey {
     pair: Arc<KeyPair>,
 }
 
 impl NodeKey {
-    /// A fresh one.
+    /// Generates a key pair.
     ///
     /// # Errors
-    /// [`IdentityError::NotMade`] if the system has no randomness to give.
+    /// [`IdentityError::NotMade`] if the system has no randomness.
     pub fn generate() -> Result<Self, IdentityError> {
         let pair = KeyPair::generate_for(&PKCS_ED25519).map_err(not_made(KEY))?;
         Ok(Self { pair: Arc::new(pair) })
     }
 
-    /// The one in a PEM text (PKCS #8).
+    /// Reads a key from a PEM text (PKCS #8).
     ///
     /// # Errors
     /// [`IdentityError::Unreadable`].
@@ -38,29 +38,28 @@ impl NodeKey {
         Ok(Self { pair: Arc::new(pair) })
     }
 
-    /// As a PEM text (PKCS #8). It is a secret.
+    /// The key as a PEM text (PKCS #8), which is secret.
     pub fn to_pem(&self) -> String {
         self.pair.serialize_pem()
     }
 
-    /// A secret for `purpose` that the same key gives again, also after a restart, and that tells nothing about the key
-    /// or about the secrets for other purposes. `purpose` is a constant of the program that nothing else uses.
+    /// Derives a secret for `purpose`. It is the same after a restart, and reveals nothing about the key or about other
+    /// purposes' secrets. `purpose` is a constant of the program that is used for nothing else.
     pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
         blake3::derive_key(purpose, &self.pair.serialize_der())
     }
 
-    /// The id of the node that has this key.
+    /// The id of this key's node.
     pub fn node(&self) -> NodeId {
         node_of_key(&self.pair.subject_public_key_info())
     }
 
-    /// Asks an authority for a certificate (PKCS #10, DER). It is signed with the key, and thus proves that whoever
-    /// asks has it.
+    /// A certificate signing request (PKCS #10, DER). It is signed with the key, and so proves possession of it.
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
     pub fn signing_request(&self) -> Result<Vec<u8>, IdentityError> {
-        // An authority takes the public key from it, and nothing else.
+        // An authority takes only the public key from it.
         let parameters = CertificateParams::default();
         let request = parameters.serialize_request(&*self.pair).map_err(not_made(REQUEST))?;
         Ok(CertificateSigningRequestDer::from(request).to_vec())

@@ -1,21 +1,21 @@
-//! Who is who: the cluster's authority, the certificates of its nodes, and how a machine becomes a node.
+//! Identities: the cluster's authority, the certificates of its nodes, and how a machine becomes a node.
 //!
 //! A cluster has one [`Authority`], whose certificate every node knows. A node is a key: its [`NodeId`](crate::NodeId)
-//! is the BLAKE3 hash of the public half, so an id cannot be claimed without the private half, and it stays the same
-//! however often the certificate is renewed. Transports prove both to each other with TLS 1.3, and take everything
-//! they need for that from [`Credentials`]; they decide nothing about trust themselves.
+//! is the BLAKE3 hash of the public half. An id therefore cannot be claimed without the private half, and stays the
+//! same when the certificate is renewed. Transports authenticate both ends with TLS 1.3 and the configurations of
+//! [`Credentials`]; they make no decisions about trust.
 //!
-//! What is always true:
+//! Invariants:
 //!
-//! - **A server reads who a client is after the handshake, in one place** ([`Credentials::admit`]). TLS itself lets a
-//!   client pass that shows no certificate or a stranger's: only so can it be told why it is turned away, in words, and
-//!   only so can a machine that wants to [join] use the same port. Whoever shows a certificate
-//!   has proven, in the handshake, that it holds the key.
+//! - **A server identifies a client after the handshake, in one place** ([`Credentials::admit`]). TLS itself accepts a
+//!   client without a certificate or with a foreign one, so that the server can explain a refusal in words, and so that
+//!   a machine can [join] over the same port. The handshake proves possession of the key of any presented certificate.
 //! - **A client sends nothing before it has verified the server.**
-//! - **Nothing is resumed.** Every connection proves everything anew, so an expired certificate ends with its next use.
-//! - **A removed node is nobody's neighbour.** Who is met, as server or as client, is looked up among those whom the
+//! - **There is no session resumption.** Every connection authenticates anew, so an expired certificate fails at its
+//!   next use.
+//! - **A removed node has no neighbours.** Each server and each client checks the other side against the nodes that the
 //!   authority has [removed](Credentials::removals), whatever its certificate says.
-//! - **A private key leaves its machine never**, and one that everyone on the machine may read is not used.
+//! - **A private key never leaves its machine**, and a key that every user of the machine may read is not used.
 
 mod authority;
 mod certificate;
@@ -40,11 +40,11 @@ pub use node::Identity;
 pub use removal::REMOVAL_BYTES;
 pub use verify::{refusal_of_alert, refusal_of_error};
 
-/// The protocol between neighbours, as TLS negotiates it (ALPN).
+/// The protocol between neighbours (ALPN).
 pub const PROTOCOL: &[u8] = b"aevrion/1";
 
-/// The protocol between a machine that wants to become a node, or whose certificate is to be renewed, and a node.
+/// The protocol for joining and for renewing a certificate (ALPN).
 pub const JOIN_PROTOCOL: &[u8] = b"aevrion-join/1";
 
-/// The one name in every node's certificate. Nodes are told apart by their keys; TLS wants a name all the same.
+/// The name in every node's certificate. TLS requires one, but keys identify the nodes.
 pub const SERVER_NAME: &str = "node.aevrion";

@@ -1,4 +1,4 @@
-//! What a node proves itself with: its key, its certificate, and the authority it trusts.
+//! The credentials of a node: its key, its certificate, and the trusted authority.
 
 use std::fmt;
 use std::path::Path;
@@ -22,8 +22,7 @@ use crate::{NodeId, Timestamp};
 const KEY_FILE: &str = "node.key";
 const CERTIFICATE_FILE: &str = "node.crt";
 
-/// A node's identity. Its parts belong together: the certificate is for the key and from the authority. It may have
-/// expired all the same.
+/// A node's identity. Its parts match: the certificate is for the key and issued by the authority. It may have expired.
 #[derive(Clone)]
 pub struct Identity {
     key: NodeKey,
@@ -35,21 +34,21 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Puts the parts together; certificates are DER.
+    /// Combines the parts; certificates are in DER.
     ///
     /// # Errors
-    /// [`IdentityError::OtherKey`] or [`IdentityError::OtherAuthority`] if they do not belong together, and
+    /// [`IdentityError::OtherKey`] or [`IdentityError::OtherAuthority`] if they do not match, and
     /// [`IdentityError::Unreadable`].
     pub fn new(key: NodeKey, certificate: Vec<u8>, authority: Vec<u8>) -> Result<Self, IdentityError> {
         let identity = Self::unchecked(key, certificate, authority)?;
-        // As of the moment it was issued: whether it is still valid is asked at every handshake.
+        // As of the time of issue: each handshake checks whether it is still valid.
         if issued_by(&identity.certificate, &identity.roots, identity.facts.issued_at).is_err() {
             return Err(IdentityError::OtherAuthority);
         }
         Ok(identity)
     }
 
-    /// Whoever the certificate may be from.
+    /// Combines the parts without checking the issuer.
     pub(super) fn unchecked(
         key: NodeKey,
         certificate: Vec<u8>,
@@ -62,7 +61,7 @@ impl Identity {
         }
         let roots = roots(&authority).map_err(unreadable("authority's certificate"))?;
         let signing = any_supported_type(&key.to_der()).map_err(unreadable(KEY))?;
-        // The authority's certificate goes along for those who join: they know its fingerprint, not yet itself.
+        // The authority's certificate is included for joining machines, which know only its fingerprint.
         let chain = vec![certificate.clone(), authority.clone()];
         let certified = Arc::new(CertifiedKey::new(chain, signing));
         Ok(Self { key, certificate, authority, facts, roots: Arc::new(roots), certified })
@@ -80,7 +79,7 @@ impl Identity {
         Self::new(NodeKey::from_pem(&key)?, single(&certificate)?, single(&authority)?)
     }
 
-    /// Writes the three files into `directory`. The certificate comes last: where it is, there is everything.
+    /// Writes the three files to `directory`. The certificate comes last, so that its presence implies the others.
     ///
     /// # Errors
     /// [`IdentityError::Io`].
@@ -90,7 +89,7 @@ impl Identity {
         files::write(&directory.join(CERTIFICATE_FILE), to_pem(&self.certificate).as_bytes())
     }
 
-    /// The same node with a fresh certificate (DER).
+    /// The same node with a new certificate (DER).
     ///
     /// # Errors
     /// As [`Identity::new`].
@@ -98,33 +97,33 @@ impl Identity {
         Self::new(self.key.clone(), certificate, self.authority.to_vec())
     }
 
-    /// Who the node is.
+    /// The id of the node.
     pub fn node(&self) -> NodeId {
         self.facts.node
     }
 
-    /// Its key.
+    /// The key pair of the node.
     pub fn key(&self) -> &NodeKey {
         &self.key
     }
 
-    /// From when on the certificate is valid, which is a little before it was issued.
+    /// The start of the certificate's validity, a little before its time of issue.
     pub fn valid_from(&self) -> Timestamp {
         self.facts.issued_at
     }
 
-    /// When the certificate ends.
+    /// The expiry of the certificate.
     pub fn expires_at(&self) -> Timestamp {
         self.facts.expires_at
     }
 
-    /// When to renew the certificate: after two thirds of its time, which leaves the last third for what goes wrong.
+    /// The time to renew the certificate: after two thirds of its validity, which leaves a third for failed attempts.
     pub fn renew_at(&self) -> Timestamp {
         let validity: Duration = self.expires_at().ahead_of(self.valid_from());
         self.valid_from().after(validity / 3 * 2)
     }
 
-    /// The authority it trusts.
+    /// The fingerprint of the trusted authority.
     pub fn authority(&self) -> Fingerprint {
         Fingerprint::of(&self.authority)
     }

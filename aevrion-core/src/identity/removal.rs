@@ -1,12 +1,12 @@
-//! The statement by which an authority removes a node: for good, and for everyone who knows the authority.
+//! The statement by which an authority removes a node, permanently and for all nodes that know the authority.
 //!
 //! ```text
 //! statement = 01 ‖ node (32) ‖ removed_at (8) ‖ signature (64)                      integers big-endian
 //! signature = Ed25519, by the authority's key, of "aevrion removal 1" ‖ 00 ‖ node ‖ removed_at
 //! ```
 //!
-//! What the authority signs otherwise, certificates, begins with the byte 30: neither can stand for the other. The
-//! encoding is written by hand because it is signed: it may never drift with a library.
+//! Certificates, the other objects that the authority signs, begin with the byte 30, so neither can be taken for the
+//! other. The encoding is written by hand because it is signed: it must not change with a library.
 
 use bytes::Bytes;
 use rustls::SignatureScheme;
@@ -24,7 +24,7 @@ const NODE_BYTES: usize = 32;
 const TIME_BYTES: usize = 8;
 const SIGNATURE_BYTES: usize = 64;
 
-/// Bytes of a statement.
+/// Length of a statement in bytes.
 pub const REMOVAL_BYTES: usize = 1 + NODE_BYTES + TIME_BYTES + SIGNATURE_BYTES;
 
 /// The statement that `node` was removed at `at`, signed with the private key of an authority.
@@ -42,7 +42,7 @@ pub(super) fn sign(key: &PrivateKeyDer<'_>, node: NodeId, at: Timestamp) -> Resu
     Ok(statement.into())
 }
 
-/// Who was removed and when, if the authority with this public key (the 32 bytes of Ed25519) has made the statement.
+/// The removed node and the time, if the authority with this public key (the 32 bytes of Ed25519) signed the statement.
 pub(super) fn verify(authority: &[u8], statement: &[u8]) -> Option<(NodeId, Timestamp)> {
     let statement: &[u8; REMOVAL_BYTES] = statement.try_into().ok()?;
     let (&[version], rest) = statement.split_first_chunk()?;
@@ -55,7 +55,7 @@ pub(super) fn verify(authority: &[u8], statement: &[u8]) -> Option<(NodeId, Time
     (version == VERSION && is_signed()).then_some((node, at))
 }
 
-/// What is signed.
+/// The signed message.
 fn message(node: NodeId, at: Timestamp) -> Vec<u8> {
     [DOMAIN, node.as_bytes(), &at.as_millis().to_be_bytes()].concat()
 }
@@ -84,7 +84,7 @@ mod tests {
         hex::decode(PUBLIC).unwrap()
     }
 
-    /// The one in the protocol's document, computed with another implementation of Ed25519.
+    /// The statement in the protocol's document, computed with another implementation of Ed25519.
     fn golden() -> Vec<u8> {
         let document = include_str!("../../../docs/PROTOCOL.md");
         let (_, block) = document.split_once("```removal\n").unwrap();
@@ -122,7 +122,7 @@ mod tests {
         let (node, credentials) = (key.node(), Credentials::new(admit(key.clone())));
         let removals = credentials.removals();
         assert_eq!(removals.learn(&other.remove(node, now).unwrap()), None);
-        // Nor does a node sign in its name.
+        // A node cannot sign for the authority either.
         assert_eq!(removals.learn(&sign(&key.to_der(), node, now).unwrap()), None);
         assert_eq!(removals.all(), []);
         let statement = authority.remove(node, now).unwrap();

@@ -1,6 +1,6 @@
-//! The pieces that TLS asks in a handshake: which certificate to show, and whether to believe the other's.
+//! The callbacks of a TLS handshake: choosing the certificate to present, and verifying the other side's.
 //!
-//! They read the [`Credentials`] anew each time, so a renewed certificate is used from the next handshake on.
+//! They read the [`Credentials`] each time, so a renewed certificate is used from the next handshake on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use super::{Credentials, Fingerprint};
 use crate::WallClock;
 use crate::transport::Refusal;
 
-/// Whom a client believes.
+/// The servers that a client trusts.
 pub(super) enum Trust {
     /// The nodes of this node's own cluster.
     OwnCluster(Credentials),
-    /// Any node of the cluster whose authority has this fingerprint: all that a machine knows before it joins.
+    /// Any node of the cluster with this authority's fingerprint, which is all that a machine knows before it joins.
     Pinned(Fingerprint, Arc<dyn WallClock>),
 }
 
-/// What a client asks about the server.
+/// A client's verification of the server.
 pub(super) struct ServerCheck {
     pub(super) trust: Trust,
     algorithms: WebPkiSupportedAlgorithms,
@@ -64,7 +64,7 @@ impl ServerCertVerifier for ServerCheck {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // The name is not looked at: every node has the same, and which node it is its key says.
+        // The name is ignored: all nodes have the same one, and the key identifies the node.
         self.check(end_entity, intermediates).map_err(error_of_refusal)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -98,8 +98,8 @@ impl fmt::Debug for ServerCheck {
     }
 }
 
-/// What a server asks about a client: only that it holds the key of whatever certificate it shows. Everything else is
-/// asked after the handshake, where the answer can be given in words ([`Credentials::admit`]).
+/// A server's verification of the client: only possession of the presented certificate's key. The rest is checked after
+/// the handshake, where a refusal can be explained in words ([`Credentials::admit`]).
 pub(super) struct ClientCheck {
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -161,7 +161,7 @@ fn only_tls13() -> Error {
     Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
 }
 
-/// Shows the certificate that is current at each handshake.
+/// Presents the current certificate at each handshake.
 pub(super) struct Current(pub(super) Credentials);
 
 impl ResolvesServerCert for Current {

@@ -1,7 +1,7 @@
-//! Whether a certificate proves what it has to, and the exact reason where it does not.
+//! Verifies certificates, with the exact reason for a failure.
 //!
-//! Both sides of a handshake end here. Between the two, TLS carries only a number (an alert); the tables below lose
-//! no reason on the way there and back.
+//! Both sides of a handshake use this module. TLS carries only a number between them (an alert); the tables below
+//! preserve every reason in both directions.
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use super::certificate::Facts;
 use crate::Timestamp;
 use crate::transport::Refusal;
 
-/// The cryptography that everything here uses.
+/// The cryptography provider of this module.
 pub(super) fn provider() -> CryptoProvider {
     ring::default_provider()
 }
 
-/// The one authority to trust.
+/// A root store with this authority only.
 pub(super) fn roots(authority: &CertificateDer<'_>) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     roots.add(authority.clone().into_owned())?;
     Ok(roots)
 }
 
-/// Whether an authority of `roots` issued `certificate` for a node, and it is valid at `now`.
+/// Checks that an authority of `roots` issued `certificate` for a node, and that it is valid at `now`.
 pub(super) fn issued_by(
     certificate: &CertificateDer<'_>,
     roots: &RootCertStore,
@@ -37,11 +37,11 @@ pub(super) fn issued_by(
     let parsed = ParsedCertificate::try_from(certificate)?;
     let now = UnixTime::since_unix_epoch(Duration::from_millis(now.as_millis()));
     let algorithms = ring::default_provider().signature_verification_algorithms.all;
-    // No intermediates: the authority signs nodes directly, and what a stranger sends along is not read.
+    // No intermediates: the authority signs nodes directly, and any further certificates are ignored.
     verify_server_cert_signed_by_trust_anchor(&parsed, roots, &[], now, algorithms)
 }
 
-/// Who shows this certificate, or why it is not to be believed.
+/// The node of this certificate, or the reason not to trust it.
 pub(super) fn member_of(
     certificate: &CertificateDer<'_>,
     roots: &RootCertStore,
@@ -52,7 +52,7 @@ pub(super) fn member_of(
     Ok(Member { node: facts.node, until: facts.expires_at })
 }
 
-/// What a failure of TLS on this side says about the other, and an alert from there about this one.
+/// The refusal behind a TLS error: a local error is about the other side, an alert received is about this one.
 pub fn refusal_of_error(error: &Error) -> Refusal {
     match error {
         Error::InvalidCertificate(error) => refusal_of_alert(AlertDescription::from(error.clone())),
@@ -67,7 +67,7 @@ pub fn refusal_of_error(error: &Error) -> Refusal {
     }
 }
 
-/// What an alert says of whoever it was sent to.
+/// The refusal that an alert reports about its receiver.
 pub fn refusal_of_alert(alert: AlertDescription) -> Refusal {
     match alert {
         AlertDescription::UnknownCA => Refusal::ForeignAuthority,
@@ -85,7 +85,7 @@ pub fn refusal_of_alert(alert: AlertDescription) -> Refusal {
     }
 }
 
-/// The error of TLS whose alert says `refusal`.
+/// The TLS error whose alert reports `refusal`.
 pub(super) fn error_of_refusal(refusal: Refusal) -> Error {
     Error::InvalidCertificate(match refusal {
         Refusal::ForeignAuthority => CertificateError::UnknownIssuer,

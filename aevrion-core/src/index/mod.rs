@@ -1,11 +1,11 @@
-//! The merge index: what clients see.
+//! The merge index: the client's view of the events.
 //!
 //! Among the visible versions of a key the greatest (timestamp, id) wins; all others are its history. The index is
-//! derived: a row for every event in the table `by_key`, newest version first. Writing those rows is the only random
-//! access of a write, so they are collected in memory (`Pending`) and written in large sorted lots; after a crash
-//! the lot in progress is made again from `arrivals`. Reads merge both, so the delay shows nowhere.
+//! derived: a row for every event in the table `by_key`, newest version first. These rows are the only random access of
+//! a write, so they are collected in memory (`Pending`) and written in large sorted batches; after a crash the batch in
+//! progress is rebuilt from `arrivals`. Reads merge both, so the delay is invisible.
 //!
-//! Blind to the tree.
+//! Independent of the tree.
 
 mod pending;
 mod query;

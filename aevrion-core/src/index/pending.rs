@@ -59,7 +59,7 @@ impl Pending {
         }
     }
 
-    /// How many client keys are pending that have no row in the store. Cost: one search for each pending key.
+    /// The number of pending client keys without a row in the store. Cost: one search for each pending key.
     pub(crate) async fn count_new_keys(&self, view: &dyn View) -> Result<u64, StoreError> {
         let mut new = 0;
         let mut previous: &[u8] = &[];

@@ -1,14 +1,14 @@
-//! Questions to the index, and their answers: always a page, always resumable.
+//! Queries to the index, and their answers: always a page, always resumable.
 
 use bytes::Bytes;
 
 use crate::bounds::PAGE_ROWS;
 use crate::{Address, Event, Timestamp};
 
-/// The moment that a read shows: which versions are visible, and which values have expired.
+/// The moment of a read: it determines the visible versions, and the expired values.
 ///
-/// A read at a given time takes it for both. The present is [`Replica::present`](crate::Replica::present): a node sees
-/// its own writes also while its clock is ahead of the wall, and a lease ends by the wall.
+/// A read at a given time uses it for both. The present is [`Replica::present`](crate::Replica::present): a node sees
+/// its own writes even while its clock is ahead of the wall, and a lease ends by the wall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AsOf {
     /// Versions no later than this are visible.
@@ -23,7 +23,7 @@ impl From<Timestamp> for AsOf {
     }
 }
 
-/// In which order versions are listed.
+/// The order of listed versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Order {
     /// The winning version first.
@@ -33,16 +33,16 @@ pub enum Order {
     OldestFirst,
 }
 
-/// Which versions of a key to list.
+/// A query for the versions of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionQuery {
-    /// In which order.
+    /// The order of the versions.
     pub order: Order,
     /// None later than this; by default the node's present.
     pub until: Option<Timestamp>,
     /// Continue behind this version, with [`Versions::next`] of the page before.
     pub after: Option<Address>,
-    /// At most so many; 4,096 at most.
+    /// The most versions in the page; 4,096 at most.
     pub limit: usize,
 }
 
@@ -55,9 +55,9 @@ impl Default for VersionQuery {
 /// A page of the history of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versions {
-    /// Versions in the order asked for, deletions and expired values among them.
+    /// Versions in the requested order, including deletions and expired values.
     pub events: Vec<Event>,
-    /// Where the next page begins, if there may be one.
+    /// The beginning of the next page, if there may be one.
     pub next: Option<Address>,
 }
 
@@ -81,7 +81,7 @@ impl KeySpan {
         Self { start, end }
     }
 
-    /// The keys from `start` on, up to but without `end` (to the last one if `None`).
+    /// The keys from `start` to `end`, exclusive (to the last one if `None`).
     pub fn range(start: impl AsRef<[u8]>, end: Option<&[u8]>) -> Self {
         Self { start: Bytes::copy_from_slice(start.as_ref()), end: end.map(Bytes::copy_from_slice) }
     }
@@ -92,7 +92,7 @@ impl KeySpan {
     }
 }
 
-/// The least key greater than all keys that begin with `prefix`; `None` if there is none.
+/// The least key greater than all keys that begin with `prefix`, if any.
 fn behind_prefix(prefix: &[u8]) -> Option<Bytes> {
     let last = prefix.iter().rposition(|byte| *byte != 0xFF)?;
     let mut end = prefix[..=last].to_vec();
@@ -100,16 +100,16 @@ fn behind_prefix(prefix: &[u8]) -> Option<Bytes> {
     Some(end.into())
 }
 
-/// Which keys to list, and the moment whose values are wanted.
+/// A query for keys and their values at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryQuery {
-    /// Which keys.
+    /// The span of keys.
     pub span: KeySpan,
     /// The moment; by default the node's present.
     pub as_of: Option<AsOf>,
     /// Continue behind this key, with [`Entries::next`] of the page before.
     pub after: Option<Bytes>,
-    /// At most so many; 4,096 at most.
+    /// The most keys in the page; 4,096 at most.
     pub limit: usize,
 }
 
@@ -119,15 +119,15 @@ impl Default for EntryQuery {
     }
 }
 
-/// A page of keys that have a value.
+/// A page of keys with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entries {
-    /// The event whose value is visible, for each key, in byte order of the keys.
+    /// For each key, the event with the visible value, in byte order of the keys.
     pub events: Vec<Event>,
-    /// The moment that the values are of. Further pages should ask for the same one.
+    /// The moment of the values. Further pages should ask for the same one.
     pub as_of: AsOf,
-    /// Where the next page begins, if there may be one. A page may hold fewer entries than asked for, even none, and
-    /// still have a next one: the keys without a value that it passed over are work, too.
+    /// The beginning of the next page, if there may be one. A page may hold fewer entries than requested, even none,
+    /// and still have a next one: skipped keys without a value are work, too.
     pub next: Option<Bytes>,
 }
 

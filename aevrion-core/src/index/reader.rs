@@ -24,22 +24,22 @@ impl<'v> IndexReader<'v> {
         Self { view, pending }
     }
 
-    /// The version of `key` that wins at `at`, be it a deletion or expired. Cost: two searches in the store.
+    /// The version of `key` that wins at `at`, even if it is a deletion or expired. Cost: two searches in the store.
     pub(crate) async fn winner(&self, key: &[u8], at: Timestamp) -> Result<Option<Event>, ReadError> {
         let (start, end) = versions_until(key, at);
         let Some(row) = self.first_row(KeyRange::half_open(&start, &end)).await? else { return Ok(None) };
-        // What stands behind the key part of `start` is the moment.
+        // The moment follows the key part of `start`.
         let key_part = start.len() - size_of::<u64>();
         let row = IndexRow::parse_of(key, key_part, &row).ok_or_else(|| unreadable(&row))?;
         Ok(self.resolve(&row).await?.into_iter().next())
     }
 
-    /// The newest version of `key`, be it from the future. Cost: as [`IndexReader::winner`].
+    /// The newest version of `key`, even from the future. Cost: as [`IndexReader::winner`].
     pub(crate) async fn newest(&self, key: &[u8]) -> Result<Option<Event>, ReadError> {
         self.winner(key, Timestamp::MAX).await
     }
 
-    /// Whether `key` has a version at exactly this moment, as far as its rows can be read.
+    /// Whether `key` has a version at exactly this moment, as far as its rows are readable.
     pub(crate) async fn has_version_at(&self, key: &[u8], at: Timestamp) -> Result<bool, ReadError> {
         let (start, end) = versions_at(key, at);
         Ok(self.first_row(KeyRange::half_open(&start, &end)).await?.is_some())
@@ -58,7 +58,7 @@ impl<'v> IndexReader<'v> {
             Order::NewestFirst => Direction::Forward,
             Order::OldestFirst => Direction::Backward,
         };
-        // Resume at the row of the version that came last: ids that begin alike share a row.
+        // Resumes at the row of the last version: ids with a common prefix share a row.
         if let Some(after) = query.after {
             match query.order {
                 Order::NewestFirst => start = start.max(versions_until(key, after.timestamp).0),
@@ -108,8 +108,8 @@ impl<'v> IndexReader<'v> {
         }
     }
 
-    /// A page of all versions of the keys of a span, of whatever time, behind the row `after`; and the row to go on
-    /// behind, if there may be more. Damaged events are passed over, and logged.
+    /// A page of all versions of the keys of a span, at any time, behind the row `after`; and the row to continue
+    /// behind, if there may be more. Damaged events are skipped, and logged.
     pub(crate) async fn all_versions(
         &self,
         span: &KeySpan,
@@ -139,7 +139,7 @@ impl<'v> IndexReader<'v> {
         Ok((events, rows.last().filter(|_| !complete).cloned()))
     }
 
-    /// A page of the keys of a span that have a value as of a moment.
+    /// A page of the keys of a span with a value as of a moment.
     pub(crate) async fn entries(&self, as_of: AsOf, query: &EntryQuery) -> Result<Entries, ReadError> {
         let limit = query.limit.clamp(1, PAGE_ROWS);
         let mut entries = Entries { events: Vec::new(), as_of, next: None };
@@ -160,7 +160,7 @@ impl<'v> IndexReader<'v> {
         Ok(entries)
     }
 
-    /// The event whose value `key` has as of a moment; `newest` is the first row of the key.
+    /// The event with the value of `key` as of a moment; `newest` is the first row of the key.
     async fn visible(&self, key: &[u8], newest: &IndexRow, as_of: AsOf) -> Result<Option<Event>, ReadError> {
         let winner = if newest.timestamp <= as_of.visible {
             self.resolve(newest).await?.into_iter().next()
@@ -224,7 +224,7 @@ impl<'v> IndexReader<'v> {
         self.resolve(&IndexRow::parse(row).ok_or_else(|| unreadable(row))?).await
     }
 
-    /// The events that a row stands for, the winner first: nearly always one.
+    /// The events of a row, the winner first: nearly always one.
     async fn resolve(&self, row: &IndexRow) -> Result<Vec<Event>, ReadError> {
         let (first, last) = row.addresses();
         let (start, end) = (address_key(first), address_key(last));
@@ -232,7 +232,7 @@ impl<'v> IndexReader<'v> {
         let mut pages = Pages::new(self.view, Table::Events, range, Projection::Rows);
         let mut events = Vec::with_capacity(1);
         while let Some(page) = pages.next().await? {
-            // What is no address is no event.
+            // A malformed key is no event.
             for (address, stored) in page.into_rows().filter(|(key, _)| parse_address(key).is_some()) {
                 let event = decode_event(self.view, &address, &stored).await?;
                 if event.key() == &row.key {

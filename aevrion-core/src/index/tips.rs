@@ -1,9 +1,9 @@
-//! The newest versions of keys that were read lately, so that reading them again costs no search in the store.
+//! The latest-value cache: the newest versions of recently read keys, so that reading them again needs no search in the
+//! store.
 //!
-//! An entry is never removed when its key is written: it carries the number of arrivals that its reader's state had,
-//! every slot the number that the last write to one of its keys brought, and an entry older than that is not used.
-//! So readers and the writer agree without waiting for each other, and a reader that was overtaken by a write cannot
-//! bring the old value back.
+//! A write does not remove an entry: the entry carries the number of arrivals in its reader's state, every slot the
+//! number after the last write to one of its keys, and an entry older than that is not used. So readers and the writer
+//! agree without waiting for each other, and a reader overtaken by a write cannot bring the old value back.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 use crate::bounds::{TIP_BYTES, TIP_SLOTS};
 use crate::{Event, Timestamp};
 
-/// A bounded cache of newest versions. Keys that meet in a slot replace each other.
+/// A bounded cache of newest versions. Keys in the same slot replace each other.
 pub(crate) struct Tips {
     slots: Box<[Slot]>,
     hasher: RandomState,
@@ -21,13 +21,13 @@ pub(crate) struct Tips {
 
 #[derive(Default)]
 struct Slot {
-    /// Arrivals of the state that the last write to a key of this slot made.
+    /// The number of arrivals after the last write to a key of this slot.
     written: AtomicU64,
     tip: ArcSwapOption<Tip>,
 }
 
 struct Tip {
-    /// Arrivals of the state that the event was read from.
+    /// The number of arrivals in the state of the event's reader.
     arrivals: u64,
     event: Event,
 }
@@ -37,7 +37,7 @@ impl Tips {
         Self { slots: (0..TIP_SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new() }
     }
 
-    /// The newest version of `key`, if it is known and not later than `at`.
+    /// The newest version of `key`, if it is cached and not later than `at`.
     pub(crate) fn get(&self, key: &[u8], at: Timestamp) -> Option<Event> {
         let slot = self.slot(key);
         let tip = slot.tip.load();
@@ -48,7 +48,7 @@ impl Tips {
         valid.then(|| event.clone())
     }
 
-    /// Keeps `event`, which a reader found to be the newest version of its key in a state of so many arrivals.
+    /// Caches `event`, the newest version of its key in a state with `arrivals` arrivals.
     pub(crate) fn keep(&self, event: &Event, arrivals: u64) {
         if event.weight() <= TIP_BYTES {
             let tip = Tip { arrivals, event: event.clone() };
@@ -56,13 +56,13 @@ impl Tips {
         }
     }
 
-    /// Says that `key` was written to by the commit that made a state of so many arrivals. Call it before that state
-    /// is shown to anyone.
+    /// Records a write to `key` by the commit that led to a state with `arrivals` arrivals. Must be called before that
+    /// state is published.
     pub(crate) fn note_write(&self, key: &[u8], arrivals: u64) {
         self.slot(key).written.fetch_max(arrivals, Ordering::AcqRel);
     }
 
-    /// Says that anything may have been written.
+    /// Invalidates all entries.
     pub(crate) fn forget_all(&self, arrivals: u64) {
         for slot in &self.slots {
             slot.written.fetch_max(arrivals, Ordering::AcqRel);

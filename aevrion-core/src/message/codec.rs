@@ -1,7 +1,7 @@
 //! Messages to bytes and back: postcard, checked for size and sense.
 //!
-//! A frame is the encoding of one message: the message's number from 0 to 6, then its fields as postcard lays them out
-//! (<https://postcard.jamesmunns.com/wire-format>). What cannot be read costs the neighbour its connection.
+//! A frame is the encoding of one message: the message's number from 0 to 6, then its fields in postcard's layout
+//! (<https://postcard.jamesmunns.com/wire-format>). An unreadable frame costs the neighbour its connection.
 
 use bytes::Bytes;
 
@@ -13,22 +13,22 @@ use crate::{Event, Parameters};
 /// A frame that is not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// It is empty.
+    /// The frame is empty.
     #[error("an empty frame")]
     Empty,
-    /// There is no such message.
+    /// The message number is unknown.
     #[error("message number {0} is unknown: this side speaks version {version}", version = super::PROTOCOL_VERSION)]
     UnknownKind(u8),
-    /// A greeting in another version, whose fields may be other ones: nobody's fault.
+    /// A handshake in another version, whose fields may differ: nobody's fault.
     #[error("a greeting in version {0}, where this side speaks {version}", version = super::PROTOCOL_VERSION)]
     OtherVersion(u16),
-    /// It ends in the middle.
+    /// The frame ends in the middle of a message.
     #[error("a {0} that ends in the middle")]
     Truncated(&'static str),
-    /// A field cannot be what it says: a list that is too long, a span that ends before it begins.
+    /// A field has an invalid value: a list that is too long, a span that ends before it begins.
     #[error("a {0} with a field that is out of bounds or cannot be read")]
     BadField(&'static str),
-    /// Bytes follow it.
+    /// Bytes follow the message.
     #[error("a {0} with {1} bytes behind its end")]
     Trailing(&'static str, usize),
     /// A key or a value is longer than the cluster allows, or empty.
@@ -42,7 +42,7 @@ const NAMES: [&str; 7] = ["Hello", "Push", "Snapshot", "Nodes", "EventList", "Ne
 /// The frame of a message.
 ///
 /// # Panics
-/// Never: nothing in a message can fail to be encoded.
+/// Never: every message can be encoded.
 pub fn encode(message: &Message) -> Bytes {
     #[expect(clippy::expect_used, reason = "a growing vector takes everything, and every length is known")]
     postcard::to_stdvec(message).expect("a message can be encoded").into()
@@ -51,7 +51,7 @@ pub fn encode(message: &Message) -> Bytes {
 /// The message of a frame, with every bound checked and every event's id computed.
 ///
 /// # Errors
-/// [`Malformed`]: the sender's fault, whatever it is.
+/// [`Malformed`]: always the sender's fault.
 pub fn decode(frame: &[u8], parameters: &Parameters) -> Result<Message, Malformed> {
     let kind = *frame.first().ok_or(Malformed::Empty)?;
     let name = *NAMES.get(usize::from(kind)).ok_or(Malformed::UnknownKind(kind))?;
@@ -69,7 +69,7 @@ pub fn decode(frame: &[u8], parameters: &Parameters) -> Result<Message, Malforme
     if makes_sense(&message, parameters) { Ok(message) } else { Err(Malformed::BadField(name)) }
 }
 
-/// The version that a greeting speaks, which stands first in it in every version.
+/// The version of a handshake, its first field in every version.
 fn version_of_hello(frame: &[u8]) -> Option<u16> {
     let (number, rest) = frame.split_first()?;
     if *number != 0 {
@@ -78,7 +78,7 @@ fn version_of_hello(frame: &[u8]) -> Option<u16> {
     Some(postcard::take_from_bytes::<u16>(rest).ok()?.0)
 }
 
-/// The longest frame that nodes with these parameters exchange: a batch, or one event of the greatest size.
+/// The longest frame between nodes with these parameters: a batch, or one event of the largest size.
 pub fn longest_frame(parameters: &Parameters) -> usize {
     let event = u64::from(parameters.longest_key) + u64::from(parameters.largest_data);
     usize::try_from(event).unwrap_or(usize::MAX).max(BATCH_FRAME).saturating_add(FRAME_OVERHEAD)

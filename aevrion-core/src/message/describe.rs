@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{Event, Hash, TimeSpan, Timestamp};
 
-/// Items of a list that are written out.
+/// The number of items of a list that are written out.
 const WRITTEN_OUT: usize = 4;
 
 impl fmt::Display for Message {
@@ -108,7 +108,7 @@ fn describe_list(f: &mut fmt::Formatter<'_>, list: &Listed) -> fmt::Result {
     }
 }
 
-/// The first items of a list, and how many there are.
+/// The first items of a list, and their total number.
 fn list<T>(
     f: &mut fmt::Formatter<'_>,
     items: &[T],
@@ -139,7 +139,7 @@ fn short(hash: Hash) -> String {
     hash.to_string().chars().take(8).collect()
 }
 
-/// A span whose open end is left out.
+/// A span, written without its open end.
 struct Brief(TimeSpan);
 
 impl fmt::Display for Brief {

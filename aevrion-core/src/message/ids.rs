@@ -1,8 +1,8 @@
-//! Ids as they travel in lists: whole, or shortened under a fresh salt.
+//! Ids in lists: whole, or shortened under a fresh salt.
 //!
-//! Five bytes tell a million events apart from one that is missing but for one time in a million. The salt is drawn
-//! for each list, so nobody who chooses contents can aim at a collision, and one that happens by chance is gone in
-//! the next list.
+//! With five bytes, one missing event is mistaken for another of a million events once in a million times. The salt is
+//! drawn for each list, so that no author of contents can aim at a collision, and a chance collision is gone in the
+//! next list.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +19,7 @@ pub fn shorten(salt: u64, id: EventId) -> ShortId {
     Salted::new(salt, id).short()
 }
 
-/// BLAKE3(salt ‖ id), of which both the short id and the share are made: so nobody who chooses contents can aim at
-/// either.
+/// BLAKE3(salt ‖ id), the source of both the short id and the share: no author of contents can aim at either.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Salted([u8; 32]);
 
@@ -33,13 +32,13 @@ impl Salted {
         Self(*blake3::hash(&salted).as_bytes())
     }
 
-    /// The id as it is listed.
+    /// The short form of the id.
     pub(crate) fn short(self) -> ShortId {
         let [a, b, c, d, e, ..] = self.0;
         ShortId([a, b, c, d, e])
     }
 
-    /// The part of `of` that the id belongs to.
+    /// The share, of `of`, that the id belongs to.
     pub(crate) fn part_of(self, of: u32) -> u32 {
         let [.., a, b, c, d, e, f, g, h] = self.0;
         let part = u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(of.max(1));
@@ -50,20 +49,20 @@ impl Salted {
 /// Ids of one scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ids {
-    /// Whole.
+    /// Whole ids.
     Full(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_IDS>")] Vec<EventId>),
-    /// Shortened.
+    /// Shortened ids.
     Short {
         /// Drawn for this list alone, or for all the shares of a span.
         salt: u64,
-        /// They.
+        /// The short ids.
         #[serde(deserialize_with = "bounded::<_, _, MESSAGE_IDS>")]
         ids: Vec<ShortId>,
     },
 }
 
 impl Ids {
-    /// How many there are.
+    /// The number of ids.
     pub fn len(&self) -> usize {
         match self {
             Self::Full(ids) => ids.len(),
@@ -71,12 +70,12 @@ impl Ids {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no ids.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Sorted, so that [`Sorted::position`] can be asked for.
+    /// The ids sorted, for [`Sorted::position`].
     pub(crate) fn sorted(&self) -> Sorted {
         match self {
             Self::Full(ids) => {
@@ -92,7 +91,7 @@ impl Ids {
         }
     }
 
-    /// Those at these places of the list.
+    /// The ids at these places of the list.
     pub(crate) fn select(&self, places: impl Iterator<Item = usize>) -> Self {
         match self {
             Self::Full(ids) => Self::Full(places.filter_map(|place| ids.get(place).copied()).collect()),
@@ -103,19 +102,19 @@ impl Ids {
     }
 }
 
-/// Ids by which events can be looked up, each with its place in the list.
+/// Ids sorted for lookup, each with its place in the list.
 pub(crate) enum Sorted {
     Full(Vec<(EventId, usize)>),
     Short(u64, Vec<(ShortId, usize)>),
 }
 
 impl Sorted {
-    /// Where the list names this event.
+    /// The place of this event in the list.
     pub(crate) fn position(&self, id: EventId) -> Option<usize> {
         self.look_up(id, Share::WHOLE)?
     }
 
-    /// Where the list names this event, if it does; nothing if this is not an event of the share that it is about.
+    /// The place of this event in the list, if any; `None` if the event does not belong to the share of the list.
     pub(crate) fn look_up(&self, id: EventId, share: Share) -> Option<Option<usize>> {
         match self {
             Self::Full(ids) => {
@@ -135,17 +134,17 @@ impl Sorted {
     }
 }
 
-/// A part of the ids of a span, for spans with more of them than one message takes: those of which the last eight bytes
-/// of BLAKE3(salt ‖ id), as a number, leave `part` when divided by `of`. The salt is that of the short ids.
+/// A part of the ids of a span, for spans that do not fit in one message: the ids whose last eight bytes of BLAKE3(salt
+/// ‖ id), as a number, leave `part` when divided by `of`. The salt is that of the short ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// Which part.
+    /// The index of the part, below `of`.
     pub part: u32,
-    /// Of how many; at least 1.
+    /// The number of parts; at least 1.
     pub of: u32,
 }
 
 impl Share {
-    /// All of them.
+    /// All ids.
     pub const WHOLE: Self = Self { part: 0, of: 1 };
 }

@@ -2,16 +2,16 @@
 //!
 //! | message | carries | provokes |
 //! |---|---|---|
-//! | [`Hello`] | versions, parameters, who and when | a Hello, until the clocks are settled |
-//! | [`Push`] | events just written | nothing |
-//! | [`Snapshot`] | the root of a stretch of time, and what it is made of | nothing if equal; else Nodes, EventList or Events |
+//! | [`Hello`] | versions, parameters, identity and time | a Hello, until the clocks are settled |
+//! | [`Push`] | new events | nothing |
+//! | [`Snapshot`] | the root and digest of a span of time | nothing if equal; else Nodes, EventList or Events |
 //! | [`Nodes`] | the children of named nodes | Nodes one level down, EventList, Events |
-//! | [`EventList`] | which events one side holds | Events, NeedEvents |
-//! | [`NeedEvents`] | which events one side wants | Events |
-//! | [`Events`] | events | the next question, if a budget ran out |
+//! | [`EventList`] | the ids of held events | Events, NeedEvents |
+//! | [`NeedEvents`] | the ids of requested events | Events |
+//! | [`Events`] | events | the next request, if a budget ran out |
 //!
-//! What the fields mean to the byte, with transcripts, is in `docs/PROTOCOL.md`. New ways to compare (sketches) become
-//! new variants of the enums here, announced by a feature bit in Hello, not new messages.
+//! `docs/PROTOCOL.md` defines the fields to the byte, with transcripts. New ways to compare (sketches) become new
+//! variants of the enums here, announced by a feature bit in Hello, not new messages.
 
 mod codec;
 mod describe;
@@ -32,33 +32,33 @@ pub(crate) use ids::Salted;
 pub use ids::{Ids, Share, ShortId, shorten};
 use wire::{bounded, bounded_option, bounded_text, bounded_texts};
 
-/// The protocol that this crate speaks. Nodes of different versions do not talk.
+/// The protocol version of this crate. Nodes of different versions do not talk.
 pub const PROTOCOL_VERSION: u16 = 2;
 
-/// What may be added to the protocol without a new version: bits that both sides have are used.
+/// Additions to the protocol without a new version: a bit is in use if both sides have it.
 pub const FEATURES: u64 = 0;
 
-/// One of the seven.
+/// A message between replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
-    /// Who I am, and what time it is here.
+    /// The handshake: the sender's identity and time.
     Hello(Hello),
-    /// What I have just written.
+    /// New events.
     Push(Push),
-    /// What I hold, as short as possible.
+    /// The sender's events in the shortest form: a root and a digest.
     Snapshot(Snapshot),
-    /// What I hold below these nodes.
+    /// The children of tree nodes.
     Nodes(Nodes),
-    /// Which events I hold.
+    /// The events that the sender holds.
     EventList(EventList),
-    /// Which events I want.
+    /// The events that the sender requests.
     NeedEvents(NeedEvents),
-    /// Events.
+    /// Events in reply.
     Events(Events),
 }
 
 impl Message {
-    /// Its name, for logs and metrics.
+    /// The message's name, for logs and metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Hello(_) => "Hello",
@@ -71,7 +71,7 @@ impl Message {
         }
     }
 
-    /// The events that it carries.
+    /// The events in the message.
     pub fn events(&self) -> &[Event] {
         match self {
             Self::Push(push) => &push.events,
@@ -81,98 +81,99 @@ impl Message {
     }
 }
 
-/// Who speaks, under which terms, and what its clock shows.
+/// The handshake: the sender, its configuration, and its clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// [`PROTOCOL_VERSION`].
     pub version: u16,
-    /// [`FEATURES`] that the sender knows.
+    /// The sender's [`FEATURES`].
     pub features: u64,
-    /// The space that this connection is about.
+    /// The space of this connection.
     #[serde(deserialize_with = "bounded_text::<_, SPACE_NAME>")]
     pub space: String,
-    /// What the cluster shares. They travel whole, 20 bytes at most, so that an error can name what differs.
+    /// The parameters of the cluster. They are sent whole, 20 bytes at most, so that an error can name the difference.
     pub parameters: Parameters,
-    /// The sender, as the transport has proven it.
+    /// The sender, as the transport has authenticated it.
     pub node: NodeId,
-    /// Which opening of its store the sender is: two machines with the same identity differ in it.
+    /// The opening of the sender's store: it tells apart two machines with the same identity.
     pub incarnation: Incarnation,
-    /// Where the sender listens, as it knows itself: an address that is not proven, and may be no one's or another's. An
-    /// unspecified one (`0.0.0.0`, `[::]`) stands for that from which the connection comes.
+    /// The sender's own listen addresses: unproven, and possibly wrong. An unspecified one (`0.0.0.0`, `[::]`) stands
+    /// for the remote address of the connection.
     #[serde(deserialize_with = "bounded_texts::<_, LISTENS, PEER_TEXT>")]
     pub listens: Vec<String>,
-    /// Where the sender has met another machine with the receiver's identity, while the receiver was there, too.
+    /// The address of another machine with the receiver's identity, if the sender met one while the receiver was
+    /// connected.
     #[serde(deserialize_with = "bounded_option::<_, PEER_TEXT>")]
     pub conflict: Option<String>,
     /// The sender's wall clock at sending.
     pub wall: Timestamp,
-    /// Counts the sender's Hellos on this connection.
+    /// The number of this Hello on this connection.
     pub number: u32,
-    /// The last Hello that the sender received.
+    /// The last Hello received by the sender.
     pub echo: Option<Echo>,
-    /// How many times the sender has measured the other's clock: no data before both have three.
+    /// The number of times that the sender has measured the other's clock: no data is sent before both have three.
     pub samples: u8,
 }
 
-/// An answer to a Hello, by which its sender measures the way there and back.
+/// The reply to a Hello, for measuring the round trip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Echo {
-    /// Its number.
+    /// The number of that Hello.
     pub number: u32,
-    /// Microseconds from its arrival to this answer.
+    /// Microseconds from the arrival of that Hello to this reply.
     pub held_us: u64,
 }
 
-/// Events that the sender has just written, in the order of writing.
+/// New events of the sender, in the order of writing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Push {
-    /// They.
+    /// The events.
     #[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENTS>")]
     pub events: Vec<Event>,
 }
 
-/// What the sender holds of a stretch of time.
+/// A summary of the sender's events in a span of time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Which stretch: the past up to a moment, or the future from one on.
+    /// The span: the past up to a moment, or the future from one on.
     pub span: TimeSpan,
     /// The root of the tree over the events of the span alone.
     pub root: Hash,
-    /// How many events these are.
+    /// The number of these events.
     pub count: u64,
-    /// What it is made of, if the sender thinks that the roots may differ: the non-empty nodes of
+    /// The tree nodes behind the root, if the sender expects the roots to differ: the non-empty nodes of
     /// [`Shape::cover`](crate::tree::Shape::cover) of the span.
     pub digest: Option<Digest>,
-    /// Whether the receiver is to say so even if it finds everything equal.
+    /// Whether the receiver must reply even if everything is equal.
     pub answer: bool,
 }
 
-/// The non-empty nodes that cover a stretch of time.
+/// The non-empty tree nodes that cover a span of time.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Digest {
-    /// Their rows, from the leaves up.
+    /// The rows of nodes, from the leaves up.
     #[serde(deserialize_with = "bounded::<_, _, DIGEST_ROWS>")]
     pub rows: Vec<Row>,
 }
 
-/// Nodes of one level.
+/// Tree nodes of one level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// 0 for leaves.
     pub level: u8,
-    /// The non-empty ones, ascending.
+    /// The non-empty nodes, ascending.
     #[serde(deserialize_with = "bounded::<_, _, DIGEST_TILES>")]
     pub tiles: Vec<Tile>,
 }
 
-/// A node within a row or below its parent.
+/// A tree node within a row or below its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tile {
-    /// Its index in the level.
+    /// The index of the node in its level.
     pub index: u64,
-    /// How many events are below it.
+    /// The number of events below it.
     pub count: u64,
-    /// Which they are.
+    /// The hash of the events below it.
     pub hash: Hash,
 }
 
@@ -182,102 +183,102 @@ impl Tile {
     }
 }
 
-/// What the sender holds below nodes in which the two sides differ.
+/// The sender's children of tree nodes in which the two sides differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nodes {
-    /// Which events count.
+    /// The span of the compared events.
     pub span: TimeSpan,
-    /// The nodes.
+    /// The tree nodes with their children.
     #[serde(deserialize_with = "bounded::<_, _, MESSAGE_PARENTS>")]
     pub parents: Vec<Parent>,
 }
 
-/// A node and its non-empty children.
+/// A tree node and its non-empty children.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
-    /// The node.
+    /// The tree node.
     pub node: NodeAddress,
     /// Its children, ascending; their indexes count from its first child.
     #[serde(deserialize_with = "bounded::<_, _, WIDEST_NODE>")]
     pub children: Vec<Tile>,
 }
 
-/// Which events the sender holds.
+/// Events that the sender holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventList {
-    /// These, seen for the first time, and others besides.
+    /// These event keys, seen for the first time, among others.
     Announced(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_ADDRESSES>")] Vec<Address>),
-    /// These and no others within each scope.
+    /// Exactly these events within each scope.
     Held(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
 }
 
 /// Ids of events within a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// When they happened.
+    /// The time span of the scope.
     pub span: TimeSpan,
-    /// The part of the span's ids that is spoken of. Only short ids come in parts.
+    /// The share of the span's ids. Only short ids come in shares.
     pub share: Share,
-    /// They.
+    /// The ids.
     pub ids: Ids,
 }
 
 impl Listed {
-    /// The same scope with those of its ids that stand at these places.
+    /// The same scope with only the ids at these places.
     pub(crate) fn only(&self, places: impl Iterator<Item = usize>) -> Self {
         Self { ids: self.ids.select(places), ..self.clone() }
     }
 
-    /// Whether it speaks of everything in its span.
+    /// Whether the list covers all ids of its span.
     pub(crate) fn is_whole(&self) -> bool {
         self.share == Share::WHOLE
     }
 }
 
-/// Which events the sender wants.
+/// A request for events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NeedEvents {
-    /// Those at these addresses.
+    /// The events with these keys.
     At(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_ADDRESSES>")] Vec<Address>),
-    /// Those with these ids within each scope.
+    /// The events with these ids within each scope.
     Of(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
 }
 
-/// Events that the other side lacks.
+/// Events for the other side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
-    /// What they answer.
+    /// The kind of reply.
     pub reply: Reply,
-    /// They.
+    /// The events.
     #[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENTS>")]
     pub events: Vec<Event>,
 }
 
-/// What [`Events`] answer.
+/// The kind of reply in [`Events`].
 ///
-/// Every question of the repair lane ([`Nodes`], a held [`EventList`], [`NeedEvents::Of`]) is answered, and its answer
-/// ends with an [`Events`] that says so (`last`): otherwise a pause in a long answer could not be told from its end.
+/// Every request on the repair lane ([`Nodes`], a held [`EventList`], [`NeedEvents::Of`]) is answered, and its answer
+/// ends with an [`Events`] whose `last` is set: otherwise a pause in a long answer could not be told from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// [`NeedEvents::At`]: all events were asked for.
+    /// To [`NeedEvents::At`]: all events were requested.
     At {
-        /// Some of what was asked for was left out, since a budget ran out: ask again.
+        /// Some requested events are left out because a budget ran out: ask again.
         more: bool,
     },
-    /// [`NeedEvents::Of`]: all events were asked for.
+    /// To [`NeedEvents::Of`]: all events were requested.
     Of {
-        /// Some of what was asked for was left out, since a budget ran out: ask again.
+        /// Some requested events are left out because a budget ran out: ask again.
         more: bool,
-        /// Nothing of this answer follows.
+        /// The answer ends here.
         last: bool,
     },
-    /// A comparison: the events lie within a span, and the receiver lacks them.
+    /// After a comparison: the events lie within a span, and the receiver lacks them.
     Block {
         /// The span.
         span: TimeSpan,
-        /// Where more of them lie, which a budget left out: say what you hold there.
+        /// The span of further events that a budget left out: the receiver should list its own there.
         rest: Option<TimeSpan>,
-        /// Nothing of the answer to a question follows. Never set where none was asked.
+        /// The answer to a request ends here. Never set without a request.
         last: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! How the types of the core travel. Lists are checked against their bound before memory is allocated for them.
+//! The wire form of the core's types. Lists are checked against their bound before memory is allocated for them.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -29,7 +29,7 @@ where
             if len > MOST {
                 return Err(A::Error::invalid_length(len, &self));
             }
-            // What is claimed may not be there: memory follows what is read.
+            // The claimed length may be false: memory grows with the items read.
             let mut items = Vec::with_capacity(len.min(1_024));
             while let Some(item) = list.next_element()? {
                 if items.len() == MOST {
@@ -55,7 +55,7 @@ pub(super) fn bounded_text<'de, D: Deserializer<'de>, const MOST: usize>(
     Ok(text.to_owned())
 }
 
-/// A text of at most `MOST` bytes, within something else.
+/// A text of at most `MOST` bytes, inside another type.
 struct Text<const MOST: usize>(String);
 
 impl<'de, const MOST: usize> Deserialize<'de> for Text<MOST> {
@@ -120,7 +120,7 @@ impl<'de: 'b, 'b> Deserialize<'de> for Run<'b> {
     }
 }
 
-/// A value as it travels: a tag, then what the tag says.
+/// The wire form of a value: a tag, then the fields of the variant.
 #[derive(Serialize, Deserialize)]
 enum WireValue<'v> {
     Deletion,
@@ -129,7 +129,7 @@ enum WireValue<'v> {
     Expiring(Timestamp, #[serde(borrow)] Run<'v>),
 }
 
-/// An event travels as its three fields. Its id does not: the receiver computes it.
+/// An event is sent as its three fields. Its id is not: the receiver computes it.
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let value = match self.value() {

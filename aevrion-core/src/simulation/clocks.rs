@@ -1,9 +1,8 @@
-//! How long the clocks take to come to what the replicas differ in.
+//! How long until the clocks reach the events in which the replicas differ.
 //!
-//! Two neighbours compare what both take for the past, and what both take for the future. What lies between is left to
-//! announcements, and once those are lost it is compared when its time has come for both; nothing makes that sooner.
-//! So an agreement can be demanded only from then on. Where clocks are right and nothing was written ahead of them
-//! that is at once.
+//! Two neighbours compare the past that both agree on, and the future that both agree on. The time between is left to
+//! announcements; if those are lost, it is compared once it is past or future for both, and no sooner. So agreement can
+//! be demanded only from then on. With right clocks and no writes ahead of them that is at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +10,10 @@ use std::time::Duration;
 use super::world::World;
 use crate::{Address, ReadError, Timestamp, WallClock};
 
-/// How long it takes until every event that some replica lacks is in the past for all who compare it.
+/// How long until every event that some replica lacks is in the past for all its neighbours.
 ///
 /// # Errors
-/// A replica that cannot be read.
+/// The error of an unreadable replica.
 pub(super) async fn clocks_reach(world: &World) -> Result<Duration, ReadError> {
     let mut holders: BTreeMap<Address, usize> = BTreeMap::new();
     for process in world.nodes.iter().filter_map(|node| node.process()) {
@@ -30,14 +29,14 @@ pub(super) async fn clocks_reach(world: &World) -> Result<Duration, ReadError> {
     Ok(late.unwrap_or_default())
 }
 
-/// How long until all links compare what happens at `moment` as something past, if none compares it as future.
+/// How long until all links compare `moment` as past, if none compares it as future.
 fn link_reaches(world: &World, moment: Timestamp) -> Duration {
     let drift = world.plan.max_drift;
     let leaf = Duration::from_millis(world.plan.parameters.granularity);
     let reaches = world.links.iter().map(|link| {
         let [a, b] = link.ends.map(|end| world.nodes[end].wall.now());
         let (behind, ahead) = (a.min(b), a.max(b));
-        // A clock that is too far off is not waited for.
+        // The wait ignores a clock beyond the drift.
         let present = if ahead.ahead_of(behind) > drift { ahead } else { behind };
         // The future begins later by the time that passes before it is compared.
         let future = ahead.after(drift + leaf * 2 + world.plan.settling());

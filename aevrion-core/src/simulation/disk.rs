@@ -1,8 +1,8 @@
-//! The disk of a simulated node: what survives a crash, how long a commit takes, and when it fails.
+//! The disk of a simulated node: its crashes, the duration of its commits, and its failures.
 //!
-//! A process mounts it. After a crash only a new mount sees it; the old process may still run for a while and finds
-//! that nothing it writes arrives. What was committed `Buffered` and not synced since may be gone after a crash, the
-//! later commits before the earlier ones.
+//! A process mounts the disk. After a crash only a new mount sees it; the old process may still run for a while, but
+//! its writes no longer arrive. A crash may lose commits that were `Buffered` and not synced since, the later ones
+//! before the earlier ones.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,36 +18,36 @@ use crate::store::{
 /// Buffered states that a crash may fall back to.
 const REMEMBERED: usize = 16;
 
-/// What a disk is like at the moment.
+/// The present behaviour of a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Habits {
-    /// Milliseconds that a commit takes at most.
+    /// Most milliseconds that a commit takes.
     pub(super) slow: u64,
-    /// One commit in so many fails; none if 0.
+    /// One commit in this number fails; none if 0.
     pub(super) failing: u64,
-    /// One view in so many is not given; none if 0.
+    /// One view in this number is refused; none if 0.
     pub(super) blind: u64,
-    /// One read in so many fails; none if 0.
+    /// One read in this number fails; none if 0.
     pub(super) unreadable: u64,
 }
 
-/// What one machine keeps.
+/// The disk of one machine.
 pub(super) struct Disk(Mutex<Content>);
 
 struct Content {
     live: MemoryStore,
     synced: MemoryStore,
-    /// States since the last sync, each with one commit more.
+    /// States since the last sync, each with one more commit.
     buffered: Vec<MemoryStore>,
-    /// Counts the crashes.
+    /// The number of crashes.
     generation: u64,
     habits: Habits,
-    /// Rows that were spoilt.
+    /// The number of spoilt rows.
     spoilt: u32,
     random: Random,
 }
 
-/// What will become of a commit.
+/// The outcome of a commit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Stored,
@@ -71,12 +71,12 @@ impl Disk {
         }))
     }
 
-    /// From now on commits are like this.
+    /// Sets the behaviour from now on.
     pub(super) fn become_like(&self, habits: Habits) {
         self.content().habits = habits;
     }
 
-    /// The power is gone.
+    /// Cuts the power.
     pub(super) fn crash(&self) {
         let mut content = self.content();
         content.generation += 1;
@@ -91,7 +91,7 @@ impl Disk {
         content.buffered.clear();
     }
 
-    /// A bit of a stored node of the tree flips, wherever the disk holds that row. At once, for a commit may be under way.
+    /// Flips a bit of a stored tree node, in every state that holds that row. At once, as a commit may be in progress.
     pub(super) fn spoil_node(&self, random: &mut Random) {
         let mut content = self.content();
         let keys = content.live.keys(Table::Nodes);
@@ -106,17 +106,17 @@ impl Disk {
         content.spoilt += 1;
     }
 
-    /// How many rows were spoilt.
+    /// The number of spoilt rows.
     pub(super) fn spoilt(&self) -> u32 {
         self.content().spoilt
     }
 
-    /// How often the power was gone.
+    /// The number of power cuts.
     pub(super) fn crashes(&self) -> u64 {
         self.content().generation
     }
 
-    /// For a new process.
+    /// Mounts the disk for a new process.
     pub(super) fn mount(self: &Arc<Self>) -> Mount {
         Mount { generation: self.content().generation, disk: Arc::clone(self) }
     }
@@ -126,7 +126,7 @@ impl Disk {
     }
 }
 
-/// A disk as one process sees it.
+/// The view of one process on the disk.
 pub(super) struct Mount {
     disk: Arc<Disk>,
     generation: u64,
@@ -138,7 +138,7 @@ impl Mount {
         if content.generation == self.generation { Ok(content) } else { Err(StoreError::Closed) }
     }
 
-    /// How long the next commit takes, and what becomes of it.
+    /// The duration and outcome of the next commit.
     fn fate(&self) -> Result<(Duration, Fate), StoreError> {
         let mut content = self.content()?;
         let Habits { slow, failing, .. } = content.habits;
@@ -153,7 +153,7 @@ impl Mount {
         Ok((Duration::from_millis(wait), fate))
     }
 
-    /// Fails as often as `habit` says.
+    /// Fails with the probability that `habit` selects.
     fn read(&self, habit: impl FnOnce(Habits) -> u64) -> Result<(), StoreError> {
         let mut content = self.content()?;
         let failing = habit(content.habits);
@@ -220,7 +220,7 @@ impl EventStore for Mount {
     }
 }
 
-/// A state of the disk, which may not be readable at the moment.
+/// A state of the disk, with failing reads.
 struct FlakyView {
     state: Arc<dyn View>,
     reader: Mount,
@@ -243,8 +243,8 @@ fn failed() -> Arc<std::io::Error> {
     Arc::new(std::io::Error::other("the simulated disk failed"))
 }
 
-/// The same rows in memory of their own. The writer cuts rows out of large chunks, which a thousand simulated disks
-/// would keep alive for the sake of a few bytes each.
+/// A copy of the rows in their own memory. The writer cuts rows out of large chunks, which a thousand simulated disks
+/// would keep alive for a few bytes each.
 fn compact(batch: WriteBatch) -> WriteBatch {
     let mut compacted = WriteBatch::new();
     for (table, writes) in batch.into_tables() {

@@ -1,4 +1,4 @@
-//! One end of a connection: a loop around an agent, as a link of [`sync`](crate::sync) is one.
+//! One end of a connection: a loop around an agent, like a link of [`sync`](crate::sync).
 
 use std::sync::Arc;
 
@@ -14,16 +14,17 @@ use crate::store::Durability;
 use crate::transport::Lane;
 use crate::{Address, Event, Inserted, Replica, WriteError};
 
-/// News taken at once beyond which they count as missed, where overflows are wanted.
+/// In a simulation with overflows, more new events than this at once count as missed.
 const FEW_NEWS: usize = 3;
 
-/// What an agent may have open at most in a simulation: far more than there are events.
+/// The greatest number of pending requests and announcements of an agent in a simulation: far more than there are
+/// events.
 const MUCH: usize = 10_000;
 
-/// What has become of events that came.
+/// The outcome of received events.
 struct Stored {
     origin: Origin,
-    /// Which, but for those that the network doubled.
+    /// The received events, except those doubled by the network.
     came: Vec<Address>,
     outcome: Result<Inserted, WriteError>,
 }
@@ -39,11 +40,11 @@ pub(super) struct Endpoint {
     out: Arc<Wire>,
     into: Arc<Wire>,
     stores: JoinSet<Stored>,
-    /// Whether what is handled came twice where it was sent once.
+    /// Whether the frame being handled is a duplicate made by the network.
     doubled: bool,
-    /// Bytes of the frames that came.
+    /// Bytes of the received frames.
     received: u64,
-    /// What the process was told of the neighbour.
+    /// The process's knowledge of the neighbour.
     known: Known,
 }
 
@@ -74,7 +75,7 @@ impl Endpoint {
         }
     }
 
-    /// Runs until the connection is over.
+    /// Runs until the connection ends.
     pub(super) async fn run(mut self) -> AgentError {
         let mut input = Some(Input::Connected);
         let end = loop {
@@ -113,7 +114,7 @@ impl Endpoint {
         }
     }
 
-    /// What happens next, if it concerns the agent.
+    /// The next input for the agent, if any.
     async fn next(&mut self) -> Result<Option<Input>, AgentError> {
         if !self.out.is_open() {
             return Err(AgentError::Closed);
@@ -130,7 +131,7 @@ impl Endpoint {
                 Err(_) => Err(AgentError::Closed),
             },
             () = until(wake) => Ok(Some(Input::Woken)),
-            // News before questions: what is known here is told before a snapshot is found to differ by it.
+            // New events before requests: they are announced before a snapshot differs by them.
             news = self.feed.next(), if takes_news => Ok(Some(match news {
                 News::Events(fresh) if !(self.world.overflows() && fresh.len() > FEW_NEWS) => Input::News(fresh),
                 News::Events(_) | News::Missed => Input::NewsMissed,
@@ -169,7 +170,7 @@ impl Endpoint {
         }
     }
 
-    /// Tells the agent what has happened, and does what it wants.
+    /// Feeds an input to the agent, and carries out its outputs.
     async fn step(&mut self, input: Input) -> Result<(), AgentError> {
         let (now, line) = (self.world.moment(self.way.0), self.line());
         for output in self.agent.handle(input, now, line, &self.replica).await? {

@@ -1,4 +1,4 @@
-//! Whether replicas that should agree do, and whether what they agree on is the truth.
+//! The judgement at the end: whether the replicas agree, and whether they agree on the truth.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::bounds::PAGE_ROWS;
 use crate::index::{EntryQuery, Order, VersionQuery};
 use crate::{Address, Event, ReadError, Replica, Root, Timestamp, WriteError};
 
-/// Versions and entries of one page: few, so that paging is tried too.
+/// Versions and entries of one page: few, to test paging as well.
 const PAGE: usize = 7;
 
-/// Replicas of a crowd that are looked at closely; of fewer nodes all are.
+/// Replicas of a crowd that are checked closely; in a smaller network all are.
 const CLOSELY: usize = 12;
 
-/// The root that all replicas have in common, if they have.
+/// The common root of all replicas, if they have one.
 pub(super) async fn common_root(world: &World) -> Option<Root> {
     let mut replicas = Vec::with_capacity(world.nodes.len());
     for node in &world.nodes {
@@ -36,7 +36,7 @@ pub(super) async fn common_root(world: &World) -> Option<Root> {
     common
 }
 
-/// Compares all replicas with each other, with what clients were told, and with the plain model.
+/// Compares all replicas with each other, with the acknowledgements to clients, and with the plain model.
 pub(super) async fn judge(world: &World) -> Result<u64, String> {
     let first = events_of(&replica(world, 0)?).await.map_err(|error| failed(0, &error))?;
     world.ledger().judge(&first)?;
@@ -52,7 +52,7 @@ pub(super) async fn judge(world: &World) -> Result<u64, String> {
         let replica = replica(world, number)?;
         let closely = number % step == 0;
         if !world.plan.spoils && replica.healed_hashes() > 0 {
-            // Nothing spoils what the disk holds, so the writer of it was wrong.
+            // Nothing spoils this disk, so the writer made the error.
             return Err(format!("node {number}: a stored hash was not that of its events"));
         }
         compare(number, &replica, &model, root, if closely { &times } else { &[] })
@@ -71,7 +71,7 @@ fn replica(world: &World, number: usize) -> Result<Replica, String> {
     Ok(process.replica)
 }
 
-/// Moments at which reads are compared: present, past, edges of versions, the end of time.
+/// Moments of the compared reads: present, past, edges of versions, the end of time.
 fn times(world: &World, model: &Model, random: &mut Random) -> Vec<Timestamp> {
     let mut times = vec![START.after(world.began.elapsed()), Timestamp::MAX];
     let stamps: Vec<_> = model.events().keys().map(|address| address.timestamp).collect();
@@ -127,7 +127,7 @@ async fn compare(
     Ok(Ok(()))
 }
 
-/// A spoilt hash below a sound one shows in no comparison, nor does one above the present: finding it is for the scrub.
+/// A spoilt hash below a sound one shows in no comparison, nor does one above the present: only the scrub finds them.
 pub(super) async fn scrub_all(world: &World) -> Result<(), String> {
     for number in 0..world.nodes.len() {
         let scrubbed = scrub(&replica(world, number)?).await;
@@ -136,7 +136,7 @@ pub(super) async fn scrub_all(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// A view does not see what was spoilt after it was taken, so the scrub begins with a commit, which gives a new one.
+/// A view does not see damage done after it was taken, so the scrub begins with a commit, which makes a new view.
 async fn scrub(replica: &Replica) -> Result<(), WriteError> {
     let mut scrub = replica.scrub().await?;
     scrub.save().await?;

@@ -1,4 +1,4 @@
-//! What clients wrote, whatever became of it: the plain truth that replicas are held to.
+//! The writes of clients and their outcomes: the plain truth for judging the replicas.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use bytes::Bytes;
 
 use crate::{Address, Event, EventId, Timestamp, Value};
 
-/// Everything that was ever asked for, and what was promised.
+/// All requested writes, and all promises.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// How often something of this content was asked for, by the id that it would have at the beginning of time.
+    /// The number of requests with this content, by its id at the beginning of time.
     asked: BTreeMap<EventId, u64>,
-    /// What was acknowledged as durable.
+    /// The events acknowledged as durable.
     promised: BTreeMap<Address, Event>,
     /// The greatest timestamp that a node promised for a key by its own clock.
     issued: BTreeMap<(usize, Bytes), Timestamp>,
-    /// The end of the time that a node told to be settled.
+    /// The end of the time that a node declared settled.
     settled: BTreeMap<usize, Timestamp>,
 }
 
 impl Ledger {
-    /// A client asks for this, and will learn what became of it.
+    /// Records a client's request, whose outcome will follow.
     pub(super) fn ask(&mut self, key: &Bytes, value: &Value) {
         if let Some(content) = content(key, value) {
             *self.asked.entry(content).or_default() += 1;
         }
     }
 
-    /// A node has promised to keep this. If its own clock `stamped` it, it must be later than what it promised for
-    /// the key before.
+    /// Records a node's promise to keep an event. If its own clock `stamped` it, it must be later than the node's
+    /// earlier promises for the key.
     pub(super) fn promise(&mut self, node: usize, event: Event, stamped: bool) -> Result<(), String> {
         if stamped {
             let at = event.timestamp();
@@ -41,29 +41,29 @@ impl Ledger {
         Ok(())
     }
 
-    /// What a node must show of a key at least: the last of its own writes, whatever its wall clock shows.
+    /// The newest timestamp that a node must show for a key: its own last write, whatever its wall clock shows.
     pub(super) fn own(&self, node: usize, key: &Bytes) -> Option<Timestamp> {
         self.issued.get(&(node, key.clone())).copied()
     }
 
-    /// A node tells that the time before `until` is settled.
+    /// Records that a node declared the time before `until` settled.
     pub(super) fn settle(&mut self, node: usize, until: Timestamp) {
         let settled = self.settled.entry(node).or_default();
         *settled = until.max(*settled);
     }
 
-    /// The end of the time that a node told to be settled: it stamps nothing there any more.
+    /// The end of a node's settled time: it stamps nothing there any more.
     pub(super) fn settled(&self, node: usize) -> Option<Timestamp> {
         self.settled.get(&node).copied()
     }
 
-    /// Whether anybody ever asked for this.
+    /// Whether any client requested this event.
     pub(super) fn knows(&self, event: &Event) -> bool {
         self.times_asked(event) > 0
     }
 
-    /// What is wrong with `events`, if they are to be all that is left: something promised is missing, or something
-    /// is there that nobody, or nobody so often, asked for.
+    /// What is wrong with `events` as the final set: a missing promised event, or an event that no client requested, or
+    /// requested less often.
     pub(super) fn judge(&self, events: &BTreeMap<Address, Event>) -> Result<(), String> {
         if let Some(lost) = self.promised.keys().find(|address| !events.contains_key(address)) {
             return Err(format!("the acknowledged event {lost} is lost"));
@@ -80,7 +80,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// How many events were promised.
+    /// The number of promised events.
     pub(super) fn promised(&self) -> usize {
         self.promised.len()
     }
@@ -90,7 +90,7 @@ impl Ledger {
     }
 }
 
-/// What tells one write from another before it has its time.
+/// Identifies a write before it has a timestamp.
 fn content(key: &Bytes, value: &Value) -> Option<EventId> {
     Event::new(key.clone(), value.clone(), Timestamp::MIN).ok().map(|event| event.id())
 }

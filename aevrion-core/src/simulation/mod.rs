@@ -1,14 +1,14 @@
 //! A whole network in one thread: real replicas, real agents and real frames, under a clock, a disk and a network that
-//! do what a seed says.
+//! a seed controls.
 //!
-//! A simulation has four phases. In the first there is trouble of every kind, while clients write and read; what must
-//! hold all the time is checked all the time. Then everything heals, but for the clocks, which stay as wrong as they
-//! are. Then all replicas must agree: when the clocks have come to what they differ in, within a time that
-//! [`Plan::agreement_within`] computes. What they agree on must be exactly what was written,
-//! and few events may have come to a node that had them. At last they must rest: who agrees sends heartbeats and nothing else.
+//! A simulation has four phases. The first has trouble of every kind, while clients write and read; its invariants are
+//! checked all the time. Then everything heals, except the clocks, which stay wrong. Then all replicas must agree,
+//! counted from the time when the clocks have reached the differences, within the time that [`Plan::agreement_within`]
+//! computes. They must agree on exactly the written events, and few events may have reached a node that had them. At
+//! last they must rest: agreeing neighbours send heartbeats and nothing else.
 //!
 //! Time is that of the runtime, which is paused and jumps from one timer to the next; every draw comes from the seed.
-//! So a seed is a bug report: [`Violation`] prints the line that shows it again.
+//! So a seed is a bug report: [`Violation`] prints the command that reproduces it.
 //!
 //! ```
 //! use aevrion_core::simulation::{Plan, run};

@@ -1,4 +1,4 @@
-//! What a set of events means, straight from the definitions and in the plainest way: what replicas are compared with.
+//! The meaning of a set of events, straight from the definitions and in the plainest way: the reference for replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
 

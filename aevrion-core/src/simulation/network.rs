@@ -1,4 +1,4 @@
-//! Connections that are made, end and are made again.
+//! Connecting nodes, and reconnecting them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::wire::Wire;
 use super::world::{Link, World, lock};
 use crate::agent::AgentError;
 
-/// How often somebody tries to connect where something is in the way.
+/// The pause between attempts to connect over a blocked path.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Keeps two nodes connected, as far as the network lets it.
+/// Keeps two nodes connected, as far as the network allows.
 pub(super) async fn keep_connected(world: Arc<World>, number: usize) {
     let link = &world.links[number];
     let mut random = Random::new(world.plan.seed, &[7, number as u64]);
@@ -40,11 +40,11 @@ pub(super) async fn keep_connected(world: Arc<World>, number: usize) {
         let tasks = ends.map(|end| tokio::spawn(end.run()));
         for (task, (here, there)) in tasks.into_iter().zip([(a, b), (b, a)]) {
             match task.await {
-                // A path that was blocked for long looks like a neighbour that says nothing.
+                // A long-blocked path looks like a silent neighbour.
                 Ok(
                     AgentError::Closed | AgentError::Silent | AgentError::NotSettled | AgentError::Expired,
                 ) => {}
-                // Frames that no transport loses or doubles make honest neighbours look strange.
+                // Lost or doubled frames, which no transport produces, make honest neighbours look faulty.
                 Ok(AgentError::Fault(_)) if world.plan.is_harsh() => {}
                 Ok(AgentError::Fault(fault)) => {
                     world.wrong(format!("node {here} says of node {there}: {fault}"));

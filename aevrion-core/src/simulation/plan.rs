@@ -1,4 +1,4 @@
-//! What a simulation does, all of it decided by a seed.
+//! The plan of a simulation, all of it decided by a seed.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,70 +10,70 @@ use crate::Parameters;
 use crate::agent::{Budget, REST, Rate};
 use crate::bounds::PUSHED_BYTES;
 
-/// More nodes than this make a big calm network: some writes and one partition that heals.
+/// More nodes than this make a large calm network: some writes and one partition that heals.
 pub(super) const CROWD: usize = 50;
 
-/// Which troubles a simulation has.
+/// The troubles of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Troubles {
     /// Connections break.
     pub breaks: bool,
-    /// The network falls apart: in two, in one direction, again and again.
+    /// The network is partitioned: in two, in one direction, repeatedly.
     pub partitions: bool,
-    /// Nodes crash and come back.
+    /// Nodes crash and restart.
     pub crashes: bool,
     /// Wall clocks jump.
     pub jumps: bool,
     /// Disks are slow, and fail.
     pub disks: bool,
-    /// News come faster than they can be told.
+    /// New events come faster than they can be announced.
     pub overflows: bool,
 }
 
-/// One simulation. Prints itself in one line.
+/// The plan of one simulation. It prints itself in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Where all chance comes from.
+    /// The source of all chance.
     pub seed: u64,
-    /// How many replicas there are.
+    /// The number of replicas.
     pub nodes: usize,
-    /// Who is connected to whom.
+    /// The connections between nodes.
     pub topology: Topology,
-    /// What the cluster shares.
+    /// The parameters of the cluster.
     pub parameters: Parameters,
-    /// How far back of the present snapshots end, at least.
+    /// The least distance between the present and the end of a snapshot.
     pub grace: Duration,
-    /// How far apart clocks may be without alarm.
+    /// The greatest difference between clocks without alarm.
     pub max_drift: Duration,
-    /// Milliseconds that each node's clock is off at the beginning.
+    /// The initial offset of each node's clock, in milliseconds.
     pub skews: Vec<i64>,
-    /// The longest way from one node to the next.
+    /// The longest latency between two nodes.
     pub latency: Duration,
-    /// Bytes a millisecond on every path.
+    /// The bandwidth of every path, in bytes a millisecond.
     pub bandwidth: u64,
-    /// Bytes under way on a lane beyond which nothing more is sent.
+    /// Bytes in flight on a lane at which sending stops.
     pub room: usize,
-    /// How long there is trouble.
+    /// The duration of the trouble.
     pub trouble_lasts: Duration,
-    /// What trouble.
+    /// The kinds of trouble.
     pub troubles: Troubles,
-    /// What happens to single frames.
+    /// The treatment of single frames.
     pub weather: Weather,
-    /// What clients do in that time.
+    /// The number of client actions in that time.
     pub actions: u64,
-    /// Keys that clients write.
+    /// The number of keys that clients write.
     pub keys: u64,
     /// Index rows held in memory.
     pub index_lot: usize,
-    /// Whether clients write one key in bursts that the drift is too short for.
+    /// Whether clients write one key in bursts that exceed the drift.
     pub dense: bool,
     /// Whether nodes take writes whatever the neighbours' clocks say.
     pub write_despite_clocks: bool,
-    /// Whether disks that fail spoil what is stored of the tree, too.
+    /// Whether failing disks also spoil the stored tree.
     pub spoils: bool,
     /// Largest event that is pushed, in bytes of key and value.
     pub pushed: usize,
-    /// What may be read for one neighbour.
+    /// The read budget for one neighbour.
     pub budget: Budget,
 }
 
@@ -118,7 +118,7 @@ impl Plan {
             skews,
             latency: Duration::from_millis(random.pick([2, 20, 20, 100, 250])),
             bandwidth: random.pick([500, 5_000, 100_000]),
-            // Where there is no trouble nothing is to be left out for want of room.
+            // Without trouble nothing may be left out for want of room.
             room: random.pick([2_000, 100_000, 1_000_000]).max(if calm { 1_000_000 } else { 0 }),
             trouble_lasts: Duration::from_millis(lasts),
             troubles: Troubles {
@@ -145,7 +145,7 @@ impl Plan {
         }
     }
 
-    /// The same with another number of nodes and another shape of the network, where they are given.
+    /// The same plan with another number of nodes and another topology, if given.
     #[must_use]
     pub fn reshaped(mut self, nodes: Option<usize>, topology: Option<Topology>) -> Self {
         let mut random = Random::new(self.seed, &[2]);
@@ -157,7 +157,7 @@ impl Plan {
         if self.nodes > CROWD { self.crowd() } else { self }
     }
 
-    /// A big calm network.
+    /// A large calm network.
     fn crowd(self) -> Self {
         Self {
             parameters: Parameters { granularity: 10_000, branching: 32, ..self.parameters },
@@ -178,7 +178,7 @@ impl Plan {
         }
     }
 
-    /// Whether it is the big calm network.
+    /// Whether this is the large calm network.
     pub fn is_crowd(&self) -> bool {
         self.nodes > CROWD
     }
@@ -190,34 +190,34 @@ impl Plan {
         !troubled && !self.is_harsh() && self.skews.iter().all(|skew| skew.abs() <= CALM_SKEW)
     }
 
-    /// Whether single frames suffer.
+    /// Whether single frames are lost, doubled or overtaken.
     pub fn is_harsh(&self) -> bool {
         self.weather != Weather::default()
     }
 
-    /// Who is connected to whom.
+    /// The links between nodes.
     pub fn links(&self) -> Vec<(usize, usize)> {
         self.topology.links(self.nodes, &mut Random::new(self.seed, &[3]))
     }
 
-    /// How long after the last trouble all replicas agree at the latest, once the clocks have come to what they differ
-    /// in: two leaves, after each of which neighbours compare, and beside them what connecting, repairs in turn and the
-    /// way to the farthest node take.
+    /// The time within which all replicas agree after the last trouble, once the clocks have reached their differences:
+    /// two leaves, after each of which neighbours compare, and the time for connecting, successive repairs and the way
+    /// to the farthest node.
     pub fn agreement_within(&self) -> Duration {
         Duration::from_millis(self.parameters.granularity) * 2 + self.settling()
     }
 
-    /// What an agreement takes beside the two leaves:
+    /// The time for an agreement beside the two leaves:
     ///
-    /// * the links are there again after `RECONNECT`, a replica whose disk failed rests for `REST`, and clocks are
-    ///   settled after three ways there and back;
-    /// * each of the two leaves is compared a grace after it closed, and where something is in flight then, again and
-    ///   again, at most three graces later;
-    /// * a node repairs with one neighbour at a time: each takes five ways there and back (snapshot and answer, list and
-    ///   wish, events, the silence that ends it, snapshots again), and three times as many where clocks are so far apart
-    ///   that what is past for one side and for the other is compared on its own, beside the future;
-    /// * what a repair brings goes on by announcements as far as the farthest node;
-    /// * a budget that is used up has to fill again.
+    /// * the links are restored after `RECONNECT`, a replica whose disk failed rests for `REST`, and clocks are settled
+    ///   after three round trips;
+    /// * each of the two leaves is compared a grace after it closed, and again and again while events are in flight, at
+    ///   most three graces later;
+    /// * a node repairs with one neighbour at a time: each repair takes five round trips (snapshot and answer, list and
+    ///   request, events, the final silence, snapshots again), and three times as many if clocks are so far apart that
+    ///   the time between past and future is compared on its own, beside the future;
+    /// * repaired events spread by announcements as far as the farthest node;
+    /// * an exhausted budget has to fill again.
     pub(super) fn settling(&self) -> Duration {
         let links = self.links();
         let far = u32::try_from(2 * reach(self.nodes, &links)).unwrap_or(u32::MAX);
@@ -229,14 +229,14 @@ impl Plan {
         greeting + self.grace_at_most() * 5 + there_and_back * 5 * turns + TRANSFER * far + budget
     }
 
-    /// Whether some clocks are further apart than they may be without alarm.
+    /// Whether some clocks differ by more than is allowed without alarm.
     fn clocks_are_apart(&self) -> bool {
         let apart = self.skews.iter().max().zip(self.skews.iter().min()).map(|(max, min)| max.abs_diff(*min));
         apart.is_some_and(|apart| u128::from(apart) > self.max_drift.as_millis())
     }
 
-    /// The grace that agents come to: four ways there and back, if that is more than what they are told. A clock that
-    /// jumped leaves one measurement, which a blocked path may have held back, until the next leaf closes.
+    /// The greatest grace of the agents: four round trips, if that is more than the configured one. A clock that jumped
+    /// leaves one measurement, which a blocked path may have delayed, until the next leaf closes.
     pub fn grace_at_most(&self) -> Duration {
         let held = self.troubles.jumps && self.troubles.partitions;
         let way_back = self.latency * 2 + if held { LONGEST_TROUBLE } else { Duration::ZERO };
@@ -244,33 +244,33 @@ impl Plan {
     }
 }
 
-/// A budget that many questions use up. At once it allows more rows than a leaf has: one that allows fewer never comes
-/// to the end of a list.
+/// A budget that many requests exhaust. At once it allows more rows than a leaf has: a smaller one never reaches the
+/// end of a list.
 const SMALL_BUDGET: Budget =
     Budget { rows: Rate::a_second(2_000, 300), bytes: Rate::a_second(100_000, 50_000) };
 
-/// How long such a budget takes to be full again after the dearest exchange.
+/// The time until such a budget is full again after the most expensive repair session.
 const FILLS: Duration = Duration::from_secs(20);
 
-/// The drift where one key is written in bursts: short, so that a burst is longer.
+/// The drift of simulations with bursts of one key: short, so that a burst exceeds it.
 pub(super) const DENSE_DRIFT: Duration = Duration::from_millis(150);
 
-/// The most writes of one key at once: two such bursts are more than that drift has room for, and one may be.
+/// The most writes of one key at once: the drift has room for one such burst, but not always for two.
 pub(super) const LONGEST_BURST: u64 = 200;
 
-/// Milliseconds that clocks are apart at most where there is no trouble.
+/// Most milliseconds between clocks in a simulation without trouble.
 const CALM_SKEW: i64 = 20;
 
-/// The greatest size of a value: small, so that it is met.
+/// The largest value: small, so that clients reach it.
 pub(super) const LARGEST: u32 = 300;
 
-/// A lost connection is there again after this long, if nothing is in its way.
+/// The time to restore a lost connection, if nothing blocks it.
 pub(super) const RECONNECT: Duration = Duration::from_millis(1_500);
 
-/// The longest time that one trouble lasts.
+/// The longest duration of one trouble.
 pub(super) const LONGEST_TROUBLE: Duration = Duration::from_secs(6);
 
-/// What a batch of events may take on the slowest path.
+/// The time for a batch of events on the slowest path.
 const TRANSFER: Duration = Duration::from_millis(250);
 
 fn skews(nodes: usize, calm: bool, random: &mut Random) -> Vec<i64> {

@@ -1,14 +1,14 @@
-//! The one source of chance of a simulation: SplitMix64 (Steele et al. 2014), seeded and nothing else.
+//! The one source of chance of a simulation: SplitMix64 (Steele et al. 2014), from the seed alone.
 //!
-//! Whatever draws has a generator of its own, made from the seed and from what it is for: what one part draws more or
-//! less does not change what the others draw.
+//! Each part has its own generator, made from the seed and its purpose: more or fewer draws in one part do not change
+//! those of the others.
 
-/// A sequence of numbers that looks random and is not.
+/// A sequence of pseudo-random numbers.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence for one purpose, which `parts` tell from all others.
+    /// The sequence for one purpose, identified by `parts`.
     pub fn new(seed: u64, parts: &[u64]) -> Self {
         let mut random = Self(seed ^ 0x5851_F42D_4C95_7F2D);
         for part in parts {
@@ -37,7 +37,7 @@ impl Random {
         first + self.below((last - first).saturating_add(1))
     }
 
-    /// A position in a list of `len`.
+    /// A position in a list of length `len`.
     pub fn place(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
@@ -47,7 +47,7 @@ impl Random {
         times > 0 && self.below(times) == 0
     }
 
-    /// One of these.
+    /// One of these values.
     pub fn pick<T: Copy, const N: usize>(&mut self, from: [T; N]) -> T {
         from[self.place(N)]
     }

@@ -1,11 +1,11 @@
-//! What came to nodes that had it: how much of that there may be.
+//! Redundant events, which reach a node that has them, and their bounds.
 //!
-//! In trouble some of it cannot be helped. A neighbour pushes what another was asked for a moment ago; what is being
-//! stored is missing from the list that is made meanwhile. But each has its measure, which a defect exceeds: an
-//! announcement that everyone is asked for, a difference that both sides repair, news that go round.
+//! In trouble some redundancy is unavoidable. A neighbour pushes an event that another was asked for a moment ago; an
+//! event being stored is missing from a list made meanwhile. But each kind has its bound, which a defect exceeds: an
+//! announced event requested from everyone, a difference repaired by both sides, new events that loop.
 //!
-//! The bounds are half as much again as what 2,000 seeds came to at most, or more. What the network doubles does not
-//! count, nor what was sent and lost, nor what a failing disk refused.
+//! The bounds are at least half as much again as the maximum over 2,000 seeds. Frames doubled by the network do not
+//! count, nor events lost in flight or refused by a failing disk.
 
 use std::collections::BTreeSet;
 
@@ -13,29 +13,29 @@ use super::plan::{LONGEST_BURST, Plan};
 use crate::Address;
 use crate::agent::Origin;
 
-/// Beyond its share a small run may have so many: one burst of news while one repair is under way.
+/// Allowance for small runs: one burst of new events during one repair.
 const SLACK: u64 = 30;
 
-/// The same for what is pushed: two bursts, for the neighbours of a repair hear of what it brings from both sides.
+/// Allowance for pushes: two bursts, because the neighbours of a repair receive its events from both sides.
 const SLACK_OF_PUSHES: u64 = 110;
 
-/// The same where a burst is longer than that: where one key is written very often at once.
+/// Allowance for pushes with longer bursts: one key written very often at once.
 const SLACK_OF_DENSE_PUSHES: u64 = 2 * LONGEST_BURST;
 
-/// As many times the slack where the network doubles questions too, each of which is answered.
+/// The factor on the allowances if the network doubles requests too, each of which is answered.
 const HARSH: u64 = 4;
 
-/// What came to nodes that had it.
+/// Counts of redundant events.
 #[derive(Debug, Default)]
 pub(super) struct Redundancy {
-    /// By pushes and announcements.
+    /// Events from pushes and announcements.
     pushed: Arrivals,
-    /// By repairs. Here only what came from the same neighbour twice counts as come again: what others brought in the
-    /// meantime is no fault of the repair.
+    /// Events from repairs. Only repeats from the same neighbour count as redundant: events that others sent in the
+    /// meantime are no fault of the repair.
     repaired: Arrivals,
-    /// Announcements of an event to a neighbour.
+    /// The number of announcements of an event to a neighbour.
     announced: u64,
-    /// What a repair brought from one node to another.
+    /// Events that a repair sent from one node to another.
     mended: BTreeSet<(usize, usize, Address)>,
 }
 
@@ -46,12 +46,12 @@ struct Arrivals {
 }
 
 impl Redundancy {
-    /// So many events are announced to a neighbour.
+    /// Counts events announced to a neighbour.
     pub(super) fn announced(&mut self, events: usize) {
         self.announced += events as u64;
     }
 
-    /// A node has stored what a neighbour sent it; so many were new to it.
+    /// Counts events of a neighbour that a node has stored, and those that were new to it.
     pub(super) fn stored(&mut self, way: (usize, usize), origin: Origin, came: &[Address], new: u64) {
         let arrivals = match origin {
             Origin::Pushed(_) => &mut self.pushed,
@@ -68,17 +68,17 @@ impl Redundancy {
         };
     }
 
-    /// The power of a node was gone, and perhaps some of what had come to it.
+    /// Records a power cut of a node, which may have lost some received events.
     pub(super) fn crashed(&mut self, node: usize) {
         self.mended.retain(|(_, to, _)| *to != node);
     }
 
-    /// How many events came again.
+    /// The number of redundant events.
     pub(super) fn again(&self) -> u64 {
         self.pushed.again + self.repaired.again
     }
 
-    /// What is too much, in a network of so many links that holds so many events.
+    /// Fails if a bound is exceeded, in a network with so many links and events.
     pub(super) fn judge(&self, plan: &Plan, links: usize, events: u64) -> Result<(), String> {
         let times = if plan.is_harsh() { HARSH } else { 1 };
         let slack = if plan.dense { LONGEST_BURST } else { SLACK } * times;
@@ -91,7 +91,7 @@ impl Redundancy {
         if again > new / 10 + slack {
             return Err(format!("{again} repaired events came twice from the same node, and {new} were new"));
         }
-        // Once in either direction of a link, if it happened to be new on both ends at the same time.
+        // Once in either direction of a link, if the event was new on both ends at the same time.
         if self.announced > events * links as u64 * 2 + slack {
             return Err(format!("{} announcements of {events} events on {links} links", self.announced));
         }
@@ -118,7 +118,7 @@ mod tests {
         let repaired = Origin::Repaired(NodeId::from_bytes([0; 32]));
         let mut redundancy = Redundancy::default();
         redundancy.stored((0, 1), repaired, &events(100), 100);
-        // Another neighbour gave the same: that is no fault of the repair.
+        // Another neighbour sent the same: that is no fault of the repair.
         redundancy.stored((2, 1), repaired, &events(100), 0);
         assert_eq!((redundancy.judge(&fair(), 3, 100), redundancy.again()), (Ok(()), 0));
         redundancy.stored((0, 1), repaired, &events(10 + SLACK + 1), 0);

@@ -1,4 +1,4 @@
-//! What a simulation has come to.
+//! The result of a simulation.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,49 +7,49 @@ use super::plan::Plan;
 use super::topology::Topology;
 use super::world::World;
 
-/// A simulation in which everything was as it must be.
+/// The report of a simulation without violation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// How many replicas there were, and links between them.
+    /// The number of replicas.
     pub nodes: usize,
-    /// Links between them.
+    /// The number of links between them.
     pub links: usize,
-    /// Events that all hold in the end.
+    /// The number of events that all hold in the end.
     pub events: u64,
-    /// Those that were acknowledged as durable.
+    /// The number of events acknowledged as durable.
     pub promised: usize,
-    /// How long after the last trouble all held the same.
+    /// The time from the last trouble to agreement.
     pub agreed_after: Duration,
-    /// How long it may have taken.
+    /// The time allowed for it.
     pub agreement_within: Duration,
-    /// The part of it in which clocks had yet to come to what the replicas differed in.
+    /// The part of it until the clocks reached the differences of the replicas.
     pub clocks_reach: Duration,
-    /// The greatest number of links that an event went over to come to a node.
+    /// The greatest number of links that an event took to reach a node.
     pub rounds: u32,
-    /// Messages sent.
+    /// The number of messages sent.
     pub messages: u64,
-    /// Bytes of these.
+    /// The bytes of these messages.
     pub bytes: u64,
-    /// Messages of repairs among them.
+    /// The number of repair messages among them.
     pub repairs: u64,
-    /// How often an event was sent.
+    /// The number of event transmissions.
     pub transmissions: u64,
-    /// How often it was new to the receiver.
+    /// The number of transmissions that were new to the receiver.
     pub useful: u64,
-    /// How often an event came to a node that had it.
+    /// The number of transmissions to a node that had the event.
     pub again: u64,
-    /// What went over the wires, and when: two runs of a seed have the same.
+    /// The hash over all traffic and its times: two runs of a seed have the same.
     pub transcript: String,
 }
 
-/// How all came to hold the same.
+/// How the replicas reached agreement.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Agreement {
-    /// How long after the last trouble.
+    /// The time since the last trouble.
     pub(super) after: Duration,
-    /// How long clocks needed to come to what the replicas differed in.
+    /// The time until the clocks reached the differences of the replicas.
     pub(super) reach: Duration,
-    /// How long it may have taken.
+    /// The time allowed.
     pub(super) within: Duration,
 }
 
@@ -75,7 +75,7 @@ impl Report {
         }
     }
 
-    /// How often an event was sent for each time that it was new.
+    /// Transmissions of an event for each new one.
     pub fn redundancy(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "shown with two digits")]
         let ratio = self.transmissions as f64 / self.useful.max(1) as f64;
@@ -103,17 +103,17 @@ impl fmt::Display for Report {
     }
 }
 
-/// Something that must not be.
+/// A violated invariant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}\n  {plan}\n  replay: {}", replay(.plan))]
 pub struct Violation {
-    /// The simulation.
+    /// The plan of the simulation.
     pub plan: Box<Plan>,
-    /// What.
+    /// The violation in words.
     pub what: String,
 }
 
-/// The command that shows it again. The plan of a seed has its own size and shape; others are named.
+/// The command that reproduces it. Size and topology are named if they differ from those of the seed.
 fn replay(plan: &Plan) -> String {
     let Plan { seed, nodes, topology, .. } = plan;
     let own = Plan::from_seed(*seed);

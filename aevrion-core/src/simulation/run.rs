@@ -1,4 +1,4 @@
-//! The phases of a simulation: trouble, and what must hold all the same; healing; agreement; rest.
+//! The phases of a simulation: trouble, with its invariants; healing; agreement; rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use super::world::{Node, World};
 use crate::agent::CHECK_EVERY;
 use crate::{Timestamp, WallClock, WriteError};
 
-/// How often it is looked whether all agree.
+/// The interval between checks for agreement.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long a replica may take to notice that its disk works again.
+/// The time within which a replica must notice that its disk works again.
 const RECOVERY: Duration = Duration::from_secs(3);
 
 /// Runs a simulation to its end, on this thread.
 ///
 /// # Errors
-/// [`Violation`]: something was not as it must be, and how to see it again.
+/// [`Violation`]: an invariant was violated, and how to reproduce it.
 ///
 /// # Panics
-/// Inside another runtime.
+/// If it is called inside another runtime.
 pub fn run(plan: &Plan) -> Result<Report, Violation> {
     #[expect(
         clippy::expect_used,
@@ -55,7 +55,7 @@ async fn simulate(plan: Plan) -> Result<Report, String> {
         connections.spawn(keep_connected(Arc::clone(&world), link));
     }
     if world.plan.is_calm() || world.plan.is_crowd() {
-        // What is written before the greetings are over is for repairs.
+        // Writes before the end of the handshakes are left to repairs.
         world.pass(RECONNECT + world.plan.latency * 8).await;
     }
     let end = Instant::now() + world.plan.trouble_lasts;
@@ -76,7 +76,7 @@ async fn simulate(plan: Plan) -> Result<Report, String> {
     Ok(Report::of(&world, events, agreement))
 }
 
-/// Waits until every replica has noticed that its disk works again, which it must without being written to.
+/// Waits until every replica has noticed that its disk works again, which it must without a write.
 async fn recover(world: &World) -> Result<(), String> {
     let until = Instant::now() + RECOVERY;
     for (number, node) in world.nodes.iter().enumerate() {
@@ -94,7 +94,7 @@ async fn recover(world: &World) -> Result<(), String> {
     Ok(())
 }
 
-/// Waits for the answers to what was asked in time.
+/// Waits for the outstanding answers to clients, up to their deadline.
 async fn settle_clients(world: &World) -> Result<(), String> {
     let until = Instant::now() + ANSWERED_WITHIN;
     for (number, node) in world.nodes.iter().enumerate() {
@@ -108,7 +108,7 @@ async fn settle_clients(world: &World) -> Result<(), String> {
     world.verdict()
 }
 
-/// Waits until all replicas are the same. The last trouble is over, and so is the last write.
+/// Waits until all replicas are equal. The last trouble is over, and so is the last write.
 async fn agree(world: &World) -> Result<Agreement, String> {
     let healed = Instant::now();
     let reach = clocks_reach(world).await.map_err(|error| format!("no clock can be awaited: {error}"))?;
@@ -119,7 +119,7 @@ async fn agree(world: &World) -> Result<Agreement, String> {
             return Ok(Agreement { after: healed.elapsed(), reach, within });
         }
         if healed.elapsed() > within {
-            // What lies above the present is in no comparison as a whole: a spoilt hash of that is for the scrub to find.
+            // Nothing above the present is compared as a whole: a spoilt hash there is left to the scrub.
             if world.plan.spoils && world.nodes.iter().all(Node::agrees) {
                 scrub_all(world).await?;
                 if common_root(world).await.is_some() {
@@ -132,8 +132,8 @@ async fn agree(world: &World) -> Result<Agreement, String> {
     }
 }
 
-/// What it takes until spoilt hashes are found, one by one: two repairs that move nothing, each after a leaf has closed,
-/// and a check of what they listed.
+/// The time until spoilt hashes are found, one by one: two repairs that move nothing, each after a leaf has closed, and
+/// a check of their lists.
 fn healing(world: &World) -> Duration {
     let leaf = Duration::from_millis(world.plan.parameters.granularity);
     let spoilt: u32 = world.nodes.iter().map(|node| node.disk.spoilt()).sum();
@@ -145,11 +145,11 @@ fn counts(world: &World) -> String {
     format!("the nodes hold {:?} events", world.nodes.iter().map(held).collect::<Vec<_>>())
 }
 
-/// Where all agree and nothing happens there are only heartbeats.
+/// Checks that agreeing, idle replicas send only heartbeats.
 async fn rest(world: &World) -> Result<(), String> {
     let leaf = Duration::from_millis(world.plan.parameters.granularity);
     let grace = world.plan.grace_at_most();
-    // What was under way when they came to agree is over, and both sides have said so to each other.
+    // Messages in flight at the agreement have arrived, and both sides have confirmed it to each other.
     world.pass(grace * 4 + leaf * 2 + Duration::from_secs(6)).await;
     let (repairs, digests) = sums(world);
     let lasts = leaf * 2 + grace;
@@ -174,8 +174,7 @@ fn sums(world: &World) -> (u64, u64) {
     (traffic.repairs, traffic.digests)
 }
 
-/// Whether events go from what snapshots say of the future to what they say of the past, which is news although
-/// nothing was written.
+/// Whether events pass from the future to the past of snapshots, which causes traffic although nothing was written.
 async fn moments_pass(world: &World, lasts: Duration) -> bool {
     let margin = world.plan.grace_at_most() * 6 + Duration::from_secs(6);
     let leaf = Duration::from_millis(world.plan.parameters.granularity);

@@ -1,4 +1,4 @@
-//! Who is connected to whom.
+//! The connections between nodes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 
 use super::random::Random;
 
-/// The shape of the network.
+/// The topology of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topology {
-    /// Everyone with everyone.
+    /// Every node with every other.
     Full,
-    /// Each with the two beside it.
+    /// Each node with its two neighbours in a ring.
     Ring,
-    /// Each with the next.
+    /// Each node with the next.
     Line,
-    /// The first with everyone.
+    /// The first node with every other.
     Star,
-    /// A ring, and chords at random until there are so many links for each node on average.
+    /// A ring, with random chords up to the given average number of links for each node.
     Random(u32),
 }
 
@@ -43,8 +43,8 @@ impl Topology {
     }
 }
 
-/// The greatest number of links between two nodes, as seen from the first: exact for what is symmetric, and at most
-/// half of the truth otherwise.
+/// The greatest number of links between two nodes, as seen from the first: exact for symmetric topologies, otherwise at
+/// least half of it.
 pub(super) fn reach(nodes: usize, links: &[(usize, usize)]) -> u64 {
     let mut neighbours = vec![Vec::new(); nodes];
     for (a, b) in links {

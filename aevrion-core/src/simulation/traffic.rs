@@ -1,4 +1,4 @@
-//! What went over the wires: counted, and hashed into the transcript by which two runs are compared.
+//! The traffic: counted, and hashed into the transcript that compares two runs.
 
 use std::collections::BTreeMap;
 
@@ -9,38 +9,38 @@ use super::redundancy::Redundancy;
 use crate::Address;
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 
-/// All messages that were sent, in sums.
+/// The totals over all sent messages.
 pub(super) struct Traffic {
     transcript: blake3::Hasher,
     began: Instant,
     pub(super) messages: u64,
     pub(super) bytes: u64,
-    /// Messages that compare or mend what differs.
+    /// Messages that compare or repair differences.
     pub(super) repairs: u64,
     /// Snapshots with a digest.
     pub(super) digests: u64,
-    /// Events that were sent, each as often as it was.
+    /// Events sent, each as often as it was.
     pub(super) transmissions: u64,
-    /// Those that were new to the receiver.
+    /// Events sent that were new to the receiver.
     pub(super) useful: u64,
-    /// What came to nodes that had it.
+    /// Events that reached nodes that had them.
     pub(super) redundancy: Redundancy,
-    /// For each node and event how it first came.
+    /// The first arrival of each event at each node.
     came: BTreeMap<(usize, Address), Came>,
     /// How often an event was sent or announced from one node to another.
     told: BTreeMap<(usize, usize, Address), Told>,
-    /// An event that was announced to the node that it came from.
+    /// An event that was announced to the node that sent it.
     echo: Option<(usize, usize, Address)>,
-    /// A node that asked for an event which it had had for a while.
+    /// A node that requested an event which it had had for a while.
     forgetful: Option<(usize, Address)>,
 }
 
-/// How an event came to a node.
+/// The arrival of an event at a node.
 #[derive(Debug, Clone, Copy)]
 struct Came {
     at: Instant,
     from: usize,
-    /// Over how many links; 0 at the writer.
+    /// The number of links taken; 0 at the writer.
     hops: u32,
 }
 
@@ -69,7 +69,7 @@ impl Traffic {
         }
     }
 
-    /// A message goes out. `detailed`: whether to remember what was told to whom, which takes memory.
+    /// Records a sent message. `detailed`: whether to record the receivers of each event, which takes memory.
     pub(super) fn sent(
         &mut self,
         (from, to): (usize, usize),
@@ -110,7 +110,7 @@ impl Traffic {
         }
     }
 
-    /// A message has come.
+    /// Records a received message.
     pub(super) fn received(&mut self, (from, to): (usize, usize), message: &Message) {
         for event in message.events() {
             let hops = self.came.get(&(from, event.address())).map_or(1, |came| came.hops + 1);
@@ -122,12 +122,12 @@ impl Traffic {
         }
     }
 
-    /// A node has an event of its own.
+    /// Records an event that a node wrote itself.
     pub(super) fn wrote(&mut self, node: usize, address: Address) {
         self.came.entry((node, address)).or_insert(Came { at: Instant::now(), from: node, hops: 0 });
     }
 
-    /// Puts something into the transcript.
+    /// Adds data to the transcript.
     pub(super) fn note(&mut self, from: usize, to: usize, what: &[u8]) {
         let at = self.began.elapsed().as_micros();
         self.transcript.update(&at.to_be_bytes());
@@ -135,23 +135,22 @@ impl Traffic {
         self.transcript.update(what);
     }
 
-    /// By what two runs are compared.
+    /// The transcript, for comparing two runs.
     pub(super) fn transcript(&self) -> String {
         self.transcript.finalize().to_hex()[..16].to_owned()
     }
 
-    /// The greatest number of links that an event went over to come to a node.
+    /// The greatest number of links that an event took to reach a node.
     pub(super) fn rounds(&self) -> u32 {
         self.came.values().map(|came| came.hops).max().unwrap_or(0)
     }
 
-    /// Where there is no trouble an event is sent and announced once at most in either direction of a link, and not
-    /// announced to the node that it came from; what is more is a loop, or will be one. Repairs are next to none: an
-    /// event that bears an old time and was stored a moment ago may be found missing before it is announced, or while
-    /// it takes longer on its way than the quickest greetings did. Each such repair is up to eight messages, ends of
-    /// answers among them.
+    /// Without trouble an event is sent and announced at most once in either direction of a link, and not announced to
+    /// the node that sent it; anything more is a loop, or will be one. Repairs are rare: a newly stored event with an
+    /// old timestamp may be found missing before it is announced, or while it takes longer to arrive than the quickest
+    /// handshakes did. Each such repair is up to eight messages, ends of answers among them.
     pub(super) fn judge_calm(&self, plan: &Plan, nodes: usize) -> Result<(), String> {
-        // A long burst is longer on its way.
+        // A long burst takes longer to arrive.
         let each = if plan.dense { 8 } else { 4 };
         if self.repairs > nodes as u64 * each {
             return Err(format!("{} messages of repairs where there was no trouble", self.repairs));
@@ -162,7 +161,7 @@ impl Traffic {
         if let Some((node, address)) = self.forgetful {
             return Err(format!("node {node} asked for {address}, which it had"));
         }
-        // A repair may bring what was on its way.
+        // A repair may send an event already in flight.
         let most = 1 + u32::from(self.repairs > 0);
         let excess = self.told.iter().find(|(_, told)| told.sent > most || told.announced > most);
         excess.map_or(Ok(()), |((from, to, address), Told { sent, announced })| {
@@ -172,7 +171,7 @@ impl Traffic {
     }
 }
 
-/// Whether a message would not have been sent if both sides agreed.
+/// Whether the message would not be sent between agreeing sides.
 fn is_repair(message: &Message) -> bool {
     match message {
         Message::Nodes(_)

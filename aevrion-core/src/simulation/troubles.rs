@@ -1,4 +1,4 @@
-//! What goes wrong, and when.
+//! The troubles, and their times.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::plan::{LONGEST_TROUBLE, Troubles};
 use super::random::Random;
 use super::world::World;
 
-/// One thing that can go wrong.
+/// One kind of trouble.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Break,
@@ -24,7 +24,7 @@ enum Trouble {
     Disk,
 }
 
-/// Makes trouble until `end`, and then none.
+/// Causes trouble until `end`, and then stops.
 pub(super) async fn rage(world: Arc<World>, end: Instant) {
     let mut random = Random::new(world.plan.seed, &[8]);
     let possible = possible(world.plan.troubles);
@@ -42,7 +42,7 @@ pub(super) async fn rage(world: Arc<World>, end: Instant) {
         split_crowd(&world, end, &mut random).await;
     }
     tokio::time::sleep_until(end).await;
-    // Dropping them ends what is still under way.
+    // Dropping them ends the troubles in progress.
     drop(under_way);
     heal(&world).await;
 }
@@ -107,7 +107,7 @@ async fn make(world: Arc<World>, trouble: Trouble, mut random: Random) {
             let by = random.pick([far, -far]);
             world.nodes[node].wall.jump(by);
             if random.once_in(2) {
-                // Somebody sets it right.
+                // The clock is set right.
                 world.pass(lasts).await;
                 world.nodes[node].wall.jump(-by);
             }
@@ -137,7 +137,7 @@ async fn block_for(world: &World, links: &[usize], ways: [bool; 2], lasts: Durat
     links.iter().for_each(|link| world.links[*link].block([false; 2]));
 }
 
-/// The one trouble of a big network: for a third of the time it is two.
+/// The one trouble of a large network: a partition in two for a third of the time.
 async fn split_crowd(world: &World, end: Instant, random: &mut Random) {
     let third = (end - Instant::now()) / 3;
     world.pass(third).await;
@@ -150,13 +150,13 @@ async fn split_crowd(world: &World, end: Instant, random: &mut Random) {
     world.pass(third).await;
 }
 
-/// Everything works again. Clocks stay as they are.
+/// Ends all troubles. Clocks stay as they are.
 async fn heal(world: &World) {
     world.heal();
     for link in &world.links {
         link.paths.iter().for_each(|path| path.clear_up());
         if world.plan.is_harsh() {
-            // A frame that was lost may be one that the other side waits for: no transport goes on like that.
+            // The other side may wait for a lost frame: no transport goes on after a loss.
             link.cut();
         }
         link.block([false; 2]);

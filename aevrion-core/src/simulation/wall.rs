@@ -1,4 +1,4 @@
-//! The wall clock of a simulated node: it goes with the runtime's time, stands where it was put, and jumps.
+//! The wall clock of a simulated node: it runs with the runtime's time, from an offset, and jumps.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{Timestamp, WallClock};
 
-/// Where the time axis begins for every simulation: a round moment in 2024.
+/// The beginning of the time axis in every simulation: a round moment in 2024.
 pub(super) const START: Timestamp = Timestamp::from_millis(1_710_684_600_000);
 
 /// A wall clock that is `offset` milliseconds off the true time.
@@ -21,12 +21,12 @@ impl SkewedWall {
         Self { began, offset: AtomicI64::new(offset) }
     }
 
-    /// Jumps by so many milliseconds, forward or back.
+    /// Jumps by `by` milliseconds, forward or back.
     pub(super) fn jump(&self, by: i64) {
         self.offset.fetch_add(by, Ordering::SeqCst);
     }
 
-    /// How far it is off the true time, in milliseconds.
+    /// The offset from the true time, in milliseconds.
     pub(super) fn offset(&self) -> i64 {
         self.offset.load(Ordering::SeqCst)
     }

@@ -1,8 +1,8 @@
-//! One direction of a connection: frames under way, on two lanes, each in order unless the weather is harsh.
+//! One direction of a connection: frames in flight, on two lanes, each in order unless the weather is harsh.
 //!
-//! A blocked path holds frames back until it is open again, as a stream does whose packets are repeated. A connection
-//! that breaks loses what is under way. In harsh weather single frames are lost, come twice or overtake each other,
-//! which no transport does: it shows that a neighbour's nonsense costs a connection and nothing else.
+//! A blocked path holds frames back until it opens again, as a stream does that retransmits packets. A broken
+//! connection loses the frames in flight. In harsh weather single frames are lost, doubled or overtaken, which no
+//! transport does: it shows that a neighbour's nonsense costs a connection and nothing else.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,22 +16,22 @@ use super::random::Random;
 use crate::agent::ByLane;
 use crate::transport::Lane;
 
-/// One in so many frames suffers so; none if 0.
+/// Faults of single frames, each in one frame of the given number; none if 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Weather {
-    /// It is lost.
+    /// The frame is lost.
     pub lost: u64,
-    /// It comes twice.
+    /// The frame arrives twice.
     pub doubled: u64,
-    /// It is overtaken by later ones.
+    /// Later frames overtake it.
     pub overtaken: u64,
 }
 
-/// What the way from one node to another is like, whatever connections there are.
+/// The state of the path from one node to another, across connections.
 pub(super) struct Path(Mutex<Conditions>);
 
 struct Conditions {
-    /// Milliseconds, at least and at most.
+    /// Least and greatest milliseconds.
     latency: (u64, u64),
     /// Bytes a millisecond.
     bandwidth: u64,
@@ -62,15 +62,15 @@ impl Path {
     }
 }
 
-/// Frames from one end of a connection to the other.
+/// The frames from one end of a connection to the other.
 pub(super) struct Wire {
     path: Arc<Path>,
     flow: Mutex<Flow>,
-    /// Something happened that the receiver may wait for.
+    /// Notifies the waiting receiver of a change.
     pub(super) arrived: Notify,
-    /// Something was received: the sender may have room again.
+    /// A frame was received: the sender may have room again.
     pub(super) drained: Notify,
-    /// Bytes under way on a lane beyond which nothing more should be sent.
+    /// Bytes in flight on a lane at which sending should stop.
     room: usize,
 }
 
@@ -79,22 +79,22 @@ struct Flow {
     open: bool,
 }
 
-/// A frame as it comes.
+/// A frame on its arrival.
 pub(super) struct Arrival {
     pub(super) frame: Bytes,
-    /// Whether it is the second of two where the sender sent one.
+    /// Whether it is a duplicate made by the network.
     pub(super) doubled: bool,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// By their arrival and the order of sending.
+    /// Frames by arrival time and sending order.
     frames: BTreeMap<(Instant, u64), Arrival>,
-    /// Held back by a blocked path.
+    /// Frames held back by a blocked path.
     held: VecDeque<Bytes>,
     sent: u64,
     bytes: usize,
-    /// When the last one arrives.
+    /// The arrival of the last frame.
     last: Option<Instant>,
 }
 
@@ -130,7 +130,7 @@ impl Wire {
         self.arrived.notify_one();
     }
 
-    /// Lets go what a blocked path held back, once it is open.
+    /// Releases the frames held back by a blocked path, once it is open.
     pub(super) fn release(&self, now: Instant) {
         let mut flow = self.flow();
         let mut path = self.path.conditions();
@@ -147,7 +147,7 @@ impl Wire {
         self.arrived.notify_one();
     }
 
-    /// The next frame that has arrived.
+    /// The next arrived frame.
     pub(super) fn receive(&self, now: Instant) -> Option<(Lane, Arrival)> {
         let mut flow = self.flow();
         for lane in Lane::ALL {
@@ -163,12 +163,12 @@ impl Wire {
         None
     }
 
-    /// When the next frame arrives.
+    /// The arrival time of the next frame.
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.flow().lanes.iter().filter_map(Queue::next_at).min()
     }
 
-    /// Whether frames have arrived that were not received.
+    /// Whether arrived frames were not received yet.
     pub(super) fn unread(&self, now: Instant) -> ByLane<bool> {
         let [live, repair] = &self.flow().lanes;
         ByLane { live: live.is_due(now), repair: repair.is_due(now) }
@@ -217,7 +217,7 @@ impl Queue {
     }
 }
 
-/// Where a lane stands in a pair.
+/// The index of a lane in a pair.
 pub(super) fn slot(lane: Lane) -> usize {
     match lane {
         Lane::Live => 0,

@@ -1,4 +1,4 @@
-//! What clients do: they write by the clock and by the calendar, read, and compare the answer with what must be true.
+//! The clients: they write with and without their own timestamps, read, and check the answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use crate::index::VersionQuery;
 use crate::store::Durability;
 use crate::{Event, Operation, ReadError, Replica, Timestamp, Value, WallClock};
 
-/// How long a client waits for an answer that has to come, be it a refusal: far more than the slowest disk takes.
+/// The time within which a client must get an answer, even a refusal: far more than the slowest disk takes.
 pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How far a clock that was measured may be from what it was taken for.
+/// The greatest error of a clock measurement.
 const MEASURED_WITHIN: Duration = Duration::from_secs(1);
 
 const SECOND: u64 = 1_000;
 const DAY: u64 = 86_400_000;
 
-/// Clients at work.
+/// The clients.
 pub(super) struct Workload {
     world: Arc<World>,
     random: Random,
-    /// Makes every value another one.
+    /// Makes every value unique.
     written: u64,
 }
 
@@ -37,7 +37,7 @@ impl Workload {
         Self { world, random, written: 0 }
     }
 
-    /// Does what the plan says, at moments of its own choice before `end`.
+    /// Performs the planned actions, at random moments before `end`.
     pub(super) async fn run(mut self, end: Instant) {
         let now = Instant::now();
         let lasts = u64::try_from((end - now).as_millis()).unwrap_or(0);
@@ -87,7 +87,7 @@ impl Workload {
         }
     }
 
-    /// Writes by the clock of the node.
+    /// Writes by the node's clock.
     fn write(&mut self, node: usize, replica: Replica, operations: Vec<Operation>, durability: Durability) {
         let world = Arc::clone(&self.world);
         for Operation { key, value } in &operations {
@@ -137,7 +137,7 @@ impl Workload {
         });
     }
 
-    /// Writes an event with a time of its own.
+    /// Writes an event with a timestamp of its own.
     fn place(&mut self, node: usize, replica: Replica, at: Timestamp) {
         let Operation { key, value } = self.operation();
         let world = Arc::clone(&self.world);
@@ -150,7 +150,7 @@ impl Workload {
         });
     }
 
-    /// Reads a key, and checks that the answer can be true.
+    /// Reads a key, and checks that the answer is possible.
     fn look(&mut self, node: usize, replica: Replica) {
         let key = self.key();
         let world = Arc::clone(&self.world);
@@ -200,7 +200,7 @@ impl Workload {
         Operation { key: self.key(), value }
     }
 
-    /// A moment for an event that has its own: long past, one that many choose, just ahead, or far in the future.
+    /// A timestamp for an event: long past, shared by many, just ahead, or far in the future.
     fn some_time(&mut self, node: usize) -> Timestamp {
         let now = self.world.nodes[node].wall.now();
         let later = |ms| now.after(Duration::from_millis(ms));
@@ -215,7 +215,7 @@ impl Workload {
     }
 }
 
-/// The newest version of a key whose time has come, whatever it says.
+/// The newest visible version of a key, even if it is a deletion.
 async fn newest(replica: &Replica, key: &Bytes) -> Result<Option<Event>, ReadError> {
     let query = VersionQuery { limit: 1, ..VersionQuery::default() };
     Ok(replica.history(key, &query).await?.events.into_iter().next())

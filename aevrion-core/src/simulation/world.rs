@@ -1,4 +1,4 @@
-//! Everything there is in a simulation, shared by its tasks.
+//! The state of a simulation, shared by its tasks.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -25,17 +25,17 @@ use crate::{
     WantedParameters,
 };
 
-/// A machine: what it keeps, its clock, and the process that runs on it at the moment.
+/// A machine: its disk, its clock, and its present process.
 pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) disk: Arc<Disk>,
     pub(super) wall: Arc<SkewedWall>,
     process: Mutex<Option<Process>>,
-    /// How often the program was started.
+    /// The number of starts of the program.
     starts: AtomicU64,
-    /// Held while it is being started: two on one disk would be what the lock of a directory prevents.
+    /// Held during a start: two processes on one disk would be what the lock of a directory prevents.
     starting: tokio::sync::Mutex<()>,
-    /// What clients have asked of it and not heard back.
+    /// Outstanding requests of clients.
     clients: Mutex<JoinSet<()>>,
 }
 
@@ -44,18 +44,18 @@ pub(super) struct Node {
 pub(super) struct Process {
     pub(super) replica: Replica,
     pub(super) desk: Arc<Desk>,
-    /// What it knows of each neighbour.
+    /// Its knowledge of each neighbour.
     neighbours: Arc<Mutex<BTreeMap<usize, Known>>>,
 }
 
-/// What a process knows of a neighbour.
+/// A process's knowledge of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Known {
-    /// Milliseconds that the neighbour's clock is ahead, while there is a connection.
+    /// Milliseconds by which the neighbour's clock is ahead, while connected.
     pub(super) offset: Option<i64>,
-    /// Until when the two have agreed.
+    /// The time until which the two have agreed.
     pub(super) agreed_until: Option<Timestamp>,
-    /// Whether nothing is known in which they differ.
+    /// Whether no difference from the neighbour is known.
     pub(super) agrees: bool,
 }
 
@@ -76,17 +76,17 @@ impl Node {
         }
     }
 
-    /// One that no start before had, the same in each run of the simulation.
+    /// An incarnation for each start, the same in each run of the simulation.
     fn incarnation(&self) -> Incarnation {
         Incarnation::from_bytes(self.starts.fetch_add(1, Ordering::SeqCst).to_be_bytes())
     }
 
-    /// What runs here, if anything does.
+    /// The process on this node, if any.
     pub(super) fn process(&self) -> Option<Process> {
         lock(&self.process).clone()
     }
 
-    /// Starts the program on what the disk holds, unless it runs.
+    /// Starts the program on the contents of the disk, unless it runs.
     pub(super) async fn start(&self, plan: &Plan) -> Result<(), OpenError> {
         let _starting = self.starting.lock().await;
         if self.process().is_some() {
@@ -101,7 +101,7 @@ impl Node {
         };
         let options = Options {
             parameters: wanted,
-            // Small trees show more in less time.
+            // Small trees reach more states in less time.
             joins: true,
             node: Some(self.id),
             incarnation: Some(self.incarnation()),
@@ -120,17 +120,17 @@ impl Node {
         Ok(())
     }
 
-    /// A client asks for something, and waits for the answer while the process lives.
+    /// Runs a client's request, and waits for the answer while the process lives.
     pub(super) fn client(&self, work: impl Future<Output = ()> + Send + 'static) {
         lock(&self.clients).spawn(work);
     }
 
-    /// Whether it knows nothing in which it differs from any of its neighbours.
+    /// Whether the node knows of no difference from any neighbour.
     pub(super) fn agrees(&self) -> bool {
         self.process().is_some_and(|process| lock(&process.neighbours).values().all(|known| known.agrees))
     }
 
-    /// How many clients wait for an answer; an error if one of them has died.
+    /// The number of waiting clients; an error if one of them has died.
     pub(super) fn waiting(&self) -> Result<usize, String> {
         let mut clients = lock(&self.clients);
         while let Some(done) = clients.try_join_next() {
@@ -139,7 +139,7 @@ impl Node {
         Ok(clients.len())
     }
 
-    /// The power is gone: what is not on the disk is lost.
+    /// Cuts the power: everything not on the disk is lost.
     pub(super) fn crash(&self) {
         *lock(&self.process) = None;
         *lock(&self.clients) = JoinSet::new();
@@ -147,13 +147,13 @@ impl Node {
     }
 }
 
-/// What connects two nodes.
+/// The link between two nodes.
 pub(super) struct Link {
-    /// The two.
+    /// The two nodes.
     pub(super) ends: [usize; 2],
-    /// From the first to the second, and back.
+    /// The paths from the first to the second, and back.
     pub(super) paths: [Arc<Path>; 2],
-    /// The connection there is at the moment.
+    /// The present connection.
     pub(super) wires: Mutex<Option<[Arc<Wire>; 2]>>,
 }
 
@@ -176,7 +176,7 @@ impl Link {
         }
     }
 
-    /// Blocks the way in these directions, or opens it.
+    /// Blocks or opens the path in each direction.
     pub(super) fn block(&self, blocked: [bool; 2]) {
         for (path, blocked) in self.paths.iter().zip(blocked) {
             path.block(blocked);
@@ -187,7 +187,7 @@ impl Link {
     }
 }
 
-/// Everything.
+/// The whole simulation.
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) nodes: Vec<Node>,
@@ -195,7 +195,7 @@ pub(super) struct World {
     pub(super) began: Instant,
     ledger: Mutex<Ledger>,
     traffic: Mutex<Traffic>,
-    /// The first thing that went wrong.
+    /// The first violation.
     wrong: Mutex<Option<String>>,
     /// Whether the last trouble is over.
     healed: AtomicBool,
@@ -224,22 +224,22 @@ impl World {
         lock(&self.traffic)
     }
 
-    /// Something is not as it must be. The first time counts.
+    /// Records a violation. Only the first one counts.
     pub(super) fn wrong(&self, what: String) {
         lock(&self.wrong).get_or_insert(what);
     }
 
-    /// What went wrong so far.
+    /// The verdict so far.
     pub(super) fn verdict(&self) -> Result<(), String> {
         lock(&self.wrong).clone().map_or(Ok(()), Err)
     }
 
-    /// What time it is on a node.
+    /// The time on a node.
     pub(super) fn moment(&self, node: usize) -> Moment {
         Moment { steady: self.began.elapsed(), wall: self.nodes[node].wall.now() }
     }
 
-    /// On what terms the agents of a node speak.
+    /// The configuration of a node's agents.
     pub(super) fn terms(&self, node: usize) -> Terms {
         Terms {
             node: self.nodes[node].id,
@@ -254,7 +254,7 @@ impl World {
         }
     }
 
-    /// A node has acknowledged a write. What is only buffered may still be lost with the power.
+    /// Records an acknowledged write of a node. A buffered one may still be lost in a power cut.
     pub(super) fn promised(&self, node: usize, event: Event, stamped: bool, durability: Durability) {
         if durability == Durability::Immediate
             && let Err(what) = self.ledger().promise(node, event, stamped)
@@ -263,8 +263,7 @@ impl World {
         }
     }
 
-    /// The process of a node learns something of a neighbour: it judges its clock by it, and promises what it can then
-    /// tell to be settled.
+    /// Updates a process's knowledge of a neighbour: it judges its clock by it, and then declares the settled time.
     pub(super) fn learn(self: &Arc<Self>, (node, neighbour): (usize, usize), known: Known) {
         let Some(Process { replica, neighbours, .. }) = self.nodes[node].process() else { return };
         let mut neighbours = lock(&neighbours);
@@ -282,7 +281,7 @@ impl World {
         });
     }
 
-    /// What the wall clocks say of a node's to all those whose clock it has measured.
+    /// The verdict on a node's clock by the wall clocks of all neighbours that it has measured.
     pub(super) fn true_verdict(&self, node: usize, max_drift: Duration) -> Option<ClockFault> {
         let Process { neighbours, .. } = self.nodes[node].process()?;
         let own = self.nodes[node].wall.offset();
@@ -292,12 +291,12 @@ impl World {
         judge_by_neighbours(&offsets, max_drift)
     }
 
-    /// From now on nothing goes wrong.
+    /// Ends all troubles from now on.
     pub(super) fn heal(&self) {
         self.healed.store(true, Ordering::SeqCst);
     }
 
-    /// Whether news overflow at the moment.
+    /// Whether new events overflow at the moment.
     pub(super) fn overflows(&self) -> bool {
         self.plan.troubles.overflows && !self.healed.load(Ordering::SeqCst)
     }
@@ -316,7 +315,7 @@ impl World {
         loop {
             match self.nodes[node].start(&self.plan).await {
                 Ok(()) => return,
-                // A disk that fails at the moment: somebody starts it again.
+                // The disk fails at the moment: the start is retried.
                 Err(OpenError::Store(_) | OpenError::Read(ReadError::Store(_))) => {
                     self.pass(START_AGAIN).await;
                 }
@@ -331,10 +330,10 @@ impl World {
     }
 }
 
-/// How long a program that could not start is left alone.
+/// The pause before a failed start is retried.
 const START_AGAIN: Duration = Duration::from_millis(100);
 
-/// Nothing is ever left half done behind these locks.
+/// No state behind these locks is ever left half done.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

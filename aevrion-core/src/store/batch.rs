@@ -1,33 +1,33 @@
-//! What a commit carries: rows to write and to remove, sorted per table.
+//! The content of a commit: rows to write and to remove, sorted per table.
 
 use bytes::Bytes;
 
-/// The tables of a replica. What stands in each is the business of the core; an engine sees bytes.
+/// The tables of a replica. Their content is opaque to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
-    /// The one copy of every event, in the order of the time axis.
+    /// The single copy of every event, in order of time.
     Events,
-    /// Values too long to stand in `Events`, under the same key.
+    /// Values too long for `Events`, under the same key.
     Bodies,
     /// The versions of every key, newest first.
     ByKey,
-    /// Hash and count of tree nodes, only valid ones.
+    /// Hash and count of digest nodes, valid ones only.
     Nodes,
-    /// The order in which this replica learned of events.
+    /// The order in which this replica received events.
     Arrivals,
     /// A few named settings and checkpoints.
     Meta,
-    /// What falls due, in the order of time.
+    /// Actions due in the future, in order of time.
     Timetable,
 }
 
 impl Table {
-    /// Every table, in the order of their tags.
+    /// All tables, in the order of their tags.
     pub const ALL: [Self; 7] =
         [Self::Events, Self::Bodies, Self::ByKey, Self::Nodes, Self::Arrivals, Self::Meta, Self::Timetable];
 
-    /// A name for the engine's own catalogue. Fixed: it is stored.
+    /// The table's name in the engine's catalogue. It is stored, and so must never change.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Events => "events",
@@ -40,7 +40,7 @@ impl Table {
         }
     }
 
-    /// A byte for engines that keep all tables in one ordered map. Fixed: it is stored.
+    /// The table's prefix byte, for engines with one ordered map. It is stored, and so must never change.
     pub const fn tag(self) -> u8 {
         self as u8
     }
@@ -55,11 +55,11 @@ impl Table {
 pub struct Write {
     /// The row's key.
     pub key: Bytes,
-    /// The row's value; `None` removes the row if it is there.
+    /// The row's value; `None` removes the row if it exists.
     pub value: Option<Bytes>,
 }
 
-/// All that one commit changes. Collect in any order; [`WriteBatch::into_tables`] gives it sorted.
+/// All changes of one commit, collected in any order. [`WriteBatch::into_tables`] sorts them.
 #[derive(Debug, Clone, Default)]
 pub struct WriteBatch {
     tables: [Vec<Write>; Table::ALL.len()],
@@ -71,12 +71,12 @@ impl WriteBatch {
         Self::default()
     }
 
-    /// Writes a row, over whatever stands there. Of several writes to one key the last counts.
+    /// Writes a row and replaces an existing one. Of several writes to one key, the last counts.
     pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.tables[table.slot()].push(Write { key: key.into(), value: Some(value.into()) });
     }
 
-    /// Removes a row, if it is there.
+    /// Removes a row if it exists.
     pub fn remove(&mut self, table: Table, key: impl Into<Bytes>) {
         self.tables[table.slot()].push(Write { key: key.into(), value: None });
     }
@@ -92,8 +92,7 @@ impl WriteBatch {
         self.tables.iter().flatten().map(weight).sum()
     }
 
-    /// The writes per table, those of a table sorted by key and each key at most once. Tables without writes are
-    /// left out.
+    /// The writes per table, sorted by key, each key at most once. Tables without writes are left out.
     pub fn into_tables(self) -> impl Iterator<Item = (Table, Vec<Write>)> {
         Table::ALL.into_iter().zip(self.tables).filter(|(_, writes)| !writes.is_empty()).map(
             |(table, mut writes)| {

@@ -1,6 +1,6 @@
-//! Reads that give way to other tasks, whatever the engine.
+//! Reads that yield to other tasks, with any engine.
 //!
-//! The one place where reads are charged: no loop over pages or rows has to think of it.
+//! All reads are charged here, so loops over pages or rows need not yield themselves.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use super::{
 use crate::bounds::QUANTUM;
 use crate::coop::{charge, rows_of};
 
-/// What a search costs, in rows read one behind the other.
+/// The cost of a search, in sequentially read rows.
 const SEARCH: usize = 2;
 
-/// Keys that cost as much as one row with its value, which is parsed and hashed.
+/// The number of keys that cost as much as one row with its value, which is parsed and hashed.
 const KEYS_TO_A_ROW: usize = 4;
 
 /// A store whose views yield.
@@ -52,7 +52,7 @@ impl View for CooperativeView {
         Ok(value)
     }
 
-    /// A page is no longer than a quantum: the caller works through it without giving way.
+    /// A page is at most a quantum long: the caller handles it without yielding.
     async fn scan(&self, request: ScanRequest<'_>) -> Result<Page, StoreError> {
         let to_a_row = match request.projection {
             Projection::Keys => KEYS_TO_A_ROW,

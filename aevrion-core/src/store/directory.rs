@@ -1,13 +1,13 @@
-//! The directory in which a store lives: says which engine and which layout, and is held by one process at a time.
+//! The directory of a store. It records the engine and the layout, and one process at a time holds it.
 //!
 //! ```text
 //! DIR/STORE     two lines: the engine's name, the layout's version
 //! DIR/LOCK      locked by the process that has the store open; holds its process id for the error message
-//! DIR/cluster   the keys of a node, if the store is one's
+//! DIR/cluster   the keys of a node, if the store belongs to one
 //! DIR/…         the engine's own files
 //! ```
 //!
-//! The lock is the operating system's, so it ends with the process that holds it, however that ends.
+//! The lock is the operating system's, so it ends with its process in any case.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -15,27 +15,28 @@ use std::path::{Path, PathBuf};
 
 use crate::files;
 
-/// Version of the layout above. Raised when an older binary could not read what a newer one writes.
+/// Version of the layout above. It must be raised when older binaries cannot read a newer store.
 const LAYOUT: u32 = 1;
 const STORE_FILE: &str = "STORE";
 const LOCK_FILE: &str = "LOCK";
 const CLUSTER: &str = "cluster";
-/// What makes whoever has the keys beside it a node.
+/// The certificate file, which together with the keys beside it makes the machine a node.
 const CERTIFICATE: &str = "node.crt";
 
 /// A store directory, locked for this process until dropped.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    /// Nothing where a directory that is only read has no such file.
+    /// `None` for a read-only directory without a lock file.
     lock: Option<File>,
 }
 
 impl Drop for Directory {
-    /// A process that this one has just forked holds the same open file until it is another program. Unlocking holds for
-    /// both, closing only for this one: so whoever comes next would be told for a moment that the store is in use.
+    /// A child process just forked from this one shares the open file until it executes another program. Closing
+    /// releases the file for this process only, and the next open would briefly find the store in use. Unlocking
+    /// releases it for both.
     fn drop(&mut self) {
-        // With the last descriptor the lock ends in any case.
+        // If unlocking fails, the lock ends with the last descriptor.
         let _ = self.lock.as_ref().map(File::unlock);
     }
 }
@@ -43,25 +44,25 @@ impl Drop for Directory {
 /// Why a directory cannot be used as a store.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// The path is there and is not a directory.
+    /// The path is not a directory.
     #[error("{0} is a file: a store lives in a directory of its own")]
     NotADirectory(PathBuf),
-    /// Something else lives there.
+    /// The directory holds other files.
     #[error("{0} holds files but no Aevrion store: give a new or an empty directory")]
     NotAStore(PathBuf),
-    /// Made by another engine.
+    /// The store belongs to another engine.
     #[error(
         "{path} is a {found} store, not {wanted}: open it with --store {found}, or give another directory"
     )]
     OtherEngine {
         /// The directory.
         path: PathBuf,
-        /// The engine that made it.
+        /// The engine of the store.
         found: String,
-        /// The engine that was to open it.
+        /// The engine that should open it.
         wanted: &'static str,
     },
-    /// Made by another version.
+    /// The store has another layout version.
     #[error(
         "{path} has layout {found}, this program knows layout {LAYOUT}: use the version of aevrion that made \
          it, export there and import here"
@@ -69,25 +70,25 @@ pub enum DirectoryError {
     OtherLayout {
         /// The directory.
         path: PathBuf,
-        /// Its version.
+        /// The version of its layout.
         found: String,
     },
-    /// Another process has it.
+    /// Another process has the store open.
     #[error("{path} is open in another process{}: end that one, or talk to it", holder(.process))]
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The process that holds it, if it said so.
+        /// The process that holds it, if known.
         process: Option<u32>,
     },
-    /// The operating system refused.
+    /// An error of the operating system.
     #[error("{doing} {path}: {source}")]
     Io {
-        /// What was attempted.
+        /// The attempted action.
         doing: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -101,12 +102,12 @@ fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryEr
 }
 
 impl Directory {
-    /// Opens `path` for `engine` and locks it; makes it if it is not there or empty. What it makes is its owner's alone;
-    /// that a directory from elsewhere is not, the log says.
+    /// Opens `path` for `engine` and locks it. Creates the store if the directory is missing or empty, accessible to
+    /// its owner only. Logs a warning if an existing directory is open to others.
     ///
     /// # Errors
-    /// Every variant of [`DirectoryError`]. Nothing is created inside a directory that is refused, except its lock
-    /// file in one that already is a store.
+    /// Every variant of [`DirectoryError`]. In a rejected directory nothing is created, except the lock file if it
+    /// already is a store.
     pub fn open(path: impl AsRef<Path>, engine: &'static str) -> Result<Self, DirectoryError> {
         let path = path.as_ref();
         if path.exists() && !path.is_dir() {
@@ -120,7 +121,7 @@ impl Directory {
             None => files::make_directory(path).map_err(io("cannot make the directory", path))?,
         }
         let lock = lock(path)?;
-        // Someone may have made a store here since the look above; now that the lock is held, nobody else will.
+        // Another process may have created a store since the check above. Under the lock, no other one will.
         match Self::engine_of(path)? {
             None => write_descriptor(path, engine)?,
             Some(found) if found != engine => {
@@ -132,8 +133,8 @@ impl Directory {
         Ok(Self { path: path.to_owned(), lock: Some(lock) })
     }
 
-    /// Opens the store of `engine` at `path` and changes nothing there, for where nothing can be changed: on a read-only
-    /// file system, or as another user. Several may read at once, nobody writes meanwhile.
+    /// Opens the store of `engine` at `path` without changing anything, for a read-only file system or another user.
+    /// Several processes may read at once, and none may write meanwhile.
     ///
     /// # Errors
     /// Every variant of [`DirectoryError`]; [`DirectoryError::NotAStore`] also if the directory is empty.
@@ -146,10 +147,10 @@ impl Directory {
         }
     }
 
-    /// The engine whose store is at `path`; `None` if a new one may be made there.
+    /// The engine of the store at `path`; `None` if a new store may be created there.
     ///
     /// # Errors
-    /// As [`Directory::open`], but for the lock.
+    /// As [`Directory::open`], except those of the lock.
     pub fn engine_of(path: impl AsRef<Path>) -> Result<Option<String>, DirectoryError> {
         let path = path.as_ref();
         let descriptor = path.join(STORE_FILE);
@@ -173,15 +174,15 @@ impl Directory {
         }
     }
 
-    /// Where the engine's files belong.
+    /// The directory for the engine's files.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// An empty directory, or none, may become a store. A lone lock file is one that was never finished. A machine that asks
-/// to join a cluster keeps its key before it has a store; but where a certificate is, there was a store, and a node that
-/// comes back with an empty one is not to be made by accident.
+/// An empty or missing directory may become a store. A lone lock file is left from an unfinished creation. A machine
+/// that asks to join a cluster stores its key before it has a store. A certificate, however, shows that there was a
+/// store: a node must not come back with an empty one by accident.
 fn expect_empty(path: &Path) -> Result<(), DirectoryError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -206,7 +207,7 @@ fn lock(path: &Path) -> Result<File, DirectoryError> {
         Err(TryLockError::WouldBlock) => return Err(in_use(path, file)),
         Err(TryLockError::Error(error)) => return Err(io("cannot lock", &lock_path)(error)),
     }
-    // The number is a courtesy to whoever is refused: on a full disk the store must open all the same.
+    // The process id only serves the error message: on a full disk the store must still open.
     let _ =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
     Ok(file)
@@ -225,7 +226,7 @@ fn lock_to_read(path: &Path) -> Result<Option<File>, DirectoryError> {
     }
 }
 
-/// Another process has the lock: one that writes has left its number, those that read have not.
+/// The error for a lock held by another process. A writer has left its process id, readers have not.
 fn in_use(path: &Path, mut lock: File) -> DirectoryError {
     let mut text = String::new();
     let writes = lock.try_lock_shared().is_err();
@@ -240,9 +241,9 @@ fn write_descriptor(path: &Path, engine: &str) -> Result<(), DirectoryError> {
     files::write(&target, text.as_bytes()).map_err(io("cannot write", &target))
 }
 
-/// Files of an older version, or a directory that somebody made for the store, may be readable by everyone.
+/// The directory may be readable by everyone if an older version or the user created it.
 fn warn_if_open(path: &Path) {
-    // What cannot be looked at fails where it is used.
+    // An error here shows up again when the directory is used.
     if let Ok(Some(mode)) = files::open_to_others(path) {
         let path = path.display();
         tracing::warn!(
@@ -322,7 +323,7 @@ mod tests {
         let refusal = Directory::open(parent.path(), "redb").unwrap_err().to_string();
         assert!(!refusal.contains("(process"), "{refusal}");
         drop(readers);
-        // A copy on a medium that cannot be written may lack it.
+        // A copy on a read-only medium may lack the lock file.
         fs::remove_file(parent.path().join(LOCK_FILE)).unwrap();
         drop([read().unwrap(), read().unwrap()]);
         assert!(!parent.path().join(LOCK_FILE).exists());

@@ -1,4 +1,4 @@
-//! The reference store: everything in memory, gone with the process.
+//! The reference store: in memory only, lost with the process.
 //!
 //! Persistent maps make a view a pointer copy, and a writer never waits for a reader.
 
@@ -17,7 +17,7 @@ use crate::coop::charge;
 
 type Tables = [OrdMap<Bytes, Bytes>; Table::ALL.len()];
 
-/// A store without a disk, for tests, caches and simulations. Its commits are as atomic as anyone's.
+/// A store without a disk, for tests, caches and simulations. Its commits are atomic like those of any engine.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     tables: Mutex<Option<Arc<MemoryView>>>,
@@ -35,7 +35,7 @@ impl MemoryStore {
         Self { tables: Mutex::new(Some(Arc::default())) }
     }
 
-    /// A second store with the same content, which goes its own way from here on. Cost: a few pointers.
+    /// An independent store with the same content. Cost: a few pointers.
     #[cfg(feature = "testkit")]
     pub(crate) fn fork(&self) -> Self {
         Self { tables: Mutex::new(self.lock().clone()) }
@@ -48,7 +48,7 @@ impl MemoryStore {
         state.iter().flat_map(|state| state.tables[usize::from(table.tag())].keys().cloned()).collect()
     }
 
-    /// Flips a bit of a row, if it is there, as a failing disk does. Views taken before do not see it.
+    /// Flips a bit of a row, if it exists, as a failing disk does. Earlier views do not show it.
     #[cfg(feature = "testkit")]
     pub(crate) fn flip(&self, table: Table, key: &[u8], byte: u64, bit: u64) {
         let mut state = self.lock();
@@ -65,7 +65,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<MemoryView>>> {
-        // A panic elsewhere cannot leave half a commit here: the new state is put in place by one assignment.
+        // A panic elsewhere cannot leave half a commit: a single assignment installs the new state.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,10 +1,10 @@
-//! How a handful of tables of ordered bytes are kept: the trait that a storage engine implements.
+//! Storage engines: the trait that stores a few tables of ordered byte rows.
 //!
-//! Everything that is Aevrion (what stands in the tables, deduplication, group commit, tree, index) is written once,
-//! in this crate. An engine only commits batches, gives consistent views, and scans in pages. The contract stands at
-//! each method; [`conformance`] checks it, and [`MemoryStore`] is the reference.
+//! The logic of Aevrion (table contents, deduplication, group commit, tree, index) is written once, in this crate. An
+//! engine only commits batches, gives consistent views, and scans in pages. Each method documents its contract;
+//! [`conformance`] checks it, and [`MemoryStore`] is the reference.
 //!
-//! The core is the only writer of a store: it never calls [`EventStore::commit`] twice at once.
+//! The core is the only writer of a store and never runs two calls of [`EventStore::commit`] at once.
 
 mod batch;
 #[cfg(feature = "testkit")]
@@ -31,88 +31,88 @@ pub(crate) use nearest::nearest;
 pub use page::{Direction, KeyRange, Page, PageBuilder, PageLimit, Projection, ScanRequest};
 pub use pages::Pages;
 
-/// When a commit is safe.
+/// The durability of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// Before it returns, everything committed so far survives the loss of power.
+    /// Once the call returns, all commits so far survive a power loss.
     #[default]
     Immediate,
-    /// It survives the end of the process as soon as the engine allows, and the loss of power after the next
-    /// `Immediate` commit. The core follows up within half a second.
+    /// The commit survives the end of the process as soon as the engine allows, and a power loss after the next
+    /// `Immediate` commit. The core makes one within half a second.
     Buffered,
 }
 
-/// What an engine can and cannot do. The core adapts; a node shows it; the conformance suite holds an engine to it.
+/// The properties of an engine. The core adapts to them, a node shows them, and the conformance suite checks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The engine's name, as data directories and `status` state it.
+    /// The engine's name in data directories and in `status`.
     pub name: &'static str,
-    /// Whether data outlives the process at all.
+    /// Whether data outlives the process.
     pub persistent: bool,
     /// Whether an `Immediate` commit survives the loss of power.
     pub power_safe: bool,
-    /// Whether a view keeps showing the state it was taken from while later commits go on.
+    /// Whether a view keeps showing its state while later commits go on.
     pub isolated_views: bool,
-    /// Rows up to which one commit takes memory and time in proportion. The core cuts what it may cut accordingly; a
-    /// batch of a client it may not.
+    /// The number of rows up to which a commit's memory and time are proportional. The core splits larger commits, but
+    /// not a client's batch.
     pub rows_at_once: usize,
 }
 
 impl Capabilities {
-    /// Of an engine that promises nothing, and takes a commit of any size.
+    /// An engine without guarantees that takes commits of any size.
     pub const fn new(name: &'static str) -> Self {
         Self { name, persistent: false, power_safe: false, isolated_views: false, rows_at_once: usize::MAX }
     }
 }
 
-/// An engine that keeps the tables of one replica.
+/// An engine that stores the tables of one replica.
 ///
-/// Blocking work (fsync) belongs on a blocking thread. Reads may answer in place: the core yields between them.
+/// Blocking work (fsync) belongs on a blocking thread. Reads may run in place: the core yields between them.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
-    /// Applies all writes of the batch, or none. Within a table the writes come sorted by key, each key at most once.
-    /// An empty batch is allowed: with [`Durability::Immediate`] it makes earlier buffered commits durable.
+    /// Applies all writes of the batch, or none. The writes of a table are sorted by key, and each key occurs at most
+    /// once. An empty batch is allowed: with [`Durability::Immediate`] it makes earlier buffered commits durable.
     ///
-    /// Before it returns `Ok`: the batch is visible to every view taken from now on, and as durable as asked; and
-    /// commits are durable in the order in which they were made, never a later one without an earlier one.
+    /// When the call returns `Ok`, the batch is visible to every later view and as durable as requested. Commits become
+    /// durable in order, never a later one without an earlier one.
     ///
     /// # Errors
-    /// After an error nothing of the batch is visible, neither now nor after reopening, unless the error is
-    /// [`StoreError::Unknown`]. The store stays usable for reads if the engine allows, and a later commit may succeed.
+    /// After an error, no part of the batch is visible, now or after reopening, unless the error is
+    /// [`StoreError::Unknown`]. The store stays readable if the engine allows, and a later commit may succeed.
     async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError>;
 
-    /// A consistent view of the latest commit, cheap enough for one per read. It never waits for a commit in progress.
+    /// A consistent view of the latest commit, cheap enough for one per read. Never waits for a commit in progress.
     ///
-    /// With [`Capabilities::isolated_views`] it shows that state for as long as it is held; otherwise each call on it
-    /// shows some committed state, never half a batch, never an older one than the call before.
+    /// With [`Capabilities::isolated_views`], the view shows that state for its whole life. Otherwise each call on it
+    /// shows some committed state, never half a batch, and never an older state than the call before.
     ///
     /// # Errors
-    /// [`StoreError::Closed`] after [`EventStore::close`]; otherwise what the engine reports.
+    /// [`StoreError::Closed`] after [`EventStore::close`]; otherwise the engine's error.
     async fn view(&self) -> Result<Arc<dyn View>, StoreError>;
 
-    /// What this engine can do. Constant.
+    /// The properties of this engine. Constant.
     fn capabilities(&self) -> Capabilities;
 
-    /// Makes everything durable and releases what the engine holds (files, locks) as soon as the last view is gone.
-    /// Every later call fails with [`StoreError::Closed`]; closing twice is no error.
+    /// Makes all commits durable, and releases the engine's resources (files, locks) once the last view is dropped.
+    /// Every later call fails with [`StoreError::Closed`]. Closing twice is no error.
     ///
     /// # Errors
-    /// What the engine reports; it counts as closed all the same.
+    /// The engine's error. The store counts as closed all the same.
     async fn close(&self) -> Result<(), StoreError>;
 }
 
 /// A consistent state of the tables.
 #[async_trait]
 pub trait View: Send + Sync {
-    /// The value under exactly `key`.
+    /// The value of `key`.
     ///
     /// # Errors
-    /// What the engine reports. Damage that the engine notices is [`StoreError::Corrupt`], never a wrong value.
+    /// The engine's error. Damage that the engine detects is [`StoreError::Corrupt`], never a wrong value.
     async fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// The rows of a range in the order asked for, up to the limit. Keys are ordered as bytes. [`Page::complete`] is
-    /// true exactly if nothing of the range lies behind the last row; a caller continues from [`Page::last_key`]. A
-    /// page of a non-empty range is never empty.
+    /// The rows of a range in the requested order, up to the limit. Keys are ordered as bytes. [`Page::complete`] is
+    /// true exactly if no row of the range follows the last one; a caller continues from [`Page::last_key`]. A page of
+    /// a non-empty range is never empty.
     ///
     /// # Errors
     /// As [`View::get`].
@@ -138,19 +138,19 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
     }
 }
 
-/// Why an engine could not do what was asked.
+/// Storage errors.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// No room. Nothing of the batch was written; a later commit may succeed.
+    /// The disk is full. The batch was not written; a later commit may succeed.
     #[error("the disk is full ({0}): free some space, writes resume by themselves")]
     Full(Arc<std::io::Error>),
-    /// The operating system refused; nothing of the batch was written.
+    /// An error of the operating system. The batch was not written.
     #[error("input/output error: {0}")]
     Io(Arc<std::io::Error>),
-    /// A commit failed in such a way that it may or may not be found after reopening.
+    /// A commit failed, and its batch may or may not be there after reopening.
     #[error("{}", describe_unknown(.0))]
     Unknown(Arc<std::io::Error>),
-    /// The engine noticed damage.
+    /// The engine detected damage.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
     /// The store was closed.
@@ -159,7 +159,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether there was no room, be the outcome known or not.
+    /// Whether the disk was full, also if the outcome of the commit is unknown.
     pub fn is_full(&self) -> bool {
         match self {
             Self::Full(_) => true,
@@ -191,8 +191,8 @@ impl From<std::io::Error> for StoreError {
     }
 }
 
-/// Does work that cannot give way to other tasks, and costs as much as reading so many rows: here if that is no more
-/// than a quantum, otherwise on a blocking thread.
+/// Runs work that cannot yield and costs as much as reading this many rows: in place if that is at most a quantum,
+/// otherwise on a blocking thread.
 ///
 /// # Errors
 /// As [`blocking`].
@@ -203,11 +203,11 @@ pub(crate) async fn in_one_piece<T: Send + 'static>(
     if rows > QUANTUM { blocking(move || Ok(work())).await } else { Ok(work()) }
 }
 
-/// Runs engine work that may block on a thread made for it.
+/// Runs engine work that may block on a blocking thread.
 ///
 /// # Errors
-/// What `work` returns. If it panics, [`StoreError::Corrupt`] with the panic's text: the engine met a state that it
-/// holds to be impossible.
+/// The error of `work`. If it panics, [`StoreError::Corrupt`] with the panic's message, as the engine met a state that
+/// it considers impossible.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

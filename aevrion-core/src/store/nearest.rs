@@ -1,11 +1,11 @@
-//! The first row of a range that is one.
+//! The first valid row of a range.
 
 use bytes::Bytes;
 
 use super::{Direction, KeyRange, PageLimit, Projection, ScanRequest, StoreError, Table, View};
 
-/// The first row of `range` whose key `parse` can read, and what it read. Rows under other keys stand for nothing: they
-/// are for `verify` to name, and hide none behind them. Cost: one search.
+/// The first row of `range` whose key `parse` accepts, with the parsed key. Rows with invalid keys are skipped, as
+/// `verify` reports them, and they must not hide valid ones. Cost: one search.
 pub(crate) async fn nearest<T: Send>(
     view: &dyn View,
     table: Table,

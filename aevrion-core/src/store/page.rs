@@ -1,4 +1,4 @@
-//! Pages: the only shape in which a scan answers, bounded in rows and in bytes.
+//! Pages: the result of a scan, bounded in rows and in bytes.
 
 use std::ops::Bound;
 
@@ -7,20 +7,20 @@ use bytes::Bytes;
 use super::Table;
 use crate::bounds::{PAGE_BYTES, PAGE_ROWS};
 
-/// In which order a scan walks its range.
+/// The order in which a scan reads its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Direction {
-    /// From the least key on.
+    /// Ascending.
     #[default]
     Forward,
-    /// From the greatest key down.
+    /// Descending.
     Backward,
 }
 
-/// What of a row a scan reads.
+/// The parts of a row that a scan reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// Keys alone: values come back empty.
+    /// Keys only: values are empty.
     Keys,
     /// Keys and values.
     Rows,
@@ -29,14 +29,14 @@ pub enum Projection {
 /// A range of keys, ordered as bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyRange<'a> {
-    /// Where it begins.
+    /// The lower bound.
     pub start: Bound<&'a [u8]>,
-    /// Where it ends.
+    /// The upper bound.
     pub end: Bound<&'a [u8]>,
 }
 
 impl<'a> KeyRange<'a> {
-    /// Every key.
+    /// All keys.
     pub const ALL: Self = Self { start: Bound::Unbounded, end: Bound::Unbounded };
 
     /// From `first` to `last`, both included.
@@ -44,12 +44,12 @@ impl<'a> KeyRange<'a> {
         Self { start: Bound::Included(first), end: Bound::Included(last) }
     }
 
-    /// From `start` on, up to but without `end`.
+    /// From `start`, included, to `end`, excluded.
     pub fn half_open(start: &'a [u8], end: &'a [u8]) -> Self {
         Self { start: Bound::Included(start), end: Bound::Excluded(end) }
     }
 
-    /// What is left of the range when a scan in `direction` has read up to and including `key`.
+    /// The rest of the range after a scan in `direction` has read up to and including `key`.
     #[must_use]
     pub fn after(self, key: &'a [u8], direction: Direction) -> Self {
         match direction {
@@ -58,7 +58,7 @@ impl<'a> KeyRange<'a> {
         }
     }
 
-    /// Whether no key can lie in the range. Ordered maps of the standard library panic on some of these.
+    /// Whether the range cannot contain any key. The ordered maps of the standard library panic on some such ranges.
     pub fn is_empty(&self) -> bool {
         match (self.start, self.end) {
             (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
@@ -71,39 +71,39 @@ impl<'a> KeyRange<'a> {
     }
 }
 
-/// How much a page may hold. A page always holds at least one row of a range that has one.
+/// The limit of a page. A page holds at least one row if its range has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
-    /// At most so many rows.
+    /// The maximum number of rows.
     pub rows: usize,
-    /// No further row once the keys and values together reach so many bytes.
+    /// The number of bytes of keys and values after which no further row is added.
     pub bytes: usize,
 }
 
 impl PageLimit {
-    /// The most that any page may hold.
+    /// The largest limit of any page.
     pub const MOST: Self = Self { rows: PAGE_ROWS, bytes: PAGE_BYTES };
-    /// The first row alone.
+    /// The first row only.
     pub const ONE: Self = Self { rows: 1, bytes: PAGE_BYTES };
 
-    /// At most `rows` rows, within [`PageLimit::MOST`] and never none.
+    /// At most `rows` rows, clamped to 1 and [`PageLimit::MOST`].
     pub fn rows(rows: usize) -> Self {
         Self { rows: rows.clamp(1, PAGE_ROWS), bytes: PAGE_BYTES }
     }
 }
 
-/// One page of a table.
+/// A request for one page of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct ScanRequest<'a> {
     /// The table to read.
     pub table: Table,
     /// The keys to read.
     pub range: KeyRange<'a>,
-    /// The order to read them in.
+    /// The order of reading.
     pub direction: Direction,
-    /// What to read of each row.
+    /// The parts of each row to read.
     pub projection: Projection,
-    /// Where to stop.
+    /// The limit of the page.
     pub limit: PageLimit,
 }
 
@@ -146,23 +146,23 @@ impl Page {
         self.buffer.len()
     }
 
-    /// Whether there is no row, which means that the range is empty.
+    /// Whether there is no row, and the range is therefore empty.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Where to continue: the key of the last row.
+    /// The key of the last row, from which to continue.
     pub fn last_key(&self) -> Option<&[u8]> {
         self.rows.last().map(|row| &self.buffer[row.key..row.value])
     }
 
-    /// Whether nothing of the range lies behind the last row.
+    /// Whether no row of the range follows the last one.
     pub fn complete(&self) -> bool {
         self.complete
     }
 }
 
-/// Collects a page within its limit, so that every engine counts alike.
+/// Builds a page within its limit, so that all engines count alike.
 ///
 /// ```text
 /// let mut page = PageBuilder::new(request.limit);
@@ -180,12 +180,12 @@ pub struct PageBuilder {
 }
 
 impl PageBuilder {
-    /// An empty page that will hold no more than `limit`.
+    /// An empty page with this limit.
     pub fn new(limit: PageLimit) -> Self {
         Self { buffer: Vec::new(), rows: Vec::new(), limit }
     }
 
-    /// Whether the limit is reached: if a further row exists, it belongs to the next page.
+    /// Whether the limit is reached. A further row then belongs to the next page.
     pub fn is_full(&self) -> bool {
         !self.rows.is_empty() && (self.rows.len() >= self.limit.rows || self.buffer.len() >= self.limit.bytes)
     }
@@ -201,12 +201,12 @@ impl PageBuilder {
         self.rows.push(Extent { key: start, value: start + key.len(), end: self.buffer.len() });
     }
 
-    /// The page, after which the range has further rows.
+    /// The page, with further rows in the range.
     pub fn more_follow(self) -> Page {
         Page { buffer: self.buffer.into(), rows: self.rows, complete: false }
     }
 
-    /// The page, after which the range has no further row.
+    /// The page, with no further row in the range.
     pub fn end_of_range(self) -> Page {
         Page { buffer: self.buffer.into(), rows: self.rows, complete: true }
     }

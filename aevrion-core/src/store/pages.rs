@@ -1,10 +1,10 @@
-//! Walking a range of any length, one bounded page at a time.
+//! Reads a range of any length, one bounded page at a time.
 
 use std::ops::Bound;
 
 use super::{Direction, KeyRange, Page, PageLimit, Projection, ScanRequest, StoreError, Table, View};
 
-/// The pages of a range, one after the other.
+/// The pages of a range, in order.
 pub struct Pages<'v> {
     view: &'v dyn View,
     table: Table,
@@ -15,7 +15,7 @@ pub struct Pages<'v> {
 }
 
 impl<'v> Pages<'v> {
-    /// The pages of `range` in `view`, in ascending order and as large as a page may be.
+    /// The pages of `range` in `view`, ascending and as large as allowed.
     pub fn new(view: &'v dyn View, table: Table, range: KeyRange<'_>, projection: Projection) -> Self {
         Self {
             view,
@@ -30,7 +30,7 @@ impl<'v> Pages<'v> {
     /// The next page; `None` after the last one. No page is empty.
     ///
     /// # Errors
-    /// As [`View::scan`]; the same page may be asked for again.
+    /// As [`View::scan`]. The same page may be requested again.
     pub async fn next(&mut self) -> Result<Option<Page>, StoreError> {
         if self.exhausted {
             return Ok(None);

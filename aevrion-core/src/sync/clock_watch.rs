@@ -1,8 +1,8 @@
-//! Whether this node's clock can be trusted, as far as its neighbours can tell.
+//! Judges this node's clock by those of its neighbours.
 //!
-//! Any clock more than the drift allowed away from this one is an alarm. A node that is that far from the median of its
-//! neighbours also refuses local writes. Ahead, an acknowledged write would be one that the others see only later.
-//! Behind, it would lose to what they wrote long before, and land in a past that was said to be settled. See
+//! A clock further from this one than the allowed drift raises an alarm. A node that far from the median of its
+//! neighbours also refuses local writes. If it is ahead, the others would see an acknowledged write only later. If it
+//! is behind, the write would lose to much older ones, and could fall into a past that was reported as settled. See
 //! [`ClockFault`].
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::clock_fault::judge_by_neighbours;
 use crate::planted::{Bug, planted};
 use crate::{ClockFault, Replica};
 
-/// Judges the clock whenever something is learned of a neighbour.
+/// Judges the clock whenever the status of a neighbour changes.
 pub(super) fn begin(shared: &Arc<Shared>) {
     let mut changes = shared.links.changes();
     let weak = Arc::downgrade(shared);
@@ -24,8 +24,8 @@ pub(super) fn begin(shared: &Arc<Shared>) {
     });
 }
 
-/// Has a replica refuse or take local writes by what the clocks of its neighbours say: `offsets` are milliseconds that
-/// each of them is ahead.
+/// Makes a replica refuse or accept local writes according to its neighbours' clocks. `offsets` are in milliseconds,
+/// positive for a clock ahead of this one.
 pub(crate) fn heed(replica: &Replica, offsets: &[i64], write_despite_clocks: bool) {
     let verdict = judge_by_neighbours(offsets, replica.max_drift());
     let verdict = verdict.filter(|fault| match fault {
@@ -35,7 +35,7 @@ pub(crate) fn heed(replica: &Replica, offsets: &[i64], write_despite_clocks: boo
     replica.heed_neighbours(verdict.filter(|_| !write_despite_clocks));
 }
 
-/// What is wrong with the clocks.
+/// The alarm about the clocks, if there is one.
 pub(super) fn alarm(shared: &Shared) -> Option<String> {
     let offsets = offsets(shared);
     if let Some(fault) = judge_by_neighbours(&offsets, shared.replica.max_drift()) {

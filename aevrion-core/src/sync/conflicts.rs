@@ -1,9 +1,9 @@
-//! Two machines with one identity: a data directory was copied, and both copies are served.
+//! Detects two machines with one identity: a data directory was copied, and both copies are in use.
 //!
-//! Each opening of a store draws an incarnation, which Hello names. A node that was started anew shows another one than
-//! before, and the one of before never again. So when an incarnation comes back after another one had its place, both
-//! are alive. From then on whichever of the two is connected stays, the other one is turned away, and each of them is
-//! told where the other is.
+//! Each opening of a store draws a random incarnation, which Hello carries. A restarted node shows a new incarnation
+//! and never an earlier one. An incarnation that returns after another one has replaced it therefore proves that both
+//! are running. From then on the connected machine keeps its connection, the other one is refused, and each is told the
+//! other's address.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -20,36 +20,36 @@ use crate::message::{Echo, Hello, Message, decode, encode, longest_frame};
 use crate::transport::Lane;
 use crate::{Incarnation, NodeId};
 
-/// How long a conflict stands after the last sign of it: longer than it is between two Hellos, and than the longest
-/// pause between two attempts to connect.
+/// How long a conflict lasts after its last sign: longer than the interval between two Hellos, and than the longest
+/// pause between two dials.
 const STANDS: Duration = Duration::from_secs(180);
 
-/// How long who connects may take to say which incarnation it is.
+/// The time limit for a new connection to show its incarnation.
 const EXAMINED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Incarnations of one node that are remembered: those of two machines, and their restarts of late.
+/// Remembered incarnations per node: enough for two machines and their recent restarts.
 const REMEMBERED: usize = 4;
 
-/// Machines with this node's identity that are remembered.
+/// Remembered machines with this node's identity.
 const DOUBLES: usize = 4;
 
-/// What is known of incarnations.
+/// The known incarnations of all nodes.
 #[derive(Default)]
 pub(super) struct Conflicts(Mutex<Seen>);
 
 #[derive(Default)]
 struct Seen {
     nodes: BTreeMap<NodeId, Incarnations>,
-    /// Where there are other machines with this node's identity, and when that was last said.
+    /// The addresses of other machines with this node's identity, and the time of the last report.
     own: BTreeMap<String, Instant>,
 }
 
 /// The incarnations of one node.
 #[derive(Default)]
 struct Incarnations {
-    /// Each with where it was, the present one last.
+    /// Each with its address, the current one last.
     known: VecDeque<(Incarnation, String)>,
-    /// Two that are alive, and the last sign of it.
+    /// Two running machines, and the time of the last sign.
     conflict: Option<([(Incarnation, String); 2], Instant)>,
 }
 
@@ -61,7 +61,7 @@ impl Incarnations {
 }
 
 impl Conflicts {
-    /// A node is connected and answers, as this incarnation and from this place. Says whether there is another one of it.
+    /// Records the incarnation and address of a connected node. Returns whether this proves another running machine.
     pub(super) fn met(&self, node: NodeId, incarnation: Incarnation, place: &str) -> bool {
         let mut seen = lock(&self.0);
         if seen.nodes.len() >= MEMBERS && !seen.nodes.contains_key(&node) {
@@ -81,8 +81,8 @@ impl Conflicts {
         other.is_some()
     }
 
-    /// Another incarnation of a node has shown itself than the one that is connected. Gives where that one is, if the two
-    /// are known to be two machines.
+    /// Records a second incarnation beside the connected one. Returns the address of the connected one if the two are
+    /// known to be two machines.
     fn dispute(&self, node: NodeId, connected: Incarnation, other: (Incarnation, String)) -> Option<String> {
         let mut seen = lock(&self.0);
         let of = seen.nodes.get_mut(&node).filter(|of| of.standing().is_some())?;
@@ -92,7 +92,7 @@ impl Conflicts {
         Some(place)
     }
 
-    /// Where the other machine is that has the identity of a node which is connected as this incarnation.
+    /// The address of the other machine with the identity of a node that is connected as this incarnation.
     pub(super) fn other_than(&self, node: NodeId, incarnation: Incarnation) -> Option<String> {
         let seen = lock(&self.0);
         let mut places = seen.nodes.get(&node)?.standing()?.iter();
@@ -103,7 +103,7 @@ impl Conflicts {
         lock(&self.0).nodes.get(&node).is_some_and(|of| of.standing().is_some())
     }
 
-    /// Another machine with this node's identity is there.
+    /// Records the address of another machine with this node's identity.
     pub(super) fn told(&self, place: &str) {
         let mut seen = lock(&self.0);
         seen.own.retain(|_, last| last.elapsed() < STANDS);
@@ -112,7 +112,7 @@ impl Conflicts {
         }
     }
 
-    /// What is wrong, and what to do about it.
+    /// A message about all conflicts, with advice.
     pub(super) fn alarm(&self) -> Option<String> {
         let seen = lock(&self.0);
         let own = seen.own.iter().filter(|(_, last)| last.elapsed() < STANDS);
@@ -126,19 +126,19 @@ impl Conflicts {
     }
 }
 
-/// What to do about two machines with one identity.
+/// Advice for two machines with one identity.
 pub(super) const ADVICE: &str =
     "stop one of the two, remove `cluster/` from its data directory, and let it join anew";
 
-/// Whether who has connected must say which incarnation it is before it takes the place of another connection.
+/// Whether a new connection must show its incarnation before it may replace another connection.
 pub(super) fn is_doubtful(shared: &Shared, arrival: &Arrival) -> bool {
     let neighbour = arrival.connection.neighbour();
     neighbour == arrival.node || shared.conflicts.is_disputed(neighbour) && shared.links.has(neighbour)
 }
 
-/// Finds out who has connected. Gives the Hello that it has said, if it may stay.
+/// Identifies the machine behind a new connection. Returns the Hello read from it if the connection may stay.
 pub(super) async fn examine(shared: &Arc<Shared>, arrival: &Arrival) -> Result<Option<Message>, TurnedAway> {
-    // Who says nothing in this time is nobody to make way for.
+    // A node that sends nothing in this time does not replace a connection.
     if arrival.connection.neighbour() == arrival.node {
         let met = timeout(EXAMINED_WITHIN, meet_oneself(shared, arrival)).await;
         Err(met.ok().flatten().unwrap_or(TurnedAway::Duplicate))
@@ -148,13 +148,13 @@ pub(super) async fn examine(shared: &Arc<Shared>, arrival: &Arrival) -> Result<O
     }
 }
 
-/// Who has this node's identity: this node itself, or another machine; `None` if it does not say.
+/// Distinguishes this node itself from another machine with its identity; `None` if the other side does not say.
 async fn meet_oneself(shared: &Arc<Shared>, arrival: &Arrival) -> Option<TurnedAway> {
     let greeting = Greeting { shared, arrival };
     greeting.say(1, None, None).await?;
     let theirs = greeting.hear().await?;
-    // An answer shows that what was said is read, which would be void with the end of the connection. The side that
-    // ended it has read it, too.
+    // Messages in flight are lost when the connection closes, so wait for an answer, which shows that ours was read. If
+    // the other side has closed, it has read ours, too.
     greeting.say(2, Some(theirs.number), None).await;
     while greeting.hear().await.is_some_and(|answer| answer.echo.is_none()) {}
     if theirs.incarnation == shared.replica.incarnation() {
@@ -164,13 +164,13 @@ async fn meet_oneself(shared: &Arc<Shared>, arrival: &Arrival) -> Option<TurnedA
     tracing::error!(address = %arrival.address, "another machine, at {place}, has this node's identity");
     shared.conflicts.told(&place);
     shared.links.note_change();
-    // To the other side this one is the other machine.
+    // To the other side, this machine is the other one.
     let here = shared.listens().into_iter().next().unwrap_or_default();
     arrival.connection.close(&TurnedAway::Conflict(here).to_string());
     Some(TurnedAway::Conflict(place))
 }
 
-/// One of two machines that have the identity of a neighbour, while one of them is connected.
+/// Handles a disputed identity while one of its two machines is connected.
 async fn meet_another(shared: &Arc<Shared>, arrival: &Arrival) -> Result<Option<Message>, TurnedAway> {
     let greeting = Greeting { shared, arrival };
     let theirs = greeting.hear().await.ok_or(TurnedAway::Duplicate)?;
@@ -185,19 +185,19 @@ async fn meet_another(shared: &Arc<Shared>, arrival: &Arrival) -> Result<Option<
     Err(TurnedAway::Conflict(other))
 }
 
-/// Where a node is: at the first address at which it says that it listens, or else where its connection comes from.
+/// The address of a node: its first listening address, or else the address that it connects from.
 pub(super) fn place_of(listens: &[String], from: &str) -> String {
     claimed(listens, from).first().map_or_else(|| from.to_owned(), ToString::to_string)
 }
 
-/// A few Hellos on a connection that no agent speaks on.
+/// A few Hellos on a connection without an agent.
 struct Greeting<'a> {
     shared: &'a Arc<Shared>,
     arrival: &'a Arrival,
 }
 
 impl Greeting<'_> {
-    /// `None` when the connection is at its end.
+    /// `None` when the connection has ended.
     async fn say(&self, number: u32, echo: Option<u32>, conflict: Option<String>) -> Option<()> {
         let Self { shared, arrival } = self;
         let now = Moment { steady: shared.began.elapsed(), wall: shared.replica.wall().now() };
@@ -206,7 +206,7 @@ impl Greeting<'_> {
         arrival.connection.send(Lane::Live, encode(&Message::Hello(hello))).await.ok()
     }
 
-    /// The next Hello; `None` if something else comes.
+    /// The next Hello; `None` on any other message.
     async fn hear(&self) -> Option<Hello> {
         let parameters = self.shared.replica.parameters();
         let frame = self.arrival.connection.receive(Lane::Live, longest_frame(&parameters)).await.ok()??;

@@ -1,5 +1,5 @@
-//! The suite about neighbours that keep their connection and do not keep up. A transport takes them for sound, whatever
-//! it is made of: they answer its pings. Every transport runs it.
+//! The conformance suite for neighbours that stay connected but stop reading. Every transport considers them healthy,
+//! as they answer its pings. Every transport runs it.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::{Hash, Incarnation, NodeId, Options, Replica, SystemWall, TimeSpan, T
 const READS: &str = "a neighbour that does not read a lane is cut off";
 const SPEAKS: &str = "a neighbour that says nothing any more is cut off";
 
-/// Far beyond what anything here takes.
+/// Far longer than anything here takes.
 const NEVER: Duration = Duration::from_secs(60);
 
-/// Far more than any transport takes from a sender whose frames nobody wants.
+/// Far more than any transport buffers for a receiver that does not read.
 const EVENTS: usize = 48;
 const EVENT_BYTES: usize = 256 << 10;
 
@@ -46,13 +46,13 @@ where
     one_that_says_nothing_is_cut_off(&pair(hasty).await).await;
 }
 
-/// A replica that synchronises, and a neighbour that the suite plays.
+/// A synchronising replica, and a neighbour played by the suite.
 struct Pair {
     replica: Replica,
     sync: Sync,
     lazy: NodeId,
     connection: Arc<dyn Connection>,
-    /// Holds the connection's other end of the network.
+    /// Keeps the other end of the network alive.
     _transport: Arc<dyn Transport>,
 }
 
@@ -71,7 +71,7 @@ impl Pair {
         pair
     }
 
-    /// Answers greetings until the other side has something else to say.
+    /// Answers Hellos until another message comes.
     async fn greet(&self) {
         let mut number = 0;
         while let Message::Hello(theirs) = self.receive().await {
@@ -95,7 +95,7 @@ impl Pair {
     }
 
     async fn send(&self, lane: Lane, message: &Message) {
-        // That it has been cut off is what is waited for.
+        // The connection may be closed already, which the suite waits for.
         let _ = self.connection.send(lane, encode(message)).await;
     }
 
@@ -106,7 +106,7 @@ impl Pair {
         decode(&frame, &parameters).unwrap_or_else(|error| panic!("it is spoken to sensibly: {error}"))
     }
 
-    /// Reads the live lane until the end, which says `what` and is counted as `name`.
+    /// Reads the live lane until the connection ends with the reason `what`, counted as `name`.
     async fn is_cut_off(&self, promise: &str, name: &str, what: &str) {
         let longest = longest_frame(&self.replica.parameters());
         let end = async {
@@ -129,7 +129,7 @@ impl Pair {
     }
 }
 
-/// It asks for more than the lane holds, and leaves it there; the other lane it reads.
+/// The neighbour asks for more than the lane holds and does not read it, but reads the other lane.
 async fn one_that_does_not_read_is_cut_off(pair: &Pair) {
     for number in 0..EVENTS {
         let written = pair.replica.put(format!("key {number}"), vec![b'v'; EVENT_BYTES]).await;

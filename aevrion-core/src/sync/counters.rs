@@ -1,4 +1,4 @@
-//! What synchronisation has done so far, in numbers that only grow.
+//! Counters of synchronisation. They only grow.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,37 +6,37 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::message::Message;
 
-/// Messages of one kind.
+/// Message counts of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
-    /// How many went out.
+    /// Messages sent.
     pub sent: u64,
-    /// How many came in.
+    /// Messages received.
     pub received: u64,
 }
 
-/// What synchronisation has done since it began.
+/// Totals of synchronisation since its start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Messages by name.
     pub messages: BTreeMap<&'static str, Flow>,
-    /// Connections that were closed because of what the neighbour did or failed to do, by a short name: those of
+    /// Connections closed because of the neighbour's fault, by a short name: those of
     /// [`Fault::name`](crate::agent::Fault::name), and some of the link's own.
     pub faults: BTreeMap<&'static str, u64>,
-    /// Questions that were not answered because the lane was full. Comparing again makes up for them.
+    /// Questions dropped because the lane was full. The next comparison makes up for them.
     pub shed: u64,
-    /// Questions that were not answered because more was read for the neighbour than its [`Budget`](crate::agent::Budget)
-    /// holds. Comparing again makes up for them.
+    /// Questions dropped because the neighbour's read [`Budget`](crate::agent::Budget) was used up. The next comparison
+    /// makes up for them.
     pub declined: u64,
-    /// Times that a neighbour could not follow the news and had to compare.
+    /// Times that a neighbour fell behind the feed and had to compare.
     pub overflows: u64,
     /// Bytes of frames received.
     pub bytes_received: u64,
-    /// Attempts to connect that failed.
+    /// Failed attempts to connect.
     pub failed_dials: u64,
 }
 
-/// The running count.
+/// The counters behind [`Totals`].
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     totals: Mutex<Totals>,

@@ -1,4 +1,4 @@
-//! Dialling: whoever is to be a neighbour is tried until there, and again whenever gone, ever more patiently.
+//! Dialling: each peer is dialled until it is connected, and again after each connection ends, with growing pauses.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,46 +13,46 @@ use super::{Member, Peer, Shared, lock};
 use crate::NodeId;
 use crate::transport::{Refusal, Transport, TransportError, host_and_port};
 
-/// The first pause after a failure; each further one doubles it.
+/// The first pause after a failure. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A connection that lasted this long begins anew with the first pause.
+/// After a connection of at least this length, the pause starts again at the first.
 const LASTED: Duration = Duration::from_secs(10);
 
-/// How much sooner the surer one of two addresses of a node is dialled (RFC 8305, 5): who is dialled over both transports
-/// at once has two connections for a moment, in the midst of whatever goes over the first.
+/// The head start of the more reliable one of two addresses of a node (RFC 8305, 5). A node dialled over both
+/// transports at once has two connections for a moment, which interrupts the traffic on the first.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// How often a peer that is connected in some other way is looked after.
+/// How often a peer that is connected in another way is checked.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
-/// What is said of a peer at an address of a transport that there is not.
+/// The problem of a peer whose address names a missing transport.
 const NO_TRANSPORT: &str = "this node has no such transport: add it to those it serves";
 
-/// What is said of a member that never named an address.
+/// The problem of a member without a known address.
 const NO_ADDRESS: &str = "no address of it is known: it has to connect by itself";
 
-/// The addresses that are dialled: those of the members.
+/// The dialled addresses: those of the members.
 #[derive(Default)]
 pub(super) struct Dialled(Mutex<BTreeMap<Peer, Attempt>>);
 
-/// How the last attempt went.
+/// The result of the last attempt.
 #[derive(Clone, Default)]
 struct Attempt {
-    /// Who was there.
+    /// The node found there.
     found: Option<NodeId>,
-    /// Whether that was this node itself.
+    /// Whether it is this node itself.
     myself: bool,
-    /// Whether it was one that the cluster's authority has removed.
+    /// Whether it is a node removed by the cluster's authority.
     removed: bool,
     problem: Option<String>,
 }
 
 impl Dialled {
-    /// Whether this is news: otherwise somebody sees to it already.
+    /// Adds an address. Returns false if a task dials it already.
     fn add(&self, peer: &Peer) -> bool {
         let mut peers = lock(&self.0);
         let new = !peers.contains_key(peer);
@@ -74,7 +74,8 @@ impl Dialled {
         lock(&self.0).get(peer)?.found
     }
 
-    /// Strikes an address off, unless it is wanted. The question is asked while nobody can add it.
+    /// Removes an address unless it is wanted. `is_wanted` runs under the lock, so that nobody can add the address
+    /// meanwhile.
     fn drop_unless(&self, is_wanted: impl FnOnce() -> bool, peer: &Peer) -> bool {
         let mut peers = lock(&self.0);
         let wanted = is_wanted();
@@ -89,21 +90,21 @@ impl Dialled {
         lock(&self.0).get(peer).is_some_and(|attempt| attempt.myself)
     }
 
-    /// Whether one that was removed is or was at one of these addresses.
+    /// Whether a removed node is or was at one of these addresses.
     fn is_removed<'p>(&self, mut peers: impl Iterator<Item = &'p Peer>) -> bool {
         let attempts = lock(&self.0);
         peers.any(|peer| attempts.get(peer).is_some_and(|attempt| attempt.removed))
     }
 
-    /// Why nobody is connected at any of these addresses.
+    /// Why none of these addresses is connected.
     fn problem<'p>(&self, mut peers: impl Iterator<Item = &'p Peer>) -> Option<String> {
         let attempts = lock(&self.0);
         peers.find_map(|peer| attempts.get(peer)?.problem.clone())
     }
 }
 
-/// The members that are not connected, and the addresses at which no connected neighbour is known to be. What was
-/// removed is not among them, for nobody misses it.
+/// The members that are not connected, and the addresses where no connected neighbour is known to be. Removed nodes are
+/// left out, as nobody waits for them.
 pub(super) fn unreached(shared: &Shared, connected: &[Neighbour]) -> Vec<Neighbour> {
     let serves = |peer: &&Peer| transport_for(shared, peer).is_some();
     let is_there = |member: &Member| match member.id {
@@ -130,7 +131,7 @@ pub(super) fn unreached(shared: &Shared, connected: &[Neighbour]) -> Vec<Neighbo
     away.map(describe).collect()
 }
 
-/// Dials the addresses of all members from now on, also of those that become known.
+/// Dials the addresses of all members from now on, including those that become known later.
 pub(super) fn begin(shared: &Arc<Shared>) {
     let mut changes = shared.members.changes();
     changes.mark_changed();
@@ -147,19 +148,19 @@ pub(super) fn begin(shared: &Arc<Shared>) {
     });
 }
 
-/// What came of one attempt.
+/// The result of one attempt.
 enum Outcome {
-    /// It was connected, and no longer is.
+    /// The peer was connected, and the connection has ended.
     Ended(String),
-    /// It is connected in some other way.
+    /// The peer is connected in another way.
     Elsewhere,
-    /// It is this node itself.
+    /// The peer is this node itself.
     Myself,
-    /// This node does not take it.
+    /// This node refused the peer.
     TurnedAway(TurnedAway),
-    /// It was removed from the cluster.
+    /// The peer was removed from the cluster.
     Removed,
-    /// This node was, and has no more to say to anyone.
+    /// This node was removed from the cluster, and dials nobody any more.
     OwnRemoval(String),
     Failed(TransportError),
     NoTransport,
@@ -174,7 +175,7 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
             if !strong.dialled.drop_unless(|| strong.members.is_wanted(&peer), &peer) {
                 return;
             }
-            // From before the attempt: a transport that is added meanwhile may be the one that it lacks.
+            // Subscribed before the attempt: a transport added meanwhile may be the missing one.
             let served = strong.served.subscribe();
             (attempt(&strong, &peer).await, served)
         };
@@ -188,22 +189,22 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             Ok(()) = served.changed() => {}
-            // Somebody came: most likely this one, from an address that does not say so.
+            // A neighbour connected: probably this peer, from an address that does not identify it.
             Ok(()) = entered.changed() => tokio::time::sleep(wait.min(FIRST_PAUSE)).await,
         }
     }
 }
 
-/// Takes note of what came of an attempt, and says how long to wait for the next.
+/// Records the result of an attempt, and returns the pause before the next one.
 fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration) -> Duration {
     let (myself, removed) = (matches!(outcome, Outcome::Myself), matches!(outcome, Outcome::Removed));
     shared.dialled.note(peer, |attempt| {
         attempt.myself = myself;
-        // Until another one answers there.
+        // Stays set until another node answers there.
         attempt.removed |= removed;
     });
     match outcome {
-        // An address stays what it is. A name may stand for another node tomorrow.
+        // An IP address stays this node's own. A name may resolve to another node later.
         Outcome::Myself if is_literal(peer) => {
             tracing::info!(%peer, "this is the node itself: it is not dialled any more");
             shared.members.strike(peer);
@@ -213,7 +214,7 @@ fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration
             tracing::debug!(%peer, "at present this is the node itself");
             LONGEST_PAUSE
         }
-        // Whatever was said at the end of this connection: there is another one.
+        // The peer has another connection, whatever the reason for the end of this one.
         _ if shared.dialled.found(peer).is_some_and(|node| shared.links.has(node)) => {
             *pause = FIRST_PAUSE;
             LOOK_AFTER
@@ -230,7 +231,7 @@ fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration
             shared.dialled.note_problem(peer, reason.to_string());
             next_pause(pause)
         }
-        // Another one may listen there one day.
+        // Another node may listen there later.
         Outcome::Removed => {
             shared.links.note_change();
             *pause = LONGEST_PAUSE;
@@ -249,12 +250,12 @@ fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration
             shared.dialled.note_problem(peer, error.to_string());
             next_pause(pause)
         }
-        // It may get one.
+        // The transport may be added later.
         Outcome::NoTransport => LONGEST_PAUSE,
     }
 }
 
-/// Whether a node of the cluster says that this one was removed. What would it help to ask again soon?
+/// Whether a node of the cluster reports that this one was removed. Dialling again soon is then useless.
 fn is_told_of_removal(shared: &Shared, error: &TransportError) -> bool {
     let TransportError::Refused { reason, by: Some(node), .. } = error else { return false };
     let told = shared.removals.hear(*node, reason);
@@ -264,14 +265,14 @@ fn is_told_of_removal(shared: &Shared, error: &TransportError) -> bool {
     told
 }
 
-/// Whether it is the address of a machine, and no name.
+/// Whether the peer's host is an IP address and not a name.
 fn is_literal(peer: &Peer) -> bool {
     host_and_port(peer.address()).is_ok_and(|(host, _)| host.parse::<IpAddr>().is_ok())
 }
 
 async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     let Some(transport) = transport_for(shared, peer) else { return Outcome::NoTransport };
-    // The sender lives as long as what is shared.
+    // The sender lives as long as `shared`.
     let _ = shared.removals.reading().wait_for(|reading| *reading == 0).await;
     if let Some(removal) = shared.removals.of(transport.node()) {
         return Outcome::OwnRemoval(removal.own_words());
@@ -317,8 +318,8 @@ async fn attempt(shared: &Arc<Shared>, peer: &Peer) -> Outcome {
     }
 }
 
-/// Until the peer is connected without having been dialled: it is who was found there before, or it has dialled from
-/// where it listens. A second connection would take the place of that one, in the middle of whatever goes over it.
+/// Waits until the peer is connected without having been dialled: the node found there before has connected, or a node
+/// has dialled from its listening address. A second connection would replace that one and interrupt its traffic.
 async fn connected_otherwise(shared: &Shared, peer: &Peer, address: &str) {
     let mut entered = shared.links.entered();
     loop {
@@ -329,7 +330,7 @@ async fn connected_otherwise(shared: &Shared, peer: &Peer, address: &str) {
             return;
         }
         if entered.changed().await.is_err() {
-            // The registry outlives whoever asks it.
+            // The registry outlives this future.
             std::future::pending::<()>().await;
         }
     }
@@ -343,8 +344,8 @@ pub(super) fn transport_for(shared: &Shared, peer: &Peer) -> Option<Arc<dyn Tran
     }
 }
 
-/// The pause before the next attempt: between half and all of what it has grown to, so that many nodes that lost the
-/// same neighbour do not come back at the same moment.
+/// The pause before the next attempt: a random time between half and all of the current pause, so that nodes that lost
+/// the same neighbour do not redial at the same moment.
 fn next_pause(pause: &mut Duration) -> Duration {
     let [random, ..] = *NodeId::random().as_bytes();
     let this = pause.mul_f64(0.5 + f64::from(random) / 510.0);

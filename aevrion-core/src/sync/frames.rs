@@ -1,4 +1,4 @@
-//! Frames that many links send: what is large is encoded once, and held once however many lanes it waits on.
+//! Frames sent by many links: a large one is encoded once and held once, however many lanes it waits on.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,11 +9,11 @@ use crate::bounds::{FRAMES_SHARED, SHARED_FRAME};
 use crate::message::{Events, Message, Push, Reply, encode};
 use crate::{Address, Event};
 
-/// The large frames that are waiting somewhere.
+/// The large frames that wait on a lane.
 #[derive(Debug, Default)]
 pub(super) struct Frames(Mutex<VecDeque<(Contents, Weak<Bytes>)>>);
 
-/// What decides a frame with events: an address stands for the whole event, for the id is made of it.
+/// Identifies a frame with events. The event key suffices for each event, as the id is its hash.
 #[derive(Debug, PartialEq, Eq)]
 struct Contents {
     reply: Option<Reply>,
@@ -21,7 +21,7 @@ struct Contents {
 }
 
 impl Contents {
-    /// Of a message that is worth sharing.
+    /// The identity of a message that is worth sharing; `None` for any other.
     fn of(message: &Message) -> Option<Self> {
         let (reply, events) = match message {
             Message::Push(Push { events }) => (None, events),
@@ -33,7 +33,7 @@ impl Contents {
     }
 }
 
-/// A frame as long as somebody has it.
+/// A frame that lives while somebody holds it.
 struct Shared(Arc<Bytes>);
 
 impl AsRef<[u8]> for Shared {
@@ -43,10 +43,10 @@ impl AsRef<[u8]> for Shared {
 }
 
 impl Frames {
-    /// The frame of a message.
+    /// Encodes a message, or returns its shared frame.
     pub(super) fn encode(&self, message: &Message) -> Bytes {
         let Some(contents) = Contents::of(message) else { return encode(message) };
-        // Held while encoding: a caller that waits wants the same most likely.
+        // Held while encoding: a waiting caller most likely wants the same frame.
         let mut frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         frames.retain(|(_, frame)| frame.strong_count() > 0);
         let known =

@@ -1,5 +1,5 @@
-//! The lanes of a connection as the link sees them: frames become messages on the way in, messages frames on the way
-//! out, and neither the reading nor the writing ever blocks the link itself.
+//! The lanes of a connection as seen by the link: received frames become messages, sent messages become frames, and
+//! neither reading nor writing blocks the link.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,37 +16,37 @@ use crate::bounds::LANE_BYTES;
 use crate::message::{Message, decode, longest_frame};
 use crate::transport::{Connection, Lane, TransportError};
 
-/// Messages read ahead on one lane: one to work on, one on its way.
+/// Messages read ahead on one lane: one being handled, one being read.
 const READ_AHEAD: usize = 2;
 
-/// What comes in.
+/// The input of a lane.
 pub(super) enum Incoming {
-    /// A message.
+    /// A decoded message.
     Message(Message),
-    /// The neighbour's last word: what it sent is not one.
+    /// The frame is not a message. Nothing follows.
     Fault(Fault),
-    /// The connection is at its end.
+    /// The connection has ended.
     End(Option<TransportError>),
 }
 
-/// Messages on their way to the neighbour.
+/// Messages queued for the neighbour.
 pub(super) struct Outgoing {
     frames: mpsc::UnboundedSender<Bytes>,
     waiting: Arc<Waiting>,
     most: usize,
 }
 
-/// Bytes waiting on a lane beyond which nobody can claim to be merely slow: a full one, one answer (a window of events,
-/// the lists beside it, and what was asked meanwhile: a lane's worth each), and the longest event.
+/// Bytes waiting on a lane beyond which the neighbour is not merely slow: a full lane, one answer (events, the lists
+/// beside it and the questions asked meanwhile, a lane's worth each), and the longest event.
 fn most_waiting(parameters: &Parameters) -> usize {
     (LANE_BYTES * 4).saturating_add(longest_frame(parameters))
 }
 
-/// What a frame costs beside its bytes.
+/// The cost of a frame beside its bytes.
 const FRAME_COST: usize = 64;
 
-/// Bytes that wait to be sent. The queue has no bound of its own: whoever fills it asks for room first, and one answer
-/// is bounded.
+/// Bytes waiting to be sent. The queue itself is unbounded: the sender checks for room first, and one answer is
+/// bounded.
 #[derive(Default)]
 struct Waiting {
     bytes: AtomicUsize,
@@ -57,7 +57,7 @@ impl Outgoing {
     /// Queues a frame.
     pub(super) fn send(&self, frame: Bytes) {
         self.waiting.bytes.fetch_add(frame.len() + FRAME_COST, Ordering::AcqRel);
-        // If nobody sends any more the connection is at its end, which the link learns from its lanes.
+        // Without a receiver the connection has ended, which the link learns from its lanes.
         let _ = self.frames.send(frame);
     }
 
@@ -66,7 +66,7 @@ impl Outgoing {
         self.waiting.bytes.load(Ordering::Acquire) < LANE_BYTES
     }
 
-    /// Whether more waits than any honest exchange leaves waiting.
+    /// Whether more bytes wait than any honest repair session leaves waiting.
     pub(super) fn is_overfull(&self) -> bool {
         self.waiting.bytes.load(Ordering::Acquire) > self.most
     }
@@ -83,8 +83,8 @@ impl Outgoing {
     }
 }
 
-/// Sends what is queued on a lane, until the connection ends. Where a frame is not taken in time, `stalled` is told, and
-/// nothing more is sent.
+/// Sends the queued frames of a lane until the connection ends. If a frame is not taken in time, notifies `stalled` and
+/// stops sending.
 pub(super) fn send_on(
     connection: Arc<dyn Connection>,
     lane: Lane,
@@ -100,7 +100,7 @@ pub(super) fn send_on(
         let mut before = 0;
         while let Some(frame) = queue.recv().await {
             let len = frame.len() + FRAME_COST;
-            // The transport may still be busy with the frame before: it takes one on, and then gets rid of it.
+            // The transport may still hold the previous frame: it accepts a frame before it has sent it.
             let limit = patience.time_for(before + len);
             match tokio::time::timeout(limit, connection.send(lane, frame)).await {
                 Ok(Ok(())) => before = len,
@@ -114,7 +114,7 @@ pub(super) fn send_on(
     Outgoing { frames, waiting, most: most_waiting(parameters) }
 }
 
-/// Reads and decodes what comes on a lane, a little ahead.
+/// Reads and decodes the frames of a lane, a little ahead.
 pub(super) fn receive_on(
     connection: Arc<dyn Connection>,
     lane: Lane,

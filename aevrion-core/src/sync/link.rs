@@ -1,10 +1,10 @@
 //! A link: the task that drives one agent over one connection.
 //!
-//! It never waits for the network: what comes in is read ahead by tasks of its own, what goes out is queued. When the
-//! neighbour does not take what is sent, its questions are dropped rather than their answers piled up, and news are
-//! left in the feed; comparing makes up for both once there is room. When this node's disk is slow, nothing more is
-//! read, and the transport holds the neighbour back. Either way nobody else notices. One that takes next to nothing, or
-//! says nothing at all, is given up in the end.
+//! A link never waits for the network: separate tasks read ahead, and output is queued. When the neighbour does not
+//! read, its questions are dropped instead of queueing their answers, and new events stay in the feed; a comparison
+//! makes up for both once there is room. When this node's disk is slow, the link stops reading, and the transport
+//! applies back pressure to the neighbour. Neither affects other links. A neighbour that reads almost nothing, or sends
+//! nothing at all, is dropped after a timeout.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -28,24 +28,24 @@ use crate::store::Durability;
 use crate::transport::{Connection, Lane, TransportError};
 use crate::{Event, Timestamp, WallClock, WriteError};
 
-/// What a link can be told.
+/// A command to a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command {
-    /// Compare everything until this moment, and what comes after it.
+    /// Compare the events up to this time, and then those after it.
     Compare(Timestamp),
     /// Tell the neighbour of another machine with its identity.
     Warn,
 }
 
-/// What a link needs.
+/// The parts of a link.
 pub(super) struct Setup {
     pub(super) agent: Agent,
     pub(super) connection: Arc<dyn Connection>,
-    /// What the neighbour has said already.
+    /// The neighbour's handshake message, if it was read already.
     pub(super) greeting: Option<Message>,
     pub(super) replica: Replica,
     pub(super) feed: FeedReader,
-    /// Changes when an event is found damaged, or mended.
+    /// Changes when a damaged event is found or repaired.
     pub(super) damage: watch::Receiver<u64>,
     pub(super) wall: Arc<dyn WallClock>,
     pub(super) began: Instant,
@@ -60,25 +60,25 @@ pub(super) struct Setup {
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkEnd {
-    /// The agent ends it.
+    /// The agent ended it.
     #[error(transparent)]
     Agent(#[from] AgentError),
-    /// The connection is over.
+    /// The connection failed or was closed.
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// The neighbour left.
+    /// The neighbour closed the connection.
     #[error("the neighbour closed the connection")]
     Left,
-    /// It makes this node say more and more and reads none of it, or takes next to nothing for too long.
+    /// The neighbour makes this node queue more and more without reading, or reads almost nothing for too long.
     #[error("it does not read what it is sent")]
     DoesNotRead,
-    /// This node ends it.
+    /// This node ended it.
     #[error("this node ended the connection")]
     Dismissed,
 }
 
 impl LinkEnd {
-    /// What the neighbour did or failed to do, in a short name for metrics; `None` if the end is nobody's fault.
+    /// The neighbour's fault as a short name for metrics; `None` if the end is nobody's fault.
     pub(super) fn fault(&self) -> Option<&'static str> {
         match self {
             Self::Agent(AgentError::Fault(fault)) => Some(fault.name()),
@@ -105,16 +105,16 @@ struct Link {
     frames: Arc<Frames>,
     outgoing: ByLane<Outgoing>,
     incoming: ByLane<mpsc::Receiver<Incoming>>,
-    /// Told when either lane stands still.
+    /// Notified when either lane stalls.
     stalled: Arc<Notify>,
     stores: JoinSet<(Origin, Result<u64, WriteError>)>,
     progress: watch::Sender<Progress>,
     place: Arc<Place>,
-    /// Whether it is known who the neighbour is and where.
+    /// Whether the neighbour's identity and address are recorded.
     is_introduced: bool,
 }
 
-/// Runs a link to its end, and says why it ended. The connection is closed with that reason.
+/// Runs a link and returns the reason for its end. The connection is closed with that reason.
 pub(super) async fn run(setup: Setup) -> LinkEnd {
     let Setup { agent, connection, greeting, replica, mut feed, mut damage, wall, mut commands, .. } = setup;
     let (mut lanes, stalled) = (JoinSet::new(), Arc::new(Notify::new()));
@@ -162,7 +162,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
 }
 
 impl Link {
-    /// The first words, and what the neighbour has said before.
+    /// Starts the handshake, and handles the neighbour's message if it was read already.
     async fn greet(&mut self, said: Option<Message>) -> Result<(), LinkEnd> {
         self.step(Input::Connected).await?;
         match said {
@@ -177,7 +177,7 @@ impl Link {
         damage: &mut watch::Receiver<u64>,
         commands: &mut mpsc::Receiver<Command>,
     ) -> LinkEnd {
-        // Also what was found before.
+        // Includes the damage found before the link started.
         damage.mark_changed();
         loop {
             self.report();
@@ -192,7 +192,7 @@ impl Link {
         }
     }
 
-    /// What happens next, if it concerns the agent.
+    /// The next input for the agent; `None` if the agent is not concerned.
     async fn next(
         &mut self,
         feed: &mut FeedReader,
@@ -215,7 +215,7 @@ impl Link {
             },
             () = self.stalled.notified() => Err(LinkEnd::DoesNotRead),
             () = until(wake) => Ok(Some(Input::Woken)),
-            // News before questions: what is known here is told before a snapshot is found to differ by it.
+            // New events before questions: they are sent before a snapshot is found to differ by them.
             news = feed.next(), if takes_news => Ok(Some(match news {
                 News::Events(fresh) => Input::News(fresh),
                 News::Missed => {
@@ -230,7 +230,7 @@ impl Link {
         }
     }
 
-    /// Tells the agent what has happened, and does what it wants.
+    /// Passes an input to the agent and carries out its outputs.
     async fn step(&mut self, input: Input) -> Result<(), LinkEnd> {
         let greets = matches!(input, Input::Received(_, Message::Hello(_)));
         if matches!(input, Input::Woken)
@@ -267,7 +267,7 @@ impl Link {
         if overfull { Err(LinkEnd::DoesNotRead) } else { Ok(()) }
     }
 
-    /// Takes note of who the neighbour is, and of what it knows about this node.
+    /// Records the neighbour's identity and its knowledge about this node.
     async fn introduce(&mut self) -> Result<(), LinkEnd> {
         let Some(introduction) = self.agent.introduction() else { return Ok(()) };
         if let Some(there) = &introduction.conflict {
@@ -283,7 +283,7 @@ impl Link {
         }
     }
 
-    /// What the neighbour is to hear of another machine with its identity.
+    /// The message to the neighbour about another machine with its identity.
     fn warning(&self) -> Option<Input> {
         let introduction = self.agent.introduction()?;
         Some(Input::Conflict(self.place.conflict(introduction.incarnation)))
@@ -344,12 +344,12 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// For how long what the neighbour has proven of itself holds.
+/// How long the neighbour's proof of identity remains valid.
 fn expires(connection: &dyn Connection, now: Timestamp) -> Option<Duration> {
     Some(connection.proven_until()?.ahead_of(now))
 }
 
-/// Stores events in lots of a size that the engine takes easily, all on their way at once. Says how many are new.
+/// Stores events in batches of a size that suits the engine, all submitted at once. Returns the number of new events.
 async fn store_in_lots(replica: &Replica, mut events: Vec<Event>, origin: Origin) -> Result<u64, WriteError> {
     let lot = LOT_EVENTS.min(replica.rows_at_once() / 4).max(1);
     let mut answers = Vec::with_capacity(events.len().div_ceil(lot));

@@ -1,4 +1,4 @@
-//! The links that stand, one for each neighbour.
+//! The registry of links, one per neighbour.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,48 +17,48 @@ use crate::message::Message;
 use crate::transport::{Connection, HANDSHAKE, Side, TransportError};
 use crate::{Incarnation, NodeId, Timestamp};
 
-/// Why a connection was not taken into service. The other side is told.
+/// Why a connection was refused after its handshake. The other side is told the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TurnedAway {
-    /// Whoever dialled it need not worry.
+    /// Not a failure for the dialling side.
     #[error("there is a connection already")]
     Duplicate,
-    /// There is no place for one more.
+    /// The limit on connected neighbours is reached.
     #[error("this node has as many neighbours as it takes")]
     Full,
-    /// Both ends are here.
+    /// Both ends are this node.
     #[error("this is the node itself")]
     Myself,
-    /// The other one was removed from the cluster.
+    /// The other node was removed from the cluster.
     #[error("{0}")]
     Removed(String),
-    /// This node was.
+    /// This node was removed from the cluster.
     #[error("{0}")]
     OwnRemoval(String),
-    /// Another machine with the same identity was there before.
+    /// Another machine with the same identity was connected earlier.
     #[error("another machine at {0} has this node's identity: {ADVICE}")]
     Conflict(String),
 }
 
-/// Commands that wait for a link. Another one to compare says nothing new.
+/// Commands queued for a link. A second comparison in the queue adds nothing.
 const COMMANDS: usize = 4;
 
-/// The registry.
+/// The registry of links.
 #[derive(Default)]
 pub(super) struct Links {
     entries: Mutex<BTreeMap<NodeId, Entry>>,
-    /// Counts changes, for whoever waits for one.
+    /// Counts changes.
     changed: watch::Sender<u64>,
-    /// Counts those that came.
+    /// Counts new neighbours.
     entered: watch::Sender<u64>,
-    /// Counts those for which there was no place, since there is none.
+    /// Counts the connections refused since the limit was reached.
     turned_away: AtomicU64,
 }
 
 struct Entry {
     connection: Arc<dyn Connection>,
     address: String,
-    /// Which of the two dialled.
+    /// The node that dialled.
     dialler: NodeId,
     since: Instant,
     commands: mpsc::Sender<Command>,
@@ -71,9 +71,9 @@ impl Entry {
     }
 }
 
-/// A connection that was made, and is not in service yet.
+/// A connection that has no link yet.
 pub(super) struct Arrival {
-    /// This node's identity for the other end.
+    /// This node's identity on this connection.
     pub(super) node: NodeId,
     pub(super) connection: Arc<dyn Connection>,
     pub(super) address: String,
@@ -81,7 +81,7 @@ pub(super) struct Arrival {
     pub(super) dialled: bool,
 }
 
-/// How a connection ended that was in service, or why it never was.
+/// The reason for which the link ended, or for which the connection was refused.
 pub(super) type End = oneshot::Receiver<Result<String, TurnedAway>>;
 
 impl Links {
@@ -94,7 +94,7 @@ impl Links {
         entries.iter().map(describe).collect()
     }
 
-    /// Until when each node that has a link agreed with this one when they last compared.
+    /// For each node with a link, the time until which it agreed at the last comparison.
     pub(super) fn agreements(&self) -> BTreeMap<NodeId, Option<Timestamp>> {
         lock(&self.entries).iter().map(|(id, entry)| (*id, entry.agreed_until())).collect()
     }
@@ -104,13 +104,13 @@ impl Links {
         lock(&self.entries).contains_key(&neighbour)
     }
 
-    /// Who is connected from this address.
+    /// The node connected from this address.
     pub(super) fn at(&self, address: &str) -> Option<NodeId> {
         let entries = lock(&self.entries);
         entries.iter().find(|(_, entry)| entry.address == address).map(|(id, _)| *id)
     }
 
-    /// How many were turned away because as many as there may be have been here since; nothing if there are fewer.
+    /// The number of connections refused since the limit `most` was reached. `None` below the limit.
     pub(super) fn turned_away(&self, most: usize) -> Option<u64> {
         let full = lock(&self.entries).len() >= most;
         Some(self.turned_away.load(Ordering::Relaxed)).filter(|count| full && *count > 0)
@@ -120,17 +120,17 @@ impl Links {
         self.changed.subscribe()
     }
 
-    /// Changes whenever a neighbour has come.
+    /// Changes whenever a neighbour connects.
     pub(super) fn entered(&self) -> watch::Receiver<u64> {
         self.entered.subscribe()
     }
 
-    /// Which incarnation of a node is connected, if it has said so already.
+    /// The incarnation of a connected node, if it has announced it.
     pub(super) fn incarnation(&self, neighbour: NodeId) -> Option<Incarnation> {
         lock(&self.entries).get(&neighbour)?.progress.borrow().incarnation
     }
 
-    /// Has the link to a node tell it of another machine with its identity.
+    /// Makes the link to a node tell it of another machine with its identity.
     pub(super) fn warn(&self, neighbour: NodeId) {
         if let Some(entry) = lock(&self.entries).get(&neighbour) {
             let _ = entry.commands.try_send(Command::Warn);
@@ -138,15 +138,15 @@ impl Links {
         self.note_change();
     }
 
-    /// Has every link compare what has happened until `now`, the same for all.
+    /// Makes every link compare the events up to `now`, the same time for all.
     pub(super) fn compare(&self, now: Timestamp) {
         for entry in lock(&self.entries).values() {
             let _ = entry.commands.try_send(Command::Compare(now));
         }
     }
 
-    /// Ends the links with these neighbours, who are told why; says whether there were any. What has come from them and
-    /// is not handled yet is void.
+    /// Ends the links with the selected neighbours and tells them why. Returns whether there were any. Received input
+    /// that is not handled yet is discarded.
     pub(super) fn cut_off(
         &self,
         whom: impl Fn(NodeId) -> bool,
@@ -167,12 +167,12 @@ impl Links {
         if any {
             self.turned_away.store(0, Ordering::Relaxed);
         }
-        // Also without a link: who waits for a change may wait for what is known of nodes.
+        // Also without a link: waiters may wait for changes of the known nodes.
         self.note_change();
         any
     }
 
-    /// Lets all links end.
+    /// Ends all links.
     pub(super) fn dismiss(&self) {
         lock(&self.entries).clear();
         self.note_change();
@@ -182,10 +182,10 @@ impl Links {
         self.changed.send_modify(|changes| *changes += 1);
     }
 
-    /// Enters a link, unless the one that stands is the better one. Both nodes must decide alike: of two that were
-    /// dialled at the same moment, by one each, that of the smaller id stays, and otherwise the newer. Whoever dials
-    /// while a connection stands for longer than a handshake takes does not know of it, for it was started anew: then
-    /// the old one leads nowhere.
+    /// Enters a link, unless the existing one is to be kept. Both nodes must decide alike. If both dialled at the same
+    /// moment, the connection dialled by the smaller id is kept, otherwise the newer one. A node that dials while a
+    /// connection is older than the handshake timeout has restarted and does not know that connection, which is then
+    /// dead.
     fn enter(&self, neighbour: NodeId, entry: Entry, most: usize) -> Result<(), TurnedAway> {
         let mut entries = lock(&self.entries);
         match entries.get(&neighbour) {
@@ -208,8 +208,8 @@ impl Links {
         Ok(())
     }
 
-    /// Strikes a link off, unless another one has taken its place. Then the neighbour is away: a caller finds it
-    /// either here or among those.
+    /// Removes a link, unless another one has replaced it. The neighbour becomes absent under the same lock, so that a
+    /// caller finds it either here or among the absent members.
     fn leave(&self, place: &Place, members: &Members, now: Timestamp) {
         let mut entries = lock(&self.entries);
         if let Some(entry) = entries.get(&place.neighbour).filter(|entry| place.is_of(entry)) {
@@ -219,13 +219,13 @@ impl Links {
         }
     }
 
-    /// Whether a link has its place still.
+    /// Whether a link is still the registered one.
     fn has_place(&self, place: &Place) -> bool {
         lock(&self.entries).get(&place.neighbour).is_some_and(|entry| place.is_of(entry))
     }
 }
 
-/// Takes a connection into service, unless there is a reason not to: it is closed then.
+/// Starts a link for a connection, or closes the connection with a reason.
 pub(super) fn attend(shared: &Arc<Shared>, arrival: Arrival) -> End {
     let (ended, end) = oneshot::channel();
     if !conflicts::is_doubtful(shared, &arrival) {
@@ -243,7 +243,7 @@ pub(super) fn attend(shared: &Arc<Shared>, arrival: Arrival) -> End {
     end
 }
 
-/// Enters a connection and runs its link. Its neighbour may have said a greeting already.
+/// Registers a connection and runs its link. The neighbour's handshake message may have been read already.
 fn serve(
     shared: &Arc<Shared>,
     arrival: Arrival,
@@ -268,7 +268,7 @@ fn serve(
         }
         return turn_away(&arrival, reason, ended);
     }
-    // Now that it is in its place: a removal learned of from here on finds it there.
+    // Checked after registration, so that a later removal finds the link.
     let removal = shared.removals.of(neighbour);
     let reason = removal.map(|removal| TurnedAway::Removed(removal.words()));
     let own = || shared.removals.of(node).map(|removal| TurnedAway::OwnRemoval(removal.own_words()));
@@ -320,7 +320,7 @@ fn turn_away(arrival: &Arrival, reason: TurnedAway, ended: oneshot::Sender<Resul
     let _ = ended.send(Err(reason));
 }
 
-/// A link's place in the registry, given up however the link ends.
+/// A link's entry in the registry, removed when the link ends in any way.
 pub(super) struct Place {
     shared: std::sync::Weak<Shared>,
     neighbour: NodeId,
@@ -333,10 +333,10 @@ impl Place {
         Arc::ptr_eq(&entry.connection, &self.connection)
     }
 
-    /// The neighbour is there, answers, and may be spoken with.
+    /// The handshake with the neighbour is complete.
     pub(super) fn settled(&self, introduction: &Introduction) {
         let Some(shared) = self.shared.upgrade() else { return };
-        // What was said on a connection that has been replaced may be long ago.
+        // Messages on a replaced connection may be old.
         if !shared.links.has_place(self) {
             return;
         }
@@ -356,14 +356,14 @@ impl Place {
     /// The neighbour knows of another machine with this node's identity.
     pub(super) fn told_of_conflict(&self, there: &str) {
         let Some(shared) = self.shared.upgrade() else { return };
-        // Nothing else is an address, and it is shown to people.
+        // Only a valid address is accepted, as it is shown to people.
         if let Ok(there) = there.parse::<Peer>() {
             shared.conflicts.told(&there.to_string());
             shared.links.note_change();
         }
     }
 
-    /// Where another machine with the neighbour's identity is, if there is one.
+    /// The address of another machine with the neighbour's identity, if there is one.
     pub(super) fn conflict(&self, incarnation: Incarnation) -> Option<String> {
         self.shared.upgrade()?.conflicts.other_than(self.neighbour, incarnation)
     }
@@ -379,7 +379,7 @@ impl Drop for Place {
     }
 }
 
-/// Wakes whoever waits for a change of any link.
+/// Reports the changes of one link as changes of the registry.
 async fn tell_changes(shared: std::sync::Weak<Shared>, mut progress: watch::Receiver<Progress>) {
     while progress.changed().await.is_ok() {
         match shared.upgrade() {
@@ -396,7 +396,7 @@ fn tell_end(end: &LinkEnd, neighbour: NodeId, address: &str) {
     }
 }
 
-/// Randomness for one agent.
+/// A random seed for one agent.
 fn seed() -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *NodeId::random().as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])

@@ -1,10 +1,10 @@
-//! The members of the cluster, as far as this node knows them: who they are, where they listen, when they were last
-//! seen, and until when they agreed.
+//! The known members of the cluster: their identities, their listening addresses, when they were last seen, and until
+//! when they agreed.
 //!
-//! A node becomes known when it connects, or when the node that let it in names it; an address, when a person names
-//! it. Both stay known while they are away, also across restarts if the list is kept, until they are forgotten: what
-//! a member writes while it is away will come. An address that a member merely claims is dialled like any other:
-//! dialling proves who is there, so a wrong claim costs an attempt.
+//! A node becomes known when it connects, or when the node that admitted it names it. An address becomes known when an
+//! operator names it. Both stay known while the node is away, and across restarts if the list is kept, until they are
+//! forgotten: the events that an absent member writes will arrive later. An address that a member claims is dialled
+//! like any other. Dialling authenticates the node there, so a wrong claim costs one attempt.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,28 +17,28 @@ use super::{Peer, lock};
 use crate::bounds::{MEMBERS, TOLD};
 use crate::{NodeId, Timestamp};
 
-/// A node of the cluster, or an address at which one is expected.
+/// A node of the cluster, or an address whose node is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Who it is; `None` as long as nobody was found at its address.
+    /// The node's identity; `None` until a node was found at its address.
     pub id: Option<NodeId>,
-    /// Where it says that it listens.
+    /// The listening addresses that the node itself claims.
     pub listens: Vec<Peer>,
-    /// Where it was found, or is said to be by others.
+    /// The addresses at which it was found, or which others named.
     pub told: Vec<Peer>,
-    /// When it was last connected; `None` if it never was.
+    /// The time of its last connection; `None` if it never connected.
     pub last_seen: Option<Timestamp>,
-    /// Every event before this moment was the same on both sides when they last compared.
+    /// Both sides held the same events before this time at their last comparison.
     pub agreed_until: Option<Timestamp>,
 }
 
 impl Member {
-    /// One of which nothing else is known.
+    /// A member without addresses and history.
     pub fn new(id: Option<NodeId>) -> Self {
         Self { id, listens: Vec::new(), told: Vec::new(), last_seen: None, agreed_until: None }
     }
 
-    /// Where it may be, the surest address first.
+    /// Its possible addresses, the most reliable first.
     pub fn addresses(&self) -> impl Iterator<Item = &Peer> {
         self.told.iter().chain(self.listens.iter().filter(|peer| !self.told.contains(peer)))
     }
@@ -47,7 +47,7 @@ impl Member {
         self.told.contains(peer) || self.listens.contains(peer)
     }
 
-    /// Of many addresses beside those that it names itself the latest are kept.
+    /// Puts an address first in `told`. Only the latest [`TOLD`] addresses are kept.
     fn tell(&mut self, peer: &Peer) {
         if !self.told.contains(peer) {
             self.told.insert(0, peer.clone());
@@ -55,7 +55,7 @@ impl Member {
         }
     }
 
-    /// It listens here from now on, and no longer where it did before. What others were told of that is no longer true.
+    /// Replaces its listening addresses. An address in `told` that it no longer listens at is replaced, too.
     fn listen(&mut self, listens: Vec<Peer>) {
         let before = std::mem::replace(&mut self.listens, listens);
         let has_left = |peer: &mut Peer| before.contains(peer) && !self.listens.contains(peer);
@@ -71,14 +71,14 @@ impl Member {
     }
 }
 
-/// A member, and how it stands to this process.
+/// A member and its relation to this process.
 #[derive(Debug)]
 struct Record {
     member: Member,
-    /// Until when it agreed at the end of its last connection to this process. What it agreed on before counts for
-    /// nothing: this store may be an older copy of the one that agreed.
+    /// The time until which it agreed at the end of its last connection to this process. Earlier agreement does not
+    /// count: this store may be an older copy of the store that agreed.
     settled: Option<Timestamp>,
-    /// Since when it is away, as far as this process knows; `None` while it is connected.
+    /// Since when this process misses it; `None` while it is connected.
     away: Option<Instant>,
 }
 
@@ -88,30 +88,30 @@ impl Record {
     }
 }
 
-/// The list of members, in the order in which they became known. Cloning shares it.
+/// The list of members, in the order in which they became known. A clone shares it.
 #[derive(Debug, Clone, Default)]
 pub struct Members(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     records: Mutex<Vec<Record>>,
-    /// Counts changes of who is known, and where.
+    /// Counts changes of the members and of their addresses.
     changed: watch::Sender<u64>,
 }
 
 impl Members {
-    /// A list as it was [kept](Members::list). All of them are away so far.
+    /// Restores a [kept](Members::list) list. All members are away at first.
     pub fn new(members: impl IntoIterator<Item = Member>) -> Self {
         let records = members.into_iter().take(MEMBERS).map(Record::new).collect();
         Self(Arc::new(Inner { records: Mutex::new(records), changed: watch::Sender::default() }))
     }
 
-    /// All of them, each as of the end of its last connection.
+    /// All members, each as of the end of its last connection.
     pub fn list(&self) -> Vec<Member> {
         self.records().iter().map(|record| record.member.clone()).collect()
     }
 
-    /// The addresses of all, each once.
+    /// The addresses of all members, without duplicates.
     pub fn peers(&self) -> Vec<Peer> {
         let records = self.records();
         let mut peers: Vec<Peer> = Vec::new();
@@ -123,12 +123,12 @@ impl Members {
         peers
     }
 
-    /// Changes whenever somebody becomes known, is found elsewhere, or is forgotten.
+    /// Changes whenever a member becomes known, changes its address, or is forgotten.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
 
-    /// Expects somebody at this address. That a member claims to be there is not enough to know who it is.
+    /// Adds an address whose node is unknown. A member's claim to this address does not identify the node there.
     pub fn expect(&self, peer: &Peer) {
         self.change(|records| {
             let is_known = records.iter().any(|record| record.member.told.contains(peer));
@@ -136,7 +136,7 @@ impl Members {
         });
     }
 
-    /// Expects `node` at these addresses.
+    /// Adds `node` with these addresses.
     pub fn introduce(&self, node: NodeId, peers: &[Peer]) {
         self.change(|records| {
             let Some(record) = record_of(records, node) else { return false };
@@ -145,13 +145,14 @@ impl Members {
         });
     }
 
-    /// Those whose identity begins so, in hexadecimal digits.
+    /// The nodes whose identity begins with this prefix, in hexadecimal digits.
     pub fn named(&self, prefix: &str) -> Vec<NodeId> {
         let ids = self.records().iter().filter_map(|record| record.member.id).collect::<Vec<_>>();
         ids.into_iter().filter(|id| id.to_string().starts_with(prefix)).collect()
     }
 
-    /// Forgets a node: nobody waits for it any more, until it comes by itself. A connection that stands stays.
+    /// Forgets a node until it connects by itself: it is not dialled or waited for any more. An existing connection
+    /// stays open.
     pub fn forget(&self, node: NodeId) -> Option<Member> {
         let mut forgotten = None;
         self.change(|records| {
@@ -162,8 +163,8 @@ impl Members {
         forgotten
     }
 
-    /// Forgets the node at an address that is meant: a node that is away as a whole, of one that is connected nothing
-    /// but the address. Gives what was forgotten.
+    /// Forgets the selected addresses: an absent node entirely, a connected node's address only. Returns the forgotten
+    /// parts.
     pub fn forget_at(&self, is_meant: impl Fn(&Peer) -> bool) -> Vec<Member> {
         let mut forgotten = Vec::new();
         self.change(|records| {
@@ -185,7 +186,7 @@ impl Members {
         forgotten
     }
 
-    /// A node has connected from an address, and says where it listens.
+    /// Records that a node has connected from an address, and its listening addresses.
     pub(super) fn met(&self, node: NodeId, from: Option<&Peer>, listens: Vec<Peer>, now: Timestamp) {
         self.change(|records| {
             let was_expected = from.is_some_and(|from| identify(records, node, from));
@@ -203,7 +204,7 @@ impl Members {
         });
     }
 
-    /// The last connection to a node has ended. Who was forgotten stays so.
+    /// Records that the last connection to a node has ended. A forgotten node stays forgotten.
     pub(super) fn parted(&self, node: NodeId, agreed: Option<Timestamp>, now: Timestamp) {
         let mut records = self.records();
         let Some(record) = records.iter_mut().find(|record| record.member.id == Some(node)) else { return };
@@ -215,7 +216,7 @@ impl Members {
         }
     }
 
-    /// A node has proven that it is at this address.
+    /// Records that a node was authenticated at this address.
     pub(super) fn found(&self, node: NodeId, peer: &Peer) {
         self.change(|records| {
             let mut changed = identify(records, node, peer);
@@ -233,7 +234,7 @@ impl Members {
         });
     }
 
-    /// Nobody else is at this address: it is this node's own.
+    /// Removes this node's own address from all members.
     pub(super) fn strike(&self, peer: &Peer) {
         self.change(|records| {
             let mut changed = false;
@@ -246,21 +247,22 @@ impl Members {
         });
     }
 
-    /// Whether somebody is or may be at this address.
+    /// Whether a member has this address.
     pub(super) fn is_wanted(&self, peer: &Peer) -> bool {
         self.records().iter().any(|record| record.member.is_at(peer))
     }
 
-    /// The nodes that may be at this address, unless somebody named it and nobody was found there yet.
+    /// The nodes that may be at this address. Empty if the address was named without a node and none was found there
+    /// yet.
     pub(super) fn at(&self, peer: &Peer) -> Vec<NodeId> {
         let records = self.records();
         let there =
             || records.iter().filter(|record| record.member.is_at(peer)).map(|record| record.member.id);
-        // With one that is not known the list is none.
+        // One unknown node makes the whole list empty.
         there().collect::<Option<_>>().unwrap_or_default()
     }
 
-    /// How many addresses of the node that may be at this one are surer, of those that are `dialled`.
+    /// The number of more reliable addresses, among the `dialled` ones, of the node that may be at this address.
     pub(super) fn surer(&self, peer: &Peer, dialled: impl Fn(&Peer) -> bool) -> usize {
         let records = self.records();
         let there = records.iter().filter(|record| record.member.is_at(peer));
@@ -271,26 +273,26 @@ impl Members {
         there.map(surer).min().unwrap_or_default()
     }
 
-    /// What is known of a node.
+    /// The record of a node.
     pub(super) fn get(&self, node: NodeId) -> Option<Member> {
         let records = self.records();
         records.iter().find(|record| record.member.id == Some(node)).map(|record| record.member.clone())
     }
 
-    /// Those that are not connected, and since when this process misses them.
+    /// The members that are not connected, and for how long this process has missed them.
     pub(super) fn away(&self) -> Vec<(Member, Duration)> {
         let records = self.records();
         records.iter().filter_map(|record| Some((record.member.clone(), record.away?.elapsed()))).collect()
     }
 
-    /// Until when each node agreed at the end of its last connection to this process.
+    /// The time until which each node agreed at the end of its last connection to this process.
     pub(super) fn settled(&self) -> BTreeMap<NodeId, Option<Timestamp>> {
         let records = self.records();
         records.iter().filter_map(|record| Some((record.member.id?, record.settled))).collect()
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Record>) -> bool) {
-        // Nobody is woken before the list is free again.
+        // The lock is released before anyone is woken.
         let changed = change(&mut self.records());
         if changed {
             self.0.changed.send_modify(|changes| *changes += 1);
@@ -302,7 +304,7 @@ impl Members {
     }
 }
 
-/// The record of a node, made if there is none yet and room for it.
+/// The record of a node, created if missing. `None` if the list is full.
 fn record_of(records: &mut Vec<Record>, node: NodeId) -> Option<&mut Record> {
     match records.iter().position(|record| record.member.id == Some(node)) {
         Some(place) => records.get_mut(place),
@@ -318,7 +320,7 @@ fn add(records: &mut Vec<Record>, member: Member) -> Option<&mut Record> {
     records.last_mut()
 }
 
-/// The node expected at this address is this one. Says whether somebody was.
+/// Assigns the node to the entry of this address. Returns whether there was such an entry.
 fn identify(records: &mut Vec<Record>, node: NodeId, peer: &Peer) -> bool {
     let is_expected = |record: &Record| record.member.id.is_none() && record.member.told.contains(peer);
     let Some(place) = records.iter().position(is_expected) else { return false };
@@ -327,7 +329,7 @@ fn identify(records: &mut Vec<Record>, node: NodeId, peer: &Peer) -> bool {
             known.member.tell(peer);
             records.remove(place);
         }
-        // It keeps its place in the list.
+        // The node takes over the entry's place in the list.
         None => records[place].member.id = Some(node),
     }
     true
@@ -424,7 +426,7 @@ mod tests {
         assert!(members.forget(id(1)).is_some() && members.forget(id(1)).is_none());
         members.parted(id(1), Some(NOW), NOW);
         assert!(members.get(id(1)).is_none(), "the end of its connection brings it back");
-        // Of one that is connected the address is forgotten, of one that is away everything.
+        // A connected node loses the address only, an absent one is forgotten entirely.
         members.met(id(1), None, vec![peer(1), peer(2)], NOW);
         let at_one = |members: &Members| members.forget_at(|peer| peer.address().ends_with(":1"));
         assert_eq!(at_one(&members), [Member { told: vec![peer(1)], ..Member::new(Some(id(1))) }]);

@@ -1,4 +1,4 @@
-//! Synchronisation as it runs: agents, one for each neighbour, over real connections and real time.
+//! Synchronisation at run time: one agent per neighbour, over real connections and the real clock.
 //!
 //! ```text
 //!             ┌ reader ─▶ ┐                ┌─▶ writer ┐
@@ -8,9 +8,9 @@
 //!                      feed of the replica
 //! ```
 //!
-//! The [`agent`](crate::agent) decides, a link drives it, and this module keeps the links: it accepts whoever
-//! a transport has authenticated, keeps on dialling the peers it was told of, and sees to it that two nodes have one
-//! connection, not two. One link's trouble is its own: each is a task, with bounded memory, that waits for nobody.
+//! The [`agent`](crate::agent) decides, a link drives it, and this module manages the links. It accepts the nodes that
+//! a transport has authenticated, keeps dialling the known peers, and keeps one connection per pair of nodes. A fault
+//! in one link does not affect the others: each link is a task with bounded memory that waits for no other link.
 
 pub(crate) mod clock_watch;
 mod conflicts;
@@ -51,23 +51,24 @@ pub use peer::{NotAPeer, Peer};
 pub use removals::RemovalError;
 pub use status::{CatchUp, Neighbour, NeighbourState};
 
-/// How a replica synchronises. The default suits everyone who does not know better.
+/// How a replica synchronises. The defaults suit most clusters.
 #[derive(Debug, Clone)]
 pub struct SyncOptions {
-    /// The space that is synchronised: neighbours that keep another are refused (`default`).
+    /// The name of the synchronised space (`default`). Neighbours with another space are refused.
     pub space: String,
-    /// How far back of the present comparisons end, at least (2 s): what is younger may still be on its way. Four round
-    /// trips if that is longer.
+    /// The minimum distance of a comparison's end from the present (2 s), as younger events may still be in transit.
+    /// Four round trips if that is longer.
     pub grace: Duration,
-    /// Take local writes also while the neighbours' clocks say that this node's is wrong (no).
+    /// Whether to accept local writes while the neighbours' clocks contradict this node's clock (no).
     pub write_despite_clocks: bool,
-    /// Neighbours with a connection at once (128). More are turned away, told so, and counted; an alarm says so.
+    /// The maximum number of connected neighbours (128). Further ones are refused with a reason and counted, and an
+    /// alarm is raised.
     pub most_neighbours: usize,
-    /// The members that are known, which are dialled, and to which those are added that this node meets.
+    /// The known members. This node dials them, and adds the members that it meets.
     pub members: Members,
-    /// When a neighbour that takes little or says nothing is given up.
+    /// The timeouts after which a stalled or silent neighbour is dropped.
     pub patience: Patience,
-    /// What may be read for one neighbour. What is beyond is not answered, and counted.
+    /// The read budget per neighbour. Questions beyond it are counted and not answered.
     pub budget: Budget,
 }
 
@@ -85,15 +86,15 @@ impl Default for SyncOptions {
     }
 }
 
-/// A replica that synchronises. Cloning gives another handle; it goes on until [closed](Sync::close), or until the last
-/// handle is dropped.
+/// A synchronising replica. A clone is another handle. Synchronisation runs until [closed](Sync::close), or until the
+/// last handle is dropped.
 #[derive(Clone)]
 pub struct Sync {
     shared: Arc<Shared>,
     _alive: Arc<Alive>,
 }
 
-/// Ends everything with the last handle: the tasks themselves hold what they share.
+/// Stops synchronisation with the last handle. The tasks hold [`Shared`] themselves and cannot do it.
 struct Alive(Arc<Shared>);
 
 impl Drop for Alive {
@@ -106,7 +107,7 @@ impl Drop for Alive {
     }
 }
 
-/// What accepting, dialling and the links have in common.
+/// The state shared by accepting, dialling and the links.
 struct Shared {
     replica: Replica,
     options: SyncOptions,
@@ -119,7 +120,7 @@ struct Shared {
     members: Members,
     conflicts: Conflicts,
     transports: Mutex<Vec<Arc<dyn Transport>>>,
-    /// Counts them.
+    /// Changes when a transport is added. The value is the number added so far.
     served: watch::Sender<usize>,
     dialled: dial::Dialled,
     tasks: Mutex<JoinSet<()>>,
@@ -127,7 +128,7 @@ struct Shared {
 }
 
 impl Replica {
-    /// Begins to synchronise, so far with nobody: add transports and peers.
+    /// Starts synchronisation. There are no neighbours until a transport and peers are added.
     pub fn sync(&self, options: SyncOptions) -> Sync {
         let shared = Shared {
             replica: self.clone(),
@@ -153,7 +154,7 @@ impl Replica {
         Sync { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
     }
 
-    /// Begins to synchronise over `transport` with whoever connects, and with the peers that are added.
+    /// Starts synchronisation over `transport`, with every node that connects and every peer that is added.
     pub fn sync_over(&self, transport: impl Transport) -> Sync {
         let sync = self.sync(SyncOptions::default());
         sync.over(transport);
@@ -162,9 +163,9 @@ impl Replica {
 }
 
 impl Sync {
-    /// Accepts neighbours over this transport, too, and dials those whose address names it. The first one is for
-    /// addresses that name none. Whom the cluster's authority has removed it meets no longer, as far as the replica holds
-    /// or comes to hold the statement.
+    /// Adds a transport: this node accepts neighbours over it and dials the peers whose address names it. The first
+    /// transport serves the addresses that name none. The transport refuses nodes removed by the cluster's authority,
+    /// once the replica holds the removal.
     pub fn over(&self, transport: impl Transport) -> &Self {
         let transport: Arc<dyn Transport> = Arc::new(transport);
         lock(&self.shared.transports).push(Arc::clone(&transport));
@@ -173,37 +174,38 @@ impl Sync {
         let shared = Arc::downgrade(&self.shared);
         let mut reading = self.shared.removals.reading();
         self.shared.spawn(async move {
-            // The sender goes with what would be accepted for.
+            // The sender is dropped only with the state that connections are accepted for.
             let _ = reading.wait_for(|reading| *reading == 0).await;
             while let Some(connection) = transport.accept().await {
                 let Some(shared) = shared.upgrade() else { return };
                 let address = format!("{}://{}", transport.name(), connection.address());
                 let arrival = Arrival { node: transport.node(), connection, address, dialled: false };
-                // The dialling side is told how it ends.
+                // The dialling side receives the outcome.
                 drop(links::attend(&shared, arrival));
             }
         });
         self
     }
 
-    /// Stays connected to this peer from now on, dialling again whenever the connection ends. Knowing it already is no
+    /// Stays connected to this peer from now on, and redials whenever the connection ends. Adding a known peer is no
     /// error.
     #[expect(clippy::needless_pass_by_value, reason = "a peer is made for this call")]
     pub fn add_peer(&self, peer: Peer) {
         self.shared.members.expect(&peer);
     }
 
-    /// No longer dials this peer. A connection that stands stays.
+    /// Stops dialling this peer. An existing connection stays open.
     pub fn remove_peer(&self, peer: &Peer) {
         self.shared.members.strike(peer);
     }
 
-    /// The peers that are dialled: where they listen, which the address of a neighbour that has dialled does not say.
+    /// The addresses that this node dials. They are listening addresses, unlike the address of a neighbour that dialled
+    /// this node.
     pub fn peers(&self) -> Vec<Peer> {
         self.shared.members.peers()
     }
 
-    /// The members that are known, as of now: what a restart should [know](SyncOptions::members) of them.
+    /// The known members as of now, to be passed to [`SyncOptions::members`] after a restart.
     pub fn members(&self) -> Vec<Member> {
         let (connected, now) = (self.shared.links.agreements(), self.shared.replica.wall().now());
         let mut members = self.shared.members.list();
@@ -216,7 +218,7 @@ impl Sync {
         members
     }
 
-    /// The neighbours, connected ones first, then all other members and addresses at which somebody is expected.
+    /// The neighbours: connected ones first, then all other members and the addresses without a known node.
     pub fn neighbours(&self) -> Vec<Neighbour> {
         self.shared.neighbours()
     }
@@ -226,17 +228,18 @@ impl Sync {
         lock(&self.shared.transports).iter().map(|transport| transport.name()).collect()
     }
 
-    /// Where this node can be reached: the addresses of its transports.
+    /// The addresses of this node's transports.
     pub fn addresses(&self) -> Vec<Peer> {
         self.shared.addresses()
     }
 
-    /// The nodes that were removed from the cluster, as far as this node has heard.
+    /// The nodes removed from the cluster, as far as this node knows.
     pub fn removed(&self) -> Vec<Removal> {
         self.shared.removals.all()
     }
 
-    /// That this node itself was removed, and when, in words; with who says so, unless it has the authority's own word.
+    /// A message about the removal of this node itself, with its time. It names the reporting node unless the
+    /// authority's own statement is here.
     pub fn own_removal(&self) -> Option<String> {
         let transports = lock(&self.shared.transports);
         let own: Vec<NodeId> = transports.iter().map(|transport| transport.node()).collect();
@@ -244,7 +247,7 @@ impl Sync {
         self.shared.removals.own(own)
     }
 
-    /// What was done so far.
+    /// Totals since the start.
     pub fn totals(&self) -> Totals {
         Totals { declined: self.shared.desk.declined(), ..self.shared.counters.totals() }
     }
@@ -265,30 +268,30 @@ impl Sync {
             .collect()
     }
 
-    /// The time before which this node and every member have agreed on every event; `None` while one of them has not
-    /// been compared with since this began, or there are none. Members that are away count, too, until they are
-    /// [forgotten](Members::forget) or removed: what they write meanwhile will come. What is read after asking for it,
-    /// and is of an earlier time, can no longer change by ordinary lateness.
+    /// The time before which this node and every member agree on every event. `None` if there are no members, or if one
+    /// has not been compared with since the start. Members that are away count until they are
+    /// [forgotten](Members::forget) or removed, as the events that they write meanwhile will arrive. A later read of
+    /// data from before this time can no longer change because of ordinary delay.
     pub fn stable_until(&self) -> Option<Timestamp> {
         settling::stable_until(&self.shared)
     }
 
-    /// Changes whenever something is learned of a neighbour.
+    /// Changes whenever the status of a neighbour changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.links.changes()
     }
 
-    /// Why this node's clock is an alarm, if it is.
+    /// The alarm about this node's clock, if there is one.
     pub fn clock_alarm(&self) -> Option<String> {
         clock_watch::alarm(&self.shared)
     }
 
-    /// Which machines have one identity, and what to do about it, if there are any.
+    /// The alarm about machines that share one identity, with advice, if there are any.
     pub fn identity_alarm(&self) -> Option<String> {
         self.shared.conflicts.alarm()
     }
 
-    /// Why neighbours are turned away, if there is no place for more.
+    /// The alarm about refused neighbours, if the limit on connected neighbours is reached.
     pub fn full_alarm(&self) -> Option<String> {
         let most = self.shared.options.most_neighbours;
         let turned_away = self.shared.links.turned_away(most)?;
@@ -298,15 +301,15 @@ impl Sync {
         ))
     }
 
-    /// Compares with every connected neighbour now, and repairs what differs.
+    /// Compares with every connected neighbour now, and repairs the differences.
     pub fn compare(&self) {
         self.shared.links.compare(self.shared.replica.wall().now());
     }
 
-    /// Waits until every connected neighbour agrees with this node on everything up to the moment of the call, the
-    /// future included. Waits for ever if they never do, and while there is none.
+    /// Waits until every connected neighbour agrees with this node on all events up to the moment of the call, and on
+    /// future ones. Waits for ever if they never agree, or while no neighbour is connected.
     pub async fn agreement(&self) {
-        // Events of the near future are compared with the rest of it: what counts is what has happened.
+        // The near future is compared with the rest of the future: the condition is agreement up to now.
         let from = self.shared.replica.wall().now();
         let mut changes = self.shared.links.changes();
         self.compare();
@@ -322,13 +325,13 @@ impl Sync {
             }
             tokio::select! {
                 _ = changes.changed() => {}
-                // Someone may have joined, or a repair have come to its end without a comparison.
+                // A neighbour may have joined, or a repair may have ended without a comparison.
                 _ = again.tick() => self.compare(),
             }
         }
     }
 
-    /// Ends all connections and stops listening. The replica goes on.
+    /// Closes all connections and stops listening. The replica stays open.
     pub async fn close(&self) {
         self.shared.closing.send_replace(true);
         let transports = std::mem::take(&mut *lock(&self.shared.transports));
@@ -354,7 +357,7 @@ impl Shared {
         connected.into_iter().chain(away).collect()
     }
 
-    /// Ends the links of whom is meant, telling them why; says whether there was one.
+    /// Ends the links to the selected nodes with this reason. Returns whether there was one.
     fn cut_off(&self, whom: impl Fn(NodeId) -> bool, why: &str) -> bool {
         self.links.cut_off(whom, why, &self.members, self.replica.wall().now())
     }
@@ -364,12 +367,12 @@ impl Shared {
         transports.iter().map(|transport| Peer::over(transport.name(), transport.address())).collect()
     }
 
-    /// Where this node listens, for its neighbours.
+    /// The listening addresses that this node tells its neighbours.
     fn listens(&self) -> Vec<String> {
         self.addresses().iter().take(LISTENS).map(ToString::to_string).collect()
     }
 
-    /// On what terms agents speak for this node.
+    /// The configuration of an agent that speaks for this node.
     fn terms(&self, node: NodeId) -> Terms {
         Terms {
             node,
@@ -389,13 +392,13 @@ impl Shared {
         if *self.closing.borrow() {
             return;
         }
-        // What has ended is forgotten.
+        // Drops the finished tasks.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing that is kept under these locks can be left half done.
+    // No state under these locks can be left half changed by a panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Where a peer is said to be: `quic://host:port`, or `host:port` over the node's own transport.
+//! The address of a peer: `quic://host:port`, or `host:port` over the node's first transport.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::transport::host_and_port;
 
-/// An address, perhaps with the transport by which it is reached.
+/// An address, optionally with the transport that reaches it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Peer {
     transport: Option<String>,
@@ -19,7 +19,7 @@ impl Peer {
         Self { transport: Some(transport.to_owned()), address: address.into() }
     }
 
-    /// The name of its transport, if it was given.
+    /// The name of its transport, if given.
     pub fn transport(&self) -> Option<&str> {
         self.transport.as_deref()
     }
@@ -39,7 +39,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A text that names no peer.
+/// A text that is not a peer address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not the address of a node: give host:port, quic://host:port or tcp://host:port", .0.escape_debug())]
 pub struct NotAPeer(String);
@@ -61,8 +61,8 @@ impl FromStr for Peer {
     }
 }
 
-/// Where a node that connects `from` an address may be dialled, by what it says itself. An unspecified address stands
-/// for that from which it connects; the loopback address of another machine leads nowhere.
+/// The addresses to dial for a node that connects `from` an address and claims to listen at `listens`. An unspecified
+/// address stands for the one that it connects from. A loopback address of another machine is left out.
 pub(super) fn claimed(listens: &[String], from: &str) -> Vec<Peer> {
     let from = from.parse().ok().and_then(|peer: Peer| ip_of(&peer));
     let complete = |text: &String| {
@@ -82,7 +82,7 @@ pub(super) fn claimed(listens: &[String], from: &str) -> Vec<Peer> {
     listens.iter().filter_map(complete).collect()
 }
 
-/// The IP address of a peer, if that is what it is known by.
+/// The IP address of a peer, unless its host is a name.
 fn ip_of(peer: &Peer) -> Option<IpAddr> {
     let (host, _) = host_and_port(peer.address()).ok()?;
     host.parse().ok().map(|ip: IpAddr| ip.to_canonical())
@@ -122,7 +122,7 @@ mod tests {
         for text in ["", "host", "host:", "host:0", ":7388", "quic://", "://h:1", "h:99999"] {
             assert_eq!(text.parse::<Peer>(), Err(NotAPeer(text.to_owned())));
         }
-        // What no transport could dial.
+        // No transport could dial these.
         for text in ["::1:7388", "[::1:7388", "a b:1", " h:1", "h\u{1b}[31m:1", "tcp://h\n:1"] {
             assert_eq!(text.parse::<Peer>(), Err(NotAPeer(text.to_owned())));
         }

@@ -1,8 +1,8 @@
-//! Removed nodes are cut off: what the cluster's authority has said of them stands in the replica, below a key of the
-//! system's own, and so it comes to every node by the same way as all events, also to who joins or comes back later.
+//! Cuts off removed nodes. The statements of the cluster's authority are events of the replica, below a reserved key
+//! prefix, and so reach every node like all events, including nodes that join or return later.
 //!
-//! An event there says nothing by itself, for any node can write one. The statement in it counts, if it is true; and
-//! then it counts whatever else is written under the same key.
+//! Any node can write an event there, so the event itself proves nothing. A valid statement in it counts, whatever else
+//! is written under the same key.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -15,27 +15,27 @@ use crate::replica::{FeedReader, News};
 use crate::transport::{Removal, Removals, Transport};
 use crate::{Event, NodeId, ReadError, Replica, Value, WriteError};
 
-/// What the keys begin with; the node's id follows.
+/// The prefix of the keys. The node's id follows.
 const PREFIX: &[u8] = b"__aevrion/cluster/removed/";
 
-/// How long to wait when the replica could not be read.
+/// The pause before reading the replica again after an error.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a node was not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemovalError {
-    /// Anyone could have made the statement.
+    /// The statement is not signed by the cluster's authority.
     #[error(
         "the authority of this cluster has not made the statement: `aevrion cluster remove` on its machine makes it"
     )]
     NotTrue,
-    /// The replica does not take it.
+    /// The replica rejects the event.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
 
 impl Replica {
-    /// Has `removals` learn what this replica holds. A replica that synchronises does that by itself.
+    /// Passes the statements in this replica to `removals`. A synchronising replica does that by itself.
     ///
     /// # Errors
     /// [`ReadError`] if the store cannot be read.
@@ -43,16 +43,14 @@ impl Replica {
         let mut events = self.system_events(PREFIX)?;
         while let Some(events) = events.next().await? {
             events.iter().for_each(|event| drop(learn(removals, event)));
-            // Any node may have written many there: others want to work, too.
+            // Any node may have written many rows there: other tasks must not wait for all of them.
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    /// Stores the statement that a node was removed, if it is true: from here it goes to every neighbour. Where
-    /// `removals` know of that node already, nothing is stored. Below the system's keys nothing else can be written from
-    /// outside.
-    ///
+    /// Stores the statement that a node was removed, if it is valid; it then reaches every neighbour. If `removals`
+    /// hold that node already, nothing is stored. Callers cannot write anything else below the reserved prefix.
     /// # Errors
     /// [`RemovalError`].
     pub async fn remove_node(&self, removals: &Removals, statement: &[u8]) -> Result<Removal, RemovalError> {
@@ -61,25 +59,25 @@ impl Replica {
             return Ok(known);
         }
         let key = Bytes::from([PREFIX, removal.node.to_string().as_bytes()].concat());
-        // With the time in the statement it is the same event wherever it is handed in.
+        // The timestamp comes from the statement, so the event is the same wherever it is stored.
         let event = Event::new(key, Value::Data(removal.statement.clone()), removal.at);
         self.insert_system(event.map_err(WriteError::from)?).await?;
         Ok(removals.learn(statement).unwrap_or(removal))
     }
 }
 
-/// What an event under the prefix says, if it is true.
+/// The removal in an event under the prefix, if its statement is valid.
 fn learn(removals: &Removals, event: &Event) -> Option<Removal> {
     event.value().data().and_then(|statement| removals.learn(statement))
 }
 
-/// What a synchronisation knows of removals, over all of its transports.
+/// The known removals of all transports of a synchronisation.
 #[derive(Default)]
 pub(super) struct Registry {
     sources: Mutex<Vec<Removals>>,
-    /// How many of them have not read yet what the replica holds: nobody is met before.
+    /// The number of transports that have not read the replica's statements yet. No connection starts before it is 0.
     reading: watch::Sender<usize>,
-    /// Who said that this node was removed, and in what words.
+    /// The neighbour that reported the removal of this node, with its message.
     told: Mutex<Option<(NodeId, String)>>,
 }
 
@@ -89,7 +87,7 @@ impl Registry {
         lock(&self.sources).iter().find_map(|removals| removals.of(node))
     }
 
-    /// All of them.
+    /// All removals.
     pub(super) fn all(&self) -> Vec<Removal> {
         let mut all: Vec<Removal> = lock(&self.sources).iter().flat_map(Removals::all).collect();
         all.sort_by_key(|removal| removal.node);
@@ -97,12 +95,12 @@ impl Registry {
         all
     }
 
-    /// 0 when what the replica holds is known.
+    /// Reaches 0 once the replica's statements are read.
     pub(super) fn reading(&self) -> watch::Receiver<usize> {
         self.reading.subscribe()
     }
 
-    /// Takes note of a reason that `neighbour` gave, if it is that this node was removed; says whether it is.
+    /// Records the close reason of `neighbour` if it reports the removal of this node. Returns whether it does.
     pub(super) fn hear(&self, neighbour: NodeId, reason: &str) -> bool {
         let told = Removal::told_by(reason);
         let is_told = told.is_some();
@@ -112,13 +110,13 @@ impl Registry {
         is_told
     }
 
-    /// A neighbour has let this node in: what was said before, by whomever, is over. Anyone can say it, and who did may be
-    /// gone; one that knows of a removal says so again.
+    /// Clears earlier reports that this node was removed, as a neighbour has accepted it. Any node can make such a
+    /// report, and may be gone since; a neighbour that knows of a removal reports it again.
     pub(super) fn let_in(&self) {
         lock(&self.told).take();
     }
 
-    /// That this node, `own`, was removed: as the statement says, or as a neighbour does.
+    /// The removal of this node, `own`, by a statement or by a neighbour's report.
     pub(super) fn own(&self, own: impl IntoIterator<Item = NodeId>) -> Option<String> {
         let known = own.into_iter().find_map(|own| self.of(own)).map(|removal| removal.own_words());
         let told = || lock(&self.told).clone();
@@ -126,12 +124,12 @@ impl Registry {
     }
 }
 
-/// Learns from the replica who was removed, from now on and for `transport`, and cuts them off.
+/// Reads the replica's removals for `transport`, now and whenever one arrives, and cuts off the removed nodes.
 pub(super) fn follow(shared: &Arc<Shared>, transport: &dyn Transport) {
     let Some(removals) = transport.removals() else { return };
     lock(&shared.removals.sources).push(removals.clone());
     shared.removals.reading.send_modify(|reading| *reading += 1);
-    // From before reading: what comes meanwhile is heard of in either way.
+    // Subscribed before reading, so that no event is missed in between.
     let news = shared.replica.feed();
     shared.spawn(read_and_follow(Arc::downgrade(shared), transport.node(), removals, news));
 }
@@ -159,7 +157,7 @@ async fn read_and_follow(shared: Weak<Shared>, own: NodeId, removals: Removals, 
     }
 }
 
-/// Reads what the replica holds; `None` at the end of either.
+/// Reads the replica's statements; `None` if the synchronisation or the replica ends.
 async fn read(shared: &Weak<Shared>, own: NodeId, removals: &Removals) -> Option<()> {
     loop {
         let strong = shared.upgrade()?;
@@ -176,7 +174,7 @@ async fn read(shared: &Weak<Shared>, own: NodeId, removals: &Removals) -> Option
     }
 }
 
-/// Nobody that is removed keeps a connection, or is waited for; a node that was removed itself keeps none either.
+/// Closes the connections of a removed node and stops waiting for it. If this node was removed, closes all connections.
 fn enforce(shared: &Shared, own: NodeId, removal: &Removal) {
     if removal.node == own {
         shared.cut_off(|_| true, &removal.own_words());
@@ -222,7 +220,7 @@ mod tests {
         replica.remove_node(&known, b"forged").await.unwrap_err();
 
         replica.remove_node(&known, b"true").await.unwrap();
-        // The removed node may be the one that writes this.
+        // The removed node itself may write this event.
         written(&replica, forged("forged"), 2_000).await;
         written(&replica, Value::Deletion, 3_000).await;
         written(&replica, forged("forged"), u64::MAX).await;
@@ -249,7 +247,7 @@ mod tests {
         assert!(replica.export().unwrap().next().await.unwrap().is_none());
         let refusal = replica.put(&key, "true").await;
         assert!(matches!(refusal, Err(WriteError::ReservedKey)), "{refusal:?}");
-        // The next thing that a watcher sees is the next write of a client.
+        // The watcher next sees a client's write, so nothing else was written.
         replica.put("k", "v").await.unwrap();
         assert_eq!(watch.next().await.unwrap().unwrap().event.key(), &b"k"[..]);
     }

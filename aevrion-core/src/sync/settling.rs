@@ -1,7 +1,7 @@
-//! Until when this node and its neighbours have agreed on everything, and the promise that goes with telling it.
+//! The time until which this node and all members agree, and the promise that comes with reporting it.
 //!
-//! What is told to be settled stays so as far as this node is concerned: its clock stamps nothing at or before it any
-//! more, also after a restart with the wall clock set back. So a time is told only once that promise is durable.
+//! Reported agreement must stay true: this node's clock never again issues a timestamp at or before the reported time,
+//! even after a restart with the wall clock set back. A time is therefore reported only once the promise is durable.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::Shared;
 use super::status::NeighbourState;
 use crate::Timestamp;
 
-/// Makes the promise whenever the neighbours have agreed on more.
+/// Makes a new promise whenever the agreed time advances.
 pub(super) fn begin(shared: &Arc<Shared>) {
     let mut changes = shared.links.changes();
     let weak = Arc::downgrade(shared);
@@ -21,7 +21,7 @@ pub(super) fn begin(shared: &Arc<Shared>) {
     });
 }
 
-/// Promises what can be told.
+/// Makes the agreed time durable as a promise.
 pub(super) async fn promise(shared: &Shared) {
     if let Some(until) = agreed_until(shared)
         && let Err(error) = shared.replica.settle(until).await
@@ -30,19 +30,19 @@ pub(super) async fn promise(shared: &Shared) {
     }
 }
 
-/// What is promised and still true.
+/// The time that is promised and still agreed.
 pub(super) fn stable_until(shared: &Shared) -> Option<Timestamp> {
     let promised = shared.replica.settled();
     agreed_until(shared).map(|until| until.min(promised)).filter(|until| *until > Timestamp::MIN)
 }
 
-/// The time before which this node and every member have agreed; `None` while one of them has not been compared with,
-/// or there are none. What was removed is waited for no longer.
+/// The time before which this node and every member agree; `None` if one of them has not been compared with, or if
+/// there are no members. Removed nodes do not count.
 fn agreed_until(shared: &Shared) -> Option<Timestamp> {
     let mut agreements = shared.links.agreements();
     let settled = shared.members.settled();
     for neighbour in shared.neighbours().iter().filter(|one| one.state != NeighbourState::Unserved) {
-        // Nobody knows who was expected there.
+        // The node at this address is unknown, and so is its agreement.
         let id = neighbour.id?;
         let agreed = agreements.entry(id).or_default();
         *agreed = (*agreed).max(settled.get(&id).copied().flatten());

@@ -1,4 +1,4 @@
-//! What is known of the neighbours.
+//! The state of the neighbours.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::agent::{self, Agreement};
 use crate::transport::Traffic;
 use crate::{Incarnation, NodeId, TimeSpan, Timestamp};
 
-/// What a link is doing.
+/// The activity of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Activity {
     #[default]
@@ -20,34 +20,34 @@ pub(super) enum Activity {
     Idle,
 }
 
-/// What a link says of itself, as it goes.
+/// The progress that a link reports.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Progress {
     pub(super) activity: Activity,
-    /// Nothing before the neighbour's first Hello.
+    /// `None` before the neighbour's first Hello.
     pub(super) incarnation: Option<Incarnation>,
     pub(super) clock_offset: Option<i64>,
     pub(super) round_trip: Duration,
     pub(super) agreement: Agreement,
-    /// When the catch-up that is under way began.
+    /// The start of the current catch-up.
     pub(super) differs_since: Option<Instant>,
     pub(super) differences: Arc<[TimeSpan]>,
 }
 
-/// How a catch-up goes.
+/// The progress of a catch-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatchUp {
-    /// Blocks of time that the two compared last.
+    /// Blocks of time in the last comparison.
     pub blocks: usize,
-    /// Those of them that were the same, or through which repair has passed since.
+    /// Blocks that were equal, or that the repair has passed since.
     pub agreed: usize,
-    /// Events that have moved in either direction since it began.
+    /// Events moved in either direction since the start.
     pub moved: u64,
-    /// Events still to go in either direction, as far as counts can tell.
+    /// Events still to move in either direction, estimated from counts.
     pub to_go: u64,
-    /// Bytes of keys and values of these, if they are like those that have moved; `None` before the first.
+    /// Bytes of the keys and values still to move, extrapolated from the moved events; `None` before the first one.
     pub bytes_to_go: Option<u64>,
-    /// Since the two were found to differ.
+    /// Time since the difference was found.
     pub elapsed: Duration,
 }
 
@@ -63,37 +63,36 @@ impl CatchUp {
         }
     }
 
-    /// Events a second since it began.
+    /// Events per second since the start.
     pub fn rate(&self) -> f64 {
         self.moved as f64 / self.elapsed.as_secs_f64().max(1e-3)
     }
 
-    /// How long it takes from here on at that rate; `None` as long as nothing has moved.
+    /// Estimated remaining time at that rate; `None` until an event has moved.
     pub fn left(&self) -> Option<Duration> {
         Duration::try_from_secs_f64(self.to_go as f64 / self.rate()).ok()
     }
 }
 
-/// How things stand with a neighbour.
+/// The state of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NeighbourState {
-    /// It is known at an address of a transport that this node does not have: it is not dialled, and nobody that is
-    /// missing.
+    /// Its only addresses belong to a transport that this node lacks. It is not dialled and does not count as missing.
     Unserved,
-    /// There is no connection. Where it may be is tried; if that is not known it has to come by itself.
+    /// Not connected. Its known addresses are dialled; without any, it has to connect by itself.
     Unreachable,
-    /// Connected; the clocks are being measured.
+    /// Connected, and measuring the clock offset.
     Settling,
-    /// The two hold different events, and are at it.
+    /// The two hold different events, and a repair is running.
     Repairing,
-    /// The two hold different events as far as is known.
+    /// The two hold different events, as far as known.
     Differs,
-    /// Both hold the same, as of the last comparison.
+    /// The two held the same events at the last comparison.
     Agrees,
 }
 
 impl NeighbourState {
-    /// As `status` prints it.
+    /// The name shown by `status`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Unserved => "unserved",
@@ -112,43 +111,43 @@ impl fmt::Display for NeighbourState {
     }
 }
 
-/// A neighbour, or an address at which one is expected.
+/// A neighbour, or an address whose node is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Who it is, once known.
+    /// The node's identity, once known.
     pub id: Option<NodeId>,
-    /// Where it is, with its transport: `quic://host:port`. Empty if that is not known.
+    /// The address with its transport, `quic://host:port`. Empty if unknown.
     pub address: String,
-    /// Where it may be dialled, the surest address first.
+    /// The addresses to dial, the most reliable first.
     pub addresses: Vec<Peer>,
-    /// When it was last connected; `None` if it never was, as far as is known.
+    /// The time of its last connection; `None` if no connection is known.
     pub last_seen: Option<Timestamp>,
-    /// How long this process misses it; `None` while it is connected.
+    /// For how long this process has missed it; `None` while it is connected.
     pub away: Option<Duration>,
-    /// How things stand.
+    /// The state.
     pub state: NeighbourState,
     /// Why there is no connection, or why the last one ended.
     pub problem: Option<String>,
-    /// Milliseconds that its clock is ahead of this node's; negative if it is behind.
+    /// Offset of its clock from this node's in milliseconds; negative if its clock is behind.
     pub clock_offset: Option<i64>,
-    /// The time there and back.
+    /// The round-trip time.
     pub round_trip: Option<Duration>,
-    /// Every event before this moment is the same on both sides, as of the last comparison. It may be one of an earlier
-    /// connection, or of before this process began.
+    /// Both sides held the same events before this time at the last comparison, which may belong to an earlier
+    /// connection or an earlier process.
     pub agreed_until: Option<Timestamp>,
-    /// Whether the future was found equal, too.
+    /// Whether the future was equal, too.
     pub future_agrees: bool,
-    /// Events still to go in either direction, as far as is known; 0 in agreement.
+    /// Events still to move in either direction, as far as known; 0 in agreement.
     pub behind: u64,
-    /// How the catch-up goes that is under way, if something is known to differ.
+    /// The progress of the current catch-up, if there is one.
     pub catch_up: Option<CatchUp>,
-    /// Events that repairs have brought here since the connection began.
+    /// Events received by repair since the connection began.
     pub received: u64,
-    /// Events that repairs have sent.
+    /// Events sent by repair since the connection began.
     pub sent: u64,
     /// Bytes since the connection began.
     pub traffic: Traffic,
-    /// Where the two differed when they were last compared, the latest first: the first few spans.
+    /// The first few spans that differed at the last comparison, the latest first.
     pub differences: Arc<[TimeSpan]>,
 }
 
@@ -156,7 +155,7 @@ impl Neighbour {
     pub(super) fn connected(id: NodeId, address: String, traffic: Traffic, progress: Progress) -> Self {
         let Progress { activity, clock_offset, round_trip, agreement, differs_since, differences, .. } =
             progress;
-        // That as much has moved as the counts differed by is no agreement yet.
+        // Moving as many events as the counts differed by does not prove agreement.
         let settled = agreement.behind() == 0 && agreement.catch_up.is_none();
         let agrees = settled && agreement.until.is_some() && agreement.future != Some(false);
         let elapsed = differs_since.map(|since| since.elapsed());
@@ -188,12 +187,12 @@ impl Neighbour {
         }
     }
 
-    /// The same, with what is known of the member beside its connection, which stands `now`.
+    /// Adds the member's record to the state of the connection at `now`.
     pub(super) fn known_as(mut self, member: Option<Member>, now: Timestamp) -> Self {
         self.last_seen = Some(now);
         let Some(member) = member else { return self };
         self.agreed_until = self.agreed_until.max(member.agreed_until);
-        // A neighbour that dialled over TCP comes from a port that leads nowhere.
+        // The source port of a neighbour that dialled over TCP cannot be dialled.
         let transport = self.address.split_once("://").map(|(name, _)| name);
         if let Some(peer) = member.addresses().find(|peer| peer.transport() == transport) {
             self.address = peer.to_string();

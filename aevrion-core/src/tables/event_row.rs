@@ -1,4 +1,4 @@
-//! The row of an event: everything but what its key already says.
+//! The row of an event: everything but its row key.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -8,10 +8,10 @@ use crate::{Address, Event, Timestamp, Value};
 const DELETION: u8 = 0;
 const DATA: u8 = 1;
 const EXPIRING: u8 = 2;
-/// Added where the data stands in `bodies`.
+/// Added if the data is in `bodies`.
 const BODY_APART: u8 = 0x80;
 
-/// Appends the row of `event` to `out`, and says whether its data goes to `bodies`.
+/// Appends the row of `event` to `out`, and returns whether its data goes to `bodies`.
 pub(crate) fn encode_event<'e>(event: &'e Event, out: &mut BytesMut) -> Option<&'e Bytes> {
     let apart = event.value().data().filter(|data| data.len() > INLINE_DATA);
     let flags = match event.value() {
@@ -32,17 +32,17 @@ pub(crate) fn encode_event<'e>(event: &'e Event, out: &mut BytesMut) -> Option<&
     apart
 }
 
-/// A row of `events`, taken apart but not yet checked against its id.
+/// A parsed row of `events`, not yet checked against its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EventRow {
     pub(crate) key: Bytes,
     kind: u8,
     expires_at: Timestamp,
-    /// `None` where it stands in `bodies`.
+    /// `None` if it is in `bodies`.
     data: Option<Bytes>,
 }
 
-/// What is wrong with a stored event.
+/// The damage of a stored event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DamagedRow {
     #[error("its row cannot be read")]
@@ -54,7 +54,7 @@ pub(crate) enum DamagedRow {
 }
 
 impl EventRow {
-    /// Takes a row apart. `row` is not copied: key and data share its buffer.
+    /// Parses a row without copying it: key and data share its buffer.
     pub(crate) fn parse(row: &Bytes) -> Result<Self, DamagedRow> {
         Self::split(row).ok_or(DamagedRow::Unreadable)
     }
@@ -87,23 +87,23 @@ impl EventRow {
         })
     }
 
-    /// The moment from which on the value of this event, written at `timestamp`, is not seen any more, if it expires.
+    /// The moment from which the value of this event, written at `timestamp`, is not visible any more, if it expires.
     pub(crate) fn expiry(&self, timestamp: Timestamp) -> Option<Timestamp> {
         (self.kind == EXPIRING).then(|| self.expires_at.max(timestamp))
     }
 
-    /// Whether the data has to be read from `bodies`.
+    /// Whether the data must be read from `bodies`.
     pub(crate) fn needs_body(&self) -> bool {
         self.data.is_none()
     }
 
-    /// The event of this content at `timestamp`, wherever it stands; `None` if the data has to be read from `bodies`.
+    /// The event with this content at another `timestamp`; `None` if the data must be read from `bodies`.
     pub(crate) fn into_other_event(self, timestamp: Timestamp) -> Option<Event> {
         let data = self.data?;
         Event::new(self.key, value(self.kind, data, self.expires_at), timestamp).ok()
     }
 
-    /// The event, if it matches the address it stands under. `body` is needed if [`EventRow::needs_body`].
+    /// The event, if it matches its event key `address`. `body` is needed if [`EventRow::needs_body`].
     pub(crate) fn into_event(self, address: Address, body: Option<Bytes>) -> Result<Event, DamagedRow> {
         let data = self.data.or(body).ok_or(DamagedRow::NoBody)?;
         let value = value(self.kind, data, self.expires_at);

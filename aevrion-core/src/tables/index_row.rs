@@ -1,7 +1,7 @@
 //! The rows of `by_key`: the versions of every key, newest first.
 //!
-//! Keys are escaped (`00` becomes `00 FF`, and `00 00` ends a key), so that rows sort by key even where one key is
-//! the beginning of another, and no two keys share rows.
+//! Keys are escaped (`00` becomes `00 FF`, and `00 00` ends a key), so that rows sort by key even if one key is a
+//! prefix of another, and no two keys share rows.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -14,7 +14,7 @@ const TERMINATOR: [u8; 2] = [0x00, 0x00];
 /// Sorts behind every row of a key and before every other key.
 const BEHIND: [u8; 2] = [0x00, 0x01];
 
-/// A row of `by_key`: one version of one key, or rarely several whose ids begin alike.
+/// A row of `by_key`: one version of one key, or rarely several whose ids share a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IndexRow {
     pub(crate) key: Bytes,
@@ -35,7 +35,7 @@ impl IndexRow {
         write_row(&self.key, self.timestamp, self.id_start, out);
     }
 
-    /// Takes a row apart; `None` if it is not one.
+    /// Parses a row; `None` if it is malformed.
     pub(crate) fn parse(row: &[u8]) -> Option<Self> {
         let head = &row[..row.len().checked_sub(SUFFIX)?];
         let key = unescape(head.strip_suffix(&TERMINATOR)?)?;
@@ -43,8 +43,7 @@ impl IndexRow {
         Some(Self { key, timestamp, id_start })
     }
 
-    /// Takes apart a row that stands among those of `key` whose [`IndexRow::key_part`] is so long, without reading the
-    /// key from it.
+    /// Parses a row of `key` whose [`IndexRow::key_part`] has this length, without reading the key from it.
     pub(crate) fn parse_of(key: &[u8], key_part: usize, row: &[u8]) -> Option<Self> {
         let (timestamp, id_start) = Self::suffix(row).filter(|_| row.len() == key_part + SUFFIX)?;
         Some(Self { key: Bytes::copy_from_slice(key), timestamp, id_start })
@@ -62,7 +61,7 @@ impl IndexRow {
         &row[..row.len().saturating_sub(SUFFIX)]
     }
 
-    /// The first and the last address that the row can stand for.
+    /// The first and the last event key that the row can stand for.
     pub(crate) fn addresses(&self) -> (Address, Address) {
         let address = |fill| {
             let mut id = [fill; 32];
@@ -80,7 +79,7 @@ fn write_row(key: &[u8], timestamp: Timestamp, id_start: [u8; 8], out: &mut Byte
     out.put_u64(!u64::from_be_bytes(id_start));
 }
 
-/// The escaped form of `key`, without a terminator: what the rows of all keys that begin with `key` begin with.
+/// The escaped form of `key`, without a terminator: the common prefix of the rows of all keys that begin with `key`.
 pub(crate) fn escape(key: &[u8]) -> BytesMut {
     let mut out = BytesMut::with_capacity(key.len() + TERMINATOR.len() + SUFFIX);
     put_escaped(key, &mut out);
@@ -115,7 +114,7 @@ pub(crate) fn versions_at(key: &[u8], at: Timestamp) -> (BytesMut, BytesMut) {
     (start, before.map_or(all, |before| versions_until(key, before).0))
 }
 
-/// Whether any row with this [`IndexRow::key_part`] stands in the store.
+/// Whether the store has a row with this [`IndexRow::key_part`].
 pub(crate) async fn has_key(view: &dyn View, key_part: &[u8]) -> Result<bool, StoreError> {
     let mut end = key_part.to_vec();
     if let Some(last) = end.last_mut() {

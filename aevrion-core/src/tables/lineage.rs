@@ -1,7 +1,7 @@
-//! The lineage of a store: which incarnation gave which arrivals their sequences.
+//! The lineage of a store: which incarnation assigned which sequences.
 //!
-//! Sequences alone name arrivals only as long as nobody puts an older copy of the directory back: from then on they are
-//! given anew, to other events. An incarnation and a sequence name the same arrival in every copy, or none.
+//! A restored older copy of the directory assigns the same sequences again, to other events. An incarnation and a
+//! sequence name the same arrival in every copy, or none.
 
 use bytes::Bytes;
 
@@ -12,17 +12,18 @@ use crate::bounds::LINEAGE;
 const ENTRY: usize = 16;
 
 /// The incarnations of a store, in the order of their openings, each with the sequence of its first arrival. There is
-/// at least one, and it has all arrivals that are older than those of the second.
+/// at least one; all arrivals before those of the second belong to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lineage(Vec<(Incarnation, u64)>);
 
 impl Lineage {
-    /// That of a store of which nothing else is known: all its arrivals are those of `incarnation`.
+    /// The lineage of a store without a record: all its arrivals are those of `incarnation`.
     pub(crate) fn of(incarnation: Incarnation) -> Self {
         Self(vec![(incarnation, 0)])
     }
 
-    /// The same, with all arrivals from `first` on given by `incarnation`. Beyond the bound the oldest one is forgotten.
+    /// The lineage with all arrivals from `first` on assigned by `incarnation`. Beyond the bound the oldest one is
+    /// forgotten.
     pub(crate) fn continued(mut self, incarnation: Incarnation, first: u64) -> Self {
         if self.0.last().is_none_or(|(last, _)| *last != incarnation) {
             self.0.push((incarnation, first));
@@ -37,7 +38,7 @@ impl Lineage {
         known.or(self.0.first()).map(|(incarnation, _)| *incarnation)
     }
 
-    /// Whether the arrivals before `next`, as `incarnation` knew them, are those that stand here.
+    /// Whether the arrivals before `next`, as `incarnation` knew them, are those of this store.
     pub(crate) fn holds(&self, incarnation: Incarnation, next: u64) -> bool {
         let mut rest = self.0.iter().skip_while(|(known, _)| *known != incarnation);
         rest.next().is_some() && rest.next().is_none_or(|(_, first)| next <= *first)

@@ -1,12 +1,12 @@
-//! The rows of `meta`: what a store is, and how far its derived parts have come.
+//! The rows of `meta`: the identity of a store, and the progress of its derived parts.
 
 use bytes::Bytes;
 
 use crate::{ClockMark, Timestamp};
 
-/// Version of everything described in [`crate::tables`]. A store of another version is refused.
+/// The version of the formats in [`crate::tables`]. A store of another version is refused.
 pub(crate) const FORMAT_VERSION: u32 = 2;
-/// The version of stores without a timetable, which get one when they are opened.
+/// The version of stores without a timetable: opening one creates it.
 pub(crate) const WITHOUT_TIMETABLE: u32 = 1;
 
 /// Names of the rows.
@@ -22,29 +22,29 @@ pub(crate) mod name {
     /// The [`Lineage`](super::super::Lineage), written with the first arrival of an incarnation.
     pub(crate) const LINEAGE: &str = "lineage";
 
-    /// `u64` moment until which watchers were told what expired: see [`crate::timetable`].
+    /// `u64` time until which expiries were reported to watchers: see [`crate::timetable`].
     pub(crate) const EXPIRED: &str = "expired";
 
-    /// What the node remembers about itself under `name`: bytes that mean nothing here.
+    /// The row of a node's setting `name`: its bytes have no meaning here.
     pub(crate) fn setting(name: &str) -> String {
         format!("setting/{name}")
     }
 }
 
-/// How far a replica has come. Written by every commit that brings events, so it is as atomic as they are.
+/// The progress of a replica. Every commit of events writes it, so it is as atomic as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Checkpoint {
-    /// Events stored.
+    /// The number of stored events.
     pub(crate) events: u64,
-    /// Client keys that have a row in `by_key`.
+    /// The number of client keys with a row in `by_key`.
     pub(crate) indexed_keys: u64,
-    /// The sequence that the next arrival gets; the first one is 0.
+    /// The sequence of the next arrival; the first one is 0.
     pub(crate) next_arrival: u64,
     /// Arrivals before this one have their row in `by_key`.
     pub(crate) next_to_index: u64,
     /// Arrivals before this one were trimmed.
     pub(crate) oldest_arrival: u64,
-    /// How far the clock has come.
+    /// The state of the clock.
     pub(crate) clock: ClockMark,
 }
 
@@ -57,7 +57,7 @@ impl Checkpoint {
         fields.flat_map(u64::to_be_bytes).collect()
     }
 
-    /// Reads a row. The first ones had no clock.
+    /// Parses a row. Those of the first releases had no clock.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (fields, rest) = bytes.as_chunks();
         let (&[events, indexed_keys, next_arrival, next_to_index, oldest_arrival], clock) =

@@ -1,17 +1,17 @@
-//! What stands in the tables, byte by byte. Every encoding is written by hand: it is stored, so it may not drift.
+//! The contents of the tables, byte by byte. Every encoding is written by hand: it is stored, so it may not drift.
 //!
 //! ```text
 //! events    u64 timestamp ‖ id                                →  u8 flags ‖ u32 len(key) ‖ key ‖ [u64 expires_at] ‖ data
 //! bodies    u64 timestamp ‖ id                                →  data, where flags say so
 //! by_key    escaped key ‖ 00 00 ‖ ¬u64 timestamp ‖ ¬id[..8]   →  nothing
 //! nodes     u8 level ‖ u64 index                              →  u64 count ‖ hash
-//! arrivals  u64 sequence of the first                         →  [01, of what expired] ‖ u64 timestamp ‖ id, up to 256 times
+//! arrivals  u64 sequence of the first                         →  [01, if expired] ‖ u64 timestamp ‖ id, up to 256 times
 //! meta      name                                              →  see `meta`
 //! timetable u64 moment of expiry ‖ u64 timestamp ‖ id         →  nothing
 //! ```
 //!
 //! Integers are big-endian, so that byte order is number order; `¬` is the bitwise complement, so that the newest
-//! version comes first, and of two in one millisecond the one that wins.
+//! version comes first, and of two in one millisecond the winner.
 
 mod event_row;
 mod index_row;
@@ -26,12 +26,12 @@ pub(crate) use index_row::{IndexRow, escape, has_key, key_end, versions_at, vers
 pub(crate) use lineage::Lineage;
 pub(crate) use meta::{Checkpoint, FORMAT_VERSION, WITHOUT_TIMETABLE, name};
 
-/// Length of the key of an event, a body, and of the value of an arrival.
+/// Length of an event key, which is also the key of a body and the value of an arrival.
 pub(crate) const ADDRESS_LEN: usize = 40;
 /// Length of a key of the timetable.
 const EXPIRY_LEN: usize = 8 + ADDRESS_LEN;
 
-/// The key under which an event stands.
+/// The row key of an event.
 pub(crate) fn address_key(address: Address) -> [u8; ADDRESS_LEN] {
     let mut key = [0; ADDRESS_LEN];
     key[..8].copy_from_slice(&address.timestamp.as_millis().to_be_bytes());
@@ -39,7 +39,7 @@ pub(crate) fn address_key(address: Address) -> [u8; ADDRESS_LEN] {
     key
 }
 
-/// Reads [`address_key`].
+/// Parses [`address_key`].
 pub(crate) fn parse_address(key: &[u8]) -> Option<Address> {
     let key: &[u8; ADDRESS_LEN] = key.try_into().ok()?;
     let (timestamp, id) = key.split_first_chunk()?;
@@ -49,7 +49,7 @@ pub(crate) fn parse_address(key: &[u8]) -> Option<Address> {
     })
 }
 
-/// The first and the last key that an event within these moments can have.
+/// The first and the last row key of an event within these moments.
 pub(crate) fn time_range(first: Timestamp, last: Timestamp) -> ([u8; ADDRESS_LEN], [u8; ADDRESS_LEN]) {
     let end = |timestamp, fill| address_key(Address { timestamp, id: EventId::from_bytes([fill; 32]) });
     (end(first, 0x00), end(last, 0xFF))
@@ -62,7 +62,7 @@ pub(crate) fn node_key(level: u8, index: u64) -> [u8; 9] {
     key
 }
 
-/// Reads [`node_key`]: level and index.
+/// Parses [`node_key`]: level and index.
 pub(crate) fn parse_node_key(key: &[u8]) -> Option<(u8, u64)> {
     let (level, index) = key.split_first()?;
     Some((*level, u64::from_be_bytes(index.try_into().ok()?)))
@@ -76,7 +76,7 @@ pub(crate) fn node_value(count: u64, hash: Hash) -> [u8; 40] {
     value
 }
 
-/// Reads [`node_value`]: count and hash. What stands for no events is not stored, so it is not read either.
+/// Parses [`node_value`]: count and hash. Empty nodes are not stored, so a row with no events is invalid.
 pub(crate) fn parse_node_value(value: &[u8]) -> Option<(u64, Hash)> {
     let value: &[u8; 40] = value.try_into().ok()?;
     let (count, hash) = value.split_first_chunk()?;
@@ -89,12 +89,12 @@ pub(crate) fn sequence_key(sequence: u64) -> [u8; 8] {
     sequence.to_be_bytes()
 }
 
-/// Reads [`sequence_key`].
+/// Parses [`sequence_key`].
 pub(crate) fn parse_sequence(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.try_into().ok()?))
 }
 
-/// The key of the row that says when the value of an event expires.
+/// The row key of an event's expiry.
 pub(crate) fn expiry_key(expiry: Timestamp, address: Address) -> [u8; EXPIRY_LEN] {
     let mut key = [0; EXPIRY_LEN];
     key[..8].copy_from_slice(&expiry.as_millis().to_be_bytes());
@@ -102,13 +102,13 @@ pub(crate) fn expiry_key(expiry: Timestamp, address: Address) -> [u8; EXPIRY_LEN
     key
 }
 
-/// Reads [`expiry_key`].
+/// Parses [`expiry_key`].
 pub(crate) fn parse_expiry_key(key: &[u8]) -> Option<(Timestamp, Address)> {
     let (expiry, address) = key.split_first_chunk()?;
     Some((Timestamp::from_millis(u64::from_be_bytes(*expiry)), parse_address(address)?))
 }
 
-/// A key as a person can read it.
+/// A key in readable form.
 pub(crate) fn describe_key(table: Table, key: &[u8]) -> String {
     let described = match table {
         Table::Events | Table::Bodies => parse_address(key).map(|address| address.to_string()),

@@ -1,15 +1,15 @@
-//! Addresses to dial: `host:port`, and where that is.
+//! Addresses to dial: `host:port`, and their resolution.
 
 use super::TransportError;
 
-/// Addresses of one host that are tried: more than any sensible name has.
+/// The most addresses tried for one host: more than any sensible name has.
 #[cfg(feature = "identity")]
 const MOST_ADDRESSES: usize = 8;
 
-/// Splits `host:port`, and says what is wrong with anything else. A host that is an IPv6 address stands in brackets.
+/// Splits `host:port`. An IPv6 host is in brackets.
 ///
 /// # Errors
-/// [`TransportError::BadAddress`].
+/// [`TransportError::BadAddress`] for anything else, with the error.
 pub fn host_and_port(address: &str) -> Result<(&str, u16), TransportError> {
     let bad = |what: &str| TransportError::BadAddress { address: address.to_owned(), what: what.to_owned() };
     let (host, port) = address.rsplit_once(':').ok_or_else(|| bad("it has no port, as in `host:7388`"))?;
@@ -28,7 +28,7 @@ pub fn host_and_port(address: &str) -> Result<(&str, u16), TransportError> {
     }
 }
 
-/// Where `address` is, by the system's resolver.
+/// Resolves `address` with the system's resolver.
 ///
 /// # Errors
 /// [`TransportError::BadAddress`], or [`TransportError::Unreachable`] if there is no such host.

@@ -1,4 +1,4 @@
-//! What being reached is like over every network: a handshake within its limits, and a queue of those who came through.
+//! Accepting connections over any network: handshakes within their limits, and the accept queue.
 
 use std::future::Future;
 
@@ -6,19 +6,18 @@ use tokio::sync::mpsc;
 
 use super::{Ending, Gate, HandshakePlace, Refusal};
 
-/// Those who came through their handshake and were not accepted yet. As many wait here as there are places for
-/// connections.
+/// The accept queue: connections with a complete handshake. It holds as many as the limit on connections allows.
 #[derive(Debug)]
 pub struct Arrivals<T>(tokio::sync::Mutex<mpsc::UnboundedReceiver<T>>);
 
-/// An empty queue, and where it is filled.
+/// An empty queue and its sender.
 pub fn arrivals<T>() -> (mpsc::UnboundedSender<T>, Arrivals<T>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (sender, Arrivals(tokio::sync::Mutex::new(receiver)))
 }
 
 impl<T> Arrivals<T> {
-    /// The next one; `None` once the transport has ended. Dropping the future loses nobody.
+    /// The next connection; `None` once the transport has closed. Dropping the future loses no connection.
     pub async fn next(&self, ending: &Ending) -> Option<T> {
         let mut arriving = self.0.lock().await;
         tokio::select! {
@@ -30,9 +29,9 @@ impl<T> Arrivals<T> {
 }
 
 impl Gate {
-    /// Sees someone at `from` through the handshake, or turns it away and counts it: within the time there is for
-    /// that, unless somebody else needs the place or the transport ends. `None` also for those who wanted nothing but
-    /// an answer and have got it.
+    /// Runs the handshake of a connection from `from`, or refuses and counts it. The handshake ends at its timeout,
+    /// when another one needs its place, or when the transport closes. `None` also for a request that needed only an
+    /// answer and has got it.
     pub async fn see_through<T>(
         &self,
         place: HandshakePlace,

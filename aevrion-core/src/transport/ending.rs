@@ -1,11 +1,11 @@
-//! How a connection ended: said once, by whoever was first, and seen by everyone who waits.
+//! The close reason of a connection: set once, by the first side to close, and seen by all waiters.
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{LONGEST_REASON, Side, TransportError};
 
-/// The end of a connection, to come or past.
+/// The close reason of a connection, once it has ended.
 #[derive(Debug)]
 pub struct Ending {
     how: watch::Sender<Option<TransportError>>,
@@ -18,12 +18,12 @@ impl Default for Ending {
 }
 
 impl Ending {
-    /// Ends it, if it has not ended before; says whether it was this call that did.
+    /// Ends the connection. Returns false if it had ended before.
     pub fn end(&self, by: Side, reason: &str) -> bool {
         self.fail(TransportError::Closed { by, reason: shortened(reason).to_owned() })
     }
 
-    /// Ends it from this side with `error`, which says what the other side did; whoever waits is given just that.
+    /// Ends the connection from this side because of the other side's `error`. Waiters get that error.
     pub fn fail(&self, error: TransportError) -> bool {
         self.how.send_if_modified(|how| {
             let first = how.is_none();
@@ -34,7 +34,7 @@ impl Ending {
         })
     }
 
-    /// Who ended it, and why.
+    /// The side that ended it, and the reason.
     pub fn how(&self) -> Option<(Side, String)> {
         self.error().map(|error| match error {
             TransportError::Closed { by, reason } => (by, reason),
@@ -42,7 +42,7 @@ impl Ending {
         })
     }
 
-    /// The error of whoever uses it from now on; `None` while it has not ended.
+    /// The error for every later use; `None` while the connection lives.
     pub fn error(&self) -> Option<TransportError> {
         self.how.borrow().clone()
     }
@@ -55,10 +55,10 @@ impl Ending {
         self.error().unwrap_or(TransportError::Closed { by: Side::Here, reason: String::new() })
     }
 
-    /// What a receive answers after `error`: an end without a reason was an orderly one.
+    /// The result of a receive after `error`: an end without a reason was orderly.
     ///
     /// # Errors
-    /// `error`, otherwise.
+    /// `error`, if the end was not orderly.
     pub fn received(error: TransportError) -> Result<Option<Bytes>, TransportError> {
         match error {
             TransportError::Closed { reason, .. } if reason.is_empty() => Ok(None),
@@ -67,7 +67,7 @@ impl Ending {
     }
 }
 
-/// As much of a reason as the other side is told.
+/// Cuts a reason to the length that the other side is told.
 pub fn shortened(reason: &str) -> &str {
     let end = (0..=LONGEST_REASON.min(reason.len())).rev().find(|end| reason.is_char_boundary(*end));
     &reason[..end.unwrap_or_default()]

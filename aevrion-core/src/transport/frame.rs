@@ -1,26 +1,26 @@
-//! Frames on a stream of bytes: a length of four bytes, most significant first, and as many bytes.
+//! Frames on a byte stream: a length of four bytes, most significant first, and that many bytes.
 //!
-//! No input or output here: bytes go in as they arrive, frames come out. So a receive that is abandoned halfway loses
-//! nothing, and every transport reads frames alike.
+//! This module does no input or output: received bytes go in, frames come out. An abandoned receive therefore loses
+//! nothing, and all transports read frames alike.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::TransportError;
 
-/// Bytes before each frame.
+/// The length of the header in bytes.
 pub const FRAME_HEADER: usize = 4;
 
-/// What goes before `frame` on the stream.
+/// The header of `frame`.
 ///
 /// # Errors
-/// [`TransportError::FrameTooLong`] if no header can say its length.
+/// [`TransportError::FrameTooLong`] if the length does not fit the header.
 pub fn frame_header(frame: &Bytes) -> Result<[u8; FRAME_HEADER], TransportError> {
     let length = u32::try_from(frame.len());
     let too_long = |_| TransportError::FrameTooLong { len: frame.len() as u64, most: u32::MAX as usize };
     length.map(u32::to_be_bytes).map_err(too_long)
 }
 
-/// The frame that is arriving.
+/// A partly received frame.
 #[derive(Debug, Default)]
 pub struct FrameAssembly {
     header: [u8; FRAME_HEADER],
@@ -29,11 +29,11 @@ pub struct FrameAssembly {
 }
 
 impl FrameAssembly {
-    /// Takes what it needs from `arrived`, and gives the frame once it is whole. What follows it stays in `arrived`.
-    /// The frame has memory of its own, so that keeping it keeps nothing else.
+    /// Takes the bytes of the current frame from `arrived`, and returns the frame once it is whole. Later bytes stay in
+    /// `arrived`. The frame has its own memory, so keeping it keeps no other buffer alive.
     ///
     /// # Errors
-    /// [`TransportError::FrameTooLong`] as soon as its length is known, before anything is held for it.
+    /// [`TransportError::FrameTooLong`] as soon as the length is known, before memory is reserved for it.
     pub fn take(&mut self, arrived: &mut Bytes, longest: usize) -> Result<Option<Bytes>, TransportError> {
         while self.header_bytes < FRAME_HEADER {
             if arrived.is_empty() {
@@ -50,7 +50,7 @@ impl FrameAssembly {
         let missing = length - self.body.len();
         let part = arrived.split_to(missing.min(arrived.len()));
         if self.body.capacity() - self.body.len() < part.len() {
-            // Twice what is here already, at most: memory grows with what arrived, not with what was claimed.
+            // At most double the received bytes: memory grows with the input, not with the claimed length.
             self.body.reserve(missing.min(part.len().max(self.body.len())));
         }
         self.body.extend_from_slice(&part);

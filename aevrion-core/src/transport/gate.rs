@@ -1,11 +1,10 @@
-//! Who may come in: places for handshakes and for connections, and the count of those who were turned away.
+//! The connection limiter: places for handshakes and connections, and the rejection counters.
 //!
-//! A handshake costs memory before anyone has proven anything, so there are few places, and silence must not be able
-//! to keep them. Nobody is turned away at the door: who comes when all places are taken gets that of the one that has
-//! waited longest, among those from the address that holds the most. Someone who opens a thousand connections from one
-//! machine thereby turns out nobody but himself, and an honest handshake, which takes a few round trips, is done long
-//! before its turn to leave comes. One machine is one IPv4 address, or one IPv6 network of 64 bits, for whoever has one
-//! address there has all of them.
+//! A handshake costs memory before the other side is authenticated, so there are few places, and silent peers must not
+//! be able to hold them. No new handshake is refused: if all places are taken, it gets the place of the handshake that
+//! has waited longest among those of the busiest address. A machine that opens a thousand connections thus displaces
+//! only its own, and an honest handshake, which takes a few round trips, ends long before its turn. A machine is one
+//! IPv4 address, or one IPv6 network of 64 bits, as the owner of one address there has all of them.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,18 +16,18 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::{Limits, Refusal, Side, Tally, TransportError};
 use crate::NodeId;
 
-/// The places of one transport.
+/// The connection limiter of one transport.
 #[derive(Debug)]
 pub struct Gate {
     /// In the order of [`Refusal::ALL`].
     refusals: Tally<{ Refusal::ALL.len() }>,
-    /// How long one may take.
+    /// The handshake timeout.
     pub(super) handshake: Duration,
     handshakes: Mutex<Handshakes>,
     most_handshakes: usize,
     connections: Arc<Semaphore>,
     most_connections: u32,
-    /// Connections that each node has dialled.
+    /// Open connections dialled by each node.
     by_node: Mutex<BTreeMap<NodeId, usize>>,
     most_by_node: usize,
 }
@@ -36,7 +35,7 @@ pub struct Gate {
 #[derive(Debug, Default)]
 struct Handshakes {
     next: u64,
-    /// In the order in which they came.
+    /// In order of arrival.
     waiting: Vec<Waiting>,
 }
 
@@ -47,7 +46,7 @@ struct Waiting {
     leave: Arc<Notify>,
 }
 
-/// A place for a handshake, until dropped.
+/// A place for a handshake, released on drop.
 #[derive(Debug)]
 pub struct HandshakePlace {
     gate: Arc<Gate>,
@@ -55,16 +54,16 @@ pub struct HandshakePlace {
     leave: Arc<Notify>,
 }
 
-/// A place for a connection, until dropped.
+/// A place for a connection, released on drop.
 #[derive(Debug)]
 pub struct ConnectionPlace {
     _permit: OwnedSemaphorePermit,
-    /// Who has dialled it, if it was not this node.
+    /// The dialling node, if it was not this one.
     dialler: Option<(Arc<Gate>, NodeId)>,
 }
 
 impl Gate {
-    /// As many places as `limits` say.
+    /// A limiter with the places that `limits` allow.
     pub fn new(limits: &Limits) -> Arc<Self> {
         let most = limits.connections.min(Semaphore::MAX_PERMITS);
         let most_connections = u32::try_from(most).unwrap_or(u32::MAX);
@@ -80,7 +79,7 @@ impl Gate {
         })
     }
 
-    /// A place for a handshake from `from`. Somebody else may have to [leave](HandshakePlace::leave) for it.
+    /// Takes a place for a handshake from `from`. Another one may have to [leave](HandshakePlace::leave) for it.
     pub fn enter(self: &Arc<Self>, from: IpAddr) -> HandshakePlace {
         let mut handshakes = self.lock();
         if handshakes.waiting.len() >= self.most_handshakes {
@@ -93,12 +92,12 @@ impl Gate {
         HandshakePlace { gate: Arc::clone(self), number, leave }
     }
 
-    /// Handshakes under way.
+    /// Handshakes in progress.
     pub fn handshakes(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// A place for a connection that `node` has dialled, if there is one.
+    /// Takes a place for a connection dialled by `node`; `None` if the limit is reached.
     pub fn admit(self: &Arc<Self>, node: NodeId) -> Option<ConnectionPlace> {
         let mut place = self.place()?;
         let mut by_node = self.by_node();
@@ -120,10 +119,10 @@ impl Gate {
         self.by_node.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a connection that this node has dialled.
+    /// Takes a place for a connection dialled by this node.
     ///
     /// # Errors
-    /// That there is none: closed by this node.
+    /// [`TransportError::Closed`] by this node if the limit is reached.
     pub fn admit_dialled(&self) -> Result<ConnectionPlace, TransportError> {
         self.place().ok_or_else(|| TransportError::Closed {
             by: Side::Here,
@@ -131,13 +130,13 @@ impl Gate {
         })
     }
 
-    /// Waits until every connection has given its place back. No new one gets a place meanwhile.
+    /// Waits until all connections are closed. No new one gets a place meanwhile.
     pub async fn empty(&self) {
-        // Only closing the semaphore could fail this, and nobody does.
+        // This fails only if the semaphore is closed, which never happens.
         let _ = self.connections.acquire_many(self.most_connections).await;
     }
 
-    /// Counts one that was turned away, and logs it: in a flood quietly, and each reason once a second at most.
+    /// Counts a refusal and logs it: the reasons of a flood at debug level, each other reason at most once a second.
     pub fn refuse(&self, from: &str, refusal: Refusal) {
         let number = Refusal::ALL.iter().position(|one| *one == refusal);
         let log = number.is_some_and(|number| self.refusals.count(number));
@@ -149,7 +148,7 @@ impl Gate {
         }
     }
 
-    /// How many were turned away, by reason, in the order of [`Refusal::ALL`].
+    /// Refused connections by reason, in the order of [`Refusal::ALL`].
     pub fn refusals(&self) -> Vec<(Refusal, u64)> {
         Refusal::ALL.into_iter().zip(self.refusals.counts()).collect()
     }
@@ -159,7 +158,7 @@ impl Gate {
     }
 }
 
-/// The machine at this address, as far as it can be told from others.
+/// The machine at this address, as far as it can be distinguished.
 fn machine(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -167,7 +166,7 @@ fn machine(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Which of them leaves. There is at least one.
+/// The index of the handshake that has to leave. `waiting` is not empty.
 fn longest_of_the_busiest(waiting: &[Waiting]) -> usize {
     let from = |address: IpAddr| waiting.iter().filter(|one| one.from == address).count();
     let most = waiting.iter().map(|one| from(one.from)).max().unwrap_or_default();
@@ -175,7 +174,7 @@ fn longest_of_the_busiest(waiting: &[Waiting]) -> usize {
 }
 
 impl HandshakePlace {
-    /// Waits until the place is wanted by somebody else.
+    /// Waits until another handshake needs the place.
     pub async fn leave(&self) {
         self.leave.notified().await;
     }
@@ -233,7 +232,7 @@ mod tests {
         drop(places);
         assert_eq!(gate.handshakes(), 1, "the honest one is still here");
         drop(honest);
-        // One address of the older kind, however it is written.
+        // The same IPv4 address in both notations.
         let [plain, mapped]: [IpAddr; 2] = ["10.0.0.2", "::ffff:10.0.0.2"].map(|ip| ip.parse().unwrap());
         assert_eq!(machine(mapped), plain);
     }

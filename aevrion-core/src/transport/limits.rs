@@ -1,4 +1,4 @@
-//! What a transport grants to those who connect: time, places and bytes, each with its reason.
+//! The limits of a transport on time, connections and bytes, and their reasons.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -8,29 +8,28 @@ use tokio::time::{Instant, timeout};
 
 use super::TransportError;
 
-/// Within this time a handshake is over: a few round trips across the world, with losses.
+/// The default handshake timeout: a few round trips across the world, with losses.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// The limits of a transport. The defaults fit a cluster of some dozens of nodes, on a LAN or across the world.
+/// The limits of a transport. The defaults suit a cluster of some dozens of nodes, on a LAN or across the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Within this time a handshake is over, or it is given up ([10 s](HANDSHAKE)). Joining has to be done in the same
-    /// time.
+    /// The handshake timeout ([10 s](HANDSHAKE)). Joining has the same timeout.
     pub handshake: Duration,
-    /// A neighbour that has not been heard of for this long is gone (30 s): longer than a short break of the network,
-    /// shorter than anyone's patience. So is one that takes nothing of what it is sent for this long, and does not
-    /// answer either. Both sides ask for a sign of life three times as often.
+    /// The idle timeout (30 s). It is longer than a short network outage and shorter than a user will wait. A neighbour
+    /// is dropped if nothing is heard from it for this long, or if for this long it neither reads nor answers. Both
+    /// sides send keep-alives three times as often.
     pub idle: Duration,
-    /// Connections that stand at once (256): each may cost some megabytes, see [`Limits::window`].
+    /// Open connections (256). Each may cost some megabytes, see [`Limits::window`].
     pub connections: usize,
-    /// Connections that one node has dialled and that stand at once (4): one, and some that are being replaced. No node
-    /// of the cluster can take all places.
+    /// Open connections dialled by one node (4): one, and some that are being replaced. No single node can take all
+    /// places.
     pub per_node: usize,
-    /// Handshakes under way at once (64). Whoever comes when all are taken takes the place of the one that has waited
-    /// longest among those of the busiest address: silence cannot keep anyone out.
+    /// Handshakes in progress (64). A further one takes the place of the one that has waited longest among those of the
+    /// busiest address, so that silent peers cannot block others.
     pub handshakes: usize,
-    /// Bytes on each lane that the other side may send before they were received here (2 MiB): enough for 150 Mbit/s
-    /// over 100 ms, and for any frame of the protocol but the rare long ones, which take several turns.
+    /// Receive window per lane in bytes (2 MiB): enough for 150 Mbit/s over 100 ms, and for any frame of the protocol
+    /// except the rare long ones, which take several windows.
     pub window: usize,
 }
 
@@ -48,15 +47,15 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How often to ask a silent neighbour for a sign of life: two of them may get lost.
+    /// The keep-alive interval. Two keep-alives may get lost.
     pub fn keep_alive(&self) -> Duration {
         self.idle / 3
     }
 
-    /// Does what reaching the node at `address` takes, and gives up after the time for a handshake.
+    /// Runs `work`, which connects to the node at `address`, with the handshake timeout.
     ///
     /// # Errors
-    /// Those of `work`, and [`TransportError::Unreachable`] if it is not done in time.
+    /// Those of `work`, and [`TransportError::Unreachable`] after the timeout.
     pub async fn in_time<T, E: From<TransportError>>(
         &self,
         address: &str,
@@ -68,11 +67,11 @@ impl Limits {
         })
     }
 
-    /// Tries the addresses of the host in `address`, one after the other, until somebody answers. Each has its share
-    /// of the time that is left, so that one where all is silent does not use up that of the next.
+    /// Tries the addresses of the host in `address` one after the other until one answers. Each gets a share of the
+    /// remaining time, so that a silent one does not use up the time of the next.
     ///
     /// # Errors
-    /// That of the last one, if nobody answers at any; that of the first one that answers and does not fit.
+    /// The error of the last address if none answers, or else of the first one that answers and is not accepted.
     pub async fn one_of<T, F>(
         &self,
         address: &str,

@@ -1,4 +1,4 @@
-//! A network in memory, for tests: as many nodes as wanted, and links that can be cut at will.
+//! A network in memory for tests: any number of nodes, and links that can be cut.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::NodeId;
 
-/// The network. Cloning shares it.
+/// An in-memory network. A clone shares it.
 #[derive(Clone, Default)]
 pub struct MemoryNetwork {
     hub: Arc<Mutex<Hub>>,
@@ -25,7 +25,7 @@ pub struct MemoryNetwork {
 struct Hub {
     last_address: u64,
     listeners: BTreeMap<String, Listener>,
-    /// Pairs that cannot reach each other, the lesser first.
+    /// Pairs that cannot reach each other, the smaller id first.
     parted: BTreeSet<(NodeId, NodeId)>,
     links: Vec<Weak<Link>>,
 }
@@ -40,12 +40,12 @@ fn pair(one: NodeId, other: NodeId) -> (NodeId, NodeId) {
 }
 
 impl MemoryNetwork {
-    /// One without nodes.
+    /// A network without nodes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts `node` on the network, at an address of its own.
+    /// Adds `node` to the network, with an address of its own.
     pub fn bind(&self, node: NodeId) -> MemoryTransport {
         let (queue, arriving) = mpsc::unbounded_channel();
         let mut hub = self.lock();
@@ -62,7 +62,7 @@ impl MemoryNetwork {
         }
     }
 
-    /// Ends every connection between the two, as a broken cable would. They may connect again.
+    /// Ends all connections between the two nodes, like a broken cable. They may connect again.
     pub fn cut(&self, one: NodeId, other: NodeId) {
         let links: Vec<_> = self.lock().links.iter().filter_map(Weak::upgrade).collect();
         for link in links.iter().filter(|link| pair(link.nodes[0], link.nodes[1]) == pair(one, other)) {
@@ -70,13 +70,13 @@ impl MemoryNetwork {
         }
     }
 
-    /// [Cuts](MemoryNetwork::cut) the two off from each other until they are [healed](MemoryNetwork::heal).
+    /// [Cuts](MemoryNetwork::cut) the two nodes off from each other until they are [healed](MemoryNetwork::heal).
     pub fn part(&self, one: NodeId, other: NodeId) {
         self.lock().parted.insert(pair(one, other));
         self.cut(one, other);
     }
 
-    /// Lets the two connect again.
+    /// Lets the two nodes connect again.
     pub fn heal(&self, one: NodeId, other: NodeId) {
         self.lock().parted.remove(&pair(one, other));
     }
@@ -92,7 +92,7 @@ impl fmt::Debug for MemoryNetwork {
     }
 }
 
-/// A node's place on a [`MemoryNetwork`].
+/// The transport of one node of a [`MemoryNetwork`].
 #[derive(Debug)]
 pub struct MemoryTransport {
     network: MemoryNetwork,
@@ -182,12 +182,12 @@ impl Drop for MemoryTransport {
     }
 }
 
-/// What two ends of a connection share. The ends are numbered: 0 dialled, 1 accepted.
+/// The shared state of a connection's two ends: 0 dialled, 1 accepted.
 struct Link {
     nodes: [NodeId; 2],
     homes: [String; 2],
     endings: [Ending; 2],
-    /// By the end that sends, then by lane.
+    /// By sending end, then by lane.
     pipes: [[Pipe; 2]; 2],
 }
 
@@ -206,7 +206,7 @@ struct PipeState {
     bytes: usize,
 }
 
-/// What an empty frame counts for, so that there cannot be any number of them.
+/// Added to the length of each frame, so that empty frames count against the window, too.
 const FRAME_COST: usize = 16;
 
 impl Pipe {
@@ -258,20 +258,20 @@ impl Link {
         Self { nodes, homes, endings: Default::default(), pipes }
     }
 
-    /// Ends it for both as `by` does, seen from either.
+    /// Ends the connection for both ends, with `by` seen from either.
     fn end(&self, by: Side, reason: &str) {
         for ending in &self.endings {
             ending.end(by, reason);
         }
     }
 
-    /// Ends it as the end `end` wants.
+    /// Ends the connection on behalf of `end`.
     fn close(&self, end: usize, reason: &str) {
         self.endings[end].end(Side::Here, reason);
         self.endings[1 - end].end(Side::There, reason);
     }
 
-    /// Ends it for what the other end did.
+    /// Ends the connection because of the other end's error.
     fn fail(&self, end: usize, error: TransportError) {
         let reason = error.to_string();
         self.endings[end].fail(error);

@@ -1,10 +1,10 @@
-//! How replicas reach each other: named, authenticated neighbours, and two ordered lanes of frames to each.
+//! Transports: authenticated neighbours, and two ordered lanes of frames to each.
 //!
-//! The core knows nothing of QUIC or TCP. A transport carries frames, whose contents it never looks at, says who is
-//! at the other end, and refuses whoever cannot prove it. The contract stands at each method.
+//! The core knows nothing of QUIC or TCP. A transport carries opaque frames, identifies the node at the other end, and
+//! refuses unauthenticated peers. Each method documents its contract.
 //!
-//! There are two lanes so that the news of this moment never waits behind the repair of a year: a transport must not
-//! let one of them block the other, neither when the network is slow nor when the receiver is.
+//! New events must never wait behind a long repair, so there are two lanes. A transport must not let one lane block the
+//! other, neither on a slow network nor with a slow receiver.
 
 mod address;
 mod arrivals;
@@ -39,21 +39,21 @@ pub use limits::{HANDSHAKE, Limits};
 pub use removals::{Removal, Removals};
 pub(crate) use tally::Tally;
 
-/// Which of the two lanes of a connection.
+/// A lane of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
-    /// What happens now: greetings, pushes, announcements, snapshots.
+    /// Current traffic: handshakes, pushes, announcements, snapshots.
     Live,
-    /// What is mended: nodes, lists, wanted events and the events themselves.
+    /// Repair traffic: tree nodes, lists, wanted events and the events themselves.
     Repair,
 }
 
 impl Lane {
-    /// Both.
+    /// Both lanes.
     pub const ALL: [Self; 2] = [Self::Live, Self::Repair];
 }
 
-/// Bytes that went over a connection since it began, as near to the wire as the transport can count.
+/// Bytes carried by a connection since it began, counted as near to the wire as possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Traffic {
     /// Bytes sent.
@@ -62,39 +62,39 @@ pub struct Traffic {
     pub received: u64,
 }
 
-/// A way to reach other nodes, and to be reached by them.
+/// Connects to other nodes, and accepts their connections.
 #[async_trait]
 pub trait Transport: Send + Sync + 'static {
-    /// What it is called in addresses and in `status`: `quic`, `tcp`, `memory`. Constant.
+    /// The constant name used in addresses and in `status`: `quic`, `tcp`, `memory`.
     fn name(&self) -> &'static str;
 
-    /// Who this node is to those it meets here.
+    /// This node's identity on this transport.
     fn node(&self) -> NodeId;
 
-    /// Where it listens, as `host:port`.
+    /// The listening address, as `host:port`.
     fn address(&self) -> String;
 
-    /// Connects to the node at `address` (`host:port`), and proves each to the other. Gives up by itself after its own
+    /// Connects to the node at `address` (`host:port`) with mutual authentication. Fails after the transport's
     /// handshake timeout. Dropping the future abandons the attempt.
     ///
     /// # Errors
-    /// [`TransportError`] that says which side is to blame, with the other side's reason where it gave one.
+    /// [`TransportError`], which names the side at fault and the other side's reason if it gave one.
     async fn dial(&self, address: &str) -> Result<Arc<dyn Connection>, TransportError>;
 
-    /// The next node that connected and proved who it is; `None` once closed. Those that cannot prove it are refused by
-    /// the transport itself, told why, logged and [counted](Transport::refusals); they occupy nobody else's place, and
-    /// never make this method fail. Dropping the future loses no connection.
+    /// The next authenticated connection; `None` once closed. The transport itself refuses other connections, tells
+    /// them why, logs and [counts](Transport::refusals) them. They take no other node's place and never make this
+    /// method fail. Dropping the future loses no connection.
     async fn accept(&self) -> Option<Arc<dyn Connection>>;
 
-    /// How many were refused since the start, by reason, in the order of [`Refusal::ALL`].
+    /// Refused connections since the start, by reason, in the order of [`Refusal::ALL`].
     fn refusals(&self) -> Vec<(Refusal, u64)>;
 
-    /// How many requests to join or to renew were refused, by reason; nothing where nobody can ask.
+    /// Refused requests to join or to renew, by reason; empty for a transport without such requests.
     fn join_refusals(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
     }
 
-    /// Those who were removed from the cluster and are turned away therefore; `None` where nobody can be.
+    /// The removed nodes that this transport refuses; `None` if it does not support removal.
     fn removals(&self) -> Option<Removals> {
         None
     }
@@ -142,82 +142,82 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     }
 }
 
-/// An authenticated neighbour at the other end, and two lanes to it.
+/// A connection to an authenticated neighbour, with two lanes.
 ///
-/// On each lane frames arrive once, whole, and in the order in which they were sent. Nothing is promised about the
-/// order between lanes. One task at a time sends on a lane, and one receives.
+/// On each lane, frames arrive once, whole, and in the order of sending. There is no order between lanes. At most one
+/// task sends and one task receives on a lane at a time.
 #[async_trait]
 pub trait Connection: Send + Sync + 'static {
-    /// Who is at the other end, proven.
+    /// The authenticated identity of the other end.
     fn neighbour(&self) -> NodeId;
 
-    /// Where it is, as `host:port`.
+    /// The address of the other end, as `host:port`.
     fn address(&self) -> String;
 
-    /// Until when that is proven; `None` where it does not end. Whoever uses the connection ends it then, and the other
-    /// side may prove itself anew.
+    /// The expiry of the neighbour's proof of identity; `None` if it does not expire. The user of the connection closes
+    /// it then, and the neighbour may authenticate again.
     fn proven_until(&self) -> Option<Timestamp> {
         None
     }
 
-    /// Hands a frame over. Waits while the other side is not taking what was sent before on this lane; the other lane
-    /// goes on meanwhile. If the future is dropped, the frame is sent whole or not at all.
+    /// Hands a frame over. Waits while the other side does not take earlier frames of this lane; the other lane is not
+    /// affected. If the future is dropped, the frame is sent whole or not at all.
     ///
     /// # Errors
-    /// [`TransportError::Closed`] once the connection is at its end, with the reason and who gave it.
+    /// [`TransportError::Closed`] once the connection has ended, with the reason and the side that closed it.
     async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError>;
 
-    /// The next frame; `None` at the end of an orderly close, which is one with an empty reason. Memory grows with
-    /// what has arrived, never with what a length claims. While nobody receives, the sender is held back after a
-    /// bounded number of bytes. Dropping the future loses nothing.
+    /// The next frame; `None` after an orderly close, which has an empty reason. Memory grows with the received bytes,
+    /// never with a claimed length. While nobody receives, the sender is held back after a bounded number of bytes.
+    /// Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`TransportError::FrameTooLong`] if it is longer than `longest` bytes, and [`TransportError::Violation`] if the
-    /// other side breaks the transport's own rules. Both close the connection, and either lane says so from then on.
-    /// [`TransportError::Closed`] as for [`Connection::send`].
+    /// [`TransportError::FrameTooLong`] if the frame is longer than `longest` bytes, and [`TransportError::Violation`]
+    /// if the other side breaks the transport's rules. Both close the connection, and both lanes report the error from
+    /// then on. [`TransportError::Closed`] as for [`Connection::send`].
     async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError>;
 
-    /// Closes the connection, at once and without waiting; the other side is told `reason` (at most
-    /// [`LONGEST_REASON`] bytes of it) as far as the network allows. What waits on either side fails with it.
+    /// Closes the connection without waiting. The other side is told `reason` (at most [`LONGEST_REASON`] bytes of it)
+    /// if the network allows. Pending calls on either side fail with it.
     fn close(&self, reason: &str);
 
-    /// Bytes so far.
+    /// Bytes carried so far.
     fn traffic(&self) -> Traffic;
 
-    /// The transport's own estimate of the time there and back, if it has one.
+    /// The transport's estimate of the round-trip time, if it has one.
     fn round_trip(&self) -> Option<Duration>;
 }
 
-/// Bytes of a reason that reach the other side.
+/// The longest close reason that reaches the other side, in bytes.
 pub const LONGEST_REASON: usize = 200;
 
-/// Why someone who connected was turned away.
+/// Why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refusal {
-    /// Its certificate is from the authority of another cluster.
+    /// The certificate is from another cluster's authority.
     ForeignAuthority,
-    /// It showed no certificate.
+    /// No certificate was presented.
     NoCertificate,
-    /// Its certificate has run out, or is not valid yet.
+    /// The certificate has expired, or is not valid yet.
     Expired,
-    /// Its certificate is not one at all, or does not prove what it claims.
+    /// The certificate is malformed, or does not prove the claimed identity.
     BadCertificate,
-    /// The cluster's authority has removed it.
+    /// The cluster's authority has removed the node.
     Removed,
-    /// It does not speak this protocol.
+    /// The other side does not speak this protocol.
     WrongProtocol,
-    /// It did not complete the handshake in time.
+    /// The handshake was not completed in time.
     TooSlow,
-    /// There are as many connections or handshakes as are allowed.
+    /// The limit on connections or handshakes is reached.
     TooMany,
-    /// It gave the handshake up, as who has become connected otherwise does: nobody was turned away.
+    /// The other side abandoned the handshake, for example because it is connected in another way. Nobody was refused.
     GivenUp,
-    /// Anything else that broke the handshake.
+    /// Any other failure of the handshake.
     Broken,
 }
 
 impl Refusal {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 10] = [
         Self::ForeignAuthority,
         Self::NoCertificate,
@@ -231,7 +231,7 @@ impl Refusal {
         Self::Broken,
     ];
 
-    /// A short name, for metrics.
+    /// A short name for metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::ForeignAuthority => "foreign_authority",
@@ -267,7 +267,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A refusal, with the words in which the other side is told.
+/// A refusal, with the message to the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// The reason.
@@ -288,85 +288,85 @@ impl From<Removal> for Rejection {
     }
 }
 
-/// Which side of a connection.
+/// The side that ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// This node.
     Here,
     /// The neighbour.
     There,
-    /// Neither: the network.
+    /// Neither side: the network.
     Network,
 }
 
-/// Why a transport could not do what was asked, by blame.
+/// Transport errors, by the side at fault.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TransportError {
-    /// The address cannot be used: a mistake of whoever configured it.
+    /// The address is unusable: a configuration error.
     #[error("`{address}` is not an address to dial: {what}")]
     BadAddress {
-        /// What was given.
+        /// The address.
         address: String,
-        /// What is wrong with it.
+        /// The error in it.
         what: String,
     },
     /// Nothing answered there.
     #[error("{address} cannot be reached: {what}")]
     Unreachable {
-        /// Where.
+        /// The address.
         address: String,
-        /// What the network said.
+        /// The network's error.
         what: String,
     },
-    /// Something answered and could not prove to be a node of this cluster.
+    /// The other side could not prove to be a node of this cluster.
     #[error("{address} is not trusted: {refusal}")]
     NotTrusted {
-        /// Where.
+        /// The address.
         address: String,
-        /// Why not.
+        /// The reason.
         refusal: Refusal,
     },
-    /// The node there does not trust this one, or has no place for it.
+    /// The node there does not trust this one, or has reached a limit.
     #[error("{address} refuses this node: {reason}")]
     Refused {
-        /// Where.
+        /// The address.
         address: String,
-        /// What it said.
+        /// The node's message.
         reason: String,
-        /// Who it is, if it had proven that before.
+        /// The node's identity, if it was authenticated before.
         by: Option<NodeId>,
     },
-    /// The neighbour sent a frame longer than any that the protocol knows.
+    /// The neighbour sent a frame longer than the protocol allows.
     #[error("a frame of {len} bytes was sent, at most {most} are allowed")]
     FrameTooLong {
-        /// Its length, as claimed.
+        /// The claimed length in bytes.
         len: u64,
-        /// The limit.
+        /// The limit in bytes.
         most: usize,
     },
-    /// The neighbour broke the rules of the transport.
+    /// The neighbour broke the transport's rules.
     #[error("{what}")]
     Violation {
-        /// What it did.
+        /// The violation.
         what: String,
     },
-    /// The connection is at its end.
+    /// The connection has ended.
     #[error("the connection was closed by {}: {reason}", match by { Side::Here => "this node", Side::There => "the neighbour", Side::Network => "the network" })]
     Closed {
-        /// Who ended it.
+        /// The side that ended it.
         by: Side,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl TransportError {
-    /// Who answers at `address` is not a node of this cluster, for this reason.
+    /// The node at `address` is not trusted, for this reason.
     pub fn not_trusted(address: &str, refusal: Refusal) -> Self {
         Self::NotTrusted { address: address.to_owned(), refusal }
     }
 
-    /// The same; where it is a refusal, it is that of `node`.
+    /// Adds the node's identity to a refusal; other errors stay unchanged.
     #[must_use]
     pub fn said_by(mut self, node: NodeId) -> Self {
         if let Self::Refused { by, .. } = &mut self {

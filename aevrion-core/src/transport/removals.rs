@@ -1,8 +1,8 @@
-//! Nodes that were removed from the cluster, as far as this node has heard.
+//! The known removals of nodes from the cluster.
 //!
-//! A node proves with a certificate that it belongs; that it no longer does, the cluster's authority says in a statement.
-//! The keeper of the statements hands them in here, and a transport that meets a node asks. What a statement says
-//! counts only if it is true, which the layer above knows how to check: here are bytes.
+//! A certificate proves that a node belongs to the cluster; a statement of the cluster's authority revokes that. The
+//! owner of the statements adds them here, and a transport checks each node against them. Only valid statements count.
+//! The layer above validates them, as they are opaque bytes here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,43 +13,43 @@ use bytes::Bytes;
 use super::Refusal;
 use crate::{NodeId, Timestamp};
 
-/// That a node was removed, found true.
+/// The removal of a node, validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
-    /// Who.
+    /// The removed node.
     pub node: NodeId,
-    /// When, by the authority's clock.
+    /// The time of removal by the authority's clock.
     pub at: Timestamp,
-    /// What says so.
+    /// The signed statement.
     pub statement: Bytes,
 }
 
 impl Removal {
-    /// What the removed node is told.
+    /// The message to the removed node.
     pub fn words(&self) -> String {
         format!("{} on {}", Refusal::Removed, self.at.to_utc())
     }
 
-    /// What the removed node says of itself.
+    /// The removed node's message about itself.
     pub fn own_words(&self) -> String {
         of_this_node(&self.words())
     }
 
-    /// What a removed node says of itself when a neighbour gave this reason; `None` if the reason is another one.
+    /// A removed node's message about itself, from a neighbour's close reason; `None` for any other reason.
     pub fn told_by(reason: &str) -> Option<String> {
         reason.starts_with(&Refusal::Removed.to_string()).then(|| of_this_node(reason))
     }
 }
 
-/// The same words with another subject. A reader does not take them for himself.
+/// The same message with another subject, so that its reader does not take it as their own removal.
 fn of_this_node(words: &str) -> String {
     words.replacen("the node", "this node", 1)
 }
 
-/// Says who was removed and when, if the authority of this cluster has made a statement.
+/// Returns the removed node and the time if the statement is from this cluster's authority.
 type Check = dyn Fn(&[u8]) -> Option<(NodeId, Timestamp)> + Send + Sync;
 
-/// Those who were removed. Cloning shares. It holds as much as the authority has signed; strangers add nothing.
+/// The removed nodes. A clone shares them. Only the authority's statements add entries, so others cannot make it grow.
 #[derive(Clone)]
 pub struct Removals(Arc<Shared>);
 
@@ -59,18 +59,18 @@ struct Shared {
 }
 
 impl Removals {
-    /// Nobody yet. `check` gives what a statement says, if it is true.
+    /// No removals yet. `check` validates a statement and returns its content.
     pub fn checked_by(check: impl Fn(&[u8]) -> Option<(NodeId, Timestamp)> + Send + Sync + 'static) -> Self {
         Self(Arc::new(Shared { check: Box::new(check), known: Mutex::default() }))
     }
 
-    /// What a statement says, if it is true. Cost: a signature to verify.
+    /// The removal in a statement, if it is valid. Cost: one signature verification.
     pub fn check(&self, statement: &[u8]) -> Option<Removal> {
         let (node, at) = (self.0.check)(statement)?;
         Some(Removal { node, at, statement: Bytes::copy_from_slice(statement) })
     }
 
-    /// Takes note of what a statement says, if it is true. Of several about one node the first counts: a removal is
+    /// Records the removal in a statement, if it is valid. The first statement about a node counts, as a removal is
     /// final. Cost: as [`Removals::check`].
     pub fn learn(&self, statement: &[u8]) -> Option<Removal> {
         let removal = self.check(statement)?;
@@ -82,13 +82,13 @@ impl Removals {
         self.known().get(&node).cloned()
     }
 
-    /// All of them.
+    /// All removals.
     pub fn all(&self) -> Vec<Removal> {
         self.known().values().cloned().collect()
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<NodeId, Removal>> {
-        // A map is whole whatever happened to who held it.
+        // The map stays consistent even if a holder of the lock panicked.
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::transport::LONGEST_REASON;
 
-    /// A statement is the number of its node; 0 is nobody's.
+    /// In this test a statement is its node's number; 0 is invalid.
     fn removals() -> Removals {
         Removals::checked_by(|statement| match statement {
             [number @ 1..=9] => Some((NodeId::from_bytes([*number; 32]), Timestamp::from_millis(1_000))),

@@ -1,4 +1,4 @@
-//! Counts by reason, and how often the log hears of each: strangers decide how many there are, not how long the log gets.
+//! Rejection counters by reason with limited logging: unauthenticated peers cannot fill the log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The log hears of each reason once in this time at most.
+/// The minimum interval between two log entries for one reason.
 const LOG_PAUSE: Duration = Duration::from_secs(1);
 
-/// Counts of `N` reasons.
+/// Counters of `N` reasons.
 #[derive(Debug)]
 pub(crate) struct Tally<const N: usize> {
     counts: [AtomicU64; N],
@@ -23,7 +23,7 @@ impl<const N: usize> Default for Tally<N> {
 }
 
 impl<const N: usize> Tally<N> {
-    /// Counts one more of the reason with this number, if there is such a one, and says whether to log it.
+    /// Increments the counter of the reason with this index, if it exists. Returns whether to log it.
     pub(crate) fn count(&self, reason: usize) -> bool {
         let Some(count) = self.counts.get(reason) else { return false };
         count.fetch_add(1, Ordering::Relaxed);
@@ -35,7 +35,7 @@ impl<const N: usize> Tally<N> {
         log
     }
 
-    /// How many there were of each.
+    /// The count of each reason.
     pub(crate) fn counts(&self) -> [u64; N] {
         std::array::from_fn(|reason| self.counts[reason].load(Ordering::Relaxed))
     }

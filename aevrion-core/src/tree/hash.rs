@@ -18,7 +18,7 @@ impl LeafHasher {
     }
 }
 
-/// The hash of an inner node with `branching` places for children, of which `children` are taken: (slot, hash).
+/// The hash of an inner node with `branching` slots for children, with its `children` as (slot, hash).
 pub(super) fn inner_hash(branching: u64, children: impl IntoIterator<Item = (u64, Hash)>) -> Hash {
     let mut children = children.into_iter().peekable();
     if children.peek().is_none() {
@@ -52,7 +52,7 @@ impl RootHasher {
 /// Length of [`top_entry`].
 pub(super) const TOP_ENTRY: usize = 40;
 
-/// A node of the top level as the root hashes it: u64 index ‖ hash.
+/// The input of the root hash for a top-level node: u64 index ‖ hash.
 pub(super) fn top_entry(index: u64, hash: Hash) -> [u8; TOP_ENTRY] {
     let mut entry = [0; TOP_ENTRY];
     entry[..8].copy_from_slice(&index.to_be_bytes());

@@ -1,34 +1,34 @@
 //! Sorting the ids of a leaf in bounded memory.
 //!
-//! Events stand in the order of their time, a leaf is hashed in the order of its ids. A leaf that fits in memory is
-//! collected and sorted; a fuller one is walked several times, each time for the smallest ids not hashed yet. Sorting
-//! cannot give way to other tasks: where it takes long, a blocking thread does it.
+//! Events are stored in order of time, a leaf is hashed in order of ids. A leaf that fits in memory is collected and
+//! sorted; a fuller one is walked several times, each time for the smallest ids not hashed yet. Sorting cannot yield to
+//! other tasks: a long one runs on a blocking thread.
 
 use super::hash::LeafHasher;
 use crate::store::{StoreError, in_one_piece};
 use crate::{EventId, Hash};
 
-/// Ids whose sorting and hashing costs as much as reading a row.
+/// Ids that cost as much to sort and hash as one row to read.
 const SORTED_TO_A_ROW: usize = 16;
 
-/// The ids of one leaf, on their way to its hash.
+/// The ids of one leaf, collected for its hash.
 pub(super) struct LeafIds {
     /// Ids up to this one are hashed already.
     hashed_to: Option<EventId>,
     ids: Vec<EventId>,
-    /// Whether ids greater than all in `ids` were dropped, to be found by a further walk.
+    /// Whether ids greater than all in `ids` were dropped and need another walk.
     dropped: bool,
     hasher: LeafHasher,
     at_once: usize,
 }
 
 impl LeafIds {
-    /// Of a leaf not walked yet, keeping up to twice `at_once` ids in memory.
+    /// The ids of a leaf not walked yet, with up to twice `at_once` ids in memory.
     pub(super) fn new(at_once: usize) -> Self {
         Self { hashed_to: None, ids: Vec::new(), dropped: false, hasher: LeafHasher::default(), at_once }
     }
 
-    /// Takes an id that the walk came by.
+    /// Takes an id of the walk.
     ///
     /// # Errors
     /// [`StoreError`] if the runtime gives no thread to sort on.

@@ -1,4 +1,4 @@
-//! The temporal Merkle tree: what two replicas compare to know whether they hold the same events.
+//! The temporal Merkle tree: two replicas compare it to learn whether they hold the same events.
 //!
 //! ```text
 //! leaf_id    = timestamp / G                    index at level n = leaf_id / Bⁿ
@@ -7,13 +7,12 @@
 //! root       = BLAKE3(u64 index ‖ hash, for every non-empty node of the top level, ascending)
 //! ```
 //!
-//! A node's place follows from time alone and its hash from the events below alone, so the same set of events gives
-//! the same tree, whatever the order in which they came. The top level is open-ended: the tree never has to be made
-//! taller.
+//! A node's place follows from time alone and its hash from the events below alone, so the same set of events gives the
+//! same tree, in whatever order they arrived. The top level is open-ended: the tree never has to grow taller.
 //!
-//! Hashing is lazy. Node hashes stand in a table; a commit removes, with the events it brings, the hashes that they
-//! make stale; a `TreePass` computes what is missing when someone asks. Always true: *a stored hash is a valid hash*.
-//! Counts of events travel with the hashes; they guide, but never decide equality.
+//! Hashing is lazy. A table holds node hashes; a commit removes the hashes that its events make stale; a `TreePass`
+//! computes missing hashes on demand. Invariant: *a stored hash is a valid hash*. Counts of events travel with the
+//! hashes; they guide, but never decide equality.
 
 mod hash;
 mod leaf;
@@ -28,20 +27,20 @@ pub(crate) use pass::{NodeSink, TreePass};
 pub use shape::{LEVELS, NodeAddress, Shape};
 pub(crate) use top_row::TopRow;
 
-/// What a node says of the events below it.
+/// Count and hash of the events below a tree node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Node {
-    /// How many there are.
+    /// The number of events.
     pub count: u64,
-    /// Which they are.
+    /// The hash of the events.
     pub hash: Hash,
 }
 
-/// What a whole tree says of all its events.
+/// Count and hash of all events of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Root {
-    /// How many events there are.
+    /// The number of events.
     pub count: u64,
-    /// Which they are; [`Hash::EMPTY`] for none.
+    /// The hash of the events; [`Hash::EMPTY`] for none.
     pub hash: Hash,
 }

@@ -1,7 +1,7 @@
-//! One walk over the tree that finds the hash of every node asked for, and computes those that are missing.
+//! One walk over the tree that finds the hash of every requested node, and computes the missing ones.
 //!
-//! A pass reads one view, so it sees one set of events from beginning to end. What it computes goes to a
-//! [`NodeSink`]; whether it may still be stored is for the writer to decide, which knows what was written meanwhile.
+//! A pass reads one view, so it sees one set of events from beginning to end. The computed nodes go to a [`NodeSink`];
+//! the writer decides whether they may still be stored, because it knows the writes made meanwhile.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,14 +18,14 @@ use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
 use crate::tables::{describe_key, node_key, parse_address, parse_node_key, parse_node_value, time_range};
 use crate::{ReadError, TimeSpan, Timestamp};
 
-/// Where freshly computed nodes go.
+/// The receiver of newly computed nodes.
 pub(crate) trait NodeSink: Send {
     /// Takes nodes, children before their parents.
     fn take(&mut self, nodes: Vec<(NodeAddress, Node)>)
     -> impl Future<Output = Result<(), ReadError>> + Send;
 }
 
-/// For who only looks.
+/// For read-only walks: drops the nodes.
 impl NodeSink for () {
     async fn take(&mut self, _: Vec<(NodeAddress, Node)>) -> Result<(), ReadError> {
         Ok(())
@@ -36,11 +36,11 @@ impl NodeSink for () {
 pub(crate) struct TreePass<'v, S> {
     view: &'v dyn View,
     shape: Shape,
-    /// Only events of this time count.
+    /// The span of the counted events.
     span: TimeSpan,
-    /// What is stored of nodes with a moment in it is not used: they are computed from the events.
+    /// Stored nodes with a moment in it are ignored and computed from the events.
     distrusted: Option<TimeSpan>,
-    /// Nodes that the span cuts through, once they are computed: they are stored nowhere.
+    /// Computed nodes that an end of the span cuts through: they are stored nowhere.
     cut: BTreeMap<NodeAddress, Node>,
     fresh: Vec<(NodeAddress, Node)>,
     sink: S,
@@ -52,13 +52,13 @@ pub(crate) struct TreePass<'v, S> {
 pub(super) type Indexed = (u64, Node);
 
 impl<'v, S: NodeSink> TreePass<'v, S> {
-    /// A walk over all events of `view`, using the hashes that are stored.
+    /// A walk over all events of `view` that uses the stored hashes.
     pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
         let (cut, fresh) = (BTreeMap::new(), Vec::new());
         Self { view, shape, span: TimeSpan::ALL, distrusted: None, cut, fresh, sink, rows: 0 }
     }
 
-    /// Counts only events of `span`. The nodes that its ends cut through are computed and not handed to the sink.
+    /// Counts only events of `span`. Nodes cut by its ends are computed and not handed to the sink.
     pub(crate) fn within(mut self, span: TimeSpan) -> Self {
         self.span = span;
         self
@@ -74,7 +74,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         self.shape
     }
 
-    /// Rows read so far that serve this walk alone: stored nodes, and the events of leaves that the span cuts through.
+    /// Rows read so far for this walk alone: stored nodes, and the events of leaves that the span cuts through.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
@@ -90,8 +90,8 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         Ok(row)
     }
 
-    /// A node as the nodes below it make it, or its events if it is a leaf, whatever its own row says; `None` if there is
-    /// nothing below it.
+    /// A tree node recomputed from the nodes below it, or from its events if it is a leaf, ignoring its own row; `None`
+    /// if it is empty.
     pub(crate) async fn recompute(&mut self, node: NodeAddress) -> Result<Option<Node>, ReadError> {
         let made = if node.level == 0 {
             let mut row = Vec::with_capacity(1);
@@ -115,7 +115,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         Ok(row)
     }
 
-    /// The first non-empty nodes of a row, some thousands at most, and up to which index those are all there are.
+    /// The first non-empty nodes of a row, some thousands at most, and the index up to which they are complete.
     pub(super) async fn part_of_row(
         &mut self,
         level: u8,
@@ -138,9 +138,9 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         Ok((part, to))
     }
 
-    /// The first nodes of a row that need not be computed, and up to which index those are all there are: what is
-    /// stored, but for nodes that the span cuts through, and what this pass has computed of those. A row that cannot be
-    /// read is as good as none: what it stood for is computed, and written over it.
+    /// The first known nodes of a row, and the index up to which they are complete: the stored nodes, except those that
+    /// the span cuts through, and the cut nodes that this pass has computed. An unreadable row counts as missing: its
+    /// node is computed again and overwrites it.
     async fn known(
         &mut self,
         level: u8,
@@ -181,8 +181,8 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         Ok((row, to))
     }
 
-    /// Finds and hashes the non-empty inner nodes of a gap, one search in the events for each. Says where it stopped if
-    /// there are more than fit in a part of a row.
+    /// Finds and hashes the non-empty inner nodes of a gap, with one search in the events for each. Returns where it
+    /// stopped if there are more than fit in a part of a row.
     async fn hash_inner(
         &mut self,
         level: u8,
@@ -218,7 +218,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         })
     }
 
-    /// What `children` make of their parent.
+    /// The parent computed from `children`.
     fn node_above(&self, parent: NodeAddress, children: &[Indexed]) -> Node {
         let first = *self.shape.children(parent).start();
         let count = children.iter().map(|(_, child)| child.count).fold(0, add);
@@ -226,7 +226,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         Node { count, hash: inner_hash(self.shape.branching(), placed) }
     }
 
-    /// Whether `parent` is stored and not what its `children` make of it.
+    /// Whether `parent` is stored and differs from the one computed from its `children`.
     pub(crate) async fn is_contradicted(
         &self,
         parent: NodeAddress,
@@ -257,7 +257,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         let mut open: Option<(NodeAddress, u64, LeafIds)> = None;
         while let Some(page) = pages.next().await? {
             for (key, _) in page.rows() {
-                // What is no address is no event.
+                // A malformed key is no event.
                 let Some(event) = parse_address(key) else { continue };
                 let address = self.shape.node_at(0, event.timestamp);
                 if open.as_ref().is_none_or(|(current, ..)| *current != address) {
@@ -324,7 +324,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         self.sink.take(std::mem::take(&mut self.fresh)).await
     }
 
-    /// The part of a row that lies, at least in part, within the span.
+    /// The part of a row at least partly within the span.
     pub(super) fn clip(&self, level: u8, indexes: RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
         let first = self.shape.node_at(level, self.span.first()).index.max(*indexes.start());
         let last = self.shape.node_at(level, self.span.last()).index.min(*indexes.end());
@@ -335,24 +335,24 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         self.shape.first(node) < self.span.first() || self.shape.last(node) > self.span.last()
     }
 
-    /// Whether what is stored of a node may be used, and is about the events that count.
+    /// Whether the stored row of a node may be used, and covers exactly the counted events.
     fn is_stored_as_it_counts(&self, node: NodeAddress) -> bool {
         let distrusted = self.distrusted.and_then(|span| self.shape.time_of(node).intersection(span));
         distrusted.is_none() && !self.is_cut(node)
     }
 
-    /// The first moment of a node whose events count.
+    /// The first counted moment of a node.
     fn first_counted(&self, node: NodeAddress) -> Timestamp {
         self.shape.first(node).max(self.span.first())
     }
 
-    /// The last moment of a node whose events count.
+    /// The last counted moment of a node.
     fn last_counted(&self, node: NodeAddress) -> Timestamp {
         self.shape.last(node).min(self.span.last())
     }
 }
 
-/// The runs of `indexes` between the nodes of `row`, which ascend.
+/// The runs of `indexes` between the ascending nodes of `row`.
 fn gaps(row: &[Indexed], indexes: RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
     let mut gaps = Vec::new();
     let mut from = Some(*indexes.start());

@@ -1,4 +1,4 @@
-//! The root, from the whole top row or from what is kept of it.
+//! The root, from the whole top row or from its part in memory.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use super::{NodeAddress, Root, Shape};
 use crate::ReadError;
 use crate::bounds::ROW_PART;
 
-/// What of the top row counts: nodes that do whole, and those that an end of the span cuts through.
+/// The counted part of the top row: whole nodes, and nodes cut by an end of the span.
 struct TopSpan {
     before: Option<u64>,
     whole: Option<RangeInclusive<u64>>,
@@ -18,7 +18,7 @@ struct TopSpan {
 }
 
 impl<S: NodeSink> TreePass<'_, S> {
-    /// Hash and count of everything. Cost: reads the whole top row, a part at a time.
+    /// Hash and count of all events. Cost: reads the whole top row, a part at a time.
     pub(crate) async fn root(&mut self) -> Result<Root, ReadError> {
         let (mut count, mut hasher) = (0_u64, RootHasher::new());
         let mut rest = self.clip(Shape::TOP, self.shape().indexes(Shape::TOP));
@@ -34,7 +34,7 @@ impl<S: NodeSink> TreePass<'_, S> {
         Ok(Root { count, hash: hasher.finish() })
     }
 
-    /// The same, reading of the top row what is stale in `top`, and what the span cuts through.
+    /// As [`TreePass::root`], but reads only the stale nodes of `top`, and the nodes that the span cuts through.
     pub(crate) async fn root_with(&mut self, top: &mut TopRow) -> Result<Root, ReadError> {
         let TopSpan { before, whole, behind } = self.top_span();
         if let Some(whole) = &whole {
@@ -49,8 +49,8 @@ impl<S: NodeSink> TreePass<'_, S> {
         Ok(top.root(before, whole, behind))
     }
 
-    /// The last nodes of the top level with these indexes, none of which the span may cut through: at most `most`,
-    /// ascending. Cost: as [`TreePass::root_with`].
+    /// The last top-level nodes with these indexes, none of which the span may cut through: at most `most`, ascending.
+    /// Cost: as [`TreePass::root_with`].
     pub(crate) async fn latest_of_top(
         &mut self,
         top: &mut TopRow,
@@ -74,7 +74,7 @@ impl<S: NodeSink> TreePass<'_, S> {
         Ok(latest.into())
     }
 
-    /// Reads what is stale within `indexes`. What was taken in stays, if this is dropped half-way.
+    /// Reads the stale nodes within `indexes`. Dropping the future half-way keeps the nodes read so far.
     async fn refresh(&mut self, top: &mut TopRow, indexes: &RangeInclusive<u64>) -> Result<(), ReadError> {
         let mut found: Vec<Found> = Vec::new();
         let mut rows = 0;
@@ -116,12 +116,12 @@ impl<S: NodeSink> TreePass<'_, S> {
     }
 }
 
-/// Adds up counts. Some that were spoilt may be anything.
+/// Adds counts. Damaged counts may have any value.
 pub(super) fn add(count: u64, more: u64) -> u64 {
     count.saturating_add(more)
 }
 
-/// What of `indexes` lies behind `read`.
+/// The part of `indexes` behind `read`.
 fn behind(read: u64, indexes: &RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
     read.checked_add(1).filter(|next| next <= indexes.end()).map(|next| next..=*indexes.end())
 }
@@ -134,7 +134,7 @@ mod tests {
     use crate::tree::Node;
     use crate::{Address, EventId, Parameters, TimeSpan, Timestamp};
 
-    /// Takes nothing.
+    /// A sink that drops everything.
     struct Nowhere;
 
     impl NodeSink for Nowhere {
@@ -148,7 +148,7 @@ mod tests {
         let shape = Shape::new(&Parameters { granularity: 1, branching: 2, ..Parameters::default() });
         let store = MemoryStore::new();
         let mut batch = WriteBatch::new();
-        // Nodes of 16 ms, most of which have one event: more of them than are read at a time.
+        // Nodes of 16 ms, most of them with one event: more of them than are read at a time.
         for number in 0..6_000_u64 {
             let id: EventId = blake3::hash(&number.to_be_bytes()).into();
             let timestamp = Timestamp::from_millis(number * 17 + number % 5);

@@ -1,4 +1,4 @@
-//! Where things stand in the tree: pure arithmetic on time.
+//! The places of tree nodes: pure arithmetic on time.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use crate::{Parameters, TimeSpan, Timestamp};
 /// Levels of the tree: leaves are level 0, the open-ended top is level 4.
 pub const LEVELS: u8 = 5;
 
-/// The place of a node: its level, and its index within the level counted from the epoch.
+/// The place of a tree node: its level, and its index within the level counted from the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct NodeAddress {
     /// 0 for a leaf, up to [`LEVELS`] - 1.
@@ -23,7 +23,7 @@ impl fmt::Display for NodeAddress {
     }
 }
 
-/// How time is divided into nodes.
+/// The division of time into tree nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     granularity: u64,
@@ -31,10 +31,10 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The top level, which has as many nodes as there is time.
+    /// The top level, whose number of nodes grows with time.
     pub const TOP: u8 = LEVELS - 1;
 
-    /// The shape that the parameters of a cluster give.
+    /// The shape for the parameters of a cluster.
     pub fn new(parameters: &Parameters) -> Self {
         Self { granularity: parameters.granularity, branching: u64::from(parameters.branching) }
     }
@@ -44,13 +44,13 @@ impl Shape {
         self.branching
     }
 
-    /// Milliseconds that a node of `level` covers.
+    /// Milliseconds covered by a node of `level`.
     pub fn span(self, level: u8) -> u64 {
         // At most 86,400,000 · 256⁴: the ranges of `Parameters` keep it within a u64.
         self.granularity * self.branching.pow(u32::from(level))
     }
 
-    /// The node of `level` in which an event at `timestamp` lies.
+    /// The node of `level` that holds events at `timestamp`.
     pub fn node_at(self, level: u8, timestamp: Timestamp) -> NodeAddress {
         NodeAddress { level, index: timestamp.as_millis() / self.span(level) }
     }
@@ -76,7 +76,7 @@ impl Shape {
         first..=first.saturating_add(self.branching - 1)
     }
 
-    /// The time that a node covers.
+    /// The time covered by a node.
     pub fn time_of(self, node: NodeAddress) -> TimeSpan {
         TimeSpan::new(self.first(node), self.last(node)).unwrap_or(TimeSpan::ALL)
     }
@@ -87,9 +87,9 @@ impl Shape {
         (level < LEVELS).then(|| NodeAddress { level, index: node.index / self.branching })
     }
 
-    /// The rows of nodes that together cover `span`: as few and as large nodes as possible, runs of siblings from
-    /// the edges of the span upwards. Only the leaves at the edges may reach beyond it. Seen from one end of the span
-    /// it is a map: the streets nearby, the districts further away, the cities on the horizon.
+    /// The rows of nodes that together cover `span`: as few and as large nodes as possible, runs of siblings from the
+    /// edges of the span upwards. Only the leaves at the edges may reach beyond it. The resolution falls with the
+    /// distance from the edges, as on a map with near streets and far cities.
     pub fn cover(self, span: TimeSpan) -> Vec<(u8, RangeInclusive<u64>)> {
         let mut rows = Vec::new();
         let mut low = self.node_at(0, span.first()).index;
@@ -100,7 +100,7 @@ impl Shape {
                 rows.push((level, low..=high));
                 return rows;
             }
-            // A block that is covered to its end, or from its beginning, is one node further up.
+            // A block covered to its end, or from its beginning, is one node further up.
             let (mut next_low, mut next_high) = (above(low), above(high));
             if !low.is_multiple_of(self.branching)
                 || (level == 0 && self.first(NodeAddress { level, index: low }) < span.first())
@@ -127,7 +127,7 @@ impl Shape {
         rows
     }
 
-    /// The indexes of a level: up to where time ends.
+    /// The indexes of a level, up to the end of time.
     pub fn indexes(self, level: u8) -> RangeInclusive<u64> {
         0..=self.node_at(level, Timestamp::MAX).index
     }
@@ -213,7 +213,7 @@ mod tests {
             cover_of(shape, 0, ms - 1).into_iter().map(|(_, row)| row.end() - row.start() + 1).sum()
         };
         let level_spans = 62_914_560_000_u64; // one node of the top level, 1.99 years
-        // The last moment before a top node begins is the fullest map of those two years.
+        // The last moment before a top node begins has the longest cover of those two years.
         for top in 1..=65 {
             let fullest = nodes(top * level_spans - 1);
             assert!(fullest <= 4 * 31 + 1 + top, "{fullest} nodes in the top node {top}");

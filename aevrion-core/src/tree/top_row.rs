@@ -1,13 +1,13 @@
-//! The top row of the tree in memory, so that a root costs what has changed, not what there is.
+//! The top row of the tree in memory, so that the cost of a root depends on the changes, not on the number of nodes.
 //!
 //! The root is the hash of the whole top row, which has a node for every two years of the default parameters, but
-//! events at any times may make it as long as there are events. BLAKE3 is a tree itself: the row stands here as the
-//! very bytes that the root hashes, beside the chaining values of its aligned parts. A node that changes costs the
-//! hash of its part and the path above it; a new one moves what lies behind it, too.
+//! events at arbitrary times may make it as long as there are events. BLAKE3 is a tree itself: the row is kept as the
+//! very bytes that the root hashes, with the chaining values of its aligned parts. A changed node costs the hash of its
+//! part and the path above it; a new node also moves all nodes behind it.
 //!
-//! What is stale is known by index: entries that nobody has asked for since they changed stay stale, for the present
-//! node changes with every write, and is part of no root of the past. A row longer than [`TOP_ROW_NODES`] is not kept;
-//! then every root reads all of it, page by page.
+//! Staleness is tracked by index: entries not requested since they changed stay stale, because the present node changes
+//! with every write, and is part of no root of the past. A row longer than [`TOP_ROW_NODES`] is not kept; then every
+//! root reads all of it, page by page.
 
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
@@ -23,14 +23,14 @@ use super::{Node, Root};
 use crate::Hash;
 use crate::bounds::{TOP_ROW_NODES, TOUCHED_TOP_NODES};
 
-/// Bytes of a part whose chaining value is kept. A power of two of chunks, so that it is a subtree of BLAKE3; large
-/// enough to fill its vector units, small enough that hashing one anew takes some tens of microseconds.
+/// Bytes of a part with its own chaining value. A power of two of chunks, so that it is a subtree of BLAKE3; large
+/// enough to fill its vector units, small enough that rehashing one takes some tens of microseconds.
 const PART: usize = 64 << 10;
 
 /// Nodes whose counts are summed at a time.
 const BLOCK: usize = 1_024;
 
-/// Everything there is between two indexes of the row, both included.
+/// All nodes between two indexes of the row, both included.
 pub(super) type Found = (RangeInclusive<u64>, Vec<Indexed>);
 
 /// The top row.
@@ -41,19 +41,19 @@ pub(crate) struct TopRow {
     parts: Cached<ChainingValue>,
     sums: Cached<u64>,
     stale: Ranges,
-    /// As many nodes are kept at most.
+    /// The greatest number of kept nodes.
     most: usize,
-    /// Whether there are more. Events are never removed, so it stays so.
+    /// Whether there are more. Events are never removed, so this never resets.
     too_long: bool,
 }
 
 impl TopRow {
-    /// A row of which nothing is known.
+    /// A row without any known nodes.
     pub(crate) fn unknown() -> Self {
         Self::of_at_most(TOP_ROW_NODES)
     }
 
-    /// The same, keeping as many nodes at most.
+    /// As [`TopRow::unknown`], with at most `most` nodes.
     pub(super) fn of_at_most(most: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -66,12 +66,12 @@ impl TopRow {
         }
     }
 
-    /// Anything may have changed.
+    /// Marks the whole row as stale.
     pub(crate) fn forget(&mut self) {
         *self = Self { too_long: self.too_long, ..Self::of_at_most(self.most) };
     }
 
-    /// The nodes of these indexes may have changed.
+    /// Marks the nodes of these indexes as stale.
     pub(crate) fn touch(&mut self, indexes: RangeInclusive<u64>) {
         self.stale.add(indexes);
         if self.stale.0.len() > TOUCHED_TOP_NODES {
@@ -79,17 +79,17 @@ impl TopRow {
         }
     }
 
-    /// Whether it is kept at all.
+    /// Whether the row is kept in memory.
     pub(super) fn is_kept(&self) -> bool {
         !self.too_long
     }
 
-    /// The first indexes within `indexes` whose nodes have to be read.
+    /// The first stale indexes within `indexes`.
     pub(super) fn stale_within(&self, indexes: &RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
         self.stale.first_within(indexes)
     }
 
-    /// Takes in what was found, in ascending order.
+    /// Enters the nodes read, in ascending order.
     pub(super) fn take(&mut self, found: &[Found]) {
         let moves_from = found.iter().position(|found| !self.take_in_place(found));
         if let Some(from) = moves_from {
@@ -104,7 +104,7 @@ impl TopRow {
         }
     }
 
-    /// Writes nodes over those with the same indexes; `false`, and nothing is done, if the indexes are not the same.
+    /// Overwrites nodes with the same indexes; `false`, and nothing is done, if the indexes are not the same.
     fn take_in_place(&mut self, (indexes, nodes): &Found) -> bool {
         let entries = self.entries(indexes);
         let same = entries.len() == nodes.len()
@@ -123,7 +123,7 @@ impl TopRow {
         true
     }
 
-    /// Puts what was found in the place of what was there. What lies behind moves once, however much was found.
+    /// Replaces nodes by those read. The nodes behind move once, however many were read.
     fn merge(&mut self, found: &[Found]) {
         let Some((first, _)) = found.first() else { return };
         let from = self.entries(first).start;
@@ -146,8 +146,8 @@ impl TopRow {
     }
 
     /// Hash and count of the nodes of `indexes`, none of which may be stale, between a node `before` them and one
-    /// `behind` them that are not in the row as they are. Cost: parts that have changed, if nothing before `indexes` is
-    /// left out; else all of it is hashed.
+    /// `behind` them that the row has in another form. Cost: the changed parts, if nothing before `indexes` is left
+    /// out; else all of it is hashed.
     pub(super) fn root(
         &mut self,
         before: Option<Indexed>,
@@ -179,7 +179,7 @@ impl TopRow {
         (entries.end - entries.len().min(most)..entries.end).map(|entry| self.node(entry)).collect()
     }
 
-    /// The hash of the first `entries` and of what comes behind them, which is less than a part.
+    /// The hash of the first `entries` and of the bytes `behind`, which are less than a part.
     fn hash_of_first(&mut self, entries: usize, behind: &[u8]) -> Hash {
         let bytes = &self.bytes[..entries * ENTRY];
         let len = bytes.len() + behind.len();
@@ -232,7 +232,7 @@ fn index_of(entry: &[u8]) -> u64 {
     entry.first_chunk().map_or(0, |index| u64::from_be_bytes(*index))
 }
 
-/// The place in `entries` of the first from `index` on.
+/// The place in `entries` of the first index from `index` on.
 fn first_from(entries: &[u8], index: u64) -> usize {
     let (mut low, mut high) = (0, entries.len() / ENTRY);
     while low < high {
@@ -242,7 +242,7 @@ fn first_from(entries: &[u8], index: u64) -> usize {
     low
 }
 
-/// The place in `entries` of the first behind `index`.
+/// The place in `entries` of the first index behind `index`.
 fn first_behind(entries: &[u8], index: u64) -> usize {
     index.checked_add(1).map_or(entries.len() / ENTRY, |behind| first_from(entries, behind))
 }
@@ -251,7 +251,7 @@ fn chaining_value(part: &[u8], number: usize) -> ChainingValue {
     blake3::Hasher::new().set_input_offset((number * PART) as u64).update(part).finalize_non_root()
 }
 
-/// Parts of a subtree of BLAKE3, and how many bytes they are.
+/// Parts of a subtree of BLAKE3, and their length in bytes.
 type Subtree<'v> = (&'v [ChainingValue], usize);
 
 /// The two halves of a subtree of more than one part.
@@ -269,7 +269,7 @@ fn subtree(values: &[ChainingValue], len: usize) -> ChainingValue {
     merge_subtrees_non_root(&subtree(left.0, left.1), &subtree(right.0, right.1), Mode::Hash)
 }
 
-/// What was computed of numbered pieces, as long as they have not changed.
+/// Cached results for numbered pieces, until they change.
 struct Cached<T>(Vec<Option<T>>);
 
 impl<T> Default for Cached<T> {
@@ -279,14 +279,14 @@ impl<T> Default for Cached<T> {
 }
 
 impl<T: Copy> Cached<T> {
-    /// This piece has changed.
+    /// Drops the result of this piece.
     fn change(&mut self, piece: usize) {
         if let Some(piece) = self.0.get_mut(piece) {
             *piece = None;
         }
     }
 
-    /// This piece and all behind it have.
+    /// Drops the results of this piece and all behind it.
     fn cut(&mut self, piece: usize) {
         self.0.truncate(piece);
     }
@@ -299,7 +299,7 @@ impl<T: Copy> Cached<T> {
     }
 }
 
-/// Indexes, as ranges that do not meet: the last of each by its first.
+/// Indexes, as disjoint ranges: the last of each by its first.
 struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
@@ -366,7 +366,7 @@ mod tests {
         Root { count, hash: hasher.finish() }
     }
 
-    /// Reads what is stale of `indexes` from the model.
+    /// Reads the stale nodes of `indexes` from the model.
     fn refresh(row: &mut TopRow, model: &Model, indexes: &RangeInclusive<u64>) {
         let mut found = Vec::new();
         let mut rest = Some(indexes.clone());
@@ -379,15 +379,15 @@ mod tests {
         row.take(&found);
     }
 
-    /// What happens to a row.
+    /// An action on a row.
     #[derive(Debug, Clone)]
     enum Act {
-        /// So many nodes are written, from an index on and so far apart.
+        /// Writes a number of nodes, from an index on, at a fixed distance.
         Write(u64, u64, u64, u64),
-        /// Nodes are gone: a hash was mended.
+        /// Removes nodes: a hash was mended.
         Remove(u64, u64),
         Forget,
-        /// Someone asks for the root between two indexes, of which the first and the last may be cut.
+        /// Computes the root between two indexes, of which the first and the last may be cut.
         Root(u64, u64, bool, bool),
     }
 

@@ -1,4 +1,4 @@
-//! A memory store that counts the rows that are read from it.
+//! A memory store that counts the rows read from it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use aevrion_core::store::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// It; clones are the same store.
+/// The counting store; clones are the same store.
 #[derive(Clone)]
 pub(crate) struct Counted {
     store: Arc<MemoryStore>,

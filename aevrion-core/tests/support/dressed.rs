@@ -1,4 +1,4 @@
-//! A network in memory of which the test decides what certificates and counters say.
+//! A network in memory with certificates and counters under the test's control.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +10,14 @@ use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// It.
+/// The network.
 pub(crate) struct Dressed {
     transport: MemoryTransport,
-    /// When everyone's certificate ends.
+    /// The expiry of everyone's certificate.
     pub(crate) proven_until: Option<Timestamp>,
-    /// Bytes that have come besides, of frames that are not whole.
+    /// Additional received bytes, of incomplete frames.
     pub(crate) besides: Arc<AtomicU64>,
-    /// Whom the cluster's authority has removed.
+    /// The removals by the cluster's authority.
     pub(crate) removals: Option<Removals>,
 }
 

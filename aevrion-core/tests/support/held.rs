@@ -1,11 +1,11 @@
-//! What a replica holds, but for events that cannot be read.
+//! A replica view with unreadable events.
 
 use aevrion_core::agent::{CheckedHashes, Holdings, Walked};
 use aevrion_core::message::{Digest, Tile};
 use aevrion_core::tree::{NodeAddress, Root};
 use aevrion_core::{Address, Event, ReadError, Replica, TimeSpan};
 
-/// A replica, and why an event of it cannot be read.
+/// A replica, and the reason why an event of it is unreadable.
 pub(crate) struct Held<'r, F>(pub(crate) &'r Replica, pub(crate) F);
 
 impl<F: Fn(Address) -> Option<ReadError> + Send + Sync> Holdings for Held<'_, F> {

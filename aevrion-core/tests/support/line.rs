@@ -1,5 +1,5 @@
-//! Two agents and their replicas on a line that takes its time: bytes a second, a way there and back, disks that take a
-//! while. All of it is computed, so hours pass in moments and nothing depends on this machine.
+//! Two agents and their replicas on a slow line: with bandwidth, latency, and slow disks. All time is computed, so
+//! hours pass in moments and nothing depends on this machine.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use aevrion_core::{
 
 use super::held::Held;
 
-/// What the clocks show at the beginning.
+/// The clocks at the beginning.
 pub(crate) const NOW: u64 = 1_700_000_000_000;
 
-/// What a frame costs beside its bytes while it waits.
+/// The cost of a waiting frame beside its bytes.
 const FRAME_COST: usize = 64;
 
-/// How fast things are.
+/// The speeds of the line and the disks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Speed {
     /// Bytes a second, each way.
     pub(crate) bandwidth: u64,
     /// One way.
     pub(crate) latency: Duration,
-    /// What storing takes.
+    /// The duration of a store operation.
     pub(crate) store: Duration,
 }
 
@@ -41,28 +41,28 @@ pub(crate) struct Side {
     pub(crate) replica: Replica,
     pub(crate) agent: Agent,
     desk: Arc<Desk>,
-    /// An event that cannot be read.
+    /// An unreadable event.
     pub(crate) damaged: Option<Address>,
-    /// Frames under way to it, by lane, and when they arrive.
+    /// Frames in flight to this side, by lane, with their arrival times.
     arriving: [VecDeque<(Duration, Vec<u8>)>; 2],
-    /// Until when its repair lane is busy sending, and what waits there until when.
+    /// The end of its repair lane's sending, and the sizes of the waiting frames with their ends.
     busy: Duration,
     waiting: VecDeque<(Duration, usize)>,
     stores: Vec<(Duration, Vec<Event>, Origin)>,
-    /// Stores that a connection left behind when it broke, and when they are done.
+    /// Stores in progress when the connection broke, with their ends.
     left: Vec<(Duration, Vec<Event>)>,
-    /// Bytes that have come.
+    /// Bytes received.
     received: u64,
-    /// Bytes of all frames it sent and of those with events; how many events, and how many snapshots.
+    /// Bytes of all sent frames and of those with events; numbers of events and of snapshots.
     pub(crate) sent: u64,
     pub(crate) sent_events: u64,
     pub(crate) events: u64,
-    /// Bytes of frames with events that were under way to it when the line broke.
+    /// Bytes of frames with events in flight to this side when the line broke.
     pub(crate) lost_events: u64,
     pub(crate) snapshots: u64,
 }
 
-/// What happens next on a side.
+/// The next step of a side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     LeftStored,
@@ -113,7 +113,7 @@ impl Line {
         insert(&self.sides[side].replica, &events).await;
     }
 
-    /// A write on one side, of which the other is told.
+    /// Writes on one side, and announces it to the other.
     pub(crate) async fn write(&mut self, side: usize, event: Event) {
         insert(&self.sides[side].replica, std::slice::from_ref(&event)).await;
         self.tell(side, Input::News(vec![Fresh { event, origin: Origin::Local }])).await;
@@ -131,13 +131,13 @@ impl Line {
         self.tell(side, Input::Compare(self.moment().wall)).await;
     }
 
-    /// One side has missed what happened.
+    /// Makes one side miss events.
     pub(crate) async fn overflow(&mut self, side: usize) {
         self.tell(side, Input::NewsMissed).await;
     }
 
-    /// The connection breaks: what is under way is lost, and what is being stored gets stored in its time. Then they
-    /// connect again.
+    /// Breaks the connection: frames in flight are lost, and store operations in progress complete in their time. Then
+    /// connects again.
     pub(crate) async fn break_off(&mut self) {
         let [node, neighbour] = [1, 0].map(|side: usize| self.sides[side].agent.neighbour());
         for (side, (node, neighbour)) in self.sides.iter_mut().zip([(node, neighbour), (neighbour, node)]) {
@@ -154,7 +154,7 @@ impl Line {
         self.connect().await;
     }
 
-    /// Lets time pass until both hold the same: answers with the seconds, at most so many.
+    /// Lets time pass until both hold the same events: returns the seconds, at most `most`.
     pub(crate) async fn agreement(&mut self, most: u64) -> Option<u64> {
         for second in 1..=most {
             self.run(Duration::from_secs(second)).await;
@@ -166,12 +166,12 @@ impl Line {
         None
     }
 
-    /// How many events the two have sent each other.
+    /// The number of events that the two have sent each other.
     pub(crate) fn events(&self) -> u64 {
         self.sides.iter().map(|side| side.events).sum()
     }
 
-    /// Whether both hold the same.
+    /// Whether both hold the same events.
     pub(crate) async fn agrees(&self) -> bool {
         let roots = (self.sides[0].replica.root().await, self.sides[1].replica.root().await);
         roots.0.unwrap() == roots.1.unwrap()
@@ -236,7 +236,7 @@ impl Line {
 
     fn line(&self, side: usize) -> LineState {
         let Side { arriving, received, .. } = &self.sides[side];
-        // What is under way counts as come: its bytes are.
+        // Partial frames count as progress: their bytes have arrived.
         let [live, repair] = arriving;
         LineState {
             has_room: ByLane { live: true, repair: self.has_room(side) },
@@ -245,7 +245,7 @@ impl Line {
         }
     }
 
-    /// Tells an agent what has happened, and does what it wants.
+    /// Feeds an input to an agent, and carries out its outputs.
     async fn tell(&mut self, side: usize, input: Input) {
         let (now, line) = (self.moment(), self.line(side));
         let Side { agent, replica, damaged, .. } = &mut self.sides[side];
@@ -261,7 +261,7 @@ impl Line {
         }
     }
 
-    /// News pass repairs, as over any transport; frames of a lane keep their order.
+    /// New events overtake repairs, as over any transport; frames of a lane keep their order.
     fn send(&mut self, from: usize, lane: Lane, message: &Message) {
         let frame = encode(message).to_vec();
         let takes = Duration::from_micros(frame.len() as u64 * 1_000_000 / self.speed.bandwidth);
@@ -294,7 +294,7 @@ fn decoded(frame: &[u8]) -> Message {
     decode(frame, &Parameters::default()).expect("an honest neighbour's frame")
 }
 
-/// Why an event cannot be read, if it is the one at `damaged`.
+/// The read error of the event at `damaged`.
 fn damage_at(damaged: Option<Address>) -> impl Fn(Address) -> Option<ReadError> {
     move |address| {
         let damage = Damage { table: Table::Events, key: bytes::Bytes::new(), what: "planted".into() };

@@ -1,4 +1,4 @@
-//! A memory store that outlives its replicas and can be told to misbehave.
+//! A memory store that outlives its replicas, with failures on demand.
 
 #![allow(unreachable_pub, reason = "what all tests of a crate share")]
 
@@ -35,28 +35,28 @@ struct Inner {
     syncs: AtomicU64,
     /// Each commit takes a permit: without permits they wait.
     gate: Semaphore,
-    /// The next commit is stored, and answered with an error.
+    /// The next commit is stored, but reports an error.
     lies: AtomicBool,
     /// So many further reads fail.
     failing_reads: AtomicU64,
-    /// So many further views are not given.
+    /// So many further views are refused.
     failing_views: AtomicU64,
     /// So many further commits are refused.
     failing_commits: AtomicU64,
     /// The next commit panics.
     panics: AtomicBool,
     reads: AtomicU64,
-    /// Reads of the table `bodies` among them.
+    /// The number of reads of the table `bodies` among them.
     body_reads: AtomicU64,
 }
 
-/// Fails if `failing` says so once more.
+/// Fails if `failing` has failures left.
 fn fail_if_told(failing: &AtomicU64) -> Result<(), StoreError> {
     let failed = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
     if failed.is_ok() { Err(std::io::Error::other("the disk failed").into()) } else { Ok(()) }
 }
 
-/// A view whose reads fail when they are told to.
+/// A view whose reads fail on demand.
 struct Flaky(Arc<dyn View>, Kept);
 
 impl Flaky {
@@ -99,7 +99,7 @@ impl Default for Kept {
 }
 
 impl Kept {
-    /// A copy of all that is stored, as of a data directory.
+    /// A copy of all rows, like a copied data directory.
     pub async fn copied(&self) -> Result<Self, StoreError> {
         let (copy, view) = (Self::default(), self.0.store.view().await?);
         let mut batch = WriteBatch::new();
@@ -130,7 +130,7 @@ impl Kept {
         self.0.gate.add_permits(commits);
     }
 
-    /// Stores the next commit, and says that it failed.
+    /// Stores the next commit, but reports a failure.
     pub fn lie_once(&self) {
         self.0.lies.store(true, Ordering::SeqCst);
     }
@@ -140,7 +140,7 @@ impl Kept {
         self.0.failing_reads.store(reads, Ordering::SeqCst);
     }
 
-    /// Gives so many further views not.
+    /// Refuses so many further views.
     pub fn fail_views(&self, views: u64) {
         self.0.failing_views.store(views, Ordering::SeqCst);
     }
@@ -155,22 +155,22 @@ impl Kept {
         self.0.panics.store(true, Ordering::SeqCst);
     }
 
-    /// Reads so far, of rows and of pages.
+    /// The number of reads so far, of rows and of pages.
     pub fn reads(&self) -> u64 {
         self.0.reads.load(Ordering::SeqCst)
     }
 
-    /// Reads of bodies so far.
+    /// The number of reads of bodies so far.
     pub fn body_reads(&self) -> u64 {
         self.0.body_reads.load(Ordering::SeqCst)
     }
 
-    /// Commits so far, empty ones included.
+    /// The number of commits so far, empty ones included.
     pub fn commits(&self) -> u64 {
         self.0.commits.load(Ordering::SeqCst)
     }
 
-    /// Immediate commits so far.
+    /// The number of immediate commits so far.
     pub fn syncs(&self) -> u64 {
         self.0.syncs.load(Ordering::SeqCst)
     }

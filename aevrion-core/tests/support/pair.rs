@@ -1,5 +1,5 @@
-//! Two agents and the replicas they speak for, with every message between them written down. Time stands still but for
-//! the way of each message; what is said depends on nothing but what the two hold.
+//! Two agents and their replicas, with every message between them recorded. Time stands still except for the latency of
+//! each message; the messages depend only on the events of the two.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -19,14 +19,14 @@ pub(crate) struct Side {
     agent: Agent,
     /// How far its clock is ahead.
     ahead: Duration,
-    /// Frames under way to it.
+    /// Frames in flight to this side.
     inbox: VecDeque<(Lane, Vec<u8>)>,
     name: &'static str,
     pub(crate) sent_frames: u64,
     pub(crate) sent_bytes: u64,
 }
 
-/// Both, and what was said.
+/// Both sides, and their messages.
 pub(crate) struct Pair {
     pub(crate) sides: [Side; 2],
     pub(crate) transcript: String,
@@ -34,14 +34,14 @@ pub(crate) struct Pair {
     wall: Timestamp,
     /// One way.
     latency: Duration,
-    /// Changes of direction, which is what round trips are made of.
+    /// Changes of direction, two to a round trip.
     pub(crate) turns: u64,
     last_speaker: Option<usize>,
-    /// Turns and bytes up to the last events that moved: what came after them only confirmed.
+    /// Turns and bytes up to the last transfer of events: later ones only confirmed it.
     pub(crate) repaired: (u64, u64),
 }
 
-/// One way, if nothing else is said.
+/// The default one-way latency.
 const LATENCY: Duration = Duration::from_millis(5);
 
 impl Pair {
@@ -51,7 +51,7 @@ impl Pair {
         Self::over([MemoryStore::new(), MemoryStore::new()], parameters, wall).await
     }
 
-    /// The same, in stores that may hold something.
+    /// As [`Pair::new`], in stores that may hold data.
     pub(crate) async fn over<S: EventStore>([a, b]: [S; 2], parameters: Parameters, wall: u64) -> Self {
         let wall = Timestamp::from_millis(wall);
         let side = async |store: S, number: u8, other: u8, name| {
@@ -97,7 +97,7 @@ impl Pair {
         }
     }
 
-    /// From now on each way takes so long.
+    /// Sets the one-way latency.
     pub(crate) fn take(&mut self, latency: Duration) {
         self.latency = latency;
     }
@@ -119,7 +119,7 @@ impl Pair {
         }
     }
 
-    /// A write on one side, of which the other is told.
+    /// Writes on one side, and announces it to the other.
     #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) async fn write(&mut self, side: usize, event: Event) {
         self.sides[side].replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
@@ -128,7 +128,7 @@ impl Pair {
         self.settle().await;
     }
 
-    /// Connects the two, greets and compares, until nothing is left to say.
+    /// Connects the two and runs handshake and comparison until neither has anything to send.
     pub(crate) async fn connect(&mut self) {
         for side in 0..2 {
             self.tell(side, Input::Connected).await;
@@ -136,7 +136,7 @@ impl Pair {
         self.settle().await;
     }
 
-    /// Lets the next thing happen that the agents wait for, the minute's comparison included.
+    /// Runs the next timers of the agents, the minute's comparison included.
     pub(crate) async fn pass_time(&mut self, span: Duration) {
         let until = self.steady + span;
         while let Some(at) = self
@@ -155,7 +155,7 @@ impl Pair {
         self.steady = until;
     }
 
-    /// Delivers what is under way, and lets the agents do what they want within a few seconds.
+    /// Delivers the frames in flight, and runs the timers of the next few seconds.
     pub(crate) async fn settle(&mut self) {
         self.deliver_all().await;
         self.pass_time(Duration::from_secs(3)).await;
@@ -164,7 +164,7 @@ impl Pair {
     async fn deliver_all(&mut self) {
         while self.sides.iter().any(|side| !side.inbox.is_empty()) {
             self.steady += self.latency;
-            // What one answers to this is under way to the other for as long again.
+            // A reply to this is in flight to the other for as long again.
             let arrived = [0, 1].map(|side: usize| std::mem::take(&mut self.sides[side].inbox));
             for (side, arrived) in arrived.into_iter().enumerate() {
                 for (lane, frame) in arrived {
@@ -176,7 +176,7 @@ impl Pair {
         }
     }
 
-    /// Tells an agent what has happened, and does what it wants.
+    /// Feeds an input to an agent, and carries out its outputs.
     async fn tell(&mut self, side: usize, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -201,7 +201,7 @@ impl Pair {
 
     fn send(&mut self, side: usize, lane: Lane, message: &Message) {
         let frame = encode(message);
-        // Greetings are left out of the count: they are the same for every connection.
+        // Handshakes are not counted: they are the same for every connection.
         if !matches!(message, Message::Hello(_)) {
             if self.last_speaker != Some(side) {
                 self.turns += 1;
@@ -218,7 +218,7 @@ impl Pair {
         self.sides[1 - side].inbox.push_back((lane, frame.to_vec()));
     }
 
-    /// Forgets what was said so far.
+    /// Resets the recorded messages and counts.
     #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) fn begin_to_count(&mut self) {
         self.transcript.clear();
@@ -229,18 +229,18 @@ impl Pair {
         }
     }
 
-    /// Bytes that went either way, lengths of frames included, greetings not.
+    /// Bytes sent in both directions, with the lengths of frames, without handshakes.
     pub(crate) fn bytes(&self) -> u64 {
         self.sides.iter().map(|side| side.sent_bytes).sum()
     }
 
-    /// Frames that went either way, greetings not.
+    /// Frames sent in both directions, without handshakes.
     #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) fn frames(&self) -> u64 {
         self.sides.iter().map(|side| side.sent_frames).sum()
     }
 
-    /// Whether both hold the same.
+    /// Whether both hold the same events.
     pub(crate) async fn agree(&self) -> bool {
         self.sides[0].replica.root().await.unwrap() == self.sides[1].replica.root().await.unwrap()
     }

@@ -1,4 +1,4 @@
-//! A neighbour that the test plays itself, message by message.
+//! A neighbour scripted by the test, message by message.
 
 use aevrion_core::message::{Echo, Hello, Message, PROTOCOL_VERSION, decode, encode, longest_frame};
 use aevrion_core::transport::{Connection, Lane};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::waiting::NEVER;
 
-/// A greeting of `node`.
+/// A Hello of `node`.
 pub(crate) fn hello(node: NodeId, number: u32, echo: Option<Echo>, samples: u8) -> Hello {
     Hello {
         version: PROTOCOL_VERSION,
@@ -25,7 +25,7 @@ pub(crate) fn hello(node: NodeId, number: u32, echo: Option<Echo>, samples: u8) 
     }
 }
 
-/// Greets as `node`, which claims to listen there, until data may flow.
+/// Runs the handshake as `node`, with the claimed listen addresses, until data may flow.
 pub(crate) async fn greet(connection: &dyn Connection, node: NodeId, listens: &[&str]) {
     let mut number = 0;
     loop {
@@ -48,11 +48,11 @@ pub(crate) async fn send(connection: &dyn Connection, lane: Lane, message: &Mess
 }
 
 pub(crate) async fn send_bytes(connection: &dyn Connection, lane: Lane, frame: Bytes) {
-    // That the other side has hung up already is what some tests are about.
+    // In some tests the other side has already hung up.
     let _ = connection.send(lane, frame).await;
 }
 
-/// The next message on a lane; `None` if the connection is at its end.
+/// The next message on a lane; `None` at the end of the connection.
 pub(crate) async fn receive(connection: &dyn Connection, lane: Lane) -> Option<Message> {
     let parameters = Parameters::default();
     let received = tokio::time::timeout(NEVER, connection.receive(lane, longest_frame(&parameters))).await;

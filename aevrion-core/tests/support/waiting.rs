@@ -1,13 +1,13 @@
-//! Waiting for what a node learns of its neighbours.
+//! Waiting for a node to learn about its neighbours.
 
 use std::time::Duration;
 
 use aevrion_core::sync::Sync;
 
-/// More than anything takes on a busy machine: reached only when something never happens.
+/// More than any operation takes on a busy machine: reached only if an expected change never happens.
 pub(crate) const NEVER: Duration = Duration::from_secs(60);
 
-/// Looks again and again until it is so.
+/// Polls until the condition holds.
 pub(crate) async fn until(sync: &Sync, holds: impl Fn(&Sync) -> bool) {
     let look = async {
         while !holds(sync) {

@@ -1,4 +1,4 @@
-//! A memory store whose reads make way for others, and that can do without isolated views.
+//! A memory store whose reads yield to other tasks, optionally without isolated views.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Strangers and bad input: what all transports promise about them, and what only packets on a UDP port can do.
+//! Strangers and bad input: the promises of all transports, and attacks possible only with packets on a UDP port.
 
 mod raw;
 
@@ -52,8 +52,7 @@ impl Kit for Quic {
     }
 }
 
-/// First packets of sound handshakes, of which no second ever follows: a client is made to dial someone who only
-/// takes them down.
+/// First packets of valid handshakes that never go on: a client dials an address that only records packets.
 async fn first_packets(number: usize) -> Vec<Vec<u8>> {
     let listener = UdpSocket::bind(SocketAddr::from((LOOPBACK, 0))).await.unwrap();
     let at = listener.local_addr().unwrap();
@@ -69,7 +68,8 @@ async fn first_packets(number: usize) -> Vec<Vec<u8>> {
     while packets.len() < number {
         begun.push(client.connect_with(config.clone(), at, SERVER_NAME).unwrap());
         let (length, _) = listener.recv_from(&mut buffer).await.unwrap();
-        // The same handshake may say the same again: they are told apart by the id that they choose (RFC 9000, 17.2).
+        // The same handshake may send its first packet again: packets are told apart by their connection ids (RFC 9000,
+        // 17.2).
         let id = buffer[6..6 + usize::from(buffer[5])].to_vec();
         packets.entry(id).or_insert_with(|| buffer[..length].to_vec());
     }

@@ -1,4 +1,4 @@
-//! What packets on a UDP port can do that no honest node does.
+//! Packets on a UDP port that no honest node sends.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::LOOPBACK;
 use crate::dial::{connect, lanes};
 use crate::{QuicTransport, settings};
 
-/// Far beyond what anything here takes.
+/// Far beyond the duration of any step here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
@@ -32,8 +32,8 @@ fn bind(authority: &Authority) -> QuicTransport {
     QuicTransport::bind(here, credentials(authority), Limits::default()).unwrap()
 }
 
-/// A node that lets one connection in, and is gone without a word once it has received a frame on it: all its tasks end
-/// at once. Tells where it is.
+/// A node that accepts one connection, and stops silently once it has received a frame on it: all its tasks end at
+/// once. Sends its address to the caller.
 fn doomed(credentials: Credentials, limits: Limits, address: oneshot::Sender<SocketAddr>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let held = runtime.block_on(async {
@@ -84,7 +84,7 @@ async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
     let rogue = async {
         let rogue = connect(&client, local, &address, &config, &Limits::default()).await.unwrap();
         let mut lanes = lanes(&rogue, &address).await.unwrap();
-        // A frame of 60 bytes, of which four are here.
+        // The first four of a frame's 60 bytes.
         lanes[Lane::Live as usize].0.write_all(&[0, 0, 0, 60, 1, 2, 3, 4]).await.unwrap();
         (rogue, lanes)
     };
@@ -103,7 +103,7 @@ async fn one_that_was_killed_and_started_anew_ends_the_connections_it_forgot() {
     let authority = Authority::make(SystemWall.now()).unwrap();
     let identity = credentials(&authority);
     let (say_address, address) = oneshot::channel();
-    // The shorter one of both sides counts.
+    // The shorter limit of the two sides counts.
     let limits = Limits { idle: Duration::from_secs(600), ..Limits::default() };
     let killed = {
         let identity = identity.clone();

@@ -1,4 +1,4 @@
-//! Strangers and bad input: what all transports promise about them, and what only bytes on a TCP port can do.
+//! Strangers and bad input: the promises of all transports, and attacks possible only with bytes on a TCP port.
 
 mod raw;
 

@@ -1,4 +1,4 @@
-//! What bytes on a TCP port can do that no honest node does.
+//! Bytes on a TCP port that no honest node sends.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::chunk;
 use crate::counted::Counted;
 use crate::dial::{connect, welcomed};
 
-/// Far beyond what anything here takes.
+/// Far beyond the duration of any step here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Cluster {
@@ -41,7 +41,7 @@ impl Cluster {
         TcpTransport::bind(SocketAddr::from(([127, 0, 0, 1], 0)), self.credentials(), self.limits).unwrap()
     }
 
-    /// A node of the cluster that was let in, and from here on does as it is told byte by byte.
+    /// An admitted node of the cluster whose bytes the test writes from here on.
     async fn rogue(&self, to: &TcpTransport) -> (TlsStream<Counted>, Arc<dyn Connection>) {
         let config = Arc::new(self.credentials().client_config(PROTOCOL).unwrap());
         let address = to.address();
@@ -72,7 +72,7 @@ fn count(transport: &TcpTransport, wanted: Refusal) -> u64 {
     transport.refusals().into_iter().filter(|(refusal, _)| *refusal == wanted).map(|(_, count)| count).sum()
 }
 
-/// How a connection ended for the core: who ended it, or `None` if it was for a violation, and why.
+/// The end of a connection for the core: its side, or `None` for a violation, and the reason.
 async fn end(connection: &dyn Connection) -> (Option<Side>, String) {
     match within(connection.receive(Lane::Live, 100)).await {
         Err(TransportError::Closed { by, reason }) => (Some(by), reason),
@@ -89,7 +89,7 @@ async fn garbage_on_the_port_is_another_protocol() {
         let mut stream = TcpStream::connect(here.local_address()).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         let mut answer = Vec::new();
-        // It answers with an alert of TLS, if at all, and hangs up.
+        // The server answers with a TLS alert, if at all, and hangs up.
         let _ = within(stream.read_to_end(&mut answer)).await;
         assert!(answer.len() < 100, "{answer:?}");
     }
@@ -109,7 +109,7 @@ async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
     let (mut rogue, connection) = cluster.rogue(&here).await;
     let mut bytes = BytesMut::new();
     chunk::begin_data(&mut bytes, Lane::Live, 8);
-    // A frame of 60 bytes, of which four are here.
+    // The first four of a frame's 60 bytes.
     bytes.put_slice(&[0, 0, 0, 60, 1, 2, 3, 4]);
     rogue.write_all(&bytes).await.unwrap();
     rogue.flush().await.unwrap();
@@ -136,7 +136,7 @@ async fn a_node_that_does_not_keep_to_the_protocol_is_cut_off_and_told_why() {
         (credit, "it allowed more than there is"),
     ] {
         let (mut rogue, connection) = cluster.rogue(&here).await;
-        // The other side may hang up before all of it is written.
+        // The other side may hang up before all bytes are written.
         let _ = within(rogue.write_all(&bytes)).await;
         let _ = rogue.flush().await;
         assert_eq!(end(&*connection).await, (None, wanted.to_owned()));
@@ -147,8 +147,8 @@ async fn a_node_that_does_not_keep_to_the_protocol_is_cut_off_and_told_why() {
     cluster.honest_node_gets_in(&here).await;
 }
 
-/// One that takes next to nothing of what it is sent: with a word now and then it breaks the rules, and without any it
-/// is taken for gone.
+/// A node that takes next to none of the bytes sent to it: if it sends a chunk now and then it violates the protocol,
+/// and if it sends none it is taken for gone.
 #[tokio::test]
 async fn a_node_that_takes_nothing_is_cut_off() {
     for speaks in [false, true] {
@@ -196,7 +196,7 @@ async fn a_node_that_takes_nothing_is_cut_off() {
     }
 }
 
-/// One whose user is busy for long, but which answers: it keeps its connection.
+/// A node whose user is busy for long, but which answers pings, keeps its connection.
 #[tokio::test]
 async fn a_node_that_is_busy_is_not_cut_off() {
     let cluster = Cluster::new(Duration::from_millis(600));
@@ -213,7 +213,7 @@ async fn a_node_that_is_busy_is_not_cut_off() {
             Ok::<_, TransportError>(())
         })
     };
-    // Its user receives nothing for several times the limit of silence.
+    // Its user receives nothing for several times the idle limit.
     tokio::time::sleep(cluster.limits.idle * 4).await;
     assert!(!sending.is_finished(), "it is held back meanwhile");
     assert!(near.round_trip().is_some(), "and pings come back");
@@ -223,7 +223,7 @@ async fn a_node_that_is_busy_is_not_cut_off() {
     within(sending).await.unwrap().unwrap();
 }
 
-/// A cable that is pulled: nothing comes through any more, and nothing is said about it.
+/// A pulled cable: no bytes get through, and no close is announced.
 #[tokio::test]
 async fn a_silent_network_is_noticed() {
     let cluster = Cluster::new(Duration::from_secs(1));

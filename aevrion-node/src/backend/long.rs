@@ -1,4 +1,4 @@
-//! Long work of a node: it says how far it has come until it is done.
+//! Long work of a node, with progress reports.
 
 use bytes::Bytes;
 use hyper::Method;
@@ -9,7 +9,7 @@ use crate::exit::Failure;
 use crate::report::{Line, Step};
 use crate::wire::Target;
 
-/// Has a node do something, and follows it.
+/// Starts long work on a node, and follows it.
 pub(super) async fn ask<T: DeserializeOwned>(
     client: &Client,
     path: &str,

@@ -1,4 +1,4 @@
-//! Who does the work of a verb: a replica opened here, or a running node. A verb is written once, for both.
+//! The backend of a verb: a replica opened here, or a running node. A verb is written once, for both.
 
 mod long;
 mod streams;
@@ -24,27 +24,27 @@ use crate::wire::Target;
 
 pub(crate) use streams::{Exporting, Importing, Sight, Watching};
 
-/// What only a node that runs can do was asked of a directory.
+/// The error of a verb that needs a running node, not a directory.
 pub(crate) fn needs_a_node() -> Failure {
     Failure::usage("this asks a running node: leave --data out, and start the node with `aevrion serve`")
 }
 
-/// How long after a wait its answer may come.
+/// How much later than the wait its answer may arrive.
 const AFTER_WAIT: Duration = Duration::from_secs(2);
 
-/// Who does the work.
+/// A backend.
 pub(crate) enum Backend {
-    /// A directory, or memory, opened by this process.
+    /// A directory, or a store in memory, opened by this process.
     Local(Replica),
     /// A running node.
     Remote(Client),
 }
 
 impl Backend {
-    /// The replica that the settings name, or else the node.
+    /// Opens the configured replica, or else connects to the node.
     ///
-    /// A store in memory ends with the verb. So only who asks for one on the command line gets it: a setting of the
-    /// environment or a file is there for `serve`, and a write that ended in nothing would look acknowledged.
+    /// A store in memory ends with the verb. So only the command line can request one: a setting of the environment or
+    /// a file is meant for `serve`, and a lost write would look acknowledged.
     pub(crate) async fn open(global: &Global, purpose: Purpose) -> Result<Self, Failure> {
         if global.memory_insisted_on && global.data.is_none() && global.endpoint.is_some() {
             return Err(Failure::usage(
@@ -58,7 +58,7 @@ impl Backend {
         Client::new(global.endpoint.as_deref(), global.patience()).map(Self::Remote)
     }
 
-    /// Lets go of it.
+    /// Closes the replica.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         match self {
             Self::Local(replica) => {
@@ -139,7 +139,7 @@ impl Backend {
         }
     }
 
-    /// Takes writes again although the clock was set back.
+    /// Accepts writes again although the clock was set back.
     pub(crate) async fn resume_clock(&self) -> Result<(), Failure> {
         match self {
             Self::Local(replica) => Ok(replica.resume_clock().await?),
@@ -150,7 +150,7 @@ impl Backend {
         }
     }
 
-    /// What the store takes.
+    /// The parameters of the store.
     pub(crate) async fn parameters(&self) -> Result<Parameters, Failure> {
         match self {
             Self::Local(replica) => Ok(replica.parameters()),
@@ -186,12 +186,12 @@ impl Backend {
         }
     }
 
-    /// How the node keeps in step with its neighbours.
+    /// The node's report of its synchronisation.
     pub(crate) async fn sync_status(&self) -> Result<SyncReport, Failure> {
         self.node()?.json(Method::GET, &Target::new("/v1/sync"), Bytes::new()).await
     }
 
-    /// Has the node compare with its neighbours.
+    /// Makes the node compare with its neighbours.
     pub(crate) async fn sync_now(&self) -> Result<SyncReport, Failure> {
         self.node()?.json(Method::POST, &Target::new("/v1/sync/now"), Bytes::new()).await
     }
@@ -203,14 +203,14 @@ impl Backend {
         node.json(Method::POST, &target, Bytes::new()).await
     }
 
-    /// Has the node forget somebody.
+    /// Makes the node forget a node or an address.
     pub(crate) async fn forget(&self, whom: &Whom) -> Result<ForgetReport, Failure> {
         let name = if matches!(whom, Whom::Node(_)) { "node" } else { "address" };
         let target = Target::new("/v1/cluster/forget").with(name, whom.to_string().as_bytes());
         self.node()?.json(Method::POST, &target, Bytes::new()).await
     }
 
-    /// Hands a statement of the authority to the node: whom it is about is of the cluster no more.
+    /// Sends a statement of the authority to the node, which removes another from the cluster.
     pub(crate) async fn remove_node(&self, statement: Bytes) -> Result<RemovedNode, Failure> {
         self.node()?.json(Method::POST, &Target::new("/v1/cluster/removals"), statement).await
     }

@@ -1,4 +1,4 @@
-//! What has no end that could be waited for: events in, events out, events as they come.
+//! Streams: imports, exports and watches.
 
 use aevrion_core::{Cursor, Effect, Event, Export, Import, Inserted, ReadError, Watch, WatchError, Watched};
 use bytes::Bytes;
@@ -9,10 +9,10 @@ use crate::exit::Failure;
 use crate::report::Line;
 use crate::wire::Target;
 
-/// Events that a node sends at once to whoever prints them.
+/// Events that a node sends at once to a printing client.
 const LINES_AT_ONCE: usize = 512;
 
-/// An export under way.
+/// An export in progress.
 pub(crate) enum Exporting {
     Local(Export),
     Remote(Box<(Client, Lines)>),
@@ -39,7 +39,7 @@ impl Exporting {
         let mut events = Vec::new();
         while events.len() < LINES_AT_ONCE {
             let Some(line) = lines.next().await? else { break };
-            // An export that fails ends with why it did.
+            // A failed export ends with its error.
             if line.starts_with(b"{\"problem\":")
                 && let Line::<()>::Problem(problem) = client.parsed(&line)?
             {
@@ -51,7 +51,7 @@ impl Exporting {
     }
 }
 
-/// An import under way.
+/// An import in progress.
 pub(crate) enum Importing<'b> {
     Local(Import<'b>),
     Remote(Upload),
@@ -65,7 +65,7 @@ impl<'b> Importing<'b> {
         }
     }
 
-    /// Adds events. Waits while enough are under way.
+    /// Adds events. Waits while enough are in flight.
     pub(crate) async fn push(&mut self, lot: Vec<Event>) -> Result<(), Failure> {
         match self {
             Self::Local(import) => {
@@ -79,7 +79,7 @@ impl<'b> Importing<'b> {
         }
     }
 
-    /// Waits until everything is stored.
+    /// Waits until all events are stored.
     pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
         match self {
             Self::Local(import) => Ok(import.settle().await?),
@@ -87,7 +87,7 @@ impl<'b> Importing<'b> {
         }
     }
 
-    /// What is known to be stored so far.
+    /// The events known to be stored so far.
     pub(crate) fn inserted(&self) -> Inserted {
         match self {
             Self::Local(import) => import.inserted(),
@@ -96,18 +96,18 @@ impl<'b> Importing<'b> {
     }
 }
 
-/// What a watcher sees.
+/// An item of a watch.
 pub(crate) enum Sight {
     Event {
         event: Event,
         effect: Effect,
         cursor: String,
     },
-    /// Something for the person to know; the watch goes on.
+    /// A note for the user; the watch goes on.
     Note(String),
 }
 
-/// A watch under way.
+/// A watch in progress.
 pub(crate) enum Watching {
     Local(Box<Watch>),
     Remote(Box<RemoteWatch>),
@@ -124,7 +124,7 @@ impl Watching {
         })
     }
 
-    /// What comes next; `None` once the replica is closed.
+    /// The next item; `None` once the replica is closed.
     pub(crate) async fn next(&mut self) -> Result<Option<Sight>, Failure> {
         let watch = match self {
             Self::Remote(watch) => return watch.next().await.map(Some),
@@ -135,7 +135,7 @@ impl Watching {
                 let cursor = cursor.to_string();
                 Sight::Event { event, effect, cursor }
             })),
-            // It is passed over; the others are still to be seen.
+            // A damaged event is skipped; the watch goes on with the others.
             Err(WatchError::Read(error @ ReadError::Damaged(_))) => Ok(Some(Sight::Note(error.to_string()))),
             Err(error) => Err(error.into()),
         }

@@ -1,4 +1,4 @@
-//! What `cluster` and `sync` understand.
+//! The command lines of `cluster` and `sync`.
 
 use std::time::Duration;
 
@@ -67,10 +67,10 @@ pub(crate) enum SyncVerb {
     Diff,
 }
 
-/// A host and its port, by which others reach it.
+/// Checks an address, host:port, at which peers reach this node.
 fn reachable(address: &str) -> Result<String, String> {
     host_and_port(address).map(|_| address.to_owned()).map_err(|error| error.to_string())
 }
 
-/// The longest wait that a node is asked for at once.
+/// The longest wait in one request to a node.
 pub(crate) const WAIT_AT_ONCE: Duration = Duration::from_secs(20);

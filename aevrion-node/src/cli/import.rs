@@ -1,4 +1,4 @@
-//! The command line of `import`: what a file holds, and how its times and columns are written.
+//! The command line of `import`: the format of a file, and that of its times and columns.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ pub(crate) struct ColumnArgs {
 }
 
 impl TimeArgs {
-    /// The first of these flags that was given, for what has its times in one way only.
+    /// The first of these flags that was given, for formats with only one form of times.
     pub(crate) fn given(&self) -> Option<&'static str> {
         [
             (self.time_format.is_some(), "--time-format"),
@@ -101,7 +101,7 @@ impl TimeArgs {
 }
 
 impl ColumnArgs {
-    /// The first of these flags that was given, for what has no columns, but for those that apply there too.
+    /// The first of these flags that was given and is not `applicable`, for formats without columns.
     pub(crate) fn given_but(&self, applicable: &[&str]) -> Option<&'static str> {
         [
             (self.key.is_some(), "--key"),
@@ -176,7 +176,7 @@ pub(crate) enum Quotes {
 }
 
 impl Quotes {
-    /// What they usually are.
+    /// The default quotes of a format.
     pub(crate) fn usual(format: FileFormat) -> Self {
         if format == FileFormat::Tsv { Self::None } else { Self::Double }
     }
@@ -195,7 +195,7 @@ impl FromStr for Zone {
     }
 }
 
-/// That a column has a value.
+/// A condition on a column: it has this value.
 #[derive(Debug, Clone)]
 pub(crate) struct Condition {
     pub(crate) column: String,
@@ -211,7 +211,7 @@ impl FromStr for Condition {
     }
 }
 
-/// A format that can be followed: any time can be written so.
+/// Checks a time format by writing a time with it.
 fn time_format(text: &str) -> Result<String, String> {
     let any = jiff::Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
     match jiff::fmt::strtime::format(text, &any) {
@@ -223,7 +223,7 @@ fn time_format(text: &str) -> Result<String, String> {
     }
 }
 
-/// A delimiter: one character of ASCII, or `\t`.
+/// Parses a delimiter: one ASCII character, or `\t`.
 fn one_byte(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"\\t" => Ok(b'\t'),
@@ -232,7 +232,7 @@ fn one_byte(text: &str) -> Result<u8, String> {
     }
 }
 
-/// Whether columns may be separated by this byte.
+/// Whether this byte may be a delimiter.
 pub(crate) fn may_delimit(byte: u8) -> bool {
     byte.is_ascii() && !b"\"\r\n".contains(&byte)
 }

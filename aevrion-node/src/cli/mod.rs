@@ -20,7 +20,7 @@ pub(crate) use import::{
 };
 pub(crate) use serve::{HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
 
-/// How long a verb waits unless it is told otherwise.
+/// Default timeout of a verb.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const STYLES: Styles = Styles::styled()
@@ -89,7 +89,7 @@ pub(crate) struct Global {
     /// Keys and values are base64
     #[arg(long, global = true)]
     pub(crate) base64: bool,
-    /// The endpoint was given on the command line: a directory that only the environment or a file names gives way.
+    /// The endpoint was given on the command line: it overrides a directory named only by the environment or a file.
     #[arg(skip)]
     pub(crate) endpoint_insisted_on: bool,
     /// `--store memory` was given on the command line: only then does a verb work on a store that ends with it.
@@ -119,14 +119,14 @@ pub(crate) enum ExportFormat {
 }
 
 impl Global {
-    /// How long a verb waits.
+    /// The timeout of a verb.
     pub(crate) fn patience(&self) -> Duration {
         self.timeout.map_or(PATIENCE, |Span(span)| span)
     }
 }
 
 impl ExportFormat {
-    /// What the name of a file says.
+    /// The format by the name of a file.
     pub(crate) fn of_name(path: &Path) -> Self {
         let name = path.to_str().unwrap_or_default().to_ascii_lowercase();
         if name.ends_with(".csv") || name.ends_with(".csv.gz") { Self::Csv } else { Self::Jsonl }

@@ -1,4 +1,4 @@
-//! What `serve` understands: where to listen, and with whom to keep in step.
+//! The command line of `serve`: addresses to listen at, and neighbours.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
@@ -11,12 +11,12 @@ use crate::cluster::Membership;
 use crate::exit::Failure;
 use crate::moment::Span;
 
-/// Where the HTTP interface is by default.
+/// Default port of the HTTP interface.
 pub(crate) const HTTP_PORT: u16 = 7387;
-/// Where peers are awaited by default.
+/// Default port for peers.
 const PEER_PORT: u16 = 7388;
 
-/// Below this a scrub is a verification that has no end.
+/// A shorter scrub would be an endless verification.
 const SHORTEST_SCRUB: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ pub(crate) struct ServeArgs {
     away_alarm: Option<Span>,
 }
 
-/// In how long a scrub comes by everything, if there is one.
+/// Duration of a full pass of the scrub, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct ScrubEvery(pub(crate) Option<Duration>);
@@ -105,7 +105,7 @@ pub(crate) struct TransportArgs {
 }
 
 impl TransportArgs {
-    /// Those asked for, or else those of a file, each once; the usual one if there are none.
+    /// The transports of the flags, or else of the file, each once; the default one if there are none.
     pub(crate) fn or(self, file: Option<Vec<TransportKind>>) -> Vec<TransportKind> {
         let asked = if self.transport.is_empty() { file.unwrap_or_default() } else { self.transport };
         let mut kinds = Vec::new();
@@ -128,7 +128,7 @@ pub(crate) enum TransportKind {
     Tcp,
 }
 
-/// What a configuration file says about serving.
+/// The settings of a configuration file for `serve`.
 #[derive(Debug, Default)]
 pub(crate) struct ServeFile {
     pub(crate) http: Option<SocketAddr>,
@@ -140,7 +140,7 @@ pub(crate) struct ServeFile {
     pub(crate) away_alarm: Option<Span>,
 }
 
-/// What is served, once flags, environment, file and defaults are put together.
+/// The settings of `serve`, merged from flags, environment, file and defaults.
 #[derive(Debug, Clone)]
 pub(crate) struct Serving {
     pub(crate) http: SocketAddr,
@@ -153,7 +153,7 @@ pub(crate) struct Serving {
 }
 
 impl ServeArgs {
-    /// Fills in what neither flags nor the environment say.
+    /// Fills in the settings that neither flags nor the environment give.
     pub(crate) fn with_file(self, file: ServeFile) -> Result<Serving, Failure> {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let http = self.http.or(file.http).unwrap_or_else(|| loopback(HTTP_PORT));

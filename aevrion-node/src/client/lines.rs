@@ -1,4 +1,4 @@
-//! Answers of many lines, taken one by one as they come.
+//! Answers of many lines, read one by one as they arrive.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -7,12 +7,12 @@ use hyper::body::Incoming;
 
 use super::{Client, LONGEST, Refusal, root_cause};
 
-/// The lines of an answer. It is whole only if `None` came at the end.
+/// The lines of an answer. It is complete only if the last was `None`.
 pub(crate) struct Lines {
     client: Client,
     body: Incoming,
     buffer: BytesMut,
-    /// How much of the buffer is known to hold no end of a line.
+    /// Leading bytes of the buffer without a line end.
     searched: usize,
 }
 

@@ -1,7 +1,6 @@
-//! The other end of the HTTP interface: asks a running node what `--data` asks a directory.
+//! The client of the HTTP interface: sends a running node the requests that `--data` sends a directory.
 //!
-//! Every silence is bounded, but nothing bounds the whole of a long answer: it may take as long as it likes if only it
-//! goes on.
+//! Every silence has a time limit, but a long answer as a whole has none: it may take any time if only it goes on.
 
 mod lines;
 mod upload;
@@ -34,32 +33,31 @@ pub(crate) use lines::Lines;
 pub(crate) use upload::Upload;
 pub(crate) use watch::RemoteWatch;
 
-/// A node that is there takes a connection at once, even on the other side of the world.
+/// Time limit of connecting: a running node accepts at once, even on the other side of the world.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The silence that is borne at least while a node is at long work, once it has begun: a lot of an import may have to wait
-/// for the disk.
+/// Least stall timeout during long work of a node: a batch of an import may have to wait for the disk.
 const LONG_WORK: Duration = Duration::from_secs(120);
-/// Less than a node keeps an idle connection.
+/// Shorter than a node keeps an idle connection.
 const IDLE: Duration = Duration::from_secs(5);
-/// Longest line or answer that a node can have reason to give: no text more than doubles as JSON.
+/// Longest line or answer of an honest node: no text more than doubles as JSON.
 const LONGEST: usize = 2 * (LARGEST_DATA as usize + LONGEST_KEY as usize) + (64 << 20);
 
-/// A running node.
+/// A client of a running node.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
     /// Such as `http://127.0.0.1:7387`.
     endpoint: String,
-    /// How long the node may say nothing, before an answer or within it.
+    /// Stall timeout: before an answer or within it.
     patience: Duration,
 }
 
-/// Why a request has no answer.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// Nobody is there, or no longer.
+    /// The node is not there, or no longer.
     Unreachable(String),
-    /// The node says no, and why.
+    /// The node refuses, with its reason.
     Problem(Box<Problem>),
 }
 
@@ -95,12 +93,12 @@ impl Client {
         Ok(Self { http, endpoint: endpoint.to_owned(), patience })
     }
 
-    /// For what may take long without a word.
+    /// A client for long work, with a longer stall timeout.
     pub(crate) fn patient(&self) -> Self {
         self.waiting(self.patience.max(LONG_WORK))
     }
 
-    /// For what is answered within so long.
+    /// A client with this stall timeout.
     pub(crate) fn waiting(&self, patience: Duration) -> Self {
         Self { patience, ..self.clone() }
     }
@@ -109,7 +107,7 @@ impl Client {
         self.send(Method::GET, target, Bytes::new()).await
     }
 
-    /// Sends a request. What comes back is a success.
+    /// Sends a request. Only successful answers are returned.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -119,7 +117,7 @@ impl Client {
         let writes = method != Method::GET;
         let request = Request::builder().method(method).uri(format!("{}{}", self.endpoint, target.as_str()));
         let request = request.body(Full::new(body)).map_err(|error| {
-            // Only an address of more than 64 KiB is no address.
+            // Only a URL of more than 64 KiB is invalid.
             Refusal::Problem(Box::new(Problem::bad_request(format!(
                 "the key does not fit in an address ({error}): work on the directory with --data"
             ))))
@@ -177,7 +175,7 @@ impl Client {
         Ok(whole.freeze())
     }
 
-    /// What is awaited of an answer that has begun.
+    /// Applies the stall timeout to a part of an answer.
     async fn in_time<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Refusal> {
         tokio::time::timeout(self.patience, awaited).await.map_err(|_| self.silent(""))
     }
@@ -202,12 +200,12 @@ impl Client {
         })
     }
 
-    /// An event as it stands in an answer.
+    /// Parses an event of an answer.
     pub(crate) fn event(&self, text: &[u8]) -> Result<Event, Failure> {
         self.seen(text).map(|(event, _)| event)
     }
 
-    /// An event as a watcher sees it, and what happened to it.
+    /// Parses a watched event, and its effect.
     pub(crate) fn seen(&self, text: &[u8]) -> Result<(Event, Effect), Failure> {
         record::parse_seen(text).map_err(|bad| self.strange(&format!("{}: {}", bad.field, bad.problem)))
     }
@@ -221,7 +219,7 @@ impl Client {
         }
     }
 
-    /// Where an event stands that was written.
+    /// Parses the key of a written event.
     pub(crate) async fn place(
         &self,
         method: Method,
@@ -262,7 +260,7 @@ impl Client {
     }
 }
 
-/// What lies at the bottom of an error: the layers above it only say that a request failed.
+/// The root cause of an error: the layers above it only say that a request failed.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -1,4 +1,4 @@
-//! An import over HTTP: lot by lot, each a request of its own, so that every lot is known to be stored or not.
+//! An import over HTTP: each batch is a request of its own, so that it is known whether the batch is stored.
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ use crate::record::Shown;
 use crate::report::ImportReport;
 use crate::wire::Target;
 
-/// Lots under way at once: one being stored, one waiting to be, as in an import into a directory.
+/// Batches in flight: one being stored, one waiting, as in an import into a directory.
 const LOTS_IN_FLIGHT: usize = 2;
 
-/// An import under way.
+/// An import in progress.
 pub(crate) struct Upload {
     client: Client,
     in_flight: VecDeque<JoinHandle<Result<ImportReport, Failure>>>,
@@ -28,7 +28,7 @@ impl Upload {
         Self { client: client.clone(), in_flight: VecDeque::new(), inserted: Inserted::default() }
     }
 
-    /// Sends a lot. Waits while two are under way.
+    /// Sends a batch. Waits while two are in flight.
     pub(crate) async fn push(&mut self, lot: &[Event]) -> Result<(), Failure> {
         while self.in_flight.len() >= LOTS_IN_FLIGHT {
             self.await_oldest().await?;
@@ -45,7 +45,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Waits until everything is stored.
+    /// Waits until all events are stored.
     pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
         while !self.in_flight.is_empty() {
             self.await_oldest().await?;
@@ -53,7 +53,7 @@ impl Upload {
         Ok(())
     }
 
-    /// What is known to be stored.
+    /// The events known to be stored.
     pub(crate) fn inserted(&self) -> Inserted {
         self.inserted
     }

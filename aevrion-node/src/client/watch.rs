@@ -1,4 +1,4 @@
-//! Watching a node that may come and go: whenever the stream ends, another one goes on behind the last cursor.
+//! Watching a node across its restarts: whenever the stream ends, another one resumes behind the last cursor.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::exit::Failure;
 use crate::problem::{Kind, Problem};
 use crate::wire::Target;
 
-/// A node that restarts is back soon.
+/// First pause: a restarting node is back soon.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
-/// One that stays away is asked now and then.
+/// Longest pause, while a node stays away.
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// A watch of a node.
 pub(crate) struct RemoteWatch {
     client: Client,
     prefix: Bytes,
-    /// Behind what was seen last.
+    /// The cursor of the last item.
     cursor: Option<String>,
     stream: Option<Lines>,
-    /// Whether there ever was a stream. A node that was never there is a failure, one that left is awaited.
+    /// Whether there ever was a stream. A node that was never reached is a failure; one that has gone is waited for.
     was_there: bool,
     retry: Duration,
 }
 
-/// What the node sends, up to an empty line.
+/// A block of the event stream, up to an empty line.
 #[derive(Debug, Default)]
 struct Block {
     name: String,
@@ -41,7 +41,7 @@ impl RemoteWatch {
         Self { client, prefix, cursor, stream: None, was_there: false, retry: FIRST_RETRY }
     }
 
-    /// The next event, or something to tell the person.
+    /// The next event, or a note for the user.
     pub(crate) async fn next(&mut self) -> Result<Sight, Failure> {
         loop {
             let Some(stream) = &mut self.stream else {
@@ -60,7 +60,8 @@ impl RemoteWatch {
             match (&*block.name, self.cursor.clone()) {
                 ("", Some(cursor)) if !block.data.is_empty() => {
                     let (event, effect) = self.client.seen(&block.data)?;
-                    // Only this shows that it is well: a node whose store has failed begins a stream, too, and ends it.
+                    // Only an event shows that the node is well: a node whose store has failed begins a stream too, and
+                    // ends it.
                     self.retry = FIRST_RETRY;
                     return Ok(Sight::Event { event, effect, cursor });
                 }
@@ -100,7 +101,7 @@ impl RemoteWatch {
     }
 }
 
-/// Whether trying again may help.
+/// Whether a retry may help.
 fn passes(refusal: &Refusal) -> bool {
     match refusal {
         Refusal::Unreachable(_) => true,
@@ -116,7 +117,7 @@ async fn read_block(stream: &mut Lines) -> Result<Option<Block>, Refusal> {
         if line.is_empty() {
             return Ok(Some(block));
         }
-        // What begins with a colon is a comment: it shows that the node is still there.
+        // A line that begins with a colon is a comment: it keeps the stream alive.
         if let Some(value) = line.strip_prefix(b"id: ") {
             block.id = Some(String::from_utf8_lossy(value).into_owned());
         } else if let Some(value) = line.strip_prefix(b"event: ") {

@@ -14,7 +14,7 @@ use crate::data;
 use crate::exit::Failure;
 use crate::server::Node;
 
-/// A node: a store, and a part in the cluster unless it is cut off.
+/// A node: a store, and a membership of the cluster unless it is cut off.
 pub(super) struct Member {
     pub(super) name: String,
     pub(super) replica: Replica,
@@ -24,10 +24,10 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// Makes the cluster, and its first node.
+    /// Creates the cluster, and its first node.
     pub(super) async fn found(place: &Path) -> Result<Self, Failure> {
         let (name, directory) = names(place, 1);
-        // The store first, as `cluster init` does: a directory that cannot be one must not become a member.
+        // The store first, as in `cluster init`: a directory that cannot hold a store must not become a member.
         open(&directory, Options::default()).await?.close().await?;
         let id = Home::of(&directory).found()?.node();
         let replica = open(&directory, Options { node: Some(id), ..Options::default() }).await?;
@@ -36,7 +36,7 @@ impl Member {
         Ok(first)
     }
 
-    /// Joins the cluster that `host` belongs to. It keeps in step with `others`, too.
+    /// Joins the cluster that `host` belongs to, and adds `others` as neighbours.
     pub(super) async fn join(
         place: &Path,
         number: usize,
@@ -59,7 +59,7 @@ impl Member {
         Home::of(&self.directory).issue_token()
     }
 
-    /// Takes part, at any free port, beside whoever it remembers also with `peers`.
+    /// Starts synchronisation on any free port, with the remembered neighbours and `peers`.
     pub(super) async fn begin(&mut self, peers: Vec<Peer>) -> Result<(), Failure> {
         let home = Home::of(&self.directory);
         let identity = home.identity()?;
@@ -73,19 +73,19 @@ impl Member {
         Ok(())
     }
 
-    /// Is no longer there for the others, nor they for it. The store goes on.
+    /// Disconnects the node from the others. The store goes on.
     pub(super) async fn cut_off(&mut self) {
         if let Some(membership) = self.membership.take() {
             membership.end().await;
         }
     }
 
-    /// Where it listens; nowhere while it is cut off.
+    /// Its listening address; nothing while it is cut off.
     pub(super) fn address(&self) -> Option<Peer> {
         self.sync()?.addresses().into_iter().next()
     }
 
-    /// The neighbours that it is connected to and has measured the clocks with.
+    /// The connected neighbours with measured clocks.
     pub(super) fn met(&self) -> Vec<Neighbour> {
         let neighbours = self.sync().map(Sync::neighbours).unwrap_or_default();
         let met = |one: &Neighbour| one.is_connected() && one.state != NeighbourState::Settling;
@@ -99,7 +99,7 @@ impl Member {
         }
     }
 
-    /// What synchronisation did since it began anew.
+    /// The counters of synchronisation since its last start.
     pub(super) fn totals(&self) -> Totals {
         self.sync().map(Sync::totals).unwrap_or_default()
     }
@@ -108,7 +108,7 @@ impl Member {
         self.membership.as_deref().map(Membership::sync)
     }
 
-    /// The node as a server sees it.
+    /// The node as a server serves it.
     pub(super) fn node(&self) -> Node {
         Node::of(self.replica.clone(), self.membership.clone(), self.name.clone())
     }
@@ -123,7 +123,7 @@ fn names(place: &Path, number: usize) -> (String, PathBuf) {
     (format!("node {number}"), place.join(format!("node-{number}")))
 }
 
-/// Opens a store in redb, whatever the environment says.
+/// Opens a redb store, whatever the environment says.
 async fn open(directory: &Path, options: Options) -> Result<Replica, Failure> {
     let global =
         Global { data: Some(directory.to_owned()), store: Some(StoreKind::Redb), ..Global::default() };

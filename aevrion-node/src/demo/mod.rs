@@ -1,8 +1,8 @@
-//! `demo`: three nodes in this process, over QUIC, with stores on disk: they agree, are cut apart, and mend themselves.
+//! `demo`: three nodes in this process, over QUIC, with stores on disk: they agree, are partitioned, and converge.
 //!
-//! Everything is what a cluster of three machines would do: the authority, the tokens, the joining, the stores, the
-//! repairs, the servers. Only the places are not: loopback, and one directory for the time of the show. It needs
-//! nothing, touches nothing that is there, and leaves nothing behind, however it ends.
+//! Everything works as in a cluster of three machines: the authority, tokens, joining, stores, repairs, servers. Only
+//! the places differ: loopback, and one temporary directory. The demo needs and changes no existing data, and leaves
+//! nothing behind, however it ends.
 
 mod member;
 mod screen;
@@ -17,10 +17,10 @@ use crate::signals::Signals;
 use member::Member;
 use screen::Screen;
 
-/// How long the nodes may take to part from each other in an orderly way. Whoever cannot wait interrupts again.
+/// Time limit of the nodes' orderly shutdown. A second signal ends it at once.
 const PARTING: Duration = Duration::from_secs(10);
 
-/// Shows it; unless told to exit, keeps the nodes running until interrupted.
+/// Runs the demo; without `exit`, keeps the nodes running until interrupted.
 pub(crate) async fn run(exit: bool) -> Result<(), Failure> {
     if !cfg!(all(feature = "quic", feature = "redb")) {
         return Err(Failure::error(
@@ -53,14 +53,14 @@ async fn show(
         told = story::tell(&mut screen, place, members) => told?,
         signal = signals.next() => return Err(signal.failure()),
     }
-    // Without anyone who reads where they are, nobody would end them either.
+    // Without a reader of their addresses, no one would use or end them.
     if exit || screen.is_left() {
         return Ok(());
     }
     stay::serve(&mut screen, members, signals).await
 }
 
-/// Lets everyone go. What fails now concerns nobody: the directory is removed next.
+/// Shuts all nodes down. Errors are ignored: the directory is removed next.
 async fn part(members: Vec<Member>) {
     for member in members {
         if let Err(failure) = member.close().await {

@@ -1,4 +1,4 @@
-//! What the demo shows: short, aligned, and line by line as it happens.
+//! The output of the demo: short, aligned, and line by line as it happens.
 
 use std::fmt::Display;
 use std::io::{self, Stdout, Write};
@@ -29,35 +29,35 @@ impl Screen {
         Self { out: AutoStream::auto(io::stdout()), left: false }
     }
 
-    /// Whether the reader has seen enough and gone away (`| head`).
+    /// Whether the reader has closed the pipe (`| head`).
     pub(super) fn is_left(&self) -> bool {
         self.left
     }
 
-    /// The beginning of an act.
+    /// Prints the heading of an act.
     pub(super) fn heading(&mut self, text: impl Display) -> Result<(), Failure> {
         self.line(format_args!("\n{HEADING}{text}{HEADING:#}"))
     }
 
-    /// A named fact.
+    /// Prints a named fact.
     pub(super) fn fact(&mut self, name: impl Display, what: impl Display) -> Result<(), Failure> {
         let name = name.to_string();
         self.line(format_args!("  {FAINT}{name:<NAME$}{FAINT:#}  {what}"))
     }
 
-    /// What a node holds; `same` says whether all hold that.
+    /// Prints the root of a node; `same` is whether all nodes hold the same.
     pub(super) fn holding(&mut self, name: &str, root: &Root, same: bool) -> Result<(), Failure> {
         let style = if same { SAME } else { OTHER };
         let (events, hash) = (thousands(root.count), root.hash.to_string());
         self.fact(name, format_args!("{events} events   root {style}{}{style:#}", &hash[..32]))
     }
 
-    /// A command to copy, and what it is good for.
+    /// Prints a command to copy, and its purpose.
     pub(super) fn command(&mut self, command: impl Display) -> Result<(), Failure> {
         self.line(format_args!("  {command}"))
     }
 
-    /// A line as it stands.
+    /// Prints a line unchanged.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         if self.left {
             return Ok(());
@@ -72,7 +72,7 @@ impl Screen {
     }
 }
 
-/// A length of time for people.
+/// A duration for people.
 pub(super) fn took(time: Duration) -> String {
     match time.as_millis() {
         ms @ ..1_000 => format!("{ms} ms"),
@@ -80,7 +80,7 @@ pub(super) fn took(time: Duration) -> String {
     }
 }
 
-/// Bytes for people.
+/// A number of bytes for people.
 pub(super) fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }

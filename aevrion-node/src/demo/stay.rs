@@ -1,4 +1,4 @@
-//! After the show: the three nodes go on, each with its HTTP interface, for whoever wants to try them.
+//! After the demo: the three nodes keep running, each with its HTTP interface, for users to try.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -30,7 +30,7 @@ pub(super) async fn serve(
     }
     invite(screen, members, &endpoints)?;
     signals.next().await;
-    // Whoever listens is still serving.
+    // The receivers are still serving.
     let _ = stop.send(true);
     tokio::select! {
         () = async { while servers.join_next().await.is_some() {} } => {}
@@ -39,7 +39,7 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Listens on this machine: at `port`, or where there is room.
+/// Listens on loopback: at `port`, or any free one.
 async fn listen(port: u16) -> Result<TcpListener, Failure> {
     let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     match TcpListener::bind(at(port)).await {
@@ -50,7 +50,7 @@ async fn listen(port: u16) -> Result<TcpListener, Failure> {
     }
 }
 
-/// Says where they are, and what to do with them.
+/// Prints the endpoints, and commands to try.
 fn invite(screen: &mut Screen, members: &[Member], endpoints: &[String]) -> Result<(), Failure> {
     let program = program();
     let [first, .., last] = endpoints else { return Ok(()) };
@@ -70,7 +70,7 @@ fn invite(screen: &mut Screen, members: &[Member], endpoints: &[String]) -> Resu
     screen.command(format_args!("curl {last}/v1/kv/gate:B4"))
 }
 
-/// This program, as it was called: what is copied is to work.
+/// This program's path as it was called: copied commands should work.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);

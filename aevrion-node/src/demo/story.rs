@@ -1,4 +1,4 @@
-//! What happens in the demo, act by act.
+//! The acts of the demo.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -18,23 +18,23 @@ use crate::output::thousands;
 /// A week of flights from New York.
 const FLIGHTS: &[u8] = include_bytes!("../../sample/flights-week.jsonl.gz");
 
-/// Longer than any of this takes on a machine that works.
+/// Far longer than any step takes on a working machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether they agree.
+/// Interval of checks for agreement.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How often they are asked to compare while they are waited for; beside that they do so by themselves, every minute.
+/// Interval of requested comparisons during a wait; the nodes also compare by themselves, every minute.
 const COMPARE: Duration = Duration::from_secs(1);
 
 /// The key that both sides write while they are apart.
 const CONTESTED: &str = "gate:B4";
 
-/// What else they write, each on its own.
+/// Further writes on each side.
 const LEFT_WRITES: u32 = 200;
 const RIGHT_WRITES: u32 = 100;
 
-/// Tells it. Whoever takes part is in `members`, also if it breaks off.
+/// Runs all acts. Nodes are added to `members`, also if an act fails.
 pub(super) async fn tell(
     screen: &mut Screen,
     place: &Path,
@@ -51,7 +51,7 @@ pub(super) async fn tell(
     contest(screen, members, &parted).await
 }
 
-/// One founds a cluster, the others join it.
+/// Creates a cluster of one node, and joins the others.
 async fn assemble(screen: &mut Screen, place: &Path, members: &mut Vec<Member>) -> Result<(), Failure> {
     screen.heading("1  Node 1 founds a cluster; 2 and 3 join, with a token each")?;
     members.push(Member::found(place).await?);
@@ -67,7 +67,7 @@ async fn assemble(screen: &mut Screen, place: &Path, members: &mut Vec<Member>) 
     meeting(members).await
 }
 
-/// A week of flights goes into one node. Answers with the bytes of keys and values.
+/// Imports a week of flights into one node. Returns the bytes of keys and values.
 async fn import(screen: &mut Screen, members: &[Member]) -> Result<u64, Failure> {
     screen.heading("2  A week of flights goes into node 1, and from there to the others")?;
     let began = Instant::now();
@@ -102,15 +102,15 @@ async fn import(screen: &mut Screen, members: &[Member]) -> Result<u64, Failure>
     Ok(bytes)
 }
 
-/// What the two sides did while they were apart.
+/// The writes of the two sides during the partition.
 struct Parted {
-    /// The contested key as it was written on either side, first the earlier one.
+    /// The contested key's events, the earlier one first.
     writes: [Address; 2],
     left: u64,
     right: u64,
 }
 
-/// Node 3 is cut off, and both sides write.
+/// Cuts node 3 off, and writes on both sides.
 async fn part(screen: &mut Screen, members: &mut [Member]) -> Result<Parted, Failure> {
     screen.heading("3  Node 3 is cut off; both sides go on writing")?;
     let [first, second, third] = members else { return Err(Failure::error("there are three nodes")) };
@@ -125,7 +125,7 @@ async fn part(screen: &mut Screen, members: &mut [Member]) -> Result<Parted, Fai
     first.replica.batch(bags(0..LEFT_WRITES), Durability::Immediate).await?;
     third.replica.batch(bags(LEFT_WRITES..LEFT_WRITES + RIGHT_WRITES), Durability::Immediate).await?;
     let left = first.replica.put(CONTESTED, "boarding").await?;
-    // In one millisecond the greater id would win, which is as good, but not the story that is told here.
+    // In one millisecond the greater id would win: just as good, but not the story told here.
     until("the clock does not go on", || async { Ok((third.replica.now() > left.timestamp).then_some(())) })
         .await?;
     let right = third.replica.put(CONTESTED, "closed").await?;
@@ -135,7 +135,7 @@ async fn part(screen: &mut Screen, members: &mut [Member]) -> Result<Parted, Fai
     Ok(Parted { writes: [left, right], left: left_root.count, right: right_root.count })
 }
 
-/// Node 3 is back.
+/// Reconnects node 3.
 async fn heal(
     screen: &mut Screen,
     members: &mut [Member],
@@ -164,7 +164,7 @@ async fn heal(
     holdings(screen, members).await
 }
 
-/// Who won the key that both sides wrote, and what became of the other.
+/// Shows the winner of the contested key, and the other write in the history.
 async fn contest(screen: &mut Screen, members: &[Member], parted: &Parted) -> Result<(), Failure> {
     screen.heading(format_args!(
         "5  Both sides wrote {CONTESTED}: the later write is the value, the other is history"
@@ -192,7 +192,7 @@ async fn contest(screen: &mut Screen, members: &[Member], parted: &Parted) -> Re
     Ok(())
 }
 
-/// What each node holds.
+/// Shows the root of each node.
 async fn holdings(screen: &mut Screen, members: &[Member]) -> Result<(), Failure> {
     let mut roots = Vec::with_capacity(members.len());
     for member in members {
@@ -205,7 +205,7 @@ async fn holdings(screen: &mut Screen, members: &[Member]) -> Result<(), Failure
     Ok(())
 }
 
-/// Waits until each of these is connected to all others.
+/// Waits until each of these nodes is connected to all others.
 async fn meeting(members: &[Member]) -> Result<(), Failure> {
     until("the nodes did not meet", || async {
         Ok(members.iter().all(|member| member.met().len() == members.len() - 1).then_some(()))
@@ -213,7 +213,7 @@ async fn meeting(members: &[Member]) -> Result<(), Failure> {
     .await
 }
 
-/// Waits until these hold the same, and says what.
+/// Waits until these nodes hold the same events, and returns their root.
 async fn agreement(members: &[Member]) -> Result<Root, Failure> {
     let began = Instant::now();
     let mut compared = 0;
@@ -237,7 +237,7 @@ async fn agreement(members: &[Member]) -> Result<Root, Failure> {
     .await
 }
 
-/// Looks until there is something to see, but not for ever.
+/// Polls until there is a value, with a time limit.
 async fn until<T, F: Future<Output = Result<Option<T>, Failure>>>(
     otherwise: &str,
     mut look: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! Files of columns: templates say how key, time and value are made of them.
+//! Files of columns: templates make key, time and value from them.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, Cursor, Read};
@@ -17,10 +17,10 @@ use crate::output::bounded;
 use crate::record::{BadField, Made};
 use crate::times::TimeStyle;
 
-/// A spreadsheet may say in a line before the header what separates columns.
+/// The line before the header by which a spreadsheet names its delimiter.
 const SAYS_DELIMITER: &[u8] = b"sep=";
 
-/// A byte order mark. There is one more where marked files were put together.
+/// A byte order mark. Concatenated files contain further ones.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The rows of a CSV file as events.
@@ -35,7 +35,7 @@ pub(super) struct CsvRows {
     delete_if: Option<(usize, String)>,
     expires: Option<usize>,
     row: StringRecord,
-    /// Line that the row at hand begins in.
+    /// Line at which the current row begins.
     line: u64,
     broken: bool,
 }
@@ -145,10 +145,10 @@ impl CsvRows {
         serde_json::Value::Object(object).to_string().into_bytes()
     }
 
-    /// What becomes of the row that was just read, or could not be.
+    /// Turns the row just read, or the error of reading it, into an event or an error.
     fn record(&mut self, begun: Option<Begun>, read: Result<(), BadField>) -> Result<Made, Wrong> {
         match begun.and_then(|begun| begun.fault) {
-            // Whatever is behind it may be of other rows: nothing after it can be told.
+            // The parser has swallowed the rest of the file, which may be other rows: no later row can be read.
             Some(QuoteFault::Open { line }) => {
                 self.broken = true;
                 Err(Wrong::File(format!(
@@ -193,7 +193,7 @@ impl Records for CsvRows {
     }
 }
 
-/// What a line before the header says of the delimiter, the text behind it, and the number of its first line.
+/// The delimiter named by a line before the header, the text behind it, and the number of its first line.
 fn said_delimiter(
     mut text: Box<dyn BufRead + Send>,
 ) -> io::Result<(Option<u8>, Box<dyn BufRead + Send>, u64)> {
@@ -210,7 +210,7 @@ fn said_delimiter(
     }
 }
 
-/// The text behind byte order marks: the parser passes over one, and then a quote behind it is one that opens.
+/// Skips all byte order marks: the parser skips only one, and a quote behind a mark is an opening one.
 fn behind_marks(mut text: Box<dyn BufRead + Send>) -> io::Result<Box<dyn BufRead + Send>> {
     loop {
         let mut head = Vec::new();
@@ -275,7 +275,7 @@ fn named_twice(names: &StringRecord) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// Where all rows stand, and what is wrong with them.
+    /// The lines of all rows, and the faults of the rows.
     fn rows(text: &[u8]) -> Result<Vec<(String, Option<String>)>, String> {
         let columns = ColumnArgs {
             key: Some("{id}".to_owned()),

@@ -1,4 +1,4 @@
-//! Files of JSON objects: one a line, or all in one array.
+//! Files of JSON objects: one per line, or all in one array.
 
 use std::io::{BufRead, Read};
 
@@ -9,30 +9,30 @@ use super::{Records, Wrong};
 use crate::record::{self, BadField, Made};
 use crate::times::TimeStyle;
 
-/// Objects, each bounded: a file without line ends must not end up in memory.
+/// JSON objects of bounded length: a file without line ends must not end up in memory.
 pub(super) struct JsonObjects {
     reader: Box<dyn BufRead + Send>,
     style: TimeStyle,
     longest: u64,
     object: Vec<u8>,
-    /// Line that the reader is in, and that the object at hand began in.
+    /// The reader's line, and the line at which the current object began.
     line: u64,
     began: u64,
     layout: Layout,
     broken: bool,
 }
 
-/// How the objects stand in the file.
+/// The layout of the objects in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
-    /// Not known before the first byte.
+    /// Unknown before the first byte.
     Unknown,
     Lines,
-    /// In an array, of which some were read.
+    /// In an array; `any` is true once an element was read.
     Array {
         any: bool,
     },
-    /// Behind the end of the array.
+    /// After the end of the array.
     Ended,
 }
 
@@ -130,7 +130,7 @@ impl JsonObjects {
         }
     }
 
-    /// Passes over white space. The byte behind it stays.
+    /// Skips white space, and peeks at the byte behind it.
     fn next_but_space(&mut self) -> Result<Option<u8>, Wrong> {
         loop {
             let bytes = match self.reader.fill_buf() {
@@ -163,7 +163,7 @@ impl JsonObjects {
     }
 }
 
-/// How deep in brackets a byte of JSON stands.
+/// Nesting depth of a byte of JSON.
 #[derive(Debug, Default)]
 struct Depth {
     brackets: u32,

@@ -1,5 +1,5 @@
-//! The records of a file, lot by lot, on their way to the store: what is wrong with one of them ends the file or is passed
-//! over, what is done to one is counted.
+//! The records of a file, batch by batch, on their way to the store: a bad record ends the file or is skipped, and
+//! every change to a record is counted.
 
 use aevrion_core::bounds::{LOT_BYTES, LOT_EVENTS};
 use aevrion_core::{Event, Parameters, WriteError, is_reserved};
@@ -12,7 +12,7 @@ use super::{Message, Order, Reading, Records, Stop, Wrong};
 use crate::cli::Ties;
 use crate::record::{BadField, Made};
 
-/// What a file comes to, lot by lot.
+/// The state of a file being read, batch by batch.
 struct Lots<'l> {
     listener: &'l mut Listener<'l>,
     lot: Vec<Event>,
@@ -25,10 +25,10 @@ struct Lots<'l> {
     tally: Tally,
 }
 
-/// Who is told what a file comes to.
+/// Receives the messages about a file.
 pub(super) type Listener<'l> = dyn FnMut(Message) -> Result<(), Over> + 'l;
 
-/// Nothing follows: it was said why, or the listener is gone, which it is only if the import failed.
+/// No message follows: the last one was the reason, or the listener is gone, which happens only after a failed import.
 pub(super) struct Over;
 
 impl Lots<'_> {
@@ -42,7 +42,7 @@ impl Lots<'_> {
         if self.lot.len() < LOT_EVENTS && self.bytes < LOT_BYTES { Ok(()) } else { self.send() }
     }
 
-    /// What becomes of an event beside those before it; nothing if it stands there already.
+    /// Places an event after its predecessors; nothing if it is a repetition.
     fn place(&mut self, event: Event) -> Option<Event> {
         match (&mut self.succession, self.ties) {
             (Some(succession), Some(Ties::FileOrder)) => succession.place(event),
@@ -54,7 +54,7 @@ impl Lots<'_> {
         }
     }
 
-    /// Sends what there is, once it is known what its times count.
+    /// Sends the batch, once the unit of its times is known.
     fn send(&mut self) -> Result<(), Over> {
         if let Some(problem) = self.units.problem() {
             return self.stop(Stop::of_file(problem));
@@ -85,7 +85,7 @@ impl Lots<'_> {
     }
 }
 
-/// Parses the whole file and tells of it in lots.
+/// Parses the whole file and sends its events in batches.
 pub(super) fn read_all<'l>(
     mut records: Box<dyn Records>,
     listener: &'l mut Listener<'l>,
@@ -124,7 +124,7 @@ pub(super) fn read_all<'l>(
     lots.end(records.remarks())
 }
 
-/// An event within the limits of the store.
+/// Checks an event against the limits of the store.
 fn checked(made: Made, parameters: &Parameters) -> Result<Made, Wrong> {
     let (field, error) = match parameters.check(made.event.key(), made.event.value()) {
         Ok(()) if is_reserved(made.event.key()) => ("key", WriteError::ReservedKey),

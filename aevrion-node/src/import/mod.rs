@@ -1,10 +1,10 @@
-//! `import`: a file of events, or the history of a repository, into the store.
+//! `import`: stores a file of events, or the history of a repository.
 //!
-//! A thread reads, unpacks and parses; the replica, here or on a node, stores lot by lot, each lot one atomic, durable
-//! write. What is stored already is passed over, so an import that broke off is simply repeated. A node that is sent a
-//! file reads it in the same way.
+//! A thread reads, unpacks and parses; the replica, here or on a node, stores batch by batch, each batch one atomic,
+//! durable write. Stored events are skipped, so an interrupted import is simply repeated. A node reads an uploaded file
+//! in the same way.
 //!
-//! Whatever is passed over, changed or assumed on the way is counted, and said at the end.
+//! Every skip, change and assumption on the way is counted, and reported at the end.
 
 mod csv;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -55,20 +55,20 @@ use tally::Tally;
 pub(crate) use git::end_all as end_git;
 pub(crate) use text::encoding;
 
-/// Bad records that are reported one by one; what is beyond is counted.
+/// Bad records that are reported one by one; further ones are counted.
 const REPORTED: u64 = 10;
 
-/// What records of a file are called that cannot be imported.
+/// The name of invalid records of a file.
 pub(crate) const BAD_LINES: &str = "bad lines";
 
-/// Lots parsed ahead of the store.
+/// Batches parsed ahead of the store.
 const LOTS_AHEAD: usize = 2;
 
-/// Why a record brings no event.
+/// Why a record yields no event.
 enum Wrong {
-    /// It cannot be imported. The next one may.
+    /// The record is invalid. The next one may be valid.
     Record(BadField),
-    /// The file cannot be read further.
+    /// The rest of the file cannot be read.
     File(String),
 }
 
@@ -76,34 +76,34 @@ enum Wrong {
 trait Records: Send {
     fn next(&mut self) -> Option<Result<Made, Wrong>>;
 
-    /// Where the last one stands, for people, such as `line 5`.
+    /// The position of the last record, for people, such as `line 5`.
     fn place(&self) -> String;
 
-    /// What else is to be said when there are no more.
+    /// Remarks after the last record.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// What the reading thread tells.
+/// A message of the reading thread.
 pub(crate) enum Message {
     Lot(Vec<Event>),
     Skipped(String),
-    /// Nothing follows.
+    /// No message follows.
     Stopped(Stop),
-    /// The file has come to its end, and this was done to it.
+    /// The end of the file, and the counts of changes to it.
     Ended(Tally),
 }
 
-/// Why a file is not read further.
+/// Why reading a file stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
     pub(crate) why: String,
-    /// Whether it is one record that is wrong, which can be passed over.
+    /// Whether the cause is a single record, which can be skipped.
     can_be_skipped: bool,
 }
 
-/// A file that was opened, and whose first lines make sense: nothing else is touched before.
+/// An opened file with valid first lines: the store is not touched before.
 pub(crate) struct Opened {
     name: String,
     from: ImportFrom,
@@ -115,12 +115,12 @@ pub(crate) struct Opened {
     unit: Option<TimeUnit>,
 }
 
-/// What says which record of a key is the last one.
+/// The rule by which a record of a key is the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Order {
-    /// Their times, wherever they stand in the file.
+    /// Their times, whatever their order in the file.
     Times,
-    /// The order that they come in, whatever times they have.
+    /// Their order in the file, whatever their times.
     History,
 }
 
@@ -148,14 +148,14 @@ impl Opened {
         self.run(parameters, Sink::Stored(backend.import())).await
     }
 
-    /// Shows the first ones, and counts the rest.
+    /// Shows the first events, and counts the rest.
     pub(crate) async fn show(self, format: Format) -> Result<(), Failure> {
         self.run(Parameters::default(), Sink::Shown(Listing::new(format), 0)).await
     }
 
     async fn run(self, parameters: Parameters, store: Sink<'_>) -> Result<(), Failure> {
         let done = self.read_into(parameters, store).await;
-        // If the import has failed, they would go on for nobody.
+        // After a failed import the git programs would run in vain.
         end_git();
         done
     }
@@ -217,7 +217,7 @@ impl ImportFrom {
         }
     }
 
-    /// What records are called that cannot be imported.
+    /// The name of invalid records.
     fn bad_records(self) -> &'static str {
         match self {
             Self::File => BAD_LINES,
@@ -231,7 +231,7 @@ impl Stop {
         Self { why, can_be_skipped: false }
     }
 
-    /// What to do after so much was stored, and how to pass over `bad` records.
+    /// The next step after a partial import, and how to skip `bad` records.
     pub(crate) fn advice(&self, inserted: Inserted, bad: &str, how_to_skip: &str) -> Option<String> {
         let stored = inserted.new + inserted.known;
         let skip = match self.can_be_skipped {
@@ -247,9 +247,9 @@ impl Stop {
     }
 }
 
-/// The records of the file, by what it holds. Flags that do not apply to that are refused.
+/// The reader of the file's records, by format. Flags that do not apply to the format are refused.
 fn records_of(source: Source, arguments: &ImportArgs) -> Result<Box<dyn Records>, Failure> {
-    // The limits of sizes are those of every store.
+    // The size limits are the same for every store.
     let parameters = &Parameters::default();
     let format = arguments.format.unwrap_or_else(|| format_of(&arguments.file));
     let style = TimeStyle::new(&arguments.times, arguments.time_unit.unwrap_or_default());
@@ -266,7 +266,7 @@ fn records_of(source: Source, arguments: &ImportArgs) -> Result<Box<dyn Records>
     Ok(Box::new(jsonl::JsonObjects::new(source, style, parameters)))
 }
 
-/// What a file holds, by its name.
+/// The format of a file, by its name.
 fn format_of(path: &Path) -> FileFormat {
     let bare = packed::bare_name(path);
     match bare.extension().and_then(|suffix| suffix.to_str()).unwrap_or_default().to_lowercase().as_str() {
@@ -276,7 +276,7 @@ fn format_of(path: &Path) -> FileFormat {
     }
 }
 
-/// Reads JSON, gzip or plain, from anywhere, on a thread of its own.
+/// Reads JSON, gzip or plain, from any reader, on a thread of its own.
 pub(crate) fn read_lines(
     input: impl Read + Send + 'static,
     parameters: Parameters,
@@ -296,23 +296,23 @@ pub(crate) fn read_lines(
 struct Reading {
     parameters: Parameters,
     skip_bad: bool,
-    /// Whether several values of a key in one moment are looked for, which takes memory.
+    /// Whether to look for several values of a key at one time, which takes memory.
     looks_for_ties: bool,
     ties: Option<Ties>,
-    /// What numbers that stand for times were said to count.
+    /// The given unit of numeric times.
     unit: Option<TimeUnit>,
     order: Order,
 }
 
-/// Parses on a thread of its own, so that the next lot is ready when the last one is stored.
+/// Parses on a thread of its own, so that the next batch is ready when the last one is stored.
 fn begin_reading(
     open: impl FnOnce() -> io::Result<Box<dyn Records>> + Send + 'static,
     reading: Reading,
 ) -> mpsc::Receiver<Message> {
     let (sender, messages) = mpsc::channel(LOTS_AHEAD);
-    // Detached on purpose: if the import fails it ends at its next send, and nobody waits for it.
+    // Detached on purpose: after a failed import it ends at its next send, and nothing waits for it.
     thread::spawn(move || match open() {
-        // The listener is gone only if the import failed: nothing is left to tell.
+        // The listener is gone only after a failed import: no one needs the message.
         Ok(records) => {
             let mut tell = |message| sender.blocking_send(message).map_err(|_| Over);
             drop(read_all(records, &mut tell, reading));

@@ -1,5 +1,5 @@
-//! What the fuzz target does, on a plain toolchain: its seeds, and thousands of inputs made of them at random, the same
-//! ones each time.
+//! The fuzz target on a plain toolchain: runs its seeds, and thousands of pseudorandom mutations of them, the same ones
+//! each time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::thread;
 
 use super::fuzz;
 
-/// Inputs made of the seeds.
+/// Number of mutated inputs.
 const INPUTS: u64 = 4_000;
 
-/// libFuzzer names what it adds to the seeds by a hash, and that stays out of the repository.
+/// Length of a libFuzzer name: inputs that it adds to the seeds are named by a hash, and stay out of the repository.
 const HASHED_NAME: usize = 40;
 
-/// Seeds that end in an error.
+/// Seeds whose import fails.
 const REFUSED: [&str; 4] = ["bad-checksum", "open-quote", "stray-and-open-quote", "two-of-a-name"];
 
 const PIECES: [&str; 14] = [
@@ -33,7 +33,7 @@ const PIECES: [&str; 14] = [
     "2024-10-27 02:30:00",
 ];
 
-/// Numbers of Steele, Lea and Flood's `SplitMix64`.
+/// The `SplitMix64` generator of Steele, Lea and Flood.
 struct Random(u64);
 
 impl Random {
@@ -54,7 +54,7 @@ impl Random {
     }
 }
 
-/// Says which input it was.
+/// Prints the input of a failure.
 struct AtHand<'i>(&'i [u8]);
 
 impl Drop for AtHand<'_> {
@@ -82,7 +82,7 @@ fn mutate(input: &mut Vec<u8>, seeds: &[(String, Vec<u8>)], random: &mut Random)
     let at = random.below(input.len());
     let end = at + random.below((input.len() - at).min(40));
     match random.below(8) {
-        // One of the choices, which a byte anywhere rarely is.
+        // One of the choices at the front, which a random position rarely hits.
         0 | 1 => {
             let at = random.below(fuzz::CHOICES.min(input.len()));
             input[at] = b'0' + u8::try_from(random.below(12)).unwrap();

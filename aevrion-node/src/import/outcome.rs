@@ -1,5 +1,4 @@
-//! A file that is read to its end as an import reads it, and what has become of it: for tests of whole files and for the
-//! fuzz target.
+//! The outcome of importing a whole file: for tests of whole files and for the fuzz target.
 
 use std::io::Read;
 use std::path::Path;
@@ -10,26 +9,26 @@ use super::lots::{Over, read_all};
 use super::{Message, Order, Reading, Source, Stop, records_of};
 use crate::cli::ImportArgs;
 
-/// Events and messages that are kept; beyond that they are counted. A packed file of a few bytes can hold millions.
+/// Events and messages that are kept; further ones are only counted. A packed file of a few bytes can hold millions.
 const KEPT: usize = 1 << 18;
 
-/// What has become of a file.
+/// The outcome of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// The first ones, in the order of the file.
+    /// The first events, in the order of the file.
     pub(super) events: Vec<Event>,
-    /// How many there are in all.
+    /// The number of all events.
     pub(super) brought: u64,
-    /// What was said of the first ones that were passed over.
+    /// The messages about the first skipped records.
     pub(super) passed_over: Vec<String>,
     pub(super) skipped: u64,
     pub(super) repeated: u64,
-    /// Why it was not read to its end.
+    /// Why reading stopped before the end.
     pub(super) stopped: Option<Stop>,
 }
 
 impl Outcome {
-    /// Of a file with these contents, of so many bytes, which is called as the arguments say.
+    /// Imports a file with these contents, of `length` bytes, named as in the arguments.
     pub(super) fn of(contents: impl Read + Send + 'static, length: usize, arguments: &ImportArgs) -> Self {
         let refused = |why| Self { stopped: Some(Stop::of_file(why)), ..Self::default() };
         let records = match source_of(contents, length, arguments) {
@@ -50,13 +49,13 @@ impl Outcome {
             outcome.note(message);
             Ok(())
         };
-        // That nothing follows is what it returns.
+        // `Over` only means that no message follows.
         let (Ok(()) | Err(Over)) = read_all(records, &mut note, reading);
         assert!(ended, "a file that has no end");
         outcome
     }
 
-    /// Records of the file that it accounts for.
+    /// Records of the file that the outcome accounts for.
     pub(super) fn records(&self) -> u64 {
         self.brought + self.skipped + self.repeated
     }

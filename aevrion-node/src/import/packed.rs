@@ -1,4 +1,4 @@
-//! Packed files: what their first bytes say they are, unpacked as they are read.
+//! Packed files: recognised by their first bytes, unpacked as they are read.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -10,16 +10,16 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 const BUFFER: usize = 256 << 10;
 
-/// The most memory that a packed file may ask for: the largest presets of the usual tools need less.
+/// Most memory that a packed file may request: the largest presets of the usual tools need less.
 const MEMORY_KIB: u32 = 128 << 10;
 
-/// As many bytes as tell what a file is.
+/// Bytes needed to recognise a format.
 const TELLING: usize = 6;
 
-/// What a zip archive begins with.
+/// The first bytes of a zip archive.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-/// How a file is packed.
+/// The compression of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packing {
     Gzip,
@@ -28,8 +28,8 @@ enum Packing {
     Xz,
 }
 
-/// Gives the contents of `bytes`, unpacked if they are packed. The name of the file, if there is one, must not say
-/// otherwise.
+/// The contents of `bytes`, unpacked if they are packed. The name of the file, if there is one, must not contradict its
+/// bytes.
 pub(super) fn unpacked(
     bytes: Box<dyn BufRead + Send>,
     path: Option<&Path>,
@@ -98,13 +98,13 @@ impl Packing {
     }
 }
 
-/// Whether a file with these bytes is taken for one that is packed, or for an archive.
+/// Whether a file with these bytes is recognised as packed, or as an archive.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) fn is_packed(head: &[u8]) -> bool {
     Packing::of_bytes(head).is_some() || head.starts_with(ZIP)
 }
 
-/// The name of a file without what says how it is packed.
+/// The name of a file without the extension of its compression.
 pub(super) fn bare_name(path: &Path) -> &Path {
     match Packing::of_name(path) {
         Some(_) => path.file_stem().map_or(path, Path::new),
@@ -112,7 +112,7 @@ pub(super) fn bare_name(path: &Path) -> &Path {
     }
 }
 
-/// Says of what is wrong with a packed file that it is packed.
+/// Adds to errors that the file is packed.
 struct Unpacked {
     inner: Box<dyn Read + Send>,
     packing: Packing,
@@ -122,7 +122,7 @@ impl Read for Unpacked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let name = self.packing.name();
         self.inner.read(buffer).map_err(|error| match error.kind() {
-            // One unpacker says it in words alone.
+            // One unpacker reports it only in its message.
             kind if kind == io::ErrorKind::UnexpectedEof
                 || error.to_string().contains("fill whole buffer") =>
             {
@@ -138,18 +138,18 @@ impl Read for Unpacked {
     }
 }
 
-/// A file may be of several packed ones, one behind the other, as `cat` or a tool that packs in parallel makes them.
+/// A file may consist of several packed members, as `cat` or a parallel packer makes them.
 struct Members {
     packing: Packing,
     member: Member,
 }
 
 enum Member {
-    /// Between two of them, or behind the last.
+    /// Between two members, or after the last.
     None(Ahead),
     Gzip(GzDecoder<Ahead>),
     Zstandard(Box<StreamingDecoder<Ahead, FrameDecoder>>),
-    /// The file is damaged: nothing can be read of it any more.
+    /// The file is damaged: the rest is unreadable.
     Lost,
 }
 
@@ -158,7 +158,7 @@ impl Members {
     fn begin(&mut self, mut bytes: Ahead) -> io::Result<bool> {
         self.member = match self.packing {
             Packing::Gzip => {
-                // gzip(1) takes zeros behind the end, which tapes and block devices leave.
+                // gzip(1) ignores zeros after the end, which tapes and block devices leave.
                 bytes.skip_zeros()?;
                 match bytes.peek(2)? {
                     [] => Member::None(bytes),
@@ -170,7 +170,7 @@ impl Members {
                 let head = bytes.peek(8)?;
                 match *head {
                     [] => break Member::None(bytes),
-                    // A frame that is to be passed over says how long it is.
+                    // A skippable frame gives its own length.
                     [0x50..=0x5F, 0x2A, 0x4D, 0x18, a, b, c, d] => {
                         let length = u64::from(u32::from_le_bytes([a, b, c, d])) + 8;
                         if io::copy(&mut bytes.by_ref().take(length), &mut io::sink())? < length {
@@ -220,7 +220,7 @@ impl Read for Members {
     }
 }
 
-/// A reader that can look ahead.
+/// A reader with lookahead.
 struct Ahead {
     ahead: Vec<u8>,
     taken: usize,
@@ -232,7 +232,7 @@ impl Ahead {
         Self { ahead: Vec::new(), taken: 0, inner }
     }
 
-    /// The next bytes, so many unless the end is nearer. They stay.
+    /// Peeks at the next `bytes` bytes, or fewer at the end.
     fn peek(&mut self, bytes: usize) -> io::Result<&[u8]> {
         self.ahead.drain(..self.taken);
         self.taken = 0;
@@ -304,11 +304,11 @@ mod tests {
         ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
     }
 
-    /// `printf text | xz | base64`, for there is no encoder here.
+    /// Made by `printf text | xz | base64`: there is no encoder here.
     const XZ: &[u8] = include_bytes!("../../../tests/data/text.xz");
 
     fn text(bytes: &[u8], name: Option<&str>) -> io::Result<String> {
-        // A few bytes at a time, so that what tells is cut.
+        // A few bytes at a time, so that the recognised bytes are split.
         let reader = BufReader::with_capacity(3, io::Cursor::new(bytes.to_vec()));
         let mut text = String::new();
         unpacked(Box::new(reader), name.map(Path::new))?.read_to_string(&mut text)?;

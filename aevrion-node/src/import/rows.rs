@@ -1,36 +1,36 @@
-//! A second look at the bytes that a CSV parser is given. The parser forgives everything: a quote that is never closed
-//! makes one row of the rest of the file, and text behind a closing quote is appended. Here that is a fault of its row; and
-//! here the lines are counted, whatever ends them.
+//! A check of the bytes given to the CSV parser. The parser accepts everything: an unclosed quote makes the rest of the
+//! file one row, and text behind a closing quote is appended. Here that is a fault of its row. Lines are counted here
+//! too, whatever their line ends.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
 use crate::output::thousands;
 
-/// Columns that a row may have. A parser takes many bytes for each, so that a few packed ones could fill the memory.
+/// Columns that a row may have. A parser takes many bytes for each, so a few packed bytes could fill the memory.
 const MOST_COLUMNS: u64 = 1 << 18;
 
-/// A reader that knows where the rows begin in what it has given, and gives up when one row takes more than is allowed.
+/// A reader that knows the beginnings of rows in the bytes it has given, and fails when a row exceeds its allowance.
 pub(super) struct Rows {
     inner: Box<dyn BufRead + Send>,
-    /// Bytes that may still be read for the row at hand.
+    /// Bytes left for the current row.
     allowance: u64,
     delimiter: u8,
-    /// Whether quotes are more than data.
+    /// Whether quotes are syntax, not data.
     quotes: bool,
     state: State,
     line: u64,
-    /// Columns of the row, as far as it was read.
+    /// Columns of the row so far.
     columns: u64,
-    /// Where the field began that is quoted.
+    /// The beginning of the quoted field.
     opened: u64,
-    /// The last byte was the first half of a line end, perhaps.
+    /// Whether the last byte was a CR, perhaps the first half of a line end.
     after_cr: bool,
     begun: VecDeque<Begun>,
     ended: bool,
 }
 
-/// Where a row begins, and what is wrong with its quotes.
+/// The beginning of a row, and the fault of its quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Begun {
     pub(super) line: u64,
@@ -39,13 +39,13 @@ pub(super) struct Begun {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum QuoteFault {
-    /// A quote that was opened in this line is not closed.
+    /// A quote opened in this line is not closed.
     Open { line: u64 },
-    /// Something follows a closing quote, in this line.
+    /// Text follows a closing quote, in this line.
     Stray { line: u64 },
 }
 
-/// What the next byte is in.
+/// The parser state before the next byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Between two rows.
@@ -54,12 +54,12 @@ enum State {
     Field,
     Plain,
     Quoted,
-    /// Behind a quote that closes the field, or is the first of two that stand for one.
+    /// After a quote that closes the field, or is the first half of an escaped one.
     Closing,
 }
 
 impl Rows {
-    /// Rows of a text whose first line has this number.
+    /// Reads the rows of a text; `line` is the number of its first line.
     pub(super) fn new(inner: Box<dyn BufRead + Send>, delimiter: u8, quotes: bool, line: u64) -> Self {
         Self {
             inner,
@@ -76,22 +76,22 @@ impl Rows {
         }
     }
 
-    /// The row that is read next may take so many bytes.
+    /// Allows the next row to take `bytes` bytes.
     pub(super) fn allow(&mut self, bytes: u64) {
         self.allowance = bytes;
     }
 
-    /// Where the next row begins, once the parser has returned it.
+    /// The beginning of the next row, once the parser has returned it.
     pub(super) fn next_row(&mut self) -> Option<Begun> {
         self.begun.pop_front()
     }
 
-    /// The line that the parser has come to, for what is no row.
+    /// The parser's current line, for errors outside rows.
     pub(super) fn line(&self) -> u64 {
         self.begun.front().map_or(self.line, |begun| begun.line)
     }
 
-    /// A quote that is open where the reader has come to, and the line that it was opened in.
+    /// The line of a quote that is open at the reader's position.
     pub(super) fn open_quote(&self) -> Option<u64> {
         (self.state == State::Quoted).then_some(self.opened)
     }
@@ -142,7 +142,7 @@ impl Rows {
             && let Some(line) = self.open_quote()
             && let Some(begun) = self.begun.back_mut()
         {
-            // Whatever else is wrong with the row: what is passed over with it are all rows behind the quote.
+            // The worst fault of a row: all rows behind the quote are skipped with it.
             begun.fault = Some(QuoteFault::Open { line });
         }
     }

@@ -1,4 +1,4 @@
-//! Where the events of a file go: into a store, or past a person who looks what they would be.
+//! The destination of a file's events: a store, or the preview of a dry run.
 
 use aevrion_core::{Event, Inserted};
 
@@ -10,21 +10,21 @@ use crate::output::{Listing, counted, thousands};
 /// Events that a dry run shows.
 const SHOWN: usize = 10;
 
-/// Where the events go.
+/// A destination of events.
 pub(super) enum Sink<'b> {
     Stored(Importing<'b>),
-    /// Nowhere: the first ones are shown, and so many were counted.
+    /// A dry run: the listing of the first events, and the number of all.
     Shown(Listing, u64),
 }
 
-/// What has become of them.
+/// The result of an import.
 pub(super) enum Stored {
     Inserted(Inserted),
     Counted(u64),
 }
 
 impl Sink<'_> {
-    /// Puts further events there.
+    /// Takes further events.
     pub(super) async fn take(&mut self, events: Vec<Event>) -> Result<(), Failure> {
         match self {
             Self::Stored(import) => {
@@ -38,7 +38,7 @@ impl Sink<'_> {
         }
     }
 
-    /// How many they are.
+    /// The number of events so far.
     pub(super) fn events(&self) -> u64 {
         match self {
             Self::Stored(import) => import.inserted().new + import.inserted().known,
@@ -46,7 +46,7 @@ impl Sink<'_> {
         }
     }
 
-    /// Waits until everything is where it belongs.
+    /// Waits until all events are stored.
     pub(super) async fn finish(self) -> Result<Stored, Failure> {
         match self {
             Self::Stored(mut import) => {
@@ -59,7 +59,7 @@ impl Sink<'_> {
 }
 
 impl Stored {
-    /// How many they are.
+    /// The number of events.
     pub(super) fn events(&self) -> u64 {
         match self {
             Self::Inserted(inserted) => inserted.new + inserted.known,
@@ -67,7 +67,7 @@ impl Stored {
         }
     }
 
-    /// What to say of it.
+    /// The report for the user.
     pub(super) fn outcome(&self) -> String {
         match self {
             Self::Inserted(Inserted { new, known, .. }) => {
@@ -80,7 +80,7 @@ impl Stored {
         }
     }
 
-    /// What to do when the file is not read further.
+    /// The advice to the user when reading has stopped.
     pub(super) fn advice(&self, stop: &Stop, bad: &str) -> Option<String> {
         match self {
             Self::Inserted(inserted) => stop.advice(*inserted, bad, "--skip-bad"),

@@ -1,4 +1,4 @@
-//! A file to import: opened, counted as it is read, unpacked, and as text.
+//! A file to import: opened, its bytes counted, unpacked, and decoded to text.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,7 +15,7 @@ use super::text::decoded;
 
 const BUFFER: usize = 256 << 10;
 
-/// A small file needs no large buffer.
+/// Small files need no large buffer.
 const SMALL_BUFFER: usize = 8 << 10;
 
 /// A file being read.
@@ -25,7 +25,7 @@ pub(super) struct Source {
     length: Option<u64>,
 }
 
-/// Counts the bytes of the file itself, not those unpacked from it.
+/// Counts the bytes of the file itself, not the unpacked ones.
 struct Counted<R> {
     inner: R,
     read: Arc<AtomicU64>,
@@ -33,7 +33,7 @@ struct Counted<R> {
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // Not all that unpack and parse go on where a signal has interrupted them.
+        // Some unpackers and parsers do not retry interrupted reads.
         let count = loop {
             match self.inner.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -60,12 +60,12 @@ impl Source {
         Self::begin(Box::new(file), Some(path), encoding, length)
     }
 
-    /// Begins to read what has no name.
+    /// Reads from a source without a name.
     pub(super) fn new(inner: Box<dyn Read + Send>, encoding: Option<&'static Encoding>) -> io::Result<Self> {
         Self::begin(inner, None, encoding, None)
     }
 
-    /// Begins to read what is called so.
+    /// Reads from a source of this name.
     pub(super) fn begin(
         inner: Box<dyn Read + Send>,
         path: Option<&Path>,
@@ -79,12 +79,12 @@ impl Source {
         Ok(Self { reader: decoded(unpacked(packed, path)?, encoding)?, read, length })
     }
 
-    /// Bytes of the file read so far, for others to look at.
+    /// Bytes of the file read so far, shared with other threads.
     pub(super) fn progress(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.read)
     }
 
-    /// Bytes of the file, if that is known.
+    /// Bytes of the file, if known.
     pub(super) fn length(&self) -> Option<u64> {
         self.length
     }
@@ -95,15 +95,15 @@ impl Source {
     }
 }
 
-/// Bytes that the longest record of a store can take in a file: JSON writes some characters with six times their bytes.
+/// Bytes of the longest possible record in a file: JSON writes some characters in six times their bytes.
 pub(super) fn longest_record(parameters: &Parameters) -> u64 {
     6 * (u64::from(parameters.largest_data) + u64::from(parameters.longest_key)) + 65_536
 }
 
-/// What a failing read means for the person who imports the file.
+/// The error message of a failed read.
 pub(super) fn explain(error: &io::Error) -> String {
     match error.kind() {
-        // Said here, about the file.
+        // An error made here, about the file.
         io::ErrorKind::Other => error.to_string(),
         _ => format!("cannot read on: {error}"),
     }
@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// Every other call is interrupted.
+    /// Interrupts every other read.
     struct Interrupted<R>(R, bool);
 
     impl<R: Read> Read for Interrupted<R> {

@@ -1,5 +1,5 @@
-//! The order of a history. Its records follow each other, whatever times they carry: clocks were wrong, commits were
-//! rebased. But of a key that value counts which has the greatest time, and so the last change of one may not.
+//! The order of a history. Its records follow each other, whatever their times: clocks were wrong, commits were
+//! rebased. But the value of a key is that of its latest timestamp, so the last change of a history may not count.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,36 +7,36 @@ use std::hash::{BuildHasher, RandomState};
 
 use aevrion_core::{Event, Timestamp};
 
-/// Keys that are remembered: as many as a table of 2^22 places takes, some 200 MB.
+/// Most keys that are remembered: a table of 2^22 slots holds as many, some 200 MB.
 const REMEMBERED: usize = 3_600_000;
 
-/// What was seen of the history so far.
+/// The state of a history so far.
 pub(super) struct Succession {
     remembered: usize,
     hasher: RandomState,
-    /// The keys, by a hash of each.
+    /// The keys, by their hashes.
     keys: HashMap<u64, Seen>,
-    /// Events that were the same as the one before them.
+    /// Events equal to their predecessors.
     pub(super) repeated: u64,
-    /// Events that were put later, and by how much at most.
+    /// Events moved to a later time, and the farthest move.
     pub(super) moved: u64,
     pub(super) farthest: u64,
-    /// There were too many to remember.
+    /// Whether there were too many keys to remember.
     pub(super) overflowed: bool,
 }
 
-/// What was seen of a key.
+/// The state of a key.
 struct Seen {
-    /// The state that counts.
+    /// The value of the latest time.
     latest: State,
-    /// The one of the last record.
+    /// The value of the last record.
     last: State,
     /// The time of that record.
     said: Timestamp,
     moved: bool,
 }
 
-/// A value, by a hash of it, and since when.
+/// A value, by its hash, and its time.
 #[derive(Clone, Copy)]
 struct State {
     at: Timestamp,
@@ -53,7 +53,7 @@ impl Succession {
         Self { remembered, hasher, keys, repeated: 0, moved: 0, farthest: 0, overflowed: false }
     }
 
-    /// Takes note of the next event of the history.
+    /// Notes the next event of the history.
     pub(super) fn note(&mut self, event: &Event) {
         let now = self.state(event);
         let full = self.keys.len() >= self.remembered;
@@ -63,7 +63,7 @@ impl Succession {
             Entry::Occupied(mut entry) => {
                 let seen = entry.get_mut();
                 seen.last = now;
-                // Which of several in one moment counts is counted elsewhere.
+                // Ties at one time are counted in `ties.rs`.
                 if seen.latest.at <= now.at {
                     seen.latest = now;
                 }
@@ -71,8 +71,7 @@ impl Succession {
         }
     }
 
-    /// What becomes of the next event of the history, so that it follows the one before it; nothing if it stands there
-    /// already.
+    /// Moves the next event of the history behind its predecessor; nothing if it is a repetition.
     pub(super) fn place(&mut self, event: Event) -> Option<Event> {
         let now = self.state(&event);
         let full = self.keys.len() >= self.remembered;
@@ -93,7 +92,7 @@ impl Succession {
             return None;
         }
         seen.said = now.at;
-        // Where time ends nothing is later: that the last one does not count is told in the end.
+        // At the end of time no later moment exists: `overtaken` then reports the key.
         let event = match later(&event, seen.last.at).filter(|_| now.at <= seen.last.at) {
             Some(later) => {
                 self.moved += 1;
@@ -110,12 +109,12 @@ impl Succession {
         Some(event)
     }
 
-    /// Keys whose last change has an earlier time than a change before it, which left something else.
+    /// Keys whose last change has an earlier time than a different change before it.
     pub(super) fn overtaken(&self) -> u64 {
         self.count(|seen| seen.last.at < seen.latest.at && seen.last.value != seen.latest.value)
     }
 
-    /// Keys of which a change was put later.
+    /// Keys with a change moved to a later time.
     pub(super) fn keys_moved(&self) -> u64 {
         self.count(|seen| seen.moved)
     }
@@ -136,7 +135,7 @@ impl Seen {
     }
 }
 
-/// The same a millisecond after this time, unless time ends there.
+/// The event a millisecond after this time, or nothing at the end of time.
 fn later(event: &Event, at: Timestamp) -> Option<Event> {
     let at = Timestamp::from_millis(at.as_millis().checked_add(1)?);
     Event::new(event.key().clone(), event.value().clone(), at).ok()
@@ -172,9 +171,9 @@ mod tests {
     fn keys_whose_last_change_does_not_count_are_counted() {
         assert_eq!(overtaken(&[("a", "1", 5), ("a", "2", 6), ("b", "1", 2)]), 0);
         assert_eq!(overtaken(&[("a", "1", 5), ("a", "2", 4), ("b", "1", 5), ("b", "", 4)]), 2);
-        // What came back in time again.
+        // A value that came back, in time.
         assert_eq!(overtaken(&[("a", "1", 5), ("a", "2", 4), ("a", "3", 5)]), 0);
-        // The same state, whenever it began.
+        // The same value, whatever its times.
         assert_eq!(overtaken(&[("a", "1", 5), ("a", "2", 4), ("a", "1", 3)]), 0);
     }
 

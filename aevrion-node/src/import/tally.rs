@@ -1,4 +1,4 @@
-//! What was done to the records of a file on their way into the store, for the person who asked: nothing of it is silent.
+//! Counts of the changes to a file's records during an import, for the user: no change is silent.
 
 use super::succession::Succession;
 use super::ties::Moments;
@@ -11,29 +11,29 @@ use crate::record::Made;
 pub(crate) struct Tally {
     as_utc: u64,
     cut: u64,
-    /// Events that stand in the file more than once.
+    /// Events repeated in the file.
     pub(super) repeated: u64,
     tied: u64,
     moved: u64,
     farthest: u64,
     overflowed: bool,
     in_file_order: bool,
-    /// Keys of a history whose last change is not the one that counts, and keys with a change that was put later.
+    /// Keys of a history whose last change is not their value, and keys with a change moved to a later time.
     overtaken: u64,
     put_in_order: u64,
     forgotten: bool,
-    /// What whoever read the records has to say.
+    /// Remarks of the records' reader.
     pub(super) of_source: Vec<String>,
 }
 
 impl Tally {
-    /// An event was made of a record.
+    /// Counts an event made from a record.
     pub(super) fn note(&mut self, made: &Made) {
         self.as_utc += u64::from(made.time.as_utc);
         self.cut += u64::from(made.time.cut);
     }
 
-    /// The file has come to its end.
+    /// Adds the counts known at the end of the file.
     pub(super) fn conclude(&mut self, moments: &Moments, ties: Option<Ties>) {
         self.repeated = moments.repeated;
         self.tied = moments.tied();
@@ -42,7 +42,7 @@ impl Tally {
         self.in_file_order = ties == Some(Ties::FileOrder);
     }
 
-    /// A history has come to its end.
+    /// Adds the counts known at the end of a history.
     pub(super) fn conclude_history(&mut self, succession: &Succession) {
         self.repeated += succession.repeated;
         self.moved += succession.moved;
@@ -52,7 +52,7 @@ impl Tally {
         self.forgotten = succession.overflowed;
     }
 
-    /// A sentence for each thing that was done; what was passed over is called `bad`.
+    /// One sentence per kind of change; skipped records are called `bad`.
     pub(super) fn remarks(&self, skipped: u64, bad: &str) -> Vec<String> {
         let told = |number: u64, of: &str, what: &str| {
             (number > 0).then(|| format!("{}: {what}", counted(number, of)))

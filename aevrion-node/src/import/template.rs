@@ -5,7 +5,7 @@ use csv::StringRecord;
 use crate::exit::Failure;
 use crate::output::bounded;
 
-/// How something is made of a row.
+/// A template of a row's key, time or value.
 pub(super) struct Template(Vec<Part>);
 
 enum Part {
@@ -14,7 +14,7 @@ enum Part {
 }
 
 impl Template {
-    /// The template that `flag` gives, for rows whose columns have these names.
+    /// Parses the template given by `flag`, for rows with columns of these names.
     pub(super) fn parse(flag: &str, text: &str, names: &StringRecord) -> Result<Self, Failure> {
         let wrong = |what: &str| Failure::usage(format!("{flag} '{text}': {what}"));
         let mut parts = Vec::new();
@@ -45,7 +45,7 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// A column of the template that has nothing in this row.
+    /// A column of the template that is empty in this row.
     pub(super) fn empty_column(&self, row: &StringRecord) -> Option<usize> {
         self.0.iter().find_map(|part| match part {
             Part::Column(column) if row.get(*column).unwrap_or_default().is_empty() => Some(*column),
@@ -53,7 +53,7 @@ impl Template {
         })
     }
 
-    /// What it makes of a row.
+    /// Fills in a row.
     pub(super) fn fill(&self, row: &StringRecord) -> String {
         let parts = self.0.iter().map(|part| match part {
             Part::Text(text) => text,
@@ -62,7 +62,7 @@ impl Template {
         parts.collect()
     }
 
-    /// What it makes of a row whose columns need not be text.
+    /// Fills in a row whose columns need not be text.
     pub(super) fn fill_bytes<'r>(&self, column: impl Fn(usize) -> &'r [u8]) -> Vec<u8> {
         let mut filled = Vec::new();
         for part in &self.0 {
@@ -74,19 +74,19 @@ impl Template {
         filled
     }
 
-    /// Whether this column is in it.
+    /// Whether the template contains this column.
     pub(super) fn has(&self, column: usize) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Column(at) if *at == column))
     }
 
-    /// Whether it makes of a row what is in this column, and nothing else.
+    /// Whether the template is this column alone.
     pub(super) fn is_only(&self, column: usize) -> bool {
         let mut parts = self.0.iter().filter(|part| !matches!(part, Part::Text(text) if text.is_empty()));
         matches!((parts.next(), parts.next()), (Some(Part::Column(at)), None) if *at == column)
     }
 }
 
-/// The one column of this name, as `flag` needs it.
+/// The only column of this name, as `flag` needs it.
 pub(super) fn column(flag: &str, name: &str, names: &StringRecord) -> Result<usize, Failure> {
     let mut called = names.iter().enumerate().filter(|(_, known)| *known == name);
     let (first, second) = (called.next(), called.next());
@@ -101,7 +101,7 @@ pub(super) fn column(flag: &str, name: &str, names: &StringRecord) -> Result<usi
     }
 }
 
-/// Says which columns there are instead, and what may be the matter.
+/// The error for an unknown column, with the known ones and the likely cause.
 fn unknown(flag: &str, name: &str, names: &StringRecord) -> String {
     let known = names.iter().collect::<Vec<_>>().join(", ");
     let advice = match names.iter().find(|known| known.trim() == name) {

@@ -1,19 +1,20 @@
-//! The text of a file as UTF-8, whatever encoding it came in.
+//! Decodes a file of any encoding to UTF-8.
 //!
-//! A byte order mark is believed, and never part of the text. Without one the file is UTF-8 unless it is said what else:
-//! guessing would make other keys of the same bytes. What the encoding does not have is an error, not a question mark.
+//! A byte order mark determines the encoding, and is never part of the text. Without one the file is UTF-8 unless the
+//! user gives another encoding: guessing would make other keys from the same bytes. Undecodable bytes are an error, not
+//! a question mark.
 
 use std::io::{self, BufRead, Cursor, Read};
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8};
 
-/// The longest byte order mark.
+/// Bytes of the longest byte order mark.
 const LONGEST_MARK: u64 = 3;
 
-/// Bytes decoded at once, at most.
+/// Most bytes decoded at once.
 const BUFFER: usize = 64 << 10;
 
-/// Begins to read the text of `reader`, which is in the encoding that was `named`, or in the one that its mark says.
+/// Decodes `reader` from the encoding that was `named`, or that of its byte order mark.
 pub(super) fn decoded(
     mut reader: Box<dyn BufRead + Send>,
     named: Option<&'static Encoding>,
@@ -38,7 +39,7 @@ pub(super) fn decoded(
     let mut whole = Cursor::new(head).chain(reader);
     whole.consume(mark);
     if encoding == UTF_8 {
-        // Those who read it say where it is not.
+        // The parser reports the place of invalid UTF-8.
         return Ok(Box::new(whole));
     }
     Ok(Box::new(Decoded {
@@ -53,18 +54,18 @@ pub(super) fn decoded(
     }))
 }
 
-/// A reader of UTF-8 over one of another encoding.
+/// A reader of UTF-8 over a reader of another encoding.
 struct Decoded<R> {
     reader: R,
     decoder: Decoder,
-    /// Decoded, and as far as `taken` given out.
+    /// Decoded text; the bytes before `taken` have been read.
     text: Vec<u8>,
     taken: usize,
     line: u64,
-    /// Bytes of the file that were decoded.
+    /// Bytes of the file decoded so far.
     bytes: u64,
     ended: bool,
-    /// What is wrong behind the text that was decoded.
+    /// The fault behind the decoded text.
     malformed: Option<String>,
 }
 
@@ -94,7 +95,7 @@ impl<R: BufRead> Decoded<R> {
 impl<R: BufRead> BufRead for Decoded<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while self.taken == self.text.len() && !self.ended {
-            // Only now: what is before it is as good as ever.
+            // Only now: the text before the fault is valid.
             if let Some(malformed) = &self.malformed {
                 return Err(io::Error::other(malformed.clone()));
             }
@@ -116,7 +117,7 @@ impl<R: BufRead> Read for Decoded<R> {
     }
 }
 
-/// Names an encoding as the web does: `latin1` is Windows' superset of it.
+/// Finds an encoding by its label on the web: `latin1` means Windows' superset of it.
 pub(crate) fn encoding(label: &str) -> Result<&'static Encoding, String> {
     match label.to_ascii_lowercase().as_str() {
         "utf-16" | "utf16" => {
@@ -134,7 +135,7 @@ mod tests {
 
     fn text(bytes: &[u8], named: Option<&str>) -> io::Result<String> {
         let named = named.map(|label| encoding(label).unwrap());
-        // A few bytes at a time, so that characters are cut.
+        // A few bytes at a time, so that characters are split.
         let reader = io::BufReader::with_capacity(3, Cursor::new(bytes.to_vec()));
         let mut text = String::new();
         decoded(Box::new(reader), named)?.read_to_string(&mut text)?;

@@ -1,5 +1,5 @@
-//! Several values of one key in one moment: which of them counts is decided by their ids, for every node has to decide
-//! alike, and not by the order of the file, which most people mean.
+//! Several values of one key at one time. Their ids decide which one counts, because every node has to decide alike;
+//! most people expect the order of the file to decide.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -8,30 +8,30 @@ use aevrion_core::{Event, Timestamp};
 
 use crate::cli::Ties;
 
-/// Moments of keys that are remembered: as many as a table of 2^22 places takes, some 100 MB.
+/// Most pairs of key and time that are remembered: a table of 2^22 slots holds as many, some 100 MB.
 const REMEMBERED: usize = 3_600_000;
 
-/// As much of an id as tells two events of one moment apart, also in a file that was made to deceive.
+/// A prefix of an id, long enough to tell two events of one time apart, even in a malicious file.
 type ShortId = [u8; 16];
 
-/// What was seen of the file so far.
+/// The state of a file so far.
 pub(super) struct Moments {
     ties: Option<Ties>,
     remembered: usize,
     hasher: RandomState,
-    /// The event at each moment of each key, by a hash of both.
+    /// The event at each time of each key, by a hash of both.
     seen: HashMap<u64, ShortId>,
-    /// Where a moment that is taken leads to: a later one, and all between them are taken for the same key. Without it, each
-    /// value of a moment would pass by all before it.
+    /// From a taken time to a later one; all times between them are taken for the same key. Without it, each value of a
+    /// time would step over all before it.
     taken_until: HashMap<u64, Timestamp>,
-    /// Keys with several values in one moment, by a hash of each.
+    /// Hashes of keys with several values at one time.
     tied: HashSet<u64>,
-    /// Events that stand in the file more than once.
+    /// Events repeated in the file.
     pub(super) repeated: u64,
-    /// Events that were put later, and by how much at most.
+    /// Events moved to a later time, and the farthest move.
     pub(super) moved: u64,
     pub(super) farthest: u64,
-    /// There were too many to remember.
+    /// Whether there were too many times to remember.
     pub(super) overflowed: bool,
 }
 
@@ -40,7 +40,7 @@ impl Moments {
         Self::remembering(REMEMBERED, ties)
     }
 
-    /// Looks for nothing: several such files at once are to take no memory.
+    /// Detects nothing, and takes no memory: for several such files at once.
     pub(super) fn none() -> Self {
         Self::remembering(0, None)
     }
@@ -60,12 +60,12 @@ impl Moments {
         }
     }
 
-    /// Keys that have several values in one moment.
+    /// Keys with several values at one time.
     pub(super) fn tied(&self) -> u64 {
         self.tied.len() as u64
     }
 
-    /// What becomes of the next event of the file; nothing if it stands there already.
+    /// Places the next event of the file; nothing if it is a repetition.
     pub(super) fn place(&mut self, event: Event) -> Option<Event> {
         match self.ties {
             Some(Ties::FileOrder) => self.place_in_order(event),
@@ -83,8 +83,8 @@ impl Moments {
         Some(event)
     }
 
-    /// Puts an event at the first moment from its own on that is free for its key. It is a repetition if the event at the
-    /// moment before that is the same but for its time.
+    /// Moves an event to the first time, from its own on, that is free for its key. It is a repetition if it equals the
+    /// event before that time in all but the time.
     fn place_in_order(&mut self, mut event: Event) -> Option<Event> {
         let first = event.timestamp();
         let (mut passed, mut repeats) = (Vec::new(), false);
@@ -96,7 +96,7 @@ impl Moments {
             }
             let later = self.taken_until.get(&moment).copied().or_else(|| next(event.timestamp()));
             passed.push((moment, event.timestamp()));
-            // Where time ends several stay at one moment.
+            // At the end of time several events share one time.
             let Some(later) = later.and_then(|at| at_moment(&event, at)) else { break };
             event = later;
             moment = self.moment_of(&event);
@@ -144,12 +144,12 @@ fn short_id(event: &Event) -> ShortId {
     *short
 }
 
-/// The millisecond behind, unless time ends there.
+/// The next millisecond, or nothing at the end of time.
 fn next(at: Timestamp) -> Option<Timestamp> {
     at.as_millis().checked_add(1).map(Timestamp::from_millis)
 }
 
-/// The same at another moment.
+/// The event at another time.
 fn at_moment(event: &Event, at: Timestamp) -> Option<Event> {
     Event::new(event.key().clone(), event.value().clone(), at).ok()
 }
@@ -186,7 +186,7 @@ mod tests {
         let file = [("a", "done", 5), ("a", "half", 5), ("a", "more", 6), ("a", "done", 5), ("b", "done", 5)];
         assert_eq!(placed(&mut moments, &file), [Some(5), Some(6), Some(7), Some(8), Some(5)]);
         assert_eq!((moments.tied(), moments.moved, moments.farthest), (1, 3, 3));
-        // The last one once more is nothing new.
+        // The last event again is a repetition.
         assert_eq!(placed(&mut moments, &[("a", "done", 5), ("b", "done", 5)]), [None, None]);
     }
 
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(place(0, 5), Some(5 + 2 * MANY));
     }
 
-    /// Where events of one key come to stand, said with the words of the promise: each behind the one before it.
+    /// A naive model of the placement: each event of a key behind its predecessor.
     fn walked(file: &[(u8, u64)]) -> Vec<Option<u64>> {
         let mut taken = HashMap::new();
         let walk = |(value, ms): &(u8, u64)| {

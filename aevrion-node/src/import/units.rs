@@ -1,7 +1,7 @@
-//! Noticing a file whose times are seconds, micro- or nanoseconds where milliseconds are expected.
+//! Detects files whose times are in seconds, micro- or nanoseconds instead of milliseconds.
 //!
-//! Such numbers are valid times, only of 1970 or of the far future, and what is imported stays. So nothing is stored
-//! before it is said what they count.
+//! Such numbers are valid times, only of 1970 or of the far future, and an import cannot be undone. So nothing is
+//! stored before the user gives the unit.
 
 use aevrion_core::Timestamp;
 
@@ -9,15 +9,15 @@ use crate::cli::TimeUnit;
 use crate::moment::show;
 use crate::record::Made;
 
-/// Milliseconds between the beginning of 1970 and of 1973: no file of real times lies within, one in seconds does
-/// (from 1973 on, until the year 5138).
+/// Milliseconds between the beginning of 1970 and of 1973: no file of real times in milliseconds lies within, but one
+/// in seconds does (from 1973 on, until the year 5138).
 const SECONDS: std::ops::Range<u64> = 100_000_000..100_000_000_000;
-/// The year 5138: one in microseconds lies beyond.
+/// From the year 5138 on: times in microseconds lie here.
 const MICROSECONDS: std::ops::Range<u64> = 100_000_000_000_000..100_000_000_000_000_000;
-/// One in nanoseconds lies beyond that.
+/// Times in nanoseconds lie beyond those.
 const NANOSECONDS: std::ops::RangeFrom<u64> = 100_000_000_000_000_000..;
 
-/// The times of the first records that are numbers.
+/// The numeric times of the first records.
 #[derive(Debug)]
 pub(super) struct Units {
     asked: Option<TimeUnit>,
@@ -25,12 +25,12 @@ pub(super) struct Units {
 }
 
 impl Units {
-    /// Numbers count what was `asked` for; if nothing was, milliseconds.
+    /// Numbers are in the unit that the user `asked` for, by default milliseconds.
     pub(super) fn new(asked: Option<TimeUnit>) -> Self {
         Self { asked, range: None }
     }
 
-    /// Takes note of a record.
+    /// Notes the time of a record.
     pub(super) fn note(&mut self, made: &Made) {
         if made.time.number && self.asked.is_none() {
             let time = made.event.timestamp();
@@ -39,7 +39,7 @@ impl Units {
         }
     }
 
-    /// What the times noted look like, if not like milliseconds; and from now on it is not asked any more.
+    /// The likely unit of the noted times, if it is not milliseconds; further times are not checked.
     pub(super) fn problem(&mut self) -> Option<String> {
         self.asked.get_or_insert_default();
         let (least, greatest) = self.range.take()?;

@@ -1,5 +1,5 @@
-//! Files of any bytes, read with any flags: they end in events, each of which stands in the file, and in counts that add
-//! up to its records, or in an error.
+//! Files of any bytes, imported with any flags: the outcome is events that are all in the file, with counts that add up
+//! to its records, or an error.
 
 use std::io::Cursor;
 
@@ -41,7 +41,7 @@ fn sixteen(text: &[u8]) -> Vec<u8> {
     std::iter::once(0xFEFF).chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
 }
 
-/// Flags of every kind, and bytes that are likely to mean something with them.
+/// Flags of every kind, with values likely to mean something.
 fn flags() -> impl Strategy<Value = Vec<&'static str>> {
     let format = prop::sample::select(vec![
         vec!["--format", "jsonl"],
@@ -88,7 +88,7 @@ proptest! {
         if let Some(stop) = &outcome.stopped {
             prop_assert!(!stop.why.is_empty());
         }
-        // No key comes from nowhere.
+        // Every key is part of the file.
         if !flags.iter().any(|flag| flag.starts_with("--encoding") || *flag == "jsonl") && !bytes.contains(&0) {
             for event in &outcome.events {
                 let key = event.key();
@@ -137,7 +137,7 @@ proptest! {
         let whole = read(text.into_bytes(), &["--time-unit", "ms"]);
         prop_assert_eq!((whole.events.len(), &whole.stopped), (times.len(), &None));
         prop_assert_eq!(&outcome.events[..], &whole.events[..outcome.events.len()]);
-        // Nothing at all is no array.
+        // An empty file is no array.
         let may_end = !array || at == 0 || outcome.events.len() == times.len();
         prop_assert!(outcome.stopped.is_some() || may_end);
     }

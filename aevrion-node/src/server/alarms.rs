@@ -1,5 +1,5 @@
-//! Alarms: what someone should look after. One list for every node, in a cluster or not; the log is told when an alarm
-//! begins and when it is over.
+//! Alarms: conditions that need an operator. Every node has the same list, in a cluster or not; the log records the
+//! beginning and the end of each alarm.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Node;
 
-/// How often the list is made for the log. Nothing in it costs more than a lock.
+/// How often the list is made for the log. It costs no more than a few locks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a removed node can do.
+/// Advice for a removed node.
 const ANEW: &str = "no other node meets it any more; to come back it needs a new key: stop it, remove the \
      `cluster` directory of its data, and `aevrion cluster join` with a new token";
 
-/// What an alarm is about: its name in the log, and its label in the metrics.
+/// The subject of an alarm: its name in the log, and its label in the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Clock,
@@ -55,7 +55,7 @@ impl Kind {
         }
     }
 
-    /// What is wrong in this respect, in words, with what to do. The only place that knows where alarms come from.
+    /// The current alarm of this kind, in words, with its remedy. The only place that knows the sources of alarms.
     fn look(self, node: &Node) -> Option<String> {
         match self {
             Self::Clock => {
@@ -72,7 +72,7 @@ impl Kind {
             Self::Damage => damage(node),
             Self::Removal => node.sync()?.own_removal().map(|what| format!("{what}: {ANEW}")),
             Self::Identity => node.sync()?.identity_alarm(),
-            // To one that was removed nobody comes back.
+            // A removed node has no connections: its removal is the alarm.
             Self::Members => match Self::Removal.look(node) {
                 Some(_) => None,
                 None => node.membership().ok()?.away_alarm(),
@@ -82,7 +82,7 @@ impl Kind {
     }
 }
 
-/// Which events are damaged, and what is being done.
+/// The damaged events, and the state of their repair.
 fn damage(node: &Node) -> Option<String> {
     let damaged = node.replica.damaged_events();
     let events = match damaged.standing.len() {
@@ -104,21 +104,21 @@ fn damage(node: &Node) -> Option<String> {
     })
 }
 
-/// Something to look after.
+/// A condition that needs an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Alarm {
     pub(super) kind: Kind,
-    /// In words, with what to do.
+    /// The condition in words, with its remedy.
     pub(super) what: String,
 }
 
-/// The alarms of a node at this moment.
+/// The current alarms of a node.
 pub(super) fn of(node: &Node) -> Vec<Alarm> {
     let alarm = |kind: Kind| kind.look(node).map(|what| Alarm { kind, what });
     Kind::ALL.into_iter().filter_map(alarm).collect()
 }
 
-/// Tells the log of the alarms of a node, without end.
+/// Logs the alarms of a node, without end.
 pub(super) async fn tell(node: &Node) -> Infallible {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,7 +137,7 @@ pub(super) async fn tell(node: &Node) -> Infallible {
     }
 }
 
-/// What has begun, and what is over. That the words change, with a number in them, is neither.
+/// The alarms that began or ended. A change of an alarm's words, or of a number in them, is neither.
 fn transitions<'a>(before: &'a [Alarm], now: &'a [Alarm]) -> Vec<(&'a Alarm, bool)> {
     fn missing<'a>(of: &'a [Alarm], among: &'a [Alarm]) -> impl Iterator<Item = &'a Alarm> {
         of.iter().filter(|alarm| among.iter().all(|other| other.kind != alarm.kind))

@@ -14,7 +14,7 @@ pub(super) const JSON_LINES: HeaderValue = HeaderValue::from_static("application
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// What a handler gives.
+/// The result of a handler.
 pub(super) type Answer = Result<Response, Problem>;
 
 /// A JSON document.
@@ -23,7 +23,7 @@ pub(super) fn json(document: &impl Serialize) -> Answer {
     Ok(of(JSON, text.into()))
 }
 
-/// A body of this type. No browser is to take it for anything else, least of all for a page.
+/// A body of this type. Browsers must not sniff another type, least of all a page.
 pub(super) fn of(kind: HeaderValue, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -33,14 +33,14 @@ pub(super) fn of(kind: HeaderValue, body: Body) -> Response {
     response
 }
 
-/// A value as it was stored.
+/// A stored value.
 pub(super) fn value(data: Bytes) -> Response {
     of(BYTES, data.into())
 }
 
-/// The same answer with a further header.
+/// Adds a header to an answer.
 pub(super) fn with(mut response: Response, name: &'static str, fact: &impl ToString) -> Response {
-    // Numbers and hexadecimal digits always fit.
+    // Numbers and hexadecimal digits are always valid header values.
     if let Ok(fact) = HeaderValue::try_from(fact.to_string()) {
         response.headers_mut().insert(HeaderName::from_static(name), fact);
     }
@@ -49,7 +49,7 @@ pub(super) fn with(mut response: Response, name: &'static str, fact: &impl ToStr
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        // A problem is made of texts and numbers, which always serialize.
+        // A problem consists of texts and numbers, which always serialize.
         let text = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = of(PROBLEM, text.into());
         *response.status_mut() =

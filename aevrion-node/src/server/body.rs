@@ -1,4 +1,4 @@
-//! Bodies that come in: whole ones in bounded memory, streamed ones handed to a thread that reads.
+//! Request bodies: whole ones in bounded memory, streamed ones handed to a reading thread.
 
 use std::io::{self, Read};
 
@@ -20,7 +20,7 @@ pub(super) struct Whole {
     _share: Share,
 }
 
-/// Leave to hold a body, as far as it has come.
+/// The memory share of a body, as far as the body has arrived.
 #[derive(Default)]
 struct Share {
     bytes: usize,
@@ -28,7 +28,7 @@ struct Share {
 }
 
 impl Share {
-    /// Sees to it that so many bytes may be held, of so many that will come in the end.
+    /// Extends the share to `bytes`; `end` is the final size of the body.
     async fn reach(&mut self, app: &App, bytes: usize, end: usize) -> Result<(), Problem> {
         if bytes <= self.bytes {
             return Ok(());
@@ -44,7 +44,7 @@ impl Share {
     }
 }
 
-/// Reads a body of at most so many bytes.
+/// Reads a body of at most `most` bytes.
 pub(super) async fn whole(app: &App, body: Body, most: usize) -> Result<Whole, Problem> {
     let hint = body.size_hint();
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -75,7 +75,7 @@ fn too_large(most: usize) -> Problem {
     Problem::new(Kind::TooLarge, format!("the body is too large: at most {most} bytes are allowed here"))
 }
 
-/// A body on its way.
+/// A body being received.
 struct Arriving {
     body: Body,
     pace: Pace,
@@ -98,18 +98,18 @@ impl Arriving {
             let broken = |error| Problem::bad_request(format!("the body ended in the middle: {error}"));
             let data = frame.map_err(broken)?.into_data();
             self.pace.note(began.elapsed(), data.as_ref().map_or(0, Bytes::len));
-            // Trailers say nothing that matters here.
+            // Trailers are ignored.
             if let Ok(data) = data {
                 return Ok(Some(data));
             }
         }
     }
 
-    /// Reads what is left of a refused body. A connection that is closed before its client has sent everything may
-    /// lose the answer, too.
+    /// Reads the rest of a refused body. Closing the connection before its client has sent everything may lose the
+    /// answer too.
     async fn drain(&mut self) {
         let mut drained = 0;
-        // If that takes too long the answer goes out anyway.
+        // After the time limit the answer goes out anyway.
         let _ = timeout(DRAIN_TIME, async {
             while let Ok(Some(piece)) = self.next_piece().await {
                 drained += piece.len();

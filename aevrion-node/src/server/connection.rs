@@ -1,7 +1,7 @@
-//! Connections: accepted, limited, watched for those that stall, and let finish at the end.
+//! Connections: accepted, limited, closed if they stall, and drained at the end.
 //!
-//! `axum::serve` sets no limit to the time a head may take, so that half-open connections would stay for ever; hence
-//! a loop of our own around hyper.
+//! `axum::serve` sets no time limit for a request's head, so half-open connections would stay for ever; hence a loop of
+//! our own around hyper.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,11 +23,11 @@ use super::limits::{GRACE, HEAD_BYTES, HEAD_TIME, HEADERS, RETRY_AFTER, WRITE_LE
 use super::pace::{Pace, TooSlow};
 use super::{App, routes};
 
-/// When the machine has no more descriptors, trying again at once would only keep it busy.
+/// Pause when the machine has no more descriptors: an immediate retry would only keep it busy.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until the node is to stop, then lets those that are at it finish. Answers with how many could
-/// not in time.
+/// Accepts connections until the node stops, then lets requests in flight finish. Returns the number of those that
+/// could not in time.
 pub(super) async fn accept(listener: TcpListener, app: Arc<App>) -> usize {
     let service = routes::all(&app);
     let mut connections = JoinSet::new();
@@ -61,13 +61,13 @@ pub(super) async fn accept(listener: TcpListener, app: Arc<App>) -> usize {
     unfinished
 }
 
-/// Says that there is no place left, as far as that can be said without waiting.
+/// Answers that the node is full, as far as that needs no waiting.
 fn refuse(stream: &TcpStream, app: &App) {
     app.metrics.refused_connection();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: {RETRY_AFTER}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     );
-    // Whoever cannot take it sees the connection end, which says nearly as much.
+    // A client that cannot take it sees the connection close, which tells it nearly as much.
     let _ = stream.try_write(answer.as_bytes());
 }
 
@@ -78,7 +78,7 @@ async fn serve(
     app: Arc<App>,
     _place: OwnedSemaphorePermit,
 ) {
-    // Small answers go out at once. That it cannot be set is no reason not to answer.
+    // Small answers go out at once. Best effort: without it they are only slower.
     let _ = stream.set_nodelay(true);
     let pace = Pace::new(WRITE_PATIENCE, WRITE_LEAST);
     let stream = TokioIo::new(Watched::new(stream, Arc::clone(&app), pace));
@@ -106,12 +106,12 @@ async fn serve(
     }
 }
 
-/// A connection whose bytes are counted, and that fails when the other end takes too little of what is ready for it.
+/// A connection that counts its bytes, and fails when the other end takes too few of the bytes ready for it.
 struct Watched {
     stream: TcpStream,
     app: Arc<App>,
     pace: Pace,
-    /// Since when something waits to be taken, and until when it may.
+    /// The beginning of the current stall, and its deadline.
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
@@ -120,7 +120,7 @@ impl Watched {
         Self { stream, app, pace, stalled: None }
     }
 
-    /// Passes on how many bytes were written, unless it has waited too long for too few.
+    /// Passes on the number of written bytes, unless too few were taken for too long.
     fn judge(
         &mut self,
         context: &mut Context<'_>,
@@ -186,7 +186,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // It never waits: what TCP has taken is on its way.
+        // It never waits: bytes taken by TCP are on their way.
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
@@ -211,8 +211,8 @@ mod tests {
         Arc::new(App::new(Node::of(replica, None, "memory".to_owned()), stopping))
     }
 
-    /// Writes without end to someone who takes 64 KiB every now and then, and gives why it ended, if it did within so
-    /// many bytes.
+    /// Writes without end to a client that takes 64 KiB every now and then. Returns the error, if there was one within
+    /// `most` bytes.
     async fn write_to_a_slow_reader(pace: Pace, most: usize) -> Option<io::ErrorKind> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -238,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_a_little_now_and_then_is_given_up() {
-        // It takes some of it all the time, and 32 MiB a second at the most.
+        // The client reads all the time, at 32 MiB a second at most.
         let never_enough = Pace::new(Duration::from_millis(500), u64::MAX);
         let ended = write_to_a_slow_reader(never_enough, usize::MAX).await;
         assert_eq!(ended, Some(io::ErrorKind::TimedOut));

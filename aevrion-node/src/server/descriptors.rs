@@ -1,11 +1,11 @@
-//! File descriptors: every connection takes one, and a process that has none left can neither accept nor open a file.
+//! File descriptors: every connection takes one, and a process without free ones can neither accept nor open a file.
 //!
-//! Systems give a process fewer than it may have: what it is given at first (often 1,024) is less than the limits of
-//! this server and of its transports come to, what it may ask for is mostly much more.
+//! The initial (soft) limit of a process is often 1,024, less than the limits of this server and of its transports add
+//! up to; the hard limit is mostly much higher.
 
 use super::limits::DESCRIPTORS;
 
-/// Sees to it that there are as many as the limits can need, or says that there are not.
+/// Raises the soft limit to the number that the limits can need, or warns that it is too low.
 #[cfg(unix)]
 pub(super) fn provide() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,13 +22,13 @@ pub(super) fn provide() {
     }
 }
 
-/// There is no such limit.
+/// No such limit on this system.
 #[cfg(not(unix))]
 pub(super) fn provide() {
     let _ = DESCRIPTORS;
 }
 
-/// What to ask for; nothing if there are enough. `None` among the limits is none.
+/// The soft limit to request; nothing if the current one suffices. A limit of `None` is unlimited.
 #[cfg(unix)]
 fn raised(current: Option<u64>, most: Option<u64>) -> Option<u64> {
     let current = current.filter(|current| *current < DESCRIPTORS)?;

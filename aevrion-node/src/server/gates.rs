@@ -1,4 +1,4 @@
-//! How many of a kind may be at it at once.
+//! Limits of concurrent work by kind.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::limits::{BODIES_BYTES, BODIES_PATIENCE, CONNECTIONS, EXPORTS, IMPORTS, UPKEEP, WATCHERS};
 use crate::problem::{Kind, Problem};
 
-/// Places that are left, of each kind.
+/// Free permits of each kind.
 pub(super) struct Gates {
     pub(super) connections: Gate,
     pub(super) watchers: Gate,
@@ -19,7 +19,7 @@ pub(super) struct Gates {
     bodies: Arc<Semaphore>,
 }
 
-/// Places of one kind.
+/// Permits of one kind.
 pub(super) struct Gate {
     what: &'static str,
     places: usize,
@@ -31,7 +31,7 @@ impl Gate {
         Self { what, places, free: Arc::new(Semaphore::new(places)) }
     }
 
-    /// A place, if there is one.
+    /// Takes a permit, if one is free.
     pub(super) fn enter(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.free).try_acquire_owned().map_err(|_| {
             let Self { what, places, .. } = self;
@@ -39,7 +39,7 @@ impl Gate {
         })
     }
 
-    /// How many places are taken.
+    /// Permits in use.
     pub(super) fn taken(&self) -> usize {
         self.places - self.free.available_permits()
     }
@@ -57,7 +57,7 @@ impl Gates {
         }
     }
 
-    /// Leave to hold so many bytes of a body.
+    /// Waits for memory for `bytes` of a body.
     pub(super) async fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let share = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
         let share = share.min(u32::try_from(BODIES_BYTES >> 10).unwrap_or(u32::MAX));

@@ -1,9 +1,9 @@
-//! Who may ask: programs of this machine, and no page of the web.
+//! Access control: programs of this machine may send requests, pages of the web may not.
 //!
-//! A page that a browser shows can send requests to loopback addresses: under a name that it has resolved to one (DNS
-//! rebinding), which shows in `Host`, or from its own site, which shows in `Origin`. Neither is let in. A GET of a page
-//! (an image, a form, a `no-cors` fetch) has no `Origin`; it cannot read the answer, but it would start the work. Where
-//! such a request comes from browsers say in `Sec-Fetch-Site`.
+//! A page in a browser can send requests to loopback addresses: under a name that resolves to one (DNS rebinding),
+//! which shows in `Host`, or from its own site, which shows in `Origin`. Both are refused. A GET of a page (an image, a
+//! form, a `no-cors` fetch) has no `Origin`; it cannot read the answer, but it would start the work. Browsers give the
+//! origin of such a request in `Sec-Fetch-Site`.
 
 use std::net::IpAddr;
 
@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 
 use crate::problem::{Kind, Problem};
 
-/// Where a request comes from, as a browser says; programs do not send it (W3C, Fetch Metadata).
+/// The initiator of a request, as sent by browsers; programs do not send it (W3C, Fetch Metadata).
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
-/// Lets a request pass or not.
+/// Passes a request on, or refuses it.
 pub(super) async fn check(request: Request, next: Next) -> Response {
     match judge(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
@@ -49,7 +49,7 @@ fn judge(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     ))
 }
 
-/// Only this node's own pages, and what a person has typed or bookmarked (`none`). Another port of this machine is
+/// Admits this node's own pages, and URLs typed or bookmarked by a person (`none`). Another port of this machine is
 /// another origin of the same site.
 fn judge_site(headers: &HeaderMap) -> Result<(), Problem> {
     let own = |site: &&HeaderValue| [&b"same-origin"[..], b"none"].contains(&site.as_bytes());

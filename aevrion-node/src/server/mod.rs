@@ -1,7 +1,7 @@
 //! `serve`: the replica of one node, answering over HTTP until it is told to stop.
 //!
-//! Nothing here decides what an answer is: requests and verbs go to the same functions. This is about who may ask, how
-//! much and how long, and about an orderly end: what was begun is finished, and what was acknowledged is there.
+//! The answers are not decided here: requests and verbs call the same functions. This module decides about access,
+//! limits and time, and about an orderly end: work in progress is finished, and acknowledged writes are durable.
 
 mod alarms;
 mod answer;
@@ -33,7 +33,7 @@ use gates::Gates;
 use metrics::Metrics;
 pub(crate) use node::Node;
 
-/// What every request can reach.
+/// The state shared by all requests.
 pub(crate) struct App {
     pub(crate) node: Node,
     metrics: Metrics,
@@ -53,15 +53,15 @@ impl App {
 
     /// Waits until the node is to stop.
     async fn stopped(&self) {
-        // The sender goes only with the server itself.
+        // The sender lives as long as the server.
         let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
     }
 }
 
-/// Serves until a signal ends it. Where there is nobody yet whose request could be finished, or no longer, a signal ends
-/// the process at once: what was acknowledged is durable, and an open store is used to ends without warning.
+/// Serves until a signal ends it. Before the first request can arrive, and after the last, a signal ends the process at
+/// once: acknowledged writes are durable, and a store survives a sudden end.
 pub(crate) async fn run(global: &Global, serving: &Serving) -> Result<(), Failure> {
-    // From the beginning: a signal during a long start must not be lost.
+    // Installed first: a signal during a long start must not be lost.
     let mut signals = Signals::listen()?;
     descriptors::provide();
     let (global, serving) = (global.clone(), serving.clone());
@@ -75,7 +75,7 @@ pub(crate) async fn run(global: &Global, serving: &Serving) -> Result<(), Failur
     told.and(closed)
 }
 
-/// Does some work on a thread of its own: a disk may hold it up, but not the signal.
+/// Does some work on a thread of its own, so that a slow disk does not delay the signal.
 async fn unless_told<T: Send + 'static>(
     signals: &mut Signals,
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
@@ -99,7 +99,7 @@ async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<
         signals.next().await;
         say!("stopping; a second signal ends it at once");
         notify::tell("STOPPING=1");
-        // Whoever listens is still accepting.
+        // The receiver is still accepting.
         let _ = stop.send(true);
         exit::now(&signals.next().await.failure())
     };
@@ -110,7 +110,7 @@ async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<
             }
         }
         () = ending => {}
-        // A process that writes nothing any more is of no use: whoever keeps it alive starts another.
+        // A process that cannot write any more is useless: its supervisor starts another.
         reason = node.replica.died() => {
             return Err(Failure::error(format!("the writer has died, so this node ends: {reason}")));
         }
@@ -118,8 +118,8 @@ async fn serve(node: &Node, serving: &Serving, signals: &mut Signals) -> Result<
     Ok(())
 }
 
-/// Answers on `listener` until `stopping` says so, or nobody is left to say it; then lets requests finish. Answers with
-/// how many could not in time.
+/// Answers on `listener` until `stopping` is true or its sender is gone; then lets requests finish. Returns the number
+/// of those that could not in time.
 pub(crate) async fn serve_on(node: Node, listener: TcpListener, stopping: watch::Receiver<bool>) -> usize {
     let app = Arc::new(App::new(node, stopping));
     tokio::select! {
@@ -128,7 +128,7 @@ pub(crate) async fn serve_on(node: Node, listener: TcpListener, stopping: watch:
     }
 }
 
-/// Says what is there. The last line is for scripts: once it stands there, the node answers.
+/// Prints the node's addresses. The last line is for scripts: once it is printed, the node answers.
 async fn announce(node: &Node, endpoint: &str) -> Result<(), Failure> {
     let status = node.status().await?;
     say!("aevrion {}", env!("CARGO_PKG_VERSION"));

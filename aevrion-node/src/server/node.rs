@@ -1,4 +1,4 @@
-//! What a server serves: the replica, and its part in a cluster if it has one.
+//! The served node: its replica, and its membership of a cluster if it has one.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use crate::requests::PageError;
 use super::alarms::{self, Alarm};
 use super::scrub::Scrubbing;
 
-/// A node.
+/// A node: replica and membership.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) replica: Replica,
     membership: Option<Arc<Membership>>,
     scrub: Option<Arc<Scrubbing>>,
-    /// The store, for people.
+    /// The store's location, for people.
     place: String,
 }
 
 impl Node {
-    /// A node made of its parts; `place` says for people where its store is.
+    /// Builds a node from its parts; `place` is the store's location, for people.
     pub(crate) fn of(replica: Replica, membership: Option<Arc<Membership>>, place: String) -> Self {
         Self { replica, membership, scrub: None, place }
     }
@@ -71,12 +71,12 @@ impl Node {
         Ok(Self { replica, membership, scrub, place })
     }
 
-    /// Where the store is, for people.
+    /// The store's location, for people.
     pub(super) fn place(&self) -> &str {
         &self.place
     }
 
-    /// Where peers reach it, for people.
+    /// The node's peer addresses, for people.
     pub(super) fn reached_at(&self) -> String {
         match &self.membership {
             Some(membership) => {
@@ -87,10 +87,10 @@ impl Node {
         }
     }
 
-    /// Its part in a cluster.
+    /// The membership of a cluster.
     ///
     /// # Errors
-    /// That it has none.
+    /// If the node has none.
     pub(super) fn membership(&self) -> Result<&Membership, Problem> {
         self.membership.as_deref().ok_or_else(|| Problem::new(Kind::NoCluster, cluster::NO_CLUSTER))
     }
@@ -100,7 +100,7 @@ impl Node {
         self.membership.as_deref().map(Membership::sync)
     }
 
-    /// What the node says of itself.
+    /// The node's report of itself.
     pub(super) async fn status(&self) -> Result<StatusReport, Problem> {
         let mut report = StatusReport::from(&self.replica.status().await?);
         let damaged = self.replica.damaged_events();
@@ -127,7 +127,7 @@ impl Node {
         neighbours.iter().filter(|neighbour| neighbour.is_connected()).count()
     }
 
-    /// Why something could not be read, for whoever asked. A damaged event may be sound again soon.
+    /// The problem of a failed read. A damaged event may soon be repaired.
     pub(super) fn unreadable(&self, error: impl Into<PageError>) -> Problem {
         let error = error.into();
         let damaged =
@@ -141,18 +141,18 @@ impl Node {
         problem
     }
 
-    /// Who it keeps in step with.
+    /// The node's neighbours.
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
         self.sync().map(Sync::neighbours).unwrap_or_default().iter().map(Neighbour::from).collect()
     }
 
-    /// The moment before which the node and all its neighbours have agreed. To be asked before reading: what is asked
-    /// afterwards may hold for events that the answer still lacks.
+    /// The time before which the node and all its neighbours agree. Call it before reading: a later value may cover
+    /// events that the answer still lacks.
     pub(super) fn stable_until(&self) -> Option<Timestamp> {
         self.sync().and_then(Sync::stable_until)
     }
 
-    /// Makes everything durable, and lets go of the store.
+    /// Makes everything durable, and closes the store.
     pub(super) async fn close(&self) -> Result<(), Failure> {
         if let Some(scrub) = &self.scrub {
             scrub.end().await;

@@ -1,6 +1,6 @@
-//! Telling the service manager how it stands (`sd_notify(3)`): one datagram to the socket that it names.
+//! Notifies the service manager of the server's state (`sd_notify(3)`): one datagram to its socket.
 
-/// Tells whoever started this process, if they want to know. That they cannot be told changes nothing.
+/// Sends `state` to the service manager, if there is one. Errors are ignored.
 #[cfg(target_os = "linux")]
 pub(super) fn tell(state: &str) {
     use std::os::linux::net::SocketAddrExt;
@@ -8,7 +8,7 @@ pub(super) fn tell(state: &str) {
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
     let Some(name) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    // A name that begins with `@` stands for no file.
+    // A name that begins with `@` is an abstract socket, not a file.
     let address = match name.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
         _ => SocketAddr::from_pathname(&name),
@@ -19,6 +19,6 @@ pub(super) fn tell(state: &str) {
     }
 }
 
-/// There is nobody to tell.
+/// No service manager to notify.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn tell(_: &str) {}

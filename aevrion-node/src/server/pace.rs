@@ -1,22 +1,22 @@
-//! Whether enough moves while this side waits for the other.
+//! Detects a peer that sends or takes too few bytes.
 //!
-//! Only waiting counts: not the time in which there is nothing to send, nor that in which this side is busy itself. It is
-//! measured in spells, so that who was quick at first cannot live on it.
+//! Only waiting counts: not time without bytes to send, nor time in which this side is busy itself. Waiting is measured
+//! in periods, so that a fast start does not excuse a later stall.
 
 use std::time::Duration;
 
-/// The pace of one direction of one connection.
+/// The transfer rate in one direction of one connection.
 #[derive(Debug)]
 pub(super) struct Pace {
-    /// How much waiting makes a spell.
+    /// Waiting time of a period.
     patience: Duration,
-    /// So many bytes must move in each.
+    /// Bytes that must move in each period.
     least: u64,
     waited: Duration,
     moved: u64,
 }
 
-/// Too little moved.
+/// Too few bytes moved in a period.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
@@ -30,13 +30,13 @@ impl Pace {
         self.patience.saturating_sub(self.waited)
     }
 
-    /// It was waited for so long, and then so many bytes moved.
+    /// Records a wait and the bytes that moved after it.
     pub(super) fn note(&mut self, waited: Duration, moved: usize) {
         self.waited += waited;
         self.moved += moved as u64;
     }
 
-    /// All that was left was waited; another spell begins if enough moved in this one.
+    /// Ends a period whose time is used up; the next one begins if enough moved in this one.
     pub(super) fn spell_over(&mut self) -> Result<(), TooSlow> {
         let enough = self.moved >= self.least;
         (self.waited, self.moved) = (Duration::ZERO, 0);

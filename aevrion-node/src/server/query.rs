@@ -1,4 +1,4 @@
-//! The query of an address: every name once and known, every value any bytes.
+//! The query of a URL: every name once and known, every value any bytes.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::problem::Problem;
 use crate::wire::unescape;
 
-/// The pairs of a query, taken out one by one; what is left at the end is nobody's.
+/// The pairs of a query, taken out one by one; the rest is unknown.
 pub(super) struct Query {
     pairs: Vec<(String, Vec<u8>)>,
     asked: Vec<&'static str>,
@@ -19,7 +19,7 @@ impl Query {
         let mut pairs: Vec<(String, Vec<u8>)> = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            // As forms write it: a plus is a blank.
+            // As in forms: a plus is a blank.
             let decoded = |text: &str| unescape(&text.replace('+', " "));
             let name = String::from_utf8(decoded(name)?)
                 .map_err(|_| Problem::bad_request(format!("the name `{name}` is not text in UTF-8")))?;
@@ -31,20 +31,20 @@ impl Query {
         Ok(Self { pairs, asked: Vec::new() })
     }
 
-    /// The bytes given under a name.
+    /// The bytes of a parameter.
     pub(super) fn bytes(&mut self, name: &'static str) -> Option<Bytes> {
         self.asked.push(name);
         let at = self.pairs.iter().position(|(known, _)| known == name)?;
         Some(self.pairs.swap_remove(at).1.into())
     }
 
-    /// The text given under a name.
+    /// The text of a parameter.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
         let text = self.bytes(name).map(|bytes| String::from_utf8(bytes.into()));
         text.transpose().map_err(|_| Problem::bad_request(format!("`{name}` is not text in UTF-8")))
     }
 
-    /// What the text under a name stands for.
+    /// The parsed text of a parameter.
     pub(super) fn get<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         text.parse().map(Some).map_err(|error| Problem::bad_request(format!("{name}={text}: {error}")))
@@ -61,7 +61,7 @@ impl Query {
         }
     }
 
-    /// How many at most.
+    /// The limit of a page.
     pub(super) fn limit(&mut self) -> Result<Option<usize>, Problem> {
         match self.get("limit")? {
             Some(0) => Err(Problem::bad_request("limit=0: a page has at least one")),
@@ -69,7 +69,7 @@ impl Query {
         }
     }
 
-    /// Nothing else was given: a misspelt name is worse than none.
+    /// Refuses remaining parameters: a misspelt name is worse than none.
     pub(super) fn finish(self) -> Result<(), Problem> {
         let Some((name, _)) = self.pairs.first() else { return Ok(()) };
         let known = match &self.asked[..] {

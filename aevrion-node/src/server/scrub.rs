@@ -1,5 +1,5 @@
-//! The pace of the scrub: everything that is stored is checked once in the time asked for, in steps of a few milliseconds
-//! with pauses between them, so that nobody notices.
+//! The pace of the scrub: it checks the whole store once in the configured time, in steps of a few milliseconds with
+//! pauses between them, so that it does not disturb other work.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep};
 
 use super::limits::SCRUB_ROWS;
 
-/// How often it is remembered where the scrub is: so much of it a killed process repeats at most.
+/// How often the scrub's position is saved: a killed process repeats at most this much.
 const SAVE_EACH: Duration = Duration::from_secs(60);
 
-/// After a step that failed.
+/// Pause after a failed step.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// A scrub that runs.
+/// A running scrub.
 pub(super) struct Scrubbing {
     every: Duration,
     told: watch::Receiver<Option<ScrubReport>>,
@@ -26,7 +26,7 @@ pub(super) struct Scrubbing {
 }
 
 impl Scrubbing {
-    /// Begins to check everything once in `every`.
+    /// Begins to check the whole store once in `every`.
     pub(super) fn begin(replica: &Replica, every: Duration) -> Self {
         let (tell, told) = watch::channel(None);
         let (stop, mut stopping) = watch::channel(false);
@@ -46,23 +46,23 @@ impl Scrubbing {
         Self { every, told, stop, task: Mutex::new(Some(task)) }
     }
 
-    /// In how long everything is checked once, and how far it is; nothing before the first step.
+    /// Duration of a full pass, and the progress; nothing before the first step.
     pub(super) fn report(&self) -> Option<(Duration, ScrubReport)> {
         self.told.borrow().map(|report| (self.every, report))
     }
 
-    /// Ends it, and remembers where it was.
+    /// Stops the scrub, and saves its position.
     pub(super) async fn end(&self) {
         self.stop.send_replace(true);
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = task {
-            // If it has panicked there is nothing to wait for.
+            // After a panic there is nothing to wait for.
             let _ = task.await;
         }
     }
 }
 
-/// Scrubs until it is told to stop.
+/// Scrubs until told to stop.
 async fn run(
     replica: &Replica,
     every: Duration,
@@ -93,24 +93,24 @@ async fn run(
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // Whoever could say so is gone: that is a stop, too.
+    // A dropped sender is a stop, too.
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-/// Passes begin as far apart as one takes, also if there is little to do or the node was away meanwhile.
+/// Passes start one duration apart, even if there is little to do or the node was down meanwhile.
 fn until_next_pass(report: &ScrubReport, every: Duration) -> Duration {
     match (report.pass, report.last) {
         (None, Some(last)) => {
             let now = report.total.ended;
-            // A clock that was put back makes nobody wait for longer.
+            // A clock that was set back does not make the wait longer.
             last.began.after(every).ahead_of(now).min(every)
         }
         _ => Duration::ZERO,
     }
 }
 
-/// As much of the whole time as the step was of all rows; and never less than the step took, or a scrub in too short a
-/// time would take a core for itself.
+/// The pause after a step: the step's share of all rows, taken of the whole duration. It is never shorter than the step
+/// took, or a too short duration would use up a core.
 fn after_step(step: ScrubStep, report: &ScrubReport, every: Duration, took: Duration) -> Duration {
     let share = step.rows as f64 / report.expected_rows.max(1) as f64;
     every.mul_f64(share.min(1.0)).max(took)

@@ -1,4 +1,4 @@
-//! Bodies that go out piece by piece, as somebody produces them.
+//! Response bodies sent piece by piece, as they are produced.
 
 use std::io;
 use std::pin::Pin;
@@ -12,26 +12,26 @@ use tokio::sync::mpsc;
 
 use super::limits::PIECES_AHEAD;
 
-/// Where the pieces are put. When it is dropped, the body ends.
+/// The sending half of a body. Dropping it ends the body.
 pub(super) struct Sink(mpsc::Sender<io::Result<Bytes>>);
 
 struct Pieces {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
-    /// Why the body is to break off, once all before it is on its way.
+    /// The error that breaks off the body, after all pieces before it.
     failed: Option<io::Error>,
 }
 
-/// A body, and where its pieces are to be put.
+/// A body, and the sink of its pieces.
 pub(super) fn channel() -> (Sink, Body) {
     let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
     (Sink(sender), Body::new(Pieces { pieces, failed: None }))
 }
 
-/// Nobody reads on.
+/// The client has gone.
 pub(super) struct Gone;
 
 impl Sink {
-    /// Adds a piece; waits while the other end is behind.
+    /// Adds a piece; waits while the client is behind.
     pub(super) async fn send(&self, piece: impl Into<Bytes>) -> Result<(), Gone> {
         self.0.send(Ok(piece.into())).await.map_err(|_| Gone)
     }
@@ -43,13 +43,13 @@ impl Sink {
         self.send(line).await
     }
 
-    /// Breaks the body off, so that nobody takes it for whole.
+    /// Breaks off the body, so that no client takes it for complete.
     pub(super) async fn abort(self, why: impl ToString) {
-        // Whoever is gone has noticed already.
+        // A client that has gone has noticed already.
         let _ = self.0.send(Err(io::Error::other(why.to_string()))).await;
     }
 
-    /// Waits until nobody reads on.
+    /// Waits until the client has gone.
     pub(super) async fn gone(&self) {
         self.0.closed().await;
     }
@@ -67,7 +67,7 @@ impl hyper::body::Body for Pieces {
             return Poll::Ready(Some(Err(error)));
         }
         match ready!(self.pieces.poll_recv(context)) {
-            // An error throws away what is not sent yet. Whoever polls sends when there is nothing more to poll.
+            // An error discards unsent bytes. Returning pending first makes hyper flush them.
             Some(Err(error)) => {
                 self.failed = Some(error);
                 context.waker().wake_by_ref();

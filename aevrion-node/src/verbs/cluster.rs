@@ -1,4 +1,4 @@
-//! `cluster`: making one, letting others in, joining it.
+//! `cluster`: creating one, issuing tokens, joining, listing and forgetting nodes.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::moment;
 use crate::output::{print_all, print_document, print_fields, print_line, print_table, say};
 use crate::report::{ForgetReport, Neighbour};
 
-/// Does what `cluster` asks for.
+/// Runs a verb of `cluster`.
 pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> Result<(), Failure> {
     match verb {
         ClusterVerb::Init => init(global).await,
@@ -29,11 +29,11 @@ pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> 
     }
 }
 
-/// Makes a cluster whose first node is this directory.
+/// Creates a cluster whose first node is this directory.
 async fn init(global: &Global) -> Result<(), Failure> {
     let home = Home::of(directory(global)?);
     home.expect_nobody()?;
-    // The store first: a directory that cannot be one must not become a member.
+    // The store first: a directory that cannot hold a store must not become a member.
     data::open(global).await?.close().await?;
     let identity = home.found()?;
     print_fields(&[("node", identity.node().to_string()), ("authority", identity.authority().to_string())])?;
@@ -45,8 +45,8 @@ async fn init(global: &Global) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints a token by which one machine can join. The directory issues it, also while a server runs on it: who asks a
-/// server may be anybody.
+/// Prints a token by which one machine can join. The directory issues it, even while a server runs on it: a server does
+/// not authenticate its clients.
 fn token(global: &Global) -> Result<(), Failure> {
     let data = global.data.as_ref().ok_or_else(|| Failure::not_allowed(TOKENS_BY_FILE))?;
     print_line(&Home::of(data).issue_token()?.to_string())?;
@@ -75,7 +75,7 @@ async fn join(
         .iter()
         .flat_map(|address| transports.iter().map(move |kind| format!("{}://{address}", kind.name())))
         .collect();
-    // The token is good for one machine: whatever can fail here is to fail before.
+    // The token is good for one machine: every possible failure should come before its use.
     data::try_out(data, global).await?;
     let newcomer = Newcomer::ask(&home, peer, &token, &addresses).await?;
     newcomer.expect_fitting(global)?;
@@ -91,7 +91,7 @@ async fn join(
     Ok(())
 }
 
-/// A token as another program prints it. It is short, so what is longer is none.
+/// Reads a token from standard input. It is short; longer input is invalid.
 fn read_token() -> Result<String, Failure> {
     let mut token = String::new();
     let read = io::stdin().lock().take(1_024).read_to_string(&mut token);
@@ -99,8 +99,7 @@ fn read_token() -> Result<String, Failure> {
     Ok(token)
 }
 
-/// The nodes that this one knows: those a running node is or tries to be connected to, or the addresses that a
-/// directory remembers.
+/// Lists the known nodes: a running node's neighbours, connected or not, or the addresses that a directory remembers.
 async fn nodes(global: &Global) -> Result<(), Failure> {
     let neighbours = match &global.data {
         None => Backend::open(global, Purpose::Read).await?.status().await?.nodes(),
@@ -131,7 +130,7 @@ fn row(neighbour: &Neighbour) -> Vec<String> {
     row
 }
 
-/// Those whom a directory remembers, and the nodes of which it knows that they were removed.
+/// The nodes that a directory remembers, and those it knows to be removed.
 async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Failure> {
     let members = Book::of(replica).await?.members().list();
     let removed = match Home::of(data).identity()? {

@@ -1,4 +1,4 @@
-//! `export`: every event in the order of time: one JSON object a line, or a row of a table.
+//! `export`: every event in the order of time: one JSON object per line, or a row of a table.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -32,7 +32,7 @@ pub(super) async fn run(
         return written(out.flush());
     };
     let failed = |error: io::Error| Failure::error(format!("cannot write {}: {error}", path.display()));
-    // The name appears only when the file is whole.
+    // The name appears only when the file is complete.
     let draft = Draft::of(path).map_err(failed)?;
     let told = |result: io::Result<()>| result.map_err(failed);
     let count = if path.extension().is_some_and(|extension| extension == "gz") {
@@ -85,14 +85,14 @@ async fn write_all(
 }
 
 fn write_row(out: &mut impl Write, row: [&str; COLUMNS.len()]) -> io::Result<()> {
-    // Into memory: a writer over `out` would flush it with every row.
+    // Into memory: a CSV writer over `out` would flush it with every row.
     let mut writer = csv::WriterBuilder::new().buffer_capacity(256).from_writer(Vec::new());
     writer.write_record(row).map_err(io::Error::from)?;
     let text = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
     out.write_all(&text)
 }
 
-/// What is text anyway.
+/// The columns that are always text.
 fn plain_columns(event: &Event) -> [String; 4] {
     let expires_at = event.value().expires_at().map(Timestamp::as_millis);
     [
@@ -103,7 +103,7 @@ fn plain_columns(event: &Event) -> [String; 4] {
     ]
 }
 
-/// Key and value, which a table takes only as text.
+/// Key and value, which must be text in a table.
 fn texts(event: &Event) -> Result<(&str, &str), Failure> {
     let data = event.value().data().map_or(&[][..], |data| data);
     match (std::str::from_utf8(event.key()), std::str::from_utf8(data)) {

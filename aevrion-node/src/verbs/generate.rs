@@ -1,4 +1,4 @@
-//! `completions` and `man`: what the command line says of itself, for shells and for `man`.
+//! `completions` and `man`: documentation generated from the command line, for shells and for `man`.
 
 use std::io;
 
@@ -14,7 +14,7 @@ pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     written(io::Write::write_all(&mut io::stdout(), &script))
 }
 
-/// The manual: the page of the command, and one of each verb behind it.
+/// The manual: the page of the command, followed by one of each verb.
 pub(super) fn man() -> Result<(), Failure> {
     let mut command = Cli::command();
     command.build();

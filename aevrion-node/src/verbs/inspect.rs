@@ -1,4 +1,4 @@
-//! `status`, `verify`, `rebuild`: what the store holds, whether it is sound, and mending it.
+//! `status`, `verify`, `rebuild`: the contents of the store, its soundness, and its repair.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn status_fields(status: &StatusReport) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// Takes writes again although the clock was set back, and shows how the node is then.
+/// Accepts writes again although the clock was set back, and shows the node's status.
 pub(super) async fn resume_clock(backend: &Backend, global: &Global) -> Result<(), Failure> {
     backend.resume_clock().await?;
     status(backend, global).await

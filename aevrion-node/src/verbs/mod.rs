@@ -1,4 +1,4 @@
-//! The verbs: each asks whoever does the work for one thing, and prints the result.
+//! The verbs: each sends one request to the backend, and prints the result.
 
 mod cluster;
 mod export;
@@ -20,13 +20,13 @@ use crate::exit::Failure;
 use crate::import;
 use crate::server;
 
-/// Does what the command line asks for.
+/// Runs the command.
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { global, verb } = cli;
     let verb = match verb {
         Verb::Completions { shell } => return generate::completions(shell),
         Verb::Man => return generate::man(),
-        // Whatever the settings say: it touches nothing that is there.
+        // Whatever the settings: it uses no existing data.
         Verb::Demo { exit } => return demo::run(exit).await,
         verb => verb,
     };
@@ -34,7 +34,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let verb = match verb {
         Verb::Cluster(verb) => return cluster::run(&global, file, verb).await,
         Verb::Serve(arguments) => return server::run(&global, &arguments.with_file(file)?).await,
-        // Before a directory is made for nothing.
+        // Checked before a directory is created for nothing.
         Verb::Sync(_) if global.data.is_some() => return Err(backend::needs_a_node()),
         Verb::Import(arguments) => {
             let file = import::Opened::new(&arguments)?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     on(&global, purpose(&verb), async |backend| on_backend(backend, &global, verb).await).await
 }
 
-/// What a verb opens a store for.
+/// The purpose for which a verb opens a store.
 fn purpose(verb: &Verb) -> Purpose {
     match verb {
         Verb::Put { .. } | Verb::Delete { .. } => Purpose::Write,
@@ -57,7 +57,7 @@ fn purpose(verb: &Verb) -> Purpose {
     }
 }
 
-/// Does something with the store, or the node, that was asked for.
+/// Runs a verb on the store, or the node.
 async fn on(
     global: &Global,
     purpose: Purpose,
@@ -65,7 +65,7 @@ async fn on(
 ) -> Result<(), Failure> {
     let backend = Backend::open(global, purpose).await?;
     let done = work(&backend).await;
-    // What was acknowledged is safe; closing only tidies up. So the verb's own failure is the one to tell.
+    // Acknowledged writes are durable; closing only tidies up. So the verb's own failure takes precedence.
     let closed = backend.close().await;
     done.and(closed)
 }

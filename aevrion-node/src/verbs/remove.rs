@@ -1,5 +1,5 @@
-//! `cluster remove`: puts a node out of the cluster. The authority signs, here; who is told first is the node that has
-//! the store open, or the store itself.
+//! `cluster remove`: removes a node from the cluster. The authority signs here; the statement then goes to the node
+//! that has the store open, or into the store itself.
 
 use aevrion_core::identity::Authority;
 use aevrion_core::sync::RemovalError;
@@ -16,7 +16,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{print_document, print_fields, say};
 use crate::report::RemovedNode;
 
-/// Removes the node that `text` names.
+/// Removes the node whose id is `text`, or begins with it.
 pub(super) async fn run(global: &Global, text: &str) -> Result<(), Failure> {
     let home = Home::of(directory(global)?);
     let authority = home.expect_authority()?;
@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, text: &str) -> Result<(), Failure> {
     tell(global, &removed)
 }
 
-/// Who signs, and whom it is asked to remove.
+/// The authority's key, and the node to remove.
 struct Signer<'t> {
     authority: Authority,
     own: Option<NodeId>,
@@ -41,7 +41,7 @@ struct Signer<'t> {
 }
 
 impl Signer<'_> {
-    /// The statement about the one node that is meant, of those that are `known` and this one.
+    /// The signed statement about the node, found in `known`. The node that holds the authority cannot be removed.
     fn statement(&self, known: &[NodeId]) -> Result<Bytes, Failure> {
         let all: Vec<_> = known.iter().copied().chain(self.own).collect();
         let node = named(self.text, &all)?;
@@ -52,7 +52,7 @@ impl Signer<'_> {
     }
 }
 
-/// Nobody serves the directory: its neighbours hear of it when somebody does.
+/// No server runs on the directory: its neighbours get the statement when one does.
 async fn in_store(replica: &Replica, home: &Home, signer: &Signer<'_>) -> Result<RemovedNode, Failure> {
     let identity = home.identity()?.ok_or_else(|| Failure::error(cluster::NO_CLUSTER))?;
     let removals = cluster::removed_from(replica, identity).await?;
@@ -70,7 +70,7 @@ async fn in_store(replica: &Replica, home: &Home, signer: &Signer<'_>) -> Result
     Ok(RemovedNode::from(&removal))
 }
 
-/// A node serves the directory, so it is told.
+/// A server runs on the directory, so it gets the statement.
 async fn by_node(global: &Global, signer: &Signer<'_>) -> Result<RemovedNode, Failure> {
     let node = Backend::Remote(Client::new(global.endpoint.as_deref(), global.patience())?);
     let status = node.status().await.map_err(|failure| match failure.is(Exit::Unreachable) {
@@ -90,7 +90,7 @@ async fn by_node(global: &Global, signer: &Signer<'_>) -> Result<RemovedNode, Fa
     node.remove_node(signer.statement(&known)?).await
 }
 
-/// The node whose id this is, or that alone of those known has an id which begins so.
+/// The node of this id, or the only known node whose id begins so.
 fn named(text: &str, known: &[NodeId]) -> Result<NodeId, Failure> {
     if let Ok(node) = text.parse() {
         return Ok(node);
@@ -146,7 +146,7 @@ mod tests {
         assert!(named("1f", &known).unwrap_err().is(Exit::Usage));
         assert!(named("4", &known).unwrap_err().is(Exit::NotFound));
         assert!(named("", &known).unwrap_err().is(Exit::NotFound));
-        // One that nobody here has met.
+        // A node that is not known here.
         let unknown = node(0x77, 0x77);
         assert_eq!(named(&unknown.to_string(), &known).unwrap(), unknown);
     }

@@ -1,4 +1,4 @@
-//! `sync`: how a running node keeps in step with its neighbours.
+//! `sync`: synchronisation of a running node with its neighbours.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::output::{counted, harmless, print_all, print_document, print_line, pr
 use crate::progress::at_rate;
 use crate::report::{CatchUp, Neighbour};
 
-/// Does what `sync` asks for.
+/// Runs a verb of `sync`.
 pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> Result<(), Failure> {
     match verb {
         SyncVerb::Status => status(backend, global).await,
@@ -50,10 +50,10 @@ async fn now(backend: &Backend, global: &Global) -> Result<(), Failure> {
     }
 }
 
-/// Who a neighbour is, where, and how it stands.
+/// Id, address and state of a neighbour.
 pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
     let state = match &neighbour.problem {
-        // The words may be the neighbour's.
+        // The text may come from the neighbour.
         Some(problem) => format!("{}: {}", neighbour.state, harmless(problem)),
         None => neighbour.state.clone(),
     };
@@ -62,7 +62,7 @@ pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
     vec![or_dash(id), or_dash(address.cloned()), state]
 }
 
-/// What a neighbour is called: by its address, or else by its identity.
+/// The name of a neighbour: its address, or else its id.
 pub(super) fn name_of(neighbour: &Neighbour) -> &str {
     match &neighbour.id {
         Some(id) if neighbour.address.is_empty() => id,
@@ -87,10 +87,10 @@ fn row(neighbour: &Neighbour) -> Vec<String> {
     row
 }
 
-/// How far a catch-up has come, how fast it goes, and how long it takes yet.
+/// Progress, rate and remaining time of a catch-up.
 fn progress_of(catch_up: &CatchUp) -> String {
     let mut parts = vec![format!("{} of {} blocks agree", catch_up.blocks_agreed, catch_up.blocks)];
-    // When as much has moved as the counts differed by, only the next comparison tells what is left.
+    // Once the counted difference has been transferred, only the next comparison tells the rest.
     if let Some(left) = catch_up.bytes_to_go.filter(|left| *left > 0) {
         parts.push(format!("{} to go", bytes(left)));
         let time = catch_up.seconds_to_go.and_then(|left| Duration::try_from_secs_f64(left).ok());
@@ -107,7 +107,7 @@ fn bytes(number: u64) -> String {
     indicatif::HumanBytes(number).to_string()
 }
 
-/// Where neighbours differ. That nothing is known of a difference is no agreement: whoever was not compared with is named.
+/// Shows where neighbours differ. No known difference is no agreement: neighbours not yet compared with are named.
 async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let neighbours = backend.sync_status().await?.neighbours;
     let differs = |neighbour: &&Neighbour| !neighbour.differences.is_empty();
@@ -122,7 +122,7 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
         });
         print_table(&["NEIGHBOUR", "FROM", "TO"], &rows.collect::<Vec<_>>())?;
     }
-    // Nobody expects to compare with those to whom no transport leads.
+    // A neighbour without a common transport is never compared with.
     let expected = neighbours.iter().filter(|one| one.state != "unserved");
     let unknown = expected.filter(|one| one.state != "agrees" && !differs(one));
     let unknown: Vec<_> = unknown.map(|one| format!("{} ({})", name_of(one), one.state)).collect();
@@ -142,7 +142,7 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
     Err(Failure::not_converged(format!("{}: `aevrion sync now` compares again", told.join("; "))))
 }
 
-/// Those with a connection.
+/// The connected neighbours.
 pub(super) fn connected(neighbours: &[Neighbour]) -> impl Iterator<Item = &Neighbour> {
     neighbours.iter().filter(|neighbour| is_connected(neighbour))
 }

@@ -33,7 +33,7 @@ pub(super) async fn put(
     print_address(global, backend.put(put).await?)
 }
 
-/// All of standard input, but no more than one byte over the limit: the replica refuses it then.
+/// Reads all of standard input, up to one byte over the limit: the replica refuses that.
 async fn read_stdin(backend: &Backend) -> Result<Vec<u8>, Failure> {
     let most = u64::from(backend.parameters().await?.largest_data) + 1;
     let mut data = Vec::new();
@@ -62,7 +62,7 @@ pub(super) async fn delete(backend: &Backend, global: &Global, key: &str) -> Res
     print_address(global, backend.delete(&key).await?)
 }
 
-/// Where the new event stands.
+/// Prints the key of the new event.
 fn print_address(global: &Global, address: Address) -> Result<(), Failure> {
     match global.output.unwrap_or_default() {
         format @ (Format::Json | Format::Jsonl) => print_document(format, &Placed::from(address)),

@@ -1,4 +1,4 @@
-//! `sync wait`: until every connected neighbour holds the same, and for people, how far they have come meanwhile.
+//! `sync wait`: waits until every connected neighbour holds the same events, and shows people the progress meanwhile.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ use crate::output::{counted, print_document, print_fields, thousands};
 use crate::progress::{self, Bar, Counts};
 use crate::report::{Neighbour, WaitReport};
 
-/// How often the bar is brought up to date.
+/// Interval of updates to the bar.
 const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let timeout = global.patience();
-    // Beside the wait, for a node that waits says nothing until it is over.
+    // In parallel: a waiting node does not answer before its wait is over.
     let report = tokio::select! {
         report = wait(backend, timeout) => report?,
         never = show(backend), if progress::is_seen() => match never {},
@@ -37,7 +37,7 @@ pub(super) async fn run(backend: &Backend, global: &Global) -> Result<(), Failur
     ])
 }
 
-/// What the node says when all agree, or when the time is over.
+/// The node's report when all agree, or after the timeout.
 async fn wait(backend: &Backend, timeout: Duration) -> Result<WaitReport, Failure> {
     let began = Instant::now();
     loop {
@@ -49,30 +49,30 @@ async fn wait(backend: &Backend, timeout: Duration) -> Result<WaitReport, Failur
     }
 }
 
-/// Shows how far they have come, until it is dropped.
+/// Shows the progress until dropped.
 async fn show(backend: &Backend) -> Infallible {
     let mut bar = Bar::new("sync", Counts::ToGo);
     let mut look = tokio::time::interval(LOOK);
     let mut before = None;
     loop {
         look.tick().await;
-        // Whatever keeps the node from answering ends the wait, too, and is told there.
+        // A failing node ends the wait too, and the error is reported there.
         let Ok(report) = backend.sync_status().await else { continue };
         let now = Standing::of(&report.neighbours);
-        // A connection that begins anew counts from nothing.
+        // A new connection counts from zero.
         let done = now.moved.saturating_sub(*before.get_or_insert(now.moved));
         bar.set_left(done, now.to_go, &now.who());
     }
 }
 
-/// How things stand with all neighbours together.
+/// The combined progress of all neighbours.
 struct Standing {
     connected: usize,
     agreeing: usize,
-    /// Events that repairs have brought and sent.
+    /// Events transferred by repairs.
     moved: u64,
-    /// Events still to be brought and sent, as far as is known. What two neighbours have alike comes from one of them, so
-    /// it is what is left with the one that is furthest away.
+    /// Events still to transfer, as far as known. Two neighbours may lack or offer the same events, so this is the
+    /// largest figure of all neighbours.
     to_go: u64,
 }
 

@@ -1,5 +1,5 @@
-//! The layers between crates (house rule 2): adapters know the core only, the node knows all, the core knows none,
-//! and what the core offers to tests alone is not built into anything else.
+//! The layers between crates (house rule 2): adapters depend on the core only, the node on all, the core on none, and
+//! the core's test features are built into nothing but tests.
 
 use super::Problem;
 use super::manifest::{self, Manifest, WORKSPACE};
@@ -8,12 +8,12 @@ use super::tree::Tree;
 const CORE: &str = "aevrion-core";
 const TEST_FEATURE: &str = "testkit";
 
-/// Who a member may depend on among the members.
+/// The permitted dependencies of a member among the members.
 enum Place {
     Core,
     Adapter,
     Node,
-    /// Tools around the product, which build without it.
+    /// Tools around the product, which builds without them.
     Tool,
 }
 
@@ -44,7 +44,7 @@ fn everywhere(name: &str) -> String {
     format!("`{TEST_FEATURE}` of {name} would be built in outside tests; it belongs in [dev-dependencies]")
 }
 
-/// Dependencies among members that point the wrong way.
+/// Dependencies among members in the wrong direction.
 fn edges(member: &Manifest, members: &[Manifest]) -> Vec<Problem> {
     let name = member.name.as_str();
     let Some(place) = place(name) else {
@@ -71,7 +71,7 @@ fn edges(member: &Manifest, members: &[Manifest]) -> Vec<Problem> {
     problems
 }
 
-/// The test feature, enabled where it reaches more than tests.
+/// Uses of the test feature outside tests.
 fn testkit_in(member: &Manifest) -> Vec<Problem> {
     let enabled =
         member.dependencies().into_iter().filter(|one| !one.for_tests && one.has_feature(TEST_FEATURE));
@@ -99,7 +99,7 @@ fn is_test_feature(part: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The problems of a workspace whose member `name` has `body`, with a core and one adapter beside it.
+    /// The problems of a workspace whose member `name` has the manifest `body`, beside a core and one adapter.
     fn problems(name: &str, body: &str) -> Vec<String> {
         let other = if name == CORE { "" } else { "\"aevrion-core\"," };
         let workspace = format!("[workspace]\nmembers = [{other} \"aevrion-net-tcp\", \"{name}\"]\n");

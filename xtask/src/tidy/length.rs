@@ -1,7 +1,7 @@
-//! How long files and functions are (house rule 4).
+//! The length of files and functions (house rule 4).
 //!
 //! A file counts without its `#[cfg(test)]` items, and not at all below `tests/`, `benches/` and `examples/`. A
-//! function counts wherever it stands, from its `fn` to its closing brace: a test has to fit a screen too.
+//! function counts in any place, from its `fn` to its closing brace: a test has to fit a screen too.
 
 use super::Problem;
 use super::ratchet::{self, Measured, Over};
@@ -29,7 +29,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
-/// Functions of one name in one file share an entry, which is that of the longest.
+/// Functions of one name in one file share an entry: the longest counts.
 fn keep_longest(functions: &mut Over, path: &str, function: &Function) {
     let name = format!("{path}::{}", function.name);
     let measured = Measured { path: path.to_owned(), line: function.line, lines: function.lines };

@@ -1,4 +1,4 @@
-//! The manifests of the workspace, read into what the checks ask of them.
+//! The manifests of the workspace, parsed as far as the checks need.
 
 use super::Problem;
 use super::tree::Tree;
@@ -15,16 +15,16 @@ pub(super) struct Manifest {
     pub(super) table: toml::Table,
 }
 
-/// One entry of one of the tables of dependencies.
+/// One entry of a dependency table.
 pub(super) struct Dependency<'a> {
-    /// The package, also where the entry renames it.
+    /// The package, also if the entry renames it.
     pub(super) package: &'a str,
     pub(super) for_tests: bool,
     pub(super) value: &'a toml::Value,
 }
 
 impl Manifest {
-    /// What the member depends on, on every platform and for every purpose.
+    /// The member's dependencies, on every platform and for every purpose.
     pub(super) fn dependencies(&self) -> Vec<Dependency<'_>> {
         let platforms = self.table.get("target").and_then(toml::Value::as_table);
         let tables = std::iter::once(&self.table)
@@ -61,7 +61,7 @@ pub(super) fn has_feature(entry: &toml::Value, feature: &str) -> bool {
     features.is_some_and(|features| features.iter().any(|name| name.as_str() == Some(feature)))
 }
 
-/// The table of the whole workspace.
+/// The manifest of the workspace.
 pub(super) fn workspace(tree: &Tree) -> Result<toml::Table, Problem> {
     let document = parse(tree, WORKSPACE)?;
     let table = document.get("workspace").and_then(toml::Value::as_table).cloned();

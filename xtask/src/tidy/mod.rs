@@ -1,7 +1,7 @@
-//! What review forgets: rules of this repository that neither compiler nor clippy knows.
+//! Rules of this repository that neither the compiler nor clippy checks, and reviews forget.
 //!
 //! Every check is a function from the [`Tree`] in memory to the problems it finds. It reads no file itself, so its
-//! tests show on a few lines of input that it can fail.
+//! tests can show with a few lines of input that it fails.
 
 mod crates;
 mod layers;
@@ -24,11 +24,11 @@ use anyhow::{Result, bail};
 use crate::process::{no_arguments, root};
 use tree::Tree;
 
-/// Something to mend, and where.
+/// A violation of a rule, and its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Problem {
     path: String,
-    /// Counted from 1; 0 where the file as a whole is meant.
+    /// Counted from 1; 0 for the file as a whole.
     line: usize,
     what: String,
 }

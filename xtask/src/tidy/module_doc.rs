@@ -1,5 +1,5 @@
-//! Every source file says why it exists (house rule 5): it begins with a module doc. Tests at the top say it with
-//! their names.
+//! Every source file states its purpose (house rule 5): it begins with a module doc. Test files may use their names
+//! instead.
 
 use super::Problem;
 use super::rust::is_test_file;

@@ -1,7 +1,7 @@
 //! Exceptions that may only shrink.
 //!
-//! `xtask/ratchet.toml` lists what is over a limit, with its present figure. A higher figure fails, and so does a
-//! lower one until the list says so: what has been won is not lost again.
+//! `xtask/ratchet.toml` lists everything over a limit, with its present figure. A higher figure fails, and so does a
+//! lower one until the list is updated: an improvement is not lost again.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::tree::Tree;
 
 pub(super) const PATH: &str = "xtask/ratchet.toml";
 
-/// What stands over its limit: its name in the list, and where it is to be reported.
+/// The entries over their limits, by their names in the list.
 pub(super) type Over = BTreeMap<String, Measured>;
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Measured {
     pub(super) lines: usize,
 }
 
-/// Compares what was measured with the table `table` of the list.
+/// Compares the measured entries with the table `table` of the list.
 pub(super) fn compare(tree: &Tree, table: &str, limit: usize, measured: &Over) -> Vec<Problem> {
     let listed = match listed(tree, table) {
         Ok(listed) => listed,

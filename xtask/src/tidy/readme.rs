@@ -1,8 +1,8 @@
-//! The README tells people to run what CI runs.
+//! The README gives the test command of CI.
 //!
 //! The rule: under the heading `## Tests`, the first command of the first block marked `sh` is the test command. It
-//! must stand in `.ci/run`, literally and as a line of its own. All other commands of the README are run by
-//! `tests/readme.rs`, which reads them from the README itself; here it is enough that this test exists.
+//! must be a line of `.ci/run`, literally. All other commands of the README are run by `tests/readme.rs`, which reads
+//! them from the README itself; here it is enough that this test exists.
 
 use super::Problem;
 use super::tree::Tree;

@@ -1,4 +1,4 @@
-//! How long the subjects of commits are: the why stands below them.
+//! The length of commit subjects: the reasons belong into the body.
 
 use super::Problem;
 use super::tree::Tree;

@@ -1,5 +1,5 @@
-//! The text files of the repository and the subjects of its commits, read once, so that checks are plain functions of what
-//! they are given.
+//! The text files of the repository and the subjects of its commits, read once, so that checks are pure functions of
+//! their input.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -8,15 +8,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// Files as people have them, for tests: their blanks and line ends are meant.
+/// Test data as users have it: its blanks and line ends are intended.
 const AS_THEY_ARE: [&str; 2] = ["tests/data/files/", "fuzz/corpus/"];
 
-/// What is checked.
+/// The input of the checks.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
-    /// Path (from the root, with `/`) to text. Binary files are not in it.
+    /// Path (from the root, with `/`) to text, without binary files.
     files: BTreeMap<String, String>,
-    /// Commits since the rule about them: each with its subject.
+    /// Commits since the rule about subjects: hash and subject.
     commits: Vec<(String, String)>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Tree {
 const BEFORE_SUBJECTS: &str = "a3c2980d00dfd89c559b96115eb5b104e90a4ba5";
 
 impl Tree {
-    /// What git tracks, and what it would track after `git add`: a new file is judged before it is committed.
+    /// Reads the files that git tracks or would track after `git add`: a new file is checked before its commit.
     pub(super) fn read(root: &Path) -> Result<Self> {
         let output = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -75,7 +75,7 @@ impl Tree {
     }
 }
 
-/// The commits since the rule. A copy without the history has none, which is said.
+/// The commits since the rule. A copy without the history has none, which is reported.
 fn commits(root: &Path) -> Result<Vec<(String, String)>> {
     let range = format!("{BEFORE_SUBJECTS}..HEAD");
     let output = Command::new("git").args(["log", "--format=%h %s", &range]).current_dir(root).output();

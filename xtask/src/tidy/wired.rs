@@ -1,5 +1,5 @@
-//! The tests do run. Those of the core and of the whole system are modules of one program each, whose `main.rs` names
-//! them; that of the system stands beside the members, so some member's manifest has to name it.
+//! All tests run. The tests of the core and of the whole system are modules of one program each, which `main.rs` must
+//! name; the system's program is outside the members, so a member's manifest has to name it.
 
 use std::collections::BTreeSet;
 
@@ -37,13 +37,13 @@ fn check_folder(tree: &Tree, folder: &str, programs: &BTreeSet<String>) -> Vec<P
         .collect()
 }
 
-/// Files in folders below are what tests share.
+/// Files in subfolders are shared by tests.
 fn is_directly_in(folder: &str, path: &str) -> bool {
     let name = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
     name.is_some_and(|name| !name.contains('/'))
 }
 
-/// The file of the module that a line declares.
+/// The file of the module declared by a line.
 fn module(line: &str) -> Option<String> {
     Some(format!("{}.rs", line.strip_prefix("mod ")?.strip_suffix(';')?))
 }

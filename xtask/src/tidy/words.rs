@@ -1,4 +1,4 @@
-//! Words that mark unfinished work or betray the machine it was written on, and blanks that only make diffs.
+//! Words that mark unfinished work or name the author's machine, and blanks that only make diffs.
 
 use super::Problem;
 use super::tree::Tree;
@@ -8,7 +8,7 @@ struct Word {
     why: &'static str,
 }
 
-// In two pieces each, so that this file does not find itself.
+// In two pieces each, so that the check does not find this file.
 const WORDS: &[Word] = &[
     Word {
         text: concat!("todo", "!("),
@@ -21,7 +21,7 @@ const WORDS: &[Word] = &[
     Word { text: concat!("#[ig", "nore"), why: "a test that does not run is none: mend or delete it" },
 ];
 
-/// Where a path begins that exists on one machine only.
+/// Prefixes of paths that exist on one machine only.
 const MACHINE_PATHS: &[&str] = &[concat!("/ro", "ot/"), concat!("/ho", "me/"), concat!("/Use", "rs/")];
 
 pub(super) fn check(tree: &Tree) -> Vec<Problem> {
@@ -52,7 +52,7 @@ fn faults(line: &str, is_rust: bool) -> Vec<String> {
     faults
 }
 
-/// Whether the path stands at its beginning and is not the middle of a longer one or of an address.
+/// Whether the path begins here, and is not part of a longer path or of a URL.
 fn names_machine_path(line: &str, start: &str) -> bool {
     line.match_indices(start).any(|(at, _)| {
         let before = line[..at].chars().next_back();

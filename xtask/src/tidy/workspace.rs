@@ -1,7 +1,7 @@
-//! What every member takes from the workspace: versions (house rule 12) and lints.
+//! Settings that every member inherits from the workspace: versions (house rule 12) and lints.
 //!
-//! A version written in a member would drift from the others, and without `lints.workspace` a member is free of all
-//! lints, the ban of `unsafe` included.
+//! A version in a member would drift from the others, and without `lints.workspace` no lint applies to a member, not
+//! even the ban of `unsafe`.
 
 use super::Problem;
 use super::manifest::{self, Manifest};
@@ -15,8 +15,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Problem> {
 }
 
 fn member_problems(member: &Manifest) -> Vec<Problem> {
-    // A crate that tests itself with other features names itself by its path: a version there would have to be
-    // published before it can be published.
+    // A crate that tests itself with other features depends on itself by path: a version there would have to be
+    // published before the crate is.
     let own = |package: &str| package == member.name;
     let strangers =
         member.dependencies().into_iter().filter(|one| !one.is_from_workspace() && !own(one.package));

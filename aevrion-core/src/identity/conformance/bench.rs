@@ -1,4 +1,4 @@
-//! What the promises share: clusters and nodes to try them on.
+//! Shared helpers: clusters and nodes under test.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use crate::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, Identity, No
 use crate::transport::{Lane, Limits, Refusal, Transport, TransportError};
 use crate::{SystemWall, Timestamp, WallClock};
 
-/// Far beyond what anything here takes.
+/// Far longer than anything here takes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Half of what a handshake may take: what waits for that is waited for.
+/// Half of the handshake timeout, which some promises have to wait for.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 pub(super) struct Bench {
     pub(super) kit: Box<dyn Kit>,
 }
 
-/// A cluster made for tests, that lives as long as this.
+/// A cluster for tests, with an authority that lives as long as this value.
 pub struct Cluster {
     pub(super) authority: Authority,
 }
@@ -36,10 +36,10 @@ pub(super) fn now() -> Timestamp {
 }
 
 impl Cluster {
-    /// A new one.
+    /// A new cluster.
     ///
     /// # Panics
-    /// If the machine gives no randomness; so do its nodes.
+    /// If the machine has no randomness. The same holds for its nodes.
     pub fn new() -> Self {
         Self { authority: sound(Authority::make(now())) }
     }
@@ -49,13 +49,13 @@ impl Cluster {
         sound(self.authority.admit(sound(NodeKey::generate()), at, validity))
     }
 
-    /// A new node as it should be.
+    /// A new node with a valid certificate.
     pub fn sound_node(&self) -> Identity {
         self.node(now(), CERTIFICATE_VALIDITY)
     }
 }
 
-/// What cannot fail where the suite itself does everything right.
+/// Unwraps a result that cannot fail if the suite is correct.
 pub(super) fn sound<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("the suite's own certificates must work: {error}"))
 }
@@ -95,13 +95,13 @@ pub(super) async fn refused(promise: &str, from: &dyn Joining, to: &dyn Joining)
     }
 }
 
-/// Waits until exactly `wanted` were counted at `transport`, and nothing else.
+/// Waits until exactly the counts `wanted`, and no others, are reported by `transport`.
 pub(super) async fn counted(promise: &str, transport: &dyn Transport, wanted: &[(Refusal, u64)]) {
     let counts = || {
         let counts = transport.refusals().into_iter();
         counts.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
     };
-    // The other side may hear of it before it is counted here.
+    // The other side may learn of the refusal before it is counted here.
     let waiting = async {
         while counts() != wanted {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -112,7 +112,7 @@ pub(super) async fn counted(promise: &str, transport: &dyn Transport, wanted: &[
     }
 }
 
-/// An honest node connects to `to`, and frames get through both ways.
+/// Connects an honest node to `to`, and checks that frames pass both ways.
 pub(super) async fn honest_node_gets_in(promise: &str, bench: &Bench, cluster: &Cluster, to: &dyn Joining) {
     let node = bench.bind(cluster.sound_node());
     let address = to.address();

@@ -1,4 +1,4 @@
-//! Promises about becoming a node.
+//! Promises about joining.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ const AUTHORITY: &str = "a node that does not hold the authority says so";
 const OTHER: &str = "a token is shown to no node of another cluster";
 const RENEWS: &str = "a node gets a fresh certificate for itself, and for nobody else";
 
-/// A node that lets others in.
+/// A node that admits others.
 pub(super) struct Issuer {
     pub(super) cluster: Cluster,
     pub(super) transport: Arc<dyn Joining>,
-    /// Whom it knows to be removed.
+    /// The removals that it knows.
     pub(super) removals: Removals,
     tokens: Tokens,
     directory: TempDir,
@@ -61,7 +61,7 @@ pub(super) async fn a_machine_with_a_token_becomes_a_node(bench: &Bench) {
     assert_eq!(joined.identity.node(), key.node(), "{JOINS}: the one that its key says");
     let welcome = format!("{} at {}", key.node(), "joiner:7388");
     assert_eq!(joined.welcome, welcome.into_bytes(), "{JOINS}: and is told what the caller adds");
-    // It is one, for everybody in the cluster.
+    // The new node is accepted by every node of the cluster.
     let node = bench.bind(joined.identity);
     let near = within(JOINS, node.dial(&address)).await;
     let near = near.unwrap_or_else(|error| panic!("{JOINS}: its certificate is none: {error}"));
@@ -75,7 +75,7 @@ pub(super) async fn a_machine_with_a_token_becomes_a_node(bench: &Bench) {
     counted(JOINS, &*issuer.transport, &[]).await;
 }
 
-/// What was counted of those who got a no.
+/// The refusals of join requests, as counted.
 pub(super) fn refused_joins(transport: &dyn Joining) -> Vec<(&'static str, u64)> {
     transport.join_refusals().into_iter().filter(|(_, count)| *count > 0).collect()
 }
@@ -130,7 +130,7 @@ pub(super) async fn a_token_of_another_cluster_is_not_shown(bench: &Bench) {
     };
     assert_eq!(refusal, Some(Refusal::ForeignAuthority), "{OTHER}: the outcome is {joined:?}");
     counted(OTHER, &*other.transport, &[(Refusal::ForeignAuthority, 1)]).await;
-    // Nobody has seen it: it is still good where it belongs.
+    // No node has seen the token, so it is still valid in its own cluster.
     let joined = within(OTHER, bench.kit.join(&issuer.transport.address(), &token, &key)).await;
     assert!(joined.is_ok(), "{OTHER}: {joined:?}");
     honest_node_gets_in(OTHER, bench, &other.cluster, &*other.transport).await;
@@ -158,7 +158,7 @@ pub(super) async fn a_certificate_renews_itself_and_only_itself(bench: &Bench) {
     );
     let stolen = handler.renew(node.node(), request).await;
     assert_eq!(stolen, Err(JoinRefusal::BadRequest), "{RENEWS}: for another's key it gets none");
-    // Whoever is no node has nothing to renew.
+    // A node of another cluster has nothing to renew.
     let stranger = bench.bind(Cluster::new().sound_node());
     let renewed = within(RENEWS, stranger.renew(&issuer.transport.address())).await;
     assert!(matches!(renewed, Err(JoinError::Transport(_))), "{RENEWS}: {renewed:?}");

@@ -1,8 +1,8 @@
-//! The suite that holds a transport to its promises about strangers: whoever does not belong is refused, both sides
-//! know why, it is counted, and honest nodes notice nothing.
+//! The conformance suite for the handling of unauthenticated peers: they are refused, both sides know the reason, the
+//! refusal is counted, and honest nodes are not affected.
 //!
-//! It is for transports between nodes with certificates, which dial and listen with [`Credentials`]. What only one of
-//! them can be told, such as garbage on its port, is for that transport's own tests.
+//! It is for transports between nodes with certificates, which dial and listen with [`Credentials`]. Cases specific to
+//! one transport, such as garbage on its port, belong in that transport's own tests.
 
 mod bench;
 mod joining;
@@ -21,21 +21,21 @@ use super::join::{JoinError, Joined, Joining, Token};
 use super::{Credentials, NodeKey};
 use crate::transport::{Limits, TransportError};
 
-/// How the suite makes transports, and reaches them in ways that no honest transport does.
+/// Creates transports for the suite, and accesses them in ways that no honest transport does.
 #[async_trait]
 pub trait Kit: Send + Sync + 'static {
-    /// A transport on a port of the loopback that is free.
+    /// A transport on a free port of the loopback address.
     fn bind(&self, credentials: Credentials, limits: Limits) -> Result<Arc<dyn Joining>, String>;
 
     /// The crate's own function of this name.
     async fn join(&self, address: &str, token: &Token, key: &NodeKey) -> Result<Joined, JoinError>;
 
-    /// Connects with TLS settings of the suite's choice, and waits for the first thing that the server says: an error
-    /// if it is a refusal, as a dial of the crate would report it.
+    /// Connects with the given TLS configuration and waits for the server's first message. A refusal is returned as the
+    /// error that a dial of the crate would report.
     async fn dial_with(&self, address: &str, config: ClientConfig) -> Result<(), TransportError>;
 
-    /// Begins as many handshakes as told with whoever is at `address`, and goes on with none. They are kept open as
-    /// long as what is returned.
+    /// Starts `number` handshakes with the node at `address` and completes none. They stay open as long as the returned
+    /// value.
     async fn begin_handshakes(&self, address: SocketAddr, number: usize) -> Box<dyn std::any::Any + Send>;
 }
 

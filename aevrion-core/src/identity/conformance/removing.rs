@@ -1,4 +1,4 @@
-//! Promises about nodes that the authority has removed.
+//! Promises about removed nodes.
 
 use super::bench::{Bench, Cluster, counted, honest_node_gets_in, refused, sound, within};
 use super::joining::{Issuer, refused_joins};
@@ -19,7 +19,7 @@ pub(super) async fn a_removed_node_is_refused_on_both_sides_and_told_when(bench:
     let removals = credentials.removals().clone();
     let here = bench.bind(credentials);
     let node = bench.bind(cluster.sound_node());
-    // What another authority says of it counts for nothing.
+    // A statement of another authority has no effect.
     let forged = sound(stranger.authority.remove(node.node(), AT));
     assert_eq!(removals.learn(&forged), None, "{REFUSED}: a stranger's word is no removal");
     for (from, to) in [(&node, &here), (&here, &node)] {
@@ -38,7 +38,7 @@ pub(super) async fn a_removed_node_is_refused_on_both_sides_and_told_when(bench:
     let words = "the node was removed from the cluster by its authority on 2023-11-14T22:13:20Z";
     assert_eq!(told, words, "{REFUSED}");
     counted(REFUSED, &*here, &[(Refusal::Removed, 1)]).await;
-    // The other way round it is found by the one that dials, who tells the other by an alert.
+    // In the other direction the dialling side detects it, and tells the other by an alert.
     let error = refused(REFUSED, &*here, &*node).await;
     assert!(
         matches!(error, TransportError::NotTrusted { refusal: Refusal::Removed, .. }),
@@ -64,7 +64,7 @@ pub(super) async fn a_removed_node_gets_no_certificate(bench: &Bench) {
     let again = within(NOTHING, bench.kit.join(&address, &token, &key)).await;
     assert!(matches!(again, Err(JoinError::Refused(JoinRefusal::Removed))), "{NOTHING}: {again:?}");
     assert_eq!(refused_joins(&*issuer.transport), [("removed", 2)], "{NOTHING}: and it is counted");
-    // The token is not used up: with a new key the machine may come back.
+    // The token is still valid: the machine may return with a new key.
     let anew = within(NOTHING, bench.kit.join(&address, &token, &sound(NodeKey::generate()))).await;
     assert!(anew.is_ok(), "{NOTHING}: a new key lets the machine in: {anew:?}");
     honest_node_gets_in(NOTHING, bench, &issuer.cluster, &*issuer.transport).await;

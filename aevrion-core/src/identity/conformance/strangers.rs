@@ -1,4 +1,4 @@
-//! Promises about those who do not belong.
+//! Promises about peers that are not nodes of the cluster.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ pub(super) async fn a_node_of_another_cluster_is_refused_on_both_sides(bench: &B
     expect_not_trusted(FOREIGN, &error, Refusal::ForeignAuthority);
     counted(FOREIGN, &*here, &[(Refusal::ForeignAuthority, 1)]).await;
 
-    // One that believes anybody still gets no further.
+    // A client that trusts everyone is refused all the same.
     let credentials = Credentials::new(theirs.sound_node());
     let believing = sound(credentials.believing(ours.authority.fingerprint(), PROTOCOL));
     let error = within(FOREIGN, bench.kit.dial_with(&here.address(), believing)).await.err();
@@ -77,7 +77,7 @@ pub(super) async fn an_expired_certificate_is_refused_on_both_sides(bench: &Benc
     let error = refused(EXPIRED, &*expired, &*here).await;
     expect_refused(EXPIRED, &error, Refusal::Expired);
     counted(EXPIRED, &*here, &[(Refusal::Expired, 1)]).await;
-    // The other way round it is found by the one that dials, who tells the other by an alert.
+    // In the other direction the dialling side detects it, and tells the other by an alert.
     let error = refused(EXPIRED, &*here, &*expired).await;
     expect_not_trusted(EXPIRED, &error, Refusal::Expired);
     counted(EXPIRED, &*expired, &[(Refusal::Expired, 1)]).await;
@@ -92,7 +92,7 @@ pub(super) async fn a_certificate_of_the_future_is_refused(bench: &Bench) {
     let error = refused(FUTURE, &*node, &*here).await;
     expect_refused(FUTURE, &error, Refusal::Expired);
     counted(FUTURE, &*here, &[(Refusal::Expired, 1)]).await;
-    // A clock that is behind by less than certificates are backdated does no harm.
+    // A clock that is behind by less than certificates are backdated causes no failure.
     let slightly = ManualWall::at(now().before(Duration::from_secs(30 * 60)));
     let here = bench.bind(Credentials::with_wall(cluster.sound_node(), slightly));
     honest_node_gets_in(FUTURE, bench, &cluster, &*here).await;
@@ -101,7 +101,7 @@ pub(super) async fn a_certificate_of_the_future_is_refused(bench: &Bench) {
 pub(super) async fn a_forged_certificate_is_refused(bench: &Bench) {
     let cluster = Cluster::new();
     let here = bench.bind(cluster.sound_node());
-    // From an authority that calls itself like ours, and has another key.
+    // From an authority with our authority's name and another key.
     let forged = sound(cluster.authority.forged(sound(NodeKey::generate()), now()));
     let credentials = Credentials::new(forged);
     let believing = sound(credentials.believing(cluster.authority.fingerprint(), PROTOCOL));
@@ -138,7 +138,7 @@ pub(super) async fn whoever_has_no_place_is_told_so(bench: &Bench) {
     let error = refused(PLACES, &*second, &*here).await;
     expect_refused(PLACES, &error, Refusal::TooMany);
     counted(PLACES, &*here, &[(Refusal::TooMany, 1)]).await;
-    // The place is free again once the first has left.
+    // The place is free again once the first connection has ended.
     let far = within(PLACES, here.accept()).await;
     near.close("making room");
     drop((near, far));
@@ -175,7 +175,7 @@ pub(super) async fn a_thousand_silent_handshakes_keep_nobody_out(bench: &Bench) 
     let address: SocketAddr = sound(here.address().parse());
     let silent = within(SILENT, bench.kit.begin_handshakes(address, MANY)).await;
     honest_node_gets_in(SILENT, bench, &cluster, &*here).await;
-    // Each one that had a place has lost it in the end, and is counted.
+    // Each handshake that had a place has lost it in the end, and is counted.
     let turned_away = || {
         let counts = here.refusals().into_iter();
         let expected = [Refusal::TooMany, Refusal::TooSlow];
@@ -196,7 +196,7 @@ pub(super) async fn an_attempt_that_is_given_up_turns_nobody_away(bench: &Bench)
     let (here, hasty) = (bench.bind(cluster.sound_node()), bench.bind(cluster.sound_node()));
     let address = here.address();
     let given_up = || here.refusals().into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>();
-    // Given up after some time, or when it has waited so often: how far a handshake comes depends on the machine and the
+    // Given up after some time, or after so many waits: how far a handshake gets depends on the machine and the
     // transport.
     let give_up = async |step: u32| {
         let by_time = step.is_multiple_of(2);

@@ -1,4 +1,4 @@
-//! The promise about certificates that are replaced while in use.
+//! The promise about replacing a certificate in use.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ pub(super) async fn a_renewed_certificate_counts_from_the_next_handshake_on(benc
         assert_eq!(until, Some(renewed.expires_at()), "{PROMISE}: and the connection says until when");
         connections.push((near, far));
     }
-    // Replaced by one that has expired, it keeps new connections from being made, and no old one from going on: that one
-    // has proven what it had to when it began.
+    // An expired replacement prevents new connections, but does not end existing ones, which were authenticated when
+    // they began.
     let request = sound(expired.current().key().signing_request());
     let certificate = sound(cluster.authority.issue(&request, long_ago, CERTIFICATE_VALIDITY));
     sound(expired.replace(sound(expired.current().renewed(certificate))));

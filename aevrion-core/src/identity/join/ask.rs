@@ -1,4 +1,4 @@
-//! The asking side of a join, over any stream that TLS has made safe.
+//! The client side of a join, over any stream secured by TLS.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -6,17 +6,17 @@ use super::wire::{Answer, JoinRequest, LONGEST_ANSWER, Request, Unread, read, wr
 use super::{JoinError, JoinRefusal, Token};
 use crate::identity::{Identity, IdentityError, NodeKey};
 
-/// What a machine has become.
+/// The result of a join.
 #[derive(Debug, Clone)]
 pub struct Joined {
-    /// Its identity; to be stored.
+    /// The new identity, to be stored by the caller.
     pub identity: Identity,
-    /// What the node that let it in had to add: the cluster's parameters, the neighbours.
+    /// The additions of the admitting node: the cluster's parameters, the neighbours.
     pub welcome: Vec<u8>,
 }
 
-/// Asks over `stream`, whose other end has proven to belong to the cluster of `token`, to become the node of `key`,
-/// reachable at `addresses`. If the answer gets lost, asking again with the same key is allowed.
+/// Asks over `stream` to become the node of `key`, reachable at `addresses`. The other end must be authenticated as a
+/// node of `token`'s cluster. If the answer gets lost, the same key may ask again.
 ///
 /// # Errors
 /// [`JoinError`].
@@ -43,7 +43,7 @@ pub async fn ask_to_join<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Asks over `stream`, to whose other end `identity` was proven, for a fresh certificate.
+/// Asks for a new certificate over `stream`, on which `identity` was authenticated.
 ///
 /// # Errors
 /// [`JoinError`].

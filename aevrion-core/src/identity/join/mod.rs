@@ -1,19 +1,19 @@
-//! How a machine becomes a node, and how a node's certificate is renewed.
+//! Joining a cluster, and renewing a certificate.
 //!
 //! ```text
-//! issuer                                   machine that joins
+//! issuer                                   joining machine
 //! token: secret + authority's fingerprint ─ by hand ─▶
 //!                     ◀─ TLS, JOIN_PROTOCOL: the server's authority must have that fingerprint
 //!                     ◀─ Join { secret, signing request, addresses }
 //! redeems the secret, once
-//! signs the key       ─▶ Welcome { certificate, authority, what the caller adds }
+//! signs the key       ─▶ Welcome { certificate, authority, opaque additions }
 //! ```
 //!
-//! The secret is sent only to a node that has proven to belong to the cluster. It is worth one node: the issuer keeps
-//! its hash, and remembers for which key it was used. The same key may ask again while the token is valid, since the
-//! answer can get lost on the way; another key may not.
+//! The secret is sent only to an authenticated node of the cluster. It admits one node: the issuer stores its hash and
+//! the key that used it. The same key may ask again while the token is valid, as the answer may get lost; another key
+//! may not.
 //!
-//! Renewal is the same exchange without a token: the certificate shown in the handshake says who asks.
+//! Renewal is the same exchange without a token: the certificate presented in the handshake identifies the node.
 
 mod ask;
 mod registrar;
@@ -37,48 +37,48 @@ pub use token::{NotAToken, Secret, Token};
 pub use tokens::{TOKEN_VALIDITY, Tokens};
 pub use wire::{JoinRefusal, JoinRequest, Welcome};
 
-/// Whoever decides about joining and renewing. [`Registrar`] is the usual one, at the node with the authority's key.
+/// Decides about joining and renewing. [`Registrar`] is the usual one, on the node with the authority's key.
 #[async_trait]
 pub trait JoinHandler: Send + Sync + 'static {
-    /// Makes a node of the machine at `from` that asks, or says why not.
+    /// Makes a node of the machine at `from`, or refuses.
     async fn join(&self, request: JoinRequest, from: &str) -> Result<Welcome, JoinRefusal>;
 
-    /// A fresh certificate (DER) for `node`, which has proven to be it. `signing_request` may be for any key: it is
-    /// to be refused if that is not the node's.
+    /// A new certificate (DER) for the authenticated `node`. `signing_request` may be for any key, and must be refused
+    /// if that key is not the node's.
     async fn renew(&self, node: NodeId, signing_request: Vec<u8>) -> Result<Vec<u8>, JoinRefusal>;
 }
 
-/// A transport between nodes with certificates, over which others can join.
+/// A transport between nodes with certificates, over which machines can join.
 #[async_trait]
 pub trait Joining: Transport {
-    /// Lets `handler` answer those who want to join or to renew. Until then they are told that this node does not
+    /// Lets `handler` answer requests to join or to renew. Before this call they are refused, as this node does not
     /// hold the authority.
     fn answer_joins(&self, handler: Arc<dyn JoinHandler>);
 
-    /// Asks the node at `address` for a fresh certificate. The caller puts the identity
-    /// [in place](super::Credentials::replace) and stores it.
+    /// Asks the node at `address` for a new certificate. The caller [installs](super::Credentials::replace) and stores
+    /// the identity.
     ///
     /// # Errors
     /// [`JoinError`].
     async fn renew(&self, address: &str) -> Result<Identity, JoinError>;
 }
 
-/// Why joining or renewing did not succeed.
+/// Why joining or renewing failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// The node could not be reached, or did not prove what it has to. For a join, [`ForeignAuthority`] means that it
-    /// belongs to another cluster than the token.
+    /// The node could not be reached or authenticated. For a join, [`ForeignAuthority`] means that the node belongs to
+    /// another cluster than the token.
     ///
     /// [`ForeignAuthority`]: crate::transport::Refusal::ForeignAuthority
     #[error(transparent)]
     Transport(#[from] TransportError),
-    /// It said no.
+    /// The node refused.
     #[error("the node refuses: {0}")]
     Refused(JoinRefusal),
-    /// What it said makes no sense, or it stopped in the midst of it.
+    /// The answer was malformed or incomplete.
     #[error("the node does not keep to the protocol: {0}")]
     Protocol(String),
-    /// What it sent is no identity of this cluster, or there is none here to renew.
+    /// The answer is not an identity of this cluster, or there is no identity to renew.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }

@@ -1,4 +1,4 @@
-//! The usual answer to those who join: whoever has a token is in.
+//! The usual handler of joins: it admits every machine with a token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::identity::{Authority, CERTIFICATE_VALIDITY, IdentityError};
 use crate::transport::Removals;
 use crate::{NodeId, WallClock};
 
-/// Says what a new node is told about the cluster, given its id and its addresses. Called once for each node let in,
-/// after its token was redeemed: the place to take note of it, too.
+/// Returns the cluster information for a new node, given its id and its addresses. It is called once for each admitted
+/// node, after its token was redeemed, and so may record the node as well.
 type Greeting = Box<dyn Fn(NodeId, &[String]) -> Vec<u8> + Send + Sync>;
 
-/// Lets machines with a token join, and renews the certificates of nodes. Runs where the authority's key is.
+/// Admits machines with a token, and renews the certificates of nodes. It runs where the authority's key is.
 pub struct Registrar {
     core: Arc<Core>,
     greeting: Greeting,
@@ -30,7 +30,7 @@ struct Core {
 }
 
 impl Registrar {
-    /// A node among the `removals` gets nothing any more; `greeting` makes the opaque part of the welcome.
+    /// Refuses the nodes among the `removals`. `greeting` produces the opaque part of the welcome.
     pub fn new(
         authority: Authority,
         tokens: Tokens,
@@ -45,10 +45,10 @@ impl Registrar {
 }
 
 impl Core {
-    /// The new node, and its certificate. Blocks on the disk.
+    /// Admits a node and issues its certificate. Blocks on the disk.
     fn join(&self, request: &JoinRequest) -> Result<(NodeId, Vec<u8>), JoinRefusal> {
         let now = self.wall.now();
-        // Looked at before the token is: a request that cannot be signed must not use it up.
+        // Checked before the token: an invalid request must not use it up.
         let node = self.asking(&request.signing_request)?;
         let secret = Secret::from_bytes(request.secret);
         self.tokens.redeem(&secret, node, now).map_err(|error| failed(&error))??;
@@ -62,7 +62,7 @@ impl Core {
         self.issue(signing_request)
     }
 
-    /// Whose key the request is for, unless it was removed.
+    /// The node of the request's key, unless it was removed.
     fn asking(&self, signing_request: &[u8]) -> Result<NodeId, JoinRefusal> {
         let node = Authority::node_asking(signing_request).map_err(|_| JoinRefusal::BadRequest)?;
         if self.removals.of(node).is_some() { Err(JoinRefusal::Removed) } else { Ok(node) }

@@ -1,4 +1,4 @@
-//! The answering side of a join, over any stream that TLS has made safe.
+//! The server side of a join, over any stream secured by TLS.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,7 @@ use super::{JoinHandler, JoinRefusal, JoinRequest};
 use crate::NodeId;
 use crate::transport::Tally;
 
-/// Where those who ask are answered: by the handler, once there is one, and with a count of those who got a no. A
-/// transport has one.
+/// Answers the join requests of a transport by its handler, once it is set, and counts the refusals.
 #[derive(Default)]
 pub struct JoinDesk {
     handler: Mutex<Option<Arc<dyn JoinHandler>>>,
@@ -19,21 +18,21 @@ pub struct JoinDesk {
 }
 
 impl JoinDesk {
-    /// Lets `handler` decide from now on.
+    /// Sets the handler.
     pub fn answer_with(&self, handler: Arc<dyn JoinHandler>) {
         *self.handler() = Some(handler);
     }
 
-    /// How many were refused, by [reason](JoinRefusal::name).
+    /// Refused requests, by [reason](JoinRefusal::name).
     pub fn refusals(&self) -> Vec<(&'static str, u64)> {
         JoinRefusal::ALL.into_iter().map(JoinRefusal::name).zip(self.refusals.counts()).collect()
     }
 
-    /// Reads one request from `stream` and answers it. `node` is who has proven to be asking, if anyone; `from` is
-    /// where it is, for the log. The caller bounds the time that this takes.
+    /// Reads one request from `stream` and answers it. `node` is the authenticated client, if any; `from` is its
+    /// address, for the log. The caller limits the time.
     ///
     /// # Errors
-    /// If the stream ends or fails. Nonsense is answered, and no error.
+    /// If the stream ends or fails. A malformed request is answered and is no error.
     pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: &mut S,

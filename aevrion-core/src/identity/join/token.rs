@@ -1,4 +1,4 @@
-//! The text that is carried by hand from a node to the machine that is to join.
+//! The token text, carried by hand from a node to a joining machine.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,24 +8,24 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::identity::Fingerprint;
 
-/// Says what it is, and which version of it.
+/// Identifies a token and its version.
 const PREFIX: &str = "aev1-";
 const SECRET_BYTES: usize = 16;
 const FINGERPRINT_BYTES: usize = 32;
-/// A slip in copying is found here, and not taken for a wrong cluster or an unknown token. With three bytes the whole
-/// has a length that needs no padding.
+/// Length of the checksum, which catches copying errors before they look like a wrong cluster or an unknown token. With
+/// three bytes, the encoding needs no padding.
 const CHECK_BYTES: usize = 3;
 const BYTES: usize = SECRET_BYTES + FINGERPRINT_BYTES + CHECK_BYTES;
 
-/// The half of a token that only its bearer and its issuer know: 128 random bits.
+/// The secret of a token, known only to its bearer and its issuer: 128 random bits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; SECRET_BYTES]);
 
 impl Secret {
-    /// A fresh one.
+    /// A random secret.
     ///
     /// # Panics
-    /// If the operating system has no randomness to give, which it only lacks while it starts.
+    /// If the operating system has no randomness, which happens only while it starts.
     pub(super) fn random() -> Self {
         let mut bytes = [0; SECRET_BYTES];
         #[expect(clippy::expect_used, reason = "a guessable secret would be worse than none")]
@@ -33,7 +33,7 @@ impl Secret {
         Self(bytes)
     }
 
-    /// Takes the bytes as they stand.
+    /// A secret with these bytes.
     pub const fn from_bytes(bytes: [u8; SECRET_BYTES]) -> Self {
         Self(bytes)
     }
@@ -43,7 +43,7 @@ impl Secret {
         &self.0
     }
 
-    /// What the issuer keeps of it.
+    /// The hash stored by the issuer.
     pub(super) fn hash(&self) -> blake3::Hash {
         blake3::hash(&self.0)
     }
@@ -55,17 +55,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Permission to join once: the secret, and by what to know the cluster. Its text form is 73 characters that begin
-/// with `aev1-`.
+/// Permission to join once: the secret, and the authority that identifies the cluster. Its text form is 73 characters
+/// that begin with `aev1-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// What to show to the cluster.
+    /// The secret to send to the cluster.
     pub secret: Secret,
-    /// What the cluster has to show first.
+    /// The fingerprint of the authority that the cluster has to prove first.
     pub authority: Fingerprint,
 }
 
-/// A text that is no token.
+/// A text that is not a token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this is not a whole token: one begins with `{PREFIX}` and has 73 characters; copy it again")]
 pub struct NotAToken;

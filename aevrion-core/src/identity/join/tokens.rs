@@ -1,12 +1,12 @@
-//! The issuer's book of tokens: which were given out, until when, and which key used them.
+//! The issuer's token file: the issued tokens, their expiry, and the keys that used them.
 //!
-//! It is a file of lines, written anew at each change, and shared by the processes of one machine: the command that
-//! issues a token and the server that redeems it. Whoever changes it holds a lock file meanwhile. Secrets are not in
-//! it, only their hashes: reading the book lets nobody join.
+//! It is a text file, rewritten at each change, and shared by the processes of one machine: the command that issues a
+//! token and the server that redeems it. A lock file serialises them. The file holds only hashes of the secrets, so its
+//! readers cannot join.
 //!
 //! ```text
-//! DIR/tokens         a line a token: hash of the secret, end of validity (ms), node that used it or `-`
-//! DIR/tokens.lock    locked while the book is read and written
+//! DIR/tokens         one line per token: hash of the secret, end of validity (ms), node that used it or `-`
+//! DIR/tokens.lock    locked while the file is read and written
 //! ```
 
 use std::fs::File;
@@ -19,19 +19,19 @@ use crate::identity::files;
 use crate::identity::{Fingerprint, IdentityError};
 use crate::{NodeId, Timestamp};
 
-/// How long a token is good for: long enough to walk over to the other machine, short enough to be forgotten.
+/// The validity of a token: long enough to carry it to the other machine, short enough to be forgotten.
 pub const TOKEN_VALIDITY: Duration = Duration::from_secs(60 * 60);
 
-/// How long the book remembers a token that is no longer good, so that its bearer is told so.
+/// How long an expired token is remembered, so that its bearer is told of the expiry.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Tokens in the book: it is read as a whole, and nobody adds nodes by the thousand in a day.
+/// The maximum number of tokens: the file is read as a whole, and nobody adds thousands of nodes a day.
 const MOST_TOKENS: usize = 1_000;
 
 const BOOK_FILE: &str = "tokens";
 const LOCK_FILE: &str = "tokens.lock";
 
-/// The book of a directory. It holds nothing open: every call reads the file anew.
+/// The token file of a directory. It is not kept open: every call reads it again.
 #[derive(Debug, Clone)]
 pub struct Tokens {
     directory: PathBuf,
@@ -44,15 +44,15 @@ struct Entry {
 }
 
 impl Tokens {
-    /// The book in `directory`, which is made with the first token.
+    /// The token file in `directory`, which is created with the first token.
     pub fn in_directory(directory: impl AsRef<Path>) -> Self {
         Self { directory: directory.as_ref().to_owned() }
     }
 
-    /// Issues a token for the cluster of `authority`, good for `validity` from `now` on. Blocks on the disk.
+    /// Issues a token for the cluster of `authority`, valid for `validity` from `now` on. Blocks on the disk.
     ///
     /// # Errors
-    /// [`IdentityError::Io`]; [`IdentityError::NotMade`] if there are too many already.
+    /// [`IdentityError::Io`]; [`IdentityError::NotMade`] if there are too many tokens already.
     pub fn issue(
         &self,
         authority: Fingerprint,
@@ -71,10 +71,10 @@ impl Tokens {
         Ok(Token { secret, authority })
     }
 
-    /// Uses the token with this secret up for the node `by`. The same node may do so again. Blocks on the disk.
+    /// Redeems the token with this secret for the node `by`. The same node may repeat this. Blocks on the disk.
     ///
     /// # Errors
-    /// The outer one is the disk's. The inner one is for the bearer: [`JoinRefusal::UnknownToken`],
+    /// The outer error is the disk's. The inner one is for the bearer: [`JoinRefusal::UnknownToken`],
     /// [`JoinRefusal::ExpiredToken`] or [`JoinRefusal::UsedToken`].
     pub fn redeem(
         &self,
@@ -110,7 +110,7 @@ impl Tokens {
         lock().map_err(|source| IdentityError::Io { doing: "cannot lock", path: path.clone(), source })
     }
 
-    /// Without those that are to be forgotten.
+    /// The entries, without those past their remembered time.
     fn read(&self, now: Timestamp) -> Result<Vec<Entry>, IdentityError> {
         let path = self.directory.join(BOOK_FILE);
         let text = match files::read(&path, "book of tokens") {
@@ -185,7 +185,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let token = Tokens::in_directory(directory.path()).issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
         let redeem = |node: u8| {
-            // Each opens the book for itself, as another process would.
+            // Each opens the file itself, as another process would.
             let tokens = Tokens::in_directory(directory.path());
             tokens.redeem(&token.secret, NodeId::from_bytes([node; 32]), NOW).unwrap()
         };

@@ -1,4 +1,4 @@
-//! What the two sides of a join say to each other: one request, one answer, each a length and its postcard.
+//! The messages of a join: one request and one answer, each a length and a postcard encoding.
 
 use std::fmt;
 use std::io;
@@ -7,66 +7,67 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// Version of the exchange. A node that knows another one says so in words.
+/// Version of the protocol. A node with another version says so in words.
 pub(super) const VERSION: u16 = 1;
 
-/// Bytes of a request: a signing request has some 200, and addresses are few. Strangers send these.
+/// The longest request in bytes: a signing request has some 200, and addresses are few. Unauthenticated clients send
+/// it.
 pub(super) const LONGEST_REQUEST: usize = 16 << 10;
 
-/// Bytes of an answer: two certificates, and what the caller adds about the cluster and its nodes.
+/// The longest answer in bytes: two certificates, and the information about the cluster and its nodes.
 pub(super) const LONGEST_ANSWER: usize = 4 << 20;
 
-/// Addresses under which a machine that joins says it can be reached.
+/// The most addresses that a joining machine may claim.
 pub(super) const MOST_ADDRESSES: usize = 16;
 
-/// Bytes of one of them: the longest host name there is, and a port.
+/// The longest address in bytes: the longest possible host name, and a port.
 pub(super) const LONGEST_ADDRESS: usize = 260;
 
-/// What a machine asks that wants to become a node.
+/// A request to become a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinRequest {
     /// The token's secret.
     pub secret: [u8; 16],
-    /// For its key (PKCS #10, DER).
+    /// The signing request for the machine's key (PKCS #10, DER).
     pub signing_request: Vec<u8>,
-    /// Where it will listen, as `quic://host:port` or `tcp://host:port`.
+    /// Its future listening addresses, as `quic://host:port` or `tcp://host:port`.
     pub addresses: Vec<String>,
 }
 
-/// What a new node is given.
+/// The answer to a new node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// Its certificate (DER).
+    /// The node's certificate (DER).
     pub certificate: Vec<u8>,
     /// The authority's certificate (DER).
     pub authority: Vec<u8>,
-    /// What the caller adds: the cluster's parameters, the neighbours. Opaque here.
+    /// The handler's additions: the cluster's parameters, the neighbours. Opaque here.
     pub welcome: Vec<u8>,
 }
 
-/// Why a machine does not become a node, or a node gets no fresh certificate.
+/// Why a request to join or to renew was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum JoinRefusal {
-    /// No such token was issued here, or it is forgotten by now.
+    /// The token was not issued here, or is forgotten by now.
     UnknownToken,
-    /// Another machine has joined with it.
+    /// Another machine has joined with the token.
     UsedToken,
-    /// Its time is over.
+    /// The token has expired.
     ExpiredToken,
     /// This node does not hold the authority's key.
     NotAuthority,
-    /// The request makes no sense, or the one who asks is not who may ask for it.
+    /// The request is malformed, or its sender is not entitled to it.
     BadRequest,
-    /// The two speak different versions of this exchange.
+    /// The two sides speak different versions of this protocol.
     OtherVersion,
-    /// Something failed at this node; its log says what.
+    /// An internal error of this node; its log has the details.
     Failed,
-    /// The authority has removed the node that has this key.
+    /// The authority has removed the node with this key.
     Removed,
 }
 
 impl JoinRefusal {
-    /// All of them, in the order of their numbers.
+    /// All reasons, in the order of their numbers.
     pub const ALL: [Self; 8] = [
         Self::UnknownToken,
         Self::UsedToken,
@@ -152,7 +153,7 @@ pub(super) enum Unread {
     Io(#[from] io::Error),
 }
 
-/// Reads a message of at most `longest` bytes. Memory grows with what arrives, not with what the length claims.
+/// Reads a message of at most `longest` bytes. Memory grows with the received bytes, not with the claimed length.
 pub(super) async fn read<M: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
     longest: usize,

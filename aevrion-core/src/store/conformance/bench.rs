@@ -1,4 +1,4 @@
-//! What the promises share: stores to try them on, and reading a range to its end.
+//! Shared helpers: stores under test, and reading a whole range.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -24,10 +24,10 @@ pub(super) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn EventSt
 
 pub(super) const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
 
-/// Far beyond what anything here takes: whoever is not done by then waits for something that never comes.
+/// Far longer than anything here takes: reaching it means a wait for an event that never comes.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Opens stores, each in a directory of its own that goes when the bench does.
+/// Opens stores, each in its own directory, deleted with the bench.
 pub(super) struct Bench<'a> {
     opener: Box<dyn Fn(PathBuf) -> Opening<'a> + 'a>,
     root: TempDir,
@@ -40,13 +40,13 @@ impl<'a> Bench<'a> {
         Self { opener: Box::new(opener), root, directories: Cell::new(0) }
     }
 
-    /// A path where nothing is yet.
+    /// A path where nothing exists yet.
     pub(super) fn new_directory(&self) -> PathBuf {
         self.directories.set(self.directories.get() + 1);
         self.root.path().join(format!("store-{}", self.directories.get()))
     }
 
-    /// Opens a store, or makes one.
+    /// Opens or creates a store.
     pub(super) async fn open(&self, directory: PathBuf) -> Arc<dyn EventStore> {
         match (self.opener)(directory.clone()).await {
             Ok(store) => store,
@@ -75,7 +75,7 @@ pub(super) fn batch_of(table: Table, rows: &[Row]) -> WriteBatch {
     batch
 }
 
-/// Commits without waiting for the disk: most promises are not about durability.
+/// Commits without waiting for the disk, as most promises are not about durability.
 pub(super) async fn commit(store: &dyn EventStore, batch: WriteBatch) {
     commit_as(store, batch, Durability::Buffered).await;
 }
@@ -94,12 +94,12 @@ pub(super) async fn get(view: &dyn View, table: Table, key: &[u8]) -> Option<Byt
     view.get(table, key).await.unwrap_or_else(|error| panic!("get must succeed: {error}"))
 }
 
-/// A request for as much of `range` as a page may hold.
+/// A request for the largest page of `range`.
 pub(super) fn all_of(table: Table, range: KeyRange<'_>, direction: Direction) -> ScanRequest<'_> {
     ScanRequest { table, range, direction, projection: Projection::Rows, limit: PageLimit::MOST }
 }
 
-/// One page, after checking what must be true of every page.
+/// Reads one page and checks the invariants of every page.
 pub(super) async fn page(view: &dyn View, request: ScanRequest<'_>) -> Page {
     let page = view.scan(request).await.unwrap_or_else(|error| panic!("a scan must succeed: {error}"));
     let limit = request.limit;
@@ -126,7 +126,7 @@ pub(super) async fn page(view: &dyn View, request: ScanRequest<'_>) -> Page {
     page
 }
 
-/// All rows of the request's range, page after page.
+/// Reads all rows of the request's range, page by page.
 pub(super) async fn read(view: &dyn View, request: ScanRequest<'_>) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut last: Option<Bytes> = None;
@@ -157,7 +157,7 @@ pub(super) async fn read_table(view: &dyn View, table: Table) -> Vec<Row> {
     read(view, all_of(table, KeyRange::ALL, Direction::Forward)).await
 }
 
-/// What a correct store holds of `rows`, given in any order, within `range`.
+/// The rows, given in any order, that a correct store returns for `range`.
 pub(super) fn expected(rows: &[Row], range: KeyRange<'_>, direction: Direction) -> Vec<Row> {
     let mut rows: Vec<Row> = rows.iter().filter(|(key, _)| contains(range, key)).cloned().collect();
     rows.sort();
@@ -181,7 +181,7 @@ fn contains(range: KeyRange<'_>, key: &[u8]) -> bool {
     after_start && before_end
 }
 
-/// `length` bytes that look like no other such run.
+/// `length` pseudo-random bytes, different for each seed.
 pub(super) fn filler(seed: u64, length: usize) -> Bytes {
     let mut numbers = Numbers::new(seed);
     let mut bytes = Vec::with_capacity(length + 8);
@@ -192,7 +192,7 @@ pub(super) fn filler(seed: u64, length: usize) -> Bytes {
     bytes.into()
 }
 
-/// Numbers that look random and are the same every time (splitmix64).
+/// Reproducible pseudo-random numbers (splitmix64).
 pub(super) struct Numbers(u64);
 
 impl Numbers {
@@ -213,7 +213,7 @@ impl Numbers {
     }
 }
 
-/// Starts `work` on a thread of its own, so that it goes on beside everything else whatever the runtime's flavour.
+/// Starts `work` on its own thread, so that it runs concurrently on any flavour of runtime.
 pub(super) fn beside<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> tokio::task::JoinHandle<T> {
@@ -221,7 +221,7 @@ pub(super) fn beside<T: Send + 'static>(
     tokio::task::spawn_blocking(move || runtime.block_on(work))
 }
 
-/// Waits for work that was started [`beside`] this, and passes its panic on.
+/// Waits for work started by [`beside`], and propagates its panic.
 pub(super) async fn finished<T>(promise: &str, work: tokio::task::JoinHandle<T>) -> T {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(Ok(result)) => result,

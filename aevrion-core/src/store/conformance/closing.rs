@@ -1,4 +1,4 @@
-//! Promises about closing a store and opening it again.
+//! Promises about closing and reopening a store.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ async fn close(store: &dyn EventStore) {
     store.close().await.unwrap_or_else(|error| panic!("close must succeed, also the second time: {error}"));
 }
 
-/// Says what a store without persistence is not asked, so that nobody takes silence for a pass.
+/// Prints the promise that is skipped for a store without persistence, so that it does not look like a pass.
 pub(super) fn skip(store: &dyn EventStore, what: &str) -> bool {
     let capabilities = store.capabilities();
     if !capabilities.persistent {
@@ -80,7 +80,7 @@ pub(super) async fn closing_makes_everything_durable_and_lets_go(bench: &Bench<'
             close(&*store).await;
             close(&*store).await;
         }
-        // The handle of a closed store may well be held on to, and must not be in the way.
+        // The handle of a closed store may be kept, and must not interfere.
         let closed = store;
         let store = bench.open(directory.clone()).await;
         close(&*store).await;
@@ -88,7 +88,7 @@ pub(super) async fn closing_makes_everything_durable_and_lets_go(bench: &Bench<'
     }
 }
 
-/// Nobody is obliged to call close. Only what was committed as durable has to be there afterwards.
+/// Calling close is optional. Only durable commits must exist afterwards.
 pub(super) async fn dropping_lets_go_too(bench: &Bench<'_>) {
     const PROMISE: &str = "a store that was dropped opens again, with all that was made durable";
     let directory = bench.new_directory();

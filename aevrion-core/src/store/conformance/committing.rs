@@ -1,4 +1,4 @@
-//! Promises about what a commit changes.
+//! Promises about the effect of a commit.
 
 use bytes::Bytes;
 
@@ -86,7 +86,7 @@ pub(super) async fn an_empty_batch_is_allowed(bench: &Bench<'_>) {
     assert_eq!(read_table(&*view, Table::Meta).await, rows, "an empty batch changes nothing");
 }
 
-/// Of the size that the writer makes at most, and more.
+/// As large as the writer's largest batch, and larger.
 pub(super) async fn a_large_batch_is_one_commit(bench: &Bench<'_>) {
     let store = bench.fresh().await;
     let rows: Vec<Row> = (0..6_000_u32)

@@ -1,4 +1,4 @@
-//! Promises about readers and the writer at the same time.
+//! Promises about concurrent readers and a writer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,11 +14,11 @@ const HALF: &str = "no view shows half a batch";
 const OLDER: &str = "no call on a view shows an older state than the call before";
 const PROGRESS: &str = "neither do readers wait for the writer nor the writer for readers";
 
-/// Enough that an engine spreads them over several pages.
+/// Enough rows that an engine uses several pages.
 const ROWS: u16 = 300;
 const READERS: usize = 2;
 
-/// Only for stores that declare it.
+/// Only for stores that declare isolated views.
 pub(super) async fn a_view_stays_as_it_was_taken(bench: &Bench<'_>) {
     let store = bench.fresh().await;
     if !store.capabilities().isolated_views {
@@ -32,7 +32,7 @@ pub(super) async fn a_view_stays_as_it_was_taken(bench: &Bench<'_>) {
     for number in 0..20_u8 {
         let rows: Vec<Row> =
             (0..60).map(|key| (vec![key].into(), vec![number; usize::from(key)].into())).collect();
-        // Every state lacks other keys than the one before.
+        // Each state lacks other keys than the state before.
         let (there, gone): (Vec<Row>, Vec<Row>) =
             rows.into_iter().partition(|(key, _)| (key[0] ^ number) % 3 != 0);
         let mut batch = WriteBatch::new();
@@ -63,7 +63,7 @@ pub(super) async fn a_view_stays_as_it_was_taken(bench: &Bench<'_>) {
     }
 }
 
-/// State `number`: every row of both tables says it, and the rows that are there are those of its parity.
+/// State `number`: every row of both tables holds the number, and the existing rows are those of its parity.
 fn state(number: u64) -> WriteBatch {
     let mut batch = WriteBatch::new();
     let value = Bytes::copy_from_slice(&number.to_be_bytes());
@@ -83,7 +83,7 @@ fn number_in(value: &[u8]) -> u64 {
     value.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The number of the state that one scan shows, after checking that it shows one state only.
+/// The number of the state that a scan shows, after checking that it shows only one.
 async fn state_shown(view: &dyn View, table: Table, direction: Direction) -> u64 {
     let page = page(view, all_of(table, KeyRange::ALL, direction)).await;
     let numbers: Vec<u64> = page.rows().map(|(_, value)| number_in(value)).collect();
@@ -102,7 +102,7 @@ async fn state_shown(view: &dyn View, table: Table, direction: Direction) -> u64
     first
 }
 
-/// Ends the work beside the suite, also when a promise is broken.
+/// Ends the concurrent work, also when a promise is broken.
 struct Stop(Arc<AtomicBool>);
 
 impl Stop {
@@ -177,7 +177,7 @@ pub(super) async fn no_reader_sees_half_a_batch(bench: &Bench<'_>) {
     finished(PROGRESS, writer).await;
 }
 
-/// A view held for long stops no commit, and commits that never pause stop no reader.
+/// A long-lived view blocks no commit, and continuous commits block no reader.
 pub(super) async fn reading_and_writing_go_on_together(bench: &Bench<'_>) {
     let store = bench.fresh().await;
     commit(&*store, batch_of(Table::Meta, &[("key".into(), "value".into())])).await;

@@ -1,8 +1,8 @@
-//! The promise about `kill -9`, which only another process can keep or break.
+//! The promise about `kill -9`, which takes a second process to check.
 //!
-//! The suite starts the running test again as a child that commits numbered batches and says so after each; it kills
-//! the child in the midst of that, opens what is left, and looks. Several times on one directory, so that what a crash
-//! leaves behind is itself crashed upon.
+//! The suite restarts the running test as a child process, which commits numbered batches and acknowledges each. It
+//! kills the child at work, opens the store and checks it. It repeats this on one directory, so that a crash also hits
+//! the leftovers of the previous one.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -17,13 +17,13 @@ use crate::store::{Durability, EventStore, Table, View, WriteBatch};
 
 const PROMISE: &str = "a killed store opens again, with every acknowledged commit whole and no other half";
 
-/// Tells the child, by its name, that it is one, and by its value which directory to use.
+/// Environment variable that marks a child process and holds its directory.
 const VARIABLE: &str = "AEVRION_CONFORMANCE_KILL";
 const ACKNOWLEDGED: &str = "aevrion conformance: acknowledged ";
 
-/// How many acknowledgements to wait for before each kill: a few at first, when files are made and grow.
+/// The number of acknowledgements before each kill: a few at first, while files are created and grow.
 const ROUNDS: [usize; 6] = [1, 2, 10, 40, 1, 60];
-/// A child that nobody kills ends by itself.
+/// A child that is not killed ends after this batch.
 const LAST_BATCH: u64 = 100_000;
 const ROWS: u64 = 6;
 
@@ -32,8 +32,8 @@ pub(super) fn told_to_be_killed() -> Option<PathBuf> {
     env::var_os(VARIABLE).map(PathBuf::from)
 }
 
-/// Commits batch after batch, from where the last child was killed. Of three, one is acknowledged as buffered only:
-/// the durable commit behind it must not outlive it.
+/// Commits batches, starting after the last child's. One in three is acknowledged as buffered only: it must not be lost
+/// if the durable commit after it survives.
 pub(super) async fn commit_until_killed(bench: &Bench<'_>, directory: PathBuf) {
     let store = bench.open(directory).await;
     let latest = latest(&*view(&*store).await).await;
@@ -48,7 +48,7 @@ pub(super) async fn commit_until_killed(bench: &Bench<'_>, directory: PathBuf) {
 }
 
 fn row_key(number: u64, row: u64) -> Bytes {
-    // Rows of one batch lie far apart.
+    // The rows of one batch are far apart.
     Bytes::from(format!("{row}/{number:08}"))
 }
 
@@ -100,14 +100,14 @@ pub(super) async fn kill_takes_nothing_acknowledged_and_leaves_nothing_half(
         );
         expect_batches(&*view, latest, round).await;
         drop(view);
-        // The next child opens what this one left as it is: once after a proper close, once after none.
+        // The next child opens the store as left here: after a proper close in one round, without one in the next.
         if round % 2 == 0 {
             store.close().await.unwrap_or_else(|error| panic!("close must succeed: {error}"));
         }
     }
 }
 
-/// Everything that batches 1 to `latest` leave behind, and nothing more.
+/// Expects exactly the rows of batches 1 to `latest`.
 async fn expect_batches(view: &dyn View, latest: u64, round: usize) {
     let rows: Vec<Row> = (0..ROWS)
         .flat_map(|row| (1..=latest).map(move |number| (row_key(number, row), row_value(number, row))))
@@ -131,18 +131,18 @@ async fn expect_batches(view: &dyn View, latest: u64, round: usize) {
     assert_eq!(only, wanted, "{PROMISE}: a removal belongs to its batch (kill {round})");
 }
 
-/// Kills the child when it goes out of scope, whatever the reason.
+/// Kills the child on drop, for any reason.
 struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // It may have ended by itself, which whoever reads its output notices.
+        // The child may have ended by itself, which the reader of its output notices.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Runs a child until it has acknowledged so many commits, kills it, and gives the last number it acknowledged.
+/// Runs a child until it has acknowledged `lines` commits, kills it, and returns the last acknowledged number.
 fn kill_after(lines: usize, test: &str, directory: &Path) -> u64 {
     let program = env::current_exe().expect("the suite starts its own executable again");
     let child = Command::new(program)
@@ -162,11 +162,11 @@ fn kill_after(lines: usize, test: &str, directory: &Path) -> u64 {
         );
     }
     drop(child);
-    // What it said between the last line read and its end counts as well.
+    // Acknowledgements between the last line read and the kill count as well.
     output.map_while(Result::ok).filter_map(|line| acknowledged_in(&line)).last().unwrap_or(last)
 }
 
 fn acknowledged_in(line: &str) -> Option<u64> {
-    // The test harness may have left words of its own at the beginning of the line.
+    // The test harness may have printed at the beginning of the line.
     line.split_once(ACKNOWLEDGED)?.1.parse().ok()
 }

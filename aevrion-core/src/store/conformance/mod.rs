@@ -1,9 +1,8 @@
-//! The suite that holds a store to the contract written at [`EventStore`] and [`View`].
+//! The conformance suite for the contract of [`EventStore`] and [`View`].
 //!
-//! A store is sound if and only if it passes: the core relies on these promises and on nothing else. Each promise is
-//! one small function here, named after it and listed in [`run`]; a failure is a panic that begins with the promise.
-//! Everything is deterministic but for the interleaving of threads and the moment of a kill, and no promise depends on
-//! either.
+//! A store is sound if and only if it passes: the core relies on these promises only. Each promise is one small
+//! function, named after it and listed in [`run`]. A failure is a panic that begins with the promise. Everything is
+//! deterministic except the interleaving of threads and the moment of a kill, and no promise depends on either.
 
 mod bench;
 mod closing;
@@ -26,7 +25,7 @@ use super::View;
 
 use bench::Bench;
 
-/// Runs the whole suite on the store that `open` opens, or makes, in the directory it is given.
+/// Runs the whole suite on the store that `open` opens, or creates, in a given directory.
 ///
 /// ```no_run
 /// # use aevrion_core::store::MemoryStore as MyStore;
@@ -42,13 +41,13 @@ use bench::Bench;
 /// }
 /// ```
 ///
-/// Call it once in a test of its own, directly in the test's body. For a store that says it is
-/// [persistent](super::Capabilities::persistent) the suite starts that one test again as another process, which
-/// commits until it is killed, and it finds the test by the name that the test harness gives to the thread. Isolation
-/// is checked for stores that [declare it](super::Capabilities::isolated_views). The runtime needs its clock enabled,
-/// as `#[tokio::test]` has it; its flavour does not matter, since the suite brings its own threads.
+/// Call it once in a test of its own, directly in the test's body. For a [persistent](super::Capabilities::persistent)
+/// store, the suite restarts that test as another process, which commits until it is killed. It finds the test by the
+/// thread name that the test harness sets. Isolation is checked for stores that [declare
+/// it](super::Capabilities::isolated_views). The runtime needs its clock enabled, as in `#[tokio::test]`. Its flavour
+/// does not matter, as the suite starts its own threads.
 ///
-/// Takes a few seconds, up to 100 MiB of memory and as much of the temporary directory.
+/// Takes a few seconds, up to 100 MiB of memory, and as much of the temporary directory.
 ///
 /// # Panics
 /// If a promise is broken. The text begins with the promise.
@@ -69,7 +68,7 @@ where
     if let Some(directory) = killing::told_to_be_killed() {
         return killing::commit_until_killed(&bench, directory).await;
     }
-    // Read before anything is awaited: only here is this surely the test's own thread.
+    // Read before the first await: later the code may run on another thread.
     let test = std::thread::current().name().map(str::to_owned);
 
     committing::a_commit_is_visible_to_every_view_from_then_on(&bench).await;

@@ -1,4 +1,4 @@
-//! The promise that covers what nobody thought of: any sequence of calls reads like sorted maps, one a table.
+//! Any sequence of calls reads like one sorted map per table: covers the cases that the other promises miss.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -40,7 +40,7 @@ pub(super) async fn any_sequence_reads_like_a_sorted_map(bench: &Bench<'_>) {
     }
 }
 
-/// Short keys over few bytes, so that writes hit what is there and keys are prefixes of each other.
+/// Short keys over few bytes, so that writes hit existing keys and keys are prefixes of each other.
 fn key(numbers: &mut Numbers) -> Bytes {
     let length = numbers.below(5);
     (0..length).map(|_| [0x00, 0x01, b'a', 0xFE, 0xFF][numbers.below(5)]).collect()

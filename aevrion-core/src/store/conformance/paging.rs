@@ -1,4 +1,4 @@
-//! Promises about pages: whoever reads on from the last key reads everything once.
+//! Promises about pages: continuing from the last key reads every row once.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use super::bench::{Bench, DIRECTIONS, Row, all_of, expected, filler, page, read,
 use crate::bounds::{PAGE_BYTES, PAGE_ROWS};
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table, View};
 
-/// Rows of very different sizes, under keys that are prefixes of each other now and then.
+/// Rows of very different sizes. Some keys are prefixes of others.
 fn uneven_rows(count: u32) -> Vec<Row> {
     (0..count)
         .map(|number| {

@@ -1,4 +1,4 @@
-//! Promises about what a view reads: order, ranges, directions, projections, tables.
+//! Promises about the reads of a view: order, ranges, directions, projections, tables.
 
 use std::ops::Bound;
 
@@ -9,7 +9,7 @@ use super::bench::{
 };
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table, WriteBatch};
 
-/// Keys that a wrong order would confuse: prefixes of each other, the least and the greatest bytes, none at all.
+/// Keys that a wrong order would confuse: prefixes of each other, the least and the greatest bytes, the empty key.
 const KEYS: [&[u8]; 14] = [
     b"",
     b"\x00",
@@ -27,7 +27,7 @@ const KEYS: [&[u8]; 14] = [
     b"\xFF\xFF",
 ];
 
-/// Bounds that are no keys themselves: between, before and behind them.
+/// Bounds that are not keys: between, before and after the keys.
 const BETWEEN: [&[u8]; 5] = [b"\x00\x00\x00", b"\x02", b"aa", b"\xFE\xFF", b"\xFF\xFF\xFF"];
 
 fn awkward_rows() -> Vec<Row> {
@@ -36,7 +36,7 @@ fn awkward_rows() -> Vec<Row> {
 
 pub(super) async fn keys_are_ordered_as_bytes(bench: &Bench<'_>) {
     let rows = awkward_rows();
-    // Written one by one and out of order, so that nothing but the store sorts them.
+    // Written one by one and out of order, so that only the store sorts them.
     let store = bench.fresh().await;
     for row in rows.iter().step_by(2).rev().chain(rows.iter().skip(1).step_by(2)) {
         commit(&*store, batch_of(Table::ByKey, std::slice::from_ref(row))).await;
@@ -94,7 +94,7 @@ pub(super) async fn get_finds_exactly_the_key(bench: &Bench<'_>) {
 pub(super) async fn every_kind_of_range_is_exact(bench: &Bench<'_>) {
     let rows = awkward_rows();
     let store = bench.holding(Table::Events, &rows).await;
-    // The same keys in the tables before and behind, for a range that runs over its table's edge.
+    // The same keys in the adjacent tables, to catch a range that crosses the edge of its table.
     commit(&*store, batch_of(Table::Bodies, &[(Bytes::new(), "b".into()), ("\u{7F}".into(), "b".into())]))
         .await;
     let view = view(&*store).await;

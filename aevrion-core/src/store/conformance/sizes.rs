@@ -14,7 +14,7 @@ pub(super) async fn values_of_every_size_are_kept(bench: &Bench<'_>) {
     let directory = bench.new_directory();
     let mut store = bench.open(directory.clone()).await;
     let key = |size: usize| Bytes::from(format!("{size:08}"));
-    // Each size stands once where a smaller one was, once where a larger one was, and once where nothing was.
+    // Each size is written over a smaller one, over a larger one, and to a new key.
     for round in 0..2 {
         let sizes = SIZES.iter().zip(SIZES.iter().cycle().skip(round * 3));
         let rows: Vec<Row> = sizes.map(|(slot, size)| (key(*slot), filler(*size as u64, *size))).collect();
@@ -43,7 +43,7 @@ pub(super) async fn values_of_every_size_are_kept(bench: &Bench<'_>) {
     }
 }
 
-/// Of the length that an index row has for the longest key that a cluster may allow.
+/// The length of an index row for the longest key that a cluster may allow.
 pub(super) async fn keys_of_the_longest_size_are_kept(bench: &Bench<'_>) {
     let longest = LONGEST_KEY as usize * 2 + 32;
     let rows: Vec<Row> = [0x00, b'x', 0xFF]

@@ -1,11 +1,11 @@
-//! Promises about being reached, and about leaving.
+//! Promises about accepting connections, and about closing a transport.
 
 use super::bench::{Bench, LONGEST, connect, ended, look, round_trip, within};
 use crate::transport::{Lane, Side, TransportError};
 
 const ABANDONED: &str = "an accept that is dropped loses no connection";
 const CLOSED: &str = "a closed transport accepts nobody, and its connections end with the reason";
-/// How often to abandon before waiting in earnest.
+/// The number of abandoned calls before the real one.
 const LOOKS: usize = 500;
 const DIALS: &str = "a closed transport dials nobody";
 
@@ -19,7 +19,7 @@ pub(super) async fn an_abandoned_accept_loses_no_connection(bench: &Bench) {
         };
         let accept = async {
             for _ in 0..LOOKS {
-                // Dropped after one look each.
+                // Dropped after one poll each.
                 if let Some(far) = look(accepting.accept().as_mut()) {
                     return far.unwrap_or_else(|| panic!("{ABANDONED}: accept ended"));
                 }
@@ -49,7 +49,7 @@ pub(super) async fn after_close_accept_ends_and_so_do_connections(bench: &Bench)
     within(CLOSED, pair.accepting.close("again")).await;
     let address = pair.accepting.address();
     assert!(within(CLOSED, pair.dialling.dial(&address)).await.is_err(), "{CLOSED}: nobody gets in");
-    // Whoever was on the other side of it goes on.
+    // The other nodes are not affected.
     let another = bench.transport().await;
     let (near, far) = connect(&*pair.dialling, &*another).await;
     round_trip(CLOSED, &*near, &*far, Lane::Live).await;

@@ -1,4 +1,4 @@
-//! What the promises share: transports and connections to try them on, and frames that can be told apart.
+//! Shared helpers: transports and connections under test, and distinguishable frames.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use crate::transport::{Connection, Lane, Side, Transport, TransportError};
 
 pub(super) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Transport>, String>> + Send>>;
 
-/// Far beyond what anything here takes: whoever is not done by then waits for something that never comes.
+/// Far longer than anything here takes: reaching it means a wait for an event that never comes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longer than any frame here.
@@ -28,9 +28,9 @@ pub(super) struct Bench {
 pub(super) struct Pair {
     pub(super) dialling: Arc<dyn Transport>,
     pub(super) accepting: Arc<dyn Transport>,
-    /// The end of the one that dialled.
+    /// The dialling end.
     pub(super) near: Arc<dyn Connection>,
-    /// The end of the one that accepted.
+    /// The accepting end.
     pub(super) far: Arc<dyn Connection>,
 }
 
@@ -39,12 +39,12 @@ impl Bench {
         Self { opener: Arc::new(opener) }
     }
 
-    /// A node of its own.
+    /// A transport with a node of its own.
     pub(super) async fn transport(&self) -> Arc<dyn Transport> {
         (self.opener)().await.unwrap_or_else(|error| panic!("the transport must bind: {error}"))
     }
 
-    /// Two nodes that are connected.
+    /// Two connected nodes.
     pub(super) async fn pair(&self) -> Pair {
         let (dialling, accepting) = (self.transport().await, self.transport().await);
         let (near, far) = connect(&*dialling, &*accepting).await;
@@ -52,17 +52,17 @@ impl Bench {
     }
 }
 
-/// Who sends, who receives.
+/// Sender and receiver.
 pub(super) type Direction<'a> = (&'a Arc<dyn Connection>, &'a Arc<dyn Connection>);
 
 impl Pair {
-    /// There, and back.
+    /// Both directions.
     pub(super) fn directions(&self) -> [Direction<'_>; 2] {
         [(&self.near, &self.far), (&self.far, &self.near)]
     }
 }
 
-/// A connection from one to the other: the end of the one that dialled, then the other.
+/// Connects one node to another. Returns the dialling end, then the accepting one.
 pub(super) async fn connect(
     dialling: &dyn Transport,
     accepting: &dyn Transport,
@@ -74,7 +74,7 @@ pub(super) async fn connect(
     (near, far.unwrap_or_else(|| panic!("an open transport accepts whoever connects")))
 }
 
-/// What comes of `work`, which must not take forever.
+/// Runs `work` with a time limit.
 pub(super) async fn within<T>(promise: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(result) => result,
@@ -82,7 +82,7 @@ pub(super) async fn within<T>(promise: &str, work: impl Future<Output = T>) -> T
     }
 }
 
-/// Looks at `future` once. `None` if it has to wait.
+/// Polls `future` once. `None` if it is pending.
 pub(super) fn look<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
     match future.poll(&mut Context::from_waker(Waker::noop())) {
         std::task::Poll::Ready(result) => Some(result),
@@ -103,7 +103,7 @@ pub(super) async fn receive(promise: &str, connection: &dyn Connection, lane: La
     }
 }
 
-/// There and back on a lane, after which whatever was going on beside it has had time to go on.
+/// A round trip on a lane, which gives concurrent work time to proceed.
 pub(super) async fn round_trip(promise: &str, one: &dyn Connection, other: &dyn Connection, lane: Lane) {
     for (from, to) in [(one, other), (other, one)] {
         let frame = filler(7, 100);
@@ -113,7 +113,7 @@ pub(super) async fn round_trip(promise: &str, one: &dyn Connection, other: &dyn 
     }
 }
 
-/// Who ended it and why, from what a send or a receive says.
+/// The side that ended the connection and its reason, from the result of a send or a receive.
 pub(super) fn ended<T>(promise: &str, result: Result<T, TransportError>) -> (Side, String) {
     match result {
         Err(TransportError::Closed { by, reason }) => (by, reason),
@@ -122,7 +122,7 @@ pub(super) fn ended<T>(promise: &str, result: Result<T, TransportError>) -> (Sid
     }
 }
 
-/// `length` bytes that look like no other such run.
+/// `length` pseudo-random bytes, different for each seed.
 pub(super) fn filler(seed: u64, length: usize) -> Bytes {
     let mut numbers = Numbers::new(seed);
     let mut bytes = Vec::with_capacity(length + 8);
@@ -133,7 +133,7 @@ pub(super) fn filler(seed: u64, length: usize) -> Bytes {
     bytes.into()
 }
 
-/// Numbers that look random and are the same every time (splitmix64).
+/// Reproducible pseudo-random numbers (splitmix64).
 pub(super) struct Numbers(u64);
 
 impl Numbers {

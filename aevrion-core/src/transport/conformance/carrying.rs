@@ -1,4 +1,4 @@
-//! Promises about frames on their way.
+//! Promises about the delivery of frames.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ const ABANDONED: &str = "a receive that is dropped loses nothing";
 const HALF: &str = "a frame whose send was dropped is sent whole or not at all";
 const TRAFFIC: &str = "traffic counts at least what was carried";
 
-/// On each of four ways at once, which are two lanes in two directions.
+/// Frames on each of the four ways, two lanes in two directions, all at once.
 const FRAMES: usize = 400;
 
-/// The frames of one way, the same on both sides. Mostly small ones, with a long one here and there.
+/// The frames of one way, the same on both sides. Most are small, some are long.
 fn frames(way: u64) -> impl Iterator<Item = Bytes> {
     let mut numbers = Numbers::new(way);
     (0..FRAMES).map(move |number| {
@@ -40,7 +40,7 @@ pub(super) async fn frames_arrive_whole_in_order_and_once(bench: &Bench) {
             std::panic::resume_unwind(error.into_panic());
         }
     }
-    // Nothing comes twice: what comes next is what is sent next.
+    // Nothing arrives twice: the next received frame is the next one sent.
     for lane in Lane::ALL {
         round_trip(ORDER, &*pair.near, &*pair.far, lane).await;
     }
@@ -78,7 +78,7 @@ pub(super) async fn frames_of_every_size_arrive(bench: &Bench) {
             assert!(found == frame, "{SIZES}: {size} bytes were sent, {} arrived, or others", found.len());
         }
     }
-    // A frame of just the size that is allowed is not too long.
+    // A frame of exactly the allowed length is not too long.
     let frame = filler(1, 5_000);
     let (_, found) = tokio::join!(
         pair.near.send(Lane::Repair, frame.clone()),
@@ -106,7 +106,7 @@ pub(super) async fn an_abandoned_receive_loses_nothing(bench: &Bench) {
     assert!(found == frames, "{ABANDONED}: the frames are not those that were sent");
 }
 
-/// Abandons the receive many times, wherever in a frame that may be, before it waits in earnest.
+/// Abandons the receive many times, anywhere within a frame, before the real one.
 async fn receive_impatiently(connection: &dyn Connection) -> Bytes {
     for _ in 0..100 {
         match look(connection.receive(Lane::Repair, LONGEST).as_mut()) {
@@ -124,7 +124,7 @@ pub(super) async fn an_abandoned_send_leaves_no_half_frame(bench: &Bench) {
     let frame = |seed| filler(seed, 1 << 20);
     let sending = async {
         for seed in 0..TRIES {
-            // As far as it goes at once, which sooner or later is halfway, since nobody may be receiving yet.
+            // Polled once, which sooner or later stops halfway, as nobody may be receiving yet.
             let _ = look(pair.near.send(Lane::Repair, frame(seed)).as_mut());
         }
         send(HALF, &*pair.near, Lane::Repair, frame(TRIES)).await;

@@ -33,7 +33,7 @@ pub(super) async fn the_reason_reaches_the_other_side(bench: &Bench) {
     for closer in 0..2 {
         let pair = bench.pair().await;
         let (here, there) = pair.directions()[closer];
-        // Where much is under way, too.
+        // With much data in transit, too.
         let _ = look(here.send(Lane::Repair, filler(1, 8 << 20)).as_mut());
         let _ = look(there.send(Lane::Repair, filler(1, 8 << 20)).as_mut());
         here.close("the clocks differ by an hour");
@@ -46,7 +46,7 @@ pub(super) async fn the_reason_reaches_the_other_side(bench: &Bench) {
             assert_eq!(end, (Side::Here, told.clone()), "{REASON}: a send on the side that closed");
         }
         for lane in Lane::ALL {
-            // What was sent before may still be there to be received.
+            // Frames sent earlier may still be received.
             let end = loop {
                 match within(REASON, there.receive(lane, LONGEST)).await {
                     Ok(Some(_)) => {}
@@ -91,7 +91,7 @@ pub(super) async fn what_waits_ends_with_the_connection(bench: &Bench) {
     let mut waiting = tokio::task::JoinSet::new();
     for connection in [&pair.near, &pair.far] {
         let (sending, receiving) = (connection.clone(), connection.clone());
-        // Nobody receives on this lane, so that it has to wait.
+        // Nobody receives on this lane, so the send has to wait.
         waiting.spawn(async move {
             loop {
                 if let Err(error) = sending.send(Lane::Repair, filler(1, MUCH / 64)).await {

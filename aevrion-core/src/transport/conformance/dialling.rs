@@ -1,4 +1,4 @@
-//! Promises about reaching others.
+//! Promises about dialling.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ pub(super) async fn an_abandoned_dial_leaves_everything_in_order(bench: &Bench) 
             tokio::task::yield_now().await;
         }
     }
-    // Those that got through all the same are accepted first, and are at their end: nobody is there to speak.
+    // Connections that were established all the same are accepted first. They have ended, as the dialler is gone.
     let dialling = async {
         let near = within(ABANDONED, dialling.dial(&address)).await;
         let near = near.unwrap_or_else(|error| panic!("{ABANDONED}: the next one fails: {error}"));
@@ -81,7 +81,7 @@ pub(super) async fn an_abandoned_dial_leaves_everything_in_order(bench: &Bench) 
 
 pub(super) async fn many_connections_at_once_do_not_mix(bench: &Bench) {
     const NODES: usize = 4;
-    /// As many as one node may have.
+    /// The most connections that one node may have.
     const EACH: usize = 4;
     let hub = bench.transport().await;
     let address = hub.address();
@@ -93,7 +93,7 @@ pub(super) async fn many_connections_at_once_do_not_mix(bench: &Bench) {
             dialling.spawn(async move {
                 let near = within(MANY, transport.dial(&address)).await;
                 let near = near.unwrap_or_else(|error| panic!("{MANY}: {error}"));
-                // Says over the connection who it is, which must agree with what the transport says.
+                // Sends its node id over the connection, which must match the id that the transport reports.
                 let name = [&transport.node().as_bytes()[..], &[u8::try_from(number).unwrap_or(0)]].concat();
                 send(MANY, &*near, Lane::Live, name.clone().into()).await;
                 assert!(receive(MANY, &*near, Lane::Live).await == name, "{MANY}: the own words come back");

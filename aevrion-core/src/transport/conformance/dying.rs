@@ -1,4 +1,4 @@
-//! The promise about neighbours that say no goodbye.
+//! The promise about neighbours that vanish without closing.
 
 use tokio::sync::oneshot;
 
@@ -8,8 +8,8 @@ use crate::transport::{Lane, Side, TransportError};
 const PROMISE: &str = "a killed neighbour is noticed in bounded time";
 const STOP: &str = "stop";
 
-/// The neighbour lives in a runtime of its own, all of whose tasks end at once, wherever they are: as far as the
-/// network can tell, a process that was killed.
+/// The neighbour runs in its own runtime, whose tasks all end at once, wherever they are. To the network this looks
+/// like a killed process.
 pub(super) async fn a_killed_neighbour_is_noticed_in_bounded_time(bench: &Bench) {
     let (say_address, address) = oneshot::channel();
     let doomed = bench.clone();
@@ -18,10 +18,10 @@ pub(super) async fn a_killed_neighbour_is_noticed_in_bounded_time(bench: &Bench)
         let runtime = runtime.enable_all().build().expect("the suite needs a runtime");
         let held = runtime.block_on(async {
             let transport = doomed.transport().await;
-            // Whoever waits for these is the test itself; if it is gone, so is the reason to go on.
+            // The test waits for these messages. If it has ended, a failed send does not matter.
             let _ = say_address.send(transport.address());
             let far = transport.accept().await.unwrap_or_else(|| panic!("{PROMISE}: it accepts at first"));
-            // Until it is told to stop: by then all that it said has arrived.
+            // Until it is told to stop: by then all of its frames have arrived.
             while let Ok(Some(frame)) = far.receive(Lane::Live, LONGEST).await {
                 if frame == STOP {
                     break;
@@ -30,7 +30,7 @@ pub(super) async fn a_killed_neighbour_is_noticed_in_bounded_time(bench: &Bench)
             }
             (transport, far)
         });
-        // The thread that drives the tasks stands still from here on; then they are gone.
+        // The thread that drives the tasks stops here. Then the tasks are dropped.
         drop(runtime);
         drop(held);
     });
@@ -56,7 +56,7 @@ pub(super) async fn a_killed_neighbour_is_noticed_in_bounded_time(bench: &Bench)
     assert!(matches!(end, Err(TransportError::Closed { .. })), "{PROMISE}: a send says {end:?}");
     let joined = within(PROMISE, tokio::task::spawn_blocking(move || thread.join())).await;
     assert!(matches!(joined, Ok(Ok(()))), "{PROMISE}: the neighbour's own thread ended");
-    // The survivor is as good as new.
+    // The survivor is still fully usable.
     let other = bench.transport().await;
     let (near, far) = super::bench::connect(&*transport, &*other).await;
     round_trip(PROMISE, &*near, &*far, Lane::Live).await;

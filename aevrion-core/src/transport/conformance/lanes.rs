@@ -1,4 +1,4 @@
-//! Promises about the two lanes: neither waits for the other, and neither piles up.
+//! Promises about the two lanes: they do not wait for each other, and neither buffers without bound.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,9 +10,9 @@ const BLIND: &str = "a lane that nobody reads does not block the other";
 const HELD: &str = "a sender is held back after a bounded number of bytes while nobody receives";
 
 const FRAME: usize = 64 << 10;
-/// Far more than any transport should take from a sender whose frames nobody wants.
+/// Far more than any transport should buffer for a receiver that does not read.
 const BOUND: usize = 24 << 20;
-/// What the sender has to give, if it is let.
+/// The number of frames that the sender tries to send.
 const ALL: usize = 2 * BOUND / FRAME;
 
 /// Sends frames until all are sent or the connection ends, and counts them.
@@ -30,7 +30,7 @@ fn flood(from: &Arc<dyn Connection>, lane: Lane) -> (tokio::task::JoinHandle<()>
     (task, count)
 }
 
-/// Returns how many frames were taken once no more are: the other lane serves as the clock.
+/// Returns how many frames were accepted once no more are. Round trips on the other lane serve as the clock.
 async fn once_it_stands_still(
     promise: &str,
     one: &dyn Connection,
@@ -56,7 +56,7 @@ pub(super) async fn a_lane_that_nobody_reads_does_not_block_the_other(bench: &Be
         for (from, to) in pair.directions() {
             let (flood, count) = flood(from, full);
             once_it_stands_still(BLIND, &**from, &**to, free, &count).await;
-            // Not only a few bytes get past, but any number.
+            // Many frames get through, not only a few bytes.
             for seed in 0..8 {
                 let frame = filler(seed, 3 << 20);
                 let sending = send(BLIND, &**from, free, frame.clone());
@@ -74,7 +74,7 @@ pub(super) async fn a_sender_is_held_back_while_nobody_receives(bench: &Bench) {
         let (flood, count) = flood(&pair.near, full);
         let taken = once_it_stands_still(HELD, &*pair.near, &*pair.far, free, &count).await;
         assert!(taken < ALL, "{HELD}: all {ALL} frames were taken");
-        // And all of them arrive once somebody does.
+        // All of them arrive once somebody receives.
         for seed in 0..ALL {
             let found = receive(HELD, &*pair.far, full).await;
             assert!(found == filler(seed as u64, FRAME), "{HELD}: afterwards they arrive, frame {seed} too");

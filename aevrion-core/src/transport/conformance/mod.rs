@@ -1,8 +1,7 @@
-//! The suite that holds a transport to the contract written at [`Transport`] and [`Connection`].
+//! The conformance suite for the contract of [`Transport`] and [`Connection`].
 //!
-//! Each promise is one small function here, named after it and listed in [`run`]; a failure is a panic that begins
-//! with the promise. Nothing sleeps: what has to wait waits for something that happens, and gives up, as a failure,
-//! only after far longer than anything here takes.
+//! Each promise is one small function, named after it and listed in [`run`]. A failure is a panic that begins with the
+//! promise. Nothing sleeps: each wait is for an event, and fails only after far longer than anything here takes.
 
 mod accepting;
 mod bench;
@@ -22,8 +21,8 @@ use super::Transport;
 
 use bench::Bench;
 
-/// Runs the whole suite on the transport that `open` binds. Each call gives another node of one and the same cluster,
-/// at an address of its own that all the others can dial.
+/// Runs the whole suite on the transport that `open` binds. Each call of `open` returns another node of the same
+/// cluster, with an address that all the others can dial.
 ///
 /// ```no_run
 /// # use aevrion_core::{NodeId, transport::memory::MemoryNetwork};
@@ -38,8 +37,8 @@ use bench::Bench;
 /// }
 /// ```
 ///
-/// The suite waits once for a neighbour to be found dead and once for a dial to be given up: let the transport have
-/// short limits for both, of some seconds. It takes as long and a little more, and up to 200 MiB of memory.
+/// The suite waits once for a dead neighbour to be detected and once for a dial to time out: set both limits of the
+/// transport to a few seconds. It takes a little longer than these, and up to 200 MiB of memory.
 ///
 /// # Panics
 /// If a promise is broken. The text begins with the promise.

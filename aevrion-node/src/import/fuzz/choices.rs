@@ -1,6 +1,6 @@
-//! What the first bytes of an input choose: the flags of an import, and how its file reaches the importer.
+//! The first bytes of an input choose the flags of an import, and the form in which its file reaches the importer.
 //!
-//! Each byte chooses one thing, by what it is beyond `0`: a seed begins with a line that people can read.
+//! Each byte makes one choice, by its distance from `0`: so a seed begins with a readable line.
 
 use std::path::PathBuf;
 
@@ -63,17 +63,17 @@ const DELIMITERS: [Option<u8>; 8] =
 
 const QUOTES: [Option<Quotes>; 3] = [None, Some(Quotes::Double), Some(Quotes::None)];
 
-/// How one file is imported.
+/// The choices for importing one file.
 #[derive(Debug)]
 pub(super) struct Choices {
     pub(super) arguments: ImportArgs,
     pub(super) dress: Dress,
 }
 
-/// Choosers, one after the other.
+/// The bytes that make the choices, in order.
 struct Picks<'b> {
     bytes: &'b [u8],
-    /// A text of the input itself, which is behind the choices there are of texts.
+    /// A text from the input itself, offered after the fixed texts.
     free: Option<&'b str>,
 }
 
@@ -88,7 +88,7 @@ impl Picks<'_> {
         of[self.number() % of.len()]
     }
 
-    /// The first of the texts stands for none.
+    /// Chooses a text; the first choice stands for none.
     fn text(&mut self, of: &[&'static str]) -> Option<String> {
         let number = self.number() % (of.len() + 1);
         let text = of.get(number).copied().or(self.free);
@@ -96,10 +96,10 @@ impl Picks<'_> {
     }
 }
 
-/// The choices that an input begins with, and the file that follows.
+/// Reads the choices at the beginning of an input, and returns the file behind them.
 pub(super) fn read(input: &[u8]) -> Option<(Choices, &[u8])> {
     let (bytes, mut file) = input.split_at_checked(CHOICES)?;
-    // The last one says whether a text for flags stands before the file.
+    // The last byte decides whether a text for flags precedes the file.
     let (&freely, bytes) = bytes.split_last()?;
     let mut free = None;
     if freely == b'+'

@@ -1,4 +1,4 @@
-//! The same file in other dress: packed, in another encoding, or a few bytes at a time. It is to come to the same.
+//! The same file in another form: packed, in another encoding, or a few bytes at a time. The outcome must be the same.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -10,22 +10,22 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use crate::cli::ImportArgs;
 use crate::import::packed;
 
-/// How a file reaches the importer a second time.
+/// The form of a file in its second import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dress {
-    /// It does not.
+    /// No second import.
     None,
-    /// At most so many bytes at once.
+    /// At most this many bytes per read.
     Pieces(usize),
     Gzip,
-    /// In two members, one behind the other.
+    /// In two consecutive members.
     GzipTwice,
     Bzip2,
     Zstandard,
     Sixteen,
 }
 
-/// Bytes that come a few at a time, and with interruptions.
+/// A reader that returns a few bytes at a time, and interruptions.
 struct Pieces {
     bytes: Cursor<Vec<u8>>,
     most: usize,
@@ -55,7 +55,7 @@ impl Dress {
         Self::Sixteen,
     ];
 
-    /// The file in this dress, if it can wear it.
+    /// The file in this form, if it has one.
     pub(super) fn put_on(self, file: &[u8], arguments: &ImportArgs) -> Option<Box<dyn Read + Send>> {
         let pieces = |bytes, most| {
             let pieces = Pieces { bytes: Cursor::new(bytes), most, interrupted: false };
@@ -64,7 +64,7 @@ impl Dress {
         match self {
             Self::None => None,
             Self::Pieces(most) => pieces(file.to_vec(), most),
-            // What is packed already is not unpacked twice, and a name may say how it is packed.
+            // Packed files are not unpacked twice, and a name may give the compression.
             _ if packed::is_packed(file) || packed::bare_name(&arguments.file) != arguments.file => None,
             Self::Sixteen => pieces(sixteen(file, arguments)?, usize::MAX),
             _ => pieces(self.packed(file).ok()?, usize::MAX),
@@ -94,7 +94,7 @@ impl Dress {
     }
 }
 
-/// A text in UTF-16 with its mark, if it is one without, and nothing is said of its encoding.
+/// The text in UTF-16 with its byte order mark, if it has no mark itself and the flags give no encoding.
 fn sixteen(file: &[u8], arguments: &ImportArgs) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(file).ok()?;
     let begins = file.get(..3).unwrap_or(file);

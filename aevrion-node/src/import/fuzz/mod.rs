@@ -1,5 +1,5 @@
-//! What any file comes to with any flags: events that all stand in it, and counts that add up to its records, or an error
-//! that names the place. A target below `fuzz/` looks for a file that breaks this.
+//! The invariants of importing any file with any flags: events that are all in the file, with counts that add up to its
+//! records, or an error with its place. A target below `fuzz/` searches for a counterexample.
 
 mod choices;
 mod dress;
@@ -14,21 +14,21 @@ use super::outcome::{Outcome, source_of};
 use crate::cli::{ColumnArgs, FileFormat, ImportArgs, Quotes};
 use reference::Table;
 
-/// Bytes at the beginning of an input that choose.
+/// Bytes at the beginning of an input that make the choices.
 pub(super) const CHOICES: usize = 17;
 
-/// Texts up to this length are read a second time.
+/// Longest text imported a second time.
 const LONGEST: u64 = 1 << 20;
 
 /// Imports a file that follows a line of choices.
 ///
 /// # Panics
-/// If a promise is broken.
+/// If an invariant is violated.
 pub fn import(input: &[u8]) {
     drop(outcome(input));
 }
 
-/// What becomes of a file that follows a line of choices, if there is one.
+/// The outcome of a file that follows a line of choices, if there is one.
 pub(super) fn outcome(input: &[u8]) -> Option<Outcome> {
     let (choices, file) = choices::read(input)?;
     let arguments = &choices.arguments;
@@ -41,15 +41,15 @@ pub(super) fn outcome(input: &[u8]) -> Option<Outcome> {
     Some(outcome)
 }
 
-/// Compares what has become of a file with what is in it.
+/// Compares the outcome of a file with its contents.
 struct Judge<'f> {
     arguments: &'f ImportArgs,
     outcome: &'f Outcome,
-    /// What can be read of the text.
+    /// The readable part of the text.
     text: Vec<u8>,
-    /// Nothing of the file is damaged as far as it was read.
+    /// Whether the file is undamaged up to the last byte read.
     read_on: bool,
-    /// The whole text is there.
+    /// Whether the text is complete.
     whole: bool,
     format: FileFormat,
 }
@@ -87,12 +87,12 @@ impl<'f> Judge<'f> {
         }
     }
 
-    /// The same file came to this in another dress.
+    /// Compares the outcome with that of the same file in another form.
     fn judge_other(&self, other: &Outcome) {
         if self.read_on {
             return assert_eq!(other, self.outcome, "the dress of the file makes a difference");
         }
-        // How much of a damaged file can be unpacked depends on how much of it is unpacked at once.
+        // The readable part of a damaged file depends on the bytes unpacked at once.
         let (one, other) = (self.outcome, other);
         assert!(one.stopped.is_some() && other.stopped.is_some(), "{one:?} and {other:?}");
         assert!(
@@ -101,7 +101,7 @@ impl<'f> Judge<'f> {
         );
     }
 
-    /// Whether all of the file and all that became of it is known.
+    /// Whether the whole file and its whole outcome are known.
     fn is_judged_whole(&self) -> bool {
         self.whole && self.outcome.events.len() as u64 == self.outcome.brought
     }
@@ -112,7 +112,7 @@ impl<'f> Judge<'f> {
         assert!(!stop.can_be_skipped || line(&stop.why).is_some(), "{stop:?}");
     }
 
-    /// Lines that are named follow one another, and are in the file.
+    /// Checks that the lines in messages are ascending, and in the file.
     fn judge_lines(&self) {
         let stop = self.outcome.stopped.as_ref().filter(|stop| stop.can_be_skipped);
         let mut before = 0;
@@ -167,7 +167,7 @@ impl<'f> Judge<'f> {
         }
     }
 
-    /// Whether an event may be of a row, by what can be told without the templates.
+    /// Whether an event may come from a row, as far as the templates need not be parsed.
     fn is_of(&self, event: &Event, names: &[Vec<u8>], cells: &[Vec<u8>]) -> bool {
         if names.len() != cells.len() {
             return false;
@@ -184,7 +184,7 @@ impl<'f> Judge<'f> {
         content && says(key, event.key())
     }
 
-    /// The cell that is all of a template.
+    /// The cell of a template that is one column alone.
     fn cell<'c>(&self, template: &str, names: &[Vec<u8>], cells: &'c [Vec<u8>]) -> Option<&'c [u8]> {
         let name = template.strip_prefix('{')?.strip_suffix('}')?;
         if name.contains(['{', '}']) {
@@ -202,7 +202,7 @@ impl<'f> Judge<'f> {
     }
 }
 
-/// The line that a message names at its beginning.
+/// The line number at the beginning of a message.
 fn line(said: &str) -> Option<u64> {
     let (number, _) = said.strip_prefix("line ")?.split_once(',')?;
     number.parse().ok()
@@ -219,7 +219,7 @@ mod tests {
     const LINES: &[u8] =
         b"0000000000000000\n{\"key\":\"a\",\"value\":1,\"timestamp\":1}\n{\"key\":\"b\",\"value\":1,\"timestamp\":1}\n";
 
-    /// Whether it is noticed when something else had become of the file.
+    /// Whether a changed outcome is detected.
     fn is_noticed(input: &[u8], otherwise: impl FnOnce(&mut Outcome)) -> bool {
         let (choices, file) = choices::read(input).unwrap();
         let mut outcome = Outcome::of(Cursor::new(file.to_vec()), file.len(), &choices.arguments);

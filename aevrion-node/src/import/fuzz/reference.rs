@@ -1,4 +1,4 @@
-//! Second readers, each of a page: what records a text has, said independently of the importer.
+//! Second implementations, a page each: they read the records of a text independently of the importer.
 
 use serde::Deserialize;
 
@@ -6,15 +6,15 @@ use serde::Deserialize;
 #[derive(Debug, Default)]
 pub(super) struct Row {
     pub(super) cells: Vec<Vec<u8>>,
-    /// Text stands behind a closing quote.
+    /// Whether text follows a closing quote.
     pub(super) stray: bool,
 }
 
-/// A table as RFC 4180 has it, with any line ends. Empty lines are no rows.
+/// A table by RFC 4180, with any line ends. Empty lines are no rows.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) rows: Vec<Row>,
-    /// A quote is opened and not closed.
+    /// Whether a quote is opened and not closed.
     pub(super) open: bool,
 }
 
@@ -39,7 +39,7 @@ impl Table {
         table
     }
 
-    /// Reads a cell, and gives what is behind it.
+    /// Reads a cell, and returns the text behind it.
     fn cell<'t>(&mut self, mut text: &'t [u8], delimiter: u8, quotes: bool, row: &mut Row) -> &'t [u8] {
         let mut cell = Vec::new();
         let quoted = quotes && text.first() == Some(&b'"');
@@ -79,7 +79,7 @@ fn ends_line(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-/// The delimiter that a line `sep=` before the table says, and the table.
+/// The delimiter of a line `sep=` before the table, and the table.
 pub(super) fn said_delimiter(text: &[u8]) -> (Option<u8>, &[u8]) {
     match text {
         [s, e, p, b'=', delimiter, b'\n', rest @ ..]
@@ -102,7 +102,7 @@ pub(super) fn behind_marks(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The objects of a text: those of an array, or one a line. Nothing if it is an array that is none.
+/// The objects of a text: those of an array, or one per line. Nothing for an invalid array.
 pub(super) fn objects(text: &[u8]) -> Option<Vec<&[u8]>> {
     let text = text.trim_ascii();
     if !text.starts_with(b"[") {
@@ -113,7 +113,7 @@ pub(super) fn objects(text: &[u8]) -> Option<Vec<&[u8]>> {
     Some(elements.into_iter().map(|element| element.get().as_bytes()).collect())
 }
 
-/// The key of an object that has one as text.
+/// The key of an object, if it is a string.
 pub(super) fn key(object: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Key {

@@ -1,4 +1,5 @@
-//! The contents of blobs, by one `git cat-file --batch`: it is asked some blobs ahead, and has one in memory at a time.
+//! The contents of blobs, from one `git cat-file --batch`: requests run some blobs ahead, and one blob at a time is in
+//! memory.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{ChildStdin, ChildStdout};
@@ -6,23 +7,23 @@ use std::process::{ChildStdin, ChildStdout};
 use super::child::Git;
 use super::repository::Repository;
 
-/// Blobs asked for and not yet read, at most. Their ids fit into the smallest pipe that there is, so that asking never
-/// waits for a git that waits for its answers to be read.
+/// Most requested and unread blobs. Their ids fit into the smallest pipe of any system, so that a request never waits
+/// for a git that waits for its answers to be read.
 pub(super) const AHEAD: usize = 32;
 
-/// A program that gives contents.
+/// A running program that sends contents.
 pub(super) struct Blobs {
     git: Git,
-    /// Gone when nothing more is asked for.
+    /// Closed after the last request.
     asked: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
-/// What it says to the hash of a blob.
+/// The answer to the hash of a blob.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Content(Vec<u8>),
-    /// It has more bytes than are wanted, and was passed over.
+    /// The blob exceeds the limit, and was skipped.
     TooLong(u64),
     Missing,
 }
@@ -34,7 +35,7 @@ impl Blobs {
         Ok(Self { git, asked: Some(asked), answers: BufReader::with_capacity(64 << 10, answers) })
     }
 
-    /// Asks for a blob.
+    /// Requests a blob.
     pub(super) fn ask(&mut self, hash: &str) -> Result<(), String> {
         let line = format!("{hash}\n");
         let asked = self.asked.as_mut().map(|asked| asked.write_all(line.as_bytes()));
@@ -45,7 +46,7 @@ impl Blobs {
         }
     }
 
-    /// The answer to the oldest question that has none yet.
+    /// Reads the answer to the oldest unanswered request.
     pub(super) fn answer(&mut self, longest: u64) -> Result<Answer, String> {
         answer(&mut self.answers, longest).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.git.broken("has ended before its last answer"),
@@ -53,7 +54,7 @@ impl Blobs {
         })
     }
 
-    /// Nothing more is asked for: says whether it ends well, and what else it has to say.
+    /// Ends the requests: returns the program's failure, or its messages.
     pub(super) fn end(&mut self) -> Result<Option<String>, String> {
         self.asked = None;
         match io::copy(&mut self.answers, &mut io::sink()) {

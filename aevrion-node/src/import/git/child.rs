@@ -1,5 +1,5 @@
-//! The git programs that run beside an import: none is left running when it ends, in whatever way, and none ends badly
-//! without its words being passed on.
+//! The git programs of an import: none keeps running after its end, however it ends, and the messages of a failed one
+//! are passed on.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,49 +8,49 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Those that run now. A thread that reads from one may be held up; whoever ends the process must not wait for it.
+/// The running programs. A thread that reads from one may be blocked; ending the process must not wait for it.
 static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
 
-/// As much of the end of what git says as a person reads.
+/// The end of git's messages, in bytes that a person reads.
 const LAST_WORDS: u64 = 2_000;
 
-/// How long a program that makes no sense any more has to say why.
+/// Time for a program with invalid output to exit and say why.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A program of git. Dropped, it is ended.
+/// A running git program, killed on drop.
 #[derive(Debug)]
 pub(super) struct Git {
     child: Arc<Mutex<Child>>,
     what: &'static str,
-    /// What it says on standard error: a file, for nobody has to read it in time.
+    /// Its standard error: a file, because a pipe would have to be read in time.
     errors: File,
 }
 
 impl Git {
-    /// Starts a program whose name for people is `what`.
+    /// Starts a program; `what` is its name for people.
     pub(super) fn start(what: &'static str, command: &mut Command) -> io::Result<Self> {
         let errors = tempfile::tempfile()?;
         command.stdout(Stdio::piped()).stderr(errors.try_clone()?);
-        // Locked meanwhile: whoever ends all of them sees it either not started yet, or in the list.
+        // The lock covers the start: `end_all` sees the program either not started, or in the list.
         let mut running = lock(&RUNNING);
         let child = Arc::new(Mutex::new(command.spawn()?));
         running.push(Arc::clone(&child));
         Ok(Self { child, what, errors })
     }
 
-    /// What it prints. It can be taken once.
+    /// Its standard output. It can be taken once.
     pub(super) fn output(&self) -> io::Result<ChildStdout> {
         let taken = lock(&self.child).stdout.take();
         taken.ok_or_else(|| io::Error::other("its output was taken before"))
     }
 
-    /// What it is told. It can be taken once.
+    /// Its standard input. It can be taken once.
     pub(super) fn input(&self) -> io::Result<ChildStdin> {
         let taken = lock(&self.child).stdin.take();
         taken.ok_or_else(|| io::Error::other("its input was taken before"))
     }
 
-    /// Waits for its end, which must be a good one; and what it has said all the same.
+    /// Waits for its end, which must be a success; returns its messages all the same.
     pub(super) fn end(&mut self) -> Result<Option<String>, String> {
         let status = lock(&self.child).wait();
         let words = self.last_words();
@@ -62,10 +62,10 @@ impl Git {
         }
     }
 
-    /// Ends it, for what it prints makes no sense or has come to an end too early: says why.
+    /// Ends a program whose output is invalid or incomplete: returns the reason.
     pub(super) fn broken(&mut self, problem: &str) -> String {
         let what = self.what;
-        // If it fails by itself, that is the reason.
+        // If it fails by itself, its own error is the reason.
         let ended = self.ends_by_itself();
         if !ended {
             // It may end in between.
@@ -77,7 +77,7 @@ impl Git {
         }
     }
 
-    /// Whether it ends within a moment: what it prints may end a little before it does.
+    /// Whether it ends within a moment: its output may end a little before it exits.
     fn ends_by_itself(&self) -> bool {
         let begin = Instant::now();
         loop {
@@ -110,13 +110,13 @@ impl Drop for Git {
     }
 }
 
-/// Ends all of them.
+/// Kills all running programs.
 pub(crate) fn end_all() {
     for child in lock(&RUNNING).iter() {
         match child.try_lock() {
             Ok(mut child) => end(&mut child),
             Err(TryLockError::Poisoned(child)) => end(&mut child.into_inner()),
-            // It has closed its output, and is being waited for.
+            // A thread waits for it after the end of its output.
             Err(TryLockError::WouldBlock) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! How keys and values are made of a change: the templates of columns, over bytes.
+//! The templates of keys and values for a change: those of columns, over bytes.
 
 use csv::StringRecord;
 
@@ -7,14 +7,14 @@ use crate::cli::ColumnArgs;
 use crate::exit::Failure;
 use crate::import::template::Template;
 
-/// What every change has. A key is made of these alone: a deletion goes to the key of what it deletes.
+/// Fields of every change. A key is made of these alone, so that a deletion has the key of the deleted value.
 const OF_KEYS: &[&str] = &["path", "commit", "author", "subject"];
-/// What there is beside them unless the path is gone.
+/// Further fields of changes that do not delete the path.
 const OF_VALUES: &[&str] = &["hash", "mode", "content"];
-/// The place of the content among all of them.
+/// The index of the content among all fields.
 const CONTENT: usize = 6;
 
-/// The templates.
+/// The parsed templates.
 pub(super) struct Fields {
     key: Template,
     value: Template,
@@ -31,7 +31,7 @@ impl Fields {
         })
     }
 
-    /// Whether contents are part of the values.
+    /// Whether the values contain file contents.
     pub(super) fn need_content(&self) -> bool {
         self.value.has(CONTENT)
     }

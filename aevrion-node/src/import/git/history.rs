@@ -1,4 +1,4 @@
-//! What `git log` prints, as the changes of the branch: which path has which blob from which commit on.
+//! Parses the output of `git log` into the changes of the branch: the blob of a path from a commit on.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::ChildStdout;
@@ -8,40 +8,40 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::child::Git;
 
-/// How a commit is printed. Git ends each of these fields with a zero byte, which none of them can hold.
+/// Output format of a commit. Git ends each of these fields with a zero byte, which no field contains.
 pub(super) const FORMAT: &str = "commit %H%x00%at%x00%an <%ae>%x00%s";
 
-/// The longest field: a subject can be as long as someone likes.
+/// Most bytes of a field: a subject has no limit.
 const LONGEST: u64 = 1 << 20;
 
-/// The mode of a path that is not there.
+/// The mode of an absent path.
 const NOTHING: &str = "000000";
 /// The mode of a submodule.
 const SUBMODULE: &str = "160000";
 
-/// A commit, as the changes know it.
+/// The commit of a change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Commit {
     pub(super) hash: String,
-    /// Seconds since 1970, as git has them. Empty if it can make none of what is there.
+    /// Seconds since 1970, as printed by git. Empty if git cannot parse the commit's time.
     pub(super) author_time: String,
     pub(super) author: Vec<u8>,
     pub(super) subject: Vec<u8>,
 }
 
-/// One path in one commit.
+/// The change of one path in one commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) commit: Arc<Commit>,
     pub(super) path: Vec<u8>,
     pub(super) before: Kind,
     pub(super) after: Kind,
-    /// As git has it, such as 100644.
+    /// As printed by git, such as 100644.
     pub(super) mode: String,
     pub(super) hash: String,
 }
 
-/// What a path is.
+/// The kind of object at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Nothing,
@@ -55,12 +55,12 @@ pub(super) enum Kind {
 pub(super) struct History<R = BufReader<ChildStdout>> {
     printed: R,
     commit: Arc<Commit>,
-    /// Commits so far.
+    /// Commits read so far.
     commits: Arc<AtomicU64>,
 }
 
 impl History {
-    /// Begins to read what this program prints.
+    /// Starts git and reads its output.
     pub(super) fn of(git: &Git, commits: Arc<AtomicU64>) -> std::io::Result<Self> {
         Ok(Self::new(BufReader::with_capacity(64 << 10, git.output()?), commits))
     }
@@ -71,10 +71,10 @@ impl<R: BufRead> History<R> {
         Self { printed, commit: Arc::default(), commits }
     }
 
-    /// The next change. An error goes on after the name of the program.
+    /// The next change. The error text continues after the program's name.
     pub(super) fn next(&mut self) -> Result<Option<Change>, String> {
         while let Some(field) = self.field()? {
-            // Git puts one before the changes of a commit, and sometimes an empty field.
+            // Git puts a line end before the changes of a commit, and sometimes an empty field.
             let field = field.strip_prefix(b"\n").unwrap_or(&field);
             if field.is_empty() {
                 continue;
@@ -98,7 +98,7 @@ impl<R: BufRead> History<R> {
         Ok(())
     }
 
-    /// `100644 100644 HASH HASH M`, and the path as the next field.
+    /// Parses `100644 100644 HASH HASH M`, and takes the path from the next field.
     fn change(&mut self, field: &[u8]) -> Result<Change, String> {
         let line = text(field)?;
         let [before, mode, _, hash, _] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -177,7 +177,7 @@ mod tests {
         let mut printed =
             format!("commit aa\x005\x00A <a@b>\x00one: :two\0\n:000000 100644 {NONE} {BLOB} A\0:a\0");
         printed.push_str(&format!(":000000 160000 {NONE} {BLOB} A\0commit b\0"));
-        // A commit without changes, and the empty field that git puts behind the next one.
+        // A commit without changes, and git's empty field before the next one.
         printed.push_str("commit bb\x006\x00B <>\x00\0commit cc\0\0\0\0\0");
         let mut printed = printed.into_bytes();
         printed.extend(format!("\n:100644 000000 {BLOB} {NONE} D\0").into_bytes());
@@ -202,7 +202,7 @@ mod tests {
     fn what_is_cut_is_an_error_but_between_commits() {
         let whole = printed();
         let ends: Vec<_> = (0..whole.len()).filter(|cut| read(&whole[..*cut]).1.is_none()).collect();
-        // Behind a change, behind a commit, or behind the empty field: there the exit status of git counts.
+        // After a change, a commit, or the empty field: there git's exit status decides.
         assert!(ends.iter().all(|cut| *cut == 0 || whole[cut - 1] == 0), "{ends:?}");
         assert!(ends.len() <= 7, "{ends:?}");
         assert!(read(b"fatal: no\0").1.unwrap().contains("fatal"));

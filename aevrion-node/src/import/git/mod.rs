@@ -1,7 +1,7 @@
-//! The history of a git repository as events: a path and what it holds from the author time of a commit on, or that it
-//! is gone. A merge counts as one change of the branch, so that the last events add up to the tree of the last commit.
+//! The history of a git repository as events: the contents of a path from the author time of a commit on, or its
+//! deletion. A merge counts as one change of the branch, so that the last events add up to the tree of the last commit.
 //!
-//! The git program reads the repository; what it prints is read as it comes, and nothing of the repository is kept.
+//! The git program reads the repository; its output is parsed as it arrives, and nothing of the repository is kept.
 
 mod blobs;
 mod child;
@@ -30,7 +30,7 @@ use repository::{Repository, cannot_run};
 
 pub(crate) use child::end_all;
 
-/// Digits of a commit's hash that people see.
+/// Digits of a commit's hash shown to people.
 const SHOWN_HASH: usize = 12;
 
 /// The changes of a repository as events.
@@ -39,19 +39,19 @@ pub(super) struct GitChanges {
     log: Git,
     history: History,
     fields: Fields,
-    /// What gives contents, if they are wanted.
+    /// The source of contents, if the values need them.
     blobs: Option<Blobs>,
     times: TimeStyle,
     largest: u32,
-    /// Read ahead. What is wanted of their contents is asked for already.
+    /// Changes read ahead. Their contents are already requested.
     ahead: VecDeque<Change>,
-    /// The history is through, or why it cannot be read further.
+    /// The end of the history, or the error that ended it.
     through: Option<Result<(), String>>,
     ended: bool,
     place: String,
-    /// Changes of submodules, which were passed over.
+    /// Skipped changes of submodules.
     submodules: u64,
-    /// What git had to say although all went well.
+    /// Git's messages from successful runs.
     words: Vec<String>,
     commits: Arc<AtomicU64>,
 }
@@ -87,18 +87,18 @@ impl GitChanges {
         })
     }
 
-    /// Commits read so far, for others to look at.
+    /// Commits read so far, shared with other threads.
     pub(super) fn progress(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.commits)
     }
 
-    /// Commits of the history, if someone sees how far it has come. With paths most are of no interest, and counting the
-    /// others takes as long as reading them.
+    /// Commits of the history, if a progress bar is visible. With paths most are irrelevant, and counting the relevant
+    /// ones takes as long as reading them.
     pub(super) fn length(&self, arguments: &ImportArgs) -> Option<u64> {
         (progress::is_seen() && arguments.paths.is_empty()).then(|| self.repository.commits()).flatten()
     }
 
-    /// Reads changes until there are enough ahead.
+    /// Reads ahead up to the limit.
     fn read_ahead(&mut self) {
         while self.through.is_none() && self.ahead.len() < AHEAD {
             match self.history.next() {
@@ -112,7 +112,7 @@ impl GitChanges {
     fn look_at(&mut self, mut change: Change) {
         if self.fields.need_content() && change.after == Kind::Submodule {
             self.submodules += 1;
-            // What was there before is gone.
+            // A submodule has no contents here: a file at its path is gone.
             change.after = Kind::Nothing;
         }
         if self.fields.need_content() && change.after == Kind::Nothing && change.before == Kind::Submodule {
@@ -130,14 +130,14 @@ impl GitChanges {
         self.ahead.push_back(change);
     }
 
-    /// The history has come to its end: git has to agree.
+    /// Checks that git has ended successfully.
     fn end(&mut self) -> Result<(), String> {
         self.words.extend(self.log.end()?);
         Ok(())
     }
 
     fn made(&mut self, change: &Change) -> Result<Made, Wrong> {
-        // First of all, for the answer must be read whatever else is wrong.
+        // First of all: the answer must be read even if the change has another fault.
         let content = match &mut self.blobs {
             Some(blobs) if change.after == Kind::Blob => {
                 Some(blobs.answer(self.largest.into()).map_err(Wrong::File)?)
@@ -165,7 +165,7 @@ impl GitChanges {
         if seconds.is_empty() {
             return Err("git can make no author time of what the commit says".to_owned());
         }
-        // A number, but one of which it is known what it counts.
+        // A number, but of a known unit.
         self.times.read_number(seconds).map(|read| ReadTime { number: false, ..read })
     }
 }
@@ -222,7 +222,7 @@ impl Records for GitChanges {
     }
 }
 
-/// The first flag that was given and means nothing here.
+/// The first given flag that does not apply to a repository.
 fn inapplicable(arguments: &ImportArgs) -> Option<&'static str> {
     [
         (arguments.format.is_some(), "--format"),
@@ -243,7 +243,7 @@ fn missing(change: &Change) -> String {
     format!("git does not have the blob {}: the repository is damaged, see git fsck", change.hash)
 }
 
-/// Where a change stands, for people: as text if it is one.
+/// The place of a change, for people: as text where it is valid UTF-8.
 fn place(change: &Change) -> String {
     let hash = change.commit.hash.get(..SHOWN_HASH).unwrap_or(&change.commit.hash);
     match std::str::from_utf8(&change.path) {

@@ -1,5 +1,5 @@
-//! The repository that is imported: checked before anything is stored, and always asked in the same way, whatever the
-//! settings of the person and of the repository.
+//! The imported repository: checked before anything is stored, and read in the same way whatever the settings of the
+//! user and of the repository.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::exit::Failure;
 
-/// Variables by which whoever started this process, a hook perhaps, has told git to look elsewhere, or otherwise.
+/// Variables by which the parent process, a hook perhaps, points git to another repository, or changes its behaviour.
 const ELSEWHERE: &[&str] = &[
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -29,11 +29,11 @@ const ELSEWHERE: &[&str] = &[
     "GIT_WORK_TREE",
 ];
 
-/// Settings that change what `git log` prints and that no flag of it goes before.
+/// Settings that change the output of `git log` and that none of its flags overrides.
 const SETTINGS: &[&str] = &["log.showRoot=true", "log.follow=false", "core.quotePath=false"];
 
-/// How the history is told: its changes in the order of the branch, and nothing that depends on settings. A merge is
-/// one change of the branch, so that all of them add up to the tree of the last commit.
+/// Flags of the history: its changes in the order of the branch, independent of settings. A merge is one change of the
+/// branch, so that all changes add up to the tree of the last commit.
 const HISTORY: &[&str] = &[
     "--first-parent",
     "--reverse",
@@ -50,7 +50,7 @@ const HISTORY: &[&str] = &[
     "--no-show-signature",
     "--ignore-submodules=none",
     "--encoding=UTF-8",
-    // An order that the person may have set for people to read; its file may be missing.
+    // Disables the user's order of paths, whose file may be missing.
     "-O/dev/null",
 ];
 
@@ -58,16 +58,16 @@ const HISTORY: &[&str] = &[
 #[derive(Debug)]
 pub(super) struct Repository {
     place: OsString,
-    /// The commit that the history leads to.
+    /// The last commit of the history.
     pub(super) head: String,
     paths: Vec<OsString>,
-    /// Its history begins in the middle.
+    /// Whether the history is truncated.
     pub(super) is_shallow: bool,
 }
 
 impl Repository {
-    /// The repository at `place`: its top directory, its `.git`, or a bare one. Of its history only what touches these
-    /// paths counts, if there are any.
+    /// Opens the repository at `place`: its top directory, its `.git`, or a bare one. The history is limited to
+    /// `paths`, if there are any.
     pub(super) fn open(place: &Path, paths: &[OsString]) -> Result<Self, Failure> {
         let name = place.display();
         let mut repository = Self {
@@ -106,12 +106,12 @@ impl Repository {
         Ok(repository)
     }
 
-    /// How many commits the history has.
+    /// The number of commits in the history.
     pub(super) fn commits(&self) -> Option<u64> {
         self.ask(&["rev-list", "--count", "--first-parent", &self.head], &[]).ok()?.parse().ok()
     }
 
-    /// The program that tells the history, each commit in this format.
+    /// The command that prints the history, each commit in this format.
     pub(super) fn history(&self, format: &str) -> Command {
         let mut command = self.git();
         command.arg("log").args(HISTORY).arg(format!("--format={format}")).args([&*self.head, "--"]);
@@ -119,7 +119,7 @@ impl Repository {
         command
     }
 
-    /// The program that gives the contents that it is asked for.
+    /// The command that prints requested contents.
     pub(super) fn contents(&self) -> Command {
         let mut command = self.git();
         command.args(["cat-file", "--batch"]).stdin(Stdio::piped());
@@ -131,14 +131,14 @@ impl Repository {
         for variable in ELSEWHERE {
             command.env_remove(variable);
         }
-        // Where contents are still at a server, nobody is there to type a password.
+        // Contents may still be on a server: no user is there to type a password.
         command.env("GIT_TERMINAL_PROMPT", "0").stdin(Stdio::null());
         command.arg("--no-pager").args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
         command.arg("-C").arg(&self.place);
         command
     }
 
-    /// What git says to this, without the line end. If it fails without a word, neither does the failure have one.
+    /// Git's output, without the line end. A failure without a message has an empty one.
     fn ask(&self, arguments: &[&str], paths: &[OsString]) -> Result<String, Failure> {
         let output = self.git().args(arguments).args(paths).output().map_err(|error| cannot_run(&error))?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -152,7 +152,7 @@ impl Repository {
     }
 }
 
-/// What is wrong if git cannot be started.
+/// The error if git cannot be started.
 pub(super) fn cannot_run(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound => {
@@ -162,7 +162,7 @@ pub(super) fn cannot_run(error: &io::Error) -> Failure {
     }
 }
 
-/// A path that means itself, whatever characters are in it.
+/// A literal pathspec, without special characters.
 fn literal(path: &OsStr) -> OsString {
     let mut literal = OsString::from(":(literal)");
     literal.push(path);

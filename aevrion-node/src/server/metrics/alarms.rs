@@ -1,10 +1,10 @@
-//! What someone should look after.
+//! Metrics of alarms.
 
 use super::Page;
 use crate::server::Node;
 use crate::server::alarms::{self, Kind};
 
-/// Which alarms stand, and when the certificate ends: with the latter anyone can set a limit of their own.
+/// The current alarms, and the certificate's expiry: for the latter, operators can set a limit of their own.
 pub(super) fn write(page: &mut Page, node: &Node) {
     let standing = alarms::of(node);
     let stands = |kind: Kind| u64::from(standing.iter().any(|alarm| alarm.kind == kind));

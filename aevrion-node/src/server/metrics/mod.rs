@@ -18,7 +18,7 @@ use axum::response::Response;
 use super::App;
 use crate::report::StatusReport;
 
-/// What is counted. The routes are those of the router, so their number is bounded.
+/// The counters. Their routes are those of the router, so their number is bounded.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     requests: Mutex<BTreeMap<(String, u16), u64>>,
@@ -61,7 +61,7 @@ impl Metrics {
     }
 }
 
-/// A page of metrics in the making.
+/// A page of metrics being written.
 struct Page(String);
 
 impl Page {
@@ -82,7 +82,7 @@ impl Page {
     }
 }
 
-/// All that is counted. What the store does not tell at the moment is left out.
+/// The page of all metrics. Figures that the store cannot give at the moment are left out.
 pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
     let mut page = Page(String::new());
     page.gauge("store_readable", "Whether the store answers.", u64::from(status.is_some()));

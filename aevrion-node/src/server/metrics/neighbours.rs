@@ -1,11 +1,11 @@
-//! What passes between the node and each neighbour.
+//! Metrics of the traffic with each neighbour.
 
 use aevrion_core::sync::Neighbour;
 
 use super::Page;
 
-/// Bytes by neighbour and direction. They begin anew with each connection, as counters may. Labels are ids of nodes that
-/// proved to be of the cluster: so their number is bounded, and no stranger adds one.
+/// Bytes by neighbour and direction. They restart with each connection, as counters may. Labels are ids of
+/// authenticated nodes of the cluster: so their number is bounded, and strangers add none.
 pub(super) fn write(page: &mut Page, neighbours: &[Neighbour]) {
     let connected = neighbours.iter().filter(|neighbour| neighbour.is_connected());
     let traffic = connected.filter_map(|neighbour| Some((neighbour.id?, neighbour.traffic)));

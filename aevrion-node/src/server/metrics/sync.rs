@@ -1,11 +1,11 @@
-//! How the node keeps in step with its neighbours.
+//! Metrics of synchronisation.
 
 use aevrion_core::sync::{Neighbour, NeighbourState, Sync};
 
 use super::Page;
 
-/// All that a synchronisation counts. Labels are names of ours, and ids of nodes that proved to be of the cluster: so
-/// their number is bounded, and no stranger adds one.
+/// All counters of synchronisation. Labels are fixed names, and ids of authenticated nodes of the cluster: so their
+/// number is bounded, and strangers add none.
 pub(super) fn write(page: &mut Page, sync: &Sync) {
     let neighbours = sync.neighbours();
     let connected = || neighbours.iter().filter(|neighbour| neighbour.is_connected());
@@ -33,7 +33,7 @@ fn label(neighbour: &Neighbour) -> Option<String> {
     neighbour.id.map(|id| format!("{{neighbour=\"{id}\"}}"))
 }
 
-/// Only while there is a catch-up.
+/// Present only during a catch-up.
 fn blocks(neighbour: &Neighbour) -> Option<[(String, u64); 2]> {
     let (id, catch_up) = (neighbour.id?, neighbour.catch_up?);
     let labels = |which| format!("{{neighbour=\"{id}\",blocks=\"{which}\"}}");

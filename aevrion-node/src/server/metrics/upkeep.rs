@@ -1,10 +1,10 @@
-//! What is damaged, what was mended, and how far the scrub is.
+//! Metrics of damage, repair and the scrub.
 
 use super::Page;
 use crate::report::{ScrubPassReport, StatusReport};
 use crate::server::Node;
 
-/// Damaged events of every node, and the scrub of those that have one.
+/// Damaged events of every node, and the scrub's progress where there is one.
 pub(super) fn write(page: &mut Page, node: &Node, status: Option<&StatusReport>) {
     let damaged = node.replica.damaged_events();
     let standing = damaged.standing.len() as u64;

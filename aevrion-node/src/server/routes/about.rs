@@ -1,4 +1,4 @@
-//! What the node says of itself: status, digest, peers, metrics, and whether it is there at all.
+//! Reports about the node: status, digest, peers, metrics, liveness and readiness.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ pub(super) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     answer::json(&app.node.status().await?)
 }
 
-/// Hash and count of a set of events: two nodes that give the same hold the same.
+/// Hash and count of a set of events: equal digests mean equal sets.
 #[derive(Serialize)]
 struct Digest {
     root: String,
     count: u64,
-    /// The events before this moment; of all if it is not there.
+    /// The digest covers the events before this time; all events without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<u64>,
 }
@@ -46,7 +46,7 @@ pub(super) async fn digest(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     answer::json(&Digest { root: root.hash.to_string(), count: root.count, at })
 }
 
-/// Those that this node keeps in step with.
+/// The node's neighbours.
 #[derive(Serialize)]
 struct Peers {
     peers: Vec<Neighbour>,
@@ -62,7 +62,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     answer::of(METRICS, metrics::page(&app, status.as_ref()).into())
 }
 
-/// The process is there.
+/// The process is running.
 pub(super) async fn live() -> Response {
     answer::of(TEXT, "ok\n".into())
 }
@@ -76,7 +76,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Answer {
     if let Some(refused) = replica.refuses_writes() {
         return Err(refused.into());
     }
-    // Any key will do: that it can be looked for is what counts.
+    // Any key will do: the lookup itself must succeed.
     replica.exists("readyz", replica.present()).await?;
     Ok(answer::of(TEXT, "ok\n".into()))
 }

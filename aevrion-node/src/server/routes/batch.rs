@@ -51,7 +51,7 @@ struct DeleteOp {
     key_base64: Option<String>,
 }
 
-/// Where the new events stand, in the order of the operations.
+/// The keys of the new events, in the order of the operations.
 #[derive(Serialize)]
 struct Written {
     events: Vec<Placed>,

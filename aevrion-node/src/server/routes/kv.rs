@@ -24,7 +24,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let at = query.get::<Moment>("at")?;
     query.finish()?;
-    // The present is never stable: who does not ask for the past need not be told.
+    // The present is never stable: only requests about the past get the header.
     let stable_until = at.and_then(|_| app.node.stable_until());
     let event = requests::get(&app.node.replica, &key, at).await;
     let event = event.map_err(|error| app.node.unreadable(error))?;

@@ -17,15 +17,15 @@ use crate::server::App;
 use crate::server::answer::{self, Answer};
 use crate::server::query::Query;
 
-/// A page as it goes out.
+/// A page as JSON.
 #[derive(Serialize)]
 struct Listed<'p> {
     events: Vec<Shown<'p>>,
-    /// The moment that the page shows; the next ones show it, too.
+    /// The moment that the page shows; the next pages show the same.
     at: u64,
-    /// What the page shows of the time before this can no longer change by ordinary lateness.
+    /// The time before which the page cannot change any more by ordinary lateness.
     stable_until: Option<u64>,
-    /// Pass it on as `cursor` for the next page. A page may be empty and still have a next one.
+    /// The `cursor` of the next page. A page may be empty and still have a next one.
     next: Option<&'p str>,
 }
 

@@ -1,4 +1,4 @@
-//! The addresses of the HTTP interface, each with what answers there.
+//! The routes of the HTTP interface and their handlers.
 
 mod about;
 mod batch;
@@ -24,7 +24,7 @@ use crate::wire::{check_escapes, unescape};
 
 /// The whole interface.
 pub(super) fn all(app: &Arc<App>) -> Router {
-    // An empty key has an address, too: whoever asks for it is told what a key is.
+    // An empty key has a route too, which answers with the rules for keys.
     let kv = || get(kv::get).put(kv::put).delete(kv::delete);
     Router::new()
         .route("/v1/kv/", kv())
@@ -68,8 +68,8 @@ async fn wrong_method(uri: Uri) -> Problem {
     Problem::new(Kind::WrongMethod, format!("{} takes other methods: see the Allow header", uri.path()))
 }
 
-/// Refuses an address with an escape that is none, whoever answers there and whatever is read of it: taken as it stands
-/// it would be another key than the client means.
+/// Refuses a URL with a malformed escape, on every route: taken literally it would be another key than the client
+/// means.
 async fn well_formed(request: Request, next: Next) -> Response {
     let uri = request.uri();
     let checked = check_escapes(uri.path()).and_then(|()| check_escapes(uri.query().unwrap_or_default()));
@@ -79,7 +79,7 @@ async fn well_formed(request: Request, next: Next) -> Response {
     }
 }
 
-/// The key at the end of a path, any bytes.
+/// The key at the end of a path: any bytes.
 fn key_in(path: &str, below: &str) -> Result<Vec<u8>, Problem> {
     Ok(unescape(path.strip_prefix(below).unwrap_or_default())?)
 }

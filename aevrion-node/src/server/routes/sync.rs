@@ -1,4 +1,4 @@
-//! `/v1/sync` and `/v1/cluster`: how the node keeps in step with others, and how others come in.
+//! `/v1/sync` and `/v1/cluster`: synchronisation with neighbours, and membership.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) async fn now(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     answer::json(&SyncReport::new(&sync.neighbours(), &sync.totals(), &sync.refusals()))
 }
 
-/// Waits until every connected neighbour agrees, or for as long as asked, whichever is sooner.
+/// Waits until every connected neighbour agrees, or for the given time, whichever is sooner.
 pub(super) async fn wait(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let timeout = query.get::<Span>("timeout")?.map_or(WAIT_AT_ONCE, |span| span.0);
@@ -46,12 +46,12 @@ pub(super) async fn wait(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     answer::json(&WaitReport { agrees, root: root.hash.to_string(), events: root.count, neighbours })
 }
 
-/// Permission for one machine to join is not to be had here: nobody has said who asks.
+/// Join tokens are not issued over HTTP: the client is not authenticated.
 pub(super) async fn token() -> Problem {
     Problem::new(Kind::LocalOnly, TOKENS_BY_FILE)
 }
 
-/// Forgets a node, or the one at an address.
+/// Forgets a node, or the node at an address.
 pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let address = query.get::<Peer>("address")?.map(Whom::At);
@@ -74,8 +74,8 @@ pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     answer::json(&ForgetReport::from(&forgotten[..]))
 }
 
-/// Removes a node from the cluster, as the statement in the body says: the authority has signed it, so it may come from
-/// anybody.
+/// Removes a node from the cluster, by the statement in the body: the authority has signed it, so any client may send
+/// it.
 pub(super) async fn remove(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Answer {
     Query::parse(uri.query())?.finish()?;
     let statement = body::whole(&app, body, REMOVAL_BYTES).await?;

@@ -69,8 +69,8 @@ pub(super) async fn export(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Ok(answer::of(JSON_LINES, body))
 }
 
-/// Sends every event. If one cannot be read, the last line says why, and the body breaks off: neither a program that
-/// reads lines nor one that only looks at the end can take it for whole.
+/// Sends every event. If one cannot be read, the last line is the error, and the body breaks off: neither a program
+/// that reads lines nor one that only checks the end can take it for complete.
 async fn send_all(mut export: Export, sink: Sink, _place: OwnedSemaphorePermit) {
     loop {
         let events = match export.next().await {
@@ -86,7 +86,7 @@ async fn send_all(mut export: Export, sink: Sink, _place: OwnedSemaphorePermit) 
         };
         let mut lines = Vec::new();
         for event in &events {
-            // Only what cannot be written as text does not serialize; an event always can.
+            // Only data that is not text fails to serialize; an event always serializes.
             if serde_json::to_writer(&mut lines, &Shown::new(event)).is_err() {
                 return sink.abort("an event cannot be written").await;
             }

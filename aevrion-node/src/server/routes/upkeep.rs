@@ -1,6 +1,5 @@
-//! `/v1/verify` and `/v1/rebuild`: long work, which says how far it has come until it is done. It is given up when its
-//! client leaves or the node stops: it can be begun again at any time, and changes nothing that others would miss. And
-//! `/v1/clock/resume`.
+//! `/v1/verify` and `/v1/rebuild`: long work, with progress reports. It is cancelled when its client leaves or the node
+//! stops: it can be restarted at any time, and its partial changes do no harm. And `/v1/clock/resume`.
 
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ pub(super) async fn verify(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     })
 }
 
-/// Takes writes again although the clock was set back.
+/// Accepts writes again although the clock was set back.
 pub(super) async fn resume_clock(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
     app.node.replica.resume_clock().await?;
@@ -40,7 +39,7 @@ pub(super) async fn rebuild(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     })
 }
 
-/// How work says how far it has come.
+/// The callback for progress.
 type Report = Box<dyn FnMut(Progress) + Send>;
 
 fn begin<T, W>(app: &Arc<App>, uri: &Uri, work: impl FnOnce(Arc<App>, Report) -> W) -> Answer
@@ -59,7 +58,7 @@ where
     Ok(answer::of(JSON_LINES, body))
 }
 
-/// Does the work, and sends how far it has come, and the result.
+/// Does the work, and sends its progress and its result.
 async fn follow<T: Serialize + Sync>(
     app: Arc<App>,
     work: impl Future<Output = Result<T, Problem>>,
@@ -74,11 +73,11 @@ async fn follow<T: Serialize + Sync>(
         () = app.stopped() => Err(Problem::stopping()),
     };
     let line = outcome.map_or_else(Line::Problem, Line::Result);
-    // Whoever is gone does not want it.
+    // A client that has gone does not need it.
     let _ = sink.send_line(&line).await;
 }
 
-/// Sends every now and then how far the work has come; ends when nobody listens.
+/// Sends the progress at intervals; ends when the client has gone.
 async fn tell(mut steps: watch::Receiver<Option<Step>>, sink: &Sink) {
     let mut ticks = interval(PROGRESS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -88,7 +87,7 @@ async fn tell(mut steps: watch::Receiver<Option<Step>>, sink: &Sink) {
             _ = ticks.tick() => {}
             () = sink.gone() => return,
         }
-        // Also without news: whoever waits must see that the work goes on.
+        // Also without progress: the client must see that the work goes on.
         if !steps.has_changed().unwrap_or(false) && last.elapsed() < HEARTBEAT {
             continue;
         }

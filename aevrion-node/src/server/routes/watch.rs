@@ -1,8 +1,8 @@
 //! `/v1/watch`: events as they arrive, as server-sent events.
 //!
-//! The id of each is the cursor behind it, so that a client which reconnects with `Last-Event-ID`, as browsers do by
-//! themselves, goes on without gap or repeat. The first block and every heartbeat carry a cursor, too: before the
-//! first event, and while all events are of other prefixes, there is a place to go on from.
+//! The id of each event is the cursor behind it, so that a client that reconnects with `Last-Event-ID`, as browsers do
+//! by themselves, resumes without gap or repeat. The first block and every heartbeat carry a cursor too: so a client
+//! can resume before the first event, and while all events have other prefixes.
 
 use std::sync::Arc;
 
@@ -27,13 +27,13 @@ pub(super) async fn watch(State(app): State<Arc<App>>, uri: Uri, headers: Header
     let prefix = query.bytes("prefix").unwrap_or_default();
     let given = query.get::<Cursor>("cursor")?;
     query.finish()?;
-    // A browser that reconnects repeats the address it began with, and says where it was.
+    // A reconnecting browser repeats its first URL, and adds its position.
     let cursor = last_event_id(&headers)?.or(given);
     let place = app.gates.watchers.enter()?;
     let watch = app.node.replica.watch(prefix, cursor)?;
     let (sink, body) = stream::channel();
     tokio::spawn(async move {
-        // Whoever is gone needs no end.
+        // A client that has gone needs no end.
         let _ = send_all(&app, watch, sink, place).await;
     });
     Ok(answer::of(EVENTS, body))
@@ -65,7 +65,7 @@ async fn send_all(app: &App, mut watch: Watch, sink: Sink, _place: OwnedSemaphor
             Ok(Some(watched)) => sink.send(event(&watched)).await?,
             Ok(None) => break,
             Err(error) => {
-                // A damaged event is passed over; the others are still to be seen.
+                // A damaged event is skipped; the watch goes on with the others.
                 let goes_on = matches!(&error, WatchError::Read(ReadError::Damaged(_)));
                 sink.send(problem(&error.into(), &watch)).await?;
                 if !goes_on {

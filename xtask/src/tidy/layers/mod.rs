@@ -1,8 +1,7 @@
-//! The layers inside the core (house rule 2): no module names one that stands above it.
+//! The layers inside the core (house rule 2): no module names one above it.
 //!
-//! What is read are paths that begin with `crate` or `super`, in code; documentation may point upwards, and so may
-//! tests, which stand outside the layers. Types that `lib.rs` re-exports at the root count for the module they come
-//! from.
+//! The check reads paths in code that begin with `crate` or `super`; documentation may point upwards, and so may tests,
+//! which are outside the layers. Types that `lib.rs` re-exports at the root belong to the module they come from.
 
 mod paths;
 mod root_names;
@@ -12,7 +11,7 @@ use super::rust::{Source, is_test_file};
 use super::tree::Tree;
 use root_names::{Home, RootNames};
 
-/// Modules of one height.
+/// Modules of one layer.
 struct Layer {
     modules: &'static [&'static str],
     /// Whether these modules may name each other.
@@ -25,24 +24,23 @@ const fn blind(modules: &'static [&'static str]) -> Layer {
 
 /// Lowest first.
 const LAYERS: &[Layer] = &[
-    // Bugs on purpose, which any layer may have.
+    // Intentional bugs, which any layer may have.
     blind(&["planted"]),
     blind(&["bounds", "files", "id", "time"]),
     blind(&["event", "wall", "clock", "clock_fault", "coop"]),
-    // What an engine must do. It knows rows as bytes, not what is in them.
-    // And what a network must do: it knows frames as bytes, not what is in them.
+    // The interface of an engine. It knows rows as bytes, not their contents.
     blind(&["store", "transport"]),
-    // Who is at the other end, and what a transport shows and asks for it.
+    // The identity of a peer: transports present and check it.
     blind(&["identity"]),
-    // What is in them.
+    // The contents of rows.
     blind(&["tables"]),
-    // Acquainted: a write is refused because of a parameter, and the error that says so also says which one. Above
-    // the tables, since an error about a damaged row describes its key in words.
+    // Acquainted: a write is refused because of a parameter, and the error names it. Above the tables, since the error
+    // of a damaged row describes its key.
     Layer { modules: &["parameters", "error"], acquainted: true },
     blind(&["events", "arrivals"]),
     blind(&["tree", "index", "timetable"]),
     blind(&["message"]),
-    // What a replica says to a neighbour, and what it makes of the answer. It knows neither sockets nor stores.
+    // The messages of a replica to a neighbour, and its handling of the answers. It knows neither sockets nor stores.
     blind(&["agent"]),
     blind(&["replica"]),
     blind(&["sync"]),
@@ -72,7 +70,7 @@ fn check_against(tree: &Tree, layers: &[Layer]) -> Vec<Problem> {
     problems
 }
 
-/// The table is to say the truth about the modules there are.
+/// Checks that the table matches the existing modules.
 fn table_problems(names: &RootNames, layers: &[Layer]) -> Vec<Problem> {
     let in_table = |module: &str| layers.iter().any(|layer| layer.modules.contains(&module));
     let homeless = names.modules().filter(|module| !in_table(module));
@@ -110,7 +108,7 @@ fn file_problems(
     problems
 }
 
-/// What is wrong when `here` names `there`. Modules without a layer were reported before.
+/// The fault in `here` naming `there`, if there is one. Modules without a layer were reported before.
 fn fault(here: &str, there: &str, layers: &[Layer]) -> Option<String> {
     let height = |module: &str| layers.iter().position(|layer| layer.modules.contains(&module));
     let (low, high) = (height(here)?, height(there)?);

@@ -1,4 +1,4 @@
-//! The names at the root of the crate that a file's paths lead through.
+//! The names at the root of the crate in a file's paths.
 
 use crate::tidy::rust::{Kind, Source, Token, closing};
 
@@ -10,7 +10,7 @@ pub(super) struct Reference {
     pub(super) name: String,
 }
 
-/// All such paths in `source`, the file of the module `module`, but for those in tests.
+/// All such paths in `source`, the file of the module `module`, except in tests.
 pub(super) fn references(source: &Source, module: &[&str]) -> Vec<Reference> {
     let tokens = source.tokens();
     let mut found = Vec::new();
@@ -19,7 +19,7 @@ pub(super) fn references(source: &Source, module: &[&str]) -> Vec<Reference> {
     while let Some(token) = tokens.get(at) {
         nested.pass(tokens, at);
         let supers = count_supers(&tokens[at..]);
-        // Where the path goes on after `crate::` or all of `super::super::`.
+        // The continuation of the path after `crate::` or all of `super::super::`.
         let rest = at + 2 * supers.max(1);
         if source.is_test(at) {
             at += 1;
@@ -36,7 +36,7 @@ pub(super) fn references(source: &Source, module: &[&str]) -> Vec<Reference> {
     found
 }
 
-/// How many times `super::` stands here in a row.
+/// The number of consecutive `super::` here.
 fn count_supers(tokens: &[Token]) -> usize {
     let is_super = |pair: &&[Token]| pair[0].text() == "super" && is_separator(pair.get(1));
     tokens.chunks(2).take_while(is_super).count()
@@ -54,7 +54,7 @@ fn through_super(
     module: &[&str],
     nested: usize,
 ) -> Vec<Reference> {
-    // Modules written out inside the file are left first; what remains leads up from the file's own.
+    // `super` first leaves modules inside the file; the rest leads up from the file's own.
     let up = supers.saturating_sub(nested);
     match module.first() {
         Some(&top) if up < module.len() => {
@@ -79,12 +79,12 @@ fn heads(tokens: &[Token], at: usize) -> Vec<Reference> {
             heads
         }
         Some(first) if first.is_word() || first.text() == "*" => vec![head(first)],
-        // `$crate::$name` in a macro: nothing to be known here.
+        // `$crate::$name` in a macro: the name is unknown.
         _ => Vec::new(),
     }
 }
 
-/// Where the next path of a group begins, after the comma that ends the one at `at`.
+/// The beginning of the next path in a group, after the comma that ends the path at `at`.
 fn next_in_group(tokens: &[Token], mut at: usize, end: usize) -> usize {
     while at < end {
         match tokens[at].text() {
@@ -96,7 +96,7 @@ fn next_in_group(tokens: &[Token], mut at: usize, end: usize) -> usize {
     end
 }
 
-/// How deep in modules written out inside the file the walk is.
+/// The current nesting in modules inside the file.
 #[derive(Default)]
 struct Nested {
     /// One past each body's last token.

@@ -1,4 +1,4 @@
-//! What stands at the root of a crate, read from its `lib.rs`: its modules, and the names re-exported from them.
+//! The names at the root of a crate, read from its `lib.rs`: its modules, and re-exports from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,11 @@ use crate::tidy::rust::{Kind, Source, Token, closing};
 #[derive(Debug, Default)]
 pub(super) struct RootNames {
     modules: BTreeSet<String>,
-    /// Name at the root to the first segment of where it comes from.
+    /// Name at the root to the first segment of its origin.
     exported: BTreeMap<String, String>,
 }
 
-/// Where a name at the root comes from.
+/// The origin of a name at the root.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Home<'a> {
     Module(&'a str),
@@ -34,7 +34,7 @@ impl RootNames {
                     names.import(&tokens[at + 1..=at + length]);
                     at += length;
                 }
-                // Bodies hold no names of the root.
+                // Bodies contain no names of the root.
                 "{" => at = closing(tokens, at),
                 _ => {}
             }
@@ -43,13 +43,13 @@ impl RootNames {
         names
     }
 
-    /// Takes the names of `use …;`, given without the `use`.
+    /// Adds the names of `use …;`, given without the `use`.
     fn import(&mut self, tokens: &[Token]) {
         let origin = tokens.iter().find(|token| token.is_word() && !matches!(token.text(), "crate" | "self"));
         let Some(origin) = origin else { return };
         for pair in tokens.windows(2) {
             let (name, next) = (&pair[0], &pair[1]);
-            // `A as B` brings B.
+            // `A as B` adds B.
             let is_last = next.kind != Kind::PathSeparator && next.text() != "as";
             if name.is_word() && is_last && !matches!(name.text(), "as" | "self") {
                 self.exported.insert(name.text().to_owned(), origin.text().to_owned());

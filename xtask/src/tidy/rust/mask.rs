@@ -1,4 +1,4 @@
-//! Blanks out comments and literals, byte for byte, so that offsets and lines stay as they were.
+//! Blanks out comments and literals, byte for byte, so that offsets and lines stay the same.
 
 /// `text` with every comment, string and character literal replaced by blanks.
 pub(super) fn mask(text: &str) -> String {
@@ -16,11 +16,11 @@ pub(super) fn mask(text: &str) -> String {
             }
         }
     }
-    // Whole characters were replaced, so nothing is lost here.
+    // Whole characters were replaced, so the text is still UTF-8.
     String::from_utf8_lossy(&masked).into_owned()
 }
 
-/// The length of the comment or literal that `rest` begins with, else 0.
+/// The length of the comment or literal at the beginning of `rest`, else 0.
 fn skipped(rest: &[u8], previous: Option<u8>) -> usize {
     match rest {
         [b'/', b'/', ..] => rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len()),

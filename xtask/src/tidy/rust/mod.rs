@@ -1,7 +1,8 @@
-//! As much Rust as the checks need: where code is, which words it consists of, and which of it is only for tests.
+//! The subset of Rust that the checks need: the code without comments and literals, its tokens, and its test-only
+//! parts.
 //!
-//! A full parser would be a heavy dependency for that. It is enough to know that braces, words and paths inside
-//! comments and literals are none, and [`mask`] makes that so.
+//! A full parser would be a heavy dependency. It is enough not to take braces, words and paths inside comments and
+//! literals for code, and [`mask`] ensures that.
 
 mod mask;
 mod tokens;
@@ -10,12 +11,12 @@ use std::ops::Range;
 
 pub(super) use tokens::{Kind, Token};
 
-/// A source file, read for its structure.
+/// A source file with its tokens.
 pub(super) struct Source {
     /// Byte offsets at which lines begin.
     line_starts: Vec<usize>,
     tokens: Vec<Token>,
-    /// What is compiled for tests alone, as ranges of tokens.
+    /// Test-only code, as ranges of tokens.
     tests: Vec<Range<usize>>,
 }
 
@@ -37,12 +38,12 @@ impl Source {
         self.line_starts.partition_point(|&start| start <= offset)
     }
 
-    /// Whether the token of this number is compiled for tests alone.
+    /// Whether this token is test-only.
     pub(super) fn is_test(&self, token: usize) -> bool {
         self.tests.iter().any(|range| range.contains(&token))
     }
 
-    /// Lines of items that are compiled for tests alone, their attributes included.
+    /// Lines of test-only items, their attributes included.
     pub(super) fn test_lines(&self) -> usize {
         self.tests
             .iter()
@@ -54,12 +55,12 @@ impl Source {
     }
 }
 
-/// Whether all of the file at `path` is for tests, by where it stands.
+/// Whether the whole file at `path` is test-only, by its path.
 pub(super) fn is_test_file(path: &str) -> bool {
     path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches" | "examples"))
 }
 
-/// The item that each `#[cfg(test)]` or `#[cfg(all(test, …))]` stands before, with that attribute.
+/// The items after `#[cfg(test)]` or `#[cfg(all(test, …))]`, with that attribute.
 fn test_items(tokens: &[Token]) -> Vec<Range<usize>> {
     let mut items: Vec<Range<usize>> = Vec::new();
     for start in 0..tokens.len() {
@@ -77,8 +78,8 @@ fn is_test_attribute(tokens: &[Token]) -> bool {
         || words.starts_with(&["#", "[", "cfg", "(", "all", "(", "test"])
 }
 
-/// One past the last token of the item at `start`: its `;`, or the brace that closes its body. What is no item but
-/// part of one, such as a field, ends with that at the latest.
+/// One past the last token of the item at `start`: its `;`, or the brace that closes its body. A part of an item, such
+/// as a field, ends with the item at the latest.
 fn item_end(tokens: &[Token], start: usize) -> usize {
     let mut at = start;
     while let Some(token) = tokens.get(at) {
@@ -97,7 +98,7 @@ fn item_end(tokens: &[Token], start: usize) -> usize {
     tokens.len()
 }
 
-/// The token that closes what the one at `open` opens, or the last one.
+/// The token that closes the one at `open`, or the last one.
 pub(super) fn closing(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, token) in tokens.iter().enumerate().skip(open) {

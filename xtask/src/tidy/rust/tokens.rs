@@ -1,9 +1,9 @@
-//! The words and marks of masked source text.
+//! The tokens of masked source text.
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::tidy) enum Kind {
     Word,
-    /// `::`, the one mark of two characters that matters here.
+    /// `::`, the only relevant mark of two characters.
     PathSeparator,
     Mark,
 }
