@@ -354,8 +354,8 @@ impl Broadcast {
         let mut outputs = Vec::new();
         // A neighbour that promises more and sends nothing is not asked again.
         if more && !events.is_empty() {
-            outputs.extend(self.request_again(self.fetches.first(LISTED_AT_ONCE)));
-            outputs.extend(self.request_again(self.mending.asked()));
+            outputs.extend(self.request_again(&self.fetches.first(LISTED_AT_ONCE)));
+            outputs.extend(self.request_again(&self.mending.asked()));
         }
         outputs.extend(self.store(events));
         Ok(outputs)
@@ -363,9 +363,9 @@ impl Broadcast {
 
     /// Requests once more what had no room in an answer. It is awaited as before: no longer for a second request. The
     /// answers to some of it may be under way already.
-    fn request_again(&mut self, addresses: Vec<Address>) -> Option<Output> {
+    fn request_again(&mut self, addresses: &[Address]) -> Option<Output> {
         self.latecomers.give_up(addresses.len(), WANTED_AT_ONCE);
-        (!addresses.is_empty()).then(|| request(&addresses))
+        (!addresses.is_empty()).then(|| request(addresses))
     }
 
     fn store(&mut self, events: Vec<Event>) -> Vec<Output> {
