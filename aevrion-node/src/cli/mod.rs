@@ -18,7 +18,9 @@ pub(crate) use import::{
     ColumnArgs, Condition, FileFormat, Fold, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit,
     may_delimit,
 };
-pub(crate) use serve::{HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
+pub(crate) use serve::{
+    AWAY_ALARM, HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind,
+};
 
 /// How long a verb waits unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
