@@ -23,6 +23,15 @@ pub(crate) enum Purpose {
     Write,
 }
 
+/// The data directory that the settings name.
+///
+/// # Errors
+/// That they name none.
+pub(crate) fn directory(global: &Global) -> Result<&Path, Failure> {
+    let which = || Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA");
+    global.data.as_deref().ok_or_else(which)
+}
+
 /// Opens the replica that the settings name, or makes it.
 pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
     open_for(global, Purpose::Write).await

@@ -5,6 +5,7 @@ mod export;
 mod generate;
 mod history;
 mod inspect;
+mod neighbours;
 mod remove;
 mod scan;
 mod sync;

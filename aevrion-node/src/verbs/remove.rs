@@ -6,7 +6,6 @@ use aevrion_core::sync::RemovalError;
 use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
 use bytes::Bytes;
 
-use super::cluster::directory;
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::client::Client;
@@ -18,7 +17,7 @@ use crate::report::RemovedNode;
 
 /// Removes the node that `text` names.
 pub(super) async fn run(global: &Global, text: &str) -> Result<(), Failure> {
-    let home = Home::of(directory(global)?);
+    let home = Home::of(data::directory(global)?);
     let authority = home.expect_authority()?;
     let own = home.identity()?.map(|identity| identity.node());
     let signer = Signer { authority, own, text };

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use super::sync::connected;
+use super::neighbours::connected;
 use crate::backend::Backend;
 use crate::cli::{Format, Global, WAIT_AT_ONCE};
 use crate::exit::Failure;
