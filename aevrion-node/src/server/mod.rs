@@ -18,6 +18,7 @@ mod pace;
 mod query;
 mod routes;
 mod scrub;
+mod status;
 mod stream;
 
 use std::sync::Arc;
@@ -26,8 +27,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::{Global, Serving};
-use crate::exit::{self, Failure};
-use crate::output::{say, thousands};
+use crate::exit;
+use crate::exit::Failure;
+use crate::output::say;
+use crate::output::thousands;
 use crate::signals::Signals;
 use gates::Gates;
 use metrics::Metrics;
