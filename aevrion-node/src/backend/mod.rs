@@ -22,7 +22,7 @@ use crate::report::{
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
 
-pub(crate) use streams::{Exporting, Importing, Sight, Watching};
+pub(crate) use streams::{Exporting, Importing, Watching};
 
 /// What only a node that runs can do was asked of a directory.
 pub(crate) fn needs_a_node() -> Failure {

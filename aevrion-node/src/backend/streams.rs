@@ -1,10 +1,10 @@
 //! What has no end that could be waited for: events in, events out, events as they come.
 
-use aevrion_core::{Cursor, Effect, Event, Export, Import, Inserted, ReadError, Watch, WatchError, Watched};
+use aevrion_core::{Cursor, Event, Export, Import, Inserted, ReadError, Watch, WatchError, Watched};
 use bytes::Bytes;
 
 use super::Backend;
-use crate::client::{Client, Lines, RemoteWatch, Upload};
+use crate::client::{Client, Lines, RemoteWatch, Sight, Upload};
 use crate::exit::Failure;
 use crate::report::Line;
 use crate::wire::Target;
@@ -94,17 +94,6 @@ impl<'b> Importing<'b> {
             Self::Remote(upload) => upload.inserted(),
         }
     }
-}
-
-/// What a watcher sees.
-pub(crate) enum Sight {
-    Event {
-        event: Event,
-        effect: Effect,
-        cursor: String,
-    },
-    /// Something for the person to know; the watch goes on.
-    Note(String),
 }
 
 /// A watch under way.

@@ -4,6 +4,7 @@
 //! goes on.
 
 mod lines;
+mod sight;
 mod upload;
 mod watch;
 
@@ -31,6 +32,7 @@ use crate::report::Placed;
 use crate::wire::Target;
 
 pub(crate) use lines::Lines;
+pub(crate) use sight::Sight;
 pub(crate) use upload::Upload;
 pub(crate) use watch::RemoteWatch;
 

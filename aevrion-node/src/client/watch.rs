@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Client, Lines, Refusal};
-use crate::backend::Sight;
+use super::{Client, Lines, Refusal, Sight};
 use crate::exit::Failure;
 use crate::problem::{Kind, Problem};
 use crate::wire::Target;
