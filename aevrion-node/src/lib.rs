@@ -24,6 +24,7 @@ mod progress;
 mod record;
 mod report;
 mod requests;
+mod rfc3339;
 mod server;
 mod signals;
 mod times;

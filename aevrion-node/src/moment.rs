@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aevrion_core::Timestamp;
 
-use crate::times::{NotRead, read_standard};
+use crate::rfc3339::{NotRead, from_jiff, read_standard};
 
 /// A moment given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,14 +84,6 @@ impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}ms", self.0.as_millis())
     }
-}
-
-/// A moment of the library's as one of ours.
-pub(crate) fn from_jiff(timestamp: jiff::Timestamp) -> Result<Timestamp, String> {
-    // A fraction of a millisecond before 1970 would be cut to 1970 itself.
-    let ms =
-        u64::try_from(timestamp.as_millisecond()).ok().filter(|_| timestamp >= jiff::Timestamp::UNIX_EPOCH);
-    ms.map(Timestamp::from_millis).ok_or_else(|| format!("{timestamp} is before 1970"))
 }
 
 /// A moment as RFC 3339; beyond the year 9999 as milliseconds.
