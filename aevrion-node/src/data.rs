@@ -10,7 +10,7 @@ use aevrion_core::{Options, Replica, WantedParameters};
 use aevrion_store_redb::{OpenError, RedbOptions, RedbStore};
 
 use crate::cli::{Global, StoreKind};
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// What a store is opened for. It is made only for writing: else a path that was mistyped would be an empty store, and a
 /// sound one.

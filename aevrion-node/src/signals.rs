@@ -1,6 +1,6 @@
 //! The signals that end a process.
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// What the process was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

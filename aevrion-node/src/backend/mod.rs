@@ -13,7 +13,7 @@ use crate::cli::Global;
 use crate::client::Client;
 use crate::cluster::Whom;
 use crate::data::{self, Purpose};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
 use crate::report::{

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::Backend;
 use crate::client::{Client, Lines, RemoteWatch, Sight, Upload};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::report::Line;
 use crate::wire::Target;
 

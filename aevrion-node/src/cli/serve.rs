@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::Span;
 
 /// Where the HTTP interface is by default.

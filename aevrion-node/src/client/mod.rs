@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::cli::HTTP_PORT;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::paging::Page;
 use crate::problem::{Kind, Problem};

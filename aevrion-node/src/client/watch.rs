@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Client, Lines, Refusal, Sight};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::problem::{Kind, Problem};
 use crate::wire::Target;
 

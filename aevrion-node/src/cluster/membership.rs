@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::parts::{AuthorityAt, Parts};
 use super::{Book, Home, Welcome, away, renewal, transports};
 use crate::cli::TransportKind;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::problem::Problem;
 
 /// A membership that runs.

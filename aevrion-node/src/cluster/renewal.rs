@@ -9,7 +9,7 @@ use aevrion_core::sync::{Peer, Sync};
 use aevrion_core::{SystemWall, WallClock};
 
 use super::parts::{AuthorityAt, Parts};
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// The time between two looks at the certificate.
 const LOOK: Duration = Duration::from_secs(60 * 60);

@@ -11,7 +11,7 @@ use aevrion_core::{NodeId, Options, Replica};
 use crate::cli::{AWAY_ALARM, Global, StoreKind, TransportKind};
 use crate::cluster::{Home, Listening, Membership, Newcomer};
 use crate::data;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::server::Node;
 
 /// A node: a store, and a part in the cluster unless it is cut off.

@@ -12,9 +12,9 @@ use super::template::{Template, column};
 
 use super::{Records, Wrong};
 use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
-use crate::exit::Failure;
-use crate::output::bounded;
+use crate::failure::Failure;
 use crate::record::{BadField, Made};
+use crate::text::bounded;
 use crate::times::TimeStyle;
 
 /// A spreadsheet may say in a line before the header what separates columns.

@@ -41,10 +41,12 @@ use tokio::sync::mpsc;
 
 use crate::backend::Backend;
 use crate::cli::{FileFormat, Format, ImportArgs, ImportFrom, Ties, TimeUnit};
-use crate::exit::Failure;
-use crate::output::{Listing, say, thousands};
+use crate::failure::Failure;
+use crate::output::Listing;
 use crate::progress::{Bar, Counts};
 use crate::record::{BadField, Made};
+use crate::say::say;
+use crate::text::thousands;
 use crate::times::TimeStyle;
 use git::GitChanges;
 use lots::{Over, read_all};

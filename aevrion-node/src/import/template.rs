@@ -2,8 +2,8 @@
 
 use csv::StringRecord;
 
-use crate::exit::Failure;
-use crate::output::bounded;
+use crate::failure::Failure;
+use crate::text::bounded;
 
 /// How something is made of a row.
 pub(super) struct Template(Vec<Part>);

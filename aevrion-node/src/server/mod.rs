@@ -28,10 +28,10 @@ use tokio::sync::watch;
 
 use crate::cli::{Global, Serving};
 use crate::exit;
-use crate::exit::Failure;
-use crate::output::say;
-use crate::output::thousands;
+use crate::failure::Failure;
+use crate::say::say;
 use crate::signals::Signals;
+use crate::text::thousands;
 use gates::Gates;
 use metrics::Metrics;
 pub(crate) use node::Node;

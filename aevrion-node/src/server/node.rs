@@ -9,7 +9,7 @@ use aevrion_core::{Options, ReadError, Replica, SystemWall, Timestamp, WallClock
 use crate::cli::{Global, Serving};
 use crate::cluster::{self, CertifiedWall, Home, Listening, Membership};
 use crate::data;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::problem::{Kind, Problem};
 use crate::report::Neighbour;
 use crate::requests::PageError;

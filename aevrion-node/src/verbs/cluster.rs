@@ -10,10 +10,11 @@ use crate::backend::Backend;
 use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
 use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE, Whom};
 use crate::data::{self, Purpose};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment;
-use crate::output::{print_all, print_document, print_fields, print_line, print_table, say};
+use crate::output::{print_all, print_document, print_fields, print_line, print_table};
 use crate::report::{ForgetReport, Neighbour};
+use crate::say::say;
 
 /// Does what `cluster` asks for.
 pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> Result<(), Failure> {

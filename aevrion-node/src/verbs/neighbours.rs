@@ -1,7 +1,7 @@
 //! How verbs name a neighbour and tell whether it is connected, so that every listing says the same.
 
-use crate::output::harmless;
 use crate::report::Neighbour;
+use crate::text::harmless;
 
 /// The cells of a table row for the identity, the address and the state of a neighbour.
 pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {

@@ -11,9 +11,10 @@ use crate::cli::{Format, Global};
 use crate::client::Client;
 use crate::cluster::{self, Book, HOLDS_AUTHORITY, Home};
 use crate::data::{self, Opened, Purpose};
-use crate::exit::{Exit, Failure};
-use crate::output::{print_document, print_fields, say};
+use crate::failure::{Exit, Failure};
+use crate::output::{print_document, print_fields};
 use crate::report::RemovedNode;
+use crate::say::say;
 
 /// Removes the node that `text` names.
 pub(super) async fn run(global: &Global, text: &str) -> Result<(), Failure> {

@@ -7,11 +7,12 @@ use aevrion_core::Timestamp;
 use super::neighbours::{connected, name_of, or_dash, who_and_where};
 use crate::backend::Backend;
 use crate::cli::{Format, Global, SyncVerb};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment;
-use crate::output::{counted, print_all, print_document, print_line, print_table, thousands};
+use crate::output::{print_all, print_document, print_line, print_table};
 use crate::progress::at_rate;
 use crate::report::{CatchUp, Neighbour};
+use crate::text::{counted, thousands};
 
 /// Does what `sync` asks for.
 pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> Result<(), Failure> {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use super::neighbours::connected;
 use crate::backend::Backend;
 use crate::cli::{Format, Global, WAIT_AT_ONCE};
-use crate::exit::Failure;
-use crate::output::{counted, print_document, print_fields, thousands};
+use crate::failure::Failure;
+use crate::output::{print_document, print_fields};
 use crate::progress::{self, Bar, Counts};
 use crate::report::{Neighbour, WaitReport};
+use crate::text::{counted, thousands};
 
 /// How often the bar is brought up to date.
 const LOOK: Duration = Duration::from_millis(500);

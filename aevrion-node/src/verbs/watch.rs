@@ -6,9 +6,9 @@ use crate::backend::Backend;
 use crate::cli::Global;
 use crate::client::Sight;
 use crate::encoding::Encoding;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::output::Listing;
-use crate::output::say;
+use crate::say::say;
 
 pub(super) async fn run(
     backend: &Backend,

@@ -4,7 +4,7 @@ use csv::StringRecord;
 
 use super::history::Change;
 use crate::cli::ColumnArgs;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::import::template::Template;
 
 /// What every change has. A key is made of these alone: a deletion goes to the key of what it deletes.

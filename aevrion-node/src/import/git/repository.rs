@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// Variables by which whoever started this process, a hook perhaps, has told git to look elsewhere, or otherwise.
 const ELSEWHERE: &[&str] = &[
