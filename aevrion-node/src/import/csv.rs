@@ -10,7 +10,7 @@ use super::rows::{Begun, QuoteFault, Rows};
 use super::source::{Source, explain, longest_record};
 use super::template::{Template, column};
 
-use super::{Records, Wrong};
+use super::reading::{Records, Wrong};
 use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
 use crate::failure::Failure;
 use crate::record::{BadField, Made};

@@ -17,6 +17,7 @@ mod mutations;
 #[cfg(any(test, feature = "fuzzing"))]
 mod outcome;
 mod packed;
+mod reading;
 mod rows;
 mod sink;
 mod source;
@@ -36,7 +37,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use aevrion_core::{Event, Inserted, Parameters};
+use aevrion_core::Parameters;
 use tokio::sync::mpsc;
 
 use crate::backend::Backend;
@@ -44,17 +45,17 @@ use crate::cli::{FileFormat, Format, ImportArgs, ImportFrom, Ties, TimeUnit};
 use crate::failure::Failure;
 use crate::output::Listing;
 use crate::progress::{Bar, Counts};
-use crate::record::{BadField, Made};
 use crate::say::say;
-use crate::text::thousands;
 use crate::times::TimeStyle;
 use git::GitChanges;
 use lots::{Over, read_all};
+use reading::{Order, Reading, Records};
 use sink::Sink;
 use source::Source;
 use tally::Tally;
 
 pub(crate) use git::end_all as end_git;
+pub(crate) use reading::{Message, Stop};
 pub(crate) use text::encoding;
 
 /// Bad records that are reported one by one; what is beyond is counted.
@@ -66,45 +67,6 @@ pub(crate) const BAD_LINES: &str = "bad lines";
 /// Lots parsed ahead of the store.
 const LOTS_AHEAD: usize = 2;
 
-/// Why a record brings no event.
-enum Wrong {
-    /// It cannot be imported. The next one may.
-    Record(BadField),
-    /// The file cannot be read further.
-    File(String),
-}
-
-/// Reads a file record by record.
-trait Records: Send {
-    fn next(&mut self) -> Option<Result<Made, Wrong>>;
-
-    /// Where the last one stands, for people, such as `line 5`.
-    fn place(&self) -> String;
-
-    /// What else is to be said when there are no more.
-    fn remarks(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-/// What the reading thread tells.
-pub(crate) enum Message {
-    Lot(Vec<Event>),
-    Skipped(String),
-    /// Nothing follows.
-    Stopped(Stop),
-    /// The file has come to its end, and this was done to it.
-    Ended(Tally),
-}
-
-/// Why a file is not read further.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stop {
-    pub(crate) why: String,
-    /// Whether it is one record that is wrong, which can be passed over.
-    can_be_skipped: bool,
-}
-
 /// A file that was opened, and whose first lines make sense: nothing else is touched before.
 pub(crate) struct Opened {
     name: String,
@@ -115,15 +77,6 @@ pub(crate) struct Opened {
     skip_bad: bool,
     ties: Option<Ties>,
     unit: Option<TimeUnit>,
-}
-
-/// What says which record of a key is the last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    /// Their times, wherever they stand in the file.
-    Times,
-    /// The order that they come in, whatever times they have.
-    History,
 }
 
 impl Opened {
@@ -228,27 +181,6 @@ impl ImportFrom {
     }
 }
 
-impl Stop {
-    fn of_file(why: String) -> Self {
-        Self { why, can_be_skipped: false }
-    }
-
-    /// What to do after so much was stored, and how to pass over `bad` records.
-    pub(crate) fn advice(&self, inserted: Inserted, bad: &str, how_to_skip: &str) -> Option<String> {
-        let stored = inserted.new + inserted.known;
-        let skip = match self.can_be_skipped {
-            true => format!(", or pass over {bad} with {how_to_skip}"),
-            false => String::new(),
-        };
-        (self.can_be_skipped || stored > 0).then(|| {
-            format!(
-                "{} events before it are stored; import again when it is mended (what is stored is passed over){skip}",
-                thousands(stored)
-            )
-        })
-    }
-}
-
 /// The records of the file, by what it holds. Flags that do not apply to that are refused.
 fn records_of(source: Source, arguments: &ImportArgs) -> Result<Box<dyn Records>, Failure> {
     // The limits of sizes are those of every store.
@@ -291,19 +223,6 @@ pub(crate) fn read_lines(
     };
     let (unit, order) = (Some(TimeUnit::Ms), Order::Times);
     begin_reading(open, Reading { parameters, skip_bad, looks_for_ties: false, ties: None, unit, order })
-}
-
-/// How a file is read.
-#[derive(Debug, Clone, Copy)]
-struct Reading {
-    parameters: Parameters,
-    skip_bad: bool,
-    /// Whether several values of a key in one moment are looked for, which takes memory.
-    looks_for_ties: bool,
-    ties: Option<Ties>,
-    /// What numbers that stand for times were said to count.
-    unit: Option<TimeUnit>,
-    order: Order,
 }
 
 /// Parses on a thread of its own, so that the next lot is ready when the last one is stored.

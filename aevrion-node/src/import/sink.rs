@@ -2,7 +2,7 @@
 
 use aevrion_core::{Event, Inserted};
 
-use super::Stop;
+use super::reading::Stop;
 use crate::backend::Importing;
 use crate::failure::Failure;
 use crate::output::Listing;

@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicU64;
 
 use aevrion_core::{Event, Parameters, Value, WriteError};
 
-use super::{Records, Wrong};
+use super::reading::{Records, Wrong};
 use crate::cli::{ImportArgs, TimeUnit};
 use crate::failure::Failure;
 use crate::progress;
