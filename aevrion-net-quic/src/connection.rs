@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quinn::ConnectionError;
 
 use crate::lane::{QuicLane, Trouble};
-use crate::{CLOSED, Core};
+use crate::state::{CLOSED, Core};
 
 /// Which of two streams of one connection has something to send goes first.
 const LIVE_FIRST: i32 = 1;

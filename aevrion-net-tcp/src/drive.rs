@@ -11,11 +11,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::GRACE;
 use crate::chunk::{self, CHUNK, Chunk};
 use crate::counted::Counts;
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+
+/// How long the last words may take: a close that cannot be said in this time is not said.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Bytes handed to TLS at once: some chunks of each lane. What is in here waits for nothing any more, so it is short.
 const BATCH: usize = 4 * CHUNK;
