@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quinn::ConnectionError;
 
 use crate::lane::{QuicLane, Trouble};
-use crate::{CLOSED, Core};
+use crate::state::{CLOSED, Core};
 
 /// Priority of the live lane's stream over the repair lane's, when both have bytes to send.
 const LIVE_FIRST: i32 = 1;

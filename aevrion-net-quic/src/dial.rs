@@ -8,9 +8,9 @@ use aevrion_core::transport::{Lane, Limits, Refusal, TransportError, resolve};
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 
-use crate::Core;
 use crate::connection::QuicConnection;
 use crate::error::{connect_error, dial_error};
+use crate::state::Core;
 
 /// Connects to the node at `address`, and waits for its admission of this node.
 pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<QuicConnection, TransportError> {

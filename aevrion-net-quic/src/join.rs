@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::dial::connect;
 use crate::error::{BindError, dial_error};
-use crate::{CLOSED, Core, GRACE, settings};
+use crate::settings;
+use crate::state::{CLOSED, Core, GRACE};
 
 /// Asks the node at `address` to admit the holder of `key` to the cluster of `token`, as a node that can be reached at
 /// `addresses`. If the answer gets lost, the same key may ask again.

@@ -23,51 +23,33 @@ mod lane;
 mod listener;
 mod reset;
 mod settings;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aevrion_core::NodeId;
 use aevrion_core::identity::join::{JoinDesk, JoinError, JoinHandler, Joining};
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
 use aevrion_core::transport::{
-    Arrivals, Connection, Ending, Gate, Limits, Refusal, Removals, Side, Transport, TransportError, arrivals,
-    shortened,
+    Arrivals, Connection, Gate, Limits, Refusal, Removals, Transport, TransportError, arrivals,
 };
 use async_trait::async_trait;
-use quinn::{ClientConfig, Endpoint, VarInt};
+use quinn::Endpoint;
 use tokio::runtime::Handle;
 
 use connection::QuicConnection;
 pub use error::BindError;
 pub use join::join;
-
-/// Time limit for sending the close reason; it is dropped after that.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// The code of every close. The reason is text; nothing depends on the number.
-const CLOSED: VarInt = VarInt::from_u32(0);
+use state::{Core, GRACE};
 
 /// A transport over QUIC.
 pub struct QuicTransport {
     core: Arc<Core>,
     arriving: Arrivals<QuicConnection>,
-}
-
-struct Core {
-    endpoint: Endpoint,
-    address: SocketAddr,
-    credentials: Credentials,
-    limits: Limits,
-    gate: Arc<Gate>,
-    dialling: ClientConfig,
-    renewing: ClientConfig,
-    joins: JoinDesk,
-    ending: Arc<Ending>,
 }
 
 impl QuicTransport {
@@ -116,15 +98,6 @@ impl QuicTransport {
     /// Its credentials. A replaced identity applies from the next handshake on.
     pub fn credentials(&self) -> &Credentials {
         &self.core.credentials
-    }
-}
-
-impl Core {
-    fn close(&self, reason: &str) {
-        // The first reason counts; a second one is neither kept nor sent.
-        if self.ending.end(Side::Here, reason) {
-            self.endpoint.close(CLOSED, shortened(reason).as_bytes());
-        }
     }
 }
 

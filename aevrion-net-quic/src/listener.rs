@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::connection::QuicConnection;
 use crate::dial::shown;
 use crate::error::refusal_of;
-use crate::{CLOSED, Core};
+use crate::state::{CLOSED, Core};
 
 /// Accepts connections until the transport is closed.
 pub(crate) async fn listen(core: Arc<Core>, queue: UnboundedSender<QuicConnection>) {

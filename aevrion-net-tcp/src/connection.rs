@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::Core;
 use crate::counted::Counts;
 use crate::drive::{Shared, Stream, drive};
+use crate::state::Core;
 
 /// One end of a connection. Dropping it closes it.
 pub(crate) struct TcpConnection {

@@ -17,7 +17,8 @@ use crate::chunk::{self, Chunk};
 use crate::connection::TcpConnection;
 use crate::counted::Counted;
 use crate::error::dial_error;
-use crate::{Core, socket};
+use crate::socket;
+use crate::state::Core;
 
 /// Connects to the node at `address`, and waits for its admission of this node.
 pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<TcpConnection, TransportError> {

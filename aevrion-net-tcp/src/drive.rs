@@ -11,13 +11,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::GRACE;
 use crate::chunk::{self, CHUNK, Chunk};
 use crate::counted::Counts;
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 
-/// Bytes handed to TLS at once: some chunks of each lane. Bytes in a batch have a fixed order, so it is short.
+/// How long the last words may take: a close that cannot be said in this time is not said.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+/// Bytes handed to TLS at once: some chunks of each lane. What is in here waits for nothing any more, so it is short.
 const BATCH: usize = 4 * CHUNK;
 
 /// A mutually authenticated stream, and the counters of the bytes on the network below it.

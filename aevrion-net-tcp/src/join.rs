@@ -6,8 +6,8 @@ use aevrion_core::identity::join::{JoinError, Joined, Token, ask_to_join, ask_to
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, NodeKey};
 use aevrion_core::transport::Limits;
 
-use crate::Core;
 use crate::dial::connect;
+use crate::state::Core;
 
 /// Asks the node at `address` to admit the holder of `key` to the cluster of `token`, as a node that can be reached at
 /// `addresses`. If the answer gets lost, the same key may ask again.

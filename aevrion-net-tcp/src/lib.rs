@@ -15,50 +15,34 @@ mod join;
 mod listener;
 mod outbox;
 mod socket;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use aevrion_core::NodeId;
 use aevrion_core::identity::join::{JoinDesk, JoinError, JoinHandler, Joining};
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
 use aevrion_core::transport::{
-    Arrivals, Connection, Ending, Gate, Limits, Refusal, Removals, Side, Transport, TransportError, arrivals,
+    Arrivals, Connection, Ending, Gate, Limits, Refusal, Removals, Transport, TransportError, arrivals,
 };
 use async_trait::async_trait;
-use rustls::{ClientConfig, ServerConfig};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
 use connection::TcpConnection;
-use drive::Shared;
+use drive::GRACE;
 pub use error::BindError;
 pub use join::join;
-
-/// Time limit for sending the close reason; it is dropped after that.
-const GRACE: Duration = Duration::from_secs(1);
+use state::Core;
 
 /// A transport over TCP.
 pub struct TcpTransport {
     core: Arc<Core>,
     arriving: Arrivals<TcpConnection>,
-}
-
-struct Core {
-    address: SocketAddr,
-    credentials: Credentials,
-    limits: Limits,
-    gate: Arc<Gate>,
-    serving: Arc<ServerConfig>,
-    dialling: Arc<ClientConfig>,
-    renewing: Arc<ClientConfig>,
-    joins: JoinDesk,
-    ending: Ending,
-    connections: Mutex<Vec<Weak<Shared>>>,
 }
 
 impl TcpTransport {
@@ -103,32 +87,6 @@ impl TcpTransport {
     /// Its credentials. A replaced identity applies from the next handshake on.
     pub fn credentials(&self) -> &Credentials {
         &self.core.credentials
-    }
-}
-
-impl Core {
-    fn connections(&self) -> MutexGuard<'_, Vec<Weak<Shared>>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Registers a connection, so that closing the transport closes it too.
-    fn note(&self, shared: &Arc<Shared>) {
-        let mut connections = self.connections();
-        connections.retain(|shared| shared.strong_count() > 0);
-        connections.push(Arc::downgrade(shared));
-        drop(connections);
-        // The transport may have closed in between.
-        if let Some((_, reason)) = self.ending.how() {
-            shared.close(&reason);
-        }
-    }
-
-    fn close(&self, reason: &str) {
-        self.ending.end(Side::Here, reason);
-        let connections: Vec<_> = self.connections().iter().filter_map(Weak::upgrade).collect();
-        for shared in connections {
-            shared.close(reason);
-        }
     }
 }
 

@@ -18,9 +18,10 @@ use tokio_rustls::server::TlsStream;
 use crate::chunk;
 use crate::connection::TcpConnection;
 use crate::counted::Counted;
-use crate::drive::farewell;
+use crate::drive::{GRACE, farewell};
 use crate::error::refusal_of;
-use crate::{Core, GRACE, socket};
+use crate::socket;
+use crate::state::Core;
 
 /// Pause when the system has no more sockets: until some are closed.
 const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);

@@ -9,7 +9,7 @@ use clap::parser::ValueSource;
 use serde::Deserialize;
 
 use crate::cli::{ClusterVerb, Format, Global, ScrubEvery, ServeFile, StoreKind, TransportKind, Verb};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::Span;
 
 /// The contents of a configuration file. Unknown keys are errors: a misspelt setting is worse than none.

@@ -10,7 +10,7 @@ use aevrion_core::{Options, Replica, WantedParameters};
 use aevrion_store_redb::{OpenError, RedbOptions, RedbStore};
 
 use crate::cli::{Global, StoreKind};
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// The purpose of opening a store. Only writing creates one: otherwise a mistyped path would be an empty, sound store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,16 @@ pub(crate) enum Purpose {
     Write,
 }
 
-/// Opens the configured replica, or creates it.
+/// The data directory that the settings name.
+///
+/// # Errors
+/// That they name none.
+pub(crate) fn directory(global: &Global) -> Result<&Path, Failure> {
+    let which = || Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA");
+    global.data.as_deref().ok_or_else(which)
+}
+
+/// Opens the replica that the settings name, or makes it.
 pub(crate) async fn open(global: &Global) -> Result<Replica, Failure> {
     open_for(global, Purpose::Write).await
 }

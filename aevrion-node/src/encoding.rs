@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::cli::Global;
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// An encoding of bytes as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,163 +1,25 @@
-//! How the binary ends: a code that scripts can rely on, and a sentence that says what to do.
+//! The end of the process: the person hears the failure, and the caller gets its code.
 
-use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-use aevrion_core::store::StoreError;
-use aevrion_core::{OpenError, ReadError, WatchError, WriteError};
 use anstyle::{AnsiColor, Style};
 
-use crate::output::{harmless_lines, say};
+use crate::failure::Failure;
+use crate::say::say;
+use crate::text::harmless_lines;
 
-/// What went wrong. Fixed: scripts test for the numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Error = 1,
-    Usage = 2,
-    NotFound = 3,
-    ConditionNotMet = 4,
-    NotAllowed = 5,
-    Unreachable = 6,
-    Integrity = 7,
-    NotConverged = 8,
-    Interrupted = 130,
-    Terminated = 143,
-}
-
-/// An end other than success.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    exit: Exit,
-    message: String,
-}
-
-impl Failure {
-    pub(crate) fn error(message: impl Display) -> Self {
-        Self { exit: Exit::Error, message: message.to_string() }
-    }
-
-    pub(crate) fn usage(message: impl Display) -> Self {
-        Self { exit: Exit::Usage, message: message.to_string() }
-    }
-
-    pub(crate) fn not_found(message: impl Display) -> Self {
-        Self { exit: Exit::NotFound, message: message.to_string() }
-    }
-
-    pub(crate) fn unreachable(message: impl Display) -> Self {
-        Self { exit: Exit::Unreachable, message: message.to_string() }
-    }
-
-    pub(crate) fn integrity(message: impl Display) -> Self {
-        Self { exit: Exit::Integrity, message: message.to_string() }
-    }
-
-    pub(crate) fn not_allowed(message: impl Display) -> Self {
-        Self { exit: Exit::NotAllowed, message: message.to_string() }
-    }
-
-    pub(crate) fn not_converged(message: impl Display) -> Self {
-        Self { exit: Exit::NotConverged, message: message.to_string() }
-    }
-
-    pub(crate) fn interrupted() -> Self {
-        Self { exit: Exit::Interrupted, message: "interrupted".into() }
-    }
-
-    pub(crate) fn terminated() -> Self {
-        Self { exit: Exit::Terminated, message: "terminated".into() }
-    }
-
-    /// A failure that a node reported, with the code that the same failure has here.
-    pub(crate) fn reported(exit: Exit, message: impl Display) -> Self {
-        Self { exit, message: message.to_string() }
-    }
-
-    /// The same failure, told with what was being done.
-    pub(crate) fn during(self, what: impl Display) -> Self {
-        Self { message: format!("{what}: {}", self.message), ..self }
-    }
-
-    /// The same failure, with a further sentence.
-    pub(crate) fn and(self, more: impl Display) -> Self {
-        Self { message: format!("{}\n{more}", self.message), ..self }
-    }
-
-    /// Whether it is of this sort.
-    pub(crate) fn is(&self, exit: Exit) -> bool {
-        self.exit == exit
-    }
-
-    /// The exit code as a number.
-    pub(crate) fn code(&self) -> i32 {
-        self.exit as i32
-    }
-
-    /// Tells the person and gives the code.
-    pub(crate) fn report(&self) -> ExitCode {
-        let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
-        // What others said may be part of it.
-        say!("{style}aevrion:{style:#} {}", harmless_lines(&self.message));
-        ExitCode::from(self.exit as u8)
-    }
-}
-
-impl Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl From<ReadError> for Failure {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Damaged(_) | ReadError::Store(StoreError::Corrupt(_)) => Self::integrity(error),
-            error => Self::error(error),
-        }
-    }
-}
-
-impl From<WriteError> for Failure {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Read(_) | WriteError::Store(StoreError::Corrupt(_)) => Self::integrity(error),
-            WriteError::Clock(_) => Self::not_allowed(error),
-            error => Self::error(error),
-        }
-    }
-}
-
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Damaged(_) | OpenError::Store(StoreError::Corrupt(_)) => Self::integrity(error),
-            OpenError::Read(error) => error.into(),
-            OpenError::Write(error) => error.into(),
-            OpenError::BadParameters(_) | OpenError::TreeTooFine(_) => Self::usage(error),
-            error => Self::error(error),
-        }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        ReadError::from(error).into()
-    }
-}
-
-impl From<WatchError> for Failure {
-    fn from(error: WatchError) -> Self {
-        match error {
-            WatchError::Read(error) => error.into(),
-            error => Self::error(error),
-        }
-    }
+/// Tells the person and gives the code.
+pub(crate) fn report(failure: &Failure) -> ExitCode {
+    let style = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    // The words of others may be part of it.
+    say!("{style}aevrion:{style:#} {}", harmless_lines(&failure.to_string()));
+    ExitCode::from(failure.exit() as u8)
 }
 
 /// Ends the process at once.
 pub(crate) fn now(failure: &Failure) -> ! {
-    failure.report();
+    report(failure);
     std::process::exit(failure.code());
 }
 

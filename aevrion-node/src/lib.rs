@@ -14,6 +14,7 @@ mod demo;
 mod drafts;
 mod encoding;
 mod exit;
+mod failure;
 mod import;
 mod memory;
 mod moment;
@@ -24,8 +25,11 @@ mod progress;
 mod record;
 mod report;
 mod requests;
+mod rfc3339;
+mod say;
 mod server;
 mod signals;
+mod text;
 mod times;
 mod verbs;
 mod wire;
@@ -43,7 +47,7 @@ use clap::{CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Verb};
-use exit::Failure;
+use failure::Failure;
 use signals::Signals;
 
 /// Runs the command of the process's arguments.
@@ -58,7 +62,7 @@ pub fn main() -> ExitCode {
         .and_then(|global| run(Cli { global, verb }));
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => exit::report(&failure),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aevrion_core::Timestamp;
 
-use crate::times::{NotRead, read_standard};
+use crate::rfc3339::{NotRead, from_jiff, read_standard};
 
 /// A time given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,15 +86,7 @@ impl fmt::Display for Span {
     }
 }
 
-/// Converts a timestamp of jiff.
-pub(crate) fn from_jiff(timestamp: jiff::Timestamp) -> Result<Timestamp, String> {
-    // A fraction of a millisecond before 1970 would be cut to 1970 itself.
-    let ms =
-        u64::try_from(timestamp.as_millisecond()).ok().filter(|_| timestamp >= jiff::Timestamp::UNIX_EPOCH);
-    ms.map(Timestamp::from_millis).ok_or_else(|| format!("{timestamp} is before 1970"))
-}
-
-/// A timestamp as RFC 3339; beyond the year 9999 as milliseconds.
+/// A moment as RFC 3339; beyond the year 9999 as milliseconds.
 pub(crate) fn show(timestamp: Timestamp) -> String {
     let ms = i64::try_from(timestamp.as_millis()).ok();
     match ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {

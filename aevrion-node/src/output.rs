@@ -6,23 +6,12 @@ use aevrion_core::{Effect, Event, Timestamp};
 use anstyle::{AnsiColor, Style};
 
 use crate::cli::Format;
-use crate::exit::{Failure, written};
+use crate::exit::written;
+use crate::failure::Failure;
 use crate::moment;
 use crate::record::Shown;
-
-/// Writes a line to standard error. A failure to write it (a closed pipe, a full disk) is ignored: it changes neither
-/// the work nor the exit code.
-macro_rules! say {
-    ($($said:tt)*) => {
-        $crate::output::say_line(format_args!($($said)*))
-    };
-}
-pub(crate) use say;
-
-/// The function behind `say`.
-pub(crate) fn say_line(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(anstream::stderr(), "{line}");
-}
+use crate::say::say;
+use crate::text::text;
 
 /// Longest value shown in a table, in characters.
 const SHOWN_VALUE: usize = 80;
@@ -153,29 +142,6 @@ impl Listing {
     }
 }
 
-/// Bytes as text without terminal control characters.
-fn text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        Ok(text) => text.chars().flat_map(escape_control).collect(),
-        Err(_) => bytes.escape_ascii().to_string(),
-    }
-}
-
-/// Foreign text without terminal control characters.
-pub(crate) fn harmless(said: &str) -> String {
-    text(said.as_bytes())
-}
-
-/// Foreign text of several lines, without other terminal control characters.
-pub(crate) fn harmless_lines(said: &str) -> String {
-    said.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
-}
-
-fn escape_control(char: char) -> Vec<char> {
-    if char.is_control() { char.escape_default().collect() } else { vec![char] }
-}
-
 fn shortened(data: &[u8]) -> String {
     // A character has at most four bytes: no need to look at a whole large value.
     let head = &data[..data.len().min(SHOWN_VALUE * 4)];
@@ -242,32 +208,6 @@ pub(crate) fn print_all(format: Format, items: &[impl serde::Serialize]) -> Resu
     }
 }
 
-/// The longest message printed in full, in bytes.
-const LONGEST_MESSAGE: usize = 2_000;
-
-/// Cuts the middle out of a long message: it quotes a file, where a cell or a name may be of any length.
-pub(crate) fn bounded(message: String) -> String {
-    if message.len() <= LONGEST_MESSAGE {
-        return message;
-    }
-    let half = LONGEST_MESSAGE / 2;
-    let begin = (0..=half).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-    let end = (message.len() - half..message.len()).find(|at| message.is_char_boundary(*at));
-    let end = end.unwrap_or(message.len());
-    let left_out = thousands((end - begin) as u64);
-    format!("{} (… {left_out} bytes …) {}", &message[..begin], &message[end..])
-}
-
-/// A number with grouped thousands.
-pub(crate) fn thousands(number: u64) -> String {
-    indicatif::HumanCount(number).to_string()
-}
-
-/// A number and its noun, whose plural is regular.
-pub(crate) fn counted(number: u64, what: &str) -> String {
-    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,15 +218,5 @@ mod tests {
         assert_eq!(shortened("é".repeat(200).as_bytes()), format!("{}…", "é".repeat(80)));
         assert_eq!(shortened(b"line\nbreak\x1b"), "line\\nbreak\\u{1b}");
         assert_eq!(shortened(b"\xFF\x00"), "\\xff\\x00");
-    }
-
-    #[test]
-    fn a_long_message_keeps_its_beginning_and_its_end() {
-        for whole in ["é".repeat(1_000), "short".to_owned(), String::new()] {
-            assert_eq!(bounded(whole.clone()), whole);
-        }
-        let cut = bounded(format!("in `{}`: say so", "é".repeat(1 << 20)));
-        assert!(cut.len() < 2_100 && cut.starts_with("in `é") && cut.ends_with("`: say so"), "{cut}");
-        assert!(cut.contains("(… 2,095,1"), "{cut}");
     }
 }

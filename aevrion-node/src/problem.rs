@@ -5,7 +5,7 @@ use aevrion_core::store::StoreError;
 use aevrion_core::{Inserted, ReadError, WatchError, WriteError};
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 use crate::requests::PageError;
 use crate::wire::MalformedEscape;
 

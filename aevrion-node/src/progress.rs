@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::output::{say, thousands};
 use crate::report::Step;
+use crate::say::say;
+use crate::text::thousands;
 
 /// Shorter work shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! The signals that end a process.
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// A received signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,10 @@
 use aevrion_core::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::strtime;
-use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 
-use crate::cli::{Fold, TimeArgs, TimeUnit};
-use crate::moment::from_jiff;
+use crate::cli::{TimeArgs, TimeUnit};
+use crate::rfc3339::{Fold, LEAP_SECOND, NotRead, from_jiff, read_standard, resolve};
 
 /// How a file writes its times.
 #[derive(Debug, Clone, Default)]
@@ -109,65 +108,7 @@ fn strtime_says_60(time: &strtime::BrokenDownTime, format: &str) -> bool {
     time.to_string(format).is_ok_and(|text| text.contains("60"))
 }
 
-/// Why a text is no time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NotRead {
-    OtherForm,
-    NoTimeOfDay,
-    NoOffset,
-    /// Clocks were changed then, in the zone of this name.
-    CameTwiceOrNever(String),
-    Wrong(String),
-}
-
-/// Reads RFC 3339, and its extension by the name of a zone in brackets, RFC 9557. `zone` applies to times without
-/// offset and zone; `fold` decides where clocks were changed.
-pub(crate) fn read_standard(
-    text: &str,
-    zone: Option<&TimeZone>,
-    fold: Option<Fold>,
-) -> Result<jiff::Timestamp, NotRead> {
-    let wrong = |error: jiff::Error| NotRead::Wrong(error.to_string());
-    let pieces = Pieces::parse(text).map_err(|_| NotRead::OtherForm)?;
-    if text.contains(":60") && pieces.time().is_some_and(|time| time.second() == 59) {
-        return Err(NotRead::Wrong(LEAP_SECOND.to_owned()));
-    }
-    let local = DateTime::from_parts(pieces.date(), pieces.time().ok_or(NotRead::NoTimeOfDay)?);
-    let named = pieces.to_time_zone().map_err(wrong)?;
-    if let Some(offset) = pieces.to_numeric_offset() {
-        let moment = offset.to_timestamp(local).map_err(|_| beyond())?;
-        let fits = |zone: &TimeZone| offset == jiff::tz::Offset::UTC || zone.to_offset(moment) == offset;
-        if !named.as_ref().is_none_or(fits) {
-            return Err(NotRead::Wrong("its offset is not that of its zone".to_owned()));
-        }
-        return Ok(moment);
-    }
-    resolve(local, named.as_ref().or(zone).ok_or(NotRead::NoOffset)?, fold)
-}
-
-/// Converts a local time of `zone`.
-fn resolve(local: DateTime, zone: &TimeZone, fold: Option<Fold>) -> Result<jiff::Timestamp, NotRead> {
-    let moment = zone.to_ambiguous_timestamp(local);
-    let moment = match fold {
-        _ if !moment.is_ambiguous() => moment.compatible(),
-        Some(Fold::Earlier) => moment.earlier(),
-        Some(Fold::Later) => moment.later(),
-        None => {
-            return Err(NotRead::CameTwiceOrNever(zone.iana_name().unwrap_or("its zone").to_owned()));
-        }
-    };
-    moment.map_err(|_| beyond())
-}
-
-fn beyond() -> NotRead {
-    NotRead::Wrong(format!("texts end at {}: give later times in milliseconds", jiff::Timestamp::MAX))
-}
-
-/// The error for second 60 of a minute.
-const LEAP_SECOND: &str =
-    "it is a leap second, which no number stands for: say second 59, or the next minute";
-
-/// The error for a text of a file, with its remedy.
+/// What to do about a text of a file.
 fn describe(text: &str, why: &NotRead) -> String {
     match why {
         NotRead::OtherForm => {

@@ -5,7 +5,7 @@ use hyper::Method;
 use serde::de::DeserializeOwned;
 
 use crate::client::{Client, Lines};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::report::{Line, Step};
 use crate::wire::Target;
 

@@ -13,7 +13,7 @@ use crate::cli::Global;
 use crate::client::Client;
 use crate::cluster::Whom;
 use crate::data::{self, Purpose};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
 use crate::report::{
@@ -22,7 +22,7 @@ use crate::report::{
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
 
-pub(crate) use streams::{Exporting, Importing, Sight, Watching};
+pub(crate) use streams::{Exporting, Importing, Watching};
 
 /// The error of a verb that needs a running node, not a directory.
 pub(crate) fn needs_a_node() -> Failure {

@@ -1,11 +1,11 @@
 //! Streams: imports, exports and watches.
 
-use aevrion_core::{Cursor, Effect, Event, Export, Import, Inserted, ReadError, Watch, WatchError, Watched};
+use aevrion_core::{Cursor, Event, Export, Import, Inserted, ReadError, Watch, WatchError, Watched};
 use bytes::Bytes;
 
 use super::Backend;
-use crate::client::{Client, Lines, RemoteWatch, Upload};
-use crate::exit::Failure;
+use crate::client::{Client, Lines, RemoteWatch, Sight, Upload};
+use crate::failure::Failure;
 use crate::report::Line;
 use crate::wire::Target;
 
@@ -96,18 +96,7 @@ impl<'b> Importing<'b> {
     }
 }
 
-/// An item of a watch.
-pub(crate) enum Sight {
-    Event {
-        event: Event,
-        effect: Effect,
-        cursor: String,
-    },
-    /// A note for the user; the watch goes on.
-    Note(String),
-}
-
-/// A watch in progress.
+/// A watch under way.
 pub(crate) enum Watching {
     Local(Box<Watch>),
     Remote(Box<RemoteWatch>),

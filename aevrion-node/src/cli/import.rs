@@ -9,6 +9,7 @@ use encoding_rs::Encoding;
 use jiff::tz::TimeZone;
 
 use crate::import::encoding;
+use crate::rfc3339::Fold;
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
@@ -157,13 +158,6 @@ pub(crate) enum TimeUnit {
 pub(crate) enum Ties {
     /// Put each a millisecond later than the one before it in the file; of git also where times go backwards
     FileOrder,
-}
-
-/// Which moment a local time stands for where clocks were changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Fold {
-    Earlier,
-    Later,
 }
 
 /// What quotes in columns are.

@@ -15,10 +15,11 @@ use crate::moment::{Moment, Span};
 
 pub(crate) use cluster::{ClusterVerb, SyncVerb, WAIT_AT_ONCE};
 pub(crate) use import::{
-    ColumnArgs, Condition, FileFormat, Fold, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit,
-    may_delimit,
+    ColumnArgs, Condition, FileFormat, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit, may_delimit,
 };
-pub(crate) use serve::{HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind};
+pub(crate) use serve::{
+    AWAY_ALARM, HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind,
+};
 
 /// Default timeout of a verb.
 const PATIENCE: Duration = Duration::from_secs(30);

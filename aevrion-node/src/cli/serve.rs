@@ -7,8 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
-use crate::cluster::Membership;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::Span;
 
 /// Default port of the HTTP interface.
@@ -16,7 +15,10 @@ pub(crate) const HTTP_PORT: u16 = 7387;
 /// Default port for peers.
 const PEER_PORT: u16 = 7388;
 
-/// A shorter scrub would be an endless verification.
+/// A member that is away for this long is an alarm. A machine that starts anew is back long before.
+pub(crate) const AWAY_ALARM: Duration = Duration::from_secs(10 * 60);
+
+/// Below this a scrub is a verification that has no end.
 const SHORTEST_SCRUB: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
@@ -172,7 +174,7 @@ impl ServeArgs {
             peers: if self.peer.is_empty() { file.peer.unwrap_or_default() } else { self.peer },
             write_despite_clocks: self.write_despite_clocks.or(file.write_despite_clocks).unwrap_or(false),
             scrub: self.scrub.or(file.scrub).unwrap_or_default(),
-            away_alarm: self.away_alarm.or(file.away_alarm).map_or(Membership::AWAY_ALARM, |span| span.0),
+            away_alarm: self.away_alarm.or(file.away_alarm).map_or(AWAY_ALARM, |span| span.0),
         })
     }
 }

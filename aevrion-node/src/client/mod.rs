@@ -3,6 +3,7 @@
 //! Every silence has a time limit, but a long answer as a whole has none: it may take any time if only it goes on.
 
 mod lines;
+mod sight;
 mod upload;
 mod watch;
 
@@ -21,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::cli::HTTP_PORT;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::paging::Page;
 use crate::problem::{Kind, Problem};
@@ -30,6 +31,7 @@ use crate::report::Placed;
 use crate::wire::Target;
 
 pub(crate) use lines::Lines;
+pub(crate) use sight::Sight;
 pub(crate) use upload::Upload;
 pub(crate) use watch::RemoteWatch;
 

@@ -8,7 +8,7 @@ use hyper::Method;
 use tokio::task::JoinHandle;
 
 use super::Client;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::record::Shown;
 use crate::report::ImportReport;
 use crate::wire::Target;

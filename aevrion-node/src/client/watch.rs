@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Client, Lines, Refusal};
-use crate::backend::Sight;
-use crate::exit::Failure;
+use super::{Client, Lines, Refusal, Sight};
+use crate::failure::Failure;
 use crate::problem::{Kind, Problem};
 use crate::wire::Target;
 

@@ -14,7 +14,7 @@ use aevrion_core::{Replica, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// Under which name the store remembers them.
 const MEMBERS: &str = "members";

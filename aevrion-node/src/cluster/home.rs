@@ -6,7 +6,7 @@ use aevrion_core::identity::join::{TOKEN_VALIDITY, Token, Tokens};
 use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Identity, IdentityError, NodeKey};
 use aevrion_core::{SystemWall, WallClock};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// What is said of a node on its own.
 pub(crate) const NO_CLUSTER: &str =

@@ -7,7 +7,7 @@ use aevrion_core::{Options, Replica, WantedParameters};
 
 use super::{Book, Home, Welcome, joining_key, removed_from, transports};
 use crate::cli::Global;
-use crate::exit::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 
 /// A node that the cluster has let in, and whose store is still to be made.
 pub(crate) struct Newcomer {

@@ -11,7 +11,7 @@ use aevrion_core::files;
 use aevrion_core::identity::NodeKey;
 
 use super::Home;
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// Where [`aevrion_core::identity::Identity`] expects it. It is no identity as long as there is no certificate.
 const KEY_FILE: &str = "node.key";

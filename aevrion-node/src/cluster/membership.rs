@@ -4,36 +4,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::identity::join::{Joining, Registrar};
+use aevrion_core::identity::join::Registrar;
 use aevrion_core::identity::{Authority, Credentials, Identity};
 use aevrion_core::sync::{Peer, Sync, SyncOptions};
 use aevrion_core::transport::Removal;
 use aevrion_core::{Replica, SystemWall};
 use tokio::task::JoinHandle;
 
+use super::parts::{AuthorityAt, Parts};
 use super::{Book, Home, Welcome, away, renewal, transports};
 use crate::cli::TransportKind;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::problem::Problem;
 
 /// A membership that runs.
 pub(crate) struct Membership {
     parts: Arc<Parts>,
     tasks: [JoinHandle<()>; 2],
-}
-
-/// What it is made of.
-pub(super) struct Parts {
-    pub(super) home: Home,
-    pub(super) credentials: Credentials,
-    pub(super) transports: Vec<Arc<dyn Joining>>,
-    pub(super) sync: Sync,
-    pub(super) replica: Replica,
-    /// Whether the authority's key is here.
-    pub(super) authority: bool,
-    /// Members that are away for this long are an alarm.
-    pub(super) away_alarm: Duration,
-    book: Book,
 }
 
 /// How a node listens, and whom it dials beside those it remembers.
@@ -49,9 +36,6 @@ pub(crate) struct Listening {
 }
 
 impl Membership {
-    /// After how long a member that is away is an alarm: a machine that was started anew is back long before.
-    pub(crate) const AWAY_ALARM: Duration = Duration::from_secs(10 * 60);
-
     /// Takes part, as `identity`.
     pub(crate) async fn begin(
         replica: &Replica,
@@ -70,7 +54,7 @@ impl Membership {
         let sync = replica.sync(SyncOptions { write_despite_clocks, members, ..SyncOptions::default() });
         // Whom the authority has removed gets no certificate, from the first question on.
         replica.read_removals(credentials.removals()).await?;
-        let holds_authority = authority.is_some();
+        let place = if authority.is_some() { AuthorityAt::ThisNode } else { AuthorityAt::AnotherNode };
         if let Some(authority) = authority {
             let registrar = Arc::new(registrar(authority, &home, &credentials, replica, &book));
             for transport in &transports {
@@ -80,7 +64,7 @@ impl Membership {
         for transport in &transports {
             sync.over(Arc::clone(transport));
         }
-        let (replica, authority, away_alarm) = (replica.clone(), holds_authority, listening.away_alarm);
+        let (replica, authority, away_alarm) = (replica.clone(), place, listening.away_alarm);
         let parts = Parts { home, credentials, transports, sync, replica, authority, away_alarm, book };
         let parts = Arc::new(parts);
         let renewing = tokio::spawn(renewal::run(Arc::downgrade(&parts)));

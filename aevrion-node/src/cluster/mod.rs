@@ -10,6 +10,7 @@ mod home;
 mod joining;
 mod joining_key;
 mod membership;
+mod parts;
 mod removal;
 mod renewal;
 mod transports;

@@ -5,7 +5,7 @@ use aevrion_core::sync::RemovalError;
 use aevrion_core::transport::{Removal, Removals};
 use aevrion_core::{ReadError, Replica};
 
-use super::membership::Parts;
+use super::parts::{AuthorityAt, Parts};
 use crate::problem::{Kind, Problem};
 
 /// Those whom the authority of `identity` has removed, as far as a replica holds it.
@@ -27,7 +27,9 @@ impl Parts {
         if let Some(removal) = removals.of(own) {
             return Err(refused(format!("{}: it removes nobody", removal.own_words())));
         }
-        if self.authority && removals.check(statement).is_some_and(|removal| removal.node == own) {
+        if self.authority == AuthorityAt::ThisNode
+            && removals.check(statement).is_some_and(|removal| removal.node == own)
+        {
             return Err(refused(HOLDS_AUTHORITY.to_owned()));
         }
         self.replica.remove_node(removals, statement).await.map_err(|error| match error {

@@ -3,15 +3,15 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aevrion_core::identity::join::Joining;
-use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, Identity};
+use aevrion_core::identity::join::{JoinError, Joining};
+use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, Identity, IdentityError};
 use aevrion_core::sync::{Peer, Sync};
 use aevrion_core::{SystemWall, WallClock};
 
-use super::Home;
-use super::membership::Parts;
+use super::parts::{AuthorityAt, Parts};
+use crate::failure::Failure;
 
-/// How often it is looked whether it is time.
+/// The time between two looks at the certificate.
 const LOOK: Duration = Duration::from_secs(60 * 60);
 
 /// With less than this left the end of the certificate is an alarm.
@@ -34,53 +34,79 @@ pub(super) async fn run(parts: Weak<Parts>) {
     }
 }
 
-/// Why the certificate is an alarm, if it is.
-pub(super) fn alarm(credentials: &Credentials, authority_is_here: bool) -> Option<String> {
+/// The reason for an alarm about the certificate, if there is one.
+pub(super) fn alarm(credentials: &Credentials, authority: AuthorityAt) -> Option<String> {
     let left = credentials.current().expires_at().ahead_of(SystemWall.now());
     (left < ALARM).then(|| {
         let days = left.as_secs() / (24 * 60 * 60);
-        // Where the authority is nobody else is needed, so it is something here that keeps it from being renewed.
-        let advice = match authority_is_here {
-            true => "the log says why it was not renewed here; see that its directory can be written to",
-            false => "see that it reaches the node with the authority",
+        // A node with the authority needs nobody else: something here keeps it from renewing.
+        let advice = match authority {
+            AuthorityAt::ThisNode => {
+                "the log says why it was not renewed here; see that its directory can be written to"
+            }
+            AuthorityAt::AnotherNode => "see that it reaches the node with the authority",
         };
         format!("this node's certificate ends in {days} days: {advice}")
     })
 }
 
-async fn renew(parts: &Parts, current: &Identity) -> Result<Arc<Identity>, String> {
-    let identity = match parts.home.authority().map_err(|failure| failure.to_string())? {
-        Some(authority) => renew_here(&authority, current).map_err(|error| error.to_string())?,
+/// The renewal of a certificate failed.
+#[derive(Debug, thiserror::Error)]
+enum RenewalError {
+    #[error("{0}")]
+    Authority(Failure),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("there is no neighbour to ask")]
+    NobodyToAsk,
+    #[error("{}", in_words(.0))]
+    Refused(Vec<RefusedBy>),
+    #[error("{0}")]
+    NotKept(Failure),
+}
+
+/// The answer of one node that did not renew the certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("{peer}: {error}")]
+struct RefusedBy {
+    peer: Peer,
+    error: JoinError,
+}
+
+fn in_words(refusals: &[RefusedBy]) -> String {
+    refusals.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+async fn renew(parts: &Parts, current: &Identity) -> Result<Arc<Identity>, RenewalError> {
+    let identity = match parts.home.authority().map_err(RenewalError::Authority)? {
+        Some(authority) => renew_here(&authority, current)?,
         None => renew_there(parts).await?,
     };
-    store(&parts.home, &identity)?;
-    parts.credentials.replace(identity).map_err(|error| error.to_string())?;
+    parts.home.keep(&identity).map_err(RenewalError::NotKept)?;
+    parts.credentials.replace(identity)?;
     Ok(parts.credentials.current())
 }
 
-fn renew_here(
-    authority: &Authority,
-    current: &Identity,
-) -> Result<Identity, aevrion_core::identity::IdentityError> {
+fn renew_here(authority: &Authority, current: &Identity) -> Result<Identity, IdentityError> {
     let request = current.key().signing_request()?;
     current.renewed(authority.issue(&request, SystemWall.now(), CERTIFICATE_VALIDITY)?)
 }
 
 /// Asks one node after the other: most do not hold the authority, and say so.
-async fn renew_there(parts: &Parts) -> Result<Identity, String> {
+async fn renew_there(parts: &Parts) -> Result<Identity, RenewalError> {
     let mut refusals = Vec::new();
     for peer in nodes_to_ask(&parts.sync) {
         let Some(transport) = transport_of(&parts.transports, &peer) else { continue };
         match transport.renew(peer.address()).await {
             Ok(identity) => return Ok(identity),
-            Err(error) => refusals.push(format!("{peer}: {error}")),
+            Err(error) => refusals.push(RefusedBy { peer, error }),
         }
     }
-    Err(if refusals.is_empty() { "there is no neighbour to ask".to_owned() } else { refusals.join("; ") })
+    Err(if refusals.is_empty() { RenewalError::NobodyToAsk } else { RenewalError::Refused(refusals) })
 }
 
-/// Those that are dialled first, for there they listen; then where neighbours are, which over TCP leads nowhere if it was
-/// they who dialled.
+/// The peers that this node dials come first: they listen there. The addresses of neighbours follow. Over TCP such an
+/// address leads nowhere if the neighbour has dialled.
 fn nodes_to_ask(sync: &Sync) -> Vec<Peer> {
     let mut peers = sync.peers();
     let neighbours = sync.neighbours().into_iter().filter_map(|one| one.address.parse().ok());
@@ -99,10 +125,6 @@ fn transport_of<'t>(transports: &'t [Arc<dyn Joining>], peer: &Peer) -> Option<&
     }
 }
 
-fn store(home: &Home, identity: &Identity) -> Result<(), String> {
-    home.keep(identity).map_err(|failure| failure.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use aevrion_core::identity::NodeKey;
@@ -117,8 +139,9 @@ mod tests {
             let validity = Duration::from_secs(days * 24 * 60 * 60);
             Credentials::new(authority.admit(NodeKey::generate().unwrap(), now, validity).unwrap())
         };
-        assert_eq!(alarm(&credentials(20), true), None);
-        let [here, there] = [true, false].map(|here| alarm(&credentials(10), here).unwrap());
+        assert_eq!(alarm(&credentials(20), AuthorityAt::ThisNode), None);
+        let places = [AuthorityAt::ThisNode, AuthorityAt::AnotherNode];
+        let [here, there] = places.map(|place| alarm(&credentials(10), place).unwrap());
         assert!(here.contains("the log") && !here.contains("reaches"), "{here}");
         assert!(there.contains("reaches the node with the authority"), "{there}");
     }

@@ -9,7 +9,7 @@ use aevrion_core::sync::Peer;
 use aevrion_core::transport::{Limits, TransportError};
 
 use crate::cli::TransportKind;
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 impl TransportKind {
     /// As addresses name it.

@@ -5,7 +5,7 @@ use aevrion_core::sync::{Member, Members, Peer};
 use aevrion_core::transport::Removal;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// The cluster's parameters, where its other nodes are, and which are none any more.
 #[derive(Debug, Clone, Serialize, Deserialize)]

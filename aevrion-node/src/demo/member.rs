@@ -8,10 +8,10 @@ use aevrion_core::identity::join::Token;
 use aevrion_core::sync::{Neighbour, NeighbourState, Peer, Sync, Totals};
 use aevrion_core::{NodeId, Options, Replica};
 
-use crate::cli::{Global, StoreKind, TransportKind};
+use crate::cli::{AWAY_ALARM, Global, StoreKind, TransportKind};
 use crate::cluster::{Home, Listening, Membership, Newcomer};
 use crate::data;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::server::Node;
 
 /// A node: a store, and a membership of the cluster unless it is cut off.
@@ -66,7 +66,7 @@ impl Member {
         let identity = identity.ok_or_else(|| Failure::error(format!("{} has no identity", self.name)))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let transports = vec![TransportKind::Quic];
-        let away_alarm = Membership::AWAY_ALARM;
+        let away_alarm = AWAY_ALARM;
         let listening = Listening { address, transports, peers, write_despite_clocks: false, away_alarm };
         let membership = Membership::begin(&self.replica, home, identity, &listening).await?;
         self.membership = Some(Arc::new(membership));

@@ -12,7 +12,7 @@ mod story;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::signals::Signals;
 use member::Member;
 use screen::Screen;

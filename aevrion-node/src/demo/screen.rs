@@ -8,8 +8,8 @@ use aevrion_core::tree::Root;
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Color, Style};
 
-use crate::exit::Failure;
-use crate::output::thousands;
+use crate::failure::Failure;
+use crate::text::thousands;
 
 const HEADING: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();

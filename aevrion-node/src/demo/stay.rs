@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::member::Member;
 use super::screen::Screen;
 use crate::cli::HTTP_PORT;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::server::serve_on;
 use crate::signals::Signals;
 

@@ -10,10 +10,10 @@ use aevrion_core::{Address, Operation};
 
 use super::member::Member;
 use super::screen::{Screen, size, took};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::import::{Message, Stop, read_lines};
 use crate::moment;
-use crate::output::thousands;
+use crate::text::thousands;
 
 /// A week of flights from New York.
 const FLIGHTS: &[u8] = include_bytes!("../../sample/flights-week.jsonl.gz");

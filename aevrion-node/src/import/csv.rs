@@ -10,11 +10,11 @@ use super::rows::{Begun, QuoteFault, Rows};
 use super::source::{Source, explain, longest_record};
 use super::template::{Template, column};
 
-use super::{Records, Wrong};
+use super::reading::{Records, Wrong};
 use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
-use crate::exit::Failure;
-use crate::output::bounded;
+use crate::failure::Failure;
 use crate::record::{BadField, Made};
+use crate::text::bounded;
 use crate::times::TimeStyle;
 
 /// The line before the header by which a spreadsheet names its delimiter.

@@ -4,8 +4,8 @@ use std::io::{BufRead, Read};
 
 use aevrion_core::Parameters;
 
+use super::reading::{Records, Wrong};
 use super::source::{Source, explain, longest_record};
-use super::{Records, Wrong};
 use crate::record::{self, BadField, Made};
 use crate::times::TimeStyle;
 

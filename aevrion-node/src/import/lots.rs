@@ -4,11 +4,11 @@
 use aevrion_core::bounds::{LOT_BYTES, LOT_EVENTS};
 use aevrion_core::{Event, Parameters, WriteError, is_reserved};
 
+use super::reading::{Message, Order, Reading, Records, Stop, Wrong};
 use super::succession::Succession;
 use super::tally::Tally;
 use super::ties::Moments;
 use super::units::Units;
-use super::{Message, Order, Reading, Records, Stop, Wrong};
 use crate::cli::Ties;
 use crate::record::{BadField, Made};
 

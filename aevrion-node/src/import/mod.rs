@@ -17,6 +17,7 @@ mod mutations;
 #[cfg(any(test, feature = "fuzzing"))]
 mod outcome;
 mod packed;
+mod reading;
 mod rows;
 mod sink;
 mod source;
@@ -36,23 +37,25 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use aevrion_core::{Event, Inserted, Parameters};
+use aevrion_core::Parameters;
 use tokio::sync::mpsc;
 
 use crate::backend::Backend;
 use crate::cli::{FileFormat, Format, ImportArgs, ImportFrom, Ties, TimeUnit};
-use crate::exit::Failure;
-use crate::output::{Listing, say, thousands};
+use crate::failure::Failure;
+use crate::output::Listing;
 use crate::progress::{Bar, Counts};
-use crate::record::{BadField, Made};
+use crate::say::say;
 use crate::times::TimeStyle;
 use git::GitChanges;
 use lots::{Over, read_all};
+use reading::{Order, Reading, Records};
 use sink::Sink;
 use source::Source;
 use tally::Tally;
 
 pub(crate) use git::end_all as end_git;
+pub(crate) use reading::{Message, Stop};
 pub(crate) use text::encoding;
 
 /// Bad records that are reported one by one; further ones are counted.
@@ -64,46 +67,7 @@ pub(crate) const BAD_LINES: &str = "bad lines";
 /// Batches parsed ahead of the store.
 const LOTS_AHEAD: usize = 2;
 
-/// Why a record yields no event.
-enum Wrong {
-    /// The record is invalid. The next one may be valid.
-    Record(BadField),
-    /// The rest of the file cannot be read.
-    File(String),
-}
-
-/// Reads a file record by record.
-trait Records: Send {
-    fn next(&mut self) -> Option<Result<Made, Wrong>>;
-
-    /// The position of the last record, for people, such as `line 5`.
-    fn place(&self) -> String;
-
-    /// Remarks after the last record.
-    fn remarks(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
-/// A message of the reading thread.
-pub(crate) enum Message {
-    Lot(Vec<Event>),
-    Skipped(String),
-    /// No message follows.
-    Stopped(Stop),
-    /// The end of the file, and the counts of changes to it.
-    Ended(Tally),
-}
-
-/// Why reading a file stopped.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stop {
-    pub(crate) why: String,
-    /// Whether the cause is a single record, which can be skipped.
-    can_be_skipped: bool,
-}
-
-/// An opened file with valid first lines: the store is not touched before.
+/// A file that was opened, and whose first lines make sense: nothing else is touched before.
 pub(crate) struct Opened {
     name: String,
     from: ImportFrom,
@@ -113,15 +77,6 @@ pub(crate) struct Opened {
     skip_bad: bool,
     ties: Option<Ties>,
     unit: Option<TimeUnit>,
-}
-
-/// The rule by which a record of a key is the last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
-    /// Their times, whatever their order in the file.
-    Times,
-    /// Their order in the file, whatever their times.
-    History,
 }
 
 impl Opened {
@@ -226,28 +181,7 @@ impl ImportFrom {
     }
 }
 
-impl Stop {
-    fn of_file(why: String) -> Self {
-        Self { why, can_be_skipped: false }
-    }
-
-    /// The next step after a partial import, and how to skip `bad` records.
-    pub(crate) fn advice(&self, inserted: Inserted, bad: &str, how_to_skip: &str) -> Option<String> {
-        let stored = inserted.new + inserted.known;
-        let skip = match self.can_be_skipped {
-            true => format!(", or pass over {bad} with {how_to_skip}"),
-            false => String::new(),
-        };
-        (self.can_be_skipped || stored > 0).then(|| {
-            format!(
-                "{} events before it are stored; import again when it is mended (what is stored is passed over){skip}",
-                thousands(stored)
-            )
-        })
-    }
-}
-
-/// The reader of the file's records, by format. Flags that do not apply to the format are refused.
+/// The records of the file, by what it holds. Flags that do not apply to that are refused.
 fn records_of(source: Source, arguments: &ImportArgs) -> Result<Box<dyn Records>, Failure> {
     // The size limits are the same for every store.
     let parameters = &Parameters::default();
@@ -291,20 +225,7 @@ pub(crate) fn read_lines(
     begin_reading(open, Reading { parameters, skip_bad, looks_for_ties: false, ties: None, unit, order })
 }
 
-/// How a file is read.
-#[derive(Debug, Clone, Copy)]
-struct Reading {
-    parameters: Parameters,
-    skip_bad: bool,
-    /// Whether to look for several values of a key at one time, which takes memory.
-    looks_for_ties: bool,
-    ties: Option<Ties>,
-    /// The given unit of numeric times.
-    unit: Option<TimeUnit>,
-    order: Order,
-}
-
-/// Parses on a thread of its own, so that the next batch is ready when the last one is stored.
+/// Parses on a thread of its own, so that the next lot is ready when the last one is stored.
 fn begin_reading(
     open: impl FnOnce() -> io::Result<Box<dyn Records>> + Send + 'static,
     reading: Reading,

@@ -6,7 +6,8 @@ use std::path::Path;
 use aevrion_core::{Event, Parameters};
 
 use super::lots::{Over, read_all};
-use super::{Message, Order, Reading, Source, Stop, records_of};
+use super::reading::{Message, Order, Reading, Stop};
+use super::{Source, records_of};
 use crate::cli::ImportArgs;
 
 /// Events and messages that are kept; further ones are only counted. A packed file of a few bytes can hold millions.

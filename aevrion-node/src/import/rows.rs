@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
-use crate::output::thousands;
+use crate::text::thousands;
 
 /// Columns that a row may have. A parser takes many bytes for each, so a few packed bytes could fill the memory.
 const MOST_COLUMNS: u64 = 1 << 18;

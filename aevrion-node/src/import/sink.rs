@@ -2,10 +2,11 @@
 
 use aevrion_core::{Event, Inserted};
 
-use super::Stop;
+use super::reading::Stop;
 use crate::backend::Importing;
-use crate::exit::Failure;
-use crate::output::{Listing, counted, thousands};
+use crate::failure::Failure;
+use crate::output::Listing;
+use crate::text::{counted, thousands};
 
 /// Events that a dry run shows.
 const SHOWN: usize = 10;

@@ -2,8 +2,8 @@
 
 use csv::StringRecord;
 
-use crate::exit::Failure;
-use crate::output::bounded;
+use crate::failure::Failure;
+use crate::text::bounded;
 
 /// A template of a row's key, time or value.
 pub(super) struct Template(Vec<Part>);

@@ -126,24 +126,32 @@ pub(super) async fn tell(node: &Node) -> Infallible {
     loop {
         look.tick().await;
         let now = of(node);
-        for (Alarm { kind, what }, begins) in transitions(&standing, &now) {
-            if begins {
-                tracing::warn!("alarm: {what}");
-            } else {
-                tracing::warn!("the alarm about the {} is over", kind.name());
+        for transition in transitions(&standing, &now) {
+            match transition {
+                Transition::Begun(alarm) => tracing::warn!("alarm: {}", alarm.what),
+                Transition::Over(alarm) => {
+                    tracing::warn!("the alarm about the {} is over", alarm.kind.name());
+                }
             }
         }
         standing = now;
     }
 }
 
-/// The alarms that began or ended. A change of an alarm's words, or of a number in them, is neither.
-fn transitions<'a>(before: &'a [Alarm], now: &'a [Alarm]) -> Vec<(&'a Alarm, bool)> {
+/// A change in the list of alarms.
+#[derive(Debug, PartialEq, Eq)]
+enum Transition<'a> {
+    Begun(&'a Alarm),
+    Over(&'a Alarm),
+}
+
+/// The changes between two lists. New words for the same alarm, with another number in them, are no change.
+fn transitions<'a>(before: &'a [Alarm], now: &'a [Alarm]) -> Vec<Transition<'a>> {
     fn missing<'a>(of: &'a [Alarm], among: &'a [Alarm]) -> impl Iterator<Item = &'a Alarm> {
         of.iter().filter(|alarm| among.iter().all(|other| other.kind != alarm.kind))
     }
-    let begun = missing(now, before).map(|alarm| (alarm, true));
-    begun.chain(missing(before, now).map(|alarm| (alarm, false))).collect()
+    let begun = missing(now, before).map(Transition::Begun);
+    begun.chain(missing(before, now).map(Transition::Over)).collect()
 }
 
 #[cfg(test)]
@@ -160,9 +168,9 @@ mod tests {
         let old = alarm(Kind::Certificate, "13 days");
         let (near, both) = ([near], [far, old]);
         let (far, old) = (&both[..1], &both[1]);
-        assert_eq!(transitions(&[], &near), [(&near[0], true)]);
+        assert_eq!(transitions(&[], &near), [Transition::Begun(&near[0])]);
         assert_eq!(transitions(&near, far), []);
-        assert_eq!(transitions(far, &both), [(old, true)]);
-        assert_eq!(transitions(&both, &[]), [(&both[0], false), (old, false)]);
+        assert_eq!(transitions(far, &both), [Transition::Begun(old)]);
+        assert_eq!(transitions(&both, &[]), [Transition::Over(&both[0]), Transition::Over(old)]);
     }
 }

@@ -18,6 +18,7 @@ mod pace;
 mod query;
 mod routes;
 mod scrub;
+mod status;
 mod stream;
 
 use std::sync::Arc;
@@ -26,9 +27,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::cli::{Global, Serving};
-use crate::exit::{self, Failure};
-use crate::output::{say, thousands};
+use crate::exit;
+use crate::failure::Failure;
+use crate::say::say;
 use crate::signals::Signals;
+use crate::text::thousands;
 use gates::Gates;
 use metrics::Metrics;
 pub(crate) use node::Node;

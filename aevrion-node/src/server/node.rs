@@ -9,21 +9,20 @@ use aevrion_core::{Options, ReadError, Replica, SystemWall, Timestamp, WallClock
 use crate::cli::{Global, Serving};
 use crate::cluster::{self, CertifiedWall, Home, Listening, Membership};
 use crate::data;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::problem::{Kind, Problem};
-use crate::report::{Neighbour, RemovedNode, ScrubStatus, StatusReport};
+use crate::report::Neighbour;
 use crate::requests::PageError;
 
-use super::alarms::{self, Alarm};
 use super::scrub::Scrubbing;
 
 /// A node: replica and membership.
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) replica: Replica,
-    membership: Option<Arc<Membership>>,
-    scrub: Option<Arc<Scrubbing>>,
-    /// The store's location, for people.
+    pub(super) membership: Option<Arc<Membership>>,
+    pub(super) scrub: Option<Arc<Scrubbing>>,
+    /// The store, for people.
     place: String,
 }
 
@@ -98,27 +97,6 @@ impl Node {
     /// The synchronisation, if there is any.
     pub(super) fn sync(&self) -> Option<&Sync> {
         self.membership.as_deref().map(Membership::sync)
-    }
-
-    /// The node's report of itself.
-    pub(super) async fn status(&self) -> Result<StatusReport, Problem> {
-        let mut report = StatusReport::from(&self.replica.status().await?);
-        let damaged = self.replica.damaged_events();
-        report.damaged_events = damaged.standing.len() as u64;
-        report.mended_events = damaged.mended;
-        let scrub = self.scrub.as_ref().and_then(|scrub| scrub.report());
-        report.scrub = scrub.map(|(every, report)| ScrubStatus::new(every, &report));
-        report.alarms = alarms::of(self).into_iter().map(|Alarm { what, .. }| what).collect();
-        if let Some(membership) = &self.membership {
-            let sync = membership.sync();
-            report.transport = Some(sync.transports().join(","));
-            report.addresses = sync.addresses().iter().map(ToString::to_string).collect();
-            report.neighbours = self.neighbours();
-            report.removed = sync.removed().iter().map(RemovedNode::from).collect();
-            report.stable_until = self.stable_until().map(Timestamp::as_millis);
-            report.certificate_ends = Some(membership.certificate_ends().as_millis());
-        }
-        Ok(report)
     }
 
     /// How many neighbours are connected.

@@ -10,10 +10,11 @@ use crate::backend::Backend;
 use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
 use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE, Whom};
 use crate::data::{self, Purpose};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment;
-use crate::output::{print_all, print_document, print_fields, print_line, print_table, say};
+use crate::output::{print_all, print_document, print_fields, print_line, print_table};
 use crate::report::{ForgetReport, Neighbour};
+use crate::say::say;
 
 /// Runs a verb of `cluster`.
 pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> Result<(), Failure> {
@@ -31,7 +32,7 @@ pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> 
 
 /// Creates a cluster whose first node is this directory.
 async fn init(global: &Global) -> Result<(), Failure> {
-    let home = Home::of(directory(global)?);
+    let home = Home::of(data::directory(global)?);
     home.expect_nobody()?;
     // The store first: a directory that cannot hold a store must not become a member.
     data::open(global).await?.close().await?;
@@ -65,7 +66,7 @@ async fn join(
     advertise: Option<String>,
     transports: &[TransportKind],
 ) -> Result<(), Failure> {
-    let data = directory(global)?;
+    let data = data::directory(global)?;
     let home = Home::of(data);
     home.expect_nobody()?;
     let token = if token == "-" { read_token()? } else { token.to_owned() };
@@ -113,7 +114,7 @@ async fn nodes(global: &Global) -> Result<(), Failure> {
     match global.output.unwrap_or_default() {
         format @ (Format::Json | Format::Jsonl) => print_all(format, &neighbours),
         Format::Raw => {
-            neighbours.iter().try_for_each(|neighbour| print_line(super::sync::name_of(neighbour)))
+            neighbours.iter().try_for_each(|neighbour| print_line(super::neighbours::name_of(neighbour)))
         }
         Format::Table => {
             let rows: Vec<_> = neighbours.iter().map(row).collect();
@@ -123,7 +124,7 @@ async fn nodes(global: &Global) -> Result<(), Failure> {
 }
 
 fn row(neighbour: &Neighbour) -> Vec<String> {
-    let mut row = super::sync::who_and_where(neighbour);
+    let mut row = super::neighbours::who_and_where(neighbour);
     for moment in [neighbour.last_seen, neighbour.agreed_until] {
         row.push(moment.map_or_else(|| "-".to_owned(), |ms| moment::show(Timestamp::from_millis(ms))));
     }
@@ -164,9 +165,4 @@ async fn forget(global: &Global, whom: &Whom) -> Result<(), Failure> {
         format @ (Format::Json | Format::Jsonl) => print_document(format, &report),
         Format::Table | Format::Raw => names.iter().try_for_each(|name| print_line(name)),
     }
-}
-
-pub(super) fn directory(global: &Global) -> Result<&Path, Failure> {
-    let which = || Failure::usage("which node? Give its directory with --data DIR, or set AEVRION_DATA");
-    global.data.as_deref().ok_or_else(which)
 }

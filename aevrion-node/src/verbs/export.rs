@@ -10,11 +10,13 @@ use flate2::write::GzEncoder;
 use crate::backend::Backend;
 use crate::cli::ExportFormat;
 use crate::drafts::Draft;
-use crate::exit::{Failure, written};
-use crate::output::{say, thousands};
+use crate::exit::written;
+use crate::failure::Failure;
 use crate::progress::{Bar, Counts};
 use crate::record::Shown;
 use crate::report::Step;
+use crate::say::say;
+use crate::text::thousands;
 
 /// The columns of a table. `import` reads it back with `--key {key} --time timestamp --value {value}` and
 /// `--delete-if deleted=true --expires expires_at`.

@@ -5,7 +5,7 @@ use aevrion_core::index::Order;
 use crate::backend::Backend;
 use crate::cli::Global;
 use crate::encoding::Encoding;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::output::Listing;
 use crate::requests::History;

@@ -7,11 +7,12 @@ use indicatif::HumanDuration;
 
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment;
-use crate::output::{print_document, print_fields, thousands};
+use crate::output::{print_document, print_fields};
 use crate::progress::{Bar, Counts};
 use crate::report::{Neighbour, ScrubStatus, StatusReport, VerifyReport};
+use crate::text::thousands;
 
 pub(super) async fn status(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let status = backend.status().await?;
@@ -78,7 +79,7 @@ fn neighbour_field(neighbour: &Neighbour) -> String {
     let address = Some(&neighbour.address).filter(|address| !address.is_empty()).cloned();
     let behind = neighbour.behind.map(|events| format!("{} behind", thousands(events)));
     let moment = |what: &str, ms: u64| format!("{what} {}", moment::show(Timestamp::from_millis(ms)));
-    let is_away = !super::sync::is_connected(neighbour);
+    let is_away = !super::neighbours::is_connected(neighbour);
     let seen = neighbour.last_seen.filter(|_| is_away).map(|seen| moment("last seen", seen));
     let agreed = neighbour.agreed_until.map(|until| moment("agreed until", until));
     let parts = [id, address, Some(neighbour.state.clone()), behind, seen, agreed];

@@ -5,6 +5,7 @@ mod export;
 mod generate;
 mod history;
 mod inspect;
+mod neighbours;
 mod remove;
 mod scan;
 mod sync;
@@ -16,7 +17,7 @@ use crate::backend::{self, Backend};
 use crate::cli::{Cli, ClockVerb, Global, Verb};
 use crate::data::Purpose;
 use crate::demo;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::import;
 use crate::server;
 

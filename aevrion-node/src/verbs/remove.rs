@@ -6,19 +6,19 @@ use aevrion_core::sync::RemovalError;
 use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
 use bytes::Bytes;
 
-use super::cluster::directory;
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::client::Client;
 use crate::cluster::{self, Book, HOLDS_AUTHORITY, Home};
 use crate::data::{self, Opened, Purpose};
-use crate::exit::{Exit, Failure};
-use crate::output::{print_document, print_fields, say};
+use crate::failure::{Exit, Failure};
+use crate::output::{print_document, print_fields};
 use crate::report::RemovedNode;
+use crate::say::say;
 
 /// Removes the node whose id is `text`, or begins with it.
 pub(super) async fn run(global: &Global, text: &str) -> Result<(), Failure> {
-    let home = Home::of(directory(global)?);
+    let home = Home::of(data::directory(global)?);
     let authority = home.expect_authority()?;
     let own = home.identity()?.map(|identity| identity.node());
     let signer = Signer { authority, own, text };

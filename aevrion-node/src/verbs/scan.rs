@@ -3,7 +3,7 @@
 use crate::backend::Backend;
 use crate::cli::Global;
 use crate::encoding::Encoding;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::output::Listing;
 use crate::requests::{Keys, Scan};

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use aevrion_core::Timestamp;
 
+use super::neighbours::{connected, name_of, or_dash, who_and_where};
 use crate::backend::Backend;
 use crate::cli::{Format, Global, SyncVerb};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::moment;
-use crate::output::{counted, harmless, print_all, print_document, print_line, print_table, thousands};
+use crate::output::{print_all, print_document, print_line, print_table};
 use crate::progress::at_rate;
 use crate::report::{CatchUp, Neighbour};
+use crate::text::{counted, thousands};
 
 /// Runs a verb of `sync`.
 pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> Result<(), Failure> {
@@ -50,26 +52,6 @@ async fn now(backend: &Backend, global: &Global) -> Result<(), Failure> {
     }
 }
 
-/// Id, address and state of a neighbour.
-pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
-    let state = match &neighbour.problem {
-        // The text may come from the neighbour.
-        Some(problem) => format!("{}: {}", neighbour.state, harmless(problem)),
-        None => neighbour.state.clone(),
-    };
-    let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());
-    let address = Some(&neighbour.address).filter(|address| !address.is_empty());
-    vec![or_dash(id), or_dash(address.cloned()), state]
-}
-
-/// The name of a neighbour: its address, or else its id.
-pub(super) fn name_of(neighbour: &Neighbour) -> &str {
-    match &neighbour.id {
-        Some(id) if neighbour.address.is_empty() => id,
-        _ => &neighbour.address,
-    }
-}
-
 fn row(neighbour: &Neighbour) -> Vec<String> {
     let agreed = neighbour.agreed_until.map(|until| moment::show(Timestamp::from_millis(until)));
     let mut row = who_and_where(neighbour);
@@ -97,10 +79,6 @@ fn progress_of(catch_up: &CatchUp) -> String {
         parts.extend(time.map(|time| at_rate(catch_up.events_per_second, time)));
     }
     parts.join(", ")
-}
-
-fn or_dash(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".to_owned())
 }
 
 fn bytes(number: u64) -> String {
@@ -140,13 +118,4 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::not_converged(format!("{}: `aevrion sync now` compares again", told.join("; "))))
-}
-
-/// The connected neighbours.
-pub(super) fn connected(neighbours: &[Neighbour]) -> impl Iterator<Item = &Neighbour> {
-    neighbours.iter().filter(|neighbour| is_connected(neighbour))
-}
-
-pub(super) fn is_connected(neighbour: &Neighbour) -> bool {
-    !["unserved", "unreachable"].contains(&neighbour.state.as_str())
 }

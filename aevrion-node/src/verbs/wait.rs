@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use super::sync::connected;
+use super::neighbours::connected;
 use crate::backend::Backend;
 use crate::cli::{Format, Global, WAIT_AT_ONCE};
-use crate::exit::Failure;
-use crate::output::{counted, print_document, print_fields, thousands};
+use crate::failure::Failure;
+use crate::output::{print_document, print_fields};
 use crate::progress::{self, Bar, Counts};
 use crate::report::{Neighbour, WaitReport};
+use crate::text::{counted, thousands};
 
 /// Interval of updates to the bar.
 const LOOK: Duration = Duration::from_millis(500);

@@ -2,11 +2,13 @@
 
 use aevrion_core::Cursor;
 
-use crate::backend::{Backend, Sight};
+use crate::backend::Backend;
 use crate::cli::Global;
+use crate::client::Sight;
 use crate::encoding::Encoding;
-use crate::exit::Failure;
-use crate::output::{Listing, say};
+use crate::failure::Failure;
+use crate::output::Listing;
+use crate::say::say;
 
 pub(super) async fn run(
     backend: &Backend,

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use super::CHOICES;
 use super::dress::Dress;
 use crate::cli::import::Zone;
-use crate::cli::{ColumnArgs, FileFormat, Fold, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit};
+use crate::cli::{ColumnArgs, FileFormat, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit};
 use crate::import::encoding;
+use crate::rfc3339::Fold;
 
 const NAMES: [&str; 8] =
     ["-", "file.csv", "file.tsv", "file.jsonl", "file.csv.gz", "file.zst", "file.bz2", "file.tab.xz"];

@@ -4,7 +4,7 @@ use csv::StringRecord;
 
 use super::history::Change;
 use crate::cli::ColumnArgs;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::import::template::Template;
 
 /// Fields of every change. A key is made of these alone, so that a deletion has the key of the deleted value.

@@ -15,12 +15,12 @@ use std::sync::atomic::AtomicU64;
 
 use aevrion_core::{Event, Parameters, Value, WriteError};
 
-use super::{Records, Wrong};
+use super::reading::{Records, Wrong};
 use crate::cli::{ImportArgs, TimeUnit};
-use crate::exit::Failure;
-use crate::output::counted;
+use crate::failure::Failure;
 use crate::progress;
 use crate::record::{BadField, Made};
+use crate::text::counted;
 use crate::times::{ReadTime, TimeStyle};
 use blobs::{AHEAD, Answer, Blobs};
 use child::Git;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// Variables by which the parent process, a hook perhaps, points git to another repository, or changes its behaviour.
 const ELSEWHERE: &[&str] = &[

@@ -10,7 +10,7 @@ use axum::http::Uri;
 
 use crate::cli::WAIT_AT_ONCE;
 use crate::cluster::{TOKENS_BY_FILE, Whom};
-use crate::exit::Exit;
+use crate::failure::Exit;
 use crate::moment::Span;
 use crate::problem::{Kind, Problem};
 use crate::report::{ForgetReport, RemovedNode, SyncReport, WaitReport};

@@ -1,0 +1,90 @@
+//! What readers of files and their listeners say to each other. Every format and every destination stands above it.
+
+use aevrion_core::{Event, Inserted, Parameters};
+
+use super::tally::Tally;
+use crate::cli::{Ties, TimeUnit};
+use crate::record::{BadField, Made};
+use crate::text::thousands;
+
+/// The reason for which a record brings no event.
+pub(super) enum Wrong {
+    /// It cannot be imported. The next one may.
+    Record(BadField),
+    /// The file cannot be read further.
+    File(String),
+}
+
+/// Reads a file record by record.
+pub(super) trait Records: Send {
+    fn next(&mut self) -> Option<Result<Made, Wrong>>;
+
+    /// The place of the last one, for people, such as `line 5`.
+    fn place(&self) -> String;
+
+    /// Further remarks, once there are no more records.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// One message of the reading thread.
+pub(crate) enum Message {
+    Lot(Vec<Event>),
+    Skipped(String),
+    /// Nothing follows.
+    Stopped(Stop),
+    /// The file has come to its end, and this was done to it.
+    Ended(Tally),
+}
+
+/// The reason for which a file is not read further.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stop {
+    pub(crate) why: String,
+    /// One record is wrong, and can be passed over.
+    pub(super) can_be_skipped: bool,
+}
+
+/// The rule that says which record of a key is the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Their times, wherever they stand in the file.
+    Times,
+    /// The order that they come in, whatever times they have.
+    History,
+}
+
+/// The way to read a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) parameters: Parameters,
+    pub(super) skip_bad: bool,
+    /// Whether several values of a key in one moment are looked for, which takes memory.
+    pub(super) looks_for_ties: bool,
+    pub(super) ties: Option<Ties>,
+    /// What numbers that stand for times were said to count.
+    pub(super) unit: Option<TimeUnit>,
+    pub(super) order: Order,
+}
+
+impl Stop {
+    pub(super) fn of_file(why: String) -> Self {
+        Self { why, can_be_skipped: false }
+    }
+
+    /// What to do after so much was stored, and how to pass over `bad` records.
+    pub(crate) fn advice(&self, inserted: Inserted, bad: &str, how_to_skip: &str) -> Option<String> {
+        let stored = inserted.new + inserted.known;
+        let skip = match self.can_be_skipped {
+            true => format!(", or pass over {bad} with {how_to_skip}"),
+            false => String::new(),
+        };
+        (self.can_be_skipped || stored > 0).then(|| {
+            format!(
+                "{} events before it are stored; import again when it is mended (what is stored is passed over){skip}",
+                thousands(stored)
+            )
+        })
+    }
+}

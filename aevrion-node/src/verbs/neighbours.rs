@@ -1,0 +1,37 @@
+//! How verbs name a neighbour and tell whether it is connected, so that every listing says the same.
+
+use crate::report::Neighbour;
+use crate::text::harmless;
+
+/// The cells of a table row for the identity, the address and the state of a neighbour.
+pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
+    let state = match &neighbour.problem {
+        // The words may be the neighbour's.
+        Some(problem) => format!("{}: {}", neighbour.state, harmless(problem)),
+        None => neighbour.state.clone(),
+    };
+    let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());
+    let address = Some(&neighbour.address).filter(|address| !address.is_empty());
+    vec![or_dash(id), or_dash(address.cloned()), state]
+}
+
+/// The name of a neighbour: its address, or else its identity.
+pub(super) fn name_of(neighbour: &Neighbour) -> &str {
+    match &neighbour.id {
+        Some(id) if neighbour.address.is_empty() => id,
+        _ => &neighbour.address,
+    }
+}
+
+pub(super) fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+/// The neighbours that are connected.
+pub(super) fn connected(neighbours: &[Neighbour]) -> impl Iterator<Item = &Neighbour> {
+    neighbours.iter().filter(|neighbour| is_connected(neighbour))
+}
+
+pub(super) fn is_connected(neighbour: &Neighbour) -> bool {
+    !["unserved", "unreachable"].contains(&neighbour.state.as_str())
+}
