@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use super::silence::{Awaited, Heard};
-use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, Origin, Output, Terms};
+use super::{Agent, Fault, Halt, Holdings, Moment, NewEvent as Fresh, Origin, Output, Terms};
 use crate::bounds::STORES_AT_ONCE;
 use crate::message::{Events, Message, Reply, longest_frame};
 use crate::transport::Lane;

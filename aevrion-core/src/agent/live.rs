@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::mending::FORGIVEN_EACH;
 use super::pace::Rate;
 use super::window::{Readable, readable};
-use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, NeedEvents, Origin, Output};
+use super::{Agent, Fault, Halt, Holdings, Moment, NeedEvents, NewEvent as Fresh, Origin, Output};
 use crate::bounds::{
     ANNOUNCED_AT_ONCE, BATCH_FRAME, MESSAGE_ADDRESSES, MESSAGE_EVENTS, MISTAKEN_WISHES, WINDOW_BYTES,
 };

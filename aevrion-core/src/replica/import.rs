@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::Replica;
-use crate::agent::Origin;
 use crate::bounds::{LOT_BYTES, LOT_EVENTS};
 use crate::event::is_reserved;
+use crate::news::Origin;
 use crate::store::Durability;
 use crate::{Event, WriteError};
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeSet, HashSet};
 use bytes::{Bytes, BytesMut};
 
 use super::{ReadState, Shared};
-use crate::agent::{Fresh, Origin};
 use crate::arrivals::{Effect, encode_run, runs_before};
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::coop::charge;
 use crate::event::is_reserved;
 use crate::index::{IndexReader, Pending};
+use crate::news::{NewEvent, Origin};
 use crate::planted::{Bug, planted};
 use crate::store::{StoreError, Table, View, WriteBatch};
 use crate::tables::{
@@ -36,7 +36,7 @@ pub(super) struct Lot<'s> {
     /// The tree nodes whose hashes become stale.
     pub(super) touched: BTreeSet<NodeAddress>,
     /// What the neighbours are to hear of.
-    pub(super) fresh: Vec<Fresh>,
+    pub(super) fresh: Vec<NewEvent>,
     /// Known events written anew because their stored copy was damaged, each with its key.
     pub(super) mended: Vec<(Address, Bytes)>,
     /// Known events that were thought to be damaged and are not.
@@ -104,7 +104,7 @@ impl<'s> Lot<'s> {
     /// Notes an event that was added for the neighbours, if there are any.
     pub(super) fn tell(&mut self, event: &Event, origin: Origin) {
         if self.shared.feed.is_read() {
-            self.fresh.push(Fresh { event: event.clone(), origin });
+            self.fresh.push(NewEvent { event: event.clone(), origin });
         }
     }
 

@@ -45,9 +45,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::agent::Origin;
 use crate::event::is_reserved;
 use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
+use crate::news::Origin;
 use crate::planted::{Bug, planted};
 use crate::store::Durability;
 use crate::{

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::touched::Touched;
 use super::{Inserted, Operation, ReadState};
-use crate::agent::Origin;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
+use crate::news::Origin;
 use crate::store::{Durability, StoreError, WriteBatch};
 use crate::tree::{Node, NodeAddress};
 use crate::{Address, Event, Timestamp, WriteError};

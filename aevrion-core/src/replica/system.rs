@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Inserted, ReadState, Replica};
-use crate::agent::Origin;
 use crate::event::is_reserved;
 use crate::index::KeySpan;
+use crate::news::Origin;
 use crate::store::Durability;
 use crate::{Event, ReadError, WriteError};
 
