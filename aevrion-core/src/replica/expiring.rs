@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::commit_batch::CommitBatch;
 use super::failure::RETRY_AFTER;
-use super::lot::Lot;
 use super::writer::Writer;
 use super::{ReadState, Shared};
 use crate::store::{Durability, StoreError, Table};
@@ -75,16 +75,16 @@ impl Writer {
         let Due { rows, next } = timetable::due(&*state.view, now).await?;
         if let Some((last, _)) = rows.last() {
             let shared = Arc::clone(&self.shared);
-            let mut lot = Lot::new(&state, self.greatest, &shared);
+            let mut batch = CommitBatch::new(&state, self.greatest, &shared);
             for (expiry, address) in &rows {
-                lot.remove_expiry(*expiry, *address);
+                batch.remove_expiry(*expiry, *address);
                 if let Some(key) = expired_key(&shared, &state, *address).await? {
-                    lot.expire(*address, key);
+                    batch.expire(*address, key);
                 }
             }
             let until = timetable::told_until(&*state.view).await?.max(Some(*last)).unwrap_or(*last);
-            timetable::put_told_until(until, &mut lot.batch);
-            self.finish(lot, &state, Durability::Immediate).await?;
+            timetable::put_told_until(until, &mut batch.writes);
+            self.finish(batch, &state, Durability::Immediate).await?;
         }
         self.expiring.next = next;
         Ok(())

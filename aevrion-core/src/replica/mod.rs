@@ -6,6 +6,7 @@
 
 mod check;
 mod close;
+mod commit_batch;
 mod damaged;
 mod derived;
 mod digests;
@@ -16,7 +17,6 @@ mod feed;
 mod heal;
 mod holdings;
 mod import;
-mod lot;
 mod mend;
 mod open;
 mod options;
