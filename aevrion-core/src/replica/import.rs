@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::oneshot;
-
 use super::Replica;
+use super::queue::Answer;
 use crate::bounds::{LOT_BYTES, LOT_EVENTS};
 use crate::event::is_reserved;
 use crate::news::Origin;
@@ -28,7 +27,7 @@ pub struct Import<'r> {
     replica: &'r Replica,
     batch: Vec<Event>,
     bytes: usize,
-    in_flight: VecDeque<oneshot::Receiver<Result<Inserted, WriteError>>>,
+    in_flight: VecDeque<Answer<Inserted>>,
     inserted: Inserted,
 }
 
@@ -104,7 +103,7 @@ impl Import<'_> {
 
     async fn await_oldest(&mut self) -> Result<(), WriteError> {
         if let Some(answer) = self.in_flight.pop_front() {
-            let inserted = answer.await.map_err(|_| WriteError::Closed)??;
+            let inserted = answer.wait().await?;
             self.inserted.new += inserted.new;
             self.inserted.known += inserted.known;
         }

@@ -52,8 +52,7 @@ impl<'r> Mend<'r> {
         if batch.is_empty() && counted.is_none() {
             return Ok(());
         }
-        let sent = self.replica.queue.ask(|reply| Request::Mend(batch, counted, reply)).await;
-        sent.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+        self.replica.queue.write(|reply| Request::Mend(batch, counted, reply)).await
     }
 
     /// Sends the rest. Returns the number of rows.

@@ -43,7 +43,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
 use crate::event::is_reserved;
 use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
@@ -65,7 +64,7 @@ pub use status::Status;
 pub use verify::{Progress, Verification};
 pub use watch::{Cursor, NotACursor, Watch, Watched};
 
-use queue::{Content, Queue, Request};
+use queue::{Answer, Content, Queue, Request};
 pub(crate) use state::{ReadState, Shared};
 
 /// One write of a batch.
@@ -160,9 +159,9 @@ impl Replica {
             self.check(&operation.key, &operation.value)?;
         }
         check_density(&operations, self.shared.max_drift)?;
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Answer::channel();
         self.queue.submit(Content::Operations(operations, reply), bytes, durability).await?;
-        answer.await.map_err(|_| WriteError::Closed)?
+        answer.wait().await
     }
 
     /// Writes an event with a given time, for imports: past, present or future.
@@ -191,7 +190,7 @@ impl Replica {
         if events.iter().any(|event| is_reserved(event.key())) {
             return Err(WriteError::ReservedKey);
         }
-        self.submit(events, Origin::Local, durability).await?.await.map_err(|_| WriteError::Closed)?
+        self.submit(events, Origin::Local, durability).await?.wait().await
     }
 
     /// Queues events for insertion; the answer comes when they are stored.
@@ -200,13 +199,13 @@ impl Replica {
         events: Vec<Event>,
         origin: Origin,
         durability: Durability,
-    ) -> Result<oneshot::Receiver<Result<Inserted, WriteError>>, WriteError> {
+    ) -> Result<Answer<Inserted>, WriteError> {
         let bytes = events.iter().map(Event::weight).sum();
         check_batch(events.len(), bytes)?;
         for event in &events {
             self.shared.parameters.check(event.key(), event.value())?;
         }
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Answer::channel();
         self.queue.submit(Content::Events(events, origin, reply), bytes, durability).await?;
         Ok(answer)
     }
@@ -352,8 +351,7 @@ impl Replica {
     /// # Errors
     /// [`WriteError::Store`] if this cannot be stored.
     pub async fn resume_clock(&self) -> Result<(), WriteError> {
-        let resumed = self.queue.ask(Request::ResumeClock).await;
-        resumed.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+        self.queue.write(Request::ResumeClock).await
     }
 
     /// Promises that this node stamps nothing at or before `until` any more, also after a restart. Events of other nodes
@@ -365,8 +363,7 @@ impl Replica {
         if until <= self.settled() {
             return Ok(());
         }
-        let settled = self.queue.ask(|reply| Request::Settle(until, reply)).await;
-        settled.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+        self.queue.write(|reply| Request::Settle(until, reply)).await
     }
 
     /// Until when this node has promised to stamp nothing.

@@ -1,17 +1,17 @@
-//! What a node remembers about itself: small rows that belong to this store alone. They are no events, so they neither
-//! replicate nor enter the tree.
+//! Local settings of a node: small rows that belong to this store alone. They are no events, so they neither replicate
+//! nor enter the tree.
 
 use bytes::Bytes;
 
 use super::Replica;
-use super::queue::Request;
+use super::queue::{Request, SettingWrite};
 use crate::bounds::SETTING_BYTES;
-use crate::store::{Table, WriteBatch};
+use crate::store::Table;
 use crate::tables::name;
 use crate::{ReadError, WriteError};
 
 impl Replica {
-    /// What this store remembers under `name`.
+    /// The value of the setting `name`.
     ///
     /// # Errors
     /// [`ReadError`] if the store cannot be read.
@@ -33,12 +33,7 @@ impl Replica {
                 most: u32::try_from(SETTING_BYTES).unwrap_or(u32::MAX),
             });
         }
-        let mut batch = WriteBatch::new();
-        match value {
-            Some(value) => batch.put(Table::Meta, name::setting(name), value),
-            None => batch.remove(Table::Meta, name::setting(name)),
-        }
-        let done = self.queue.ask(|reply| Request::Remember(batch, reply)).await;
-        done.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+        let setting = SettingWrite { row: name::setting(name), value };
+        self.queue.write(|reply| Request::WriteSetting(setting, reply)).await
     }
 }

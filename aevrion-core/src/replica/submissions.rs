@@ -18,12 +18,12 @@ use crate::store::Durability;
 use crate::{Address, Blocked, Event, Timestamp, Value, WriteError};
 
 /// A submission whose content is in the batch, and what to answer once that is stored.
-enum Answer {
+enum Outcome {
     Addresses(Vec<Address>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
     Inserted(Inserted, oneshot::Sender<Result<Inserted, WriteError>>),
 }
 
-impl Answer {
+impl Outcome {
     fn send(self, outcome: Result<(), WriteError>) {
         // Whoever asked may have gone away: the write stands all the same.
         match self {
@@ -36,7 +36,7 @@ impl Answer {
 /// What became of a submission.
 enum Assembled {
     /// It is in the batch.
-    Ready(Answer),
+    Ready(Outcome),
     /// The clock does not let it through yet, for this reason or because of another write of its key.
     Waits(Content, Option<Blocked>),
     /// The store could not be read to place it.
@@ -122,7 +122,7 @@ impl Writer {
         match content {
             Content::Events(events, origin, reply) => {
                 match self.add_events(&events, origin, batch, state).await {
-                    Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
+                    Ok(inserted) => Assembled::Ready(Outcome::Inserted(inserted, reply)),
                     Err(error) => Assembled::Failed(Content::Events(events, origin, reply), error),
                 }
             }
@@ -134,7 +134,7 @@ impl Writer {
                 Ok(Stamped::Events(events)) => {
                     let addresses = events.iter().map(Event::address).collect();
                     match self.add_events(&events, Origin::Local, batch, state).await {
-                        Ok(_) => Assembled::Ready(Answer::Addresses(addresses, reply)),
+                        Ok(_) => Assembled::Ready(Outcome::Addresses(addresses, reply)),
                         Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
                     }
                 }

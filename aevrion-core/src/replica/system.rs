@@ -32,8 +32,7 @@ impl Replica {
     /// Stores an event of the system's own as one of this node: durable here, then told to the neighbours.
     pub(crate) async fn insert_system(&self, event: Event) -> Result<Inserted, WriteError> {
         debug_assert!(is_reserved(event.key()), "clients have their own way in");
-        let stored = self.submit(vec![event], Origin::Local, Durability::Immediate).await?;
-        stored.await.map_err(|_| WriteError::Closed)?
+        self.submit(vec![event], Origin::Local, Durability::Immediate).await?.wait().await
     }
 }
 

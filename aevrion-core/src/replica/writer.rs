@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::commit_batch::CommitBatch;
 use super::expiring::Expiring;
 use super::mend::still_wrong;
-use super::queue::{Counted, Nodes, Request, Submission, Walk, node_channel};
+use super::queue::{Counted, Nodes, Request, SettingWrite, Submission, Walk, node_channel};
 use super::state::Published;
 use super::touched::TouchedTop;
 use super::waiting::WaitingWrites;
@@ -186,7 +186,7 @@ impl Writer {
             }
             Request::Walk { told, known, reply } => self.begin_walk(told, known, reply),
             Request::Mend(batch, checkpoint, reply) => drop(reply.send(self.mend(batch, checkpoint).await)),
-            Request::Remember(batch, reply) => drop(reply.send(self.remember(batch).await)),
+            Request::WriteSetting(setting, reply) => drop(reply.send(self.write_setting(setting).await)),
             Request::Refresh => self.resync().await,
             Request::Settle(until, reply) => drop(reply.send(self.settle(until).await)),
             Request::ResumeClock(reply) => drop(reply.send(self.resume_clock().await)),
@@ -446,10 +446,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Commits rows that nothing is derived from.
-    async fn remember(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
+    /// Commits a local setting.
+    async fn write_setting(&mut self, setting: SettingWrite) -> Result<(), StoreError> {
         self.expect_no_refusal()?;
         let state = self.base().await?;
+        let mut batch = WriteBatch::new();
+        match setting.value {
+            Some(value) => batch.put(Table::Meta, setting.row, value),
+            None => batch.remove(Table::Meta, setting.row),
+        }
         if let Err(error) = self.commit(batch, Durability::Immediate).await {
             self.fail(&error).await;
             return Err(error);
