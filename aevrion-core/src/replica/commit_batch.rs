@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{ReadState, Shared};
+use super::read_state::ReadState;
+use super::state::Shared;
 use crate::arrivals::{Effect, encode_run, runs_before};
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::coop::charge;

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use super::commit_batch::CommitBatch;
 use super::failure::RETRY_AFTER;
+use super::read_state::ReadState;
+use super::state::Shared;
 use super::writer::Writer;
-use super::{ReadState, Shared};
 use crate::store::{Durability, StoreError, Table};
 use crate::tables::{EventRow, address_key};
 use crate::timetable::{self, Due};

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{ReadState, Replica, Shared};
+use super::handle::Replica;
+use super::read_state::ReadState;
+use super::state::Shared;
 use crate::event::is_reserved;
 use crate::events::EventPages;
 use crate::{Address, Event, ReadError};

@@ -2,22 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::Replica;
-use super::queue::Answer;
+use super::handle::Replica;
+use super::queue::{Answer, Inserted};
 use crate::bounds::{LOT_BYTES, LOT_EVENTS};
 use crate::event::is_reserved;
 use crate::news::Origin;
 use crate::store::Durability;
 use crate::{Event, WriteError};
-
-/// What an insertion brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Inserted {
-    /// Events that were not stored before.
-    pub new: u64,
-    /// Events that were.
-    pub known: u64,
-}
 
 /// Batches under way at once: one being stored, one waiting to be.
 const BATCHES_IN_FLIGHT: usize = 2;

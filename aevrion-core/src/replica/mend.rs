@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::Replica;
 use super::derived::stands_for_event;
+use super::handle::Replica;
 use super::queue::{Counted, Request};
 use crate::bounds::PAGE_ROWS;
 use crate::events::read_event;

@@ -6,13 +6,43 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::touched::Touched;
-use super::{Inserted, Operation, ReadState};
+use super::read_state::ReadState;
+use super::top_row::Touched;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
 use crate::news::Origin;
 use crate::store::{Durability, StoreError, WriteBatch};
 use crate::tree::{Node, NodeAddress};
-use crate::{Address, Event, Timestamp, WriteError};
+use crate::{Address, Event, Timestamp, Value, WriteError};
+
+/// One write of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// The key.
+    pub key: Bytes,
+    /// What it is to have from now on.
+    pub value: Value,
+}
+
+impl Operation {
+    /// Gives `key` the value `data`.
+    pub fn put(key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Self {
+        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Data(data.into()) }
+    }
+
+    /// Leaves `key` without a value.
+    pub fn delete(key: impl AsRef<[u8]>) -> Self {
+        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Deletion }
+    }
+}
+
+/// What an insertion brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inserted {
+    /// Events that were not stored before.
+    pub new: u64,
+    /// Events that were.
+    pub known: u64,
+}
 
 /// What the writer can be asked for.
 pub(super) enum Request {

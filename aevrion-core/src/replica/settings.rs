@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::Replica;
+use super::handle::Replica;
 use super::queue::{Request, SettingWrite};
 use crate::bounds::SETTING_BYTES;
 use crate::store::Table;

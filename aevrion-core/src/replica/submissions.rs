@@ -9,8 +9,9 @@ use tokio::time::Instant;
 
 use super::commit_batch::CommitBatch;
 use super::queue::{Content, Submission};
+use super::queue::{Inserted, Operation};
+use super::read_state::ReadState;
 use super::writer::Writer;
-use super::{Inserted, Operation, ReadState};
 use crate::coop::{charge, rows_of};
 use crate::news::Origin;
 use crate::planted::{Bug, planted};

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Inserted, ReadState, Replica};
+use super::handle::Replica;
+use super::queue::Inserted;
+use super::read_state::ReadState;
 use crate::event::is_reserved;
 use crate::index::KeySpan;
 use crate::news::Origin;
