@@ -24,50 +24,15 @@ use crate::{Address, ReadError, Timestamp};
 /// What expires within this time is told together: each commit costs a sync.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How long the writer sleeps at most without a look at the wall clock, which may be set.
-const WALL_CHECKED: Duration = Duration::from_secs(1);
-
-/// When the writer has to look into the timetable.
-pub(super) struct Expiring {
-    /// No row of the timetable is earlier; `None` if there is none.
-    next: Option<Timestamp>,
-    /// Not before this.
-    after: Instant,
-}
-
-impl Default for Expiring {
-    fn default() -> Self {
-        Self { next: Some(Timestamp::MIN), after: Instant::now() }
-    }
-}
-
-impl Expiring {
-    /// A value that expires at this moment was stored.
-    pub(super) fn note(&mut self, expiry: Option<Timestamp>) {
-        self.next = self.next.into_iter().chain(expiry).min();
-    }
-
-    /// The timetable may have changed.
-    pub(super) fn look(&mut self) {
-        self.next = Some(Timestamp::MIN);
-    }
-
-    /// When to look, if the wall shows `now` and goes on as it should.
-    pub(super) fn wake_at(&self, now: Timestamp) -> Option<Instant> {
-        let wait = self.next?.ahead_of(now).min(WALL_CHECKED);
-        Some(self.after.max(Instant::now() + wait))
-    }
-}
-
 impl Writer {
     /// Tells watchers what has expired, as much of it as one commit may bring.
     pub(super) async fn tell_expired(&mut self) {
         let now = self.shared.wall.now();
-        if self.expiring.next.is_none_or(|next| next > now) {
+        if self.expiry_alarm.next.is_none_or(|next| next > now) {
             return;
         }
         let told = self.tell_expired_until(now).await;
-        self.expiring.after = Instant::now() + if told.is_ok() { PACE } else { RETRY_AFTER };
+        self.expiry_alarm.after = Instant::now() + if told.is_ok() { PACE } else { RETRY_AFTER };
     }
 
     async fn tell_expired_until(&mut self, now: Timestamp) -> Result<(), StoreError> {
@@ -87,7 +52,7 @@ impl Writer {
             timetable::put_told_until(until, &mut batch.writes);
             self.finish(batch, &state, Durability::Immediate).await?;
         }
-        self.expiring.next = next;
+        self.expiry_alarm.next = next;
         Ok(())
     }
 }

@@ -90,7 +90,7 @@ impl Writer {
         self.known_stale.clear();
         self.walk = None;
         self.touched_top.forget();
-        self.expiring.look();
+        self.expiry_alarm.look();
         match self.reload().await {
             Ok(state) => {
                 self.is_behind = false;

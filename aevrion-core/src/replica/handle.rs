@@ -1,4 +1,4 @@
-//! The handle of a replica: writes, reads, the clock and closing. Each write goes through the queue to the writer, each
+//! The handle of a replica: writes, reads, the clock, local settings and closing. Each write goes through the queue to the writer, each
 //! read begins from the state that the writer published last.
 
 use std::collections::BTreeMap;
@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::bounds::SETTING_BYTES;
 use crate::event::is_reserved;
 use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
 use crate::news::Origin;
 use crate::planted::{Bug, planted};
-use crate::store::{Durability, StoreError};
+use crate::store::{Durability, StoreError, Table};
+use crate::tables::name;
 use crate::{
     Address, ClockFault, Event, Incarnation, Parameters, ReadError, Timestamp, Value, WallClock, WriteError,
 };
 
 use super::feed::FeedReader;
-use super::queue::{Answer, Content, Inserted, Operation, Queue, Request};
+use super::queue::{Answer, Content, Inserted, Operation, Queue, Request, SettingWrite};
 use super::state::Shared;
 
 /// A key-value store whose every write is an event on a time axis. Cloning gives another handle to the same replica,
@@ -355,6 +357,35 @@ impl Replica {
     /// What the cluster of this replica shares.
     pub fn parameters(&self) -> Parameters {
         self.shared.parameters
+    }
+}
+
+/// Local settings: small rows of this store alone. They are no events, so they neither replicate nor enter the tree.
+impl Replica {
+    /// The value of the setting `name`.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store cannot be read.
+    pub async fn setting(&self, name: &str) -> Result<Option<Bytes>, ReadError> {
+        let state = self.shared.state()?;
+        let found = state.view.get(Table::Meta, name::setting(name).as_bytes()).await;
+        self.noting(found.map_err(ReadError::from))
+    }
+
+    /// Remembers `value` under `name`, durably; forgets it if `None`. Events are not touched.
+    ///
+    /// # Errors
+    /// [`WriteError::ValueTooLong`] beyond 1 MiB, and what the store reports: the old value stands then.
+    pub async fn remember(&self, name: &str, value: Option<Bytes>) -> Result<(), WriteError> {
+        let len = value.as_ref().map_or(0, Bytes::len);
+        if len > SETTING_BYTES {
+            return Err(WriteError::ValueTooLong {
+                len,
+                most: u32::try_from(SETTING_BYTES).unwrap_or(u32::MAX),
+            });
+        }
+        let setting = SettingWrite { row: name::setting(name), value };
+        self.queue.write(|reply| Request::WriteSetting(setting, reply)).await
     }
 }
 

@@ -14,14 +14,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::commit_batch::CommitBatch;
-use super::expiring::Expiring;
-use super::mend::still_wrong;
+use super::derived::still_wrong;
 use super::queue::{Counted, Nodes, Request, SettingWrite, Submission, Walk, node_channel};
 use super::read_state::ReadState;
 use super::state::Published;
 use super::state::Shared;
 use super::top_row::TouchedTop;
-use super::waiting::WaitingWrites;
+use super::waiting::{ExpiryAlarm, WaitingWrites};
 use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
 use crate::index::Pending;
 use crate::planted::{Bug, planted};
@@ -50,7 +49,7 @@ pub(super) struct Writer {
     /// Local writes that the clock does not let through yet.
     pub(super) waiting: WaitingWrites,
     /// When values expire.
-    pub(super) expiring: Expiring,
+    pub(super) expiry_alarm: ExpiryAlarm,
     /// When buffered commits have to be synced.
     pub(super) sync_at: Option<Instant>,
     /// When a store that failed is tried again.
@@ -95,7 +94,7 @@ impl Writer {
             touched_top: TouchedTop::default(),
             owes_turn: false,
             waiting: WaitingWrites::default(),
-            expiring: Expiring::default(),
+            expiry_alarm: ExpiryAlarm::default(),
             sync_at: None,
             retry_at: None,
             is_behind: false,
@@ -173,7 +172,7 @@ impl Writer {
             () = until(self.sync_at) => Next::Sync,
             () = until(self.retry_at), if !stand_still => Next::Retry,
             () = until(self.waiting.wake_at()), if !stand_still => Next::Waiting,
-            () = until(self.expiring.wake_at(self.shared.wall.now())), if !stand_still => Next::Expiry,
+            () = until(self.expiry_alarm.wake_at(self.shared.wall.now())), if !stand_still => Next::Expiry,
             nodes = next_nodes(&mut self.walk) => Next::Nodes(nodes),
             request = self.requests.recv(), if !stand_still => Next::Request(request),
         }
@@ -251,7 +250,7 @@ impl Writer {
             self.shared.recent.offer(state.checkpoint.next_arrival, batch.effect, &batch.arrived);
         }
         self.greatest = batch.greatest;
-        self.expiring.note(batch.next_expiry);
+        self.expiry_alarm.note(batch.next_expiry);
         self.shared.feed.offer(batch.fresh);
         self.remember_stale(batch.touched);
         self.publish(batch.pending, batch.checkpoint).await;
@@ -484,7 +483,7 @@ impl Writer {
         // A walk that has read what was wrong must not store what it made of it, nor may anyone keep it.
         self.walk = None;
         self.touched_top.forget();
-        self.expiring.look();
+        self.expiry_alarm.look();
         // An index row that was missing may make another version the newest, and a mended state has no more arrivals
         // than the one before: what is read from either is not kept until the next write.
         self.shared.tips.forget_all(checkpoint.next_arrival + 1);
