@@ -37,6 +37,7 @@ mod id;
 pub mod identity;
 pub mod index;
 pub mod message;
+mod news;
 mod parameters;
 #[cfg(feature = "testkit")]
 pub mod planted;

@@ -17,7 +17,7 @@ use super::broadcast;
 use super::outgoing::send_repair;
 use super::reconciliation;
 use super::silence::{Awaited, Heard};
-use super::{Agent, Fault, Fresh, Halt, Holdings, Moment, Origin, Output, Terms};
+use super::{Agent, Fault, Halt, Holdings, Moment, NewEvent, Origin, Output, Terms};
 use crate::bounds::STORES_AT_ONCE;
 use crate::message::{EventList, Events, Message, NeedEvents, Reply, longest_frame};
 use crate::transport::Lane;
@@ -39,7 +39,7 @@ pub enum Input {
     /// An [`Output::Store`] of this origin is done: so many of its events were new.
     Stored(Origin, Result<u64, WriteError>),
     /// Events are new on this node, and durable.
-    News(Vec<Fresh>),
+    News(Vec<NewEvent>),
     /// There was more news than could be told.
     NewsMissed,
     /// These events, which the node holds, are damaged: all of them, as of now.

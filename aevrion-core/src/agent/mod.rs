@@ -52,6 +52,7 @@ pub use reconciliation::{Agreement, CatchUp};
 pub use silence::Patience;
 
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
+pub use crate::news::{NewEvent, Origin};
 use crate::transport::Lane;
 use crate::tree::Shape;
 use crate::{Event, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
@@ -63,26 +64,6 @@ pub struct Moment {
     pub steady: Duration,
     /// The time of day. It may jump.
     pub wall: Timestamp,
-}
-
-/// From whom this node learned of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// It wrote the event itself, or was given it by a client.
-    Local,
-    /// A neighbour pushed or announced it.
-    Pushed(NodeId),
-    /// A comparison with a neighbour brought it to light.
-    Repaired(NodeId),
-}
-
-/// An event that is new on this node, and durable.
-#[derive(Debug, Clone)]
-pub struct Fresh {
-    /// It.
-    pub event: Event,
-    /// From whom it came.
-    pub origin: Origin,
 }
 
 /// What the agent wants done, in this order.

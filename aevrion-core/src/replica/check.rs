@@ -5,7 +5,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::derived::{node_of, stands_for_event};
-use super::{ReadState, Shared};
+use super::read_state::ReadState;
+use super::state::Shared;
 use crate::arrivals::{Arrival, Run};
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::event::is_reserved;

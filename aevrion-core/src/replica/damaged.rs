@@ -9,9 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Replica, Shared};
 use crate::bounds::DAMAGED_EVENTS;
-use crate::events::read_event;
 use crate::store::Table;
 use crate::tables::parse_address;
 use crate::{Address, ReadError, Timestamp};
@@ -109,6 +107,26 @@ impl DamageList {
         self.standing.load(Ordering::Acquire) == 0
     }
 
+    /// The list as it stands.
+    pub(super) fn listed(&self) -> DamagedEvents {
+        let entries = self.entries();
+        DamagedEvents {
+            standing: entries.found.iter().map(|(address, found)| (*address, *found)).collect(),
+            more: entries.more,
+            mended: self.mended.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The addresses of the events on the list.
+    pub(super) fn addresses(&self) -> Vec<Address> {
+        self.entries().found.keys().copied().collect()
+    }
+
+    /// Changes with the list.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     fn publish(&self, entries: &Entries) {
         self.standing.store(entries.found.len(), Ordering::Release);
         self.changed.send_modify(|changes| *changes += 1);
@@ -121,50 +139,10 @@ impl DamageList {
 }
 
 /// Where the event stands that is damaged, if that is what is wrong.
-fn damaged_event(error: &ReadError) -> Option<Address> {
+pub(super) fn damaged_event(error: &ReadError) -> Option<Address> {
     match error {
         ReadError::Damaged(damage) if damage.table == Table::Events => parse_address(&damage.key),
         _ => None,
-    }
-}
-
-impl Shared {
-    /// Takes note of a damaged event, if that is why a read has no answer.
-    pub(super) fn note_damage(&self, error: &ReadError) {
-        self.damage.note(error, self.wall.now());
-    }
-
-    /// As [`Shared::note_damage`], after a read in a view that may be old: the event may be mended by now.
-    pub(super) async fn note_old_damage(&self, error: &ReadError) {
-        let Some(address) = damaged_event(error) else { return };
-        let Ok(state) = self.state() else { return };
-        if let Err(error) = read_event(&*state.view, address).await {
-            self.note_damage(&error);
-        }
-    }
-}
-
-impl Replica {
-    /// The events whose stored copy is damaged, as far as a read, an export, a watch, `verify` or the scrub has come upon
-    /// them. Connected neighbours are asked for sound copies; an import or an insertion of one mends it, too.
-    pub fn damaged_events(&self) -> DamagedEvents {
-        let list = &self.shared.damage;
-        let entries = list.entries();
-        DamagedEvents {
-            standing: entries.found.iter().map(|(address, found)| (*address, *found)).collect(),
-            more: entries.more,
-            mended: list.mended.load(Ordering::Relaxed),
-        }
-    }
-
-    /// The addresses of damaged events.
-    pub(crate) fn damaged_addresses(&self) -> Vec<Address> {
-        self.shared.damage.entries().found.keys().copied().collect()
-    }
-
-    /// Changes whenever these do.
-    pub(crate) fn damage_changes(&self) -> watch::Receiver<u64> {
-        self.shared.damage.changed.subscribe()
     }
 }
 

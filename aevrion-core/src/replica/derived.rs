@@ -1,10 +1,10 @@
-//! What the rows of derived tables stand for: shared by those who check them and those who mend them.
+//! The meaning of rows in derived tables, for the checks, and for the writer before it removes such rows.
 
-use crate::ReadError;
-use crate::events::{decode_event, outermost_event};
-use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
-use crate::tables::{EventRow, IndexRow, address_key, parse_node_key};
+use crate::events::{decode_event, outermost_event, read_event};
+use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, View, WriteBatch};
+use crate::tables::{EventRow, IndexRow, address_key, parse_address, parse_expiry_key, parse_node_key};
 use crate::tree::{LEVELS, NodeAddress, Shape};
+use crate::{ReadError, Timestamp, timetable};
 
 /// Whether a row of `by_key` stands for an event. A damaged event counts: its row must stay, or a read would silently
 /// answer with the version before.
@@ -40,4 +40,83 @@ pub(super) async fn node_has_events(view: &dyn View, shape: Shape, row: &[u8]) -
     let Some(node) = node_of(shape, row) else { return Ok(false) };
     let span = (shape.first(node), shape.last(node));
     Ok(outermost_event(view, span, Direction::Forward).await?.is_some())
+}
+
+/// Leaves out of `batch` the removal of rows that are right by now: a derived row whose event has come since the row was
+/// found to stand for nothing, an event that a sound copy has mended; and expiries that watchers were told of meanwhile.
+/// Says how many events stay. `view` has to be the latest.
+pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<(WriteBatch, i64), StoreError> {
+    let mut left = WriteBatch::new();
+    let mut events_kept = 0;
+    let told = timetable::told_until(view).await?;
+    for (table, writes) in batch.into_tables() {
+        for write in writes {
+            match write.value {
+                Some(_) if table == Table::Timetable && was_told(&write.key, told) => {}
+                Some(value) => left.put(table, write.key, value),
+                None if table == Table::ByKey && in_doubt_yes(stands_for_event(view, &write.key).await)? => {}
+                None if table == Table::Timetable
+                    && in_doubt_yes(timetable::stands(view, &write.key).await)? => {}
+                None if table == Table::Events && is_sound_by_now(view, &write.key).await? => {
+                    events_kept += 1;
+                }
+                None => left.remove(table, write.key),
+            }
+        }
+    }
+    Ok((left, events_kept))
+}
+
+async fn is_sound_by_now(view: &dyn View, key: &[u8]) -> Result<bool, StoreError> {
+    let Some(address) = parse_address(key) else { return Ok(false) };
+    match read_event(view, address).await {
+        Err(ReadError::Store(error)) => Err(error),
+        event => Ok(matches!(event, Ok(Some(_)))),
+    }
+}
+
+fn was_told(row: &[u8], until: Option<Timestamp>) -> bool {
+    parse_expiry_key(row).is_none_or(|(expiry, _)| until.is_none_or(|until| expiry <= until))
+}
+
+/// Whether a row stands for something, as far as can be told.
+fn in_doubt_yes(stands: Result<bool, ReadError>) -> Result<bool, StoreError> {
+    match stands {
+        Err(ReadError::Store(error)) => Err(error),
+        stands => Ok(stands.unwrap_or(true)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::{Address, EventId, Options, Replica};
+
+    #[tokio::test]
+    async fn what_has_come_meanwhile_stays() {
+        let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
+        let here = replica.put("key", "value").await.unwrap();
+        let gone = Address { id: EventId::from_bytes([7; 32]), ..here };
+        let [stands, ghost] = [here, gone].map(|address| {
+            let mut row = BytesMut::new();
+            IndexRow::encode(b"key", address, &mut row);
+            row.freeze()
+        });
+        let mut batch = WriteBatch::new();
+        batch.remove(Table::ByKey, stands);
+        batch.remove(Table::ByKey, ghost.clone());
+        let state = replica.shared.state().unwrap();
+        batch.remove(Table::Events, address_key(here).to_vec());
+        batch.remove(Table::Events, address_key(gone).to_vec());
+        let (left, events) = still_wrong(batch, &*state.view).await.unwrap();
+        assert_eq!(events, 1);
+        let writes: Vec<_> = left.into_tables().flat_map(|(_, writes)| writes).collect();
+        assert_eq!(
+            writes.iter().map(|write| &write.key).collect::<Vec<_>>(),
+            [&Bytes::copy_from_slice(&address_key(gone)), &ghost]
+        );
+    }
 }

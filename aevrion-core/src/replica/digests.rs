@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::ReadState;
+use super::read_state::ReadState;
 use crate::arrivals::{Effect, Runs};
 use crate::bounds::{DIGEST_ARRIVALS, DIGESTS_KEPT};
 use crate::message::Digest;

@@ -11,10 +11,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::commit_batch::CommitBatch;
 use super::failure::RETRY_AFTER;
-use super::lot::Lot;
+use super::read_state::ReadState;
+use super::state::Shared;
 use super::writer::Writer;
-use super::{ReadState, Shared};
 use crate::store::{Durability, StoreError, Table};
 use crate::tables::{EventRow, address_key};
 use crate::timetable::{self, Due};
@@ -23,50 +24,15 @@ use crate::{Address, ReadError, Timestamp};
 /// What expires within this time is told together: each commit costs a sync.
 const PACE: Duration = Duration::from_millis(20);
 
-/// How long the writer sleeps at most without a look at the wall clock, which may be set.
-const WALL_CHECKED: Duration = Duration::from_secs(1);
-
-/// When the writer has to look into the timetable.
-pub(super) struct Expiring {
-    /// No row of the timetable is earlier; `None` if there is none.
-    next: Option<Timestamp>,
-    /// Not before this.
-    after: Instant,
-}
-
-impl Default for Expiring {
-    fn default() -> Self {
-        Self { next: Some(Timestamp::MIN), after: Instant::now() }
-    }
-}
-
-impl Expiring {
-    /// A value that expires at this moment was stored.
-    pub(super) fn note(&mut self, expiry: Option<Timestamp>) {
-        self.next = self.next.into_iter().chain(expiry).min();
-    }
-
-    /// The timetable may have changed.
-    pub(super) fn look(&mut self) {
-        self.next = Some(Timestamp::MIN);
-    }
-
-    /// When to look, if the wall shows `now` and goes on as it should.
-    pub(super) fn wake_at(&self, now: Timestamp) -> Option<Instant> {
-        let wait = self.next?.ahead_of(now).min(WALL_CHECKED);
-        Some(self.after.max(Instant::now() + wait))
-    }
-}
-
 impl Writer {
     /// Tells watchers what has expired, as much of it as one commit may bring.
     pub(super) async fn tell_expired(&mut self) {
         let now = self.shared.wall.now();
-        if self.expiring.next.is_none_or(|next| next > now) {
+        if self.expiry_alarm.next.is_none_or(|next| next > now) {
             return;
         }
         let told = self.tell_expired_until(now).await;
-        self.expiring.after = Instant::now() + if told.is_ok() { PACE } else { RETRY_AFTER };
+        self.expiry_alarm.after = Instant::now() + if told.is_ok() { PACE } else { RETRY_AFTER };
     }
 
     async fn tell_expired_until(&mut self, now: Timestamp) -> Result<(), StoreError> {
@@ -75,18 +41,18 @@ impl Writer {
         let Due { rows, next } = timetable::due(&*state.view, now).await?;
         if let Some((last, _)) = rows.last() {
             let shared = Arc::clone(&self.shared);
-            let mut lot = Lot::new(&state, self.greatest, &shared);
+            let mut batch = CommitBatch::new(&state, self.greatest, &shared);
             for (expiry, address) in &rows {
-                lot.remove_expiry(*expiry, *address);
+                batch.remove_expiry(*expiry, *address);
                 if let Some(key) = expired_key(&shared, &state, *address).await? {
-                    lot.expire(*address, key);
+                    batch.expire(*address, key);
                 }
             }
             let until = timetable::told_until(&*state.view).await?.max(Some(*last)).unwrap_or(*last);
-            timetable::put_told_until(until, &mut lot.batch);
-            self.finish(lot, &state, Durability::Immediate).await?;
+            timetable::put_told_until(until, &mut batch.writes);
+            self.finish(batch, &state, Durability::Immediate).await?;
         }
-        self.expiring.next = next;
+        self.expiry_alarm.next = next;
         Ok(())
     }
 }

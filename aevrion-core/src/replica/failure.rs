@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::ReadState;
-use super::recover::{read_checkpoint, recover};
+use super::read_state::ReadState;
+use super::read_state::{read_checkpoint, recover};
 use super::state::Published;
 use super::writer::Writer;
 use crate::events::outermost_event;
@@ -90,7 +90,7 @@ impl Writer {
         self.known_stale.clear();
         self.walk = None;
         self.touched_top.forget();
-        self.expiring.look();
+        self.expiry_alarm.look();
         match self.reload().await {
             Ok(state) => {
                 self.is_behind = false;

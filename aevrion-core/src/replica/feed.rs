@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::agent::Fresh;
 use crate::bounds::{FEED_BYTES, FEED_EVENTS, FEED_PAGE};
+use crate::news::NewEvent;
 
 /// The ring.
 pub(crate) struct Feed {
@@ -25,7 +25,7 @@ pub(crate) struct Feed {
 
 #[derive(Default)]
 struct Ring {
-    events: VecDeque<Fresh>,
+    events: VecDeque<NewEvent>,
     bytes: usize,
     /// The number of the first event in the ring.
     first: u64,
@@ -60,7 +60,7 @@ impl Feed {
     }
 
     /// Takes events that were stored, to be shown when they are durable.
-    pub(super) fn offer(&self, fresh: Vec<Fresh>) {
+    pub(super) fn offer(&self, fresh: Vec<NewEvent>) {
         let mut ring = self.ring();
         for fresh in fresh {
             ring.bytes += fresh.event.weight();
@@ -124,7 +124,7 @@ pub(crate) struct FeedReader {
 /// What a reader finds.
 pub(crate) enum News {
     /// Events, in the order of arrival.
-    Events(Vec<Fresh>),
+    Events(Vec<NewEvent>),
     /// The ring has moved on: there was more than this reader could follow.
     Missed,
 }
@@ -172,13 +172,13 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::agent::Origin;
+    use crate::news::Origin;
     use crate::{Event, Timestamp, Value};
 
-    fn fresh(number: u64, bytes: usize) -> Fresh {
+    fn fresh(number: u64, bytes: usize) -> NewEvent {
         let value = Value::Data(Bytes::from(vec![0; bytes]));
         let event = Event::new(Bytes::from_static(b"k"), value, Timestamp::from_millis(number)).unwrap();
-        Fresh { event, origin: Origin::Local }
+        NewEvent { event, origin: Origin::Local }
     }
 
     fn numbers(news: Option<News>) -> Option<Vec<u64>> {

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::Replica;
+use super::handle::Replica;
 use super::mend::Mend;
 use crate::agent::{CheckedHashes, Walked};
 use crate::bounds::{CHECKED_EVENTS, HASH_ROWS};

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use super::Replica;
+use super::handle::Replica;
 use crate::agent::{CheckedHashes, Holdings, Walked};
 use crate::bounds::{DIGEST_TILES, PAGE_ROWS};
 use crate::events::read_event;

@@ -1,34 +1,24 @@
-//! Importing: many events, lot by lot, with the next lot prepared while the last one becomes durable.
+//! Importing: many events, batch by batch. The next batch is prepared while the last one becomes durable.
 
 use std::collections::VecDeque;
 
-use tokio::sync::oneshot;
-
-use super::Replica;
-use crate::agent::Origin;
+use super::handle::Replica;
+use super::queue::{Answer, Inserted};
 use crate::bounds::{LOT_BYTES, LOT_EVENTS};
 use crate::event::is_reserved;
+use crate::news::Origin;
 use crate::store::Durability;
 use crate::{Event, WriteError};
 
-/// What an insertion brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Inserted {
-    /// Events that were not stored before.
-    pub new: u64,
-    /// Events that were.
-    pub known: u64,
-}
+/// Batches under way at once: one being stored, one waiting to be.
+const BATCHES_IN_FLIGHT: usize = 2;
 
-/// Lots under way at once: one being stored, one waiting to be.
-const LOTS_IN_FLIGHT: usize = 2;
-
-/// Inserts a stream of events. Each lot of up to 4,096 events or 8 MiB is one atomic, durable write.
+/// Inserts a stream of events. Each batch of up to 4,096 events or 8 MiB is one atomic, durable write.
 pub struct Import<'r> {
     replica: &'r Replica,
-    lot: Vec<Event>,
+    batch: Vec<Event>,
     bytes: usize,
-    in_flight: VecDeque<oneshot::Receiver<Result<Inserted, WriteError>>>,
+    in_flight: VecDeque<Answer<Inserted>>,
     inserted: Inserted,
 }
 
@@ -37,7 +27,7 @@ impl Replica {
     pub fn import(&self) -> Import<'_> {
         Import {
             replica: self,
-            lot: Vec::new(),
+            batch: Vec::new(),
             bytes: 0,
             in_flight: VecDeque::new(),
             inserted: Inserted::default(),
@@ -46,18 +36,22 @@ impl Replica {
 }
 
 impl Import<'_> {
-    /// Adds an event. Waits while two lots are on their way to the disk.
+    /// Adds an event. Waits while two batches are on their way to the disk.
     ///
     /// # Errors
-    /// As [`Replica::insert`]; about this event, or about a lot pushed earlier. What [`Import::inserted`] counts is
+    /// As [`Replica::insert`]; about this event, or about a batch pushed earlier. What [`Import::inserted`] counts is
     /// stored.
     pub async fn push(&mut self, event: Event) -> Result<(), WriteError> {
         if is_reserved(event.key()) {
             return Err(WriteError::ReservedKey);
         }
         self.bytes += event.weight();
-        self.lot.push(event);
-        if self.lot.len() >= LOT_EVENTS || self.bytes >= LOT_BYTES { self.send_lot().await } else { Ok(()) }
+        self.batch.push(event);
+        if self.batch.len() >= LOT_EVENTS || self.bytes >= LOT_BYTES {
+            self.send_batch().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Stores what is left, and says what the whole import brought.
@@ -74,8 +68,8 @@ impl Import<'_> {
     /// # Errors
     /// As [`Import::push`].
     pub async fn settle(&mut self) -> Result<(), WriteError> {
-        if !self.lot.is_empty() {
-            self.send_lot().await?;
+        if !self.batch.is_empty() {
+            self.send_batch().await?;
         }
         while !self.in_flight.is_empty() {
             self.await_oldest().await?;
@@ -88,19 +82,19 @@ impl Import<'_> {
         self.inserted
     }
 
-    async fn send_lot(&mut self) -> Result<(), WriteError> {
-        while self.in_flight.len() >= LOTS_IN_FLIGHT {
+    async fn send_batch(&mut self) -> Result<(), WriteError> {
+        while self.in_flight.len() >= BATCHES_IN_FLIGHT {
             self.await_oldest().await?;
         }
-        let lot = std::mem::take(&mut self.lot);
+        let batch = std::mem::take(&mut self.batch);
         self.bytes = 0;
-        self.in_flight.push_back(self.replica.submit(lot, Origin::Local, Durability::Immediate).await?);
+        self.in_flight.push_back(self.replica.submit(batch, Origin::Local, Durability::Immediate).await?);
         Ok(())
     }
 
     async fn await_oldest(&mut self) -> Result<(), WriteError> {
         if let Some(answer) = self.in_flight.pop_front() {
-            let inserted = answer.await.map_err(|_| WriteError::Closed)??;
+            let inserted = answer.wait().await?;
             self.inserted.new += inserted.new;
             self.inserted.known += inserted.known;
         }

@@ -2,14 +2,11 @@
 
 use bytes::Bytes;
 
-use super::Replica;
-use super::derived::stands_for_event;
+use super::handle::Replica;
 use super::queue::{Counted, Request};
+use crate::WriteError;
 use crate::bounds::PAGE_ROWS;
-use crate::events::read_event;
-use crate::store::{StoreError, Table, View, WriteBatch};
-use crate::tables::{parse_address, parse_expiry_key};
-use crate::{ReadError, Timestamp, WriteError, timetable};
+use crate::store::{Table, WriteBatch};
 
 /// Rows on their way to the writer, a commit at a time.
 pub(super) struct Mend<'r> {
@@ -52,93 +49,12 @@ impl<'r> Mend<'r> {
         if batch.is_empty() && counted.is_none() {
             return Ok(());
         }
-        let sent = self.replica.queue.ask(|reply| Request::Mend(batch, counted, reply)).await;
-        sent.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
+        self.replica.queue.write(|reply| Request::Mend(batch, counted, reply)).await
     }
 
     /// Sends the rest. Returns the number of rows.
     pub(super) async fn finish(mut self, counted: Option<Counted>) -> Result<u64, WriteError> {
         self.send(counted).await?;
         Ok(self.rows)
-    }
-}
-
-/// Leaves out of `batch` the removal of rows that are right by now: a derived row whose event has come since the row was
-/// found to stand for nothing, an event that a sound copy has mended; and expiries that watchers were told of meanwhile.
-/// Says how many events stay. `view` has to be the latest.
-pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<(WriteBatch, i64), StoreError> {
-    let mut left = WriteBatch::new();
-    let mut events_kept = 0;
-    let told = timetable::told_until(view).await?;
-    for (table, writes) in batch.into_tables() {
-        for write in writes {
-            match write.value {
-                Some(_) if table == Table::Timetable && was_told(&write.key, told) => {}
-                Some(value) => left.put(table, write.key, value),
-                None if table == Table::ByKey && in_doubt_yes(stands_for_event(view, &write.key).await)? => {}
-                None if table == Table::Timetable
-                    && in_doubt_yes(timetable::stands(view, &write.key).await)? => {}
-                None if table == Table::Events && is_sound_by_now(view, &write.key).await? => {
-                    events_kept += 1;
-                }
-                None => left.remove(table, write.key),
-            }
-        }
-    }
-    Ok((left, events_kept))
-}
-
-async fn is_sound_by_now(view: &dyn View, key: &[u8]) -> Result<bool, StoreError> {
-    let Some(address) = parse_address(key) else { return Ok(false) };
-    match read_event(view, address).await {
-        Err(ReadError::Store(error)) => Err(error),
-        event => Ok(matches!(event, Ok(Some(_)))),
-    }
-}
-
-fn was_told(row: &[u8], until: Option<Timestamp>) -> bool {
-    parse_expiry_key(row).is_none_or(|(expiry, _)| until.is_none_or(|until| expiry <= until))
-}
-
-/// Whether a row stands for something, as far as can be told.
-fn in_doubt_yes(stands: Result<bool, ReadError>) -> Result<bool, StoreError> {
-    match stands {
-        Err(ReadError::Store(error)) => Err(error),
-        stands => Ok(stands.unwrap_or(true)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::BytesMut;
-
-    use super::*;
-    use crate::store::MemoryStore;
-    use crate::tables::{IndexRow, address_key};
-    use crate::{Address, EventId, Options};
-
-    #[tokio::test]
-    async fn what_has_come_meanwhile_stays() {
-        let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-        let here = replica.put("key", "value").await.unwrap();
-        let gone = Address { id: EventId::from_bytes([7; 32]), ..here };
-        let [stands, ghost] = [here, gone].map(|address| {
-            let mut row = BytesMut::new();
-            IndexRow::encode(b"key", address, &mut row);
-            row.freeze()
-        });
-        let mut batch = WriteBatch::new();
-        batch.remove(Table::ByKey, stands);
-        batch.remove(Table::ByKey, ghost.clone());
-        let state = replica.shared.state().unwrap();
-        batch.remove(Table::Events, address_key(here).to_vec());
-        batch.remove(Table::Events, address_key(gone).to_vec());
-        let (left, events) = still_wrong(batch, &*state.view).await.unwrap();
-        assert_eq!(events, 1);
-        let writes: Vec<_> = left.into_tables().flat_map(|(_, writes)| writes).collect();
-        assert_eq!(
-            writes.iter().map(|write| &write.key).collect::<Vec<_>>(),
-            [&Bytes::copy_from_slice(&address_key(gone)), &ghost]
-        );
     }
 }

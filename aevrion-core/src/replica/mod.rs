@@ -2,10 +2,10 @@
 //!
 //! One [writer](writer) task takes what is to be written, many requests at a time, and makes one commit of them: it
 //! stamps the clock, drops what is known already, encodes, marks the tree, and answers when the commit is safe.
-//! Readers never wait for it: each reads the [`ReadState`] that the writer published last.
+//! Readers never wait for it: each reads the [`ReadState`](read_state::ReadState) that the writer published last.
 
 mod check;
-mod close;
+mod commit_batch;
 mod damaged;
 mod derived;
 mod digests;
@@ -13,448 +13,37 @@ mod expiring;
 mod export;
 mod failure;
 mod feed;
+mod handle;
 mod heal;
 mod holdings;
 mod import;
-mod lot;
 mod mend;
 mod open;
 mod options;
 mod queue;
+mod read_state;
 mod rebuild;
 mod recent;
-mod recover;
 mod scrub;
-mod settings;
 mod state;
 mod status;
 mod submissions;
-mod system;
-mod touched;
+mod top_row;
 mod tree_access;
 mod verify;
 mod waiting;
 mod watch;
 mod writer;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use bytes::Bytes;
-use tokio::sync::oneshot;
-
-use crate::agent::Origin;
-use crate::event::is_reserved;
-use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
-use crate::planted::{Bug, planted};
-use crate::store::Durability;
-use crate::{
-    Address, ClockFault, Event, Incarnation, Parameters, ReadError, Timestamp, Value, WallClock, WriteError,
-};
-
 pub use damaged::DamagedEvents;
 pub use export::Export;
 pub(crate) use feed::{FeedReader, News};
-pub use import::{Import, Inserted};
+pub use handle::Replica;
+pub use import::Import;
 pub use options::Options;
+pub use queue::{Inserted, Operation};
 pub use rebuild::Rebuilt;
 pub use scrub::{Scrub, ScrubPass, ScrubReport, ScrubStep};
 pub use status::Status;
 pub use verify::{Progress, Verification};
 pub use watch::{Cursor, NotACursor, Watch, Watched};
-
-use queue::{Content, Queue, Request};
-pub(crate) use state::{ReadState, Shared};
-
-/// One write of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
-    /// The key.
-    pub key: Bytes,
-    /// What it is to have from now on.
-    pub value: Value,
-}
-
-impl Operation {
-    /// Gives `key` the value `data`.
-    pub fn put(key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Self {
-        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Data(data.into()) }
-    }
-
-    /// Leaves `key` without a value.
-    pub fn delete(key: impl AsRef<[u8]>) -> Self {
-        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Deletion }
-    }
-}
-
-/// A key-value store whose every write is an event on a time axis. Cloning gives another handle to the same replica,
-/// which ends when it is [closed](Replica::close) or the last handle is dropped.
-///
-/// Dropping the future of a write takes the write back, unless it is being stored already.
-#[derive(Clone)]
-pub struct Replica {
-    shared: Arc<Shared>,
-    queue: Queue,
-}
-
-impl Replica {
-    /// Gives `key` a value. Answers when the write is durable, with where the event stands.
-    ///
-    /// # Errors
-    /// [`WriteError`] about the key or the value, if the clock cannot be trusted, or if the store does not take it:
-    /// nothing was written then.
-    pub async fn put(&self, key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Result<Address, WriteError> {
-        self.write(Operation::put(key, data), Durability::Immediate).await
-    }
-
-    /// As [`Replica::put`]; from `expires_at` on the key has no value again.
-    ///
-    /// # Errors
-    /// As [`Replica::put`].
-    pub async fn put_until(
-        &self,
-        key: impl AsRef<[u8]>,
-        data: impl Into<Bytes>,
-        expires_at: Timestamp,
-    ) -> Result<Address, WriteError> {
-        let value = Value::Expiring { data: data.into(), expires_at };
-        let key = Bytes::copy_from_slice(key.as_ref());
-        self.write(Operation { key, value }, Durability::Immediate).await
-    }
-
-    /// Leaves `key` without a value. The versions before stay in its history.
-    ///
-    /// # Errors
-    /// As [`Replica::put`].
-    pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<Address, WriteError> {
-        self.write(Operation::delete(key), Durability::Immediate).await
-    }
-
-    /// One write, as durable as asked.
-    ///
-    /// # Errors
-    /// As [`Replica::put`].
-    pub async fn write(&self, operation: Operation, durability: Durability) -> Result<Address, WriteError> {
-        let addresses = self.batch(vec![operation], durability).await?;
-        addresses.first().copied().ok_or(WriteError::Closed)
-    }
-
-    /// All of these writes or, if the process or the power dies, none. Answers with an address for each, in order.
-    /// On other nodes they may become visible one by one.
-    ///
-    /// # Errors
-    /// As [`Replica::put`], [`WriteError::BatchTooLarge`] and [`WriteError::BatchTooDense`].
-    pub async fn batch(
-        &self,
-        operations: Vec<Operation>,
-        durability: Durability,
-    ) -> Result<Vec<Address>, WriteError> {
-        let bytes = operations.iter().map(|operation| operation.key.len() + operation.value.len()).sum();
-        check_batch(operations.len(), bytes)?;
-        if let Some(fault) = self.shared.refuse_by_clock() {
-            return Err(WriteError::Clock(fault));
-        }
-        for operation in &operations {
-            self.check(&operation.key, &operation.value)?;
-        }
-        check_density(&operations, self.shared.max_drift)?;
-        let (reply, answer) = oneshot::channel();
-        self.queue.submit(Content::Operations(operations, reply), bytes, durability).await?;
-        answer.await.map_err(|_| WriteError::Closed)?
-    }
-
-    /// Writes an event with a given time, for imports: past, present or future.
-    ///
-    /// # Errors
-    /// As [`Replica::put`].
-    pub async fn put_at(
-        &self,
-        key: impl AsRef<[u8]>,
-        value: Value,
-        timestamp: Timestamp,
-    ) -> Result<Address, WriteError> {
-        let key = Bytes::copy_from_slice(key.as_ref());
-        self.check(&key, &value)?;
-        let event = Event::new(key, value, timestamp)?;
-        let address = event.address();
-        self.insert(vec![event], Durability::Immediate).await?;
-        Ok(address)
-    }
-
-    /// Stores these events, all in one atomic write, but for those that are stored already.
-    ///
-    /// # Errors
-    /// As [`Replica::batch`].
-    pub async fn insert(&self, events: Vec<Event>, durability: Durability) -> Result<Inserted, WriteError> {
-        if events.iter().any(|event| is_reserved(event.key())) {
-            return Err(WriteError::ReservedKey);
-        }
-        self.submit(events, Origin::Local, durability).await?.await.map_err(|_| WriteError::Closed)?
-    }
-
-    /// Queues events for insertion; the answer comes when they are stored.
-    pub(crate) async fn submit(
-        &self,
-        events: Vec<Event>,
-        origin: Origin,
-        durability: Durability,
-    ) -> Result<oneshot::Receiver<Result<Inserted, WriteError>>, WriteError> {
-        let bytes = events.iter().map(Event::weight).sum();
-        check_batch(events.len(), bytes)?;
-        for event in &events {
-            self.shared.parameters.check(event.key(), event.value())?;
-        }
-        let (reply, answer) = oneshot::channel();
-        self.queue.submit(Content::Events(events, origin, reply), bytes, durability).await?;
-        Ok(answer)
-    }
-
-    fn check(&self, key: &[u8], value: &Value) -> Result<(), WriteError> {
-        if is_reserved(key) {
-            return Err(WriteError::ReservedKey);
-        }
-        self.shared.parameters.check(key, value)
-    }
-
-    /// The value of `key` now.
-    ///
-    /// # Errors
-    /// [`ReadError`] if the store cannot be read, or what it holds cannot be trusted.
-    pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, ReadError> {
-        let event = self.get_event(key, self.present()).await?;
-        Ok(event.and_then(|event| event.value().data().cloned()))
-    }
-
-    /// The value that `key` had, or will have as far as is known, at `at`.
-    ///
-    /// # Errors
-    /// As [`Replica::get`].
-    pub async fn get_at(&self, key: impl AsRef<[u8]>, at: Timestamp) -> Result<Option<Bytes>, ReadError> {
-        let event = self.get_event(key, at).await?;
-        Ok(event.and_then(|event| event.value().data().cloned()))
-    }
-
-    /// The event that gives `key` its value as of a moment, or of the [present](Replica::present); `None` if it has
-    /// none, be it never written, deleted or expired.
-    ///
-    /// # Errors
-    /// As [`Replica::get`].
-    pub async fn get_event(
-        &self,
-        key: impl AsRef<[u8]>,
-        as_of: impl Into<AsOf>,
-    ) -> Result<Option<Event>, ReadError> {
-        let (key, as_of) = (key.as_ref(), as_of.into());
-        if is_reserved(key) {
-            return Ok(None);
-        }
-        let winner = self.noting(self.shared.winner(key, as_of.visible).await)?;
-        Ok(winner.filter(|event| event.value().visible_at(as_of.expiry).is_some()))
-    }
-
-    /// Whether `key` has a value as of a moment.
-    ///
-    /// # Errors
-    /// As [`Replica::get`].
-    pub async fn exists(&self, key: impl AsRef<[u8]>, as_of: impl Into<AsOf>) -> Result<bool, ReadError> {
-        Ok(self.get_event(key, as_of).await?.is_some())
-    }
-
-    /// A page of the versions of `key`, newest first unless asked otherwise.
-    ///
-    /// # Errors
-    /// As [`Replica::get`].
-    pub async fn history(&self, key: impl AsRef<[u8]>, query: &VersionQuery) -> Result<Versions, ReadError> {
-        let key = key.as_ref();
-        if is_reserved(key) {
-            return Ok(Versions { events: Vec::new(), next: None });
-        }
-        let until = query.until.unwrap_or_else(|| self.now());
-        let state = self.shared.state()?;
-        self.noting(state.index().versions(key, until, query).await)
-    }
-
-    /// A page of the keys that have a value, in byte order.
-    ///
-    /// # Errors
-    /// As [`Replica::get`].
-    pub async fn scan(&self, query: &EntryQuery) -> Result<Entries, ReadError> {
-        let as_of = query.as_of.unwrap_or_else(|| self.present());
-        let state = self.shared.state()?;
-        self.noting(state.index().entries(as_of, query).await)
-    }
-
-    /// How many keys of a span have a value as of a moment. Cost: one or two searches for each of them.
-    ///
-    /// # Errors
-    /// As [`Replica::get`].
-    pub async fn count(&self, span: KeySpan, as_of: impl Into<AsOf>) -> Result<u64, ReadError> {
-        let mut query = EntryQuery { span, as_of: Some(as_of.into()), ..EntryQuery::default() };
-        let mut count = 0;
-        loop {
-            let entries = self.scan(&query).await?;
-            count += entries.events.iter().map(|_| 1).sum::<u64>();
-            match entries.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(count),
-            }
-        }
-    }
-
-    /// Passes a read's answer on. If the store failed it, the writer is asked for a fresh view, so that an engine
-    /// that had to be reopened is read again. If an event is damaged, that is remembered.
-    fn noting<T>(&self, answer: Result<T, ReadError>) -> Result<T, ReadError> {
-        match &answer {
-            Err(ReadError::Store(error)) => {
-                tracing::warn!(%error, "a read failed");
-                self.queue.refresh();
-            }
-            Err(error) => self.shared.note_damage(error),
-            Ok(_) => {}
-        }
-        answer
-    }
-
-    /// The time at which reads happen: the wall clock's, or the latest that this node has seen if that is later.
-    pub fn now(&self) -> Timestamp {
-        self.shared.now()
-    }
-
-    /// What a read of the present shows: every version until [now](Replica::now), and the values that have not expired
-    /// by the wall clock. One write that is ahead of the wall ends no lease early.
-    pub fn present(&self) -> AsOf {
-        let visible = self.now();
-        let expiry = if planted(Bug::ExpiryByLogicalClock) { visible } else { self.shared.wall.now() };
-        AsOf { visible, expiry }
-    }
-
-    /// Why no local writes are taken at the moment, if none are: what the answer to a write would be.
-    pub fn refuses_writes(&self) -> Option<WriteError> {
-        let failure = Option::clone(&self.shared.failure.load()).map(WriteError::ReadOnly);
-        let unreadable = || match self.shared.state() {
-            Err(error) => Some(WriteError::from(error)),
-            Ok(_) => None,
-        };
-        failure.or_else(unreadable).or_else(|| self.clock_fault().map(WriteError::Clock))
-    }
-
-    /// Why this node's clock cannot be trusted with a write, if it cannot.
-    pub fn clock_fault(&self) -> Option<ClockFault> {
-        self.shared.clock_fault()
-    }
-
-    /// Takes local writes again although the wall clock was set back, with timestamps after the latest one of this
-    /// node: they lie in the future until the wall has caught up, and other nodes show them only then. For an operator
-    /// who knows that the wall is right now and was wrong before. It lasts until then, also over a restart.
-    ///
-    /// # Errors
-    /// [`WriteError::Store`] if this cannot be stored.
-    pub async fn resume_clock(&self) -> Result<(), WriteError> {
-        let resumed = self.queue.ask(Request::ResumeClock).await;
-        resumed.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
-    }
-
-    /// Promises that this node stamps nothing at or before `until` any more, also after a restart. Events of other nodes
-    /// are not bound by it. Cost: a durable commit if this goes further than before.
-    ///
-    /// # Errors
-    /// [`WriteError::Store`] if the promise cannot be kept for certain.
-    pub(crate) async fn settle(&self, until: Timestamp) -> Result<(), WriteError> {
-        if until <= self.settled() {
-            return Ok(());
-        }
-        let settled = self.queue.ask(|reply| Request::Settle(until, reply)).await;
-        settled.ok_or(WriteError::Closed)?.map_err(WriteError::Store)
-    }
-
-    /// Until when this node has promised to stamp nothing.
-    pub(crate) fn settled(&self) -> Timestamp {
-        Timestamp::from_millis(self.shared.settled.load(Ordering::Acquire))
-    }
-
-    /// Resolves with the reason if the writer dies, which is a defect: nothing is written any more, and nothing read.
-    /// Never resolves otherwise.
-    pub async fn died(&self) -> String {
-        let mut died = self.shared.died.subscribe();
-        match died.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            // The sender lives as long as this handle.
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// How far ahead of the wall clock an event may be and still count as the present.
-    pub fn max_drift(&self) -> Duration {
-        self.shared.max_drift
-    }
-
-    /// Refuses local writes because of what the neighbours' clocks say, or takes them again.
-    pub(crate) fn heed_neighbours(&self, verdict: Option<ClockFault>) {
-        let before = self.shared.neighbours_verdict.swap(verdict.map(Arc::new));
-        match (before, verdict) {
-            (None, Some(fault)) => tracing::error!("{fault}: local writes are refused"),
-            (Some(_), None) => {
-                tracing::info!("this node's clock agrees with its neighbours': local writes are taken again");
-            }
-            _ => {}
-        }
-    }
-
-    /// Rows that one commit of the store takes without trouble.
-    pub(crate) fn rows_at_once(&self) -> usize {
-        self.shared.capabilities.rows_at_once
-    }
-
-    /// What the neighbours are to hear of, from now on.
-    pub(crate) fn feed(&self) -> FeedReader {
-        self.shared.feed.read()
-    }
-
-    /// Which opening of its store this is.
-    pub fn incarnation(&self) -> Incarnation {
-        self.shared.incarnation
-    }
-
-    /// Where the time comes from.
-    pub(crate) fn wall(&self) -> Arc<dyn WallClock> {
-        Arc::clone(&self.shared.wall)
-    }
-
-    /// What the cluster of this replica shares.
-    pub fn parameters(&self) -> Parameters {
-        self.shared.parameters
-    }
-}
-
-impl std::fmt::Debug for Replica {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Replica").field("node", &self.shared.node).finish_non_exhaustive()
-    }
-}
-
-fn check_batch(operations: usize, bytes: usize) -> Result<(), WriteError> {
-    use crate::bounds::{BATCH_BYTES, BATCH_OPERATIONS};
-    // One event of the cluster's greatest size is always a batch of its own.
-    if operations > BATCH_OPERATIONS || (operations > 1 && bytes > BATCH_BYTES) {
-        return Err(WriteError::BatchTooLarge { operations, bytes });
-    }
-    Ok(())
-}
-
-/// Each write of a key has a millisecond of its own, and all of a batch lie within the drift.
-fn check_density(operations: &[Operation], max_drift: Duration) -> Result<(), WriteError> {
-    let most = usize::try_from(max_drift.as_millis()).unwrap_or(usize::MAX).max(1);
-    if operations.len() <= most {
-        return Ok(());
-    }
-    let mut writes: BTreeMap<&Bytes, usize> = BTreeMap::new();
-    for operation in operations {
-        *writes.entry(&operation.key).or_default() += 1;
-    }
-    match writes.into_values().max().filter(|writes| *writes > most) {
-        Some(writes) if !planted(Bug::BatchPastDrift) => Err(WriteError::BatchTooDense { writes, most }),
-        _ => Ok(()),
-    }
-}

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::handle::Replica;
+use super::options::Options;
 use super::queue::Queue;
-use super::recover::{read_checkpoint, recover};
+use super::read_state::{read_checkpoint, recover};
 use super::state::Names;
+use super::state::Shared;
 use super::writer::Writer;
-use super::{Options, Replica, Shared};
 use crate::events::outermost_event;
 use crate::planted::{Bug, planted};
 use crate::store::{

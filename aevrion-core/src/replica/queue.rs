@@ -6,13 +6,43 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::touched::Touched;
-use super::{Inserted, Operation, ReadState};
-use crate::agent::Origin;
+use super::read_state::ReadState;
+use super::top_row::Touched;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
+use crate::news::Origin;
 use crate::store::{Durability, StoreError, WriteBatch};
 use crate::tree::{Node, NodeAddress};
-use crate::{Address, Event, Timestamp, WriteError};
+use crate::{Address, Event, Timestamp, Value, WriteError};
+
+/// One write of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// The key.
+    pub key: Bytes,
+    /// What it is to have from now on.
+    pub value: Value,
+}
+
+impl Operation {
+    /// Gives `key` the value `data`.
+    pub fn put(key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Self {
+        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Data(data.into()) }
+    }
+
+    /// Leaves `key` without a value.
+    pub fn delete(key: impl AsRef<[u8]>) -> Self {
+        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Deletion }
+    }
+}
+
+/// What an insertion brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inserted {
+    /// Events that were not stored before.
+    pub new: u64,
+    /// Events that were.
+    pub known: u64,
+}
 
 /// What the writer can be asked for.
 pub(super) enum Request {
@@ -23,8 +53,8 @@ pub(super) enum Request {
     Walk { told: Option<Timestamp>, known: u64, reply: oneshot::Sender<Walk> },
     /// Commit these rows of derived tables, and correct the counts.
     Mend(WriteBatch, Option<Counted>, oneshot::Sender<Result<(), StoreError>>),
-    /// Commit rows that nothing is derived from.
-    Remember(WriteBatch, oneshot::Sender<Result<(), StoreError>>),
+    /// Write a local setting.
+    WriteSetting(SettingWrite, oneshot::Sender<Result<(), StoreError>>),
     /// A read failed: publish a fresh view.
     Refresh,
     /// Stamp nothing at or before this time from now on, also after a restart.
@@ -33,6 +63,14 @@ pub(super) enum Request {
     ResumeClock(oneshot::Sender<Result<(), StoreError>>),
     /// Finish, and close the store.
     Close(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// A local setting to write. Nothing is derived from it.
+pub(super) struct SettingWrite {
+    /// The key of its row in the table `meta`.
+    pub(super) row: String,
+    /// The new value; `None` removes the row.
+    pub(super) value: Option<Bytes>,
 }
 
 /// Something to store, and where the answer goes.
@@ -98,6 +136,25 @@ impl Content {
     }
 }
 
+/// The answer to a submission, which comes when its content is stored.
+pub(crate) struct Answer<T>(oneshot::Receiver<Result<T, WriteError>>);
+
+impl<T> Answer<T> {
+    /// A place for the answer, and the answer.
+    pub(super) fn channel() -> (oneshot::Sender<Result<T, WriteError>>, Self) {
+        let (reply, answer) = oneshot::channel();
+        (reply, Self(answer))
+    }
+
+    /// Waits for the answer. A writer that is gone answers [`WriteError::Closed`].
+    ///
+    /// # Errors
+    /// The reason why nothing was stored.
+    pub(crate) async fn wait(self) -> Result<T, WriteError> {
+        self.0.await.unwrap_or(Err(WriteError::Closed))
+    }
+}
+
 /// Computed nodes, children before their parents.
 pub(super) type Nodes = Vec<(NodeAddress, Node)>;
 
@@ -149,6 +206,20 @@ impl Queue {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Asks the writer for a commit.
+    ///
+    /// # Errors
+    /// [`WriteError::Store`] if the store does not take it, and [`WriteError::Closed`] if the writer is gone.
+    pub(super) async fn write(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> Request,
+    ) -> Result<(), WriteError> {
+        match self.ask(request).await {
+            Some(written) => written.map_err(WriteError::Store),
+            None => Err(WriteError::Closed),
+        }
     }
 
     /// Asks for a fresh view. If the queue is full the writer will publish one anyway.

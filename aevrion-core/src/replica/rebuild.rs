@@ -6,9 +6,11 @@
 use bytes::{Bytes, BytesMut};
 
 use super::derived::stands_for_event;
+use super::handle::Replica;
 use super::mend::Mend;
 use super::queue::Counted;
-use super::{Progress, ReadState, Replica};
+use super::read_state::ReadState;
+use super::verify::Progress;
 use crate::event::is_reserved;
 use crate::events::EventPages;
 use crate::store::{KeyRange, Pages, Projection, Table};

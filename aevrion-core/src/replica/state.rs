@@ -7,31 +7,20 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, watch};
 
-use super::Options;
-use super::damaged::DamageList;
+use super::damaged::{DamageList, damaged_event};
 use super::digests::Digests;
 use super::feed::Feed;
+use super::options::Options;
+use super::read_state::ReadState;
 use super::recent::RecentArrivals;
-use super::tree_access::KeptTop;
-use crate::index::{IndexReader, Pending, Tips};
+use super::top_row::KeptTop;
+use crate::events::read_event;
+use crate::index::Tips;
 use crate::planted::{Bug, planted};
-use crate::store::{Capabilities, EventStore, StoreError, View};
-use crate::tables::{Checkpoint, Lineage};
+use crate::store::{Capabilities, EventStore, StoreError};
+use crate::tables::Lineage;
 use crate::tree::Shape;
 use crate::{Clock, ClockFault, Event, Incarnation, NodeId, Parameters, ReadError, Timestamp, WallClock};
-
-/// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
-pub(crate) struct ReadState {
-    pub(crate) view: Arc<dyn View>,
-    pub(crate) pending: Pending,
-    pub(crate) checkpoint: Checkpoint,
-}
-
-impl ReadState {
-    pub(crate) fn index(&self) -> IndexReader<'_> {
-        IndexReader::new(&*self.view, &self.pending)
-    }
-}
 
 /// What the writer shows to readers.
 pub(super) enum Published {
@@ -197,5 +186,21 @@ impl Shared {
     /// The time at which reads happen.
     pub(super) fn now(&self) -> Timestamp {
         self.wall.now().max(Timestamp::from_millis(self.clock.load(Ordering::Acquire)))
+    }
+}
+
+impl Shared {
+    /// Takes note of a damaged event, if that is why a read has no answer.
+    pub(super) fn note_damage(&self, error: &ReadError) {
+        self.damage.note(error, self.wall.now());
+    }
+
+    /// As [`Shared::note_damage`], after a read in a view that may be old: the event may be mended by now.
+    pub(super) async fn note_old_damage(&self, error: &ReadError) {
+        let Some(address) = damaged_event(error) else { return };
+        let Ok(state) = self.state() else { return };
+        if let Err(error) = read_event(&*state.view, address).await {
+            self.note_damage(&error);
+        }
     }
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use super::Replica;
+use tokio::sync::watch;
+
+use super::damaged::DamagedEvents;
+use super::handle::Replica;
 use crate::events::outermost_event;
 use crate::store::{Capabilities, Direction, StoreError};
 use crate::tree::Root;
-use crate::{ClockFault, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
+use crate::{Address, ClockFault, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
 
 /// What a replica says of itself.
 #[derive(Debug, Clone)]
@@ -74,5 +77,21 @@ impl Replica {
             healed_hashes: self.healed_hashes(),
             arrivals: (checkpoint.oldest_arrival, checkpoint.next_arrival),
         })
+    }
+
+    /// The events whose stored copy is damaged, as far as a read, an export, a watch, `verify` or the scrub has come upon
+    /// them. Connected neighbours are asked for sound copies; an import or an insertion of one mends it, too.
+    pub fn damaged_events(&self) -> DamagedEvents {
+        self.shared.damage.listed()
+    }
+
+    /// The addresses of damaged events.
+    pub(crate) fn damaged_addresses(&self) -> Vec<Address> {
+        self.shared.damage.addresses()
+    }
+
+    /// Changes with the list of damaged events.
+    pub(crate) fn damage_changes(&self) -> watch::Receiver<u64> {
+        self.shared.damage.changes()
     }
 }

@@ -1,5 +1,5 @@
-//! From what was asked for to one lot: local writes get their time, events that have theirs are taken as they are, and
-//! whoever asked is answered when the lot is stored.
+//! From what was asked for to one batch: local writes get their time, events that have theirs are taken as they are, and
+//! whoever asked is answered when the batch is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,23 +7,24 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::lot::Lot;
+use super::commit_batch::CommitBatch;
 use super::queue::{Content, Submission};
+use super::queue::{Inserted, Operation};
+use super::read_state::ReadState;
 use super::writer::Writer;
-use super::{Inserted, Operation, ReadState};
-use crate::agent::Origin;
 use crate::coop::{charge, rows_of};
+use crate::news::Origin;
 use crate::planted::{Bug, planted};
 use crate::store::Durability;
 use crate::{Address, Blocked, Event, Timestamp, Value, WriteError};
 
-/// A submission whose content is in the lot, and what to answer once that is stored.
-enum Answer {
+/// A submission whose content is in the batch, and what to answer once that is stored.
+enum Outcome {
     Addresses(Vec<Address>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
     Inserted(Inserted, oneshot::Sender<Result<Inserted, WriteError>>),
 }
 
-impl Answer {
+impl Outcome {
     fn send(self, outcome: Result<(), WriteError>) {
         // Whoever asked may have gone away: the write stands all the same.
         match self {
@@ -35,8 +36,8 @@ impl Answer {
 
 /// What became of a submission.
 enum Assembled {
-    /// It is in the lot.
-    Ready(Answer),
+    /// It is in the batch.
+    Ready(Outcome),
     /// The clock does not let it through yet, for this reason or because of another write of its key.
     Waits(Content, Option<Blocked>),
     /// The store could not be read to place it.
@@ -51,7 +52,7 @@ enum Stamped {
 
 impl Writer {
     /// Stores what the submissions bring in one commit, and answers them.
-    pub(super) async fn store_lot(&mut self, submissions: Vec<Submission>) {
+    pub(super) async fn store_submissions(&mut self, submissions: Vec<Submission>) {
         let base = match self.refusal() {
             Some(error) => Err(error),
             None => self.base().await,
@@ -69,7 +70,7 @@ impl Writer {
         let buffered = submissions.iter().all(|submission| submission.durability == Durability::Buffered);
         let buffered = buffered || planted(Bug::AckedTooEarly);
         let durability = if buffered { Durability::Buffered } else { Durability::Immediate };
-        let mut lot = Lot::new(&state, self.greatest, &shared);
+        let mut batch = CommitBatch::new(&state, self.greatest, &shared);
         let mut answers = Vec::with_capacity(submissions.len());
         // Held until the answers are out: it is what bounds the queue.
         let mut spaces = Vec::with_capacity(submissions.len());
@@ -82,7 +83,7 @@ impl Writer {
             if content.is_abandoned() {
                 continue;
             }
-            match self.assemble(content, &mut lot, &state).await {
+            match self.assemble(content, &mut batch, &state).await {
                 Assembled::Ready(answer) => {
                     answers.push(answer);
                     spaces.push(space);
@@ -91,7 +92,7 @@ impl Writer {
                     let submission = Submission { content, durability, space, deadline };
                     self.waiting.add(submission, blocked, Instant::now());
                 }
-                // What this submission has put into the lot cannot be told from the rest: none of it is stored.
+                // What this submission has put into the batch cannot be told from the rest: none of it is stored.
                 Assembled::Failed(content, error) => {
                     content.refuse(error.clone());
                     failure = Some(error);
@@ -105,31 +106,36 @@ impl Writer {
                 }
                 Err(error)
             }
-            None => self.finish(lot, &state, durability).await.map_err(WriteError::Store),
+            None => self.finish(batch, &state, durability).await.map_err(WriteError::Store),
         };
         for answer in answers {
             answer.send(outcome.clone());
         }
     }
 
-    /// Puts what a submission brings into the lot.
-    async fn assemble(&mut self, content: Content, lot: &mut Lot<'_>, state: &ReadState) -> Assembled {
+    /// Puts what a submission brings into the batch.
+    async fn assemble(
+        &mut self,
+        content: Content,
+        batch: &mut CommitBatch<'_>,
+        state: &ReadState,
+    ) -> Assembled {
         match content {
             Content::Events(events, origin, reply) => {
-                match self.add_events(&events, origin, lot, state).await {
-                    Ok(inserted) => Assembled::Ready(Answer::Inserted(inserted, reply)),
+                match self.add_events(&events, origin, batch, state).await {
+                    Ok(inserted) => Assembled::Ready(Outcome::Inserted(inserted, reply)),
                     Err(error) => Assembled::Failed(Content::Events(events, origin, reply), error),
                 }
             }
             content if self.waiting.hold_back(&content) => Assembled::Waits(content, None),
-            Content::Operations(operations, reply) => match self.stamp(&operations, lot, state).await {
+            Content::Operations(operations, reply) => match self.stamp(&operations, batch, state).await {
                 Ok(Stamped::Blocked(blocked)) => {
                     Assembled::Waits(Content::Operations(operations, reply), Some(blocked))
                 }
                 Ok(Stamped::Events(events)) => {
                     let addresses = events.iter().map(Event::address).collect();
-                    match self.add_events(&events, Origin::Local, lot, state).await {
-                        Ok(_) => Assembled::Ready(Answer::Addresses(addresses, reply)),
+                    match self.add_events(&events, Origin::Local, batch, state).await {
+                        Ok(_) => Assembled::Ready(Outcome::Addresses(addresses, reply)),
                         Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
                     }
                 }
@@ -142,7 +148,7 @@ impl Writer {
         &mut self,
         events: &[Event],
         origin: Origin,
-        lot: &mut Lot<'_>,
+        batch: &mut CommitBatch<'_>,
         state: &ReadState,
     ) -> Result<Inserted, WriteError> {
         let wall = self.shared.wall.now();
@@ -158,9 +164,9 @@ impl Writer {
             if origin != Origin::Local && is_dropped(event, wall, self.shared.parameters.largest_data) {
                 continue;
             }
-            if lot.add(event, &*state.view).await.map_err(WriteError::Store)? {
+            if batch.add(event, &*state.view).await.map_err(WriteError::Store)? {
                 inserted.new += 1;
-                lot.tell(event, origin);
+                batch.tell(event, origin);
             } else {
                 inserted.known += 1;
             }
@@ -172,7 +178,7 @@ impl Writer {
     async fn stamp(
         &mut self,
         operations: &[Operation],
-        lot: &Lot<'_>,
+        batch: &CommitBatch<'_>,
         state: &ReadState,
     ) -> Result<Stamped, WriteError> {
         let wall = self.shared.wall.now();
@@ -194,8 +200,8 @@ impl Writer {
                     }
                 };
                 // A client may have placed an event at this very moment, or one came from the future.
-                let may_be_taken = lot.greatest.is_some_and(|greatest| timestamp <= greatest);
-                if !(may_be_taken && lot.has_version_at(key, timestamp, &*state.view).await?) {
+                let may_be_taken = batch.greatest.is_some_and(|greatest| timestamp <= greatest);
+                if !(may_be_taken && batch.has_version_at(key, timestamp, &*state.view).await?) {
                     break timestamp;
                 }
             };

@@ -7,23 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::{MutexGuard, mpsc};
 
+use super::handle::Replica;
 use super::queue::{Nodes, Request, Walk};
-use super::{ReadState, Replica};
+use super::read_state::ReadState;
+use super::top_row::KeptTop;
 use crate::tree::{Node, NodeSink, Root, Shape, TopRow, TreePass};
 use crate::{Hash, ReadError, TimeSpan, Timestamp};
-
-/// The top row of the tree, and how far it has followed what was written.
-pub(super) struct KeptTop {
-    row: TopRow,
-    /// The number of the last walk whose beginning was heard of.
-    walk: u64,
-}
-
-impl Default for KeptTop {
-    fn default() -> Self {
-        Self { row: TopRow::unknown(), walk: 0 }
-    }
-}
 
 /// Leave to walk the tree while nobody else does.
 pub(super) struct TreeWalk<'r> {

@@ -5,7 +5,9 @@
 
 use super::check::{Check, Finding, Findings, Remedy, Walk, fault_of_node};
 use super::derived::node_has_events;
-use super::{ReadState, Replica, Shared};
+use super::handle::Replica;
+use super::read_state::ReadState;
+use super::state::Shared;
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::store::{KeyRange, Pages, Projection, Table, View};
 use crate::tables::{name, node_key};

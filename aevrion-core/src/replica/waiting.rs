@@ -1,6 +1,6 @@
-//! Local writes that the clock does not let through yet.
+//! What the writer waits for: local writes that the clock does not let through yet, and the next expiry.
 //!
-//! They wait here, not in the queue: what comes from neighbours, and writes of other keys, go on. Writes of one key keep
+//! The writes wait here, not in the queue: what comes from neighbours, and writes of other keys, go on. Writes of one key keep
 //! their order. The room is bounded, and so is the time: a write that is not stamped within a second is refused with
 //! the reason. A write whose caller has gone is not made.
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::queue::{Content, Submission};
 use crate::bounds::{WAITING_BYTES, WAITING_WRITES};
 use crate::planted::{Bug, planted};
-use crate::{Blocked, ClockFault, WriteError};
+use crate::{Blocked, ClockFault, Timestamp, WriteError};
 
 /// How long a write waits at most.
 const WAIT_AT_MOST: Duration = Duration::from_secs(1);
@@ -73,5 +73,40 @@ impl WaitingWrites {
         let deadline = self.writes.front().and_then(|first| first.deadline);
         let starves = planted(Bug::WaitingStarves);
         [self.retry_at, deadline].into_iter().flatten().min().filter(|_| !starves)
+    }
+}
+
+/// How long the writer sleeps at most without a look at the wall clock, which may be set.
+const WALL_CHECKED: Duration = Duration::from_secs(1);
+
+/// When the writer has to look into the timetable.
+pub(super) struct ExpiryAlarm {
+    /// No row of the timetable is earlier; `None` if there is none.
+    pub(super) next: Option<Timestamp>,
+    /// Not before this.
+    pub(super) after: Instant,
+}
+
+impl Default for ExpiryAlarm {
+    fn default() -> Self {
+        Self { next: Some(Timestamp::MIN), after: Instant::now() }
+    }
+}
+
+impl ExpiryAlarm {
+    /// A value that expires at this moment was stored.
+    pub(super) fn note(&mut self, expiry: Option<Timestamp>) {
+        self.next = self.next.into_iter().chain(expiry).min();
+    }
+
+    /// The timetable may have changed.
+    pub(super) fn look(&mut self) {
+        self.next = Some(Timestamp::MIN);
+    }
+
+    /// When to look, if the wall shows `now` and goes on as it should.
+    pub(super) fn wake_at(&self, now: Timestamp) -> Option<Instant> {
+        let wait = self.next?.ahead_of(now).min(WALL_CHECKED);
+        Some(self.after.max(Instant::now() + wait))
     }
 }

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::handle::Replica;
 use super::recent::Wanted;
-use super::{Replica, Shared};
+use super::state::Shared;
 use crate::arrivals::{Arrival, Effect, next_run, run_at};
 use crate::event::is_reserved;
 use crate::events::decode_event;

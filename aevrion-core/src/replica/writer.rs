@@ -1,7 +1,7 @@
 //! The writer: the one task that changes the store.
 //!
-//! It drains what waits, up to the bounds of a lot, makes one commit of it and answers. What is written meanwhile
-//! waits for the next lot: under load every fsync serves thousands of writes, at rest a write waits for nobody.
+//! It drains what waits, up to the bounds of a batch, makes one commit of it and answers. What is written meanwhile
+//! waits for the next batch: under load every fsync serves thousands of writes, at rest a write waits for nobody.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -13,14 +13,14 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
-use super::expiring::Expiring;
-use super::lot::Lot;
-use super::mend::still_wrong;
-use super::queue::{Counted, Nodes, Request, Submission, Walk, node_channel};
+use super::commit_batch::CommitBatch;
+use super::derived::still_wrong;
+use super::queue::{Counted, Nodes, Request, SettingWrite, Submission, Walk, node_channel};
+use super::read_state::ReadState;
 use super::state::Published;
-use super::touched::TouchedTop;
-use super::waiting::WaitingWrites;
-use super::{ReadState, Shared};
+use super::state::Shared;
+use super::top_row::TouchedTop;
+use super::waiting::{ExpiryAlarm, WaitingWrites};
 use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
 use crate::index::Pending;
 use crate::planted::{Bug, planted};
@@ -49,14 +49,14 @@ pub(super) struct Writer {
     /// Local writes that the clock does not let through yet.
     pub(super) waiting: WaitingWrites,
     /// When values expire.
-    pub(super) expiring: Expiring,
+    pub(super) expiry_alarm: ExpiryAlarm,
     /// When buffered commits have to be synced.
     pub(super) sync_at: Option<Instant>,
     /// When a store that failed is tried again.
     pub(super) retry_at: Option<Instant>,
     /// Whether the store may hold another state than memory does. Nothing is committed before it was read again.
     pub(super) is_behind: bool,
-    /// A request taken from the queue that did not belong to the lot.
+    /// A request taken from the queue that did not belong to the batch.
     stash: Option<Request>,
 }
 
@@ -94,7 +94,7 @@ impl Writer {
             touched_top: TouchedTop::default(),
             owes_turn: false,
             waiting: WaitingWrites::default(),
-            expiring: Expiring::default(),
+            expiry_alarm: ExpiryAlarm::default(),
             sync_at: None,
             retry_at: None,
             is_behind: false,
@@ -144,7 +144,7 @@ impl Writer {
                 Next::Retry => self.retry().await,
                 Next::Waiting => {
                     let waiting = self.waiting.take();
-                    self.store_lot(waiting).await;
+                    self.store_submissions(waiting).await;
                     self.owes_turn = true;
                 }
                 Next::Expiry => {
@@ -172,7 +172,7 @@ impl Writer {
             () = until(self.sync_at) => Next::Sync,
             () = until(self.retry_at), if !stand_still => Next::Retry,
             () = until(self.waiting.wake_at()), if !stand_still => Next::Waiting,
-            () = until(self.expiring.wake_at(self.shared.wall.now())), if !stand_still => Next::Expiry,
+            () = until(self.expiry_alarm.wake_at(self.shared.wall.now())), if !stand_still => Next::Expiry,
             nodes = next_nodes(&mut self.walk) => Next::Nodes(nodes),
             request = self.requests.recv(), if !stand_still => Next::Request(request),
         }
@@ -181,12 +181,12 @@ impl Writer {
     async fn serve(&mut self, request: Request) {
         match request {
             Request::Submit(first) => {
-                let lot = self.drain(first);
-                self.store_lot(lot).await;
+                let submissions = self.drain(first);
+                self.store_submissions(submissions).await;
             }
             Request::Walk { told, known, reply } => self.begin_walk(told, known, reply),
             Request::Mend(batch, checkpoint, reply) => drop(reply.send(self.mend(batch, checkpoint).await)),
-            Request::Remember(batch, reply) => drop(reply.send(self.remember(batch).await)),
+            Request::WriteSetting(setting, reply) => drop(reply.send(self.write_setting(setting).await)),
             Request::Refresh => self.resync().await,
             Request::Settle(until, reply) => drop(reply.send(self.settle(until).await)),
             Request::ResumeClock(reply) => drop(reply.send(self.resume_clock().await)),
@@ -194,17 +194,17 @@ impl Writer {
         }
     }
 
-    /// What waits behind `first`, as much of it as one lot may hold.
+    /// What waits behind `first`, as much of it as one batch may hold.
     fn drain(&mut self, first: Submission) -> Vec<Submission> {
         let (mut events, mut bytes) = first.content.size();
-        let mut lot = vec![first];
+        let mut submissions = vec![first];
         while events < LOT_EVENTS && bytes < LOT_BYTES {
             match self.requests.try_recv() {
                 Ok(Request::Submit(submission)) => {
                     let (more_events, more_bytes) = submission.content.size();
                     events += more_events;
                     bytes += more_bytes;
-                    lot.push(submission);
+                    submissions.push(submission);
                 }
                 Ok(other) => {
                     self.stash = Some(other);
@@ -213,26 +213,26 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        lot
+        submissions
     }
 
-    /// Commits a lot and publishes what reads see from now on.
+    /// Commits a batch and publishes what reads see from now on.
     pub(super) async fn finish(
         &mut self,
-        mut lot: Lot<'_>,
+        mut batch: CommitBatch<'_>,
         state: &ReadState,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        if lot.is_empty() {
-            self.shared.damage.sound(&lot.sound);
+        if batch.is_empty() {
+            self.shared.damage.sound(&batch.sound);
             // All of it was known. If not everything known is durable yet, what was asked for still has to be.
             return if durability == Durability::Immediate { self.sync().await } else { Ok(()) };
         }
-        lot.remove_stale_hashes(&self.known_stale);
-        let stored = match lot.apply_index(&*state.view, false).await {
+        batch.remove_stale_hashes(&self.known_stale);
+        let stored = match batch.apply_index(&*state.view, false).await {
             Ok(()) => {
-                lot.seal(&self.clock);
-                self.commit(lot.batch, durability).await
+                batch.seal(&self.clock);
+                self.commit(batch.writes, durability).await
             }
             Err(error) => Err(error),
         };
@@ -240,23 +240,23 @@ impl Writer {
             self.fail(&error).await;
             return Err(error);
         }
-        // A lot that only mends brings no arrival: what was read before it must become useless all the same.
-        let written = lot.checkpoint.next_arrival + u64::from(!lot.mended.is_empty());
-        let mended_keys = lot.mended.iter().map(|(_, key)| key);
-        for key in lot.arrived.iter().map(|(_, key)| key).chain(mended_keys) {
+        // A batch that only mends brings no arrival: what was read before it must become useless all the same.
+        let written = batch.checkpoint.next_arrival + u64::from(!batch.mended.is_empty());
+        let mended_keys = batch.mended.iter().map(|(_, key)| key);
+        for key in batch.arrived.iter().map(|(_, key)| key).chain(mended_keys) {
             self.shared.tips.note_write(key, written);
         }
         if self.shared.arrivals.receiver_count() > 0 {
-            self.shared.recent.offer(state.checkpoint.next_arrival, lot.effect, &lot.arrived);
+            self.shared.recent.offer(state.checkpoint.next_arrival, batch.effect, &batch.arrived);
         }
-        self.greatest = lot.greatest;
-        self.expiring.note(lot.next_expiry);
-        self.shared.feed.offer(lot.fresh);
-        self.remember_stale(lot.touched);
-        self.publish(lot.pending, lot.checkpoint).await;
+        self.greatest = batch.greatest;
+        self.expiry_alarm.note(batch.next_expiry);
+        self.shared.feed.offer(batch.fresh);
+        self.remember_stale(batch.touched);
+        self.publish(batch.pending, batch.checkpoint).await;
         // Whoever learns that an event is mended can read it.
-        self.shared.damage.sound(&lot.sound);
-        let mended: Vec<_> = lot.mended.iter().map(|(address, _)| *address).collect();
+        self.shared.damage.sound(&batch.sound);
+        let mended: Vec<_> = batch.mended.iter().map(|(address, _)| *address).collect();
         self.shared.damage.mended(&mended);
         Ok(())
     }
@@ -435,21 +435,26 @@ impl Writer {
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
-        let mut lot = Lot::new(&state, self.greatest, &shared);
-        lot.apply_index(&*state.view, true).await?;
-        lot.seal(&self.clock);
-        if let Err(error) = self.commit(lot.batch, Durability::Immediate).await {
+        let mut batch = CommitBatch::new(&state, self.greatest, &shared);
+        batch.apply_index(&*state.view, true).await?;
+        batch.seal(&self.clock);
+        if let Err(error) = self.commit(batch.writes, Durability::Immediate).await {
             self.fail(&error).await;
             return Err(error);
         }
-        self.publish(lot.pending, lot.checkpoint).await;
+        self.publish(batch.pending, batch.checkpoint).await;
         Ok(())
     }
 
-    /// Commits rows that nothing is derived from.
-    async fn remember(&mut self, batch: WriteBatch) -> Result<(), StoreError> {
+    /// Commits a local setting.
+    async fn write_setting(&mut self, setting: SettingWrite) -> Result<(), StoreError> {
         self.expect_no_refusal()?;
         let state = self.base().await?;
+        let mut batch = WriteBatch::new();
+        match setting.value {
+            Some(value) => batch.put(Table::Meta, setting.row, value),
+            None => batch.remove(Table::Meta, setting.row),
+        }
         if let Err(error) = self.commit(batch, Durability::Immediate).await {
             self.fail(&error).await;
             return Err(error);
@@ -478,7 +483,7 @@ impl Writer {
         // A walk that has read what was wrong must not store what it made of it, nor may anyone keep it.
         self.walk = None;
         self.touched_top.forget();
-        self.expiring.look();
+        self.expiry_alarm.look();
         // An index row that was missing may make another version the newest, and a mended state has no more arrivals
         // than the one before: what is read from either is not kept until the next write.
         self.shared.tips.forget_all(checkpoint.next_arrival + 1);

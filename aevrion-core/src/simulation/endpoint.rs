@@ -193,7 +193,7 @@ impl Endpoint {
         self.stores.spawn(async move {
             let answer = async {
                 let answer = replica.submit(events, origin, Durability::Immediate).await?;
-                answer.await.map_err(|_| WriteError::Closed)?
+                answer.wait().await
             };
             Stored { origin, came, outcome: answer.await }
         });

@@ -360,7 +360,7 @@ async fn store_in_lots(replica: &Replica, mut events: Vec<Event>, origin: Origin
     }
     let mut new = 0;
     for answer in answers {
-        new += answer.await.map_err(|_| WriteError::Closed)??.new;
+        new += answer.wait().await?.new;
     }
     Ok(new)
 }

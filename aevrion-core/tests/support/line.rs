@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::agent::{
-    Agent, ByLane, Desk, Fresh, Input, LineState, Moment, Origin, Output, Patience, Terms,
+    Agent, ByLane, Desk, Input, LineState, Moment, NewEvent, Origin, Output, Patience, Terms,
 };
 use aevrion_core::bounds::{LANE_BYTES, PUSHED_BYTES};
 use aevrion_core::message::{Message, decode, encode};
@@ -116,7 +116,7 @@ impl Line {
     /// Writes on one side, and announces it to the other.
     pub(crate) async fn write(&mut self, side: usize, event: Event) {
         insert(&self.sides[side].replica, std::slice::from_ref(&event)).await;
-        self.tell(side, Input::News(vec![Fresh { event, origin: Origin::Local }])).await;
+        self.tell(side, Input::News(vec![NewEvent { event, origin: Origin::Local }])).await;
     }
 
     /// Connects the two.

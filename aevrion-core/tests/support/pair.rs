@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::agent::{Agent, Desk, Fresh, Input, LineState, Moment, Origin, Output, Patience, Terms};
+use aevrion_core::agent::{Agent, Desk, Input, LineState, Moment, NewEvent, Origin, Output, Patience, Terms};
 use aevrion_core::bounds::PUSHED_BYTES;
 use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
@@ -123,7 +123,7 @@ impl Pair {
     #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) async fn write(&mut self, side: usize, event: Event) {
         self.sides[side].replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
-        let news = Input::News(vec![Fresh { event, origin: Origin::Local }]);
+        let news = Input::News(vec![NewEvent { event, origin: Origin::Local }]);
         self.tell(side, news).await;
         self.settle().await;
     }

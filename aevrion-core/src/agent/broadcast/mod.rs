@@ -20,7 +20,7 @@ use mending::Mending;
 use super::common::{ClockReading, Common};
 use super::outgoing::{Readable, batches, readable, send_in_frames, send_live};
 use super::tolerance::{Latecomers, Mistakes};
-use super::{Fresh, Halt, Holdings, Moment, Origin, Output};
+use super::{Halt, Holdings, Moment, NewEvent, Origin, Output};
 use crate::bounds::{ANNOUNCED_AT_ONCE, MESSAGE_ADDRESSES, WANTED_AT_ONCE, WINDOW_BYTES};
 use crate::message::{EventList, Events, Message, NeedEvents, Push, Reply};
 use crate::planted::{Bug, planted};
@@ -37,7 +37,7 @@ const LISTED_AT_ONCE: usize = ANNOUNCED_AT_ONCE * 4;
 #[derive(Debug)]
 pub(super) enum Input {
     /// Events are new on this node and durable, in the order of arrival.
-    News(Vec<Fresh>),
+    News(Vec<NewEvent>),
     /// The neighbour pushes events.
     Push(Push),
     /// The neighbour announces events.
@@ -219,11 +219,11 @@ impl Broadcast {
         Ok(effects)
     }
 
-    fn on_news(&mut self, fresh: &[Fresh], now: Moment) -> Effects {
+    fn on_news(&mut self, fresh: &[NewEvent], now: Moment) -> Effects {
         let common = Arc::clone(&self.common);
         let mut own = Vec::new();
         let mut missed = None;
-        for Fresh { event, origin } in fresh {
+        for NewEvent { event, origin } in fresh {
             let large = event.weight() > common.terms.pushed;
             if large {
                 common.desk.offer(event);

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::Replica;
 use super::check::{Check, Checked, Finding, Findings, Remedy, fault_of_node};
 use super::derived::node_of;
+use super::handle::Replica;
 use super::mend::Mend;
 use super::queue::Counted;
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
@@ -21,14 +21,10 @@ use crate::events::read_event;
 use crate::store::Table;
 use crate::tables::{Checkpoint, EventRow, IndexRow, node_key, parse_address};
 use crate::tree::{NodeAddress, TreePass};
-use crate::{Damage, ReadError, TimeSpan, Timestamp, WriteError};
+use crate::{Damage, ReadError, TimeSpan, WriteError};
 
+pub use place::ScrubPass;
 use place::{Pass, Place};
-
-/// The tables of a pass, in this order: the index is complete when it is compared with the events, and inner nodes come
-/// after leaves.
-const TABLES: [Table; 6] =
-    [Table::Events, Table::Bodies, Table::ByKey, Table::Arrivals, Table::Nodes, Table::Timetable];
 
 /// Checks and mends a replica bit by bit. Whoever drives it decides on the pace: [`Scrub::step`] again and again, with
 /// pauses, and [`Scrub::save`] now and then. One scrub for a replica is enough.
@@ -46,23 +42,6 @@ pub struct ScrubStep {
     pub rows: u64,
     /// Whether it was the last one of its pass. The next step begins another pass.
     pub ended: bool,
-}
-
-/// What a pass has come to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ScrubPass {
-    /// When it began.
-    pub began: Timestamp,
-    /// When it ended, or now.
-    pub ended: Timestamp,
-    /// What it cost, in rows; a large value counts as several.
-    pub rows: u64,
-    /// Faults found.
-    pub found: u64,
-    /// Those of them that were mended: rows of derived tables, hashes and counts.
-    pub mended: u64,
-    /// Those that are damaged events; see [`Replica::damaged_events`]. What is neither is lost, or left to the next pass.
-    pub damaged: u64,
 }
 
 /// How far the scrub is.

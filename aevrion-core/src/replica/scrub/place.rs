@@ -8,11 +8,32 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{ScrubPass, TABLES};
 use crate::Timestamp;
 use crate::replica::check::Walk;
 use crate::store::Table;
 use crate::tables::Checkpoint;
+
+/// The tables of a pass, in this order: the index is complete when it is compared with the events, and inner nodes come
+/// after leaves.
+const TABLES: [Table; 6] =
+    [Table::Events, Table::Bodies, Table::ByKey, Table::Arrivals, Table::Nodes, Table::Timetable];
+
+/// What a pass has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScrubPass {
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended, or now.
+    pub ended: Timestamp,
+    /// What it cost, in rows; a large value counts as several.
+    pub rows: u64,
+    /// Faults found.
+    pub found: u64,
+    /// Those of them that were mended: rows of derived tables, hashes and counts.
+    pub mended: u64,
+    /// Those that are damaged events; see [`Replica::damaged_events`](crate::Replica::damaged_events). What is neither is lost, or left to the next pass.
+    pub damaged: u64,
+}
 
 /// Under which name it is remembered.
 pub(super) const NAME: &str = "scrub";

@@ -39,8 +39,9 @@ const LAYERS: &[Layer] = &[
     Layer { modules: &["parameters", "error"], acquainted: true },
     blind(&["events", "arrivals"]),
     blind(&["tree", "index", "timetable"]),
-    blind(&["message"]),
-    // The messages of a replica to a neighbour, and its handling of the answers. It knows neither sockets nor stores.
+    // What nodes say to each other; and which events are new here, for the agent to pass on.
+    blind(&["message", "news"]),
+    // What a replica says to a neighbour, and what it makes of the answer. It knows neither sockets nor stores.
     blind(&["agent"]),
     blind(&["replica"]),
     blind(&["sync"]),

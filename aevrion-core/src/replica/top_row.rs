@@ -1,10 +1,23 @@
-//! Which nodes of the tree's top row were written to since it was last walked: what whoever keeps that row in memory
-//! has to read again. Only the writer knows, so it says so with the leave to walk.
+//! The top row of the tree in memory, and its nodes that were written to since the last walk. A walk reads those again.
+//! Only the writer knows them, so it names them with the leave to walk.
 
 use std::collections::BTreeSet;
 
 use crate::bounds::TOUCHED_TOP_NODES;
-use crate::tree::{NodeAddress, Shape};
+use crate::tree::{NodeAddress, Shape, TopRow};
+
+/// The top row of the tree, and how far it has followed what was written.
+pub(super) struct KeptTop {
+    pub(super) row: TopRow,
+    /// The number of the last walk whose beginning was heard of.
+    pub(super) walk: u64,
+}
+
+impl Default for KeptTop {
+    fn default() -> Self {
+        Self { row: TopRow::unknown(), walk: 0 }
+    }
+}
 
 /// Indexes in the top row; `None` if any of its nodes may have been written to.
 pub(super) type Touched = Option<BTreeSet<u64>>;

@@ -4,13 +4,14 @@ use std::collections::{BTreeSet, HashSet};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{ReadState, Shared};
-use crate::agent::{Fresh, Origin};
+use super::read_state::ReadState;
+use super::state::Shared;
 use crate::arrivals::{Effect, encode_run, runs_before};
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::coop::charge;
 use crate::event::is_reserved;
 use crate::index::{IndexReader, Pending};
+use crate::news::{NewEvent, Origin};
 use crate::planted::{Bug, planted};
 use crate::store::{StoreError, Table, View, WriteBatch};
 use crate::tables::{
@@ -21,11 +22,11 @@ use crate::tree::NodeAddress;
 use crate::{Address, Clock, Event, ReadError, Timestamp};
 
 /// A commit in the making. Dropping it leaves everything as it was.
-pub(super) struct Lot<'s> {
-    pub(super) batch: WriteBatch,
+pub(super) struct CommitBatch<'s> {
+    pub(super) writes: WriteBatch,
     pub(super) pending: Pending,
     pub(super) checkpoint: Checkpoint,
-    /// The greatest timestamp stored, this lot included.
+    /// The greatest timestamp stored, this batch included.
     pub(super) greatest: Option<Timestamp>,
     /// The new events in the order in which they came, or those whose values have expired, and their keys.
     pub(super) arrived: Vec<(Address, Bytes)>,
@@ -36,7 +37,7 @@ pub(super) struct Lot<'s> {
     /// The tree nodes whose hashes become stale.
     pub(super) touched: BTreeSet<NodeAddress>,
     /// What the neighbours are to hear of.
-    pub(super) fresh: Vec<Fresh>,
+    pub(super) fresh: Vec<NewEvent>,
     /// Known events written anew because their stored copy was damaged, each with its key.
     pub(super) mended: Vec<(Address, Bytes)>,
     /// Known events that were thought to be damaged and are not.
@@ -49,11 +50,11 @@ pub(super) struct Lot<'s> {
     first_arrival: u64,
 }
 
-impl<'s> Lot<'s> {
-    /// An empty lot, to be committed on top of `state`.
+impl<'s> CommitBatch<'s> {
+    /// An empty batch, to be committed on top of `state`.
     pub(super) fn new(state: &ReadState, greatest: Option<Timestamp>, shared: &'s Shared) -> Self {
         Self {
-            batch: WriteBatch::new(),
+            writes: WriteBatch::new(),
             pending: state.pending.clone(),
             checkpoint: state.checkpoint,
             greatest,
@@ -72,7 +73,7 @@ impl<'s> Lot<'s> {
         }
     }
 
-    /// Adds an event, unless it is in the lot or in `view` already. Says whether it was added.
+    /// Adds an event, unless it is in the batch or in `view` already. Says whether it was added.
     pub(super) async fn add(&mut self, event: &Event, view: &dyn View) -> Result<bool, StoreError> {
         let address = event.address();
         let key = address_key(address);
@@ -104,7 +105,7 @@ impl<'s> Lot<'s> {
     /// Notes an event that was added for the neighbours, if there are any.
     pub(super) fn tell(&mut self, event: &Event, origin: Origin) {
         if self.shared.feed.is_read() {
-            self.fresh.push(Fresh { event: event.clone(), origin });
+            self.fresh.push(NewEvent { event: event.clone(), origin });
         }
     }
 
@@ -134,9 +135,9 @@ impl<'s> Lot<'s> {
         self.mended.push((event.address(), event.key().clone()));
         self.index_mended(event, view).await?;
         let key = Bytes::copy_from_slice(key);
-        self.batch.put(Table::Events, key.clone(), row);
+        self.writes.put(Table::Events, key.clone(), row);
         if let Some(body) = body {
-            self.batch.put(Table::Bodies, key, body.clone());
+            self.writes.put(Table::Bodies, key, body.clone());
         }
         Ok(())
     }
@@ -153,11 +154,11 @@ impl<'s> Lot<'s> {
         let known =
             has_key(view, key).await? || self.pending.rows().any(|row| IndexRow::key_part(row) == key);
         self.checkpoint.indexed_keys += u64::from(!known && !is_reserved(event.key()));
-        self.batch.put(Table::ByKey, row, Bytes::new());
+        self.writes.put(Table::ByKey, row, Bytes::new());
         Ok(())
     }
 
-    /// Whether the key has a version at exactly this moment, in the store or in this lot.
+    /// Whether the key has a version at exactly this moment, in the store or in this batch.
     pub(super) async fn has_version_at(
         &self,
         key: &[u8],
@@ -175,9 +176,9 @@ impl<'s> Lot<'s> {
         self.rows.extend_from_slice(key);
         let key = self.rows.split().freeze();
         let body = encode_event(event, &mut self.rows);
-        self.batch.put(Table::Events, key.clone(), self.rows.split().freeze());
+        self.writes.put(Table::Events, key.clone(), self.rows.split().freeze());
         if let Some(body) = body {
-            self.batch.put(Table::Bodies, key, body.clone());
+            self.writes.put(Table::Bodies, key, body.clone());
         }
         if !hidden {
             self.pending.insert(event.key(), event.address(), &mut self.index_rows);
@@ -187,18 +188,18 @@ impl<'s> Lot<'s> {
     fn put_expiry(&mut self, event: &Event) {
         let Some(expiry) = event.expiry() else { return };
         let key = Bytes::copy_from_slice(&expiry_key(expiry, event.address()));
-        self.batch.put(Table::Timetable, key, Bytes::new());
+        self.writes.put(Table::Timetable, key, Bytes::new());
         self.next_expiry = self.next_expiry.map_or(expiry, |next| next.min(expiry)).into();
     }
 
     /// Takes the expiry of an event out of the timetable.
     pub(super) fn remove_expiry(&mut self, expiry: Timestamp, address: Address) {
-        self.batch.remove(Table::Timetable, Bytes::copy_from_slice(&expiry_key(expiry, address)));
+        self.writes.remove(Table::Timetable, Bytes::copy_from_slice(&expiry_key(expiry, address)));
     }
 
-    /// Lets an event whose value has expired arrive once more. A lot with such has no others.
+    /// Lets an event whose value has expired arrive once more. A batch with such has no others.
     pub(super) fn expire(&mut self, address: Address, key: Bytes) {
-        debug_assert!(self.effect == Effect::Expired || self.arrived.is_empty(), "a lot has one effect");
+        debug_assert!(self.effect == Effect::Expired || self.arrived.is_empty(), "a batch has one effect");
         self.effect = Effect::Expired;
         self.arrived.push((address, key));
         self.checkpoint.next_arrival += 1;
@@ -220,7 +221,7 @@ impl<'s> Lot<'s> {
 
     /// Whether nothing was added.
     pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty()
+        self.writes.is_empty()
     }
 
     /// Removes the stored hashes of touched nodes, but for those that are `known` to have none.
@@ -229,7 +230,7 @@ impl<'s> Lot<'s> {
             return;
         }
         for node in self.touched.difference(known) {
-            self.batch.remove(Table::Nodes, Bytes::copy_from_slice(&node_key(node.level, node.index)));
+            self.writes.remove(Table::Nodes, Bytes::copy_from_slice(&node_key(node.level, node.index)));
         }
     }
 
@@ -241,7 +242,7 @@ impl<'s> Lot<'s> {
         self.checkpoint.indexed_keys += self.pending.count_new_keys(view).await?;
         for row in self.pending.rows() {
             charge(1).await;
-            self.batch.put(Table::ByKey, row.clone(), Bytes::new());
+            self.writes.put(Table::ByKey, row.clone(), Bytes::new());
         }
         self.pending = Pending::default();
         self.checkpoint.next_to_index = self.checkpoint.next_arrival;
@@ -251,30 +252,30 @@ impl<'s> Lot<'s> {
     async fn trim_arrivals(&mut self, view: &dyn View) -> Result<(), StoreError> {
         let oldest = self.checkpoint.next_arrival.saturating_sub(self.shared.arrivals_kept);
         if oldest > self.checkpoint.oldest_arrival {
-            // What this lot brings is never trimmed by it.
+            // A batch never trims its own arrivals.
             let (runs, rest) = runs_before(view, oldest.min(self.first_arrival)).await?;
             for first in runs {
-                self.batch.remove(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(first)));
+                self.writes.remove(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(first)));
             }
             self.checkpoint.oldest_arrival = rest;
         }
         Ok(())
     }
 
-    /// Puts in what stands for the lot as a whole: the last step before the commit. The clock travels with what it has
+    /// Puts in what stands for the batch as a whole: the last step before the commit. The clock travels with what it has
     /// stamped.
     pub(super) fn seal(&mut self, clock: &Clock) {
         self.checkpoint.clock = clock.mark();
         if !self.arrived.is_empty() && self.first_arrival == self.shared.first_arrival {
-            self.batch.put(Table::Meta, name::LINEAGE, self.shared.lineage.encode());
+            self.writes.put(Table::Meta, name::LINEAGE, self.shared.lineage.encode());
         }
         let mut sequence = self.first_arrival;
         for run in self.arrived.chunks(ARRIVAL_RUN) {
             let row = encode_run(self.effect, run.iter().map(|(address, _)| *address));
-            self.batch.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), row);
+            self.writes.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), row);
             sequence += ARRIVAL_RUN as u64;
         }
-        self.batch.put(Table::Meta, name::CHECKPOINT, self.checkpoint.encode());
+        self.writes.put(Table::Meta, name::CHECKPOINT, self.checkpoint.encode());
     }
 }
 

@@ -1,16 +1,28 @@
-//! What a replica keeps in memory, made again from the store: at the start, and after a commit that failed.
+//! The state that a read sees, and its recovery from the store: at the start, and after a commit that failed.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::ReadState;
 use crate::arrivals::{Arrival, Effect, Runs};
-use crate::index::Pending;
+use crate::index::{IndexReader, Pending};
 use crate::planted::{Bug, planted};
 use crate::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, View, WriteBatch};
 use crate::tables::{Checkpoint, EventRow, address_key, name, parse_address};
 use crate::{Address, ReadError};
+
+/// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
+pub(crate) struct ReadState {
+    pub(crate) view: Arc<dyn View>,
+    pub(crate) pending: Pending,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl ReadState {
+    pub(crate) fn index(&self) -> IndexReader<'_> {
+        IndexReader::new(&*self.view, &self.pending)
+    }
+}
 
 /// How far the store has come; `None` if it does not say.
 pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint>, ReadError> {
