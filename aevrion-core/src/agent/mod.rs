@@ -1,13 +1,13 @@
 //! The agent: the protocol state machine for one neighbour.
 //!
-//! It consists of three machines that share only what [`common`] lists. The [`handshake`] settles whether the two fit
-//! together and how far their clocks are apart; the [`broadcast`] carries new events; the [`reconciliation`] compares all
-//! of history and repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns
-//! [`Output`]s. [`driver`] states the order of calls.
+//! It consists of three machines; [`common`] is their only shared state. The [`handshake`] checks compatibility and
+//! measures the clock offset; the [`broadcast`] carries new events; the [`reconciliation`] compares all of history and
+//! repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns [`Output`]s.
+//! [`driver`] states the order of calls.
 //!
 //! The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the replica as
-//! [`Holdings`] (which is why some functions are `async`: they read, and never wait for the network). So a thousand agents
-//! run in one process under one clock, and every failure replays from its seed.
+//! [`Holdings`]. Reads of the replica are `async`; no function waits for the network. So a thousand agents run in one
+//! process under one clock, and every failure replays from its seed.
 
 mod broadcast;
 mod budget;
