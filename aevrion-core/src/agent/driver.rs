@@ -2,14 +2,14 @@
 //!
 //! The caller passes in [`Input`]s and carries out the returned [`Output`]s; on an [`AgentError`] it closes the
 //! connection. The driver decides when a snapshot waits for earlier events, how far to read ahead, how to handle a full
-//! lane, which errors are the neighbour's fault, and how long it may be silent. So a server, a simulation and a test are
-//! three short loops around the same machine.
+//! lane, which errors are the neighbour's fault, and how long it may be silent. So a server, a simulation and a test
+//! are three short loops around the same machine.
 //!
 //! **The order of calls.** [`Input::Connected`] comes first, [`Agent::disconnected`] last. In between come all other
-//! inputs in any order, and [`Input::Woken`] at [`Agent::wake_at`]. The caller carries out all outputs, in order, before
-//! the next input. It takes frames off the lanes only while [`Agent::reads`], and new events off the feed only while
-//! [`Agent::takes_news`]. Unread frames hold the neighbour back; a comparison finds events lost from the feed. Each call
-//! gets the current [`LineState`].
+//! inputs in any order, and [`Input::Woken`] at [`Agent::wake_at`]. The caller carries out all outputs, in order,
+//! before the next input. It takes frames off the lanes only while [`Agent::reads`], and new events off the feed only while
+//! [`Agent::takes_news`]. Unread frames hold the neighbour back; a comparison finds events lost from the feed. Each
+//! call gets the current [`LineState`].
 
 use std::time::Duration;
 
@@ -338,7 +338,7 @@ impl Agent {
         Ok(self.or_rest(outputs, now)?.unwrap_or_default())
     }
 
-    /// Fails if the neighbour is silent for too long. Unread frames and a long frame in progress do not count as silence.
+    /// Fails if the neighbour is silent for too long. Unread frames and a long frame in progress are not silence.
     fn check_patience(&mut self, now: Duration, line: LineState) -> Result<(), AgentError> {
         if self.driver.proven_until.is_some_and(|until| until <= now) {
             return Err(AgentError::Expired);
