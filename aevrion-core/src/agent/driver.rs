@@ -1,15 +1,15 @@
-//! The one driver: everything between a decoded frame and the store or the line, for whoever drives an agent.
+//! The driver: all logic between decoded frames on one side, and the store and the link on the other.
 //!
-//! What happens goes in as an [`Input`], what is wanted comes out as [`Output`]s, and as [`AgentError`] when the connection is
-//! to be closed. When a snapshot waits for what came before it, how far is read ahead, what a full lane means, what is a
-//! neighbour's fault, and how long its silence is borne: all of that is decided here, so that a server, a simulation and
-//! a test are three short loops around the same machine.
+//! The caller passes in [`Input`]s and carries out the returned [`Output`]s; on an [`AgentError`] it closes the
+//! connection. The driver decides when a snapshot waits for earlier events, how far to read ahead, how to handle a full
+//! lane, which errors are the neighbour's fault, and how long it may be silent. So a server, a simulation and a test
+//! are three short loops around the same machine.
 //!
-//! **The order of calls.** [`Input::Connected`] comes first, [`Agent::disconnected`] last. In between, in any order: an
-//! input for each thing that happens, and [`Input::Woken`] when [`Agent::wake_at`] has come. Every output is done, in
-//! its order, before the next input. A frame is taken off its lane only while [`Agent::reads`], news off the feed only
-//! while [`Agent::takes_news`]; what is left there holds the neighbour back, or is found by comparing. [`LineState`] is
-//! that of the moment, in each call.
+//! **The order of calls.** [`Input::Connected`] comes first, [`Agent::disconnected`] last. In between come all other
+//! inputs in any order, and [`Input::Woken`] at [`Agent::wake_at`]. The caller carries out all outputs, in order,
+//! before the next input. It takes frames off the lanes only while [`Agent::reads`], and new events off the feed only while
+//! [`Agent::takes_news`]. Unread frames hold the neighbour back; a comparison finds events lost from the feed. Each
+//! call gets the current [`LineState`].
 
 use std::time::Duration;
 
@@ -23,36 +23,36 @@ use crate::message::{EventList, Events, Message, NeedEvents, Reply, longest_fram
 use crate::transport::Lane;
 use crate::{Address, ReadError, TimeSpan, Timestamp, WriteError};
 
-/// How long the greetings may take.
+/// Timeout of the handshake.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 
-/// How long nothing is asked of the replica after it could not be read or written.
+/// Pause after a failed read or write of the replica.
 pub(crate) const REST: Duration = Duration::from_secs(1);
 
-/// What happens to an agent.
+/// An input of an agent.
 #[derive(Debug)]
 pub enum Input {
-    /// The connection stands.
+    /// The connection is established.
     Connected,
-    /// A frame has come on this lane, and is this message.
+    /// A message was received on this lane.
     Received(Lane, Message),
-    /// An [`Output::Store`] of this origin is done: so many of its events were new.
+    /// An [`Output::Store`] of this origin is done, with its number of new events.
     Stored(Origin, Result<u64, WriteError>),
     /// Events are new on this node, and durable.
     News(Vec<NewEvent>),
     /// There was more news than could be told.
     NewsMissed,
-    /// These events, which the node holds, are damaged: all of them, as of now.
+    /// The complete current list of damaged events on this node.
     Damaged(Vec<Address>),
-    /// Everything until this moment is to be compared, and what comes after it.
+    /// Compare everything until this moment, and everything after it.
     Compare(Timestamp),
-    /// Where another machine with the neighbour's identity was met, if one was.
+    /// The address of another machine with the neighbour's identity, if one was met.
     Conflict(Option<String>),
     /// The time of [`Agent::wake_at`] has come.
     Woken,
 }
 
-/// One of each lane.
+/// One value for each lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ByLane<T> {
     /// Of [`Lane::Live`].
@@ -62,7 +62,7 @@ pub struct ByLane<T> {
 }
 
 impl<T> ByLane<T> {
-    /// That of a lane.
+    /// The value of a lane.
     pub fn of(self, lane: Lane) -> T {
         match lane {
             Lane::Live => self.live,
@@ -70,25 +70,25 @@ impl<T> ByLane<T> {
         }
     }
 
-    /// The same, to look at.
+    /// Borrows both values.
     pub fn as_ref(&self) -> ByLane<&T> {
         ByLane { live: &self.live, repair: &self.repair }
     }
 }
 
-/// How things stand on the line to the neighbour.
+/// The state of the link to the neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineState {
     /// Whether another answer may be queued.
     pub has_room: ByLane<bool>,
-    /// Whether frames have come that were not taken yet.
+    /// Whether received frames wait to be read.
     pub unread: ByLane<bool>,
-    /// Bytes that have come so far, be they of whole frames or not.
+    /// Bytes received so far, including those of incomplete frames.
     pub received: u64,
 }
 
 impl LineState {
-    /// A line on which all is taken at once.
+    /// A link without any backlog.
     pub const IDLE: Self = Self {
         has_room: ByLane { live: true, repair: true },
         unread: ByLane { live: false, repair: false },
@@ -96,19 +96,19 @@ impl LineState {
     };
 }
 
-/// Why the connection is to be closed. The agent is of no more use.
+/// The close reason of a connection. The agent cannot be used any more.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The neighbour misbehaved, or does not fit.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// It says nothing, not even the greeting of each minute.
+    /// The neighbour is silent: not even its Hello of each minute came.
     #[error("it says nothing any more")]
     Silent,
-    /// The greetings took too long.
+    /// The handshake took too long.
     #[error("the clocks were not settled within {} seconds", SETTLE_WITHIN.as_secs())]
     NotSettled,
-    /// It has shown a certificate that is no longer valid. It may have another one by now.
+    /// The neighbour's certificate has expired. It may have another one by now.
     #[error("its certificate has run out: it has to show a new one")]
     Expired,
     /// The replica was closed.
@@ -116,25 +116,25 @@ pub enum AgentError {
     Closed,
 }
 
-/// What the driver keeps in mind.
+/// The state of the driver.
 #[derive(Debug)]
 pub(super) struct Driver {
-    /// The neighbour's proof of its identity ends then, and the connection with it.
+    /// Expiry of the neighbour's proof of identity. The connection ends then, too.
     proven_until: Option<Duration>,
     connected_at: Duration,
-    /// Stores under way.
+    /// Running commits.
     stores: usize,
-    /// A snapshot that waits until what came before it is stored.
+    /// A snapshot that waits for the commits of earlier events.
     held: Option<Message>,
     /// Whether a large event may be put on the repair lane.
     room_for_large: bool,
-    /// Until when nothing is asked of the replica, after it failed.
+    /// End of the pause after a failure of the replica.
     resting: Option<Duration>,
     heard: Heard,
     awaited: Awaited,
-    /// How long the longest frame may take.
+    /// Timeout of the longest frame.
     longest: Duration,
-    /// Questions that were not answered, and rests that were not asked for, because a lane was full.
+    /// Unanswered questions, and rests not asked for, because a lane was full.
     shed: u64,
 }
 
@@ -156,16 +156,16 @@ impl Driver {
 }
 
 impl Agent {
-    /// Sets the end of the neighbour's proof of its identity, as [`Moment::steady`] counts.
+    /// Sets the expiry of the neighbour's proof of identity, as a [`Moment::steady`].
     pub fn proven_until(mut self, until: Duration) -> Self {
         self.driver.proven_until = Some(until);
         self
     }
 
-    /// Takes what has happened, and says what is wanted.
+    /// Takes an input and returns the outputs for it.
     ///
     /// # Errors
-    /// [`AgentError`]: the connection is to be closed with this reason.
+    /// [`AgentError`]: the connection must be closed with this reason.
     pub async fn handle(
         &mut self,
         input: Input,
@@ -181,7 +181,7 @@ impl Agent {
             }
             Input::Received(lane, message) => self.receive(lane, message, now, line, holdings).await?,
             Input::Stored(origin, outcome) => self.finish_store(origin, outcome, now, holdings).await?,
-            // The first comparison finds news from before the end of the handshake.
+            // The first comparison finds new events from before the end of the handshake.
             Input::News(_) | Input::Compare(_) if !self.is_settled() => Vec::new(),
             Input::News(fresh) => {
                 let outputs = self.spread(broadcast::Input::News(fresh), now, holdings).await;
@@ -215,18 +215,18 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// Whether frames are taken off the lanes: not while the disk lags behind, nor past a snapshot that waits for it.
+    /// Whether the caller may read frames: not while the disk lags behind, nor past a snapshot that waits for it.
     pub fn reads(&self, now: Duration) -> bool {
         let Driver { stores, held, resting, .. } = &self.driver;
         *stores < STORES_AT_ONCE && held.is_none() && resting.is_none_or(|until| until <= now)
     }
 
-    /// Whether news is taken off the feed.
+    /// Whether the caller may take new events off the feed.
     pub fn takes_news(&self, line: LineState) -> bool {
         line.has_room.live
     }
 
-    /// When [`Input::Woken`] is due, if nothing happens before.
+    /// The next time [`Input::Woken`] is due without other input.
     pub fn wake_at(&self, line: LineState) -> Option<Duration> {
         let Driver { connected_at, resting, heard, .. } = &self.driver;
         let is_settled = self.is_settled();
@@ -235,11 +235,11 @@ impl Agent {
         let silent = is_quiet.then(|| heard.since() + self.common.terms.patience.silent);
         let soonest = [self.due_at(), settled, silent, self.driver.proven_until, *resting];
         let soonest = soonest.into_iter().flatten().min();
-        // While it rests, what the agent wants waits.
+        // During the pause all timers wait.
         soonest.map(|soonest| resting.map_or(soonest, |until| soonest.max(until)))
     }
 
-    /// Questions that were not answered, and rests that were not asked for, because a lane was full.
+    /// Number of unanswered questions, and of rests not asked for, because a lane was full.
     pub fn shed(&self) -> u64 {
         self.driver.shed
     }
@@ -283,7 +283,7 @@ impl Agent {
     ) -> Result<Vec<Output>, AgentError> {
         let declined = decline(&message);
         let outputs = self.on_message(message, now, self.driver.room_for_large, holdings).await;
-        // Where the replica cannot be read, the other side need not wait for an answer that does not come.
+        // If the replica cannot be read, the neighbour gets an empty answer and need not wait.
         Ok(self.or_rest(outputs, now)?.or(declined).unwrap_or_default())
     }
 
@@ -328,7 +328,7 @@ impl Agent {
             self.overflowed(now);
         }
         let Driver { awaited, longest, .. } = &mut self.driver;
-        // An answer that is here and not read yet, for the disk is slow, has arrived.
+        // An unread answer has arrived, even if a slow disk delays its reading.
         if line.unread.repair
             || awaited.is_arriving(now.steady, line.received, self.common.terms.patience, *longest)
         {
@@ -338,7 +338,7 @@ impl Agent {
         Ok(self.or_rest(outputs, now)?.unwrap_or_default())
     }
 
-    /// A neighbour has said nothing for too long, unless what it says is merely not read yet, or long.
+    /// Fails if the neighbour is silent for too long. Unread frames and a long frame in progress are not silence.
     fn check_patience(&mut self, now: Duration, line: LineState) -> Result<(), AgentError> {
         if self.driver.proven_until.is_some_and(|until| until <= now) {
             return Err(AgentError::Expired);
@@ -352,7 +352,7 @@ impl Agent {
         if is_due && !heard.goes_on(now, line.received, patience) { Err(AgentError::Silent) } else { Ok(()) }
     }
 
-    /// What the agent wants; `None` where the replica could not be read: then it is left alone for a while.
+    /// The outputs; `None`, and a pause, if the replica could not be read.
     fn or_rest(
         &mut self,
         outputs: Result<Vec<Output>, Halt>,
@@ -375,23 +375,23 @@ impl Agent {
     }
 }
 
-/// Answers a message with nothing, for which there is no room or whose answer cannot be read, if it is one that is
-/// answered with much: whoever asked need not wait, and compares again.
+/// The empty answer to a message with a large answer, if there is no room or the answer cannot be read. The neighbour
+/// need not wait, and compares again. `None` for other messages.
 pub(super) fn decline(message: &Message) -> Option<Vec<Output>> {
     let reply = match message {
         Message::Nodes(_) | Message::EventList(EventList::Held(_)) => {
             Reply::Block { span: TimeSpan::ALL, rest: None, last: true }
         }
         Message::NeedEvents(NeedEvents::Of(_)) => Reply::Of { more: true, last: true },
-        // What is not brought in time is asked of others.
+        // The neighbour asks others for late events.
         Message::NeedEvents(NeedEvents::At(_)) => return Some(Vec::new()),
         _ => return None,
     };
     Some(vec![send_repair(Message::Events(Events { reply, events: Vec::new() }))])
 }
 
-/// Takes out of a block what would be asked on about, and says whether there was something: asking on means to list
-/// what this node holds there. The events stay; what is left out is found by comparing.
+/// Removes the rest from a block, and returns whether there was one: asking for it means to list the local events
+/// there. The events of the block stay; a comparison finds the rest.
 fn leave_rest(message: &mut Message) -> bool {
     match message {
         Message::Events(Events { reply: Reply::Block { rest, .. }, .. }) => rest.take().is_some(),
@@ -408,7 +408,7 @@ fn is_question(lane: Lane, message: &Message) -> bool {
     }
 }
 
-/// Whether events were refused for what they are.
+/// Whether the events themselves caused the refusal, not the state of this node.
 fn is_neighbours_fault(error: &WriteError) -> bool {
     match error {
         WriteError::EmptyKey

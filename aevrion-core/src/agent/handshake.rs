@@ -1,5 +1,5 @@
-//! The handshake: whether two nodes fit together, and how far their clocks are apart. No data flows before that is
-//! settled; each minute a further greeting measures the clocks again.
+//! The handshake: checks that two nodes are compatible, and measures the offset of their clocks. No data flows before
+//! its end. A further Hello each minute measures the clocks again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,18 @@ use crate::Incarnation;
 use crate::bounds::GREETINGS;
 use crate::message::{Echo, FEATURES, Hello, Message, PROTOCOL_VERSION};
 
-/// What a neighbour says of itself, beside what has to fit. Only its identity is proven.
+/// The neighbour's description of itself. Only its identity is proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Introduction {
-    /// Which opening of its store it is.
+    /// The incarnation of its store: new with each opening.
     pub incarnation: Incarnation,
-    /// Where it listens.
+    /// Its listen addresses.
     pub listens: Vec<String>,
-    /// Where it has met another machine with this node's identity.
+    /// The address of another machine with this node's identity, if it met one.
     pub conflict: Option<String>,
 }
 
-/// The first words on these terms; no answer, and no measurement.
+/// A Hello with this configuration, without an echo or a measurement.
 pub(crate) fn hello(terms: &Terms, number: u32, now: Moment) -> Hello {
     Hello {
         version: PROTOCOL_VERSION,
@@ -61,7 +61,7 @@ pub(super) struct Handshake {
     stated: u8,
     last: Option<LastHello>,
     introduction: Option<Introduction>,
-    /// The place of another machine with the neighbour's identity.
+    /// The address of another machine with the neighbour's identity.
     conflict: Option<String>,
 }
 
@@ -78,10 +78,10 @@ impl Handshake {
         }
     }
 
-    /// Takes a Hello, and answers it if an answer is of use.
+    /// Takes a Hello, and answers it if needed.
     ///
     /// # Errors
-    /// [`Fault::Incompatible`] if the two do not fit together, [`Fault::Babble`] if the Hellos settle nothing.
+    /// [`Fault::Incompatible`] if the two are not compatible, [`Fault::Babble`] after too many Hellos without an end.
     pub(super) fn handle(&mut self, hello: Hello, now: Moment) -> Result<Option<Output>, Fault> {
         self.check_fit(&hello)?;
         if !self.is_settled() && hello.number > GREETINGS {
@@ -94,7 +94,7 @@ impl Handshake {
         self.last = Some(LastHello { number: hello.number, samples: hello.samples, came_at: now.steady });
         let Hello { incarnation, listens, conflict, .. } = hello;
         self.introduction = Some(Introduction { incarnation, listens, conflict });
-        // A question is answered; and so is everything until each side knows that both have measured enough.
+        // A Hello without an echo is a question. Before both sides know that both measured enough, answer every Hello.
         let asks = hello.echo.is_none() || hello.samples < SAMPLES || self.stated < SAMPLES;
         Ok(asks.then(|| self.hello(now, true)))
     }
@@ -104,8 +104,8 @@ impl Handshake {
         self.hello(now, false)
     }
 
-    /// Another machine has the neighbour's identity, and is there (`None`: no more). The neighbour hears of it at once,
-    /// and with every further Hello.
+    /// Another machine with the neighbour's identity is at this address (`None`: no longer). The neighbour is told at
+    /// once, and with every further Hello.
     pub(super) fn tell_conflict(&mut self, there: Option<String>, now: Moment) -> Option<Output> {
         let is_news = there.is_some() && there != self.conflict;
         self.conflict = there;
@@ -117,8 +117,8 @@ impl Handshake {
         self.measured_enough() && self.last.is_some_and(|last| last.samples >= SAMPLES)
     }
 
-    /// Whether this side has measured the neighbour's clock. The neighbour may know that before this side knows as much
-    /// of it, so that its data may come.
+    /// Whether this side has measured the neighbour's clock. The neighbour may settle first, so its data may arrive
+    /// from now on.
     pub(super) fn measured_enough(&self) -> bool {
         self.clocks.taken() >= SAMPLES
     }

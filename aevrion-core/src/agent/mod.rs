@@ -1,13 +1,13 @@
-//! The agent: the conversation of this node with one neighbour.
+//! The agent: the protocol state machine for one neighbour.
 //!
-//! It consists of three machines that share only what [`common`] lists. The [`handshake`] settles whether the two fit
-//! together and how far their clocks are apart; the [`broadcast`] carries new events; the [`reconciliation`] compares all
-//! of history and repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns
-//! [`Output`]s. [`driver`] states the order of calls.
+//! It consists of three machines; [`common`] is their only shared state. The [`handshake`] checks compatibility and
+//! measures the clock offset; the [`broadcast`] carries new events; the [`reconciliation`] compares all of history and
+//! repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns [`Output`]s.
+//! [`driver`] states the order of calls.
 //!
 //! The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the replica as
-//! [`Holdings`] (which is why some functions are `async`: they read, and never wait for the network). So a thousand agents
-//! run in one process under one clock, and every failure replays from its seed.
+//! [`Holdings`]. Reads of the replica are `async`; no function waits for the network. So a thousand agents run in one
+//! process under one clock, and every failure replays from its seed.
 
 mod broadcast;
 mod budget;
@@ -57,59 +57,59 @@ use crate::transport::Lane;
 use crate::tree::Shape;
 use crate::{Event, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
 
-/// What time it is, for an agent.
+/// The current time, as given to an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
-    /// Since some fixed beginning; never runs backwards. What is waited for is measured by it.
+    /// Monotonic time since a fixed origin. All timeouts use it.
     pub steady: Duration,
-    /// The time of day. It may jump.
+    /// Wall-clock time. It may jump.
     pub wall: Timestamp,
 }
 
 /// What the agent wants done, in this order.
 #[derive(Debug, Clone)]
 pub enum Output {
-    /// Send this to the neighbour.
+    /// Send a message to the neighbour.
     Send(Lane, Message),
-    /// Store these; [`Input::Stored`] says when it is done.
+    /// Store these events; [`Input::Stored`] reports the end.
     Store(Vec<Event>, Origin),
 }
 
-/// Why the agent could not go on.
+/// An error that interrupts the agent.
 #[derive(Debug, thiserror::Error)]
 enum Halt {
-    /// The neighbour's doing: the connection is to be closed with this reason. The agent is of no more use.
+    /// The neighbour is at fault: the connection must be closed with this reason. The agent cannot be used any more.
     #[error(transparent)]
     Fault(#[from] Fault),
-    /// The replica could not be read. Nothing was answered; the agent goes on with what comes next.
+    /// The replica could not be read. No answer was sent; the agent goes on with the next input.
     #[error(transparent)]
     Read(#[from] ReadError),
 }
 
-/// For whom an agent speaks, and on what terms.
+/// The configuration of an agent.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// This node.
     pub node: NodeId,
-    /// Which opening of its store it is.
+    /// The incarnation of its store: new with each opening.
     pub incarnation: Incarnation,
-    /// Where it listens, as far as it knows: at most [`LISTENS`](crate::bounds::LISTENS).
+    /// Known listen addresses of this node: at most [`LISTENS`](crate::bounds::LISTENS).
     pub listens: Vec<String>,
-    /// What its cluster shares.
+    /// The parameters of the cluster.
     pub parameters: Parameters,
-    /// The space that is synchronised.
+    /// The synchronised space.
     pub space: String,
-    /// How far back of the present snapshots end, at least: what is younger may still be in flight.
+    /// Least age of the events in a snapshot: younger events may still be in flight.
     pub grace: Duration,
-    /// How far apart clocks may be without alarm.
+    /// Largest clock offset without an alarm.
     pub max_drift: Duration,
-    /// Largest event that is pushed, in bytes of key and value. Larger ones are announced.
+    /// Largest pushed event, in bytes of key and value. Larger events are announced.
     pub pushed: usize,
-    /// When the neighbour is given up.
+    /// Timeouts for a silent or stalled neighbour.
     pub patience: Patience,
 }
 
-/// The conversation with one neighbour. See the [module](self).
+/// The protocol state machine for one neighbour. See the [module](self).
 pub struct Agent {
     common: Arc<Common>,
     driver: Driver,
@@ -119,8 +119,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent for the connection to `neighbour`. `seed` is the source of its randomness (salts of lists), `desk`
-    /// what it shares with the other agents of its node.
+    /// An agent for the connection to `neighbour`. `seed` is the source of its randomness (salts of lists); `desk` is
+    /// the coordinator of all agents of the node.
     pub fn new(terms: Terms, neighbour: NodeId, desk: Arc<Desk>, seed: u64) -> Self {
         let shape = Shape::new(&terms.parameters);
         let common = Arc::new(Common { terms, shape, neighbour, desk });
@@ -185,7 +185,7 @@ impl Agent {
         self.reconcile(repair, now, holdings).await
     }
 
-    /// Has the broadcast take an input, and the reconciliation find what it misses.
+    /// Gives an input to the broadcast, and reports its losses to the reconciliation.
     async fn spread(
         &mut self,
         input: broadcast::Input,
@@ -200,7 +200,7 @@ impl Agent {
         Ok(effects.outputs)
     }
 
-    /// Has the reconciliation take an input. A snapshot follows the news that it covers.
+    /// Gives an input to the reconciliation. A snapshot is sent after the announcements of its events.
     async fn reconcile(
         &mut self,
         input: reconciliation::Input,
@@ -217,7 +217,7 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// What is said instead of an answer while the neighbour's budget is used up, if the message asks for one.
+    /// The refusal of a question while the neighbour's budget is used up; `None` if the message is to be handled.
     fn spare(&mut self, message: &Message, now: Moment) -> Option<Vec<Output>> {
         let Common { desk, neighbour, .. } = &*self.common;
         desk.budgets.used_up_until(*neighbour, now.steady)?;
@@ -237,13 +237,13 @@ impl Agent {
         Some(outputs)
     }
 
-    /// The replica, read at the neighbour's expense.
+    /// The replica view that charges reads to the neighbour's budget.
     fn metered<'h, H: Holdings>(&self, holdings: &'h H, now: Moment) -> Metered<'h, H> {
         let Common { desk, neighbour, .. } = &*self.common;
         Metered { holdings, desk: Arc::clone(desk), neighbour: *neighbour, now: now.steady }
     }
 
-    /// A store is done: so many of its events were new here.
+    /// A commit is done; `new` counts its new events.
     async fn stored(
         &mut self,
         new: u64,
@@ -260,7 +260,7 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// Does what is due.
+    /// Runs the due timers.
     async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
         if !self.is_settled() {
             return Ok(Vec::new());
@@ -273,25 +273,25 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// When [`Agent::wake`] has something to do, if nothing happens before.
+    /// The next time [`Agent::wake`] is due without other input.
     fn due_at(&self) -> Option<Duration> {
         let due = [self.broadcast.wake_at(), self.reconciliation.wake_at()];
         due.into_iter().flatten().min().filter(|_| self.is_settled())
     }
 
-    /// Bytes of a long answer arrive, though no whole frame: the neighbour has not fallen silent.
+    /// Bytes of a long answer arrive, but no whole frame yet: the neighbour is not silent.
     fn arriving(&mut self, now: Moment) {
         self.reconciliation.arriving(now);
         self.broadcast.arriving(now.steady);
     }
 
-    /// More happened than could be told: a comparison finds the rest.
+    /// The feed overflowed: a comparison finds the lost events.
     fn overflowed(&mut self, now: Moment) {
         self.broadcast.drop_announcements();
         self.reconciliation.missed(broadcast::Missed::News, now.steady);
     }
 
-    /// The connection is over: others may be asked for what this neighbour was.
+    /// The connection is over: other neighbours may be asked for the events requested here.
     pub fn disconnected(&mut self) {
         let unanswered = self.broadcast.end();
         self.common.desk.leave(self.common.neighbour, &unanswered);
@@ -302,17 +302,17 @@ impl Agent {
         self.handshake.is_settled()
     }
 
-    /// To whom it speaks.
+    /// The neighbour's id.
     pub fn neighbour(&self) -> NodeId {
         self.common.neighbour
     }
 
-    /// What the neighbour said of itself in its last Hello.
+    /// The neighbour's introduction, from its last Hello.
     pub fn introduction(&self) -> Option<&Introduction> {
         self.handshake.introduction()
     }
 
-    /// Whether a repair is under way.
+    /// Whether a repair is running.
     pub fn is_repairing(&self) -> bool {
         self.reconciliation.is_repairing()
     }
@@ -322,23 +322,23 @@ impl Agent {
         self.handshake.clock().offset
     }
 
-    /// The time there and back, as the greetings measured it.
+    /// The round-trip time measured by the handshake.
     pub fn round_trip(&self) -> Duration {
         self.handshake.clock().round_trip
     }
 
-    /// Questions and news that wait for something: none when both sides agree and nothing happens.
+    /// Pending requests and announcements: none when both sides agree and idle.
     #[cfg(feature = "testkit")]
     pub(crate) fn open_ends(&self) -> usize {
         self.broadcast.open_ends() + self.reconciliation.open_ends()
     }
 
-    /// What is known of the neighbour's agreement.
+    /// The known agreement with the neighbour.
     pub fn agreement(&self) -> Agreement {
         self.reconciliation.agreement()
     }
 
-    /// The spans in which the two differed when digests were last compared, the latest first: the first few.
+    /// The spans that differed in the last comparison of digests, latest first; only the first few.
     pub fn differences(&self) -> &Arc<[TimeSpan]> {
         self.reconciliation.differences()
     }
