@@ -1,9 +1,9 @@
 //! The agent: the protocol state machine for one neighbour.
 //!
-//! It consists of three machines; [`common`] is their only shared state. The [`handshake`] checks compatibility and
-//! measures the clock offset; the [`broadcast`] carries new events; the [`reconciliation`] compares all of history and
+//! It consists of three machines; `common` is their only shared state. The `handshake` checks compatibility and
+//! measures the clock offset; the `broadcast` carries new events; the `reconciliation` compares all of history and
 //! repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns [`Output`]s.
-//! [`driver`] states the order of calls.
+//! `driver` states the order of calls.
 //!
 //! The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the replica as
 //! [`Holdings`]. Reads of the replica are `async`; no function waits for the network. So a thousand agents run in one
