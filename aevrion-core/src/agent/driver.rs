@@ -4,12 +4,6 @@
 //! connection. The driver decides when a snapshot waits for earlier events, how far to read ahead, how to handle a full
 //! lane, which errors are the neighbour's fault, and how long it may be silent. So a server, a simulation and a test
 //! are three short loops around the same machine.
-//!
-//! **The order of calls.** [`Input::Connected`] comes first, [`Agent::disconnected`] last. In between come all other
-//! inputs in any order, and [`Input::Woken`] at [`Agent::wake_at`]. The caller carries out all outputs, in order,
-//! before the next input. It takes frames off the lanes only while [`Agent::reads`], and new events off the feed only
-//! while [`Agent::takes_news`]. Unread frames hold the neighbour back; a comparison finds events lost from the feed.
-//! Each call gets the current [`LineState`].
 
 use std::time::Duration;
 

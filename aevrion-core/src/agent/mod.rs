@@ -3,7 +3,7 @@
 //! It consists of three machines; `common` is their only shared state. The `handshake` checks compatibility and
 //! measures the clock offset; the `broadcast` carries new events; the `reconciliation` compares all of history and
 //! repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns [`Output`]s.
-//! `driver` states the order of calls.
+//! [`Agent`] states the order of calls.
 //!
 //! The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the replica as
 //! [`Holdings`]. Reads of the replica are `async`; no function waits for the network. So a thousand agents run in one
@@ -110,6 +110,12 @@ pub struct Terms {
 }
 
 /// The protocol state machine for one neighbour. See the [module](self).
+///
+/// **The order of calls.** [`Input::Connected`] comes first, [`Agent::disconnected`] last. In between come all other
+/// inputs in any order, and [`Input::Woken`] at [`Agent::wake_at`]. The caller carries out all outputs, in order,
+/// before the next input. It takes frames off the lanes only while [`Agent::reads`], and new events off the feed only
+/// while [`Agent::takes_news`]. Unread frames hold the neighbour back; a comparison finds events lost from the feed.
+/// Each call gets the current [`LineState`].
 pub struct Agent {
     common: Arc<Common>,
     driver: Driver,
