@@ -79,3 +79,10 @@ fn clocks_ten_minutes_and_ten_days_apart_lose_nothing() {
         }
     }
 }
+
+/// A star whose centre is ten days behind its leaves: it repairs with one at a time, and each further one has to have its
+/// turn although the centre's own past ends before the difference.
+#[test]
+fn every_leaf_of_a_star_with_a_slow_centre_has_its_turn() {
+    run(&Plan::from_seed(20_500)).unwrap_or_else(|violation| panic!("{violation}"));
+}

@@ -116,6 +116,11 @@ impl Exchange {
         self.differ_until.is_some_and(|until| until.ahead_of(span.last()) > grace)
     }
 
+    /// The end of the past in which snapshots were found to differ since the last repair or agreement.
+    pub(super) fn differs_before(&self) -> Option<Timestamp> {
+        self.differ_until.map(Timestamp::next)
+    }
+
     /// The neighbour's snapshot about `span` differs, which is being repaired.
     pub(super) fn pass_over(&mut self, span: TimeSpan) {
         self.differs(span);
@@ -227,6 +232,7 @@ impl Exchange {
         if self.is_active() {
             self.end();
         }
+        self.differ_until = None;
         self.begin_anew();
     }
 

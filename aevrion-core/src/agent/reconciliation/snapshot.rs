@@ -88,7 +88,11 @@ impl Reconciliation {
         let everything = reach == Reach::Everything;
         let (past, future) = match reach {
             Reach::Everything => (TimeSpan::before(now.wall.next()), TimeSpan::from(now.wall.next())),
-            Reach::Settled => (TimeSpan::before(self.settled(now.wall)), self.future(now.wall)),
+            Reach::Settled => {
+                // A neighbour whose clock is far ahead has compared more than this side's own past, and was put off.
+                let end = self.exchange.differs_before().max(Some(self.settled(now.wall)));
+                (end.and_then(TimeSpan::before), self.future(now.wall))
+            }
             Reach::Closed => (TimeSpan::before(self.closed(self.settled(now.wall))), self.future(now.wall)),
         };
         let in_short = std::mem::take(&mut self.exchange.in_short) && !everything;
