@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::member::{Member, Place, until};
 use crate::support::run_on;
 use aevrion_core::identity::Identity;
-use aevrion_core::sync::Sync;
+use aevrion_core::replication::Replication;
 use aevrion_core::transport::Limits;
 use aevrion_core::{Options, Replica, SystemWall, Timestamp, WallClock};
 use aevrion_net_quic::QuicTransport;
@@ -25,7 +25,7 @@ impl WallClock for Behind {
 }
 
 /// A node of the cluster of `first` in this process: no setting of the binary gives it another clock.
-async fn node_behind(data: &Path, first: &Member, by: Duration) -> (Replica, Sync) {
+async fn node_behind(data: &Path, first: &Member, by: Duration) -> (Replica, Replication) {
     let peer = first.address("quic");
     run_on(data, &["cluster", "join", &peer, &first.token()]).ok();
     let identity = Identity::load(&data.join("cluster")).expect("it has joined");
@@ -33,9 +33,9 @@ async fn node_behind(data: &Path, first: &Member, by: Duration) -> (Replica, Syn
     let replica = Replica::open(engine::store("redb", data), options).await.expect("the replica opens");
     let here = ([127, 0, 0, 1], 0).into();
     let transport = QuicTransport::bind(here, identity, Limits::default()).expect("a port is free");
-    let sync = replica.sync_over(transport);
-    sync.add_peer(peer.parse().expect("it is an address"));
-    (replica, sync)
+    let replication = replica.replicate_over(transport);
+    replication.add_peer(peer.parse().expect("it is an address"));
+    (replica, replication)
 }
 
 /// The value of a metric without labels.
@@ -57,7 +57,7 @@ fn a_clock_that_is_off_is_an_alarm_until_it_is_gone() {
     assert_eq!(first.status()["certificate_ends"].as_u64().map(|ms| ms / 1_000), Some(ends));
 
     let runtime = engine::runtime();
-    let (replica, sync) = runtime.block_on(node_behind(&place.at("behind"), &first, TEN_MINUTES));
+    let (replica, replication) = runtime.block_on(node_behind(&place.at("behind"), &first, TEN_MINUTES));
     until(|| !first.alarms().is_empty(), "there is no alarm");
     let alarm = first.alarms().remove(0);
     assert!(alarm.contains("only neighbour") && alarm.contains("set right"), "{alarm}");
@@ -67,7 +67,7 @@ fn a_clock_that_is_off_is_an_alarm_until_it_is_gone() {
     until(|| first.run(&["put", "k", "v"]).code == Some(5), "writes are taken");
     assert_eq!(metric(&first, "writes_refused"), 1);
 
-    runtime.block_on(sync.close());
+    runtime.block_on(replication.close());
     until(|| first.alarms().is_empty(), "the alarm outlives its reason");
     assert_eq!(metric(&first, "clock_alarm"), 0);
     first.server().line_with("the alarm about the clock is over");
@@ -96,8 +96,8 @@ fn a_node_that_is_ahead_of_two_refuses_writes_unless_it_is_told_to_take_them() {
     until(|| is_ahead(&first), "it does not see that it is ahead");
     first.run(&["put", "k", "v"]).ok();
     assert!(first.alarms()[0].contains("Local writes are taken all the same"));
-    for (replica, sync) in others {
-        runtime.block_on(sync.close());
+    for (replica, replication) in others {
+        runtime.block_on(replication.close());
         runtime.block_on(replica.close()).expect("it closes");
     }
 }

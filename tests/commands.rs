@@ -528,7 +528,7 @@ fn an_interrupted_import_says_so_and_keeps_what_it_stored() {
             command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut stdin = child.stdin.take().expect("it has an input");
         let line = |n: u64| format!("{{\"key\":\"k{n}\",\"value\":{n},\"timestamp\":{}}}\n", 1_000 + n);
-        // More than fits in the pipe and in a lot: when it is taken, the import is at work.
+        // More than fits in the pipe and in a batch: when it is taken, the import is at work.
         stdin.write_all((0..50_000).map(line).collect::<String>().as_bytes()).expect("it reads");
         let process = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(process, rustix::process::Signal::INT).expect("it is there");

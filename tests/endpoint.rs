@@ -165,7 +165,7 @@ fn imports_and_exports_are_alike() {
     both(&["import", "no-such-file"]).fails(1, &["no-such-file"]);
     let long = format!("{{\"key\":\"{}\",\"value\":1,\"timestamp\":1}}\n", "k".repeat(4_097));
     both(&["import", &twins.file("long.jsonl", long)]).fails(1, &["line 1, key:", "4097"]);
-    // Many lots, each a request.
+    // Many batches, each a request.
     let line = |n: u64| format!("{{\"key\":\"m{n}\",\"value\":{n},\"timestamp\":{}}}\n", 1_000 + n);
     let many = twins.file("many.jsonl", (0..30_000).map(line).collect::<String>());
     both(&["import", &many]).ok();

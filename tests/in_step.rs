@@ -25,9 +25,9 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     assert_eq!(first.status()["neighbours"][0]["address"], second.address("tcp"));
 
     let id = second.status()["node_id"].clone();
-    let (status, sync) = (first.status(), first.sync_status());
+    let (status, replication) = (first.status(), first.sync_status());
     let nodes = first.run(&["cluster", "nodes", "-o", "json"]).ok().json();
-    for list in [&status["neighbours"], &sync["neighbours"], &nodes] {
+    for list in [&status["neighbours"], &replication["neighbours"], &nodes] {
         let [neighbour] = &list.as_array().expect("a list")[..] else { panic!("one neighbour: {list}") };
         assert_eq!((&neighbour["id"], &neighbour["state"]), (&id, &"agrees".into()), "{neighbour}");
         assert!(neighbour["address"].as_str().is_some_and(|text| text.starts_with("tcp://127.")));
@@ -41,8 +41,8 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
         assert_eq!(neighbour["differences"], Value::Array(Vec::new()));
         assert!(neighbour["bytes_received"].as_u64() > Some(0) && neighbour["bytes_sent"].as_u64() > Some(0));
     }
-    assert_eq!(sync["faults"], Value::Object(serde_json::Map::new()));
-    assert!(sync["messages"]["Hello"][0].as_u64() > Some(0), "{sync}");
+    assert_eq!(replication["faults"], Value::Object(serde_json::Map::new()));
+    assert!(replication["messages"]["Hello"][0].as_u64() > Some(0), "{replication}");
     assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 1 of 1 neighbour"));
     let asked = first.run(&["sync", "now", "-o", "json"]).ok().json();
     assert_eq!(asked["neighbours"][0]["id"], id);

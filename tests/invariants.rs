@@ -147,8 +147,8 @@ async fn invariant_2_same_events_same_tree_same_reads() {
     for (number, events) in orders.iter().enumerate() {
         on_every_engine(async |place| {
             let replica = place.open().await;
-            for lot in events.chunks(37 * (number + 1)) {
-                replica.insert(lot.to_vec(), Durability::Buffered).await.expect("stored");
+            for batch in events.chunks(37 * (number + 1)) {
+                replica.insert(batch.to_vec(), Durability::Buffered).await.expect("stored");
                 // Hashing in between must leave nothing stale behind.
                 replica.root().await.expect("a root");
             }

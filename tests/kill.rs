@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::support::random::Random;
 use crate::support::{ENGINES, aevrion, run_on, status};
-use aevrion_core::bounds::LOT_EVENTS;
+use aevrion_core::bounds::COMMIT_EVENTS;
 use aevrion_core::index::{EntryQuery, KeySpan};
 use aevrion_core::store::Durability;
 use aevrion_core::{Operation, Replica};
@@ -36,7 +36,7 @@ const LINES: usize = 60_000;
 /// A file of events, and what it comes to.
 struct Input {
     text: Vec<u8>,
-    /// The numbers of events that may be found stored: an import stores whole lots in the order of the file.
+    /// The numbers of events that may be found stored: an import stores whole batches in the order of the file.
     prefixes: BTreeSet<u64>,
     events: u64,
     root: String,
@@ -47,9 +47,9 @@ impl Input {
     fn new(engine: &str, place: &Path, random: &mut Random) -> Self {
         let lines = lines(random);
         let distinct: BTreeSet<_> = lines.iter().collect();
-        // What stands in the file before is in no lot.
-        let lots = (0..distinct.len()).step_by(LOT_EVENTS).chain([distinct.len()]);
-        let prefixes = lots.map(|events| events as u64).collect();
+        // What stands in the file before is in no batch.
+        let batches = (0..distinct.len()).step_by(COMMIT_EVENTS).chain([distinct.len()]);
+        let prefixes = batches.map(|events| events as u64).collect();
         let text = lines.concat().into_bytes();
         let file = place.join("events.jsonl");
         std::fs::write(&file, &text).expect("the file is written");
@@ -94,7 +94,7 @@ fn lines(random: &mut Random) -> Vec<String> {
 enum Moment {
     /// As soon as it has taken so many bytes of the file.
     AtByte(usize),
-    /// So long after it was given the whole file: while it stores the last lots, the index, or is done.
+    /// So long after it was given the whole file: while it stores the last batches, the index, or is done.
     AfterTheEnd(Duration),
     /// So long after its start, while it makes or opens the store.
     AfterTheStart(Duration),
@@ -166,7 +166,7 @@ fn kill_import(engine: &str, data: &Path, moment: &Moment, input: &Input) {
     let found = status(data);
     let events = found["events"].as_u64().expect("a number");
     eprintln!("  {events} events are stored");
-    assert!(input.prefixes.contains(&events), "{events} events are not whole lots: {:?}", input.prefixes);
+    assert!(input.prefixes.contains(&events), "{events} events are not whole batches: {:?}", input.prefixes);
     run_on(data, &["verify"]).ok();
 }
 

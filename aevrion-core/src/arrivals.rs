@@ -9,8 +9,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, View, nearest};
-use crate::tables::{ADDRESS_LEN, address_key, parse_address, parse_sequence, sequence_key};
-use crate::{Address, ReadError};
+use crate::tables::{EVENT_KEY_LEN, encode_event_key, parse_event_key, parse_sequence, sequence_key};
+use crate::{EventKey, ReadError};
 
 /// The kind of an arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub enum Effect {
 pub(crate) struct Arrival {
     pub(crate) sequence: u64,
     pub(crate) effect: Effect,
-    pub(crate) address: Address,
+    pub(crate) event_key: EventKey,
 }
 
 /// The first byte of a run of expired events.
@@ -37,37 +37,37 @@ const EXPIRED: u8 = 1;
 pub(crate) struct Run {
     pub(crate) first: u64,
     pub(crate) effect: Effect,
-    pub(crate) addresses: Vec<Address>,
+    pub(crate) event_keys: Vec<EventKey>,
 }
 
 /// The row of a run, without its key.
-pub(crate) fn encode_run(effect: Effect, addresses: impl Iterator<Item = Address>) -> Bytes {
+pub(crate) fn encode_run(effect: Effect, event_keys: impl Iterator<Item = EventKey>) -> Bytes {
     let tag = (effect == Effect::Expired).then_some(EXPIRED);
-    tag.into_iter().chain(addresses.flat_map(address_key)).collect()
+    tag.into_iter().chain(event_keys.flat_map(encode_event_key)).collect()
 }
 
 impl Run {
     pub(crate) fn parse(key: &[u8], value: &[u8]) -> Result<Self, ReadError> {
         let damaged = || ReadError::damaged(Table::Arrivals, key, "its row cannot be read");
         let first = parse_sequence(key).ok_or_else(damaged)?;
-        let (effect, addresses) = match value.split_first() {
-            Some((&EXPIRED, rest)) if value.len() % ADDRESS_LEN == 1 => (Effect::Expired, rest),
+        let (effect, event_keys) = match value.split_first() {
+            Some((&EXPIRED, rest)) if value.len() % EVENT_KEY_LEN == 1 => (Effect::Expired, rest),
             _ => (Effect::Stored, value),
         };
-        let addresses: Option<Vec<_>> = addresses.chunks(ADDRESS_LEN).map(parse_address).collect();
-        Ok(Self { first, effect, addresses: addresses.ok_or_else(damaged)? })
+        let event_keys: Option<Vec<_>> = event_keys.chunks(EVENT_KEY_LEN).map(parse_event_key).collect();
+        Ok(Self { first, effect, event_keys: event_keys.ok_or_else(damaged)? })
     }
 
     /// The sequence behind the last arrival of the run.
     pub(crate) fn end(&self) -> u64 {
-        self.first + self.addresses.len() as u64
+        self.first + self.event_keys.len() as u64
     }
 
     /// The arrivals of the run from `sequence` on.
     pub(crate) fn from(&self, sequence: u64) -> impl Iterator<Item = Arrival> {
         let effect = self.effect;
-        let arrivals = (self.first..).zip(self.addresses.iter().copied());
-        let arrivals = arrivals.map(move |(sequence, address)| Arrival { sequence, effect, address });
+        let arrivals = (self.first..).zip(self.event_keys.iter().copied());
+        let arrivals = arrivals.map(move |(sequence, event_key)| Arrival { sequence, effect, event_key });
         arrivals.filter(move |arrival| arrival.sequence >= sequence)
     }
 }

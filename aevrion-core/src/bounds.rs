@@ -25,10 +25,10 @@ pub const PAGE_BYTES: usize = 1 << 20;
 pub const QUANTUM: usize = 512;
 
 /// Most writes in one transaction of the writer: beyond it latency grows and throughput does not.
-pub const LOT_EVENTS: usize = 4_096;
+pub const COMMIT_EVENTS: usize = 4_096;
 
 /// Most bytes of keys and values in one transaction of the writer, for the same reason.
-pub const LOT_BYTES: usize = 8 << 20;
+pub const COMMIT_BYTES: usize = 8 << 20;
 
 /// Operations in one atomic batch. A batch is one transaction whatever its size, so this bounds the transaction.
 pub const BATCH_OPERATIONS: usize = 65_536;
@@ -67,7 +67,7 @@ pub const ARRIVALS_KEPT: u64 = 1_000_000;
 pub const EXPIRED_AT_ONCE: usize = 512;
 
 /// The latest arrivals whose keys stay in memory for watchers: a full commit batch.
-pub const RECENT_ARRIVALS: usize = LOT_EVENTS;
+pub const RECENT_ARRIVALS: usize = COMMIT_EVENTS;
 
 /// Bytes of these keys.
 pub const RECENT_KEY_BYTES: usize = 1 << 20;
@@ -94,7 +94,7 @@ pub const TOUCHED_DURING_PASS: usize = 1 << 20;
 pub const ROW_PART: usize = 4_096;
 
 /// Least milliseconds covered by a top-row node in the tree of a new cluster: a day. Only the top row grows with time
-/// for ever; at a node a day it has 3,650 nodes in ten years, of which the last [`DIGEST_TILES`] days are compared at
+/// for ever; at a node a day it has 3,650 nodes in ten years, of which the last [`DIGEST_NODES`] days are compared at
 /// once. A node every 16 ms would be two billion a year.
 pub const SHORTEST_TOP_NODE: u64 = 86_400_000;
 
@@ -134,7 +134,7 @@ pub const FRAME_OVERHEAD: usize = 1 << 10;
 pub const MESSAGE_EVENTS: usize = 16_384;
 
 /// Event keys in one message, 38 B each: they fit in [`BATCH_FRAME`].
-pub const MESSAGE_ADDRESSES: usize = 16_384;
+pub const MESSAGE_EVENT_KEYS: usize = 16_384;
 
 /// Ids in all the lists of one message, 5 B each when shortened.
 pub const MESSAGE_IDS: usize = 131_072;
@@ -150,7 +150,7 @@ pub const LISTS_AT_ONCE: usize = 8;
 pub const SHARES_AT_ONCE: usize = 3;
 
 /// Ids of the neighbour's lists in one request: about as many events as one answer holds.
-pub const WISHED_AT_ONCE: usize = 16_384;
+pub const REQUESTED_IDS: usize = 16_384;
 
 /// Scopes listed in one message.
 pub const MESSAGE_SPANS: usize = 4_096;
@@ -165,7 +165,7 @@ pub const MESSAGE_CHILDREN: usize = 16_384;
 pub const DIGEST_ROWS: usize = 10;
 
 /// Tree nodes in one row of a digest. Only the top row, a node for two years, can ever come near.
-pub const DIGEST_TILES: usize = 1_024;
+pub const DIGEST_NODES: usize = 1_024;
 
 /// Digests of spans that are kept for the next comparing neighbour: those of a minute and a few late ones. A digest has
 /// up to half a megabyte, and usually six kilobytes.
@@ -199,7 +199,7 @@ pub const WINDOW_BYTES: usize = 2 << 20;
 
 /// Event keys scanned for one scope of a list, beside those of one further moment, as a moment cannot be split. A scope
 /// is a leaf or a small tree node; a million ids in it are sent in shares, so each of them walks all of it.
-pub const SCANNED_ADDRESSES: usize = 1 << 22;
+pub const SCANNED_EVENT_KEYS: usize = 1 << 22;
 
 /// Events whose hashes are checked at once after a repair that moved nothing; the leaf of the last one is checked to
 /// its end. With the proportional pause that follows, a neighbour that claims to differ costs this node 1,600 events a
@@ -291,12 +291,12 @@ pub const FEED_PAGE: usize = 1_024;
 
 // A page holds at least one row of any table but `bodies`, and a batch fits in the queue.
 const _: () = assert!(LONGEST_KEY as usize * 2 + INLINE_DATA < PAGE_BYTES);
-const _: () = assert!(LOT_BYTES <= QUEUE_BYTES && BATCH_BYTES <= QUEUE_BYTES);
-const _: () = assert!(MESSAGE_ADDRESSES * 42 <= BATCH_FRAME && MESSAGE_IDS * 5 <= BATCH_FRAME);
+const _: () = assert!(COMMIT_BYTES <= QUEUE_BYTES && BATCH_BYTES <= QUEUE_BYTES);
+const _: () = assert!(MESSAGE_EVENT_KEYS * 42 <= BATCH_FRAME && MESSAGE_IDS * 5 <= BATCH_FRAME);
 const _: () = assert!(SHARES_AT_ONCE * MESSAGE_IDS * 5 <= LANE_BYTES);
 const _: () =
-    assert!(SCANNED_ADDRESSES as u64 <= SCANNED_AT_ONCE / 4 && WINDOW_BYTES as u64 * 4 <= READ_A_SECOND);
-const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && WISHED_AT_ONCE <= WHOLE_IDS);
+    assert!(SCANNED_EVENT_KEYS as u64 <= SCANNED_AT_ONCE / 4 && WINDOW_BYTES as u64 * 4 <= READ_A_SECOND);
+const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && REQUESTED_IDS <= WHOLE_IDS);
 // The list of members is stored as one setting, in text.
 const _: () = assert!(MEMBERS * ((LISTENS + TOLD) * (PEER_TEXT + 4) + 256) <= SETTING_BYTES);
-const _: () = assert!(LOT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);
+const _: () = assert!(COMMIT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);

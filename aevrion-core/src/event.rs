@@ -14,7 +14,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::planted::{Bug, planted};
+use crate::fault_injection::{Bug, injected};
 use crate::{EventId, Timestamp};
 
 /// The prefix of the system's own keys: clients neither write nor see them.
@@ -61,7 +61,7 @@ impl Value {
     /// The bytes visible to a read at time `at`: none for a deletion or once expired.
     pub fn visible_at(&self, at: Timestamp) -> Option<&Bytes> {
         match self {
-            Self::Expiring { expires_at, .. } if at >= *expires_at && !planted(Bug::NothingExpires) => None,
+            Self::Expiring { expires_at, .. } if at >= *expires_at && !injected(Bug::NothingExpires) => None,
             _ => self.data(),
         }
     }
@@ -135,8 +135,8 @@ impl Event {
     }
 
     /// The event key: its timestamp is the path in the tree, its id the leaf entry.
-    pub fn address(&self) -> Address {
-        Address { timestamp: self.timestamp, id: self.id }
+    pub fn event_key(&self) -> EventKey {
+        EventKey { timestamp: self.timestamp, id: self.id }
     }
 
     /// Bytes of key and data, counted against the limits of queues and batches.
@@ -162,7 +162,7 @@ impl fmt::Debug for Event {
         f.debug_struct("Event")
             .field("key", &self.key)
             .field("value", &self.value)
-            .field("address", &self.address())
+            .field("address", &self.event_key())
             .finish()
     }
 }
@@ -170,20 +170,20 @@ impl fmt::Debug for Event {
 /// The event key: `timestamp-id`. Event keys order events by time, then by id, which is also the order for
 /// last-write-wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
+pub struct EventKey {
     /// The path from the root to the leaf.
     pub timestamp: Timestamp,
     /// The event in the leaf.
     pub id: EventId,
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.timestamp, self.id)
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for EventKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn address_reads_time_first() {
-        let address = event("user:123", Value::Deletion, 1_710_684_600_043).address();
-        assert!(address.to_string().starts_with("1710684600043-8fb354794a26ed03"));
+        let event_key = event("user:123", Value::Deletion, 1_710_684_600_043).event_key();
+        assert!(event_key.to_string().starts_with("1710684600043-8fb354794a26ed03"));
     }
 }

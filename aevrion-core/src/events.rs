@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use crate::coop::rows_of;
 use crate::store::{Direction, KeyRange, Pages, Projection, Table, View, in_one_piece, nearest};
-use crate::tables::{EventRow, address_key, parse_address, time_range};
-use crate::{Address, Event, ReadError, Timestamp};
+use crate::tables::{EventRow, encode_event_key, parse_event_key, time_range};
+use crate::{Event, EventKey, ReadError, Timestamp};
 
 /// The event with exactly this key. Cost: one or two lookups and a BLAKE3 over the event.
-pub(crate) async fn read_event(view: &dyn View, address: Address) -> Result<Option<Event>, ReadError> {
-    let key = address_key(address);
+pub(crate) async fn read_event(view: &dyn View, event_key: EventKey) -> Result<Option<Event>, ReadError> {
+    let key = encode_event_key(event_key);
     match view.get(Table::Events, &key).await? {
         Some(row) => decode_event(view, &key, &row).await.map(Some),
         None => Ok(None),
@@ -21,11 +21,11 @@ pub(crate) async fn read_event(view: &dyn View, address: Address) -> Result<Opti
 /// The event of a row of the table `events`.
 pub(crate) async fn decode_event(view: &dyn View, key: &[u8], row: &Bytes) -> Result<Event, ReadError> {
     let damaged = |what: String| ReadError::damaged(Table::Events, key, what);
-    let address = parse_address(key).ok_or_else(|| damaged("its key is not an address".into()))?;
+    let event_key = parse_event_key(key).ok_or_else(|| damaged("its key is not an event key".into()))?;
     let parsed = EventRow::parse(row).map_err(|error| damaged(error.to_string()))?;
     let body = if parsed.needs_body() { view.get(Table::Bodies, key).await? } else { None };
     let bytes = body.as_ref().map_or(0, Bytes::len);
-    let event = in_one_piece(rows_of(bytes), move || parsed.into_event(address, body)).await?;
+    let event = in_one_piece(rows_of(bytes), move || parsed.into_event(event_key, body)).await?;
     event.map_err(|error| damaged(error.to_string()))
 }
 
@@ -34,11 +34,11 @@ pub(crate) async fn outermost_event(
     view: &dyn View,
     (first, last): (Timestamp, Timestamp),
     direction: Direction,
-) -> Result<Option<Address>, ReadError> {
+) -> Result<Option<EventKey>, ReadError> {
     let (start, end) = time_range(first, last);
     let range = KeyRange::inclusive(&start, &end);
-    let event = nearest(view, Table::Events, range, direction, Projection::Keys, parse_address).await?;
-    Ok(event.map(|(address, _)| address))
+    let event = nearest(view, Table::Events, range, direction, Projection::Keys, parse_event_key).await?;
+    Ok(event.map(|(event_key, _)| event_key))
 }
 
 /// Walks events in the order of time.
@@ -49,8 +49,8 @@ pub(crate) struct EventPages<'v> {
 
 impl<'v> EventPages<'v> {
     /// The events behind `after`, or all of them.
-    pub(crate) fn behind(view: &'v dyn View, after: Option<Address>) -> Self {
-        let after = after.map(address_key);
+    pub(crate) fn behind(view: &'v dyn View, after: Option<EventKey>) -> Self {
+        let after = after.map(encode_event_key);
         let start = after.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(&key[..]));
         let range = KeyRange { start, end: Bound::Unbounded };
         Self { view, pages: Pages::new(view, Table::Events, range, Projection::Rows) }

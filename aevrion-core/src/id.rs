@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// A text that is not 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not 64 hexadecimal digits")]
-pub struct NotHex(String);
+pub struct ParseHexError(String);
 
 macro_rules! thirty_two_bytes {
     ($(#[$doc:meta])* $name:ident) => {
@@ -43,11 +43,11 @@ macro_rules! thirty_two_bytes {
         }
 
         impl FromStr for $name {
-            type Err = NotHex;
+            type Err = ParseHexError;
 
-            fn from_str(text: &str) -> Result<Self, NotHex> {
+            fn from_str(text: &str) -> Result<Self, ParseHexError> {
                 let mut bytes = [0; 32];
-                hex::decode_to_slice(text, &mut bytes).map_err(|_| NotHex(text.to_owned()))?;
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| ParseHexError(text.to_owned()))?;
                 Ok(Self(bytes))
             }
         }
@@ -137,6 +137,6 @@ mod tests {
     fn text_round_trips() {
         let id = EventId::from_bytes(std::array::from_fn(|i| u8::try_from(i * 7).unwrap()));
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!("6d8a".parse::<EventId>(), Err(NotHex("6d8a".into())));
+        assert_eq!("6d8a".parse::<EventId>(), Err(ParseHexError("6d8a".into())));
     }
 }

@@ -31,6 +31,10 @@ mod coop;
 mod error;
 mod event;
 mod events;
+#[cfg(feature = "testkit")]
+pub mod fault_injection;
+#[cfg(not(feature = "testkit"))]
+mod fault_injection;
 pub mod files;
 mod id;
 #[cfg(feature = "identity")]
@@ -39,15 +43,11 @@ pub mod index;
 pub mod message;
 mod news;
 mod parameters;
-#[cfg(feature = "testkit")]
-pub mod planted;
-#[cfg(not(feature = "testkit"))]
-mod planted;
 mod replica;
+pub mod replication;
 #[cfg(feature = "testkit")]
 pub mod simulation;
 pub mod store;
-pub mod sync;
 mod tables;
 mod time;
 mod timetable;
@@ -59,11 +59,11 @@ pub use arrivals::Effect;
 pub use clock::{Blocked, Clock, ClockMark, MAX_DRIFT};
 pub use clock_fault::ClockFault;
 pub use error::{Damage, OpenError, ReadError, WatchError, WriteError};
-pub use event::{Address, Event, RESERVED_PREFIX, TooLong, Value, is_reserved};
-pub use id::{EventId, Hash, Incarnation, NodeId, NotHex};
-pub use parameters::{Difference, OutOfRange, Parameters, TreeTooFine, WantedParameters};
+pub use event::{Event, EventKey, RESERVED_PREFIX, TooLong, Value, is_reserved};
+pub use id::{EventId, Hash, Incarnation, NodeId, ParseHexError};
+pub use parameters::{Difference, OutOfRange, ParameterOverrides, Parameters, TreeTooFine};
 pub use replica::{
-    Cursor, DamagedEvents, Export, Import, Inserted, NotACursor, Operation, Options, Progress, Rebuilt,
+    Cursor, DamagedEvents, Export, Import, Inserted, Operation, Options, ParseCursorError, Progress, Rebuilt,
     Replica, Scrub, ScrubPass, ScrubReport, ScrubStep, Status, Verification, Watch, Watched,
 };
 pub use time::{TimeSpan, Timestamp};

@@ -30,7 +30,7 @@ impl Default for Parameters {
 
 /// Required parameters; `None` accepts any value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct WantedParameters {
+pub struct ParameterOverrides {
     /// The required [`Parameters::granularity`].
     pub granularity: Option<u64>,
     /// The required [`Parameters::branching`].
@@ -41,7 +41,7 @@ pub struct WantedParameters {
     pub largest_data: Option<u32>,
 }
 
-impl WantedParameters {
+impl ParameterOverrides {
     /// The required parameters, completed with those of `others`.
     pub fn or(self, others: Parameters) -> Parameters {
         Parameters {

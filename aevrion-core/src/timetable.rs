@@ -11,12 +11,12 @@ use crate::store::{
     Direction, Durability, EventStore, KeyRange, PageLimit, Pages, Projection, ScanRequest, StoreError,
     Table, View, WriteBatch,
 };
-use crate::tables::{EventRow, expiry_key, name, parse_address, parse_expiry_key};
-use crate::{Address, Event, ReadError, Timestamp};
+use crate::tables::{EventRow, expiry_key, name, parse_event_key, parse_expiry_key};
+use crate::{Event, EventKey, ReadError, Timestamp};
 
 /// The first due rows, as many as one commit takes.
 pub(crate) struct Due {
-    pub(crate) rows: Vec<(Timestamp, Address)>,
+    pub(crate) rows: Vec<(Timestamp, EventKey)>,
     /// The moment of the first row behind them.
     pub(crate) next: Option<Timestamp>,
 }
@@ -55,15 +55,15 @@ pub(crate) fn put_told_until(until: Timestamp, batch: &mut WriteBatch) {
 pub(crate) async fn missing_row(view: &dyn View, event: &Event) -> Result<Option<Bytes>, StoreError> {
     let Some(expiry) = event.expiry() else { return Ok(None) };
     let Some(told) = told_until(view).await? else { return Ok(None) };
-    let row = expiry_key(expiry, event.address());
+    let row = expiry_key(expiry, event.event_key());
     let is_there = expiry <= told || view.get(Table::Timetable, &row).await?.is_some();
     Ok((!is_there).then(|| Bytes::copy_from_slice(&row)))
 }
 
 /// Whether there is a row for an event with this expiry. A damaged one counts.
 pub(crate) async fn stands(view: &dyn View, row: &[u8]) -> Result<bool, ReadError> {
-    let Some((expiry, address)) = parse_expiry_key(row) else { return Ok(false) };
-    match read_event(view, address).await {
+    let Some((expiry, event_key)) = parse_expiry_key(row) else { return Ok(false) };
+    match read_event(view, event_key).await {
         Ok(event) => Ok(event.is_some_and(|event| event.expiry() == Some(expiry))),
         Err(ReadError::Damaged(_)) => Ok(true),
         Err(error) => Err(error),
@@ -78,11 +78,11 @@ pub(crate) async fn make(store: &dyn EventStore, now: Timestamp) -> Result<(), S
     while let Some(page) = pages.next().await? {
         let mut batch = WriteBatch::new();
         for (key, row) in page.into_rows() {
-            let (Some(address), Ok(row)) = (parse_address(&key), EventRow::parse(&row)) else { continue };
-            if let Some(expiry) = row.expiry(address.timestamp).filter(|expiry| *expiry > now) {
+            let (Some(event_key), Ok(row)) = (parse_event_key(&key), EventRow::parse(&row)) else { continue };
+            if let Some(expiry) = row.expiry(event_key.timestamp).filter(|expiry| *expiry > now) {
                 batch.put(
                     Table::Timetable,
-                    Bytes::copy_from_slice(&expiry_key(expiry, address)),
+                    Bytes::copy_from_slice(&expiry_key(expiry, event_key)),
                     Bytes::new(),
                 );
             }

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use crate::support::held::Held;
 use aevrion_core::agent::{
-    Agent, ByLane, CheckedHashes, Desk, Holdings, Input, LineState, Moment, Origin, Output, Patience, Terms,
-    Walked,
+    Agent, AgentConfig, ByLane, CheckedHashes, Input, LineState, Now, Origin, Output, RepairCoordinator,
+    ReplicaView, StallTimeouts, Walked,
 };
 use aevrion_core::bounds::PUSHED_BYTES;
 use aevrion_core::message::{
-    Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply,
-    Row, Share, Snapshot, Tile, decode, encode,
+    Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, NodeDigest, Nodes, Parent,
+    Push, Reply, Row, Share, Snapshot, decode, encode,
 };
 use aevrion_core::store::{Durability, MemoryStore, StoreError};
 use aevrion_core::transport::Lane;
-use aevrion_core::tree::{NodeAddress, Root};
+use aevrion_core::tree::{NodePosition, Root};
 use aevrion_core::{
-    Address, Event, Hash, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica, TimeSpan,
-    Timestamp, Value, WantedParameters,
+    Event, EventKey, Hash, Incarnation, ManualWall, NodeId, Options, ParameterOverrides, Parameters,
+    ReadError, Replica, TimeSpan, Timestamp, Value,
 };
 
 const NOW: u64 = 1_700_000_000_000;
@@ -52,13 +52,16 @@ impl Node {
     /// With the neighbours' clocks so many milliseconds ahead.
     async fn with_clock(number: u8, granularity: u64, ahead: i64) -> Self {
         let options = Options {
-            parameters: WantedParameters { granularity: Some(granularity), ..WantedParameters::default() },
+            parameters: ParameterOverrides {
+                granularity: Some(granularity),
+                ..ParameterOverrides::default()
+            },
             node: Some(id(number)),
             wall: Arc::new(ManualWall::at(Timestamp::from_millis(NOW))),
             ..Options::default()
         };
         let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
-        let terms = Terms {
+        let config = AgentConfig {
             node: id(number),
             incarnation: Incarnation::from_bytes([0; 8]),
             listens: Vec::new(),
@@ -67,22 +70,23 @@ impl Node {
             grace: SECOND * 2,
             max_drift: SECOND * 60,
             pushed: PUSHED_BYTES,
-            patience: Patience { silent: SECOND * 86_400, ..Patience::default() },
+            timeouts: StallTimeouts { silent: SECOND * 86_400, ..StallTimeouts::default() },
         };
-        let desk = Arc::new(Desk::default());
-        let agents = [1, 2].map(|neighbour| Agent::new(terms.clone(), id(neighbour), Arc::clone(&desk), 7));
+        let coordinator = Arc::new(RepairCoordinator::default());
+        let agents =
+            [1, 2].map(|neighbour| Agent::new(config.clone(), id(neighbour), Arc::clone(&coordinator), 7));
         let mut node = Self { replica, agents, steady: SECOND };
-        node.greet(0, granularity, ahead).await;
-        node.greet(1, granularity, ahead).await;
+        node.handshake(0, granularity, ahead).await;
+        node.handshake(1, granularity, ahead).await;
         node
     }
 
-    fn now(&self) -> Moment {
-        Moment { steady: self.steady, wall: Timestamp::from_millis(NOW).after(self.steady) }
+    fn now(&self) -> Now {
+        Now { steady: self.steady, wall: Timestamp::from_millis(NOW).after(self.steady) }
     }
 
     /// Runs the handshake until data may flow.
-    async fn greet(&mut self, neighbour: usize, granularity: u64, ahead: i64) {
+    async fn handshake(&mut self, neighbour: usize, granularity: u64, ahead: i64) {
         let mut said = self.tell(neighbour, Input::Connected).await;
         for number in 1.. {
             let Some(Output::Send(_, Message::Hello(ours))) = said.first() else { break };
@@ -135,10 +139,10 @@ fn messages(outputs: Vec<Output>) -> Vec<Message> {
 }
 
 fn announced(event: &Event) -> Message {
-    Message::EventList(EventList::Announced(vec![event.address()]))
+    Message::EventList(EventList::Announced(vec![event.event_key()]))
 }
 
-fn asks_for(messages: &[Message]) -> Vec<Address> {
+fn asks_for(messages: &[Message]) -> Vec<EventKey> {
     let asked = messages.iter().filter_map(|message| match message {
         Message::NeedEvents(NeedEvents::At(addresses)) => Some(addresses.clone()),
         _ => None,
@@ -152,8 +156,8 @@ fn snapshots(messages: &[Message]) -> usize {
 
 /// A snapshot that differs from any replica here.
 fn differing(last: u64) -> Message {
-    let tile = Tile { index: 0, count: 1_000, hash: Hash::from_bytes([3; 32]) };
-    snapshot(last, Some(Digest { rows: vec![Row { level: 4, tiles: vec![tile] }] }))
+    let node = NodeDigest { index: 0, count: 1_000, hash: Hash::from_bytes([3; 32]) };
+    snapshot(last, Some(Digest { rows: vec![Row { level: 4, nodes: vec![node] }] }))
 }
 
 /// The same snapshot from a neighbour that believes both sides equal.
@@ -172,11 +176,11 @@ async fn what_one_neighbour_does_not_bring_is_asked_of_the_other() {
     let mut node = Node::new(5, 60_000).await;
     let event = event("late");
     let first = messages(node.hear(0, announced(&event)).await);
-    assert_eq!(asks_for(&first), [event.address()]);
+    assert_eq!(asks_for(&first), [event.event_key()]);
     let second = messages(node.hear(1, announced(&event)).await);
     assert_eq!(asks_for(&second), [], "one is asked at a time");
     let later = node.pass(1, SECOND * 3).await;
-    assert_eq!(asks_for(&later), [event.address()], "the other has had its time");
+    assert_eq!(asks_for(&later), [event.event_key()], "the other has had its time");
 }
 
 #[tokio::test]
@@ -186,7 +190,7 @@ async fn what_a_neighbour_takes_with_it_is_asked_of_the_other() {
     node.hear(0, announced(&event)).await;
     node.hear(1, announced(&event)).await;
     node.agents[0].disconnected();
-    assert_eq!(asks_for(&node.pass(1, SECOND * 3).await), [event.address()]);
+    assert_eq!(asks_for(&node.pass(1, SECOND * 3).await), [event.event_key()]);
 }
 
 #[tokio::test]
@@ -222,7 +226,7 @@ async fn whoever_announces_again_and_again_does_not_keep_others_from_bringing_it
             asked.extend(asks_for(&messages(outputs)));
         }
     }
-    assert_eq!(asked, [event.address()]);
+    assert_eq!(asked, [event.event_key()]);
 }
 
 #[tokio::test]
@@ -239,7 +243,7 @@ async fn what_is_being_stored_is_not_asked_of_the_other() {
     // But if the disk took neither, the remaining neighbours are asked.
     let mut asked = asks_for(&node.pass(1, SECOND * 3).await);
     asked.sort_unstable();
-    let mut both = [pushed.address(), fetched.address()];
+    let mut both = [pushed.event_key(), fetched.event_key()];
     both.sort_unstable();
     assert_eq!(asked, both);
 }
@@ -247,7 +251,7 @@ async fn what_is_being_stored_is_not_asked_of_the_other() {
 #[tokio::test]
 async fn however_much_one_neighbour_did_not_bring_the_other_can_read_what_it_is_asked() {
     let mut node = Node::new(5, 60_000).await;
-    let events: Vec<_> = (0..20_000).map(|number| event(&number.to_string()).address()).collect();
+    let events: Vec<_> = (0..20_000).map(|number| event(&number.to_string()).event_key()).collect();
     for neighbour in 0..2 {
         for some in events.chunks(10_000) {
             node.hear(neighbour, Message::EventList(EventList::Announced(some.to_vec()))).await;
@@ -274,7 +278,7 @@ async fn an_empty_share_asks_for_its_share() {
         let ids = Ids::Short { salt: 77, ids: Vec::new() };
         let list = Listed { span, share: Share { part, of: 10 }, ids };
         let said = messages(node.hear(0, Message::EventList(EventList::Held(vec![list]))).await);
-        let events = said.iter().flat_map(Message::events).map(Event::address);
+        let events = said.iter().flat_map(Message::events).map(Event::event_key);
         let before = brought.len();
         brought.extend(events);
         assert!((50..150).contains(&(brought.len() - before)), "a tenth of a thousand, but for chance");
@@ -370,11 +374,11 @@ async fn a_failed_read_leaves_no_question_behind() {
         panic!("{told:?}")
     };
     let row = digest.rows.iter().find(|row| row.level > 0).expect("an inner node");
-    let parent = NodeAddress { level: row.level, index: row.tiles[0].index };
+    let parent = NodePosition { level: row.level, index: row.nodes[0].index };
     // The neighbour holds events beneath it where this side holds none, and the other way round.
-    let mine = Holdings::children(&node.replica, *span, &[parent]).await.unwrap().answer;
+    let mine = ReplicaView::children(&node.replica, *span, &[parent]).await.unwrap().answer;
     let index = if mine[0][0].index == 0 { 1 } else { 0 };
-    let children = vec![Tile { index, count: 5, hash: Hash::from_bytes([3; 32]) }];
+    let children = vec![NodeDigest { index, count: 5, hash: Hash::from_bytes([3; 32]) }];
     let nodes = Nodes { span: *span, parents: vec![Parent { node: parent, children }] };
     let now = node.now();
     let failed = node.agents[0]
@@ -419,7 +423,7 @@ fn naming(last: u64, events: &[&Event]) -> Message {
 }
 
 /// The whole answer to a request.
-fn wished(events: &[&Event]) -> Message {
+fn wanted(events: &[&Event]) -> Message {
     let events = events.iter().map(|event| (*event).clone()).collect();
     Message::Events(Events { reply: Reply::Of { more: false, last: true }, events })
 }
@@ -439,10 +443,10 @@ async fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
     node.pass(0, SECOND * 11).await;
     assert_eq!(wishes(&messages(node.hear(0, naming(NOW - 1_000, &[&one, &two])).await)), 1);
     // The first answer, and some time later the second.
-    node.hear(0, wished(&[&one])).await;
+    node.hear(0, wanted(&[&one])).await;
     node.tell(0, Input::Stored(Origin::Repaired(id(1)), Ok(1))).await;
     assert_eq!(snapshots(&node.pass(0, SECOND * 9).await), 0, "it waits for the second");
-    node.hear(0, wished(&[&one, &two])).await;
+    node.hear(0, wanted(&[&one, &two])).await;
 }
 
 /// Agreement about an earlier time is no answer to a skipped snapshot.
@@ -478,40 +482,40 @@ async fn nothing_is_settled_before_both_clocks_have_passed_it() {
 /// A replica, and the number of events read to check its hashes.
 struct Counting<'r>(&'r Replica, AtomicU64);
 
-impl Holdings for Counting<'_> {
+impl ReplicaView for Counting<'_> {
     async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
-        Holdings::digest(self.0, span).await
+        ReplicaView::digest(self.0, span).await
     }
 
     async fn children(
         &self,
         span: TimeSpan,
-        parents: &[NodeAddress],
-    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
-        Holdings::children(self.0, span, parents).await
+        parents: &[NodePosition],
+    ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
+        ReplicaView::children(self.0, span, parents).await
     }
 
     async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
-        let checked = Holdings::check_hashes(self.0, span).await?;
+        let checked = ReplicaView::check_hashes(self.0, span).await?;
         self.1.fetch_add(checked.events, Ordering::SeqCst);
         Ok(checked)
     }
 
-    async fn addresses(
+    async fn event_keys(
         &self,
         span: TimeSpan,
-        before: Option<Address>,
+        before: Option<EventKey>,
         most: usize,
-    ) -> Result<Vec<Address>, ReadError> {
-        Holdings::addresses(self.0, span, before, most).await
+    ) -> Result<Vec<EventKey>, ReadError> {
+        ReplicaView::event_keys(self.0, span, before, most).await
     }
 
-    async fn event(&self, address: Address) -> Result<Option<Event>, ReadError> {
-        Holdings::event(self.0, address).await
+    async fn event(&self, address: EventKey) -> Result<Option<Event>, ReadError> {
+        ReplicaView::event(self.0, address).await
     }
 
-    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
-        Holdings::missing(self.0, addresses).await
+    async fn missing(&self, addresses: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
+        ReplicaView::missing(self.0, addresses).await
     }
 }
 
@@ -528,7 +532,7 @@ async fn a_neighbour_that_differs_without_reason_makes_no_endless_work() {
         node.hear(0, naming(NOW, &named)).await;
         node.steady += SECOND;
         let counting = Counting(&node.replica, AtomicU64::new(0));
-        let now = Moment { steady: node.steady, wall: Timestamp::from_millis(NOW).after(node.steady) };
+        let now = Now { steady: node.steady, wall: Timestamp::from_millis(NOW).after(node.steady) };
         node.agents[0].handle(Input::Woken, now, LineState::IDLE, &counting).await.unwrap();
         checked += counting.1.load(Ordering::SeqCst);
     }
@@ -550,7 +554,7 @@ async fn a_question_that_is_never_answered_does_not_take_the_ends_of_all_later_a
     let mut prompt = Vec::new();
     for event in &events[1..] {
         assert_eq!(wishes(&messages(node.hear(0, naming(NOW - 1_000, &[event])).await)), 1);
-        node.hear(0, wished(&[event])).await;
+        node.hear(0, wanted(&[event])).await;
         node.replica.insert(vec![event.clone()], Durability::Immediate).await.unwrap();
         node.tell(0, Input::Stored(Origin::Repaired(id(1)), Ok(1))).await;
         prompt.push(snapshots(&node.pass(0, SECOND).await) > 0);

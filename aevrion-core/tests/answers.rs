@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::support::Kept;
 use crate::support::dressed::Dressed;
-use crate::support::scripted::{greet, hello, receive, send};
+use crate::support::scripted::{handshake, hello, receive, send};
 use crate::support::waiting::until;
 use aevrion_core::message::{
-    Digest, EventList, Events, Ids, Listed, Message, Reply, Row, Share, Snapshot, Tile, longest_frame,
+    Digest, EventList, Events, Ids, Listed, Message, NodeDigest, Reply, Row, Share, Snapshot, longest_frame,
 };
+use aevrion_core::replication::{Neighbour, Replication, StallTimeouts};
 use aevrion_core::store::Durability;
-use aevrion_core::sync::{Neighbour, Patience, Sync};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport};
 use aevrion_core::{Event, Hash, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value};
@@ -28,7 +28,7 @@ struct Scene {
     connection: Arc<dyn Connection>,
     /// Received bytes of incomplete frames.
     besides: Arc<AtomicU64>,
-    _sync: Sync,
+    _sync: Replication,
     _neighbour: MemoryTransport,
 }
 
@@ -39,12 +39,12 @@ async fn scene(held: Vec<Event>) -> Scene {
     let store = Kept::default();
     let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
     replica.insert(held, Durability::Immediate).await.unwrap();
-    let sync = replica.sync_over(transport);
+    let replication = replica.replicate_over(transport);
     let neighbour = network.bind(NEIGHBOUR);
     let connection = neighbour.dial(&address).await.unwrap();
-    greet(&*connection, NEIGHBOUR, &[]).await;
-    until(&sync, |sync| sync.neighbours().iter().any(Neighbour::is_connected)).await;
-    Scene { store, connection, besides, _sync: sync, _neighbour: neighbour }
+    handshake(&*connection, NEIGHBOUR, &[]).await;
+    until(&replication, |replication| replication.neighbours().iter().any(Neighbour::is_connected)).await;
+    Scene { store, connection, besides, _sync: replication, _neighbour: neighbour }
 }
 
 fn past() -> TimeSpan {
@@ -54,7 +54,7 @@ fn past() -> TimeSpan {
 /// A snapshot of the past with a thousand events.
 fn of_a_thousand() -> Message {
     let (count, hash) = (1_000, Hash::from_bytes([3; 32]));
-    let digest = Digest { rows: vec![Row { level: 4, tiles: vec![Tile { index: 0, count, hash }] }] };
+    let digest = Digest { rows: vec![Row { level: 4, nodes: vec![NodeDigest { index: 0, count, hash }] }] };
     Message::Snapshot(Snapshot { span: past(), root: hash, count, digest: Some(digest), answer: false })
 }
 
@@ -114,8 +114,8 @@ async fn an_answer_that_is_arriving_is_awaited_and_one_that_is_not_is_asked_for_
 /// Other frames may look like an answer, but not for longer than a frame can take.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_never_comes_is_not_awaited_for_ever() {
-    let longest =
-        Patience::default().stalled + Duration::from_secs(longest_frame(&Parameters::default()) as u64 >> 14);
+    let longest = StallTimeouts::default().stalled
+        + Duration::from_secs(longest_frame(&Parameters::default()) as u64 >> 14);
     let Scene { connection, besides, .. } = &scene(Vec::new()).await;
     send(&**connection, Lane::Live, &of_a_thousand()).await;
     receive(&**connection, Lane::Repair).await;

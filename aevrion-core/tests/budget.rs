@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::counted::Counted;
-use crate::support::scripted::{greet, receive, send};
+use crate::support::scripted::{handshake, receive, send};
 use crate::support::waiting::NEVER;
 use aevrion_core::agent::{Budget, Rate};
 use aevrion_core::message::{
     EventList, Events, Ids, Listed, Message, NeedEvents, Reply, Share, ShortId, Snapshot, encode, shorten,
 };
+use aevrion_core::replication::{Peer, Replication, ReplicationOptions};
 use aevrion_core::store::{Durability, MemoryStore};
-use aevrion_core::sync::{Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport};
-use aevrion_core::{Address, Event, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
+use aevrion_core::{Event, EventKey, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
 use tokio::time::Instant;
 
 const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
@@ -36,8 +36,8 @@ fn event(number: u64) -> Event {
 struct Scene {
     store: Counted,
     replica: Replica,
-    sync: Sync,
-    friend: (Replica, Sync),
+    replication: Replication,
+    friend: (Replica, Replication),
     connection: Arc<dyn Connection>,
     _hostile: MemoryTransport,
 }
@@ -50,19 +50,20 @@ async fn scene() -> Scene {
     let store = Counted::default();
     let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
     let events: Vec<_> = (0..EVENTS).map(event).collect();
-    for lot in events.chunks(4_096) {
-        replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap();
+    for batch in events.chunks(4_096) {
+        replica.insert(batch.to_vec(), Durability::Immediate).await.unwrap();
     }
-    let sync = replica.sync(SyncOptions { budget: BUDGET, ..SyncOptions::default() });
-    sync.over(transport);
+    let replication =
+        replica.replicate(ReplicationOptions { budget: BUDGET, ..ReplicationOptions::default() });
+    replication.over(transport);
     let friends = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-    let friend = friends.sync_over(network.bind(NodeId::from_bytes([6; 32])));
+    let friend = friends.replicate_over(network.bind(NodeId::from_bytes([6; 32])));
     friend.add_peer(Peer::over("memory", address.clone()));
     tokio::time::timeout(NEVER, friend.agreement()).await.expect("the honest neighbour agrees");
     let hostile = network.bind(HOSTILE);
     let connection = hostile.dial(&address).await.unwrap();
-    greet(&*connection, HOSTILE, &[]).await;
-    Scene { store, replica, sync, friend: (friends, friend), connection, _hostile: hostile }
+    handshake(&*connection, HOSTILE, &[]).await;
+    Scene { store, replica, replication, friend: (friends, friend), connection, _hostile: hostile }
 }
 
 fn past() -> TimeSpan {
@@ -117,9 +118,9 @@ impl Scene {
         let mut watch = self.friend.0.watch("still", None).unwrap();
         let written = self.replica.put("still", "here").await.unwrap();
         let seen = tokio::time::timeout(NEVER, watch.next()).await.expect("the friend hears of a write");
-        assert_eq!(seen.unwrap().unwrap().event.address(), written);
+        assert_eq!(seen.unwrap().unwrap().event.event_key(), written);
         assert_eq!(self.replica.get("still").await.unwrap().as_deref(), Some(&b"here"[..]));
-        assert!(self.sync.totals().faults.is_empty(), "{:?}", self.sync.totals());
+        assert!(self.replication.totals().faults.is_empty(), "{:?}", self.replication.totals());
     }
 
     /// Reads since `began` are within the budget, except the overdraft of one request.
@@ -127,9 +128,12 @@ impl Scene {
         let read = self.store.rows() - rows;
         let seconds = began.elapsed().as_secs() + 1;
         let most = BUDGET.rows.at_once + BUDGET.rows.gain * seconds + overdrawn;
-        println!("{read} rows in {seconds} s, {most} are allowed; {} declined", self.sync.totals().declined);
+        println!(
+            "{read} rows in {seconds} s, {most} are allowed; {} declined",
+            self.replication.totals().declined
+        );
         assert!(read <= most, "{read} rows in {seconds} s are more than {most}");
-        assert!(self.sync.totals().declined > 0, "it is counted");
+        assert!(self.replication.totals().declined > 0, "it is counted");
     }
 }
 
@@ -158,9 +162,9 @@ async fn short_questions_about_everything_cost_no_more_than_the_budget() {
         scene.others_go_on().await;
         // After a quiet while it is answered again.
         tokio::time::sleep(Duration::from_secs(10)).await;
-        let declined = scene.sync.totals().declined;
+        let declined = scene.replication.totals().declined;
         scene.ask(&question).await;
-        assert_eq!(scene.sync.totals().declined, declined);
+        assert_eq!(scene.replication.totals().declined, declined);
         live.abort();
     }
 }
@@ -187,7 +191,7 @@ async fn snapshots_that_cut_through_a_leaf_cost_no_more_than_the_budget() {
 async fn announcements_of_what_is_known_cost_no_more_than_the_budget() {
     let scene = scene().await;
     let live = scene.ignore(Lane::Live);
-    let known: Vec<Address> = (0..EVENTS / 4).map(|number| event(number).address()).collect();
+    let known: Vec<EventKey> = (0..EVENTS / 4).map(|number| event(number).event_key()).collect();
     let gets = scene.store.gets();
     for _ in 0..40 {
         let announced = Message::EventList(EventList::Announced(known.clone()));
@@ -195,10 +199,10 @@ async fn announcements_of_what_is_known_cost_no_more_than_the_budget() {
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let looked_up = scene.store.gets() - gets;
-    println!("{looked_up} lookups, {} declined", scene.sync.totals().declined);
+    println!("{looked_up} lookups, {} declined", scene.replication.totals().declined);
     // A lookup counts as four rows.
     assert!(looked_up <= (BUDGET.rows.at_once + BUDGET.rows.gain * 2 + EVENTS) / 4, "{looked_up} lookups");
-    assert!(scene.sync.totals().declined > 0);
+    assert!(scene.replication.totals().declined > 0);
     scene.others_go_on().await;
     live.abort();
 }
@@ -217,10 +221,10 @@ async fn connecting_again_does_not_fill_the_budget() {
         if round == 2 {
             break;
         }
-        let address = scene.sync.addresses()[0].address().to_owned();
+        let address = scene.replication.addresses()[0].address().to_owned();
         scene.connection = scene._hostile.dial(&address).await.unwrap();
-        greet(&*scene.connection, HOSTILE, &[]).await;
+        handshake(&*scene.connection, HOSTILE, &[]).await;
     }
-    let declined = scene.sync.totals().declined;
+    let declined = scene.replication.totals().declined;
     assert!(declined >= 20, "{declined} of 30 questions are declined");
 }

@@ -46,7 +46,7 @@ impl Clocked {
     }
 }
 
-fn is_set_back(refused: &Result<aevrion_core::Address, WriteError>) -> bool {
+fn is_set_back(refused: &Result<aevrion_core::EventKey, WriteError>) -> bool {
     matches!(refused, Err(WriteError::Clock(ClockFault::SetBack { .. })))
 }
 
@@ -313,10 +313,10 @@ async fn a_clock_in_1970_takes_no_writes() {
 /// A reader of the tree received everything up to ten o'clock.
 #[tokio::test]
 async fn nothing_is_stamped_where_a_neighbour_was_told_all() {
-    use aevrion_core::agent::Holdings;
+    use aevrion_core::agent::ReplicaView;
     let node = Clocked::new(Duration::from_secs(60)).await;
     let until = aevrion_core::TimeSpan::before(at(10 * HOUR)).unwrap();
-    Holdings::digest(&node.replica, until).await.unwrap();
+    ReplicaView::digest(&node.replica, until).await.unwrap();
     node.wall.set(at(10 * HOUR - 5_000));
     assert_eq!(node.replica.put("key", "value").await.unwrap().timestamp, at(10 * HOUR));
 }

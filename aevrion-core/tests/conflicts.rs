@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::support::waiting::{NEVER, until};
+use aevrion_core::replication::{Peer, Replication};
 use aevrion_core::store::MemoryStore;
-use aevrion_core::sync::{Peer, Sync};
 use aevrion_core::transport::Transport;
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::{NodeId, Options, Replica};
@@ -16,7 +16,7 @@ fn id(number: u8) -> NodeId {
 
 struct Node {
     replica: Replica,
-    sync: Sync,
+    replication: Replication,
     address: String,
 }
 
@@ -24,23 +24,23 @@ async fn node(network: &MemoryNetwork, number: u8) -> Node {
     let transport = network.bind(id(number));
     let address = transport.address();
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-    let sync = replica.sync_over(transport);
-    Node { replica, sync, address }
+    let replication = replica.replicate_over(transport);
+    Node { replica, replication, address }
 }
 
 impl Node {
     fn dials(&self, other: &Self) {
-        self.sync.add_peer(Peer::over("memory", other.address.clone()));
+        self.replication.add_peer(Peer::over("memory", other.address.clone()));
     }
 
     fn connected(&self) -> usize {
-        self.sync.neighbours().iter().filter(|one| one.is_connected()).count()
+        self.replication.neighbours().iter().filter(|one| one.is_connected()).count()
     }
 
     /// Waits for an alarm with these words.
     async fn is_alarmed(&self, words: &[&str]) {
         let has = |alarm: String| words.iter().all(|word| alarm.contains(word));
-        until(&self.sync, |sync| sync.identity_alarm().is_some_and(has)).await;
+        until(&self.replication, |replication| replication.identity_alarm().is_some_and(has)).await;
     }
 }
 
@@ -52,8 +52,8 @@ async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
         let hub = node(&network, hub).await;
         let [one, other] = [node(&network, double).await, node(&network, double).await];
         one.dials(&hub);
-        until(&hub.sync, |_| hub.connected() == 1).await;
-        assert_eq!((hub.sync.identity_alarm(), one.sync.identity_alarm()), (None, None));
+        until(&hub.replication, |_| hub.connected() == 1).await;
+        assert_eq!((hub.replication.identity_alarm(), one.replication.identity_alarm()), (None, None));
         other.dials(&hub);
         hub.is_alarmed(&[&id(double).to_string(), &one.address, &other.address, "join anew"]).await;
         one.is_alarmed(&[&other.address, "has this node's identity", "join anew"]).await;
@@ -64,26 +64,27 @@ async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
         let connected = [one.connected(), other.connected()];
         let (kept, refused) = if connected[0] == 1 { (&one, &other) } else { (&other, &one) };
         assert_eq!((connected.iter().sum::<usize>(), hub.connected()), (1, 1));
-        until(&refused.sync, |sync| {
-            let problems = sync.neighbours().into_iter().filter_map(|one| one.problem).collect::<String>();
+        until(&refused.replication, |replication| {
+            let problems =
+                replication.neighbours().into_iter().filter_map(|one| one.problem).collect::<String>();
             problems
                 .contains(&format!("another machine at memory://{} has this node's identity", kept.address))
         })
         .await;
-        let sent = || hub.sync.neighbours()[0].traffic.sent;
+        let sent = || hub.replication.neighbours()[0].traffic.sent;
         kept.replica.put("k", "v").await.unwrap();
-        tokio::time::timeout(NEVER, kept.sync.agreement()).await.expect("it is not disturbed");
+        tokio::time::timeout(NEVER, kept.replication.agreement()).await.expect("it is not disturbed");
         assert!(hub.replica.get("k").await.unwrap().is_some() && sent() > 0);
 
         // The alarm lasts as long as there are two.
         tokio::time::sleep(Duration::from_secs(600)).await;
         for node in [&hub, &one, &other] {
-            assert!(node.sync.identity_alarm().is_some());
+            assert!(node.replication.identity_alarm().is_some());
         }
-        refused.sync.close().await;
+        refused.replication.close().await;
         tokio::time::sleep(Duration::from_secs(400)).await;
         assert_eq!(
-            (hub.sync.identity_alarm(), kept.sync.identity_alarm(), kept.connected()),
+            (hub.replication.identity_alarm(), kept.replication.identity_alarm(), kept.connected()),
             (None, None, 1)
         );
     }
@@ -99,14 +100,14 @@ async fn the_other_one_takes_the_place_of_one_that_is_stopped() {
     hub.is_alarmed(&[&one.address, &other.address]).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     let (kept, refused) = if one.connected() == 1 { (one, other) } else { (other, one) };
-    kept.sync.close().await;
-    until(&refused.sync, |_| refused.connected() == 1).await;
+    kept.replication.close().await;
+    until(&refused.replication, |_| refused.connected() == 1).await;
     // The first machine was stopped to get another identity: the second is alone now.
-    refused.sync.close().await;
+    refused.replication.close().await;
     let anew = node(&network, 9).await;
     anew.dials(&hub);
-    until(&anew.sync, |_| anew.connected() == 1).await;
-    tokio::time::timeout(NEVER, anew.sync.agreement()).await.expect("it is let in");
+    until(&anew.replication, |_| anew.connected() == 1).await;
+    tokio::time::timeout(NEVER, anew.replication.agreement()).await.expect("it is let in");
 }
 
 /// However often a node is restarted, and whatever the state of its old connection on the other side.
@@ -118,10 +119,13 @@ async fn one_that_is_started_anew_is_no_other_machine() {
     for _ in 0..6 {
         let anew = node(&network, 9).await;
         anew.dials(&hub);
-        tokio::time::timeout(NEVER, anew.sync.agreement()).await.expect("it is let in at once");
-        assert_eq!((hub.sync.identity_alarm(), anew.sync.identity_alarm(), hub.connected()), (None, None, 1));
+        tokio::time::timeout(NEVER, anew.replication.agreement()).await.expect("it is let in at once");
+        assert_eq!(
+            (hub.replication.identity_alarm(), anew.replication.identity_alarm(), hub.connected()),
+            (None, None, 1)
+        );
         // Its process is gone, but its connection still looks alive to the other side.
-        anew.sync.remove_peer(&Peer::over("memory", hub.address.clone()));
+        anew.replication.remove_peer(&Peer::over("memory", hub.address.clone()));
         before.push(anew);
     }
 }
@@ -133,11 +137,11 @@ async fn two_that_reach_each_other_directly_are_not_one() {
     one.dials(&other);
     one.is_alarmed(&[&other.address, "has this node's identity"]).await;
     other.is_alarmed(&[&one.address, "has this node's identity"]).await;
-    let row = one.sync.neighbours().into_iter().next().unwrap();
+    let row = one.replication.neighbours().into_iter().next().unwrap();
     assert!(row.problem.as_deref().is_some_and(|why| why.contains(&other.address)), "{row:?}");
     // A node that reaches itself is alone.
     let alone = node(&network, 5).await;
     alone.dials(&alone);
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!((alone.sync.identity_alarm(), alone.sync.neighbours().len()), (None, 0));
+    assert_eq!((alone.replication.identity_alarm(), alone.replication.neighbours().len()), (None, 0));
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::pair::Pair;
-use aevrion_core::message::{Digest, Message, Row, Snapshot, Tile, encode};
+use aevrion_core::message::{Digest, Message, NodeDigest, Row, Snapshot, encode};
 use aevrion_core::tree::Shape;
 use aevrion_core::{Event, Hash, Parameters, TimeSpan, Timestamp, Value};
 
@@ -98,9 +98,9 @@ fn a_snapshot_of_everything_is_a_map_of_bounded_size() {
         let moment = (year - 1970) * YEAR + (year - 1969) / 4 * 24 * 60 * MINUTE;
         for now in [moment, moment / top * top + top - 1] {
             let Some(span) = TimeSpan::before(Timestamp::from_millis(now)) else { continue };
-            let (tiles, bytes) = fullest(shape, span);
+            let (nodes, bytes) = fullest(shape, span);
             let (most_tiles, most_bytes) = if now < 32 * top { (160, 6_600) } else { (192, 7_900) };
-            assert!(tiles <= most_tiles && bytes <= most_bytes, "{tiles} tiles, {bytes} bytes in {year}");
+            assert!(nodes <= most_tiles && bytes <= most_bytes, "{nodes} nodes, {bytes} bytes in {year}");
         }
     }
 }
@@ -113,11 +113,11 @@ fn fullest(shape: Shape, span: TimeSpan) -> (usize, usize) {
         .into_iter()
         .map(|(level, indexes)| {
             let count = 100_000 * shape.span(level) / MINUTE;
-            Row { level, tiles: indexes.map(|index| Tile { index, count, hash }).collect() }
+            Row { level, nodes: indexes.map(|index| NodeDigest { index, count, hash }).collect() }
         })
         .collect();
-    let tiles = rows.iter().map(|row| row.tiles.len()).sum();
+    let nodes = rows.iter().map(|row| row.nodes.len()).sum();
     let digest = Some(Digest { rows });
     let snapshot = Snapshot { span, root: hash, count: 6_600_000_000, digest, answer: true };
-    (tiles, encode(&Message::Snapshot(snapshot)).len())
+    (nodes, encode(&Message::Snapshot(snapshot)).len())
 }

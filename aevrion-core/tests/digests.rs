@@ -2,10 +2,10 @@
 //! mended, by any means, nor events that a failed store has lost.
 
 use crate::support::Kept;
-use aevrion_core::agent::Holdings;
+use aevrion_core::agent::ReplicaView;
 use aevrion_core::message::Digest;
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
-use aevrion_core::tree::{NodeAddress, Root};
+use aevrion_core::tree::{NodePosition, Root};
 use aevrion_core::{Event, Options, Replica, TimeSpan, Timestamp, Value};
 
 /// The beginning of a node of level 1.
@@ -62,7 +62,7 @@ fn span() -> TimeSpan {
 }
 
 async fn told(replica: &Replica) -> (Root, Digest) {
-    Holdings::digest(replica, span()).await.unwrap().answer
+    ReplicaView::digest(replica, span()).await.unwrap().answer
 }
 
 /// Compares before the damage is mended, mends it, and compares again.
@@ -84,13 +84,13 @@ async fn mended_by(what: &str, mend: impl AsyncFn(&Replica)) {
 #[tokio::test]
 async fn what_was_wrong_is_not_said_again_once_it_is_mended() {
     mended_by("a check after repairs in vain", async |replica| {
-        assert!(Holdings::check_hashes(replica, span()).await.unwrap().wrong > 0);
+        assert!(ReplicaView::check_hashes(replica, span()).await.unwrap().wrong > 0);
     })
     .await;
     mended_by("a node that its children contradict", async |replica| {
         let parent =
-            NodeAddress { level: 1, index: replica.nodes(1, 0..=u64::from(u32::MAX)).await.unwrap()[0].0 };
-        Holdings::children(replica, span(), &[parent]).await.unwrap();
+            NodePosition { level: 1, index: replica.nodes(1, 0..=u64::from(u32::MAX)).await.unwrap()[0].0 };
+        ReplicaView::children(replica, span(), &[parent]).await.unwrap();
         assert!(replica.healed_hashes() > 0);
     })
     .await;

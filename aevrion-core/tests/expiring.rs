@@ -263,9 +263,9 @@ async fn a_wall_that_is_set_back_makes_nothing_expire_twice() {
 async fn very_many_at_once_are_all_told_and_hold_up_no_write() {
     let (store, wall) = (Kept::default(), Wall::new());
     let replica = open(&store, &wall).await;
-    for lot in 0..5 {
+    for batch in 0..5 {
         let leases = (0..1_000).map(|n| Operation {
-            key: format!("{lot}-{n}").into(),
+            key: format!("{batch}-{n}").into(),
             value: Value::Expiring { data: "held".into(), expires_at: at(1_000) },
         });
         replica.batch(leases.collect(), Durability::Immediate).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::Kept;
 use crate::support::pair::Pair;
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
-use aevrion_core::{Event, Options, Parameters, Replica, Timestamp, Value, WantedParameters};
+use aevrion_core::{Event, Options, ParameterOverrides, Parameters, Replica, Timestamp, Value};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -67,10 +67,10 @@ impl Default for Setting {
 /// A store with these events and all hashes.
 async fn stored(events: &[Event], parameters: &Parameters) -> Kept {
     let store = Kept::default();
-    let parameters = WantedParameters {
+    let parameters = ParameterOverrides {
         granularity: Some(parameters.granularity),
         branching: Some(parameters.branching),
-        ..WantedParameters::default()
+        ..ParameterOverrides::default()
     };
     let options = Options { parameters, ..Options::default() };
     let replica = Replica::open(store.clone(), options).await.unwrap();

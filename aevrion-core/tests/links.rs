@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::support::dressed::Dressed;
 use crate::support::waiting::{NEVER, until};
+use aevrion_core::replication::{NeighbourState, Peer, Replication, ReplicationOptions};
 use aevrion_core::store::MemoryStore;
-use aevrion_core::sync::{NeighbourState, Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
 use aevrion_core::{NodeId, Options, Replica, SystemWall, WallClock};
@@ -19,29 +19,29 @@ fn id(number: u8) -> NodeId {
 }
 
 struct Node {
-    sync: Sync,
+    replication: Replication,
     address: String,
 }
 
 async fn node(network: &MemoryNetwork, number: u8) -> Node {
-    node_with(network, number, SyncOptions::default()).await
+    node_with(network, number, ReplicationOptions::default()).await
 }
 
-async fn node_with(network: &MemoryNetwork, number: u8, options: SyncOptions) -> Node {
+async fn node_with(network: &MemoryNetwork, number: u8, options: ReplicationOptions) -> Node {
     node_over(network.bind(id(number)), options).await
 }
 
-async fn node_over(transport: impl Transport, options: SyncOptions) -> Node {
+async fn node_over(transport: impl Transport, options: ReplicationOptions) -> Node {
     let address = transport.address();
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-    let sync = replica.sync(options);
-    sync.over(transport);
-    Node { sync, address }
+    let replication = replica.replicate(options);
+    replication.over(transport);
+    Node { replication, address }
 }
 
 impl Node {
     fn dials(&self, address: &str) {
-        self.sync.add_peer(Peer::over("memory", address));
+        self.replication.add_peer(Peer::over("memory", address));
     }
 }
 
@@ -82,7 +82,7 @@ async fn of_two_dialled_at_once_that_of_the_smaller_id_stays() {
     is_greeted(&*standing).await;
     let other = greater.dial(&smaller.address).await.unwrap();
     assert_eq!(end(&*other).await, "there is a connection already");
-    assert!(smaller.sync.totals().faults.is_empty(), "which is nobody's fault");
+    assert!(smaller.replication.totals().faults.is_empty(), "which is nobody's fault");
     // And the other way round the newer one replaces the older.
     let lesser = network.bind(id(1));
     smaller.dials(&lesser.address());
@@ -113,8 +113,8 @@ async fn a_peer_that_claims_another_connection_is_not_reached_by_that() {
     let (node, peer) = (node(&network, 5).await, network.bind(id(9)));
     node.dials(&peer.address());
     accepted(&peer).await.close("there is a connection already");
-    until(&node.sync, |sync| {
-        let neighbours = sync.neighbours();
+    until(&node.replication, |replication| {
+        let neighbours = replication.neighbours();
         let [one] = &neighbours[..] else { return false };
         let problem = one.problem.as_deref().unwrap_or_default();
         one.id == Some(id(9))
@@ -122,7 +122,7 @@ async fn a_peer_that_claims_another_connection_is_not_reached_by_that() {
             && problem.contains("there is a connection already")
     })
     .await;
-    assert_eq!(node.sync.stable_until(), None, "what it has written is not known here");
+    assert_eq!(node.replication.stable_until(), None, "what it has written is not known here");
 }
 
 /// A peer that has dialled from its listen address is connected: a second connection would only replace the first, in
@@ -136,7 +136,7 @@ async fn whoever_has_come_is_not_dialled_too() {
     node.dials(&peer.address());
     let dialled = tokio::time::timeout(Duration::from_secs(10), peer.accept()).await;
     assert!(dialled.is_err(), "it is dialled");
-    let neighbours = node.sync.neighbours();
+    let neighbours = node.replication.neighbours();
     let [one] = &neighbours[..] else { panic!("one node: {neighbours:?}") };
     assert_eq!((one.id, one.is_connected()), (Some(id(5)), true));
     // When it has gone, it is dialled.
@@ -147,7 +147,9 @@ async fn whoever_has_come_is_not_dialled_too() {
 #[tokio::test]
 async fn a_full_node_says_so_and_is_patient() {
     let network = MemoryNetwork::new();
-    let full = node_with(&network, 5, SyncOptions { most_neighbours: 1, ..SyncOptions::default() }).await;
+    let full =
+        node_with(&network, 5, ReplicationOptions { most_neighbours: 1, ..ReplicationOptions::default() })
+            .await;
     let (first, second) = (network.bind(id(8)), network.bind(id(9)));
     full.dials(&first.address());
     let standing = accepted(&first).await;
@@ -157,8 +159,8 @@ async fn a_full_node_says_so_and_is_patient() {
     let third = network.bind(id(7));
     let refused = third.dial(&full.address).await.unwrap();
     assert_eq!(end(&*refused).await, "this node has as many neighbours as it takes");
-    assert_eq!(full.sync.totals().faults.get("too_many_neighbours"), Some(&1));
-    let alarm = full.sync.full_alarm().expect("it is an alarm");
+    assert_eq!(full.replication.totals().faults.get("too_many_neighbours"), Some(&1));
+    let alarm = full.replication.full_alarm().expect("it is an alarm");
     assert!(
         alarm.contains("has 1 neighbours, as many as it takes") && alarm.contains("turned away 1"),
         "{alarm}"
@@ -176,7 +178,7 @@ async fn a_full_node_says_so_and_is_patient() {
         pauses.push(last.elapsed());
         last = tokio::time::Instant::now();
     }
-    let neighbours = full.sync.neighbours();
+    let neighbours = full.replication.neighbours();
     let unreached = neighbours.iter().find(|one| one.id == Some(id(9))).expect("it is shown");
     assert!(unreached.problem.as_deref().is_some_and(|what| what.contains("as many neighbours as it takes")));
     assert!(pauses[5] >= Duration::from_secs(2), "it grows more patient: {pauses:?}");
@@ -187,9 +189,9 @@ async fn a_name_that_stands_for_the_node_itself_is_nobody_that_is_missing() {
     let network = MemoryNetwork::new();
     let node = node(&network, 5).await;
     node.dials(&node.address);
-    until(&node.sync, |sync| sync.neighbours().is_empty()).await;
+    until(&node.replication, |replication| replication.neighbours().is_empty()).await;
     // The address may belong to another node tomorrow.
-    assert_eq!(node.sync.peers(), [Peer::over("memory", node.address.clone())]);
+    assert_eq!(node.replication.peers(), [Peer::over("memory", node.address.clone())]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,12 +201,12 @@ async fn a_connection_ends_with_the_certificate_that_was_shown_on_it() {
     let until = SystemWall.now().after(Duration::from_secs(10));
     let mut transport = Dressed::from(network.bind(id(5)));
     transport.proven_until = Some(until);
-    let node = node_over(transport, SyncOptions::default()).await;
+    let node = node_over(transport, ReplicationOptions::default()).await;
     let peer = network.bind(id(9));
     let connection = peer.dial(&node.address).await.unwrap();
     is_greeted(&*connection).await;
     assert!(end(&*connection).await.contains("certificate has run out"));
-    assert!(node.sync.totals().faults.is_empty(), "it may have another one by now");
+    assert!(node.replication.totals().faults.is_empty(), "it may have another one by now");
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,7 +216,7 @@ async fn whoever_does_not_greet_is_given_up() {
     let connection = peer.dial(&node.address).await.unwrap();
     is_greeted(&*connection).await;
     assert!(end(&*connection).await.contains("not settled within 20 seconds"));
-    assert_eq!(node.sync.totals().faults.get("not_settled"), Some(&1));
+    assert_eq!(node.replication.totals().faults.get("not_settled"), Some(&1));
 }
 
 /// Every member of the cluster may connect; this must not keep others out.
@@ -235,12 +237,12 @@ async fn a_thousand_members_that_say_nothing_hold_no_place_for_long() {
     for (connection, _) in &silent {
         *ends.entry(end(&**connection).await).or_default() += 1;
     }
-    let places = SyncOptions::default().most_neighbours;
+    let places = ReplicationOptions::default().most_neighbours;
     let (held, turned_away) = ("the clocks were not settled within 20 seconds", MANY - places);
     assert_eq!(ends.get(held), Some(&places), "{ends:?}");
     assert_eq!(ends.get("this node has as many neighbours as it takes"), Some(&turned_away), "{ends:?}");
-    let faults = full.sync.totals().faults;
+    let faults = full.replication.totals().faults;
     assert_eq!(faults.get("not_settled"), Some(&(places as u64)));
     assert!(faults["too_many_neighbours"] >= turned_away as u64, "the honest one was turned away at first");
-    tokio::time::timeout(NEVER, honest.sync.agreement()).await.expect("it gets in in the end");
+    tokio::time::timeout(NEVER, honest.replication.agreement()).await.expect("it gets in in the end");
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::counted::Counted;
-use crate::support::scripted::{greet, receive, send};
+use crate::support::scripted::{handshake, receive, send};
 use crate::support::waiting::{NEVER, until};
 use aevrion_core::message::{EventList, Message, NeedEvents, Snapshot, decode};
+use aevrion_core::replication::{Peer, Replication, ReplicationOptions};
 use aevrion_core::store::{Durability, MemoryStore};
-use aevrion_core::sync::{Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport};
 use aevrion_core::{Event, Hash, NodeId, Options, Parameters, Replica, TimeSpan, Timestamp, Value};
@@ -24,7 +24,7 @@ fn id(number: usize) -> NodeId {
 }
 
 /// A node on a counting store, with some events in one leaf.
-async fn node(network: &MemoryNetwork) -> (Replica, Counted, Sync, String) {
+async fn node(network: &MemoryNetwork) -> (Replica, Counted, Replication, String) {
     let transport = network.bind(NodeId::from_bytes([5; 32]));
     let address = transport.address();
     let store = Counted::default();
@@ -35,9 +35,10 @@ async fn node(network: &MemoryNetwork) -> (Replica, Counted, Sync, String) {
     };
     replica.insert((0..1_000).map(event).collect(), Durability::Immediate).await.unwrap();
     // The scripted neighbours have clocks of another year.
-    let sync = replica.sync(SyncOptions { write_despite_clocks: true, ..SyncOptions::default() });
-    sync.over(transport);
-    (replica, store, sync, address)
+    let replication =
+        replica.replicate(ReplicationOptions { write_despite_clocks: true, ..ReplicationOptions::default() });
+    replication.over(transport);
+    (replica, store, replication, address)
 }
 
 /// Scripted neighbours after their handshakes.
@@ -46,7 +47,7 @@ async fn neighbours(network: &MemoryNetwork, address: &str) -> Vec<(Arc<dyn Conn
     for number in 0..MANY {
         let transport = network.bind(id(number));
         let connection = transport.dial(address).await.unwrap();
-        greet(&*connection, id(number), &[]).await;
+        handshake(&*connection, id(number), &[]).await;
         all.push((connection, transport));
     }
     all
@@ -55,17 +56,17 @@ async fn neighbours(network: &MemoryNetwork, address: &str) -> Vec<(Arc<dyn Conn
 #[tokio::test(start_paused = true)]
 async fn a_hundred_agree_and_a_write_reaches_them_all() {
     let network = MemoryNetwork::new();
-    let (replica, store, sync, address) = node(&network).await;
+    let (replica, store, replication, address) = node(&network).await;
     let mut others = Vec::new();
     for number in 0..MANY {
         let other = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-        let its = other.sync_over(network.bind(id(number)));
+        let its = other.replicate_over(network.bind(id(number)));
         its.add_peer(Peer::over("memory", address.clone()));
         others.push((other, its));
     }
-    until(&sync, |sync| sync.neighbours().len() >= MANY).await;
-    tokio::time::timeout(NEVER * 10, sync.agreement()).await.expect("all agree");
-    assert!(sync.totals().faults.is_empty(), "{:?}", sync.totals());
+    until(&replication, |replication| replication.neighbours().len() >= MANY).await;
+    tokio::time::timeout(NEVER * 10, replication.agreement()).await.expect("all agree");
+    assert!(replication.totals().faults.is_empty(), "{:?}", replication.totals());
     for (key, len) in [("small", 10), ("large", 1 << 20)] {
         let written = replica.put(key, vec![b'v'; len]).await.unwrap();
         let reach = async {
@@ -84,7 +85,7 @@ async fn a_hundred_agree_and_a_write_reaches_them_all() {
     let scans = store.node_scans() - scans;
     println!("{scans} scans of nodes in three minutes for {MANY} neighbours");
     assert!(scans <= 3 * 60, "{scans} scans");
-    assert_eq!(sync.neighbours().iter().filter(|one| one.is_connected()).count(), MANY);
+    assert_eq!(replication.neighbours().iter().filter(|one| one.is_connected()).count(), MANY);
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,5 +156,5 @@ async fn a_large_value_is_encoded_once_for_all() {
     let places: BTreeSet<_> = frames.iter().map(|frame| frame.as_ptr() as usize).collect();
     assert_eq!(places.len(), 1, "all have the same bytes");
     let message = decode(&frames[0], &Parameters::default()).unwrap();
-    assert_eq!(message.events().iter().map(Event::address).collect::<Vec<_>>(), [written]);
+    assert_eq!(message.events().iter().map(Event::event_key).collect::<Vec<_>>(), [written]);
 }

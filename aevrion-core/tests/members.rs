@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::scripted::greet;
+use crate::support::scripted::handshake;
 use crate::support::waiting::{NEVER, until};
+use aevrion_core::replication::{
+    Member, Members, Neighbour, NeighbourState, Peer, Replication, ReplicationOptions,
+};
 use aevrion_core::store::MemoryStore;
-use aevrion_core::sync::{Member, Members, Neighbour, NeighbourState, Peer, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Transport};
 use aevrion_core::{NodeId, Options, Replica, Timestamp};
@@ -18,7 +20,7 @@ fn id(number: u8) -> NodeId {
 
 struct Node {
     replica: Replica,
-    sync: Sync,
+    replication: Replication,
     members: Members,
     address: Peer,
 }
@@ -37,23 +39,24 @@ impl Node {
     fn of(replica: Replica, network: &MemoryNetwork, number: u8, members: Members) -> Self {
         let transport = network.bind(id(number));
         let address = Peer::over("memory", transport.address());
-        let sync = replica.sync(SyncOptions { members: members.clone(), ..SyncOptions::default() });
-        sync.over(transport);
-        Self { replica, sync, members, address }
+        let replication = replica
+            .replicate(ReplicationOptions { members: members.clone(), ..ReplicationOptions::default() });
+        replication.over(transport);
+        Self { replica, replication, members, address }
     }
 
     fn dials(&self, other: &Self) {
-        self.sync.add_peer(other.address.clone());
+        self.replication.add_peer(other.address.clone());
     }
 
     fn row(&self, number: u8) -> Option<Neighbour> {
-        self.sync.neighbours().into_iter().find(|one| one.id == Some(id(number)))
+        self.replication.neighbours().into_iter().find(|one| one.id == Some(id(number)))
     }
 
     /// Waits until exactly these are connected and agree.
     async fn agrees_with(&self, numbers: &[u8]) {
-        until(&self.sync, |sync| {
-            let connected = sync.neighbours().into_iter().filter(Neighbour::is_connected);
+        until(&self.replication, |replication| {
+            let connected = replication.neighbours().into_iter().filter(Neighbour::is_connected);
             let mut agreeing =
                 connected.map(|one| (one.id, one.state == NeighbourState::Agrees)).collect::<Vec<_>>();
             agreeing.sort_unstable();
@@ -64,17 +67,17 @@ impl Node {
 
     /// Waits until the past is settled beyond a moment.
     async fn settles_beyond(&self, moment: Option<Timestamp>) {
-        until(&self.sync, |sync| {
+        until(&self.replication, |replication| {
             // The next minute would bring a comparison about the present.
-            sync.compare();
-            sync.stable_until() > moment.max(Some(Timestamp::MIN))
+            replication.compare();
+            replication.stable_until() > moment.max(Some(Timestamp::MIN))
         })
         .await;
     }
 
     /// Ends the process; the network notices.
     async fn ends(self) -> Replica {
-        self.sync.close().await;
+        self.replication.close().await;
         self.replica
     }
 }
@@ -95,9 +98,9 @@ async fn three(network: &MemoryNetwork) -> [Node; 3] {
 async fn one_that_dies_is_listed_and_holds_the_past_up_until_it_is_forgotten() {
     let network = MemoryNetwork::new();
     let [hub, one, _other] = three(&network).await;
-    let (address, agreed) = (one.address.clone(), hub.sync.stable_until());
+    let (address, agreed) = (one.address.clone(), hub.replication.stable_until());
     one.ends().await;
-    until(&hub.sync, |_| hub.row(2).is_some_and(|row| !row.is_connected())).await;
+    until(&hub.replication, |_| hub.row(2).is_some_and(|row| !row.is_connected())).await;
     tokio::time::advance(Duration::from_secs(600)).await;
     let row = hub.row(2).unwrap();
     assert_eq!((row.state, &row.addresses), (NeighbourState::Unreachable, &vec![address]));
@@ -105,13 +108,13 @@ async fn one_that_dies_is_listed_and_holds_the_past_up_until_it_is_forgotten() {
         row.last_seen.is_some() && row.agreed_until >= agreed && row.away >= Some(Duration::from_secs(600))
     );
 
-    let held = hub.sync.stable_until();
+    let held = hub.replication.stable_until();
     assert!(held >= agreed, "{held:?}");
     hub.replica.put("k", "v").await.unwrap();
     hub.agrees_with(&[3]).await;
-    hub.sync.compare();
+    hub.replication.compare();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(hub.sync.stable_until(), held, "what it writes meanwhile will come");
+    assert_eq!(hub.replication.stable_until(), held, "what it writes meanwhile will come");
     assert_eq!(hub.members.named(&row.id.unwrap().to_string()[..8]), [id(2)]);
     hub.members.forget(id(2)).unwrap();
     hub.settles_beyond(held).await;
@@ -122,7 +125,7 @@ async fn one_that_dies_is_listed_and_holds_the_past_up_until_it_is_forgotten() {
 async fn after_a_restart_nothing_is_settled_without_one_that_is_merely_away() {
     let network = MemoryNetwork::new();
     let [hub, one, other] = three(&network).await;
-    let kept = hub.sync.members();
+    let kept = hub.replication.members();
     assert!(
         kept.iter().all(|member| member.last_seen.is_some() && member.agreed_until.is_some()),
         "{kept:?}"
@@ -133,7 +136,7 @@ async fn after_a_restart_nothing_is_settled_without_one_that_is_merely_away() {
     other.dials(&hub);
     hub.agrees_with(&[3]).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
-    assert_eq!(hub.sync.stable_until(), None, "what it wrote is not known here");
+    assert_eq!(hub.replication.stable_until(), None, "what it wrote is not known here");
     let row = hub.row(2).unwrap();
     assert!(row.last_seen.is_some() && row.agreed_until.is_some() && !row.is_connected(), "{row:?}");
 
@@ -156,11 +159,14 @@ async fn one_that_moves_is_found_where_it_is_and_sought_nowhere_else() {
     one.dials(&hub);
     hub.agrees_with(&[2]).await;
     hub.settles_beyond(None).await;
-    assert_eq!((hub.row(2).unwrap().addresses, hub.sync.neighbours().len()), (vec![one.address.clone()], 1));
+    assert_eq!(
+        (hub.row(2).unwrap().addresses, hub.replication.neighbours().len()),
+        (vec![one.address.clone()], 1)
+    );
     assert!(!hub.members.peers().contains(&before));
 
     // After a restart of the first, which has a new address, the other one dials.
-    let kept = hub.sync.members();
+    let kept = hub.replication.members();
     let hub = Node::of(hub.ends().await, &network, 1, Members::new(kept));
     hub.agrees_with(&[2]).await;
     hub.settles_beyond(None).await;
@@ -170,7 +176,7 @@ async fn one_that_moves_is_found_where_it_is_and_sought_nowhere_else() {
 /// A scripted neighbour that claims to listen at `listens`.
 async fn claims(transport: &MemoryTransport, hub: &Node, listens: &str) -> Arc<dyn Connection> {
     let connection = transport.dial(hub.address.address()).await.unwrap();
-    greet(&*connection, transport.node(), &[listens, "no address"]).await;
+    handshake(&*connection, transport.node(), &[listens, "no address"]).await;
     connection
 }
 
@@ -182,11 +188,11 @@ async fn an_address_is_dialled_as_soon_as_its_transport_is_there() {
     let members = Members::default();
     members.expect(&hub.address);
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-    let sync = replica.sync(SyncOptions { members, ..SyncOptions::default() });
+    let replication = replica.replicate(ReplicationOptions { members, ..ReplicationOptions::default() });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let began = tokio::time::Instant::now();
-    sync.over(network.bind(id(2)));
-    until(&sync, |sync| sync.neighbours().iter().any(Neighbour::is_connected)).await;
+    replication.over(network.bind(id(2)));
+    until(&replication, |replication| replication.neighbours().iter().any(Neighbour::is_connected)).await;
     assert!(began.elapsed() < Duration::from_secs(5), "it waited for {:?}", began.elapsed());
 }
 
@@ -196,10 +202,10 @@ async fn a_claim_costs_an_attempt_and_hides_nobody() {
     let (hub, honest) = (Node::new(&network, 1).await, Node::new(&network, 2).await);
     let liar = network.bind(id(3));
     let connection = claims(&liar, &hub, &honest.address.to_string()).await;
-    until(&hub.sync, |_| hub.row(3).is_some_and(|row| row.addresses.len() == 1)).await;
+    until(&hub.replication, |_| hub.row(3).is_some_and(|row| row.addresses.len() == 1)).await;
     // That node is connected already: the claim causes no dialling.
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!(honest.sync.neighbours().is_empty());
+    assert!(honest.replication.neighbours().is_empty());
     connection.close("");
     // The node found there is the one that proves its identity.
     hub.agrees_with(&[2]).await;
@@ -207,7 +213,7 @@ async fn a_claim_costs_an_attempt_and_hides_nobody() {
     assert_eq!((addresses(2), addresses(3)), (Some(vec![honest.address.clone()]), Some(vec![])));
     // A claim of one's own address has no effect either.
     let connection = claims(&liar, &hub, &hub.address.to_string()).await;
-    until(&hub.sync, |_| hub.row(3).is_some_and(|row| row.is_connected())).await;
+    until(&hub.replication, |_| hub.row(3).is_some_and(|row| row.is_connected())).await;
     assert_eq!(addresses(3), Some(vec![]));
     drop(connection);
 }
@@ -224,7 +230,7 @@ async fn who_is_only_told_of_counts_and_who_cannot_be_reached_does_not() {
     one.dials(&hub);
     hub.agrees_with(&[2]).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(hub.sync.stable_until(), None, "of one nothing was heard yet");
+    assert_eq!(hub.replication.stable_until(), None, "of one nothing was heard yet");
     assert_eq!(hub.row(4).unwrap().state, NeighbourState::Unserved, "to the other no transport leads");
     hub.members.forget(id(3)).unwrap();
     hub.settles_beyond(None).await;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crate::support::Kept;
 use crate::support::running::{BEGINNING, Running};
-use crate::support::scripted::{greet, receive, send};
+use crate::support::scripted::{handshake, receive, send};
 use crate::support::waiting::{NEVER, until};
 use aevrion_core::message::{EventList, Events, Message, NeedEvents, Reply, Snapshot};
+use aevrion_core::replication::{Peer, Replication};
 use aevrion_core::store::{Durability, EventStore, Table, WriteBatch};
-use aevrion_core::sync::{Peer, Sync};
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::transport::{Lane, Transport};
-use aevrion_core::{Address, Event, NodeId, Options, ReadError, Replica, Timestamp, Value};
+use aevrion_core::{Event, EventKey, NodeId, Options, ReadError, Replica, Timestamp, Value};
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -31,13 +31,13 @@ fn event(number: u64) -> Event {
 const SMALL: u64 = 7;
 const LARGE: u64 = 8;
 
-fn row_key(address: Address) -> Bytes {
+fn row_key(address: EventKey) -> Bytes {
     [&address.timestamp.as_millis().to_be_bytes()[..], address.id.as_bytes()].concat().into()
 }
 
 /// Changes a row of an event behind the back of the replica.
 async fn spoil(store: &Kept, table: Table, event: &Event, change: impl FnOnce(&mut Vec<u8>)) {
-    let key = row_key(event.address());
+    let key = row_key(event.event_key());
     let row = store.view().await.unwrap().get(table, &key).await.unwrap();
     let mut row = row.expect("it is stored").to_vec();
     change(&mut row);
@@ -52,7 +52,7 @@ fn flip(at: usize) -> impl FnOnce(&mut Vec<u8>) {
 
 struct Node {
     replica: Replica,
-    sync: Sync,
+    replication: Replication,
     address: String,
     store: Kept,
     began: Instant,
@@ -79,8 +79,8 @@ impl Node {
         let replica = Replica::open(store.clone(), options()).await.unwrap();
         let transport = network.bind(id(number));
         let address = transport.address();
-        let sync = replica.sync_over(transport);
-        Self { replica, sync, address, store, began }
+        let replication = replica.replicate_over(transport);
+        Self { replica, replication, address, store, began }
     }
 
     async fn sound(network: &MemoryNetwork, number: u8, events: &[Event]) -> Self {
@@ -88,10 +88,10 @@ impl Node {
     }
 
     fn dials(&self, other: &Self) {
-        self.sync.add_peer(Peer::over("memory", other.address.clone()));
+        self.replication.add_peer(Peer::over("memory", other.address.clone()));
     }
 
-    fn standing(&self) -> Vec<Address> {
+    fn standing(&self) -> Vec<EventKey> {
         self.replica.damaged_events().standing.into_iter().map(|(address, _)| address).collect()
     }
 
@@ -104,7 +104,7 @@ impl Node {
         };
         // Failed requests are repeated after a minute.
         let mended = tokio::time::timeout(NEVER * 2, mended).await;
-        mended.unwrap_or_else(|_| panic!("it is not mended: {:?}", self.sync.totals()));
+        mended.unwrap_or_else(|_| panic!("it is not mended: {:?}", self.replication.totals()));
         self.replica.damaged_events().mended
     }
 
@@ -121,7 +121,7 @@ impl Node {
     }
 
     fn received(&self, message: &str) -> u64 {
-        self.sync.totals().messages.get(message).map_or(0, |flow| flow.received)
+        self.replication.totals().messages.get(message).map_or(0, |flow| flow.received)
     }
 }
 
@@ -142,7 +142,7 @@ async fn spoil_in_every_way(way: usize, store: &Kept) -> Event {
         5 => spoil(store, Table::Events, &large, flip(6)).await,
         _ => {
             let mut batch = WriteBatch::new();
-            batch.remove(Table::Bodies, row_key(large.address()));
+            batch.remove(Table::Bodies, row_key(large.event_key()));
             store.commit(batch, Durability::Immediate).await.unwrap();
         }
     }
@@ -160,7 +160,7 @@ async fn what_a_read_finds_damaged_is_mended_by_a_neighbour_and_read_again() {
         .await;
         let spoilt = spoilt.unwrap();
         node.fails_to_read(&spoilt).await;
-        assert_eq!(node.standing(), [spoilt.address()], "way {way}");
+        assert_eq!(node.standing(), [spoilt.event_key()], "way {way}");
         let root = node.replica.root().await.unwrap();
         let neighbour = Node::sound(&network, 2, &events()).await;
         node.dials(&neighbour);
@@ -184,7 +184,7 @@ async fn whoever_comes_upon_damage_has_it_mended() {
         .await;
         let neighbour = Node::sound(&network, 2, &events()).await;
         node.dials(&neighbour);
-        node.sync.agreement().await;
+        node.replication.agreement().await;
         assert_eq!(neighbour.received("NeedEvents"), 0);
         let replica = &node.replica;
         let _third = match finder {
@@ -210,7 +210,7 @@ async fn whoever_comes_upon_damage_has_it_mended() {
                 Some(third)
             }
         };
-        until(&node.sync, |_| node.replica.damaged_events().mended == 1).await;
+        until(&node.replication, |_| node.replica.damaged_events().mended == 1).await;
         node.mended().await;
         node.holds_soundly(&spoilt).await;
         assert_eq!(neighbour.received("NeedEvents"), 1, "{finder}");
@@ -235,7 +235,7 @@ async fn without_a_neighbour_it_stands_until_a_sound_copy_is_imported() {
     // The same event, and another of its key.
     let newer = Event::new(small.key().clone(), Value::Deletion, Timestamp::from_millis(9_000)).unwrap();
     node.replica.insert(vec![newer], Durability::Immediate).await.unwrap();
-    assert_eq!(node.standing(), [small.address(), large.address()]);
+    assert_eq!(node.standing(), [small.event_key(), large.event_key()]);
     let inserted = node.replica.insert(events(), Durability::Immediate).await.unwrap();
     assert_eq!((inserted.new, inserted.known), (0, 20));
     assert_eq!((node.standing(), node.replica.damaged_events().mended), (Vec::new(), 2));
@@ -265,10 +265,10 @@ async fn a_key_that_was_spoilt_before_it_was_indexed_is_found_again_for_good() {
     let read = replica.verify(|_| {}).await.unwrap();
     assert_eq!((read.lost.len(), replica.status().await.unwrap().pending_index_rows), (1, 0));
     let neighbour = Node::sound(&network, 2, &events()).await;
-    let sync = replica.sync_over(network.bind(id(1)));
-    sync.add_peer(Peer::over("memory", neighbour.address.clone()));
-    until(&sync, |_| replica.damaged_events().mended == 1).await;
-    sync.close().await;
+    let replication = replica.replicate_over(network.bind(id(1)));
+    replication.add_peer(Peer::over("memory", neighbour.address.clone()));
+    until(&replication, |_| replica.damaged_events().mended == 1).await;
+    replication.close().await;
     replica.close().await.unwrap();
     let replica = Replica::open(store, Options::default()).await.unwrap();
     let found = replica.get_event(spoilt.key(), replica.now()).await.unwrap();
@@ -306,9 +306,9 @@ async fn one_that_has_it_damaged_too_is_passed_over_for_the_next() {
         (Node::new(&network, 2, &events(), spoilt).await, Node::sound(&network, 3, &events()).await);
     // First the nodes without a sound copy, in every direction; the sound one is reached last.
     node.dials(&other);
-    node.sync.agreement().await;
+    node.replication.agreement().await;
     node.fails_to_read(&event(SMALL)).await;
-    until(&node.sync, |_| other.standing().len() == 1).await;
+    until(&node.replication, |_| other.standing().len() == 1).await;
     sound.dials(&node);
     let began = Instant::now();
     assert_eq!(node.mended().await, 1);
@@ -316,7 +316,7 @@ async fn one_that_has_it_damaged_too_is_passed_over_for_the_next() {
     assert_eq!(other.mended().await, 1, "it has learned of its damage by being asked, and asks itself");
     for node in [&node, &other] {
         node.holds_soundly(&event(SMALL)).await;
-        assert!(node.sync.totals().faults.is_empty());
+        assert!(node.replication.totals().faults.is_empty());
     }
 }
 
@@ -328,7 +328,7 @@ async fn a_row_whose_own_key_is_garbled_is_brought_back_and_the_misplaced_one_go
     let victim = event(SMALL);
     for at in [10, 35] {
         let node = Node::new(&network, 1, &events(), async |store: &Kept| {
-            let key = row_key(event(SMALL).address());
+            let key = row_key(event(SMALL).event_key());
             let row = store.view().await.unwrap().get(Table::Events, &key).await.unwrap().unwrap();
             let (mut batch, mut garbled) = (WriteBatch::new(), key.to_vec());
             garbled[at] ^= 0x10;
@@ -340,18 +340,18 @@ async fn a_row_whose_own_key_is_garbled_is_brought_back_and_the_misplaced_one_go
         let neighbour = Node::sound(&network, 2, &events()).await;
         let root = neighbour.replica.root().await.unwrap();
         node.dials(&neighbour);
-        node.sync.agreement().await;
+        node.replication.agreement().await;
         node.fails_to_read(&victim).await;
         let mut scrub = node.replica.scrub().await.unwrap();
         while !scrub.step(100).await.unwrap().ended {}
-        node.sync.compare();
-        until(&node.sync, |_| node.sync.neighbours().iter().any(|one| one.received == 1)).await;
+        node.replication.compare();
+        until(&node.replication, |_| node.replication.neighbours().iter().any(|one| one.received == 1)).await;
         while !scrub.step(100).await.unwrap().ended {}
         assert_eq!(node.standing(), [], "nobody is asked for it any more");
         node.holds_soundly(&victim).await;
         assert_eq!(node.replica.root().await.unwrap(), root);
-        node.sync.agreement().await;
-        assert!(neighbour.sync.totals().faults.is_empty());
+        node.replication.agreement().await;
+        assert!(neighbour.replication.totals().faults.is_empty());
     }
 }
 
@@ -368,8 +368,9 @@ async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cu
     .await;
     let behind = Node::sound(&network, 2, &others).await;
     node.dials(&behind);
-    until(&node.sync, |_| node.standing() == [lost.address()]).await;
-    let messages = |node: &Node| node.sync.totals().messages.values().map(|flow| flow.sent).sum::<u64>();
+    until(&node.replication, |_| node.standing() == [lost.event_key()]).await;
+    let messages =
+        |node: &Node| node.replication.totals().messages.values().map(|flow| flow.sent).sum::<u64>();
     tokio::time::sleep(Duration::from_secs(60 * 60)).await;
     let (before, asked) = (messages(&node) + messages(&behind), behind.received("NeedEvents"));
     assert!((1..=8).contains(&asked), "asked {asked} times in the first hour");
@@ -382,15 +383,15 @@ async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cu
         "{after} messages in six hours between two that differ by what nobody can send"
     );
     for node in [&node, &behind] {
-        assert!(node.sync.totals().faults.is_empty(), "{:?}", node.sync.totals());
-        assert_eq!(node.sync.neighbours().iter().filter(|one| one.is_connected()).count(), 1);
+        assert!(node.replication.totals().faults.is_empty(), "{:?}", node.replication.totals());
+        assert_eq!(node.replication.neighbours().iter().filter(|one| one.is_connected()).count(), 1);
     }
-    assert_eq!(node.standing(), [lost.address()], "it stands until it is mended");
+    assert_eq!(node.standing(), [lost.event_key()], "it stands until it is mended");
     // A node with the event connects: then all have it.
     let sound = Node::sound(&network, 3, &events()).await;
     sound.dials(&node);
     assert_eq!(node.mended().await, 1);
-    tokio::time::timeout(Duration::from_secs(180), behind.sync.agreement()).await.expect("they agree");
+    tokio::time::timeout(Duration::from_secs(180), behind.replication.agreement()).await.expect("they agree");
     behind.holds_soundly(&lost).await;
 }
 
@@ -408,19 +409,19 @@ async fn many_questions_in_vain_cost_no_connection() {
     let other = Node::new(&network, 2, &events(), async |store: &Kept| {
         // Its hashes still include all events.
         let mut batch = WriteBatch::new();
-        events().iter().for_each(|event| batch.remove(Table::Events, row_key(event.address())));
+        events().iter().for_each(|event| batch.remove(Table::Events, row_key(event.event_key())));
         store.commit(batch, Durability::Immediate).await.unwrap();
     })
     .await;
     node.dials(&other);
-    node.sync.agreement().await;
+    node.replication.agreement().await;
     for number in 0..20 {
         node.fails_to_read(&event(number)).await;
         tokio::time::sleep(Duration::from_secs(30)).await;
     }
     tokio::time::sleep(Duration::from_secs(2 * 60 * 60)).await;
     assert!(other.received("NeedEvents") > 8, "{}", other.received("NeedEvents"));
-    assert!(other.sync.totals().faults.is_empty(), "{:?}", other.sync.totals());
+    assert!(other.replication.totals().faults.is_empty(), "{:?}", other.replication.totals());
 }
 
 /// A scripted neighbour that is asked for the damaged event, and replies with `answer`.
@@ -432,7 +433,7 @@ async fn asked(answer: Event) -> (Node, String) {
     .await;
     let hostile = network.bind(id(9));
     let connection = hostile.dial(&node.address).await.unwrap();
-    greet(&*connection, id(9), &[]).await;
+    handshake(&*connection, id(9), &[]).await;
     node.fails_to_read(&event(SMALL)).await;
     // It claims to agree.
     let (root, span) =
@@ -446,7 +447,7 @@ async fn asked(answer: Event) -> (Node, String) {
             other => panic!("it says {other}"),
         }
     };
-    assert_eq!(wanted, [event(SMALL).address()]);
+    assert_eq!(wanted, [event(SMALL).event_key()]);
     let events = Events { reply: Reply::At { more: false }, events: vec![answer] };
     send(&*connection, Lane::Live, &Message::Events(events)).await;
     let end = async {
@@ -460,7 +461,7 @@ async fn asked(answer: Event) -> (Node, String) {
     let end = tokio::time::timeout(NEVER, async {
         tokio::select! {
             end = end => end,
-            () = until(&node.sync, |_| node.standing().is_empty()) => "mended".to_owned(),
+            () = until(&node.replication, |_| node.standing().is_empty()) => "mended".to_owned(),
         }
     });
     let end = end.await.expect("it has an end");
@@ -473,8 +474,8 @@ async fn a_wrong_copy_changes_nothing_and_ends_the_connection() {
         Event::new(event(SMALL).key().clone(), Value::Data("forged".into()), event(SMALL).timestamp());
     let (node, end) = asked(wrong.unwrap()).await;
     assert_eq!(end, "cut off");
-    assert_eq!(node.sync.totals().faults.get("unasked"), Some(&1));
-    assert_eq!(node.standing(), [event(SMALL).address()]);
+    assert_eq!(node.replication.totals().faults.get("unasked"), Some(&1));
+    assert_eq!(node.standing(), [event(SMALL).event_key()]);
     assert_eq!(node.replica.root().await.unwrap().count, 20);
     node.fails_to_read(&event(SMALL)).await;
     let (node, end) = asked(event(SMALL)).await;

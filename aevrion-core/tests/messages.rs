@@ -4,13 +4,12 @@ use std::fmt::Write;
 
 use aevrion_core::bounds::{LISTENS, PEER_TEXT};
 use aevrion_core::message::{
-    Digest, Echo, EventList, Events, Hello, Ids, Listed, Malformed, Message, NeedEvents, Nodes,
-    PROTOCOL_VERSION, Parent, Push, Reply, Row, Share, ShortId, Snapshot, Tile, decode, encode,
-    longest_frame,
+    Digest, Echo, EventList, Events, Hello, Ids, Listed, Malformed, Message, NeedEvents, NodeDigest, Nodes,
+    PROTOCOL_VERSION, Parent, Push, Reply, Row, Share, ShortId, Snapshot, decode, encode, longest_frame,
 };
-use aevrion_core::tree::NodeAddress;
+use aevrion_core::tree::NodePosition;
 use aevrion_core::{
-    Address, Event, EventId, Hash, Incarnation, NodeId, Parameters, TimeSpan, Timestamp, Value,
+    Event, EventId, EventKey, Hash, Incarnation, NodeId, Parameters, TimeSpan, Timestamp, Value,
 };
 use proptest::prelude::*;
 
@@ -28,8 +27,8 @@ fn event(key: &'static str, value: Value, ms: u64) -> Event {
     Event::new(key.into(), value, at(ms)).unwrap()
 }
 
-fn address(byte: u8) -> Address {
-    Address { timestamp: at(1_700_000_000_000), id: EventId::from_bytes([byte; 32]) }
+fn address(byte: u8) -> EventKey {
+    EventKey { timestamp: at(1_700_000_000_000), id: EventId::from_bytes([byte; 32]) }
 }
 
 fn listed(ids: Ids) -> Listed {
@@ -75,13 +74,13 @@ fn sample_hellos() -> (Hello, Hello) {
 
 /// At least one message of each kind and variant.
 fn samples() -> Vec<(&'static str, Message)> {
-    let tile = |index, count, byte| Tile { index, count, hash: Hash::from_bytes([byte; 32]) };
+    let node = |index, count, byte| NodeDigest { index, count, hash: Hash::from_bytes([byte; 32]) };
     let events = sample_events();
     let (hello, answer) = sample_hellos();
     let digest = Digest {
         rows: vec![
-            Row { level: 0, tiles: vec![tile(28_500_000, 3, 1), tile(28_500_001, 300, 2)] },
-            Row { level: 4, tiles: vec![tile(26, 70_000, 3)] },
+            Row { level: 0, nodes: vec![node(28_500_000, 3, 1), node(28_500_001, 300, 2)] },
+            Row { level: 4, nodes: vec![node(26, 70_000, 3)] },
         ],
     };
     let equal = Snapshot {
@@ -99,8 +98,8 @@ fn samples() -> Vec<(&'static str, Message)> {
         count: equal.count,
     };
     let parents = vec![Parent {
-        node: NodeAddress { level: 1, index: 890_625 },
-        children: vec![tile(0, 5, 4), tile(31, 6, 5)],
+        node: NodePosition { level: 1, index: 890_625 },
+        children: vec![node(0, 5, 4), node(31, 6, 5)],
     }];
     let short = Ids::Short { salt: 42, ids: vec![ShortId([1, 2, 3, 4, 5]), ShortId([6, 7, 8, 9, 10])] };
     let shares =
@@ -219,23 +218,23 @@ fn a_greeting_tells_few_and_short_addresses() {
 #[test]
 fn what_makes_no_sense_is_refused() {
     let bad = |message: Message| decode(&encode(&message), &parameters()).unwrap_err();
-    let tiles = |indexes: &[u64]| {
+    let digests = |indexes: &[u64]| {
         indexes
             .iter()
-            .map(|index| Tile { index: *index, count: 1, hash: Hash::from_bytes([1; 32]) })
+            .map(|index| NodeDigest { index: *index, count: 1, hash: Hash::from_bytes([1; 32]) })
             .collect::<Vec<_>>()
     };
     let nodes = |level, indexes: &[u64]| {
-        let parent = Parent { node: NodeAddress { level, index: 0 }, children: tiles(indexes) };
+        let parent = Parent { node: NodePosition { level, index: 0 }, children: digests(indexes) };
         Message::Nodes(Nodes { span: TimeSpan::ALL, parents: vec![parent] })
     };
     assert_eq!(bad(nodes(0, &[0])), Malformed::BadField("Nodes"), "leaves have no children");
     assert_eq!(bad(nodes(5, &[0])), Malformed::BadField("Nodes"), "there is no such level");
     assert_eq!(bad(nodes(1, &[32])), Malformed::BadField("Nodes"), "a child beyond the last");
     assert_eq!(bad(nodes(1, &[3, 3])), Malformed::BadField("Nodes"), "a child named twice");
-    let digest = Some(Digest { rows: vec![Row { level: 0, tiles: tiles(&[2, 1]) }] });
+    let digest = Some(Digest { rows: vec![Row { level: 0, nodes: digests(&[2, 1]) }] });
     let snapshot = Snapshot { span: TimeSpan::ALL, root: Hash::EMPTY, count: 0, digest, answer: false };
-    assert_eq!(bad(Message::Snapshot(snapshot)), Malformed::BadField("Snapshot"), "tiles out of order");
+    assert_eq!(bad(Message::Snapshot(snapshot)), Malformed::BadField("Snapshot"), "nodes out of order");
     let share = Listed { share: Share { part: 1, of: 1 }, ..listed(Ids::Full(Vec::new())) };
     assert_eq!(bad(Message::EventList(EventList::Held(vec![share]))), Malformed::BadField("EventList"));
     let empty_key = Message::Push(Push { events: vec![event("", Value::Deletion, 1)] });

@@ -3,49 +3,49 @@
 
 use std::sync::Arc;
 
-use crate::support::scripted::{greet, hello, receive, send, send_bytes};
+use crate::support::scripted::{handshake, hello, receive, send, send_bytes};
 use crate::support::waiting::{NEVER, until};
 use aevrion_core::message::{
-    Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply, Row,
-    Share, Snapshot, Tile, encode,
+    Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, NodeDigest, Nodes, Parent, Push,
+    Reply, Row, Share, Snapshot, encode,
 };
+use aevrion_core::replication::{NeighbourState, Peer, Replication};
 use aevrion_core::store::{Durability, MemoryStore};
-use aevrion_core::sync::{NeighbourState, Peer, Sync};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
-use aevrion_core::tree::NodeAddress;
-use aevrion_core::{Address, Event, EventId, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
+use aevrion_core::tree::NodePosition;
+use aevrion_core::{Event, EventId, EventKey, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
 
 const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
 
 struct Victim {
     replica: Replica,
-    sync: Sync,
+    replication: Replication,
     address: String,
-    friend: (Replica, Sync),
+    friend: (Replica, Replication),
     hostile: MemoryTransport,
 }
 
-async fn node(network: &MemoryNetwork, number: u8) -> (Replica, Sync, String) {
+async fn node(network: &MemoryNetwork, number: u8) -> (Replica, Replication, String) {
     let transport = network.bind(NodeId::from_bytes([number; 32]));
     let address = transport.address();
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-    let sync = replica.sync_over(transport);
-    (replica, sync, address)
+    let replication = replica.replicate_over(transport);
+    (replica, replication, address)
 }
 
 /// A node with an honest neighbour, and a hostile one about to connect.
 async fn victim() -> Victim {
     let network = MemoryNetwork::new();
-    let (replica, sync, address) = node(&network, 5).await;
+    let (replica, replication, address) = node(&network, 5).await;
     let (friends, friend, _) = node(&network, 6).await;
     friend.add_peer(Peer::over("memory", address.clone()));
-    friend_agrees(&sync).await;
-    Victim { replica, sync, address, friend: (friends, friend), hostile: network.bind(HOSTILE) }
+    friend_agrees(&replication).await;
+    Victim { replica, replication, address, friend: (friends, friend), hostile: network.bind(HOSTILE) }
 }
 
-async fn friend_agrees(sync: &Sync) {
-    tokio::time::timeout(NEVER, sync.agreement()).await.expect("the honest neighbour agrees");
+async fn friend_agrees(replication: &Replication) {
+    tokio::time::timeout(NEVER, replication.agreement()).await.expect("the honest neighbour agrees");
 }
 
 impl Victim {
@@ -56,7 +56,7 @@ impl Victim {
     /// A connection after the handshake.
     async fn settled(&self) -> Arc<dyn Connection> {
         let connection = self.connect().await;
-        greet(&*connection, HOSTILE, &[]).await;
+        handshake(&*connection, HOSTILE, &[]).await;
         connection
     }
 
@@ -65,7 +65,7 @@ impl Victim {
     async fn cuts_off(&self, connection: &dyn Connection, name: &str, what: &str) {
         let reason = tokio::time::timeout(NEVER, end(connection)).await.expect("the connection ends");
         assert!(reason.contains(what), "{reason}");
-        until(&self.sync, |sync| sync.totals().faults.get(name) == Some(&1)).await;
+        until(&self.replication, |replication| replication.totals().faults.get(name) == Some(&1)).await;
         self.others_go_on().await;
     }
 
@@ -73,7 +73,7 @@ impl Victim {
         let mut watch = self.friend.0.watch("still", None).unwrap();
         let written = self.replica.put("still", "here").await.unwrap();
         let seen = tokio::time::timeout(NEVER, watch.next()).await.expect("the friend hears of a write");
-        assert_eq!(seen.unwrap().unwrap().event.address(), written);
+        assert_eq!(seen.unwrap().unwrap().event.event_key(), written);
         let states: Vec<_> = self.friend.1.neighbours().iter().map(|one| one.state).collect();
         assert!(!states.contains(&NeighbourState::Unreachable), "{states:?}");
     }
@@ -183,7 +183,7 @@ async fn events_that_nobody_asked_for() {
 async fn an_event_that_is_not_the_one_asked_for() {
     let victim = victim().await;
     let connection = victim.settled().await;
-    let promised = event("promised", 1_000).address();
+    let promised = event("promised", 1_000).event_key();
     send(&*connection, Lane::Live, &Message::EventList(EventList::Announced(vec![promised]))).await;
     loop {
         match receive(&*connection, Lane::Live).await {
@@ -220,7 +220,8 @@ async fn wishes_for_what_does_not_exist() {
     let victim = victim().await;
     let connection = victim.settled().await;
     for number in 0..100_u8 {
-        let address = Address { timestamp: Timestamp::from_millis(1), id: EventId::from_bytes([number; 32]) };
+        let address =
+            EventKey { timestamp: Timestamp::from_millis(1), id: EventId::from_bytes([number; 32]) };
         send(&*connection, Lane::Live, &Message::NeedEvents(NeedEvents::At(vec![address]))).await;
     }
     victim.cuts_off(&*connection, "no_such_events", "asked 17 times for events that do not exist").await;
@@ -244,17 +245,17 @@ async fn nodes_that_are_not_children_of_what_was_asked() {
     let victim = victim().await;
     let connection = victim.settled().await;
     let span = TimeSpan::before(Timestamp::from_millis(10 * 60_000)).unwrap();
-    let tile = Tile { index: 0, count: 1, hash: Hash::from_bytes([1; 32]) };
+    let node = NodeDigest { index: 0, count: 1, hash: Hash::from_bytes([1; 32]) };
     let snapshot = Snapshot {
         span,
         root: Hash::from_bytes([2; 32]),
         count: 1,
-        digest: Some(Digest { rows: vec![Row { level: 0, tiles: vec![tile] }] }),
+        digest: Some(Digest { rows: vec![Row { level: 0, nodes: vec![node] }] }),
         answer: false,
     };
     send(&*connection, Lane::Live, &Message::Snapshot(snapshot)).await;
     let nodes = |span| {
-        let parent = Parent { node: NodeAddress { level: 1, index: 500 }, children: vec![tile] };
+        let parent = Parent { node: NodePosition { level: 1, index: 500 }, children: vec![node] };
         Message::Nodes(Nodes { span, parents: vec![parent] })
     };
     send(&*connection, Lane::Live, &nodes(span)).await;
@@ -277,7 +278,7 @@ async fn lists_of_a_span_that_was_never_compared() {
         let reason = tokio::time::timeout(NEVER, end(&*connection)).await.expect("the connection ends");
         assert!(reason.contains("which no snapshot was about"), "{reason}");
     }
-    assert_eq!(victim.sync.totals().faults.get("strange_span"), Some(&2));
+    assert_eq!(victim.replication.totals().faults.get("strange_span"), Some(&2));
     victim.others_go_on().await;
 }
 
@@ -286,8 +287,8 @@ async fn lists_of_a_span_that_was_never_compared() {
 async fn blocks_that_promise_more_and_more() {
     let victim = victim().await;
     let events: Vec<_> = (0..40_000).map(|ms| event("held", ms)).collect();
-    for lot in events.chunks(4_000) {
-        victim.replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap();
+    for batch in events.chunks(4_000) {
+        victim.replica.insert(batch.to_vec(), Durability::Immediate).await.unwrap();
     }
     let connection = victim.settled().await;
     let span = compared(&*connection).await;
@@ -295,18 +296,18 @@ async fn blocks_that_promise_more_and_more() {
         Message::Events(Events { reply: Reply::Block { span, rest: Some(span), last: true }, events })
     };
     let promising = async {
-        while victim.sync.totals().shed < 300 {
+        while victim.replication.totals().shed < 300 {
             send(&*connection, Lane::Repair, &block(Vec::new())).await;
         }
     };
     let promising = tokio::time::timeout(NEVER, promising).await;
-    assert!(promising.is_ok(), "it is not asked on without end: {:?}", victim.sync.totals());
+    assert!(promising.is_ok(), "it is not asked on without end: {:?}", victim.replication.totals());
     // The events of the blocks are stored all the same.
     let mut watch = victim.replica.watch("brought", None).unwrap();
     send(&*connection, Lane::Repair, &block(vec![event("brought", 7)])).await;
     let brought = tokio::time::timeout(NEVER, watch.next()).await.expect("it is stored");
     assert_eq!(brought.unwrap().unwrap().event, event("brought", 7));
-    assert!(victim.sync.totals().faults.is_empty(), "{:?}", victim.sync.totals());
+    assert!(victim.replication.totals().faults.is_empty(), "{:?}", victim.replication.totals());
     victim.others_go_on().await;
 }
 
@@ -336,10 +337,14 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
         }
     };
     // Requests are dropped while nobody takes the answers.
-    let shed = until(&victim.sync, |sync| sync.totals().shed > 0);
+    let shed = until(&victim.replication, |replication| replication.totals().shed > 0);
     let both = async { tokio::join!(asking, shed) };
     let both = tokio::time::timeout(NEVER, both).await;
-    assert!(both.is_ok(), "questions are dropped while nobody takes the answers: {:?}", victim.sync.totals());
+    assert!(
+        both.is_ok(),
+        "questions are dropped while nobody takes the answers: {:?}",
+        victim.replication.totals()
+    );
     victim.others_go_on().await;
 }
 
@@ -356,7 +361,7 @@ async fn one_that_writes_more_than_anybody() {
     };
     tokio::join!(flooding, victim.others_go_on());
     victim.others_go_on().await;
-    assert!(victim.sync.totals().faults.is_empty());
+    assert!(victim.replication.totals().faults.is_empty());
     // All of them reach the friend, though they exceed every queue.
     let all = async {
         while victim.friend.0.root().await.unwrap().count < 400 * 256 + 2 {

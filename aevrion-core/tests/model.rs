@@ -9,8 +9,8 @@ use crate::support::Kept;
 use aevrion_core::index::{EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::store::Durability;
 use aevrion_core::{
-    Event, Hash, ManualWall, Operation, Options, Parameters, Replica, Root, Timestamp, Value,
-    WantedParameters,
+    Event, Hash, ManualWall, Operation, Options, ParameterOverrides, Parameters, Replica, Root, Timestamp,
+    Value,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -208,7 +208,7 @@ impl Pair {
         let addresses = self.replica.batch(operations.clone(), Durability::Buffered).await.unwrap();
         for (Operation { key, value }, address) in operations.into_iter().zip(addresses) {
             let event = Event::new(key.clone(), value, address.timestamp).unwrap();
-            assert_eq!(event.address(), address);
+            assert_eq!(event.event_key(), address);
             // The clock's promises: later than every earlier write of this node to the key, and than every version
             // visible at the write.
             let previous = self.own.insert(key.clone(), address.timestamp);
@@ -271,8 +271,8 @@ impl Pair {
             blake3::hash(&[&seed.to_be_bytes()[..], event.id().as_bytes()].concat()).to_hex()
         });
         let other = open(&Kept::default(), &self.wall, 5).await;
-        for lot in events.chunks(1 + usize::try_from(seed % 7).unwrap()) {
-            other.insert(lot.to_vec(), Durability::Buffered).await.unwrap();
+        for batch in events.chunks(1 + usize::try_from(seed % 7).unwrap()) {
+            other.insert(batch.to_vec(), Durability::Buffered).await.unwrap();
             other.root().await.unwrap();
         }
         assert_eq!(other.root().await.unwrap(), self.replica.root().await.unwrap());
@@ -281,10 +281,10 @@ impl Pair {
 }
 
 async fn open(store: &Kept, wall: &Arc<ManualWall>, index_lot: usize) -> Replica {
-    let parameters = WantedParameters {
+    let parameters = ParameterOverrides {
         granularity: Some(GRANULARITY),
         branching: Some(BRANCHING),
-        ..WantedParameters::default()
+        ..ParameterOverrides::default()
     };
     let wall = Arc::clone(wall) as _;
     Replica::open(store.clone(), Options { parameters, joins: true, wall, index_lot, ..Options::default() })

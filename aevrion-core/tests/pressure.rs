@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::Kept;
-use crate::support::scripted::{greet, hello, send};
+use crate::support::scripted::{handshake, hello, send};
 use crate::support::waiting::{NEVER, until};
 use aevrion_core::bounds::STORES_AT_ONCE;
 use aevrion_core::message::{Message, Push};
+use aevrion_core::replication::{Replication, ReplicationOptions, StallTimeouts};
 use aevrion_core::store::MemoryStore;
-use aevrion_core::sync::{Patience, Sync, SyncOptions};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Limits, Transport};
 use aevrion_core::{Event, NodeId, Options, Replica, Timestamp, Value};
@@ -18,36 +18,36 @@ use aevrion_core::{Event, NodeId, Options, Replica, Timestamp, Value};
 const NEIGHBOUR: NodeId = NodeId::from_bytes([9; 32]);
 
 /// A node, and a neighbour after its handshake.
-async fn neighbour_of(replica: &Replica) -> (Sync, Arc<dyn Connection>, MemoryTransport) {
+async fn neighbour_of(replica: &Replica) -> (Replication, Arc<dyn Connection>, MemoryTransport) {
     let network = MemoryNetwork::new();
     let transport = network.bind(NodeId::from_bytes([5; 32]));
     let address = transport.address();
     // Nobody is cut off for being slow.
-    let patience = Patience { stalled: Duration::from_secs(86_400), ..Patience::default() };
-    let sync = replica.sync(SyncOptions { patience, ..SyncOptions::default() });
-    sync.over(transport);
+    let timeouts = StallTimeouts { stalled: Duration::from_secs(86_400), ..StallTimeouts::default() };
+    let replication = replica.replicate(ReplicationOptions { timeouts, ..ReplicationOptions::default() });
+    replication.over(transport);
     let neighbour = network.bind(NEIGHBOUR);
     let connection = neighbour.dial(&address).await.unwrap();
-    greet(&*connection, NEIGHBOUR, &[]).await;
-    (sync, connection, neighbour)
+    handshake(&*connection, NEIGHBOUR, &[]).await;
+    (replication, connection, neighbour)
 }
 
 /// Each of its Hello messages is answered at once, whatever waits to be sent.
 #[tokio::test(start_paused = true)]
 async fn one_that_has_more_and_more_said_and_reads_none_of_it_is_cut_off() {
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-    let (sync, connection, _neighbour) = neighbour_of(&replica).await;
+    let (replication, connection, _neighbour) = neighbour_of(&replica).await;
     let greeting = async {
         for number in 1_000..1_000_000 {
             send(&*connection, Lane::Live, &Message::Hello(hello(NEIGHBOUR, number, None, 3))).await;
-            if sync.totals().faults.contains_key("does_not_read") {
+            if replication.totals().faults.contains_key("does_not_read") {
                 return;
             }
         }
     };
     tokio::time::timeout(NEVER, greeting).await.expect("it is cut off, or can go on");
-    assert_eq!(sync.totals().faults.get("does_not_read"), Some(&1));
-    until(&sync, |sync| sync.neighbours().iter().all(|one| !one.is_connected())).await;
+    assert_eq!(replication.totals().faults.get("does_not_read"), Some(&1));
+    until(&replication, |replication| replication.neighbours().iter().all(|one| !one.is_connected())).await;
 }
 
 /// While the disk stands still no further frames are read, beyond those being stored and those in the transport.

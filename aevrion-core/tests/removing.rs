@@ -4,7 +4,7 @@
 use crate::support::Kept;
 use crate::support::dressed::Dressed;
 use crate::support::waiting::{NEVER, until};
-use aevrion_core::sync::{Peer, Sync};
+use aevrion_core::replication::{Peer, Replication};
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::transport::{Removals, Transport};
 use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
@@ -33,7 +33,7 @@ struct Node {
     number: u8,
     replica: Replica,
     removals: Removals,
-    sync: Sync,
+    replication: Replication,
     address: String,
 }
 
@@ -47,28 +47,28 @@ async fn node_on(network: &MemoryNetwork, number: u8, store: &Kept) -> Node {
     transport.removals = Some(removals.clone());
     let options = Options { node: Some(id(number)), ..Options::default() };
     let replica = Replica::open(store.clone(), options).await.unwrap();
-    let sync = replica.sync_over(transport);
-    Node { number, replica, removals, sync, address }
+    let replication = replica.replicate_over(transport);
+    Node { number, replica, removals, replication, address }
 }
 
 impl Node {
     fn dials(&self, other: &Self) {
-        self.sync.add_peer(Peer::over("memory", other.address.clone()));
+        self.replication.add_peer(Peer::over("memory", other.address.clone()));
     }
 
     /// The connected nodes.
     fn neighbours(&self) -> Vec<u8> {
-        let connected = self.sync.neighbours().into_iter().filter(|one| one.is_connected());
+        let connected = self.replication.neighbours().into_iter().filter(|one| one.is_connected());
         connected.filter_map(|one| Some(one.id?.as_bytes()[0])).collect()
     }
 
     async fn is_with(&self, neighbours: &[u8]) {
-        until(&self.sync, |_| self.neighbours() == neighbours).await;
+        until(&self.replication, |_| self.neighbours() == neighbours).await;
     }
 
     async fn agrees(&self) {
-        let agreement = tokio::time::timeout(NEVER, self.sync.agreement()).await;
-        agreement.unwrap_or_else(|_| panic!("no agreement: {:#?}", self.sync.neighbours()));
+        let agreement = tokio::time::timeout(NEVER, self.replication.agreement()).await;
+        agreement.unwrap_or_else(|_| panic!("no agreement: {:#?}", self.replication.neighbours()));
     }
 
     async fn removes(&self, other: &Self) {
@@ -77,7 +77,7 @@ impl Node {
     }
 
     fn removed(&self) -> Vec<u8> {
-        self.sync.removed().iter().map(|removal| removal.node.as_bytes()[0]).collect()
+        self.replication.removed().iter().map(|removal| removal.node.as_bytes()[0]).collect()
     }
 }
 
@@ -104,17 +104,21 @@ async fn every_node_cuts_a_removed_one_off_whenever_it_hears_of_it() {
     one.is_with(&[2]).await;
     two.is_with(&[1]).await;
     three.is_with(&[]).await;
-    until(&three.sync, |sync| sync.own_removal().is_some()).await;
-    assert!(three.sync.own_removal().unwrap().starts_with(WORDS), "{:?}", three.sync.own_removal());
+    until(&three.replication, |replication| replication.own_removal().is_some()).await;
+    assert!(
+        three.replication.own_removal().unwrap().starts_with(WORDS),
+        "{:?}",
+        three.replication.own_removal()
+    );
     assert_eq!((one.removed(), two.removed()), (vec![3], vec![3]));
-    assert_eq!((one.sync.own_removal(), two.sync.own_removal()), (None, None));
+    assert_eq!((one.replication.own_removal(), two.replication.own_removal()), (None, None));
 
     // A later node hears of it from the others, in either direction of dialling.
     let late = node(&network, 4).await;
     late.dials(&three);
     late.dials(&one);
     three.dials(&late);
-    until(&late.sync, |_| late.removed() == [3]).await;
+    until(&late.replication, |_| late.removed() == [3]).await;
     late.is_with(&[1]).await;
 
     // Its further writes reach nobody; its earlier ones stay.
@@ -136,7 +140,7 @@ async fn a_node_that_was_started_anew_lets_nobody_in_before_it_has_read_who_was_
     let (store, removed) = (Kept::default(), network.bind(id(3)));
     let one = node_on(&network, 1, &store).await;
     one.replica.remove_node(&one.removals, &statement(3)).await.unwrap();
-    one.sync.close().await;
+    one.replication.close().await;
     one.replica.close().await.unwrap();
 
     let one = node_on(&network, 1, &store).await;
@@ -152,8 +156,8 @@ async fn nobody_waits_for_a_removed_node() {
     let network = MemoryNetwork::new();
     let [one, two, three] = three(&network).await;
     one.agrees().await;
-    until(&one.sync, |sync| sync.stable_until().is_some()).await;
-    three.sync.close().await;
+    until(&one.replication, |replication| replication.stable_until().is_some()).await;
+    three.replication.close().await;
     one.is_with(&[2]).await;
     // The absent node can agree to no later time than this.
     let left = SystemWall.now().next();
@@ -161,18 +165,18 @@ async fn nobody_waits_for_a_removed_node() {
         one.agrees().await;
     }
     one.agrees().await;
-    assert!(one.sync.stable_until() <= Some(left), "it is away: what it writes meanwhile will come");
+    assert!(one.replication.stable_until() <= Some(left), "it is away: what it writes meanwhile will come");
 
     one.removes(&three).await;
-    until(&two.sync, |_| two.removed() == [3]).await;
+    until(&two.replication, |_| two.removed() == [3]).await;
     let goes_on = async {
-        while one.sync.stable_until() <= Some(left) {
+        while one.replication.stable_until() <= Some(left) {
             one.agrees().await;
         }
     };
     tokio::time::timeout(NEVER, goes_on).await.expect("nobody waits for it any more");
-    assert!(one.sync.neighbours().iter().all(|one| one.id == Some(id(2))), "it is missed no longer");
-    assert!(!one.sync.peers().contains(&Peer::over("memory", three.address.clone())), "nor dialled");
+    assert!(one.replication.neighbours().iter().all(|one| one.id == Some(id(2))), "it is missed no longer");
+    assert!(!one.replication.peers().contains(&Peer::over("memory", three.address.clone())), "nor dialled");
 }
 
 #[tokio::test]
@@ -186,7 +190,7 @@ async fn what_the_authority_has_not_said_changes_nothing() {
     let root = three.replica.root().await.unwrap();
     assert_eq!(root.count, 2);
     for node in [&one, &two] {
-        until(&node.sync, |_| true).await;
+        until(&node.replication, |_| true).await;
         node.agrees().await;
         assert_eq!(node.replica.root().await.unwrap(), root, "it is an event like any other");
         assert!(node.removed().is_empty(), "and says nothing");
@@ -194,6 +198,6 @@ async fn what_the_authority_has_not_said_changes_nothing() {
     }
     // Nor does it invalidate the authority's own statements.
     one.removes(&two).await;
-    until(&three.sync, |_| three.removed() == [2]).await;
+    until(&three.replication, |_| three.removed() == [2]).await;
     one.is_with(&[3]).await;
 }

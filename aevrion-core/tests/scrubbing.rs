@@ -5,7 +5,8 @@ use crate::support::Kept;
 use crate::support::yielding::Yielding;
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
 use aevrion_core::{
-    Event, Operation, Options, ReadError, Replica, Root, Scrub, ScrubPass, Timestamp, Value, WantedParameters,
+    Event, Operation, Options, ParameterOverrides, ReadError, Replica, Root, Scrub, ScrubPass, Timestamp,
+    Value,
 };
 use bytes::Bytes;
 
@@ -164,7 +165,7 @@ async fn what_only_another_copy_mends_is_named_and_left() {
         assert_eq!(found(&pass(&mut scrub).await), (2, 0, 1));
         let standing = replica.damaged_events().standing;
         assert_eq!(standing.len(), 1);
-        assert_eq!(standing[0].0, victim.address());
+        assert_eq!(standing[0].0, victim.event_key());
     }
     replica.insert(vec![victim], Durability::Immediate).await.unwrap();
     assert!(replica.damaged_events().standing.is_empty());
@@ -288,7 +289,7 @@ async fn write(replica: &Replica, round: u64) {
 async fn what_is_written_meanwhile_is_never_taken_for_damage() {
     for isolated in [true, false] {
         let store = Yielding::new(isolated);
-        let parameters = WantedParameters { granularity: Some(1_000), ..WantedParameters::default() };
+        let parameters = ParameterOverrides { granularity: Some(1_000), ..ParameterOverrides::default() };
         // Index batches and trimmed arrivals occur all the time.
         let options = Options { parameters, index_lot: 50, arrivals_kept: 400, ..Options::default() };
         let replica = Replica::open(store, options).await.unwrap();

@@ -5,7 +5,7 @@
 //! megabytes and a simulation has kilobytes, so no answer has a rest here; and if it had, the comparison after the
 //! repair would find the missing events and repair again, which is slower and not wrong.
 
-use aevrion_core::planted::{Bug, plant};
+use aevrion_core::fault_injection::{Bug, inject};
 use aevrion_core::simulation::{Plan, run};
 
 /// The number of seeds in which a bug must show.
@@ -13,13 +13,13 @@ const SEEDS: u64 = 150;
 
 /// Plants a bug and looks for it by its effects. Returns the run that found it, and the violation.
 fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
-    plant(Some(bug));
+    inject(Some(bug));
     let found = (1..=SEEDS).find_map(|seed| {
         let violation = run(&Plan::from_seed(seed)).err()?;
         println!("{bug:?}: seed {seed}: {}", violation.what);
         words.iter().any(|words| violation.what.contains(words)).then_some((seed, violation.what))
     });
-    plant(None);
+    inject(None);
     found
 }
 

@@ -327,7 +327,7 @@ async fn what_cannot_be_repaired_is_not_tried_without_end() {
             line.hold(0, common.clone()).await;
             line.hold(1, common).await;
             let damaged = event(at, 1, 10);
-            line.sides[holder].damaged = Some(damaged.address());
+            line.sides[holder].damaged = Some(damaged.event_key());
             line.hold(holder, vec![damaged]).await;
             line.connect().await;
             line.run(Duration::from_secs(50)).await;
@@ -347,7 +347,7 @@ async fn what_neither_can_give_the_other_is_not_told_without_end() {
     for side in 0..2 {
         // In a block where the other holds nothing.
         let damaged = event(NOW - 100_000_000_000 - side as u64 * 70_000_000_000, 1, 10);
-        line.sides[side].damaged = Some(damaged.address());
+        line.sides[side].damaged = Some(damaged.event_key());
         line.hold(side, common.clone()).await;
         line.hold(side, vec![damaged]).await;
     }
@@ -395,7 +395,7 @@ async fn a_leaf_that_cannot_be_mended_keeps_no_other_from_its_turn() {
     line.hold(0, late.clone()).await;
     line.hold(1, late).await;
     let damaged = event(LEAF + 70_000, many + 1, 20);
-    line.sides[1].damaged = Some(damaged.address());
+    line.sides[1].damaged = Some(damaged.event_key());
     line.hold(1, vec![damaged]).await;
     line.hold(0, early.clone()).await;
     let lacks = |number: usize| number % 1_000 == 7;

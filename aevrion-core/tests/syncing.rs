@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::waiting::{NEVER, until};
+use aevrion_core::replication::{NeighbourState, Peer, Replication};
 use aevrion_core::store::{Durability, MemoryStore};
-use aevrion_core::sync::{NeighbourState, Peer, Sync};
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::{
-    ClockFault, NodeId, Operation, Options, Replica, SystemWall, Timestamp, Value, WallClock,
-    WantedParameters, WriteError,
+    ClockFault, NodeId, Operation, Options, ParameterOverrides, Replica, SystemWall, Timestamp, Value,
+    WallClock, WriteError,
 };
 
 struct Node {
     replica: Replica,
-    sync: Sync,
+    replication: Replication,
     address: String,
 }
 
@@ -38,34 +38,34 @@ async fn node(network: &MemoryNetwork, number: u8) -> Node {
 async fn node_ahead(network: &MemoryNetwork, number: u8, ahead: Duration) -> Node {
     let transport = network.bind(id(number));
     let address = aevrion_core::transport::Transport::address(&transport);
-    let parameters = WantedParameters { granularity: Some(500), ..WantedParameters::default() };
+    let parameters = ParameterOverrides { granularity: Some(500), ..ParameterOverrides::default() };
     let wall = Arc::new(Ahead(ahead));
     let options = Options { parameters, node: Some(id(number)), wall, ..Options::default() };
     let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
-    let sync = replica.sync_over(transport);
-    Node { replica, sync, address }
+    let replication = replica.replicate_over(transport);
+    Node { replica, replication, address }
 }
 
 impl Node {
     fn dials(&self, other: &Self) {
-        self.sync.add_peer(Peer::over("memory", other.address.clone()));
+        self.replication.add_peer(Peer::over("memory", other.address.clone()));
     }
 
     async fn connected(&self, neighbours: usize) {
-        until(&self.sync, |sync| {
-            sync.neighbours().iter().filter(|one| one.agreed_until.is_some()).count() == neighbours
+        until(&self.replication, |replication| {
+            replication.neighbours().iter().filter(|one| one.agreed_until.is_some()).count() == neighbours
         })
         .await;
     }
 
     async fn agrees(&self) {
-        tokio::time::timeout(NEVER, self.sync.agreement()).await.unwrap_or_else(|_| {
-            panic!("no agreement: {:#?} {:?}", self.sync.neighbours(), self.sync.totals())
+        tokio::time::timeout(NEVER, self.replication.agreement()).await.unwrap_or_else(|_| {
+            panic!("no agreement: {:#?} {:?}", self.replication.neighbours(), self.replication.totals())
         });
     }
 
     async fn fill(&self, from: u64, events: u64) {
-        for lot in (from..from + events).collect::<Vec<_>>().chunks(1_000) {
+        for batch in (from..from + events).collect::<Vec<_>>().chunks(1_000) {
             let event = |ms: &u64| {
                 let value = Value::Data(format!("value {ms}").into_bytes().into());
                 aevrion_core::Event::new(
@@ -74,7 +74,7 @@ impl Node {
                     Timestamp::from_millis(*ms),
                 )
             };
-            let events = lot.iter().map(|ms| event(ms).unwrap()).collect();
+            let events = batch.iter().map(|ms| event(ms).unwrap()).collect();
             self.replica.insert(events, Durability::Immediate).await.unwrap();
         }
     }
@@ -90,7 +90,7 @@ async fn a_write_on_one_node_is_read_on_its_neighbour() {
     let mut watch = b.replica.watch("", None).unwrap();
     let written = a.replica.put("key", "value").await.unwrap();
     let seen = tokio::time::timeout(NEVER, watch.next()).await.unwrap().unwrap().unwrap();
-    assert_eq!(seen.event.address(), written);
+    assert_eq!(seen.event.event_key(), written);
     let back = b.replica.put("key", "newer").await.unwrap();
     assert!(back.timestamp >= written.timestamp);
     a.agrees().await;
@@ -127,8 +127,10 @@ async fn a_new_node_catches_up_and_three_agree() {
     assert_eq!(root.count, 100_000);
     assert_eq!(b.replica.root().await.unwrap(), root);
     assert_eq!(c.replica.root().await.unwrap(), root);
-    let moved: u64 =
-        [&a, &b, &c].iter().map(|node| node.sync.neighbours().iter().map(|n| n.sent).sum::<u64>()).sum();
+    let moved: u64 = [&a, &b, &c]
+        .iter()
+        .map(|node| node.replication.neighbours().iter().map(|n| n.sent).sum::<u64>())
+        .sum();
     assert!(moved < 230_000, "{moved} events were sent for 200,000 that were missing");
 }
 
@@ -144,7 +146,7 @@ async fn news_travel_along_a_line() {
     for round in 0..10 {
         let written = a.replica.put("key", format!("{round}")).await.unwrap();
         let seen = tokio::time::timeout(NEVER, watch.next()).await.unwrap().unwrap().unwrap();
-        assert_eq!(seen.event.address(), written);
+        assert_eq!(seen.event.event_key(), written);
     }
 }
 
@@ -167,7 +169,10 @@ async fn a_cut_connection_comes_back() {
     a.dials(&b);
     a.connected(1).await;
     network.part(id(1), id(2));
-    until(&a.sync, |sync| sync.neighbours().iter().all(|one| one.state == NeighbourState::Unreachable)).await;
+    until(&a.replication, |replication| {
+        replication.neighbours().iter().all(|one| one.state == NeighbourState::Unreachable)
+    })
+    .await;
     a.replica.put("left", "1").await.unwrap();
     b.replica.put("right", "1").await.unwrap();
     network.heal(id(1), id(2));
@@ -205,7 +210,7 @@ async fn two_clocks_apart_without_a_third_take_no_writes() {
     for node in [&fast, &right] {
         let fault = refused(node).await;
         assert!(matches!(fault, ClockFault::Disputed { by } if near(by, ten_minutes)), "{fault}");
-        assert!(node.sync.clock_alarm().is_some_and(|alarm| alarm.contains("refused")));
+        assert!(node.replication.clock_alarm().is_some_and(|alarm| alarm.contains("refused")));
         assert!(matches!(node.replica.refuses_writes(), Some(WriteError::Clock(_))));
     }
     // A third node decides.
@@ -213,9 +218,11 @@ async fn two_clocks_apart_without_a_third_take_no_writes() {
     third.dials(&right);
     third.dials(&fast);
     third.connected(2).await;
-    until(&right.sync, |sync| sync.neighbours().iter().filter(|one| one.clock_offset.is_some()).count() == 2)
-        .await;
-    until(&right.sync, |_| right.replica.refuses_writes().is_none()).await;
+    until(&right.replication, |replication| {
+        replication.neighbours().iter().filter(|one| one.clock_offset.is_some()).count() == 2
+    })
+    .await;
+    until(&right.replication, |_| right.replica.refuses_writes().is_none()).await;
     right.replica.put("again", "two against one").await.unwrap();
     let fault = refused(&fast).await;
     assert!(matches!(fault, ClockFault::Ahead { by } if near(by, ten_minutes)), "{fault}");
@@ -235,8 +242,8 @@ async fn a_node_behind_its_neighbours_takes_no_writes_and_says_so() {
     slow.connected(2).await;
     let fault = refused(&slow).await;
     assert!(matches!(fault, ClockFault::Behind { by } if near(by, ten_minutes)), "{fault}");
-    assert!(slow.sync.clock_alarm().is_some_and(|alarm| alarm.contains("behind its neighbours")));
-    until(&one.sync, |_| one.replica.refuses_writes().is_none()).await;
+    assert!(slow.replication.clock_alarm().is_some_and(|alarm| alarm.contains("behind its neighbours")));
+    until(&one.replication, |_| one.replica.refuses_writes().is_none()).await;
     one.replica.put("here", "they agree with each other").await.unwrap();
 }
 
@@ -258,7 +265,7 @@ async fn a_node_ahead_of_its_neighbours_takes_no_writes_and_says_so() {
     // The others write, and do not see events of the future; the fast node's write is not lost.
     let mut watch = other.replica.watch("", None).unwrap();
     let written = one.replica.put("before", "now").await.unwrap();
-    while watch.next().await.unwrap().unwrap().event.address() != written {}
+    while watch.next().await.unwrap().unwrap().event.event_key() != written {}
     one.agrees().await;
     other.agrees().await;
     for slow in [&one, &other] {

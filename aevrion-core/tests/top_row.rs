@@ -10,11 +10,12 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::support::Kept;
-use aevrion_core::agent::Holdings;
-use aevrion_core::bounds::DIGEST_TILES;
+use aevrion_core::agent::ReplicaView;
+use aevrion_core::bounds::DIGEST_NODES;
 use aevrion_core::store::Durability;
 use aevrion_core::{
-    Event, Hash, ManualWall, Options, Replica, Root, TimeSpan, Timestamp, Value, WantedParameters, WriteError,
+    Event, Hash, ManualWall, Options, ParameterOverrides, Replica, Root, TimeSpan, Timestamp, Value,
+    WriteError,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -126,15 +127,15 @@ impl Subject {
     /// Checks root and last nodes of the top row, both for a neighbour and for the whole.
     async fn check(&self, first: u64, last: u64) {
         let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap();
-        let (root, digest) = Holdings::digest(&self.replica, span).await.unwrap().answer;
+        let (root, digest) = ReplicaView::digest(&self.replica, span).await.unwrap().answer;
         assert_eq!(root, self.root(first, last));
         if first == 0 && last == u64::MAX {
             assert_eq!(self.replica.root().await.unwrap(), root);
             let top = self.level(first, last, 4);
-            let latest: Vec<_> = top.into_iter().rev().take(DIGEST_TILES).rev().collect();
-            let tiles = digest.rows.iter().find(|row| row.level == 4).map_or(&[][..], |row| &row.tiles);
-            let tiles: Vec<_> = tiles.iter().map(|tile| (tile.index, *tile.hash.as_bytes())).collect();
-            assert_eq!(tiles, latest);
+            let latest: Vec<_> = top.into_iter().rev().take(DIGEST_NODES).rev().collect();
+            let nodes = digest.rows.iter().find(|row| row.level == 4).map_or(&[][..], |row| &row.nodes);
+            let nodes: Vec<_> = nodes.iter().map(|node| (node.index, *node.hash.as_bytes())).collect();
+            assert_eq!(nodes, latest);
         }
     }
 
@@ -174,10 +175,10 @@ impl Subject {
 const NOTHING: Root = Root { count: 0, hash: Hash::EMPTY };
 
 async fn open(store: &Kept) -> Replica {
-    let parameters = WantedParameters {
+    let parameters = ParameterOverrides {
         granularity: Some(GRANULARITY),
         branching: u32::try_from(BRANCHING).ok(),
-        ..WantedParameters::default()
+        ..ParameterOverrides::default()
     };
     let wall = Arc::new(ManualWall::at(Timestamp::from_millis(40_000)));
     Replica::open(store.clone(), Options { parameters, joins: true, wall, ..Options::default() })
@@ -193,7 +194,7 @@ async fn a_store_with_a_fine_tree_opens_and_none_is_made() {
     made.close().await.unwrap();
     let replica = Replica::open(store, Options::default()).await.unwrap();
     assert_eq!(replica.parameters().granularity, GRANULARITY);
-    let parameters = WantedParameters { granularity: Some(1), ..WantedParameters::default() };
+    let parameters = ParameterOverrides { granularity: Some(1), ..ParameterOverrides::default() };
     let made = Replica::open(Kept::default(), Options { parameters, ..Options::default() }).await;
     let refused = made.unwrap_err().to_string();
     assert!(refused.contains("a day at least"), "{refused}");

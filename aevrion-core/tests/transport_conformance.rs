@@ -1,7 +1,7 @@
 //! The network in memory keeps the transport contract. The other tests cover its further features.
 
 use aevrion_core::NodeId;
-use aevrion_core::sync;
+use aevrion_core::replication;
 use aevrion_core::transport::memory::MemoryNetwork;
 use aevrion_core::transport::{Lane, Side, Transport, TransportError, conformance};
 
@@ -18,7 +18,7 @@ async fn keeps_the_contract() {
 #[tokio::test]
 async fn neighbours_that_do_not_keep_up_are_cut_off() {
     let network = MemoryNetwork::new();
-    sync::conformance::run(async || Ok::<_, std::io::Error>(network.bind(NodeId::random()))).await;
+    replication::conformance::run(async || Ok::<_, std::io::Error>(network.bind(NodeId::random()))).await;
 }
 
 #[tokio::test]

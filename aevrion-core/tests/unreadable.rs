@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::support::Kept;
-use aevrion_core::agent::Holdings;
+use aevrion_core::agent::ReplicaView;
 use aevrion_core::index::{EntryQuery, KeySpan, VersionQuery};
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
 use aevrion_core::{
@@ -89,15 +89,15 @@ impl Subject {
     /// Neighbours' requests are answered as before the writes of [`Subject::expect_others`].
     async fn expect_tree(&self, replica: &Replica) {
         let span = TimeSpan::before(Timestamp::from_millis(1_000_000_000)).unwrap();
-        let (root, digest) = Holdings::digest(replica, span).await.unwrap().answer;
+        let (root, digest) = ReplicaView::digest(replica, span).await.unwrap().answer;
         assert_eq!((root, replica.root_at(span.last().next()).await.unwrap()), (self.root, self.root));
-        let node = |row: &aevrion_core::message::Row| aevrion_core::tree::NodeAddress {
+        let node = |row: &aevrion_core::message::Row| aevrion_core::tree::NodePosition {
             level: row.level,
-            index: row.tiles[0].index,
+            index: row.nodes[0].index,
         };
         let parents: Vec<_> = digest.rows.iter().map(node).filter(|node| node.level > 0).collect();
-        assert!(!Holdings::children(replica, span, &parents).await.unwrap().answer[0].is_empty());
-        let addresses = Holdings::addresses(replica, span, None, 1_000).await.unwrap();
+        assert!(!ReplicaView::children(replica, span, &parents).await.unwrap().answer[0].is_empty());
+        let addresses = ReplicaView::event_keys(replica, span, None, 1_000).await.unwrap();
         assert_eq!(addresses.len() as u64, self.root.count);
     }
 
@@ -108,7 +108,7 @@ impl Subject {
         let (mut seen, mut damage) = (0, 0);
         loop {
             match tokio::time::timeout(Duration::from_secs(20), watch.next()).await.unwrap() {
-                Ok(Some(watched)) if watched.event.address() == until => return (seen, damage),
+                Ok(Some(watched)) if watched.event.event_key() == until => return (seen, damage),
                 Ok(Some(_)) => seen += 1,
                 Err(WatchError::Read(ReadError::Damaged(_))) => damage += 1,
                 other => panic!("{other:?}"),
@@ -228,7 +228,7 @@ async fn a_key_with_an_unreadable_index_row_takes_writes() {
         let value = Value::Data("late".into());
         replica.put_at("plum", value, Timestamp::from_millis(ms)).await.unwrap();
     }
-    assert!(replica.get_event("plum", replica.now()).await.unwrap().unwrap().address() == written);
+    assert!(replica.get_event("plum", replica.now()).await.unwrap().unwrap().event_key() == written);
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn an_event_under_a_key_that_is_no_address_is_as_good_as_missing() {
             assert!(found.lost.iter().any(|damage| damage.table == Table::Events), "{found:?}");
             let history = replica.history("plum", &VersionQuery::default()).await;
             assert!(matches!(history, Err(ReadError::Damaged(_))), "{history:?}");
-            let addresses = Holdings::addresses(&replica, TimeSpan::ALL, None, 1_000).await.unwrap();
+            let addresses = ReplicaView::event_keys(&replica, TimeSpan::ALL, None, 1_000).await.unwrap();
             assert_eq!(addresses.len() as u64, VERSIONS * 3 - 1 + 2);
             // A node that still has the event restores it.
             let plums = (0..VERSIONS).map(|ms| event("plum", 1_000 + ms * 60_000)).collect();

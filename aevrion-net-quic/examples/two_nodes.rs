@@ -7,8 +7,8 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Identity, NodeKey};
+use aevrion_core::replication::Peer;
 use aevrion_core::store::MemoryStore;
-use aevrion_core::sync::Peer;
 use aevrion_core::transport::Limits;
 use aevrion_core::{Options, Replica, SystemWall, WallClock};
 use aevrion_net_quic::QuicTransport;
@@ -42,10 +42,10 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     right.put("flight:UA1545", "departed").await?;
 
     let address = Peer::over("quic", left_transport.local_address().to_string());
-    let left_sync = left.sync_over(left_transport);
-    let right_sync = right.sync_over(right_transport);
-    right_sync.add_peer(address);
-    right_sync.agreement().await;
+    let left_replication = left.replicate_over(left_transport);
+    let right_replication = right.replicate_over(right_transport);
+    right_replication.add_peer(address);
+    right_replication.agreement().await;
 
     assert_eq!(left.root().await?, right.root().await?);
     println!("both hold {} events, root {}", left.root().await?.count, left.root().await?.hash);
@@ -62,8 +62,8 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         println!("right hears of {} at {}", seen.event.key().escape_ascii(), seen.event.timestamp());
     }
 
-    left_sync.close().await;
-    right_sync.close().await;
+    left_replication.close().await;
+    right_replication.close().await;
     left.close().await?;
     right.close().await?;
     Ok(())

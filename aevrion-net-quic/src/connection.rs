@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aevrion_core::identity::Member;
 use aevrion_core::transport::{
-    Connection, ConnectionPlace, Ending, Lane, Side, Traffic, TransportError, shortened,
+    CloseReason, Connection, ConnectionPlace, Lane, Side, Traffic, TransportError, shortened,
 };
 use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
@@ -23,9 +23,9 @@ pub(crate) struct QuicConnection {
     neighbour: Member,
     inner: quinn::Connection,
     lanes: [QuicLane; 2],
-    ending: Ending,
+    close_reason: CloseReason,
     /// The transport's close reason, which ends all its connections.
-    transport: Arc<Ending>,
+    transport: Arc<CloseReason>,
 }
 
 impl QuicConnection {
@@ -45,14 +45,20 @@ impl QuicConnection {
             watched.closed().await;
             drop(place);
         });
-        Self { neighbour, inner, lanes, ending: Ending::default(), transport: Arc::clone(&core.ending) }
+        Self {
+            neighbour,
+            inner,
+            lanes,
+            close_reason: CloseReason::default(),
+            transport: Arc::clone(&core.close_reason),
+        }
     }
 
     /// The error of an ended connection.
     fn end(&self) -> Option<TransportError> {
         let (by, reason) = match self.inner.close_reason()? {
             ConnectionError::LocallyClosed => {
-                let error = self.ending.error().or_else(|| self.transport.error());
+                let error = self.close_reason.error().or_else(|| self.transport.error());
                 return Some(
                     error.unwrap_or(TransportError::Closed { by: Side::Here, reason: String::new() }),
                 );
@@ -73,7 +79,7 @@ impl QuicConnection {
 
     /// Closes it for a fault of the other side.
     fn fail(&self, error: TransportError) -> TransportError {
-        if self.ending.fail(error.clone()) {
+        if self.close_reason.fail(error.clone()) {
             self.inner.close(CLOSED, shortened(&error.to_string()).as_bytes());
         }
         error
@@ -112,18 +118,18 @@ impl Connection for QuicConnection {
     async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
         // Frames that arrived before the close are not delivered any more.
         if let Some(end) = self.end() {
-            return Ending::received(end);
+            return CloseReason::received(end);
         }
         match self.lanes[lane as usize].receive(longest).await {
             Ok(frame) => Ok(Some(frame)),
-            Err(Trouble::Ended) => Ending::received(self.error(Trouble::Ended)),
+            Err(Trouble::Ended) => CloseReason::received(self.error(Trouble::Ended)),
             Err(Trouble::Frame(error)) => Err(self.fail(error)),
         }
     }
 
     fn close(&self, reason: &str) {
         // The first reason counts; a second one is neither kept nor sent.
-        if self.ending.end(Side::Here, reason) {
+        if self.close_reason.end(Side::Here, reason) {
             self.inner.close(CLOSED, shortened(reason).as_bytes());
         }
     }

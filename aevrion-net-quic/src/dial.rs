@@ -20,7 +20,7 @@ pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<QuicConnecti
     };
     tokio::select! {
         biased;
-        error = core.ending.wait() => Err(error),
+        error = core.close_reason.wait() => Err(error),
         dialled = core.limits.in_time(address, dialled) => dialled,
     }
 }
@@ -57,7 +57,7 @@ async fn admitted(
     let certificate = shown(&connection).and_then(|shown| shown.into_iter().next());
     let neighbour = core.credentials.node_reached(address, certificate.as_ref())?;
     let lanes = lanes(&connection, address).await.map_err(|error| error.said_by(neighbour.node))?;
-    let place = core.gate.admit_dialled()?;
+    let place = core.limiter.admit_dialled()?;
     Ok(QuicConnection::start(core, neighbour, connection, lanes, place))
 }
 

@@ -35,7 +35,8 @@ use aevrion_core::NodeId;
 use aevrion_core::identity::join::{JoinDesk, JoinError, JoinHandler, Joining};
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
 use aevrion_core::transport::{
-    Arrivals, Connection, Gate, Limits, Refusal, Removals, Transport, TransportError, arrivals,
+    AcceptQueue, Connection, ConnectionLimiter, Limits, Refusal, Removals, Transport, TransportError,
+    accept_queue,
 };
 use async_trait::async_trait;
 use quinn::Endpoint;
@@ -49,7 +50,7 @@ use state::{Core, GRACE};
 /// A transport over QUIC.
 pub struct QuicTransport {
     core: Arc<Core>,
-    arriving: Arrivals<QuicConnection>,
+    arriving: AcceptQueue<QuicConnection>,
 }
 
 impl QuicTransport {
@@ -79,13 +80,13 @@ impl QuicTransport {
             endpoint,
             credentials,
             limits,
-            gate: Gate::new(&limits),
+            limiter: ConnectionLimiter::new(&limits),
             dialling,
             renewing,
             joins: JoinDesk::default(),
-            ending: Arc::default(),
+            close_reason: Arc::default(),
         });
-        let (queue, arriving) = arrivals();
+        let (queue, arriving) = accept_queue();
         tokio::spawn(listener::listen(Arc::clone(&core), queue));
         Ok(Self { core, arriving })
     }
@@ -121,12 +122,12 @@ impl Transport for QuicTransport {
     }
 
     async fn accept(&self) -> Option<Arc<dyn Connection>> {
-        let connection = self.arriving.next(&self.core.ending).await?;
+        let connection = self.arriving.next(&self.core.close_reason).await?;
         Some(Arc::new(connection))
     }
 
     fn refusals(&self) -> Vec<(Refusal, u64)> {
-        self.core.gate.refusals()
+        self.core.limiter.refusals()
     }
 
     fn join_refusals(&self) -> Vec<(&'static str, u64)> {

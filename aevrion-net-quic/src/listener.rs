@@ -24,16 +24,16 @@ pub(crate) async fn listen(core: Arc<Core>, queue: UnboundedSender<QuicConnectio
 /// validate theirs first (a Retry packet, RFC 9000, 8.1.2); that costs them one round trip, and this node no state.
 fn receive(core: &Arc<Core>, incoming: Incoming, queue: &UnboundedSender<QuicConnection>) {
     let from = incoming.remote_address();
-    let crowded = core.gate.handshakes() >= core.limits.handshakes / 2;
+    let crowded = core.limiter.handshakes() >= core.limits.handshakes / 2;
     if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
         // It fails only if a retry is not allowed, which was checked above.
         let _ = incoming.retry();
         return;
     }
-    let place = core.gate.enter(from.ip());
+    let place = core.limiter.enter(from.ip());
     match incoming.accept() {
         Ok(connecting) => drop(tokio::spawn(meet(Arc::clone(core), connecting, place, queue.clone()))),
-        Err(error) => core.gate.refuse(&from.to_string(), refusal_of(&error)),
+        Err(error) => core.limiter.refuse(&from.to_string(), refusal_of(&error)),
     }
 }
 
@@ -46,7 +46,7 @@ async fn meet(
 ) {
     let from = connecting.remote_address().to_string();
     let handshake = handshake(&core, connecting, &from);
-    if let Some(connection) = core.gate.see_through(place, &from, &core.ending, handshake).await {
+    if let Some(connection) = core.limiter.see_through(place, &from, &core.close_reason, handshake).await {
         // If nothing accepts connections any more, dropping this one closes it.
         let _ = queue.send(connection);
     }
@@ -67,7 +67,7 @@ async fn handshake(
     let certificates = shown(&connection);
     match core.credentials.admit(protocol.as_deref(), certificates.as_deref()) {
         Ok(Admission::Neighbour(member)) => {
-            let Some(place) = core.gate.admit(member.node) else {
+            let Some(place) = core.limiter.admit(member.node) else {
                 return Err(turn_away(&connection, Refusal::TooMany.into()));
             };
             let streams = open_lanes(&connection).await;

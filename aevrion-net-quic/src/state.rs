@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aevrion_core::identity::Credentials;
 use aevrion_core::identity::join::JoinDesk;
-use aevrion_core::transport::{Ending, Gate, Limits, Side, shortened};
+use aevrion_core::transport::{CloseReason, ConnectionLimiter, Limits, Side, shortened};
 use quinn::{ClientConfig, Endpoint, VarInt};
 
 /// How long the last words may take: a close that cannot be said in this time is not said.
@@ -22,17 +22,17 @@ pub(crate) struct Core {
     pub(crate) address: SocketAddr,
     pub(crate) credentials: Credentials,
     pub(crate) limits: Limits,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) dialling: ClientConfig,
     pub(crate) renewing: ClientConfig,
     pub(crate) joins: JoinDesk,
-    pub(crate) ending: Arc<Ending>,
+    pub(crate) close_reason: Arc<CloseReason>,
 }
 
 impl Core {
     pub(crate) fn close(&self, reason: &str) {
         // The second reason is neither kept nor sent.
-        if self.ending.end(Side::Here, reason) {
+        if self.close_reason.end(Side::Here, reason) {
             self.endpoint.close(CLOSED, shortened(reason).as_bytes());
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::identity::Member;
-use aevrion_core::transport::{Connection, ConnectionPlace, Ending, Lane, Traffic, TransportError};
+use aevrion_core::transport::{CloseReason, Connection, ConnectionPlace, Lane, Traffic, TransportError};
 use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -58,7 +58,7 @@ impl Connection for TcpConnection {
     async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError> {
         tokio::select! {
             biased;
-            error = self.shared.ending.wait() => return Err(error),
+            error = self.shared.close_reason.wait() => return Err(error),
             put = self.shared.outboxes[lane as usize].put(frame) => put?,
         }
         self.shared.something_to_write.notify_one();
@@ -69,11 +69,11 @@ impl Connection for TcpConnection {
         let credit_due = || self.shared.something_to_write.notify_one();
         let received = tokio::select! {
             biased;
-            error = self.shared.ending.wait() => return Ending::received(error),
+            error = self.shared.close_reason.wait() => return CloseReason::received(error),
             received = self.shared.inboxes[lane as usize].receive(longest, credit_due) => received,
         };
         if let Err(error) = &received {
-            self.shared.ending.fail(error.clone());
+            self.shared.close_reason.fail(error.clone());
         }
         received.map(Some)
     }

@@ -28,7 +28,7 @@ pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<TcpConnectio
     };
     tokio::select! {
         biased;
-        error = core.ending.wait() => Err(error),
+        error = core.close_reason.wait() => Err(error),
         dialled = core.limits.in_time(address, dialled) => dialled,
     }
 }
@@ -82,7 +82,7 @@ async fn admitted(
     let neighbour = core.credentials.node_reached(address, certificate)?;
     let arrived = welcomed(&mut stream, address).await.map_err(|error| error.said_by(neighbour.node))?;
     let counts = stream.get_ref().0.counts();
-    let place = core.gate.admit_dialled()?;
+    let place = core.limiter.admit_dialled()?;
     Ok(TcpConnection::start(core, (neighbour, at), stream, counts, arrived, place))
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aevrion_core::transport::{ConnectionPlace, Ending, Lane, Limits, Side, TransportError};
+use aevrion_core::transport::{CloseReason, ConnectionPlace, Lane, Limits, Side, TransportError};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -31,7 +31,7 @@ pub(crate) struct Stream<S> {
 /// State shared by the task and the users of a connection.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) ending: Ending,
+    pub(crate) close_reason: CloseReason,
     pub(crate) outboxes: [Outbox; 2],
     pub(crate) inboxes: [Inbox; 2],
     pub(crate) something_to_write: Notify,
@@ -61,7 +61,7 @@ impl Shared {
         let pings =
             Pings { asked: None, to_write: false, to_answer: None, next: 0, last_sign: now, last_heard: now };
         Self {
-            ending: Ending::default(),
+            close_reason: CloseReason::default(),
             outboxes: std::array::from_fn(|_| Outbox::new()),
             inboxes: std::array::from_fn(|_| Inbox::new(limits.window)),
             something_to_write: Notify::new(),
@@ -72,7 +72,7 @@ impl Shared {
 
     /// Closes the connection from this side.
     pub(crate) fn close(&self, reason: &str) {
-        self.ending.end(Side::Here, reason);
+        self.close_reason.end(Side::Here, reason);
     }
 
     pub(crate) fn round_trip(&self) -> Option<Duration> {
@@ -192,14 +192,14 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     let mut batch = BytesMut::with_capacity(BATCH + CHUNK);
     let end = tokio::select! {
         biased;
-        end = shared.ending.wait() => end,
+        end = shared.close_reason.wait() => end,
         end = write(&shared, &mut writing, &counts, &mut batch, &limits) => end,
         end = read(&shared, &mut reading, &mut arrived) => end,
     };
-    shared.ending.fail(end);
+    shared.close_reason.fail(end);
     // The side that closes sends the reason. The rest of the batch goes first: the reason would be taken for a part of
     // it.
-    if let Some((Side::Here, reason)) = shared.ending.how() {
+    if let Some((Side::Here, reason)) = shared.close_reason.how() {
         chunk::put_close(&mut batch, &reason);
         let _ = timeout(GRACE, farewell(&mut reading, &mut writing, &mut batch)).await;
     }

@@ -27,7 +27,8 @@ use aevrion_core::NodeId;
 use aevrion_core::identity::join::{JoinDesk, JoinError, JoinHandler, Joining};
 use aevrion_core::identity::{Credentials, Identity, JOIN_PROTOCOL, PROTOCOL};
 use aevrion_core::transport::{
-    Arrivals, Connection, Ending, Gate, Limits, Refusal, Removals, Transport, TransportError, arrivals,
+    AcceptQueue, CloseReason, Connection, ConnectionLimiter, Limits, Refusal, Removals, Transport,
+    TransportError, accept_queue,
 };
 use async_trait::async_trait;
 use tokio::net::TcpListener;
@@ -42,7 +43,7 @@ use state::Core;
 /// A transport over TCP.
 pub struct TcpTransport {
     core: Arc<Core>,
-    arriving: Arrivals<TcpConnection>,
+    arriving: AcceptQueue<TcpConnection>,
 }
 
 impl TcpTransport {
@@ -64,17 +65,17 @@ impl TcpTransport {
         let listener = TcpListener::from_std(listener).map_err(listening)?;
         let core = Arc::new(Core {
             address: listener.local_addr().map_err(listening)?,
-            gate: Gate::new(&limits),
+            limiter: ConnectionLimiter::new(&limits),
             serving: Arc::new(credentials.server_config()?),
             dialling: Arc::new(credentials.client_config(PROTOCOL)?),
             renewing: Arc::new(credentials.client_config(JOIN_PROTOCOL)?),
             credentials,
             limits,
             joins: JoinDesk::default(),
-            ending: Ending::default(),
+            close_reason: CloseReason::default(),
             connections: Mutex::default(),
         });
-        let (queue, arriving) = arrivals();
+        let (queue, arriving) = accept_queue();
         tokio::spawn(listener::listen(Arc::clone(&core), listener, queue));
         Ok(Self { core, arriving })
     }
@@ -110,12 +111,12 @@ impl Transport for TcpTransport {
     }
 
     async fn accept(&self) -> Option<Arc<dyn Connection>> {
-        let connection = self.arriving.next(&self.core.ending).await?;
+        let connection = self.arriving.next(&self.core.close_reason).await?;
         Some(Arc::new(connection))
     }
 
     fn refusals(&self) -> Vec<(Refusal, u64)> {
-        self.core.gate.refusals()
+        self.core.limiter.refusals()
     }
 
     fn join_refusals(&self) -> Vec<(&'static str, u64)> {
@@ -129,7 +130,7 @@ impl Transport for TcpTransport {
     async fn close(&self, reason: &str) {
         self.core.close(reason);
         // Connections release their slots once they have sent their close reasons.
-        let _ = tokio::time::timeout(GRACE * 2, self.core.gate.empty()).await;
+        let _ = tokio::time::timeout(GRACE * 2, self.core.limiter.empty()).await;
     }
 }
 

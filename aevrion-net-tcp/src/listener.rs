@@ -31,12 +31,12 @@ pub(crate) async fn listen(core: Arc<Core>, listener: TcpListener, queue: Unboun
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = core.ending.wait() => return,
+            _ = core.close_reason.wait() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, from)) => {
-                let place = core.gate.enter(from.ip());
+                let place = core.limiter.enter(from.ip());
                 tokio::spawn(meet(Arc::clone(&core), stream, from, place, queue.clone()));
             }
             Err(error) => {
@@ -56,7 +56,9 @@ async fn meet(
     queue: UnboundedSender<TcpConnection>,
 ) {
     let handshake = handshake(&core, stream, from);
-    if let Some(connection) = core.gate.see_through(place, &from.to_string(), &core.ending, handshake).await {
+    if let Some(connection) =
+        core.limiter.see_through(place, &from.to_string(), &core.close_reason, handshake).await
+    {
         // If nothing accepts connections any more, dropping this one closes it.
         let _ = queue.send(connection);
     }
@@ -112,7 +114,7 @@ enum Room {
 fn room_for(core: &Core, admission: Admission) -> Result<Room, Refusal> {
     match admission {
         Admission::Neighbour(member) => {
-            Ok(Room::Neighbour(member, core.gate.admit(member.node).ok_or(Refusal::TooMany)?))
+            Ok(Room::Neighbour(member, core.limiter.admit(member.node).ok_or(Refusal::TooMany)?))
         }
         Admission::Asking(node) => Ok(Room::Asking(node)),
     }

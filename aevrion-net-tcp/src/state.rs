@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use aevrion_core::identity::Credentials;
 use aevrion_core::identity::join::JoinDesk;
-use aevrion_core::transport::{Ending, Gate, Limits, Side};
+use aevrion_core::transport::{CloseReason, ConnectionLimiter, Limits, Side};
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::drive::Shared;
@@ -16,12 +16,12 @@ pub(crate) struct Core {
     pub(crate) address: SocketAddr,
     pub(crate) credentials: Credentials,
     pub(crate) limits: Limits,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) limiter: Arc<ConnectionLimiter>,
     pub(crate) serving: Arc<ServerConfig>,
     pub(crate) dialling: Arc<ClientConfig>,
     pub(crate) renewing: Arc<ClientConfig>,
     pub(crate) joins: JoinDesk,
-    pub(crate) ending: Ending,
+    pub(crate) close_reason: CloseReason,
     pub(crate) connections: Mutex<Vec<Weak<Shared>>>,
 }
 
@@ -37,13 +37,13 @@ impl Core {
         connections.push(Arc::downgrade(shared));
         drop(connections);
         // It may have closed in between.
-        if let Some((_, reason)) = self.ending.how() {
+        if let Some((_, reason)) = self.close_reason.how() {
             shared.close(&reason);
         }
     }
 
     pub(crate) fn close(&self, reason: &str) {
-        self.ending.end(Side::Here, reason);
+        self.close_reason.end(Side::Here, reason);
         let connections: Vec<_> = self.connections().iter().filter_map(Weak::upgrade).collect();
         for shared in connections {
             shared.close(reason);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::identity::conformance::Cluster;
-use aevrion_core::sync;
+use aevrion_core::replication;
 use aevrion_core::transport::{Limits, conformance};
 use aevrion_net_tcp::{BindError, TcpTransport};
 
@@ -28,5 +28,5 @@ async fn keeps_the_contract() {
 #[tokio::test]
 async fn neighbours_that_do_not_keep_up_are_cut_off() {
     let cluster = Cluster::new();
-    sync::conformance::run(async || bind(&cluster, Limits::default())).await;
+    replication::conformance::run(async || bind(&cluster, Limits::default())).await;
 }

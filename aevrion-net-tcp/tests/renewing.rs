@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use aevrion_core::identity::join::{Joining, Registrar, Tokens};
 use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, NodeKey};
+use aevrion_core::replication::{Peer, Replication, ReplicationOptions};
 use aevrion_core::store::MemoryStore;
-use aevrion_core::sync::{Peer, Sync, SyncOptions};
 use aevrion_core::transport::{Limits, Transport};
 use aevrion_core::{Options, Replica, SystemWall, WallClock};
 use aevrion_net_tcp::TcpTransport;
@@ -22,11 +22,11 @@ fn bind(authority: &Authority) -> Arc<TcpTransport> {
     Arc::new(TcpTransport::bind("127.0.0.1:0".parse().unwrap(), identity, Limits::default()).unwrap())
 }
 
-async fn sync(transport: &Arc<TcpTransport>) -> Sync {
+async fn replication(transport: &Arc<TcpTransport>) -> Replication {
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-    let sync = replica.sync(SyncOptions::default());
-    sync.over(Arc::clone(transport));
-    sync
+    let replication = replica.replicate(ReplicationOptions::default());
+    replication.over(Arc::clone(transport));
+    replication
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn peers_say_where_to_renew_and_the_addresses_of_neighbours_do_not() {
     let removals = there.credentials().removals().clone();
     there.answer_joins(Arc::new(Registrar::new(authority, tokens, removals, SystemWall, |_, _| Vec::new())));
 
-    let (far, near) = (sync(&there).await, sync(&here).await);
+    let (far, near) = (replication(&there).await, replication(&here).await);
     far.add_peer(Peer::over("tcp", here.address()));
     let connected = async {
         while !near.neighbours().iter().any(|one| one.agreed_until.is_some()) {

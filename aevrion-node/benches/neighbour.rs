@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Identity, NodeKey};
-use aevrion_core::sync::{Peer, Sync};
+use aevrion_core::replication::{Peer, Replication};
 use aevrion_core::transport::{Limits, Transport};
 use aevrion_core::{Options, Replica, SystemWall, WallClock};
 use aevrion_net_quic::QuicTransport;
@@ -27,7 +27,7 @@ struct Pair {
     name: &'static str,
     near: Replica,
     far: Replica,
-    _syncs: [Sync; 2],
+    _syncs: [Replication; 2],
     _directories: [tempfile::TempDir; 2],
 }
 
@@ -56,11 +56,11 @@ async fn pair<T: Transport>(
     let ((near, near_directory), (far, far_directory)) = (replica(&one).await, replica(&other).await);
     let transport = bind(any, one);
     let address = Peer::over(name, transport.address());
-    let near_sync = near.sync_over(transport);
-    let far_sync = far.sync_over(bind(any, other));
-    far_sync.add_peer(address);
-    far_sync.agreement().await;
-    let (_syncs, _directories) = ([near_sync, far_sync], [near_directory, far_directory]);
+    let near_replication = near.replicate_over(transport);
+    let far_replication = far.replicate_over(bind(any, other));
+    far_replication.add_peer(address);
+    far_replication.agreement().await;
+    let (_syncs, _directories) = ([near_replication, far_replication], [near_directory, far_directory]);
     Pair { name, near, far, _syncs, _directories }
 }
 
@@ -73,7 +73,7 @@ async fn measure(pair: &Pair) -> (Vec<Duration>, Vec<Duration>) {
         let written = pair.near.put(format!("key {}", number % 50), vec![b'v'; 100]).await.unwrap();
         alone.push(began.elapsed());
         let seen = watch.next().await.unwrap().unwrap();
-        assert_eq!(seen.event.address(), written);
+        assert_eq!(seen.event.event_key(), written);
         let value = pair.far.get(format!("key {}", number % 50)).await.unwrap();
         assert!(value.is_some());
         read.push(began.elapsed());

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use aevrion_core::index::AsOf;
-use aevrion_core::{Address, Event, EventId, Timestamp};
+use aevrion_core::{Event, EventId, EventKey, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ pub(crate) struct Page {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HistoryPlace {
     pub(crate) until: Timestamp,
-    pub(crate) after: Address,
+    pub(crate) after: EventKey,
 }
 
 /// A position after a key.
@@ -58,7 +58,7 @@ fn write(f: &mut fmt::Formatter<'_>, time: Timestamp, rest: &[u8]) -> fmt::Resul
 
 impl fmt::Display for HistoryPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Address { timestamp, id } = self.after;
+        let EventKey { timestamp, id } = self.after;
         write(f, self.until, &[&timestamp.as_millis().to_be_bytes()[..], id.as_bytes()].concat())
     }
 }
@@ -71,7 +71,7 @@ impl FromStr for HistoryPlace {
             let (until, rest) = parse(text)?;
             let (time, id) = rest.split_first_chunk()?;
             let timestamp = Timestamp::from_millis(u64::from_be_bytes(*time));
-            let after = Address { timestamp, id: EventId::from_bytes(id.try_into().ok()?) };
+            let after = EventKey { timestamp, id: EventId::from_bytes(id.try_into().ok()?) };
             Some(Self { until, after })
         };
         place().ok_or_else(|| not_a_place(text))
@@ -109,7 +109,7 @@ mod tests {
         let as_of = AsOf { visible: at, expiry: at.previous() };
         let scan = ScanPlace { as_of, after: Bytes::from_static(b"\xFF/\0") };
         assert_eq!(scan.to_string().parse(), Ok(scan));
-        let after = Address { timestamp: Timestamp::MAX, id: EventId::from_bytes([7; 32]) };
+        let after = EventKey { timestamp: Timestamp::MAX, id: EventId::from_bytes([7; 32]) };
         let history = HistoryPlace { until: at, after };
         assert_eq!(history.to_string().parse(), Ok(history));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aevrion_core::store::Table;
 use aevrion_core::transport::{Refusal, Removal};
 use aevrion_core::{
-    Damage, Progress, Rebuilt, ScrubPass, ScrubReport, Status, Timestamp, Verification, sync,
+    Damage, Progress, Rebuilt, ScrubPass, ScrubReport, Status, Timestamp, Verification, replication,
 };
 use serde::{Deserialize, Serialize};
 
@@ -181,8 +181,8 @@ pub(crate) struct CatchUp {
     pub(crate) seconds_to_go: Option<f64>,
 }
 
-impl From<&sync::CatchUp> for CatchUp {
-    fn from(catch_up: &sync::CatchUp) -> Self {
+impl From<&replication::CatchUp> for CatchUp {
+    fn from(catch_up: &replication::CatchUp) -> Self {
         Self {
             blocks: catch_up.blocks,
             blocks_agreed: catch_up.agreed,
@@ -194,10 +194,10 @@ impl From<&sync::CatchUp> for CatchUp {
     }
 }
 
-impl From<&sync::Neighbour> for Neighbour {
-    fn from(neighbour: &sync::Neighbour) -> Self {
+impl From<&replication::Neighbour> for Neighbour {
+    fn from(neighbour: &replication::Neighbour) -> Self {
         let span = |span: &aevrion_core::TimeSpan| [span.first().as_millis(), span.last().as_millis()];
-        let agrees = neighbour.state == sync::NeighbourState::Agrees;
+        let agrees = neighbour.state == replication::NeighbourState::Agrees;
         Self {
             id: neighbour.id.map(|id| id.to_string()),
             address: neighbour.address.clone(),
@@ -222,7 +222,7 @@ impl From<&sync::Neighbour> for Neighbour {
 
 impl Neighbour {
     /// A neighbour that a directory remembers. Only a running node knows its state.
-    pub(crate) fn remembered(member: &sync::Member) -> Self {
+    pub(crate) fn remembered(member: &replication::Member) -> Self {
         let addresses: Vec<_> = member.addresses().map(ToString::to_string).collect();
         Self {
             address: addresses.first().cloned().unwrap_or_default(),
@@ -282,8 +282,8 @@ pub(crate) struct SyncReport {
 
 impl SyncReport {
     pub(crate) fn new(
-        neighbours: &[sync::Neighbour],
-        totals: &sync::Totals,
+        neighbours: &[replication::Neighbour],
+        totals: &replication::Totals,
         refusals: &[(&'static str, Refusal, u64)],
     ) -> Self {
         let mut by_transport: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
@@ -326,10 +326,10 @@ pub(crate) struct ForgetReport {
     pub(crate) nodes: Vec<String>,
 }
 
-impl From<&[sync::Member]> for ForgetReport {
-    fn from(forgotten: &[sync::Member]) -> Self {
+impl From<&[replication::Member]> for ForgetReport {
+    fn from(forgotten: &[replication::Member]) -> Self {
         let mut addresses = Vec::new();
-        for address in forgotten.iter().flat_map(sync::Member::addresses).map(ToString::to_string) {
+        for address in forgotten.iter().flat_map(replication::Member::addresses).map(ToString::to_string) {
             // The address may also be a dialled one of which no node is known yet.
             if !addresses.contains(&address) {
                 addresses.push(address);
@@ -492,8 +492,8 @@ pub(crate) struct Placed {
     pub(crate) id: String,
 }
 
-impl From<aevrion_core::Address> for Placed {
-    fn from(address: aevrion_core::Address) -> Self {
-        Self { timestamp: address.timestamp.as_millis(), id: address.id.to_string() }
+impl From<aevrion_core::EventKey> for Placed {
+    fn from(event_key: aevrion_core::EventKey) -> Self {
+        Self { timestamp: event_key.timestamp.as_millis(), id: event_key.id.to_string() }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aevrion_core::index::{AsOf, EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::store::Durability;
-use aevrion_core::{Address, Event, Operation, ReadError, Replica, Timestamp, Value, WriteError};
+use aevrion_core::{Event, EventKey, Operation, ReadError, Replica, Timestamp, Value, WriteError};
 use bytes::Bytes;
 
 use crate::moment::Moment;
@@ -23,7 +23,7 @@ pub(crate) struct Put {
 }
 
 impl Put {
-    pub(crate) async fn write(self, replica: &Replica) -> Result<Address, WriteError> {
+    pub(crate) async fn write(self, replica: &Replica) -> Result<EventKey, WriteError> {
         let Self { key, data, ttl, timestamp } = self;
         let value = value(data, ttl, || timestamp.unwrap_or_else(|| replica.present().expiry));
         match timestamp {

@@ -11,7 +11,7 @@ mod support;
 use std::path::Path;
 use std::time::Instant;
 
-use aevrion_core::bounds::LOT_EVENTS;
+use aevrion_core::bounds::COMMIT_EVENTS;
 use aevrion_core::{Event, Options, Replica};
 use aevrion_store_redb::{RedbOptions, RedbStore};
 use redb::{Builder, TableDefinition};
@@ -58,11 +58,11 @@ fn import_plain(path: &Path, events: &[Event]) -> f64 {
     let database =
         Builder::new().set_cache_size(RedbOptions::default().cache_bytes).create(path).expect("opens");
     let began = Instant::now();
-    for lot in events.chunks(LOT_EVENTS) {
+    for batch in events.chunks(COMMIT_EVENTS) {
         let mut transaction = database.begin_write().expect("begins");
         transaction.set_quick_repair(true);
         let mut table = transaction.open_table(PLAIN).expect("opens");
-        for event in lot {
+        for event in batch {
             table.insert(&event.id().as_bytes()[..], &event.canonical_bytes()[..]).expect("inserted");
         }
         drop(table);

@@ -73,13 +73,13 @@ async fn a_failing_disk_loses_nothing_acknowledged() {
     }
 }
 
-async fn all_addresses(replica: &Replica) -> Vec<aevrion_core::Address> {
+async fn all_addresses(replica: &Replica) -> Vec<aevrion_core::EventKey> {
     let mut export = replica.export().expect("open");
-    let mut addresses = Vec::new();
+    let mut event_keys = Vec::new();
     while let Some(events) = export.next().await.expect("readable") {
-        addresses.extend(events.iter().map(|event| event.address()));
+        event_keys.extend(events.iter().map(|event| event.event_key()));
     }
-    addresses
+    event_keys
 }
 
 /// Whatever bit of the file is wrong: a read never gives a wrong value. A key may seem to be gone, where the bit was in

@@ -6,7 +6,7 @@ mod disk;
 use std::collections::BTreeSet;
 
 use aevrion_core::store::Durability;
-use aevrion_core::{Address, Operation, Options, Replica};
+use aevrion_core::{EventKey, Operation, Options, Replica};
 use aevrion_store_redb::{RedbOptions, RedbStore};
 use disk::{Disk, Random};
 
@@ -14,7 +14,7 @@ use disk::{Disk, Random};
 const RUNS: u64 = 150;
 
 fn options() -> Options {
-    // Small lots, so that the index is written while the power fails.
+    // Small batches, so that the index is written while the power fails.
     Options { index_lot: 25, ..Options::default() }
 }
 
@@ -27,8 +27,8 @@ async fn write_until_dark(
     disk: &Disk,
     seed: u64,
     random: &mut Random,
-    durable: &mut BTreeSet<Address>,
-    batches: &mut Vec<Vec<Address>>,
+    durable: &mut BTreeSet<EventKey>,
+    batches: &mut Vec<Vec<EventKey>>,
 ) {
     let Ok(store) = RedbStore::open_on(disk.backends(), quick_or_full_repair(seed)) else { return };
     let Ok(replica) = Replica::open(store, options()).await else { return };
@@ -62,11 +62,11 @@ async fn write_until_dark(
 }
 
 /// Everything durable is there, every batch whole or not at all, and all of it sound.
-async fn check(replica: &Replica, seed: u64, durable: &BTreeSet<Address>, batches: &[Vec<Address>]) {
+async fn check(replica: &Replica, seed: u64, durable: &BTreeSet<EventKey>, batches: &[Vec<EventKey>]) {
     let mut found = BTreeSet::new();
     let mut export = replica.export().expect("open");
     while let Some(events) = export.next().await.expect("readable") {
-        found.extend(events.iter().map(|event| event.address()));
+        found.extend(events.iter().map(|event| event.event_key()));
     }
     let lost: Vec<_> = durable.difference(&found).collect();
     assert!(lost.is_empty(), "seed {seed}: acknowledged and lost: {lost:?}");

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::pace::{Bucket, Rate};
-use super::{CheckedHashes, Desk, Holdings, Walked};
+use super::{CheckedHashes, RepairCoordinator, ReplicaView, Walked};
 use crate::bounds::{READ_A_SECOND, READ_AT_ONCE, SCANNED_A_SECOND, SCANNED_AT_ONCE};
-use crate::message::{Digest, Tile};
-use crate::tree::{NodeAddress, Root};
-use crate::{Address, Event, NodeId, ReadError, TimeSpan};
+use crate::message::{Digest, NodeDigest};
+use crate::tree::{NodePosition, Root};
+use crate::{Event, EventKey, NodeId, ReadError, TimeSpan};
 
 /// What a search costs beside the rows that it comes to, in rows.
 const SEARCH: u64 = 4;
@@ -119,25 +119,25 @@ impl Budgets {
 
 /// What a replica holds, read at a neighbour's expense.
 pub(super) struct Metered<'h, H> {
-    pub(super) holdings: &'h H,
-    pub(super) desk: Arc<Desk>,
+    pub(super) view: &'h H,
+    pub(super) coordinator: Arc<RepairCoordinator>,
     pub(super) neighbour: NodeId,
     pub(super) now: Duration,
 }
 
 impl<H> Metered<'_, H> {
     fn rows(&self, rows: u64) {
-        self.desk.budgets.charge(self.neighbour, (rows, 0), self.now);
+        self.coordinator.budgets.charge(self.neighbour, (rows, 0), self.now);
     }
 
     fn bytes(&self, bytes: u64) {
-        self.desk.budgets.charge(self.neighbour, (0, bytes), self.now);
+        self.coordinator.budgets.charge(self.neighbour, (0, bytes), self.now);
     }
 }
 
-impl<H: Holdings> Holdings for Metered<'_, H> {
+impl<H: ReplicaView> ReplicaView for Metered<'_, H> {
     async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
-        let digest = self.holdings.digest(span).await?;
+        let digest = self.view.digest(span).await?;
         self.rows(SEARCH + digest.rows);
         Ok(digest)
     }
@@ -145,40 +145,40 @@ impl<H: Holdings> Holdings for Metered<'_, H> {
     async fn children(
         &self,
         span: TimeSpan,
-        parents: &[NodeAddress],
-    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
-        let children = self.holdings.children(span, parents).await?;
+        parents: &[NodePosition],
+    ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
+        let children = self.view.children(span, parents).await?;
         self.rows(SEARCH * parents.len() as u64 + children.rows);
         Ok(children)
     }
 
     async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
-        let checked = self.holdings.check_hashes(span).await?;
+        let checked = self.view.check_hashes(span).await?;
         self.rows(SEARCH + checked.events);
         Ok(checked)
     }
 
-    async fn addresses(
+    async fn event_keys(
         &self,
         span: TimeSpan,
-        before: Option<Address>,
+        before: Option<EventKey>,
         most: usize,
-    ) -> Result<Vec<Address>, ReadError> {
-        let addresses = self.holdings.addresses(span, before, most).await?;
-        self.rows(SEARCH + addresses.len() as u64);
-        Ok(addresses)
+    ) -> Result<Vec<EventKey>, ReadError> {
+        let event_keys = self.view.event_keys(span, before, most).await?;
+        self.rows(SEARCH + event_keys.len() as u64);
+        Ok(event_keys)
     }
 
-    async fn event(&self, address: Address) -> Result<Option<Event>, ReadError> {
-        let event = self.holdings.event(address).await;
+    async fn event(&self, event_key: EventKey) -> Result<Option<Event>, ReadError> {
+        let event = self.view.event(event_key).await;
         let weight = event.as_ref().ok().and_then(Option::as_ref).map_or(0, Event::weight);
         self.bytes(EVENT + weight as u64);
         event
     }
 
-    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
-        let missing = self.holdings.missing(addresses).await?;
-        self.rows(SEARCH * addresses.len() as u64);
+    async fn missing(&self, event_keys: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
+        let missing = self.view.missing(event_keys).await?;
+        self.rows(SEARCH * event_keys.len() as u64);
         Ok(missing)
     }
 }

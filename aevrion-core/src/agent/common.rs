@@ -4,17 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Desk, Terms};
+use super::{AgentConfig, RepairCoordinator};
 use crate::tree::Shape;
 use crate::{NodeId, Timestamp};
 
 /// Fixed for the life of a connection.
 #[derive(Debug)]
 pub(super) struct Common {
-    pub(super) terms: Terms,
+    pub(super) config: AgentConfig,
     pub(super) shape: Shape,
     pub(super) neighbour: NodeId,
-    pub(super) desk: Arc<Desk>,
+    pub(super) coordinator: Arc<RepairCoordinator>,
 }
 
 /// The neighbour's clock and the way to it, as the handshake measured them.
@@ -31,8 +31,8 @@ impl ClockReading {
     pub(super) const UNKNOWN: Self = Self { offset: None, round_trip: Duration::from_millis(100) };
 
     /// How far snapshots stay behind the present: younger events may still be in flight.
-    pub(super) fn grace(self, terms: &Terms) -> Duration {
-        terms.grace.max(self.round_trip * 4)
+    pub(super) fn grace(self, config: &AgentConfig) -> Duration {
+        config.grace.max(self.round_trip * 4)
     }
 
     /// The neighbour's wall clock, as far as it is known.

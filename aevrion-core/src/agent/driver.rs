@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::broadcast;
 use super::outgoing::send_repair;
 use super::reconciliation;
-use super::silence::{Awaited, Heard};
-use super::{Agent, Fault, Halt, Holdings, Moment, NewEvent, Origin, Output, Terms};
+use super::stall::{LastReceived, PendingReply};
+use super::{Agent, AgentConfig, Fault, HandleError, NewEvent, Now, Origin, Output, ReplicaView};
 use crate::bounds::STORES_AT_ONCE;
 use crate::message::{EventList, Events, Message, NeedEvents, Reply, longest_frame};
 use crate::transport::Lane;
-use crate::{Address, ReadError, TimeSpan, Timestamp, WriteError};
+use crate::{EventKey, ReadError, TimeSpan, Timestamp, WriteError};
 
 /// Timeout of the handshake.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -37,7 +37,7 @@ pub enum Input {
     /// There was more news than could be told.
     NewsMissed,
     /// The complete current list of damaged events on this node.
-    Damaged(Vec<Address>),
+    Damaged(Vec<EventKey>),
     /// Compare everything until this moment, and everything after it.
     Compare(Timestamp),
     /// The address of another machine with the neighbour's identity, if one was met.
@@ -124,8 +124,8 @@ pub(super) struct Driver {
     room_for_large: bool,
     /// End of the pause after a failure of the replica.
     resting: Option<Duration>,
-    heard: Heard,
-    awaited: Awaited,
+    heard: LastReceived,
+    awaited: PendingReply,
     /// Timeout of the longest frame.
     longest: Duration,
     /// Unanswered questions, and rests not asked for, because a lane was full.
@@ -133,7 +133,7 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(terms: &Terms) -> Self {
+    pub(super) fn new(config: &AgentConfig) -> Self {
         Self {
             proven_until: None,
             connected_at: Duration::ZERO,
@@ -141,16 +141,16 @@ impl Driver {
             held: None,
             room_for_large: true,
             resting: None,
-            heard: Heard::default(),
-            awaited: Awaited::default(),
-            longest: terms.patience.time_for(longest_frame(&terms.parameters)),
+            heard: LastReceived::default(),
+            awaited: PendingReply::default(),
+            longest: config.timeouts.time_for(longest_frame(&config.parameters)),
             shed: 0,
         }
     }
 }
 
 impl Agent {
-    /// Sets the expiry of the neighbour's proof of identity, as a [`Moment::steady`].
+    /// Sets the expiry of the neighbour's proof of identity, as a [`Now::steady`].
     pub fn proven_until(mut self, until: Duration) -> Self {
         self.driver.proven_until = Some(until);
         self
@@ -163,44 +163,44 @@ impl Agent {
     pub async fn handle(
         &mut self,
         input: Input,
-        now: Moment,
+        now: Now,
         line: LineState,
-        holdings: &impl Holdings,
+        view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
         let outputs = match input {
             Input::Connected => {
                 self.driver.connected_at = now.steady;
-                self.driver.heard = Heard::at(now.steady, line.received);
-                vec![self.handshake.greet(now)]
+                self.driver.heard = LastReceived::at(now.steady, line.received);
+                vec![self.handshake.start(now)]
             }
-            Input::Received(lane, message) => self.receive(lane, message, now, line, holdings).await?,
-            Input::Stored(origin, outcome) => self.finish_store(origin, outcome, now, holdings).await?,
+            Input::Received(lane, message) => self.receive(lane, message, now, line, view).await?,
+            Input::Stored(origin, outcome) => self.finish_store(origin, outcome, now, view).await?,
             // The first comparison finds new events from before the end of the handshake.
             Input::News(_) | Input::Compare(_) if !self.is_settled() => Vec::new(),
-            Input::News(fresh) => {
-                let outputs = self.spread(broadcast::Input::News(fresh), now, holdings).await;
+            Input::News(news) => {
+                let outputs = self.spread(broadcast::Input::News(news), now, view).await;
                 self.or_rest(outputs, now)?.unwrap_or_default()
             }
             Input::NewsMissed => {
                 self.overflowed(now);
                 Vec::new()
             }
-            Input::Damaged(addresses) => {
-                let outputs = self.spread(broadcast::Input::Damaged(addresses), now, holdings).await;
+            Input::Damaged(event_keys) => {
+                let outputs = self.spread(broadcast::Input::Damaged(event_keys), now, view).await;
                 self.or_rest(outputs, now)?.unwrap_or_default()
             }
             Input::Compare(wall) => {
-                let at = Moment { wall, ..now };
-                let outputs = self.reconcile(reconciliation::Input::Compare, at, holdings).await;
+                let at = Now { wall, ..now };
+                let outputs = self.reconcile(reconciliation::Input::Compare, at, view).await;
                 self.or_rest(outputs, now)?.unwrap_or_default()
             }
             Input::Conflict(there) => self.handshake.tell_conflict(there, now).into_iter().collect(),
-            Input::Woken => self.woken(now, line, holdings).await?,
+            Input::Woken => self.woken(now, line, view).await?,
         };
         for output in &outputs {
             match output {
                 Output::Send(lane, message) if is_question(*lane, message) => {
-                    self.driver.awaited = Awaited::at(now.steady, line.received);
+                    self.driver.awaited = PendingReply::at(now.steady, line.received);
                 }
                 Output::Send(..) => {}
                 Output::Store(..) => self.driver.stores += 1,
@@ -226,7 +226,7 @@ impl Agent {
         let is_settled = self.is_settled();
         let settled = (!is_settled).then_some(*connected_at + SETTLE_WITHIN);
         let is_quiet = is_settled && line.unread == ByLane::default();
-        let silent = is_quiet.then(|| heard.since() + self.common.terms.patience.silent);
+        let silent = is_quiet.then(|| heard.since() + self.common.config.timeouts.silent);
         let soonest = [self.due_at(), settled, silent, self.driver.proven_until, *resting];
         let soonest = soonest.into_iter().flatten().min();
         // During the pause all timers wait.
@@ -242,13 +242,13 @@ impl Agent {
         &mut self,
         lane: Lane,
         mut message: Message,
-        now: Moment,
+        now: Now,
         line: LineState,
-        holdings: &impl Holdings,
+        view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
-        self.driver.heard = Heard::at(now.steady, line.received);
+        self.driver.heard = LastReceived::at(now.steady, line.received);
         if lane == Lane::Repair && matches!(message, Message::Events(_)) {
-            self.driver.awaited = Awaited::at(now.steady, line.received);
+            self.driver.awaited = PendingReply::at(now.steady, line.received);
         }
         if !line.has_room.repair && leave_rest(&mut message) {
             tracing::debug!("not asked on: the lane is full");
@@ -266,17 +266,17 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.driver.room_for_large = line.has_room.repair;
-        self.answer(message, now, holdings).await
+        self.answer(message, now, view).await
     }
 
     async fn answer(
         &mut self,
         message: Message,
-        now: Moment,
-        holdings: &impl Holdings,
+        now: Now,
+        view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
         let declined = decline(&message);
-        let outputs = self.on_message(message, now, self.driver.room_for_large, holdings).await;
+        let outputs = self.on_message(message, now, self.driver.room_for_large, view).await;
         // If the replica cannot be read, the neighbour gets an empty answer and need not wait.
         Ok(self.or_rest(outputs, now)?.or(declined).unwrap_or_default())
     }
@@ -285,8 +285,8 @@ impl Agent {
         &mut self,
         origin: Origin,
         outcome: Result<u64, WriteError>,
-        now: Moment,
-        holdings: &impl Holdings,
+        now: Now,
+        view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
         self.driver.stores = self.driver.stores.saturating_sub(1);
         let new = match outcome {
@@ -299,23 +299,23 @@ impl Agent {
                 0
             }
         };
-        let outputs = self.stored(new, origin, now, holdings).await;
+        let outputs = self.stored(new, origin, now, view).await;
         let mut outputs = self.or_rest(outputs, now)?.unwrap_or_default();
         let stores_again = outputs.iter().any(|output| matches!(output, Output::Store(..)));
         if self.driver.stores == 0
             && !stores_again
             && let Some(held) = self.driver.held.take()
         {
-            outputs.extend(self.answer(held, now, holdings).await?);
+            outputs.extend(self.answer(held, now, view).await?);
         }
         Ok(outputs)
     }
 
     async fn woken(
         &mut self,
-        now: Moment,
+        now: Now,
         line: LineState,
-        holdings: &impl Holdings,
+        view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
         self.check_patience(now.steady, line)?;
         if self.driver.resting.take_if(|until| *until <= now.steady).is_some() {
@@ -324,11 +324,11 @@ impl Agent {
         let Driver { awaited, longest, .. } = &mut self.driver;
         // An unread answer has arrived, even if a slow disk delays its reading.
         if line.unread.repair
-            || awaited.is_arriving(now.steady, line.received, self.common.terms.patience, *longest)
+            || awaited.is_arriving(now.steady, line.received, self.common.config.timeouts, *longest)
         {
             self.arriving(now);
         }
-        let outputs = self.wake(now, holdings).await;
+        let outputs = self.wake(now, view).await;
         Ok(self.or_rest(outputs, now)?.unwrap_or_default())
     }
 
@@ -341,22 +341,22 @@ impl Agent {
             let is_late = self.driver.connected_at + SETTLE_WITHIN <= now;
             return if is_late { Err(AgentError::NotSettled) } else { Ok(()) };
         }
-        let (heard, patience) = (&mut self.driver.heard, self.common.terms.patience);
-        let is_due = line.unread == ByLane::default() && heard.since() + patience.silent <= now;
-        if is_due && !heard.goes_on(now, line.received, patience) { Err(AgentError::Silent) } else { Ok(()) }
+        let (heard, timeouts) = (&mut self.driver.heard, self.common.config.timeouts);
+        let is_due = line.unread == ByLane::default() && heard.since() + timeouts.silent <= now;
+        if is_due && !heard.goes_on(now, line.received, timeouts) { Err(AgentError::Silent) } else { Ok(()) }
     }
 
     /// The outputs; `None`, and a pause, if the replica could not be read.
     fn or_rest(
         &mut self,
-        outputs: Result<Vec<Output>, Halt>,
-        now: Moment,
+        outputs: Result<Vec<Output>, HandleError>,
+        now: Now,
     ) -> Result<Option<Vec<Output>>, AgentError> {
         match outputs {
             Ok(outputs) => Ok(Some(outputs)),
-            Err(Halt::Fault(fault)) => Err(fault.into()),
-            Err(Halt::Read(ReadError::Closed)) => Err(AgentError::Closed),
-            Err(Halt::Read(error)) => {
+            Err(HandleError::Fault(fault)) => Err(fault.into()),
+            Err(HandleError::Read(ReadError::Closed)) => Err(AgentError::Closed),
+            Err(HandleError::Read(error)) => {
                 tracing::warn!(%error, "the replica could not be read for a neighbour; comparing again later");
                 self.rest(now);
                 Ok(None)
@@ -364,7 +364,7 @@ impl Agent {
         }
     }
 
-    fn rest(&mut self, now: Moment) {
+    fn rest(&mut self, now: Now) {
         self.driver.resting = Some(now.steady + REST);
     }
 }

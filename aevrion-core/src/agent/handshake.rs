@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::clocks::{Clocks, SAMPLES};
 use super::common::{ClockReading, Common};
 use super::outgoing::send_live;
-use super::{Fault, Incompatible, Moment, Output, Terms};
+use super::{AgentConfig, Fault, Incompatible, Now, Output};
 use crate::Incarnation;
 use crate::bounds::GREETINGS;
 use crate::message::{Echo, FEATURES, Hello, Message, PROTOCOL_VERSION};
@@ -24,15 +24,15 @@ pub struct Introduction {
 }
 
 /// A Hello with this configuration, without an echo or a measurement.
-pub(crate) fn hello(terms: &Terms, number: u32, now: Moment) -> Hello {
+pub(crate) fn hello(config: &AgentConfig, number: u32, now: Now) -> Hello {
     Hello {
         version: PROTOCOL_VERSION,
         features: FEATURES,
-        space: terms.space.clone(),
-        parameters: terms.parameters,
-        node: terms.node,
-        incarnation: terms.incarnation,
-        listens: terms.listens.clone(),
+        space: config.space.clone(),
+        parameters: config.parameters,
+        node: config.node,
+        incarnation: config.incarnation,
+        listens: config.listens.clone(),
         conflict: None,
         wall: now.wall,
         number,
@@ -82,7 +82,7 @@ impl Handshake {
     ///
     /// # Errors
     /// [`Fault::Incompatible`] if the two are not compatible, [`Fault::Babble`] after too many Hellos without an end.
-    pub(super) fn handle(&mut self, hello: Hello, now: Moment) -> Result<Option<Output>, Fault> {
+    pub(super) fn handle(&mut self, hello: Hello, now: Now) -> Result<Option<Output>, Fault> {
         self.check_fit(&hello)?;
         if !self.is_settled() && hello.number > GREETINGS {
             return Err(Fault::Babble);
@@ -100,16 +100,16 @@ impl Handshake {
     }
 
     /// A Hello that asks for an answer: the first one, and one each minute.
-    pub(super) fn greet(&mut self, now: Moment) -> Output {
+    pub(super) fn start(&mut self, now: Now) -> Output {
         self.hello(now, false)
     }
 
     /// Another machine with the neighbour's identity is at this address (`None`: no longer). The neighbour is told at
     /// once, and with every further Hello.
-    pub(super) fn tell_conflict(&mut self, there: Option<String>, now: Moment) -> Option<Output> {
+    pub(super) fn tell_conflict(&mut self, there: Option<String>, now: Now) -> Option<Output> {
         let is_news = there.is_some() && there != self.conflict;
         self.conflict = there;
-        is_news.then(|| self.greet(now))
+        is_news.then(|| self.start(now))
     }
 
     /// Whether data may flow: both sides have measured the other's clock.
@@ -132,7 +132,7 @@ impl Handshake {
     }
 
     /// The next Hello; an answer echoes the neighbour's last one.
-    fn hello(&mut self, now: Moment, answer: bool) -> Output {
+    fn hello(&mut self, now: Now, answer: bool) -> Output {
         self.sent = self.sent.wrapping_add(1);
         self.clocks.sending(self.sent, now.steady);
         self.stated = self.clocks.taken();
@@ -141,23 +141,23 @@ impl Handshake {
             Echo { number: last.number, held_us: u64::try_from(held).unwrap_or(u64::MAX) }
         });
         let (conflict, samples) = (self.conflict.clone(), self.stated);
-        let hello = Hello { conflict, echo, samples, ..hello(&self.common.terms, self.sent, now) };
+        let hello = Hello { conflict, echo, samples, ..hello(&self.common.config, self.sent, now) };
         send_live(Message::Hello(hello))
     }
 
     fn check_fit(&self, hello: &Hello) -> Result<(), Incompatible> {
-        let Common { terms, neighbour, .. } = &*self.common;
+        let Common { config, neighbour, .. } = &*self.common;
         if hello.version != PROTOCOL_VERSION {
             return Err(Incompatible::Version(hello.version));
         }
         if hello.node != *neighbour {
             return Err(Incompatible::Identity { said: hello.node, proven: *neighbour });
         }
-        if hello.space != terms.space {
-            let (theirs, ours) = (hello.space.clone(), terms.space.clone());
+        if hello.space != config.space {
+            let (theirs, ours) = (hello.space.clone(), config.space.clone());
             return Err(Incompatible::Space { theirs, ours });
         }
-        let differences = terms.parameters.differences(&hello.parameters);
+        let differences = config.parameters.differences(&hello.parameters);
         if differences.is_empty() { Ok(()) } else { Err(Incompatible::Parameters(differences)) }
     }
 }

@@ -5,24 +5,24 @@
 //! repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns [`Output`]s.
 //! [`Agent`] states the order of calls.
 //!
-//! The agent does no input or output of its own. Time comes in as a [`Moment`], randomness as a seed, the replica as
-//! [`Holdings`]. Reads of the replica are `async`; no function waits for the network. So a thousand agents run in one
+//! The agent does no input or output of its own. Time comes in as a [`Now`], randomness as a seed, the replica as
+//! [`ReplicaView`]. Reads of the replica are `async`; no function waits for the network. So a thousand agents run in one
 //! process under one clock, and every failure replays from its seed.
 
 mod broadcast;
 mod budget;
 mod clocks;
 mod common;
-mod desk;
+mod coordinator;
 mod driver;
 mod fault;
 mod handshake;
-mod holdings;
 mod outgoing;
 mod pace;
 mod random;
 mod reconciliation;
-mod silence;
+mod replica_view;
+mod stall;
 mod tolerance;
 
 use std::sync::Arc;
@@ -34,8 +34,8 @@ use budget::Metered;
 pub use clocks::SAMPLES;
 use common::Common;
 #[cfg(feature = "testkit")]
-pub(crate) use desk::CHECK_EVERY;
-pub use desk::Desk;
+pub(crate) use coordinator::CHECK_EVERY;
+pub use coordinator::RepairCoordinator;
 use driver::Driver;
 #[cfg(feature = "testkit")]
 pub(crate) use driver::REST;
@@ -44,12 +44,12 @@ pub use fault::{Fault, Incompatible};
 use handshake::Handshake;
 pub use handshake::Introduction;
 pub(crate) use handshake::hello;
-pub use holdings::{CheckedHashes, Holdings, Walked};
 pub use pace::Rate;
 use random::Random;
 use reconciliation::Reconciliation;
 pub use reconciliation::{Agreement, CatchUp};
-pub use silence::Patience;
+pub use replica_view::{CheckedHashes, ReplicaView, Walked};
+pub use stall::StallTimeouts;
 
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 pub use crate::news::{NewEvent, Origin};
@@ -59,7 +59,7 @@ use crate::{Event, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timesta
 
 /// The current time, as given to an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct Now {
     /// Monotonic time since a fixed origin. All timeouts use it.
     pub steady: Duration,
     /// Wall-clock time. It may jump.
@@ -77,7 +77,7 @@ pub enum Output {
 
 /// An error that interrupts the agent.
 #[derive(Debug, thiserror::Error)]
-enum Halt {
+enum HandleError {
     /// The neighbour is at fault: the connection must be closed with this reason. The agent cannot be used any more.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -88,7 +88,7 @@ enum Halt {
 
 /// The configuration of an agent.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct AgentConfig {
     /// This node.
     pub node: NodeId,
     /// The incarnation of its store: new with each opening.
@@ -106,7 +106,7 @@ pub struct Terms {
     /// Largest pushed event, in bytes of key and value. Larger events are announced.
     pub pushed: usize,
     /// Timeouts for a silent or stalled neighbour.
-    pub patience: Patience,
+    pub timeouts: StallTimeouts,
 }
 
 /// The protocol state machine for one neighbour. See the [module](self).
@@ -125,13 +125,18 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent for the connection to `neighbour`. `seed` is the source of its randomness (salts of lists); `desk` is
+    /// An agent for the connection to `neighbour`. `seed` is the source of its randomness (salts of lists); `coordinator` is
     /// the coordinator of all agents of the node.
-    pub fn new(terms: Terms, neighbour: NodeId, desk: Arc<Desk>, seed: u64) -> Self {
-        let shape = Shape::new(&terms.parameters);
-        let common = Arc::new(Common { terms, shape, neighbour, desk });
+    pub fn new(
+        config: AgentConfig,
+        neighbour: NodeId,
+        coordinator: Arc<RepairCoordinator>,
+        seed: u64,
+    ) -> Self {
+        let shape = Shape::new(&config.parameters);
+        let common = Arc::new(Common { config, shape, neighbour, coordinator });
         Self {
-            driver: Driver::new(&common.terms),
+            driver: Driver::new(&common.config),
             handshake: Handshake::new(Arc::clone(&common)),
             broadcast: Broadcast::new(Arc::clone(&common)),
             reconciliation: Reconciliation::new(Arc::clone(&common), Random::of(seed)),
@@ -143,10 +148,10 @@ impl Agent {
     async fn on_message(
         &mut self,
         message: Message,
-        now: Moment,
+        now: Now,
         room_for_large: bool,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         use broadcast::Input as News;
         use reconciliation::Input as Repair;
         if !matches!(message, Message::Hello(_)) && !self.handshake.measured_enough() {
@@ -163,19 +168,19 @@ impl Agent {
                 self.reconciliation.measured(self.handshake.clock());
                 let mut outputs: Vec<_> = answer.into_iter().collect();
                 if !was_settled && self.is_settled() {
-                    outputs.extend(self.reconcile(Repair::Settled, now, holdings).await?);
+                    outputs.extend(self.reconcile(Repair::Settled, now, view).await?);
                 }
                 return Ok(outputs);
             }
-            Message::Push(push) => return self.spread(News::Push(push), now, holdings).await,
-            Message::EventList(EventList::Announced(addresses)) => {
-                return self.spread(News::Announced(addresses), now, holdings).await;
+            Message::Push(push) => return self.spread(News::Push(push), now, view).await,
+            Message::EventList(EventList::Announced(event_keys)) => {
+                return self.spread(News::Announced(event_keys), now, view).await;
             }
-            Message::NeedEvents(NeedEvents::At(addresses)) => {
-                return self.spread(News::Requested { addresses, room_for_large }, now, holdings).await;
+            Message::NeedEvents(NeedEvents::At(event_keys)) => {
+                return self.spread(News::Requested { event_keys, room_for_large }, now, view).await;
             }
             Message::Events(Events { reply: Reply::At { more }, events }) => {
-                return self.spread(News::Delivered { events, more }, now, holdings).await;
+                return self.spread(News::Delivered { events, more }, now, view).await;
             }
             Message::Snapshot(snapshot) => Repair::Snapshot(snapshot),
             Message::Nodes(nodes) => Repair::Nodes(nodes),
@@ -188,18 +193,18 @@ impl Agent {
                 Repair::Block { span, rest, last, events }
             }
         };
-        self.reconcile(repair, now, holdings).await
+        self.reconcile(repair, now, view).await
     }
 
     /// Gives an input to the broadcast, and reports its losses to the reconciliation.
     async fn spread(
         &mut self,
         input: broadcast::Input,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
-        let holdings = &self.metered(holdings, now);
-        let effects = self.broadcast.handle(input, now, holdings).await?;
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
+        let view = &self.metered(view, now);
+        let effects = self.broadcast.handle(input, now, view).await?;
         if let Some(missed) = effects.missed {
             self.reconciliation.missed(missed, now.steady);
         }
@@ -210,12 +215,12 @@ impl Agent {
     async fn reconcile(
         &mut self,
         input: reconciliation::Input,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
-        let holdings = &self.metered(holdings, now);
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
+        let view = &self.metered(view, now);
         let in_transit = self.broadcast.in_transit();
-        let repair = self.reconciliation.handle(input, now, in_transit, holdings).await?;
+        let repair = self.reconciliation.handle(input, now, in_transit, view).await?;
         self.broadcast.agreed(self.reconciliation.agreement().until);
         let compares = repair.iter().any(|output| matches!(output, Output::Send(_, Message::Snapshot(_))));
         let mut outputs = if compares { self.broadcast.announce() } else { Vec::new() };
@@ -224,9 +229,9 @@ impl Agent {
     }
 
     /// The refusal of a question while the neighbour's budget is used up; `None` if the message is to be handled.
-    fn spare(&mut self, message: &Message, now: Moment) -> Option<Vec<Output>> {
-        let Common { desk, neighbour, .. } = &*self.common;
-        desk.budgets.used_up_until(*neighbour, now.steady)?;
+    fn spare(&mut self, message: &Message, now: Now) -> Option<Vec<Output>> {
+        let Common { coordinator, neighbour, .. } = &*self.common;
+        coordinator.budgets.used_up_until(*neighbour, now.steady)?;
         let outputs = match message {
             // One comparison of this side answers them all.
             Message::Snapshot(_) => {
@@ -239,14 +244,14 @@ impl Agent {
             }
             message => driver::decline(message)?,
         };
-        desk.budgets.decline(*neighbour, now.steady);
+        coordinator.budgets.decline(*neighbour, now.steady);
         Some(outputs)
     }
 
     /// The replica view that charges reads to the neighbour's budget.
-    fn metered<'h, H: Holdings>(&self, holdings: &'h H, now: Moment) -> Metered<'h, H> {
-        let Common { desk, neighbour, .. } = &*self.common;
-        Metered { holdings, desk: Arc::clone(desk), neighbour: *neighbour, now: now.steady }
+    fn metered<'h, H: ReplicaView>(&self, view: &'h H, now: Now) -> Metered<'h, H> {
+        let Common { coordinator, neighbour, .. } = &*self.common;
+        Metered { view, coordinator: Arc::clone(coordinator), neighbour: *neighbour, now: now.steady }
     }
 
     /// A commit is done; `new` counts its new events.
@@ -254,27 +259,27 @@ impl Agent {
         &mut self,
         new: u64,
         origin: Origin,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         use reconciliation::Input::{NewsStored, Stored};
         if matches!(origin, Origin::Repaired(_)) {
-            return self.reconcile(Stored(new), now, holdings).await;
+            return self.reconcile(Stored(new), now, view).await;
         }
-        let mut outputs = self.spread(broadcast::Input::Stored, now, holdings).await?;
-        outputs.extend(self.reconcile(NewsStored, now, holdings).await?);
+        let mut outputs = self.spread(broadcast::Input::Stored, now, view).await?;
+        outputs.extend(self.reconcile(NewsStored, now, view).await?);
         Ok(outputs)
     }
 
     /// Runs the due timers.
-    async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
+    async fn wake(&mut self, now: Now, view: &impl ReplicaView) -> Result<Vec<Output>, HandleError> {
         if !self.is_settled() {
             return Ok(Vec::new());
         }
-        let mut outputs = self.spread(broadcast::Input::Woken, now, holdings).await?;
-        let greets = self.reconciliation.ticks(now.steady);
-        let compared = self.reconcile(reconciliation::Input::Woken, now, holdings).await?;
-        outputs.extend(greets.then(|| self.handshake.greet(now)));
+        let mut outputs = self.spread(broadcast::Input::Woken, now, view).await?;
+        let starts = self.reconciliation.ticks(now.steady);
+        let compared = self.reconcile(reconciliation::Input::Woken, now, view).await?;
+        outputs.extend(starts.then(|| self.handshake.start(now)));
         outputs.extend(compared);
         Ok(outputs)
     }
@@ -286,13 +291,13 @@ impl Agent {
     }
 
     /// Bytes of a long answer arrive, but no whole frame yet: the neighbour is not silent.
-    fn arriving(&mut self, now: Moment) {
+    fn arriving(&mut self, now: Now) {
         self.reconciliation.arriving(now);
         self.broadcast.arriving(now.steady);
     }
 
     /// The feed overflowed: a comparison finds the lost events.
-    fn overflowed(&mut self, now: Moment) {
+    fn overflowed(&mut self, now: Now) {
         self.broadcast.drop_announcements();
         self.reconciliation.missed(broadcast::Missed::News, now.steady);
     }
@@ -300,7 +305,7 @@ impl Agent {
     /// The connection is over: other neighbours may be asked for the events requested here.
     pub fn disconnected(&mut self) {
         let unanswered = self.broadcast.end();
-        self.common.desk.leave(self.common.neighbour, &unanswered);
+        self.common.coordinator.leave(self.common.neighbour, &unanswered);
     }
 
     /// Whether data may flow: both sides have measured the other's clock.

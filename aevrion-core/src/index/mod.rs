@@ -7,12 +7,12 @@
 //!
 //! Independent of the tree.
 
+mod latest;
 mod pending;
 mod query;
 mod reader;
-mod tips;
 
+pub(crate) use latest::LatestCache;
 pub(crate) use pending::Pending;
 pub use query::{AsOf, Entries, EntryQuery, KeySpan, Order, VersionQuery, Versions};
 pub(crate) use reader::IndexReader;
-pub(crate) use tips::Tips;

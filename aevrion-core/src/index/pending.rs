@@ -5,7 +5,7 @@ use std::ops::Bound;
 use bytes::{Bytes, BytesMut};
 use imbl::OrdSet;
 
-use crate::Address;
+use crate::EventKey;
 use crate::event::is_reserved;
 use crate::store::{Direction, KeyRange, StoreError, View};
 use crate::tables::{IndexRow, has_key};
@@ -18,8 +18,8 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// Adds the row of the version of `key` at `address`.
-    pub(crate) fn insert(&mut self, key: &[u8], address: Address, arena: &mut BytesMut) {
-        IndexRow::encode(key, address, arena);
+    pub(crate) fn insert(&mut self, key: &[u8], event_key: EventKey, arena: &mut BytesMut) {
+        IndexRow::encode(key, event_key, arena);
         self.rows.insert(arena.split().freeze());
     }
 

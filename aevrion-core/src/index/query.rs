@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::bounds::PAGE_ROWS;
-use crate::{Address, Event, Timestamp};
+use crate::{Event, EventKey, Timestamp};
 
 /// The moment of a read: it determines the visible versions, and the expired values.
 ///
@@ -41,7 +41,7 @@ pub struct VersionQuery {
     /// None later than this; by default the node's present.
     pub until: Option<Timestamp>,
     /// Continue behind this version, with [`Versions::next`] of the page before.
-    pub after: Option<Address>,
+    pub after: Option<EventKey>,
     /// The most versions in the page; 4,096 at most.
     pub limit: usize,
 }
@@ -58,7 +58,7 @@ pub struct Versions {
     /// Versions in the requested order, including deletions and expired values.
     pub events: Vec<Event>,
     /// The beginning of the next page, if there may be one.
-    pub next: Option<Address>,
+    pub next: Option<EventKey>,
 }
 
 /// A span of keys, in byte order.

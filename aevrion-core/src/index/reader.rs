@@ -9,7 +9,9 @@ use crate::bounds::{PAGE_BYTES, PAGE_ROWS};
 use crate::event::{RESERVED_PREFIX, is_reserved};
 use crate::events::decode_event;
 use crate::store::{Direction, KeyRange, PageLimit, Pages, Projection, ScanRequest, Table, View};
-use crate::tables::{IndexRow, address_key, escape, key_end, parse_address, versions_at, versions_until};
+use crate::tables::{
+    IndexRow, encode_event_key, escape, key_end, parse_event_key, versions_at, versions_until,
+};
 use crate::{Event, ReadError, Timestamp};
 
 /// The index at one moment of the store.
@@ -86,14 +88,14 @@ impl<'v> IndexReader<'v> {
                 }
                 for event in events {
                     let passed = query.after.is_some_and(|after| match query.order {
-                        Order::NewestFirst => event.address() >= after,
-                        Order::OldestFirst => event.address() <= after,
+                        Order::NewestFirst => event.event_key() >= after,
+                        Order::OldestFirst => event.event_key() <= after,
                     });
                     if passed {
                         continue;
                     }
                     if versions.events.len() == limit || weight >= PAGE_BYTES {
-                        versions.next = versions.events.last().map(Event::address);
+                        versions.next = versions.events.last().map(Event::event_key);
                         return Ok(versions);
                     }
                     weight += event.weight();
@@ -226,15 +228,15 @@ impl<'v> IndexReader<'v> {
 
     /// The events of a row, the winner first: nearly always one.
     async fn resolve(&self, row: &IndexRow) -> Result<Vec<Event>, ReadError> {
-        let (first, last) = row.addresses();
-        let (start, end) = (address_key(first), address_key(last));
+        let (first, last) = row.event_keys();
+        let (start, end) = (encode_event_key(first), encode_event_key(last));
         let range = KeyRange::inclusive(&start, &end);
         let mut pages = Pages::new(self.view, Table::Events, range, Projection::Rows);
         let mut events = Vec::with_capacity(1);
         while let Some(page) = pages.next().await? {
             // A malformed key is no event.
-            for (address, stored) in page.into_rows().filter(|(key, _)| parse_address(key).is_some()) {
-                let event = decode_event(self.view, &address, &stored).await?;
+            for (event_key, stored) in page.into_rows().filter(|(key, _)| parse_event_key(key).is_some()) {
+                let event = decode_event(self.view, &event_key, &stored).await?;
                 if event.key() == &row.key {
                     events.push(event);
                 }

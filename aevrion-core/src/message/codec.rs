@@ -103,7 +103,7 @@ fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
             .digest
             .iter()
             .flat_map(|digest| &digest.rows)
-            .all(|row| row.level < LEVELS && ascends(Box::new(row.tiles.iter().map(|tile| tile.index)))),
+            .all(|row| row.level < LEVELS && ascends(Box::new(row.nodes.iter().map(|node| node.index)))),
         Message::Nodes(nodes)
             if nodes.parents.iter().map(|parent| parent.children.len()).sum::<usize>() > MESSAGE_CHILDREN =>
         {

@@ -22,16 +22,16 @@ impl fmt::Display for Message {
                 write!(f, " of {}", Brief(*span))?;
                 list(f, parents, describe_parent)
             }
-            Self::EventList(EventList::Announced(addresses)) => {
+            Self::EventList(EventList::Announced(event_keys)) => {
                 write!(f, " announced")?;
-                list(f, addresses, |f, address| write!(f, "{}", address.timestamp))
+                list(f, event_keys, |f, event_key| write!(f, "{}", event_key.timestamp))
             }
             Self::EventList(EventList::Held(lists)) => {
                 write!(f, " held")?;
                 list(f, lists, describe_list)
             }
-            Self::NeedEvents(NeedEvents::At(addresses)) => {
-                list(f, addresses, |f, address| write!(f, "{}", address.timestamp))
+            Self::NeedEvents(NeedEvents::At(event_keys)) => {
+                list(f, event_keys, |f, event_key| write!(f, "{}", event_key.timestamp))
             }
             Self::NeedEvents(NeedEvents::Of(lists)) => list(f, lists, describe_list),
             Self::Events(Events { reply, events }) => {
@@ -67,7 +67,7 @@ impl Hello {
         }
         write!(f, " samples {}", self.samples)?;
         match &self.conflict {
-            Some(address) => write!(f, " conflict with {}", address.escape_debug()),
+            Some(event_key) => write!(f, " conflict with {}", event_key.escape_debug()),
             None => Ok(()),
         }
     }
@@ -79,7 +79,7 @@ impl Snapshot {
         if let Some(Digest { rows }) = &self.digest {
             for row in rows {
                 write!(f, " level {}:", row.level)?;
-                list(f, &row.tiles, |f, tile| write!(f, "{}×{}", tile.index, tile.count))?;
+                list(f, &row.nodes, |f, node| write!(f, "{}×{}", node.index, node.count))?;
             }
         }
         if self.answer { write!(f, " answer") } else { Ok(()) }
@@ -92,7 +92,7 @@ fn describe_event(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {
 
 fn describe_parent(f: &mut fmt::Formatter<'_>, parent: &Parent) -> fmt::Result {
     write!(f, "{}:", parent.node)?;
-    list(f, &parent.children, |f, tile| write!(f, "{}×{}", tile.index, tile.count))
+    list(f, &parent.children, |f, node| write!(f, "{}×{}", node.index, node.count))
 }
 
 fn describe_list(f: &mut fmt::Formatter<'_>, list: &Listed) -> fmt::Result {

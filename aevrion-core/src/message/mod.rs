@@ -21,11 +21,11 @@ mod wire;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{
-    DIGEST_ROWS, DIGEST_TILES, LISTENS, MESSAGE_ADDRESSES, MESSAGE_EVENTS, MESSAGE_PARENTS, MESSAGE_SPANS,
+    DIGEST_NODES, DIGEST_ROWS, LISTENS, MESSAGE_EVENT_KEYS, MESSAGE_EVENTS, MESSAGE_PARENTS, MESSAGE_SPANS,
     PEER_TEXT, SPACE_NAME, WIDEST_NODE,
 };
-use crate::tree::{Node, NodeAddress};
-use crate::{Address, Event, Hash, Incarnation, NodeId, Parameters, TimeSpan, Timestamp};
+use crate::tree::{Node, NodePosition};
+use crate::{Event, EventKey, Hash, Incarnation, NodeId, Parameters, TimeSpan, Timestamp};
 
 pub use codec::{Malformed, decode, encode, longest_frame};
 pub(crate) use ids::Salted;
@@ -162,13 +162,13 @@ pub struct Row {
     /// 0 for leaves.
     pub level: u8,
     /// The non-empty nodes, ascending.
-    #[serde(deserialize_with = "bounded::<_, _, DIGEST_TILES>")]
-    pub tiles: Vec<Tile>,
+    #[serde(deserialize_with = "bounded::<_, _, DIGEST_NODES>")]
+    pub nodes: Vec<NodeDigest>,
 }
 
 /// A tree node within a row or below its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tile {
+pub struct NodeDigest {
     /// The index of the node in its level.
     pub index: u64,
     /// The number of events below it.
@@ -177,7 +177,7 @@ pub struct Tile {
     pub hash: Hash,
 }
 
-impl Tile {
+impl NodeDigest {
     pub(crate) fn new(index: u64, node: Node) -> Self {
         Self { index, count: node.count, hash: node.hash }
     }
@@ -197,17 +197,17 @@ pub struct Nodes {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parent {
     /// The tree node.
-    pub node: NodeAddress,
+    pub node: NodePosition,
     /// Its children, ascending; their indexes count from its first child.
     #[serde(deserialize_with = "bounded::<_, _, WIDEST_NODE>")]
-    pub children: Vec<Tile>,
+    pub children: Vec<NodeDigest>,
 }
 
 /// Events that the sender holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventList {
     /// These event keys, seen for the first time, among others.
-    Announced(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_ADDRESSES>")] Vec<Address>),
+    Announced(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENT_KEYS>")] Vec<EventKey>),
     /// Exactly these events within each scope.
     Held(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
 }
@@ -239,7 +239,7 @@ impl Listed {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NeedEvents {
     /// The events with these keys.
-    At(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_ADDRESSES>")] Vec<Address>),
+    At(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENT_KEYS>")] Vec<EventKey>),
     /// The events with these ids within each scope.
     Of(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Address, Event, EventId, TimeSpan, Timestamp, Value};
+use crate::{Event, EventId, EventKey, TimeSpan, Timestamp, Value};
 
 /// A list of at most `MOST`.
 pub(super) fn bounded<'de, D, T, const MOST: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
@@ -92,13 +92,13 @@ impl<'de> Deserialize<'de> for TimeSpan {
     }
 }
 
-impl Serialize for Address {
+impl Serialize for EventKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (self.timestamp, self.id).serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Address {
+impl<'de> Deserialize<'de> for EventKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (timestamp, id) = <(Timestamp, EventId)>::deserialize(deserializer)?;
         Ok(Self { timestamp, id })

@@ -12,7 +12,7 @@ use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::event::is_reserved;
 use crate::events::decode_event;
 use crate::store::{Direction, KeyRange, Page, PageLimit, Projection, ScanRequest, Table, View};
-use crate::tables::{IndexRow, address_key, parse_node_value, sequence_key};
+use crate::tables::{IndexRow, encode_event_key, parse_node_value, sequence_key};
 use crate::tree::{Node, TreePass};
 use crate::{Damage, Event, ReadError, timetable};
 
@@ -141,12 +141,12 @@ impl<'s> Check<'s> {
     }
 
     async fn event(&mut self, key: &[u8], event: &Event, index_row: &mut BytesMut) -> Result<(), ReadError> {
-        self.shared.damage.sound(&[event.address()]);
+        self.shared.damage.sound(&[event.event_key()]);
         if let Err(error) = self.shared.parameters.check(event.key(), event.value()) {
             self.findings.lost(Table::Events, key, error.to_string());
         }
         index_row.clear();
-        IndexRow::encode(event.key(), event.address(), index_row);
+        IndexRow::encode(event.key(), event.event_key(), index_row);
         if !self.state.pending.contains(index_row)
             && self.view().get(Table::ByKey, index_row).await?.is_none()
         {
@@ -211,7 +211,7 @@ impl<'s> Check<'s> {
             match Run::parse(key, row) {
                 Ok(run) => {
                     self.run_of_arrivals(&run, walk.sum).await?;
-                    cost += run.addresses.len();
+                    cost += run.event_keys.len();
                     walk.sum = run.end();
                 }
                 Err(ReadError::Damaged(Damage { key, what, .. })) => {
@@ -234,9 +234,9 @@ impl<'s> Check<'s> {
             let what = format!("the run of arrival {expected} was to follow");
             self.findings.lost(Table::Arrivals, &sequence_key(run.first), what);
         }
-        for Arrival { sequence, address, .. } in run.from(run.first) {
-            if self.view().get(Table::Events, &address_key(address)).await?.is_none() {
-                let what = format!("its event {address} is missing");
+        for Arrival { sequence, event_key, .. } in run.from(run.first) {
+            if self.view().get(Table::Events, &encode_event_key(event_key)).await?.is_none() {
+                let what = format!("its event {event_key} is missing");
                 self.findings.lost(Table::Arrivals, &sequence_key(sequence), what);
             }
         }

@@ -10,16 +10,16 @@ use crate::arrivals::{Effect, encode_run, runs_before};
 use crate::bounds::{ARRIVAL_RUN, INLINE_DATA};
 use crate::coop::charge;
 use crate::event::is_reserved;
+use crate::fault_injection::{Bug, injected};
 use crate::index::{IndexReader, Pending};
 use crate::news::{NewEvent, Origin};
-use crate::planted::{Bug, planted};
 use crate::store::{StoreError, Table, View, WriteBatch};
 use crate::tables::{
-    ADDRESS_LEN, Checkpoint, IndexRow, address_key, encode_event, expiry_key, has_key, name, node_key,
+    Checkpoint, EVENT_KEY_LEN, IndexRow, encode_event, encode_event_key, expiry_key, has_key, name, node_key,
     sequence_key,
 };
-use crate::tree::NodeAddress;
-use crate::{Address, Clock, Event, ReadError, Timestamp};
+use crate::tree::NodePosition;
+use crate::{Clock, Event, EventKey, ReadError, Timestamp};
 
 /// A commit in the making. Dropping it leaves everything as it was.
 pub(super) struct CommitBatch<'s> {
@@ -29,21 +29,21 @@ pub(super) struct CommitBatch<'s> {
     /// The greatest timestamp stored, this batch included.
     pub(super) greatest: Option<Timestamp>,
     /// The new events in the order in which they came, or those whose values have expired, and their keys.
-    pub(super) arrived: Vec<(Address, Bytes)>,
+    pub(super) arrived: Vec<(EventKey, Bytes)>,
     /// What those that arrived did.
     pub(super) effect: Effect,
     /// The first expiry that was put into the timetable.
     pub(super) next_expiry: Option<Timestamp>,
     /// The tree nodes whose hashes become stale.
-    pub(super) touched: BTreeSet<NodeAddress>,
+    pub(super) touched: BTreeSet<NodePosition>,
     /// What the neighbours are to hear of.
-    pub(super) fresh: Vec<NewEvent>,
+    pub(super) news: Vec<NewEvent>,
     /// Known events written anew because their stored copy was damaged, each with its key.
-    pub(super) mended: Vec<(Address, Bytes)>,
+    pub(super) mended: Vec<(EventKey, Bytes)>,
     /// Known events that were thought to be damaged and are not.
-    pub(super) sound: Vec<Address>,
+    pub(super) sound: Vec<EventKey>,
     /// For membership only: never iterated.
-    addresses: HashSet<Address>,
+    event_keys: HashSet<EventKey>,
     shared: &'s Shared,
     rows: BytesMut,
     index_rows: BytesMut,
@@ -62,10 +62,10 @@ impl<'s> CommitBatch<'s> {
             effect: Effect::Stored,
             next_expiry: None,
             touched: BTreeSet::new(),
-            fresh: Vec::new(),
+            news: Vec::new(),
             mended: Vec::new(),
             sound: Vec::new(),
-            addresses: HashSet::new(),
+            event_keys: HashSet::new(),
             shared,
             rows: BytesMut::new(),
             index_rows: BytesMut::new(),
@@ -75,13 +75,13 @@ impl<'s> CommitBatch<'s> {
 
     /// Adds an event, unless it is in the batch or in `view` already. Says whether it was added.
     pub(super) async fn add(&mut self, event: &Event, view: &dyn View) -> Result<bool, StoreError> {
-        let address = event.address();
-        let key = address_key(address);
+        let event_key = event.event_key();
+        let key = encode_event_key(event_key);
         // What is later than everything stored cannot be stored: no need to look.
-        let may_be_known = self.greatest.is_some_and(|greatest| address.timestamp <= greatest);
-        let may_be_known = may_be_known && !planted(Bug::KnownIsNew);
+        let may_be_known = self.greatest.is_some_and(|greatest| event_key.timestamp <= greatest);
+        let may_be_known = may_be_known && !injected(Bug::KnownIsNew);
         if may_be_known {
-            if self.addresses.contains(&address) {
+            if self.event_keys.contains(&event_key) {
                 return Ok(false);
             }
             if let Some(stored) = view.get(Table::Events, &key).await? {
@@ -89,23 +89,23 @@ impl<'s> CommitBatch<'s> {
                 return Ok(false);
             }
         }
-        self.addresses.insert(address);
-        self.greatest = self.greatest.max(Some(address.timestamp));
-        self.arrived.push((address, event.key().clone()));
-        let hidden = planted(Bug::TieByArrival)
-            && self.has_version_at(event.key(), address.timestamp, view).await.unwrap_or(false);
+        self.event_keys.insert(event_key);
+        self.greatest = self.greatest.max(Some(event_key.timestamp));
+        self.arrived.push((event_key, event.key().clone()));
+        let hidden = injected(Bug::TieByArrival)
+            && self.has_version_at(event.key(), event_key.timestamp, view).await.unwrap_or(false);
         self.put_rows(event, &key, hidden);
         self.put_expiry(event);
         self.checkpoint.events += 1;
         self.checkpoint.next_arrival += 1;
-        self.touch(address.timestamp);
+        self.touch(event_key.timestamp);
         Ok(true)
     }
 
     /// Notes an event that was added for the neighbours, if there are any.
     pub(super) fn tell(&mut self, event: &Event, origin: Origin) {
         if self.shared.feed.is_read() {
-            self.fresh.push(NewEvent { event: event.clone(), origin });
+            self.news.push(NewEvent { event: event.clone(), origin });
         }
     }
 
@@ -125,14 +125,14 @@ impl<'s> CommitBatch<'s> {
             None => true,
         };
         if row == stored && body_is_sound {
-            if self.shared.damage.contains(event.address()) {
-                self.sound.push(event.address());
+            if self.shared.damage.contains(event.event_key()) {
+                self.sound.push(event.event_key());
             }
             return Ok(());
         }
-        tracing::warn!(address = %event.address(), "a damaged event was mended from a sound copy");
-        self.addresses.insert(event.address());
-        self.mended.push((event.address(), event.key().clone()));
+        tracing::warn!(event_key = %event.event_key(), "a damaged event was mended from a sound copy");
+        self.event_keys.insert(event.event_key());
+        self.mended.push((event.event_key(), event.key().clone()));
         self.index_mended(event, view).await?;
         let key = Bytes::copy_from_slice(key);
         self.writes.put(Table::Events, key.clone(), row);
@@ -145,7 +145,7 @@ impl<'s> CommitBatch<'s> {
     /// Sees to it that a mended event is found under its key: if that was damaged before it was indexed, the row stands under
     /// another one. It is written at once, for it belongs to no arrival from which a restart would make it again.
     async fn index_mended(&mut self, event: &Event, view: &dyn View) -> Result<(), StoreError> {
-        IndexRow::encode(event.key(), event.address(), &mut self.index_rows);
+        IndexRow::encode(event.key(), event.event_key(), &mut self.index_rows);
         let row = self.index_rows.split().freeze();
         if self.pending.contains(&row) || view.get(Table::ByKey, &row).await?.is_some() {
             return Ok(());
@@ -181,33 +181,33 @@ impl<'s> CommitBatch<'s> {
             self.writes.put(Table::Bodies, key, body.clone());
         }
         if !hidden {
-            self.pending.insert(event.key(), event.address(), &mut self.index_rows);
+            self.pending.insert(event.key(), event.event_key(), &mut self.index_rows);
         }
     }
 
     fn put_expiry(&mut self, event: &Event) {
         let Some(expiry) = event.expiry() else { return };
-        let key = Bytes::copy_from_slice(&expiry_key(expiry, event.address()));
+        let key = Bytes::copy_from_slice(&expiry_key(expiry, event.event_key()));
         self.writes.put(Table::Timetable, key, Bytes::new());
         self.next_expiry = self.next_expiry.map_or(expiry, |next| next.min(expiry)).into();
     }
 
     /// Takes the expiry of an event out of the timetable.
-    pub(super) fn remove_expiry(&mut self, expiry: Timestamp, address: Address) {
-        self.writes.remove(Table::Timetable, Bytes::copy_from_slice(&expiry_key(expiry, address)));
+    pub(super) fn remove_expiry(&mut self, expiry: Timestamp, event_key: EventKey) {
+        self.writes.remove(Table::Timetable, Bytes::copy_from_slice(&expiry_key(expiry, event_key)));
     }
 
     /// Lets an event whose value has expired arrive once more. A batch with such has no others.
-    pub(super) fn expire(&mut self, address: Address, key: Bytes) {
+    pub(super) fn expire(&mut self, event_key: EventKey, key: Bytes) {
         debug_assert!(self.effect == Effect::Expired || self.arrived.is_empty(), "a batch has one effect");
         self.effect = Effect::Expired;
-        self.arrived.push((address, key));
+        self.arrived.push((event_key, key));
         self.checkpoint.next_arrival += 1;
     }
 
     fn reserve_row(&mut self, event: &Event) {
         let inline = event.value().len().min(INLINE_DATA);
-        reserve(&mut self.rows, CHUNK, ADDRESS_LEN + event.key().len() + inline + 64);
+        reserve(&mut self.rows, CHUNK, EVENT_KEY_LEN + event.key().len() + inline + 64);
     }
 
     fn touch(&mut self, timestamp: Timestamp) {
@@ -225,8 +225,8 @@ impl<'s> CommitBatch<'s> {
     }
 
     /// Removes the stored hashes of touched nodes, but for those that are `known` to have none.
-    pub(super) fn remove_stale_hashes(&mut self, known: &BTreeSet<NodeAddress>) {
-        if planted(Bug::StaleHash) {
+    pub(super) fn remove_stale_hashes(&mut self, known: &BTreeSet<NodePosition>) {
+        if injected(Bug::StaleHash) {
             return;
         }
         for node in self.touched.difference(known) {
@@ -271,7 +271,7 @@ impl<'s> CommitBatch<'s> {
         }
         let mut sequence = self.first_arrival;
         for run in self.arrived.chunks(ARRIVAL_RUN) {
-            let row = encode_run(self.effect, run.iter().map(|(address, _)| *address));
+            let row = encode_run(self.effect, run.iter().map(|(event_key, _)| *event_key));
             self.writes.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), row);
             sequence += ARRIVAL_RUN as u64;
         }

@@ -11,15 +11,15 @@ use tokio::sync::watch;
 
 use crate::bounds::DAMAGED_EVENTS;
 use crate::store::Table;
-use crate::tables::parse_address;
-use crate::{Address, ReadError, Timestamp};
+use crate::tables::parse_event_key;
+use crate::{EventKey, ReadError, Timestamp};
 
 /// What is known of events whose stored copy is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DamagedEvents {
     /// Those that are not mended, in the order of time, each with when it was found. At most
     /// [`bounds::DAMAGED_EVENTS`](DAMAGED_EVENTS).
-    pub standing: Vec<(Address, Timestamp)>,
+    pub standing: Vec<(EventKey, Timestamp)>,
     /// Whether more were found than the list has room for. They are found again.
     pub more: bool,
     /// Events mended from a sound copy since the replica was opened.
@@ -38,7 +38,7 @@ pub(super) struct DamageList {
 
 #[derive(Default)]
 struct Entries {
-    found: BTreeMap<Address, Timestamp>,
+    found: BTreeMap<EventKey, Timestamp>,
     more: bool,
 }
 
@@ -54,19 +54,19 @@ impl DamageList {
 
     /// Takes note if `error` is that of a damaged event.
     pub(super) fn note(&self, error: &ReadError, now: Timestamp) {
-        if let Some(address) = damaged_event(error) {
-            self.found([address], now);
+        if let Some(event_key) = damaged_event(error) {
+            self.found([event_key], now);
         }
     }
 
     /// The stored copies of these events are damaged.
-    pub(super) fn found(&self, addresses: impl IntoIterator<Item = Address>, now: Timestamp) {
+    pub(super) fn found(&self, event_keys: impl IntoIterator<Item = EventKey>, now: Timestamp) {
         let mut entries = self.entries();
         let before = entries.found.len();
-        for address in addresses {
+        for event_key in event_keys {
             if entries.found.len() < DAMAGED_EVENTS {
-                entries.found.entry(address).or_insert(now);
-            } else if !entries.found.contains_key(&address) && !std::mem::replace(&mut entries.more, true) {
+                entries.found.entry(event_key).or_insert(now);
+            } else if !entries.found.contains_key(&event_key) && !std::mem::replace(&mut entries.more, true) {
                 tracing::error!("over {DAMAGED_EVENTS} events are damaged: the others are found again later");
             }
         }
@@ -76,20 +76,20 @@ impl DamageList {
     }
 
     /// These were written anew from a sound copy.
-    pub(super) fn mended(&self, addresses: &[Address]) {
-        self.mended.fetch_add(addresses.len() as u64, Ordering::Relaxed);
-        self.sound(addresses);
+    pub(super) fn mended(&self, event_keys: &[EventKey]) {
+        self.mended.fetch_add(event_keys.len() as u64, Ordering::Relaxed);
+        self.sound(event_keys);
     }
 
     /// The stored copies of these are sound, whatever a read has found before.
-    pub(super) fn sound(&self, addresses: &[Address]) {
-        if addresses.is_empty() || self.is_empty() {
+    pub(super) fn sound(&self, event_keys: &[EventKey]) {
+        if event_keys.is_empty() || self.is_empty() {
             return;
         }
         let mut entries = self.entries();
         let before = entries.found.len();
-        for address in addresses {
-            entries.found.remove(address);
+        for event_key in event_keys {
+            entries.found.remove(event_key);
         }
         if entries.found.len() < before {
             entries.more = false;
@@ -98,8 +98,8 @@ impl DamageList {
     }
 
     /// Whether this event is on the list.
-    pub(super) fn contains(&self, address: Address) -> bool {
-        !self.is_empty() && self.entries().found.contains_key(&address)
+    pub(super) fn contains(&self, event_key: EventKey) -> bool {
+        !self.is_empty() && self.entries().found.contains_key(&event_key)
     }
 
     /// Whether no event is.
@@ -111,14 +111,14 @@ impl DamageList {
     pub(super) fn listed(&self) -> DamagedEvents {
         let entries = self.entries();
         DamagedEvents {
-            standing: entries.found.iter().map(|(address, found)| (*address, *found)).collect(),
+            standing: entries.found.iter().map(|(event_key, found)| (*event_key, *found)).collect(),
             more: entries.more,
             mended: self.mended.load(Ordering::Relaxed),
         }
     }
 
     /// The addresses of the events on the list.
-    pub(super) fn addresses(&self) -> Vec<Address> {
+    pub(super) fn event_keys(&self) -> Vec<EventKey> {
         self.entries().found.keys().copied().collect()
     }
 
@@ -139,9 +139,9 @@ impl DamageList {
 }
 
 /// Where the event stands that is damaged, if that is what is wrong.
-pub(super) fn damaged_event(error: &ReadError) -> Option<Address> {
+pub(super) fn damaged_event(error: &ReadError) -> Option<EventKey> {
     match error {
-        ReadError::Damaged(damage) if damage.table == Table::Events => parse_address(&damage.key),
+        ReadError::Damaged(damage) if damage.table == Table::Events => parse_event_key(&damage.key),
         _ => None,
     }
 }
@@ -151,36 +151,36 @@ mod tests {
     use super::*;
     use crate::EventId;
 
-    fn address(number: usize) -> Address {
+    fn event_key(number: usize) -> EventKey {
         let timestamp = Timestamp::from_millis(number as u64);
-        Address { timestamp, id: EventId::from_bytes([7; 32]) }
+        EventKey { timestamp, id: EventId::from_bytes([7; 32]) }
     }
 
     #[test]
     fn the_list_is_bounded_and_what_is_mended_makes_room() {
         let list = DamageList::new();
-        list.found((0..DAMAGED_EVENTS + 5).map(address), Timestamp::MIN);
+        list.found((0..DAMAGED_EVENTS + 5).map(event_key), Timestamp::MIN);
         assert_eq!(list.entries().found.len(), DAMAGED_EVENTS);
-        assert!(list.entries().more && !list.contains(address(DAMAGED_EVENTS)));
-        list.mended(&[address(0)]);
-        assert!(!list.entries().more && !list.contains(address(0)));
-        list.found([address(DAMAGED_EVENTS)], Timestamp::MIN);
-        assert!(list.contains(address(DAMAGED_EVENTS)));
+        assert!(list.entries().more && !list.contains(event_key(DAMAGED_EVENTS)));
+        list.mended(&[event_key(0)]);
+        assert!(!list.entries().more && !list.contains(event_key(0)));
+        list.found([event_key(DAMAGED_EVENTS)], Timestamp::MIN);
+        assert!(list.contains(event_key(DAMAGED_EVENTS)));
     }
 
     #[test]
     fn only_a_damaged_event_is_noted_and_once() {
         let list = DamageList::new();
         let changes = list.changed.subscribe();
-        let key = crate::tables::address_key(address(1));
+        let key = crate::tables::encode_event_key(event_key(1));
         list.note(&ReadError::damaged(Table::Nodes, &[0; 9], "spoilt"), Timestamp::MIN);
         list.note(&ReadError::damaged(Table::Events, &key[1..], "no address"), Timestamp::MIN);
         assert!(list.is_empty() && *changes.borrow() == 0);
         for _ in 0..2 {
             list.note(&ReadError::damaged(Table::Events, &key, "spoilt"), Timestamp::MIN);
         }
-        assert_eq!((*changes.borrow(), list.contains(address(1))), (1, true));
-        list.sound(&[address(1), address(2)]);
+        assert_eq!((*changes.borrow(), list.contains(event_key(1))), (1, true));
+        list.sound(&[event_key(1), event_key(2)]);
         assert!(list.is_empty() && list.mended.load(Ordering::Relaxed) == 0);
     }
 }

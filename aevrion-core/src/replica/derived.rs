@@ -2,24 +2,26 @@
 
 use crate::events::{decode_event, outermost_event, read_event};
 use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, View, WriteBatch};
-use crate::tables::{EventRow, IndexRow, address_key, parse_address, parse_expiry_key, parse_node_key};
-use crate::tree::{LEVELS, NodeAddress, Shape};
+use crate::tables::{
+    EventRow, IndexRow, encode_event_key, parse_event_key, parse_expiry_key, parse_node_key,
+};
+use crate::tree::{LEVELS, NodePosition, Shape};
 use crate::{ReadError, Timestamp, timetable};
 
 /// Whether a row of `by_key` stands for an event. A damaged event counts: its row must stay, or a read would silently
 /// answer with the version before.
 pub(super) async fn stands_for_event(view: &dyn View, row: &[u8]) -> Result<bool, ReadError> {
     let Some(parsed) = IndexRow::parse(row) else { return Ok(false) };
-    let (first, last) = parsed.addresses();
-    let (start, end) = (address_key(first), address_key(last));
+    let (first, last) = parsed.event_keys();
+    let (start, end) = (encode_event_key(first), encode_event_key(last));
     let mut pages = Pages::new(view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Rows);
     while let Some(page) = pages.next().await? {
-        for (address, event) in page.into_rows() {
+        for (event_key, event) in page.into_rows() {
             if EventRow::parse(&event).map_or(true, |event| event.key == parsed.key) {
                 return Ok(true);
             }
             // Another key: that of another event whose id begins alike, or a damaged one.
-            match decode_event(view, &address, &event).await {
+            match decode_event(view, &event_key, &event).await {
                 Ok(_) => {}
                 Err(ReadError::Damaged(_)) => return Ok(true),
                 Err(error) => return Err(error),
@@ -30,9 +32,9 @@ pub(super) async fn stands_for_event(view: &dyn View, row: &[u8]) -> Result<bool
 }
 
 /// The node that a row of `nodes` stands for, if there can be such a node.
-pub(super) fn node_of(shape: Shape, row: &[u8]) -> Option<NodeAddress> {
+pub(super) fn node_of(shape: Shape, row: &[u8]) -> Option<NodePosition> {
     let (level, index) = parse_node_key(row)?;
-    (level < LEVELS && shape.indexes(level).contains(&index)).then_some(NodeAddress { level, index })
+    (level < LEVELS && shape.indexes(level).contains(&index)).then_some(NodePosition { level, index })
 }
 
 /// Whether a row of `nodes` stands for a node with events below it.
@@ -68,8 +70,8 @@ pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<(W
 }
 
 async fn is_sound_by_now(view: &dyn View, key: &[u8]) -> Result<bool, StoreError> {
-    let Some(address) = parse_address(key) else { return Ok(false) };
-    match read_event(view, address).await {
+    let Some(event_key) = parse_event_key(key) else { return Ok(false) };
+    match read_event(view, event_key).await {
         Err(ReadError::Store(error)) => Err(error),
         event => Ok(matches!(event, Ok(Some(_)))),
     }
@@ -93,30 +95,30 @@ mod tests {
 
     use super::*;
     use crate::store::MemoryStore;
-    use crate::{Address, EventId, Options, Replica};
+    use crate::{EventId, EventKey, Options, Replica};
 
     #[tokio::test]
     async fn what_has_come_meanwhile_stays() {
         let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
         let here = replica.put("key", "value").await.unwrap();
-        let gone = Address { id: EventId::from_bytes([7; 32]), ..here };
-        let [stands, ghost] = [here, gone].map(|address| {
+        let gone = EventKey { id: EventId::from_bytes([7; 32]), ..here };
+        let [stands, ghost] = [here, gone].map(|event_key| {
             let mut row = BytesMut::new();
-            IndexRow::encode(b"key", address, &mut row);
+            IndexRow::encode(b"key", event_key, &mut row);
             row.freeze()
         });
         let mut batch = WriteBatch::new();
         batch.remove(Table::ByKey, stands);
         batch.remove(Table::ByKey, ghost.clone());
         let state = replica.shared.state().unwrap();
-        batch.remove(Table::Events, address_key(here).to_vec());
-        batch.remove(Table::Events, address_key(gone).to_vec());
+        batch.remove(Table::Events, encode_event_key(here).to_vec());
+        batch.remove(Table::Events, encode_event_key(gone).to_vec());
         let (left, events) = still_wrong(batch, &*state.view).await.unwrap();
         assert_eq!(events, 1);
         let writes: Vec<_> = left.into_tables().flat_map(|(_, writes)| writes).collect();
         assert_eq!(
             writes.iter().map(|write| &write.key).collect::<Vec<_>>(),
-            [&Bytes::copy_from_slice(&address_key(gone)), &ghost]
+            [&Bytes::copy_from_slice(&encode_event_key(gone)), &ghost]
         );
     }
 }

@@ -109,7 +109,7 @@ async fn is_untouched(span: TimeSpan, since: u64, state: &ReadState) -> Result<b
         for run in page {
             let Ok(run) = run else { return Ok(false) };
             for arrival in run.from(since).filter(|arrival| arrival.sequence < end) {
-                if arrival.effect == Effect::Stored && span.contains(arrival.address.timestamp) {
+                if arrival.effect == Effect::Stored && span.contains(arrival.event_key.timestamp) {
                     return Ok(false);
                 }
                 seen += 1;

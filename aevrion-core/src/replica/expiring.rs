@@ -17,9 +17,9 @@ use super::read_state::ReadState;
 use super::state::Shared;
 use super::writer::Writer;
 use crate::store::{Durability, StoreError, Table};
-use crate::tables::{EventRow, address_key};
+use crate::tables::{EventRow, encode_event_key};
 use crate::timetable::{self, Due};
-use crate::{Address, ReadError, Timestamp};
+use crate::{EventKey, ReadError, Timestamp};
 
 /// What expires within this time is told together: each commit costs a sync.
 const PACE: Duration = Duration::from_millis(20);
@@ -42,10 +42,10 @@ impl Writer {
         if let Some((last, _)) = rows.last() {
             let shared = Arc::clone(&self.shared);
             let mut batch = CommitBatch::new(&state, self.greatest, &shared);
-            for (expiry, address) in &rows {
-                batch.remove_expiry(*expiry, *address);
-                if let Some(key) = expired_key(&shared, &state, *address).await? {
-                    batch.expire(*address, key);
+            for (expiry, event_key) in &rows {
+                batch.remove_expiry(*expiry, *event_key);
+                if let Some(key) = expired_key(&shared, &state, *event_key).await? {
+                    batch.expire(*event_key, key);
                 }
             }
             let until = timetable::told_until(&*state.view).await?.max(Some(*last)).unwrap_or(*last);
@@ -61,16 +61,16 @@ impl Writer {
 async fn expired_key(
     shared: &Shared,
     state: &ReadState,
-    address: Address,
+    event_key: EventKey,
 ) -> Result<Option<Bytes>, StoreError> {
-    let row = state.view.get(Table::Events, &address_key(address)).await?;
+    let row = state.view.get(Table::Events, &encode_event_key(event_key)).await?;
     let Some(Ok(event)) = row.as_ref().map(EventRow::parse) else {
-        tracing::error!(%address, "an event that expires cannot be read; run `verify`");
+        tracing::error!(%event_key, "an event that expires cannot be read; run `verify`");
         return Ok(None);
     };
     match state.index().winner(&event.key, shared.now()).await {
         Ok(winner) => {
-            Ok(winner.filter(|winner| winner.address() == address).map(|winner| winner.key().clone()))
+            Ok(winner.filter(|winner| winner.event_key() == event_key).map(|winner| winner.key().clone()))
         }
         Err(ReadError::Store(error)) => Err(error),
         Err(error) => {

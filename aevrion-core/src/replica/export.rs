@@ -16,14 +16,14 @@ use crate::events::EventPages;
 use crate::index::KeySpan;
 use crate::news::Origin;
 use crate::store::Durability;
-use crate::{Address, Event, ReadError, WriteError};
+use crate::{Event, EventKey, ReadError, WriteError};
 
 /// A walk over all events, in the order of time and, within a millisecond, of ids.
 pub struct Export {
     shared: Arc<Shared>,
     state: Arc<ReadState>,
     /// The last event given.
-    last: Option<Address>,
+    last: Option<EventKey>,
     exhausted: bool,
 }
 
@@ -57,7 +57,7 @@ impl Export {
                     self.shared.note_old_damage(error).await;
                 }
                 let event = event?;
-                self.last = Some(event.address());
+                self.last = Some(event.event_key());
                 if !is_reserved(event.key()) {
                     events.push(event);
                 }

@@ -11,7 +11,7 @@ use super::read_state::{read_checkpoint, recover};
 use super::state::Published;
 use super::writer::Writer;
 use crate::events::outermost_event;
-use crate::planted::{Bug, planted};
+use crate::fault_injection::{Bug, injected};
 use crate::store::{Direction, StoreError, Table};
 use crate::tables::name;
 use crate::{ReadError, Timestamp};
@@ -104,7 +104,7 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, "the store cannot be read again: nothing is committed until it can");
                 self.fall_behind();
-                self.is_behind = !planted(Bug::StaleReload);
+                self.is_behind = !injected(Bug::StaleReload);
             }
         }
     }
@@ -133,8 +133,8 @@ impl Writer {
             }
         };
         let known = published.map_or(0, |state| state.checkpoint.next_arrival);
-        self.shared.tips.forget_all(checkpoint.next_arrival.max(known) + 1);
-        self.greatest = last.map(|address| address.timestamp);
+        self.shared.latest.forget_all(checkpoint.next_arrival.max(known) + 1);
+        self.greatest = last.map(|event_key| event_key.timestamp);
         Ok(state)
     }
 }

@@ -60,11 +60,11 @@ impl Feed {
     }
 
     /// Takes events that were stored, to be shown when they are durable.
-    pub(super) fn offer(&self, fresh: Vec<NewEvent>) {
+    pub(super) fn offer(&self, news: Vec<NewEvent>) {
         let mut ring = self.ring();
-        for fresh in fresh {
-            ring.bytes += fresh.event.weight();
-            ring.events.push_back(fresh);
+        for news in news {
+            ring.bytes += news.event.weight();
+            ring.events.push_back(news);
             while ring.events.len() > FEED_EVENTS || ring.bytes > FEED_BYTES && ring.events.len() > 1 {
                 ring.drop_oldest();
             }
@@ -175,7 +175,7 @@ mod tests {
     use crate::news::Origin;
     use crate::{Event, Timestamp, Value};
 
-    fn fresh(number: u64, bytes: usize) -> NewEvent {
+    fn news(number: u64, bytes: usize) -> NewEvent {
         let value = Value::Data(Bytes::from(vec![0; bytes]));
         let event = Event::new(Bytes::from_static(b"k"), value, Timestamp::from_millis(number)).unwrap();
         NewEvent { event, origin: Origin::Local }
@@ -184,7 +184,7 @@ mod tests {
     fn numbers(news: Option<News>) -> Option<Vec<u64>> {
         match news? {
             News::Events(events) => {
-                Some(events.iter().map(|fresh| fresh.event.timestamp().as_millis()).collect())
+                Some(events.iter().map(|news| news.event.timestamp().as_millis()).collect())
             }
             News::Missed => Some(Vec::new()),
         }
@@ -194,7 +194,7 @@ mod tests {
     fn shows_what_is_durable_in_order() {
         let feed = Arc::new(Feed::new());
         let mut reader = feed.read();
-        feed.offer(vec![fresh(1, 1), fresh(2, 1)]);
+        feed.offer(vec![news(1, 1), news(2, 1)]);
         assert_eq!(numbers(reader.take()), None);
         feed.show();
         assert_eq!(numbers(reader.take()), Some(vec![1, 2]));
@@ -205,10 +205,10 @@ mod tests {
     fn whoever_falls_behind_learns_that_and_goes_on() {
         let feed = Arc::new(Feed::new());
         let mut reader = feed.read();
-        feed.offer((0..3).map(|number| fresh(number, FEED_BYTES / 2)).collect());
+        feed.offer((0..3).map(|number| news(number, FEED_BYTES / 2)).collect());
         feed.show();
         assert_eq!(numbers(reader.take()), Some(vec![]));
-        feed.offer(vec![fresh(9, 1)]);
+        feed.offer(vec![news(9, 1)]);
         feed.show();
         assert_eq!(numbers(reader.take()), Some(vec![9]));
     }
@@ -217,10 +217,10 @@ mod tests {
     fn what_was_not_shown_can_be_taken_back() {
         let feed = Arc::new(Feed::new());
         let mut reader = feed.read();
-        feed.offer(vec![fresh(1, 1)]);
+        feed.offer(vec![news(1, 1)]);
         feed.forget_unshown();
         assert_eq!(numbers(reader.take()), Some(vec![]), "something was missed");
-        feed.offer(vec![fresh(2, 1)]);
+        feed.offer(vec![news(2, 1)]);
         feed.show();
         assert_eq!(numbers(reader.take()), Some(vec![2]));
     }

@@ -10,13 +10,13 @@ use bytes::Bytes;
 
 use crate::bounds::SETTING_BYTES;
 use crate::event::is_reserved;
+use crate::fault_injection::{Bug, injected};
 use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
 use crate::news::Origin;
-use crate::planted::{Bug, planted};
 use crate::store::{Durability, StoreError, Table};
 use crate::tables::name;
 use crate::{
-    Address, ClockFault, Event, Incarnation, Parameters, ReadError, Timestamp, Value, WallClock, WriteError,
+    ClockFault, Event, EventKey, Incarnation, Parameters, ReadError, Timestamp, Value, WallClock, WriteError,
 };
 
 use super::feed::FeedReader;
@@ -39,7 +39,7 @@ impl Replica {
     /// # Errors
     /// [`WriteError`] about the key or the value, if the clock cannot be trusted, or if the store does not take it:
     /// nothing was written then.
-    pub async fn put(&self, key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Result<Address, WriteError> {
+    pub async fn put(&self, key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Result<EventKey, WriteError> {
         self.write(Operation::put(key, data), Durability::Immediate).await
     }
 
@@ -52,7 +52,7 @@ impl Replica {
         key: impl AsRef<[u8]>,
         data: impl Into<Bytes>,
         expires_at: Timestamp,
-    ) -> Result<Address, WriteError> {
+    ) -> Result<EventKey, WriteError> {
         let value = Value::Expiring { data: data.into(), expires_at };
         let key = Bytes::copy_from_slice(key.as_ref());
         self.write(Operation { key, value }, Durability::Immediate).await
@@ -62,7 +62,7 @@ impl Replica {
     ///
     /// # Errors
     /// As [`Replica::put`].
-    pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<Address, WriteError> {
+    pub async fn delete(&self, key: impl AsRef<[u8]>) -> Result<EventKey, WriteError> {
         self.write(Operation::delete(key), Durability::Immediate).await
     }
 
@@ -70,9 +70,9 @@ impl Replica {
     ///
     /// # Errors
     /// As [`Replica::put`].
-    pub async fn write(&self, operation: Operation, durability: Durability) -> Result<Address, WriteError> {
-        let addresses = self.batch(vec![operation], durability).await?;
-        addresses.first().copied().ok_or(WriteError::Closed)
+    pub async fn write(&self, operation: Operation, durability: Durability) -> Result<EventKey, WriteError> {
+        let event_keys = self.batch(vec![operation], durability).await?;
+        event_keys.first().copied().ok_or(WriteError::Closed)
     }
 
     /// All of these writes or, if the process or the power dies, none. Answers with an address for each, in order.
@@ -84,7 +84,7 @@ impl Replica {
         &self,
         operations: Vec<Operation>,
         durability: Durability,
-    ) -> Result<Vec<Address>, WriteError> {
+    ) -> Result<Vec<EventKey>, WriteError> {
         let bytes = operations.iter().map(|operation| operation.key.len() + operation.value.len()).sum();
         check_batch(operations.len(), bytes)?;
         if let Some(fault) = self.shared.refuse_by_clock() {
@@ -108,13 +108,13 @@ impl Replica {
         key: impl AsRef<[u8]>,
         value: Value,
         timestamp: Timestamp,
-    ) -> Result<Address, WriteError> {
+    ) -> Result<EventKey, WriteError> {
         let key = Bytes::copy_from_slice(key.as_ref());
         self.check(&key, &value)?;
         let event = Event::new(key, value, timestamp)?;
-        let address = event.address();
+        let event_key = event.event_key();
         self.insert(vec![event], Durability::Immediate).await?;
-        Ok(address)
+        Ok(event_key)
     }
 
     /// Stores these events, all in one atomic write, but for those that are stored already.
@@ -260,7 +260,7 @@ impl Replica {
     /// by the wall clock. One write that is ahead of the wall ends no lease early.
     pub fn present(&self) -> AsOf {
         let visible = self.now();
-        let expiry = if planted(Bug::ExpiryByLogicalClock) { visible } else { self.shared.wall.now() };
+        let expiry = if injected(Bug::ExpiryByLogicalClock) { visible } else { self.shared.wall.now() };
         AsOf { visible, expiry }
     }
 
@@ -427,7 +427,7 @@ fn check_density(operations: &[Operation], max_drift: Duration) -> Result<(), Wr
         *writes.entry(&operation.key).or_default() += 1;
     }
     match writes.into_values().max().filter(|writes| *writes > most) {
-        Some(writes) if !planted(Bug::BatchPastDrift) => Err(WriteError::BatchTooDense { writes, most }),
+        Some(writes) if !injected(Bug::BatchPastDrift) => Err(WriteError::BatchTooDense { writes, most }),
         _ => Ok(()),
     }
 }

@@ -15,24 +15,24 @@ use super::handle::Replica;
 use super::mend::Mend;
 use crate::agent::{CheckedHashes, Walked};
 use crate::bounds::{CHECKED_EVENTS, HASH_ROWS};
-use crate::message::Tile;
-use crate::planted::{Bug, planted};
+use crate::fault_injection::{Bug, injected};
+use crate::message::NodeDigest;
 use crate::store::{KeyRange, Pages, Projection, Table, View};
-use crate::tables::{node_key, parse_address, parse_node_key, parse_node_value, time_range};
-use crate::tree::{LEVELS, Node, NodeAddress, NodeSink, Shape, TreePass};
+use crate::tables::{node_key, parse_event_key, parse_node_key, parse_node_value, time_range};
+use crate::tree::{LEVELS, Node, NodePosition, NodeSink, Shape, TreePass};
 use crate::{ReadError, TimeSpan, WriteError};
 
 /// Keeps what a pass computes of nodes with a moment in a span.
 struct Computed {
     shape: Shape,
     span: TimeSpan,
-    nodes: BTreeMap<NodeAddress, Node>,
+    nodes: BTreeMap<NodePosition, Node>,
 }
 
 impl NodeSink for &mut Computed {
-    async fn take(&mut self, nodes: Vec<(NodeAddress, Node)>) -> Result<(), ReadError> {
+    async fn take(&mut self, nodes: Vec<(NodePosition, Node)>) -> Result<(), ReadError> {
         let (shape, span) = (self.shape, self.span);
-        let meets = |node: &NodeAddress| shape.time_of(*node).intersection(span).is_some();
+        let meets = |node: &NodePosition| shape.time_of(*node).intersection(span).is_some();
         self.nodes.extend(nodes.into_iter().filter(|(node, _)| meets(node)));
         Ok(())
     }
@@ -44,15 +44,15 @@ impl Replica {
         self.shared.healed_hashes.load(Ordering::Relaxed)
     }
 
-    /// The children of `parents`, as [`Holdings`](crate::agent::Holdings) names them. A stored parent that they
+    /// The children of `parents`, as [`ReplicaView`](crate::agent::ReplicaView) names them. A stored parent that they
     /// contradict is taken back.
     pub(super) async fn checked_children(
         &self,
         span: TimeSpan,
-        parents: &[NodeAddress],
-    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
+        parents: &[NodePosition],
+    ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
         let (children, contradicted) = self.children_of(span, parents).await?;
-        if contradicted.is_empty() || planted(Bug::HashNotHealed) {
+        if contradicted.is_empty() || injected(Bug::HashNotHealed) {
             return Ok(children);
         }
         let (mut wrong, parents_wrong) = (Vec::new(), contradicted.len());
@@ -62,7 +62,7 @@ impl Replica {
                 .shared
                 .shape
                 .children(parent)
-                .map(|index| NodeAddress { level: parent.level - 1, index });
+                .map(|index| NodePosition { level: parent.level - 1, index });
             wrong.extend(below);
             wrong.extend(std::iter::successors(Some(parent), |node| self.shared.shape.parent(*node)));
         }
@@ -75,8 +75,8 @@ impl Replica {
     async fn children_of(
         &self,
         span: TimeSpan,
-        parents: &[NodeAddress],
-    ) -> Result<(Walked<Vec<Vec<Tile>>>, Vec<NodeAddress>), ReadError> {
+        parents: &[NodePosition],
+    ) -> Result<(Walked<Vec<Vec<NodeDigest>>>, Vec<NodePosition>), ReadError> {
         let mut walk = self.walk(None).await?;
         let (mut pass, _) = walk.pass(span);
         let (mut all, mut contradicted) = (Vec::with_capacity(parents.len()), Vec::new());
@@ -86,8 +86,8 @@ impl Replica {
             if pass.is_contradicted(*parent, &children).await? {
                 contradicted.push(*parent);
             }
-            let tile = |(index, node)| Tile::new(index - slots.start(), node);
-            all.push(children.into_iter().map(tile).collect());
+            let node = |(index, node)| NodeDigest::new(index - slots.start(), node);
+            all.push(children.into_iter().map(node).collect());
         }
         Ok((Walked { answer: all, rows: pass.rows() }, contradicted))
     }
@@ -103,17 +103,17 @@ impl Replica {
         pass.nodes(Shape::TOP, row(shape, Shape::TOP, part)).await?;
         let wrong = wrong_nodes(view, shape, part, &computed).await?;
         drop(unchanging);
-        if !wrong.is_empty() && !planted(Bug::HashNotHealed) {
+        if !wrong.is_empty() && !injected(Bug::HashNotHealed) {
             self.take_back(&wrong, wrong.len()).await?;
         }
-        let leaves = computed.nodes.range(..NodeAddress { level: 1, index: 0 });
+        let leaves = computed.nodes.range(..NodePosition { level: 1, index: 0 });
         let events = leaves.map(|(_, leaf)| leaf.count).sum();
         Ok(CheckedHashes { events, wrong: wrong.len(), rest })
     }
 
     /// Removes stored nodes, so many of which are `wrong` for certain: whoever asks for them next computes them. That is
     /// right whatever was written meanwhile.
-    async fn take_back(&self, nodes: &[NodeAddress], wrong: usize) -> Result<(), ReadError> {
+    async fn take_back(&self, nodes: &[NodePosition], wrong: usize) -> Result<(), ReadError> {
         let Some(first) = nodes.first() else { return Ok(()) };
         tracing::warn!(wrong, %first, "stored hashes of the tree do not match its events: they are computed anew");
         let mut mend = Mend::new(self);
@@ -146,7 +146,7 @@ async fn checked_at_once(
     let mut events = 0;
     while let Some(page) = pages.next().await? {
         events += page.len();
-        let last = page.last_key().and_then(parse_address).filter(|_| events >= CHECKED_EVENTS);
+        let last = page.last_key().and_then(parse_event_key).filter(|_| events >= CHECKED_EVENTS);
         if let Some(last) = last {
             let end = shape.last(shape.node_at(0, last.timestamp)).min(span.last());
             let part = TimeSpan::new(span.first(), end).unwrap_or(span);
@@ -162,7 +162,7 @@ async fn wrong_nodes(
     shape: Shape,
     part: TimeSpan,
     computed: &Computed,
-) -> Result<Vec<NodeAddress>, ReadError> {
+) -> Result<Vec<NodePosition>, ReadError> {
     let mut wrong = Vec::new();
     for level in 0..LEVELS {
         let indexes = row(shape, level, part);
@@ -171,10 +171,10 @@ async fn wrong_nodes(
         while let Some(page) = pages.next().await? {
             for (key, value) in page.rows() {
                 let Some((_, index)) = parse_node_key(key) else { continue };
-                let address = NodeAddress { level, index };
+                let position = NodePosition { level, index };
                 let stored = parse_node_value(value).map(|(count, hash)| Node { count, hash });
-                if stored.as_ref() != computed.nodes.get(&address) && wrong.len() < HASH_ROWS {
-                    wrong.push(address);
+                if stored.as_ref() != computed.nodes.get(&position) && wrong.len() < HASH_ROWS {
+                    wrong.push(position);
                 }
             }
         }

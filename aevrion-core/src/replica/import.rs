@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::handle::Replica;
 use super::queue::{Answer, Inserted};
-use crate::bounds::{LOT_BYTES, LOT_EVENTS};
+use crate::bounds::{COMMIT_BYTES, COMMIT_EVENTS};
 use crate::event::is_reserved;
 use crate::news::Origin;
 use crate::store::Durability;
@@ -47,7 +47,7 @@ impl Import<'_> {
         }
         self.bytes += event.weight();
         self.batch.push(event);
-        if self.batch.len() >= LOT_EVENTS || self.bytes >= LOT_BYTES {
+        if self.batch.len() >= COMMIT_EVENTS || self.bytes >= COMMIT_BYTES {
             self.send_batch().await
         } else {
             Ok(())

@@ -12,7 +12,7 @@ use super::state::Names;
 use super::state::Shared;
 use super::writer::Writer;
 use crate::events::outermost_event;
-use crate::planted::{Bug, planted};
+use crate::fault_injection::{Bug, injected};
 use crate::store::{
     Cooperative, Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table,
     View, WriteBatch,
@@ -65,14 +65,14 @@ impl Replica {
         let (state, damaged) = recover(&*store, store.view().await?, identity.checkpoint).await?;
         let last_until = async |until| {
             let event = outermost_event(&*state.view, (Timestamp::MIN, until), Direction::Backward).await;
-            event.map(|event| event.map(|address| address.timestamp))
+            event.map(|event| event.map(|event_key| event_key.timestamp))
         };
         let greatest = last_until(Timestamp::MAX).await?;
         let present = options.wall.now().after(options.max_drift);
         let accepted = last_until(present).await?.unwrap_or(Timestamp::MIN);
         let mark = identity.checkpoint.clock;
         let (accepted, mark) =
-            if planted(Bug::ClockBack) { (Timestamp::MIN, ClockMark::default()) } else { (accepted, mark) };
+            if injected(Bug::ClockBack) { (Timestamp::MIN, ClockMark::default()) } else { (accepted, mark) };
         let clock = Clock::new(accepted, mark, options.max_drift);
         let (queue, requests) = Queue::new();
         let Identity { parameters, node, checkpoint, lineage, .. } = identity;

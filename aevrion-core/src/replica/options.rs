@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bounds::{ARRIVALS_KEPT, PENDING_ROWS};
-use crate::{Incarnation, MAX_DRIFT, NodeId, SystemWall, WallClock, WantedParameters};
+use crate::{Incarnation, MAX_DRIFT, NodeId, ParameterOverrides, SystemWall, WallClock};
 
 /// How a replica is opened. The default suits everyone who does not know better.
 #[derive(Clone)]
 pub struct Options {
     /// What a new store is made with, and an existing one must have been made with. What is left open is the default
     /// in a new store, and whatever it has in an existing one.
-    pub parameters: WantedParameters,
+    pub parameters: ParameterOverrides,
     /// Whether a new store joins a cluster that exists, whose parameters are as they are. Any other is refused if its
     /// tree would be [too fine](crate::TreeTooFine).
     pub joins: bool,
@@ -26,17 +26,17 @@ pub struct Options {
     pub max_drift: Duration,
     /// Where the time comes from (the operating system).
     pub wall: Arc<dyn WallClock>,
-    /// Index rows held in memory before they are written in one sorted lot (65,536). See
+    /// Index rows held in memory before they are written in one sorted batch (65,536). See
     /// [`bounds::PENDING_ROWS`](crate::bounds::PENDING_ROWS) for what it trades.
     pub index_lot: usize,
-    /// The newest arrivals that watchers can resume from (a million); at least an index lot is kept.
+    /// The newest arrivals that watchers can resume from (a million); at least an index batch is kept.
     pub arrivals_kept: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            parameters: WantedParameters::default(),
+            parameters: ParameterOverrides::default(),
             joins: false,
             node: None,
             incarnation: None,

@@ -11,8 +11,8 @@ use super::top_row::Touched;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
 use crate::news::Origin;
 use crate::store::{Durability, StoreError, WriteBatch};
-use crate::tree::{Node, NodeAddress};
-use crate::{Address, Event, Timestamp, Value, WriteError};
+use crate::tree::{Node, NodePosition};
+use crate::{Event, EventKey, Timestamp, Value, WriteError};
 
 /// One write of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub(super) struct Counted {
 /// What a submission brings.
 pub(super) enum Content {
     /// Writes that get their time from this node's clock.
-    Operations(Vec<Operation>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
+    Operations(Vec<Operation>, oneshot::Sender<Result<Vec<EventKey>, WriteError>>),
     /// Events that have theirs, and from whom they come.
     Events(Vec<Event>, Origin, oneshot::Sender<Result<Inserted, WriteError>>),
 }
@@ -156,7 +156,7 @@ impl<T> Answer<T> {
 }
 
 /// Computed nodes, children before their parents.
-pub(super) type Nodes = Vec<(NodeAddress, Node)>;
+pub(super) type Nodes = Vec<(NodePosition, Node)>;
 
 /// Leave to walk the tree, until dropped.
 pub(super) struct Walk {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::arrivals::{Arrival, Effect, Runs};
+use crate::fault_injection::{Bug, injected};
 use crate::index::{IndexReader, Pending};
-use crate::planted::{Bug, planted};
 use crate::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, View, WriteBatch};
-use crate::tables::{Checkpoint, EventRow, address_key, name, parse_address};
-use crate::{Address, ReadError};
+use crate::tables::{Checkpoint, EventRow, encode_event_key, name, parse_event_key};
+use crate::{EventKey, ReadError};
 
 /// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
 pub(crate) struct ReadState {
@@ -40,7 +40,7 @@ pub(super) async fn recover(
     store: &dyn EventStore,
     view: Arc<dyn View>,
     checkpoint: Checkpoint,
-) -> Result<(ReadState, Vec<Address>), ReadError> {
+) -> Result<(ReadState, Vec<EventKey>), ReadError> {
     if let Some((pending, damaged)) = pending_rows(&*view, &checkpoint).await? {
         return Ok((ReadState { view, pending, checkpoint }, damaged));
     }
@@ -55,11 +55,11 @@ pub(super) async fn recover(
 async fn pending_rows(
     view: &dyn View,
     checkpoint: &Checkpoint,
-) -> Result<Option<(Pending, Vec<Address>)>, ReadError> {
+) -> Result<Option<(Pending, Vec<EventKey>)>, ReadError> {
     let (mut pending, mut damaged) = (Pending::default(), Vec::new());
     let mut arena = BytesMut::new();
     let mut expected = checkpoint.next_to_index;
-    if expected == checkpoint.next_arrival || planted(Bug::PendingForgotten) {
+    if expected == checkpoint.next_arrival || injected(Bug::PendingForgotten) {
         return Ok(Some((pending, damaged)));
     }
     let mut runs = Runs::from(view, checkpoint.next_to_index).await?;
@@ -72,17 +72,19 @@ async fn pending_rows(
             // What expired was indexed when it arrived.
             let stored =
                 run.from(checkpoint.next_to_index).filter(|arrival| arrival.effect == Effect::Stored);
-            for Arrival { address, .. } in stored {
-                let row = view.get(Table::Events, &address_key(address)).await?;
+            for Arrival { event_key, .. } in stored {
+                let row = view.get(Table::Events, &encode_event_key(event_key)).await?;
                 match row.as_ref().map(EventRow::parse) {
                     Some(Ok(row)) => {
-                        pending.insert(&row.key, address, &mut arena);
-                        if !row.needs_body() && row.into_event(address, None).is_err() {
-                            damaged.push(address);
+                        pending.insert(&row.key, event_key, &mut arena);
+                        if !row.needs_body() && row.into_event(event_key, None).is_err() {
+                            damaged.push(event_key);
                         }
                     }
-                    Some(Err(_)) => damaged.push(address),
-                    None => tracing::error!(%address, "an event that arrived last is missing; run `verify`"),
+                    Some(Err(_)) => damaged.push(event_key),
+                    None => {
+                        tracing::error!(%event_key, "an event that arrived last is missing; run `verify`");
+                    }
                 }
             }
             expected = run.end();
@@ -104,8 +106,8 @@ async fn index_all(
         let view = store.view().await?;
         let (mut rows, mut arena) = (Pending::default(), BytesMut::new());
         for (key, row) in page.into_rows() {
-            if let (Some(address), Ok(event)) = (parse_address(&key), EventRow::parse(&row)) {
-                rows.insert(&event.key, address, &mut arena);
+            if let (Some(event_key), Ok(event)) = (parse_event_key(&key), EventRow::parse(&row)) {
+                rows.insert(&event.key, event_key, &mut arena);
             }
         }
         for row in rows.rows() {

@@ -59,7 +59,7 @@ impl Replica {
                 walked += 1;
                 match event {
                     Ok(event) => {
-                        IndexRow::encode(event.key(), event.address(), &mut arena);
+                        IndexRow::encode(event.key(), event.event_key(), &mut arena);
                         let row = arena.split().freeze();
                         if !has_row(&state, &row).await? {
                             mend.put(Table::ByKey, row, Bytes::new()).await?;

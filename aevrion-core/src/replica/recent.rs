@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::Address;
+use crate::EventKey;
 use crate::arrivals::{Arrival, Effect};
 use crate::bounds::{RECENT_ARRIVALS, RECENT_KEY_BYTES};
 
@@ -20,7 +20,7 @@ pub(super) struct RecentArrivals(Mutex<Ring>);
 struct Ring {
     /// The sequence of the first arrival held.
     first: u64,
-    arrivals: VecDeque<(Effect, Address, Bytes)>,
+    arrivals: VecDeque<(Effect, EventKey, Bytes)>,
     key_bytes: usize,
 }
 
@@ -45,15 +45,15 @@ pub(super) struct Wanted {
 
 impl RecentArrivals {
     /// Takes what a commit brought, the first of it under the sequence `first`.
-    pub(super) fn offer(&self, first: u64, effect: Effect, arrived: &[(Address, Bytes)]) {
+    pub(super) fn offer(&self, first: u64, effect: Effect, arrived: &[(EventKey, Bytes)]) {
         let mut ring = self.ring();
         if ring.end() != first {
             ring.clear();
             ring.first = first;
         }
-        for (address, key) in arrived {
+        for (event_key, key) in arrived {
             // A copy: the key may be a slice of a frame of many megabytes.
-            ring.arrivals.push_back((effect, *address, Bytes::copy_from_slice(key)));
+            ring.arrivals.push_back((effect, *event_key, Bytes::copy_from_slice(key)));
             ring.key_bytes += key.len();
             while ring.arrivals.len() > RECENT_ARRIVALS || ring.key_bytes > RECENT_KEY_BYTES {
                 let Some((_, _, oldest)) = ring.arrivals.pop_front() else { break };
@@ -70,9 +70,12 @@ impl RecentArrivals {
         let skipped = usize::try_from(next.checked_sub(ring.first)?).ok()?;
         let taken = usize::try_from(end.checked_sub(next)?).ok().filter(|taken| *taken > 0)?;
         let arrivals = (next..).zip(ring.arrivals.iter().skip(skipped).take(taken));
-        let arrivals = arrivals
-            .filter(|(_, (.., key))| wanted(key))
-            .map(|(sequence, (effect, address, _))| Arrival { sequence, effect: *effect, address: *address });
+        let arrivals =
+            arrivals.filter(|(_, (.., key))| wanted(key)).map(|(sequence, (effect, event_key, _))| Arrival {
+                sequence,
+                effect: *effect,
+                event_key: *event_key,
+            });
         Some(Wanted { arrivals: arrivals.collect(), end })
     }
 
@@ -91,12 +94,12 @@ mod tests {
     use super::*;
     use crate::{EventId, Timestamp};
 
-    fn arrivals(keys: &[&'static str]) -> Vec<(Address, Bytes)> {
-        let address = |n: usize| Address {
+    fn arrivals(keys: &[&'static str]) -> Vec<(EventKey, Bytes)> {
+        let event_key = |n: usize| EventKey {
             timestamp: Timestamp::from_millis(n as u64),
             id: EventId::from_bytes([0; 32]),
         };
-        keys.iter().enumerate().map(|(n, key)| (address(n), Bytes::from_static(key.as_bytes()))).collect()
+        keys.iter().enumerate().map(|(n, key)| (event_key(n), Bytes::from_static(key.as_bytes()))).collect()
     }
 
     fn found(recent: &RecentArrivals, next: u64, end: u64) -> Option<(Vec<u64>, u64)> {

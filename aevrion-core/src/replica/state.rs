@@ -15,8 +15,8 @@ use super::read_state::ReadState;
 use super::recent::RecentArrivals;
 use super::top_row::KeptTop;
 use crate::events::read_event;
-use crate::index::Tips;
-use crate::planted::{Bug, planted};
+use crate::fault_injection::{Bug, injected};
+use crate::index::LatestCache;
 use crate::store::{Capabilities, EventStore, StoreError};
 use crate::tables::Lineage;
 use crate::tree::Shape;
@@ -61,7 +61,7 @@ pub(crate) struct Shared {
     pub(super) arrivals_kept: u64,
     /// What the writer published last.
     pub(super) published: ArcSwap<Published>,
-    pub(super) tips: Tips,
+    pub(super) latest: LatestCache,
     /// Why no writes are taken at the moment, if none are.
     pub(super) failure: ArcSwap<Option<StoreError>>,
     /// The clock's last timestamp, for reads.
@@ -115,7 +115,7 @@ impl Shared {
             arrivals: watch::Sender::new(state.checkpoint.next_arrival),
             recent: RecentArrivals::default(),
             published: ArcSwap::from_pointee(Published::State(Arc::new(state))),
-            tips: Tips::new(),
+            latest: LatestCache::new(),
             feed: Arc::new(Feed::new()),
             damage: DamageList::new(),
             failure: ArcSwap::from_pointee(None),
@@ -166,17 +166,17 @@ impl Shared {
     /// The version of `key` that wins at `at`.
     pub(super) async fn winner(&self, key: &[u8], at: Timestamp) -> Result<Option<Event>, ReadError> {
         let state = self.state()?;
-        let at = if planted(Bug::FutureShown) { Timestamp::MAX } else { at };
+        let at = if injected(Bug::FutureShown) { Timestamp::MAX } else { at };
         if at < self.now() {
             return state.index().winner(key, at).await;
         }
-        if let Some(event) = self.tips.get(key, at) {
+        if let Some(event) = self.latest.get(key, at) {
             return Ok(Some(event));
         }
         match state.index().newest(key).await? {
             Some(event) if event.timestamp() > at => state.index().winner(key, at).await,
             Some(event) => {
-                self.tips.keep(&event, state.checkpoint.next_arrival);
+                self.latest.keep(&event, state.checkpoint.next_arrival);
                 Ok(Some(event))
             }
             None => Ok(None),
@@ -197,9 +197,9 @@ impl Shared {
 
     /// As [`Shared::note_damage`], after a read in a view that may be old: the event may be mended by now.
     pub(super) async fn note_old_damage(&self, error: &ReadError) {
-        let Some(address) = damaged_event(error) else { return };
+        let Some(event_key) = damaged_event(error) else { return };
         let Ok(state) = self.state() else { return };
-        if let Err(error) = read_event(&*state.view, address).await {
+        if let Err(error) = read_event(&*state.view, event_key).await {
             self.note_damage(&error);
         }
     }

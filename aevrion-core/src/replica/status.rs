@@ -9,7 +9,7 @@ use super::handle::Replica;
 use crate::events::outermost_event;
 use crate::store::{Capabilities, Direction, StoreError};
 use crate::tree::Root;
-use crate::{Address, ClockFault, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
+use crate::{ClockFault, EventKey, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
 
 /// What a replica says of itself.
 #[derive(Debug, Clone)]
@@ -86,8 +86,8 @@ impl Replica {
     }
 
     /// The addresses of damaged events.
-    pub(crate) fn damaged_addresses(&self) -> Vec<Address> {
-        self.shared.damage.addresses()
+    pub(crate) fn damaged_addresses(&self) -> Vec<EventKey> {
+        self.shared.damage.event_keys()
     }
 
     /// Changes with the list of damaged events.

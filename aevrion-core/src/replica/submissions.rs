@@ -13,14 +13,14 @@ use super::queue::{Inserted, Operation};
 use super::read_state::ReadState;
 use super::writer::Writer;
 use crate::coop::{charge, rows_of};
+use crate::fault_injection::{Bug, injected};
 use crate::news::Origin;
-use crate::planted::{Bug, planted};
 use crate::store::Durability;
-use crate::{Address, Blocked, Event, Timestamp, Value, WriteError};
+use crate::{Blocked, Event, EventKey, Timestamp, Value, WriteError};
 
 /// A submission whose content is in the batch, and what to answer once that is stored.
 enum Outcome {
-    Addresses(Vec<Address>, oneshot::Sender<Result<Vec<Address>, WriteError>>),
+    EventKeys(Vec<EventKey>, oneshot::Sender<Result<Vec<EventKey>, WriteError>>),
     Inserted(Inserted, oneshot::Sender<Result<Inserted, WriteError>>),
 }
 
@@ -28,7 +28,7 @@ impl Outcome {
     fn send(self, outcome: Result<(), WriteError>) {
         // Whoever asked may have gone away: the write stands all the same.
         match self {
-            Self::Addresses(addresses, reply) => drop(reply.send(outcome.map(|()| addresses))),
+            Self::EventKeys(event_keys, reply) => drop(reply.send(outcome.map(|()| event_keys))),
             Self::Inserted(inserted, reply) => drop(reply.send(outcome.map(|()| inserted))),
         }
     }
@@ -68,7 +68,7 @@ impl Writer {
         };
         let shared = Arc::clone(&self.shared);
         let buffered = submissions.iter().all(|submission| submission.durability == Durability::Buffered);
-        let buffered = buffered || planted(Bug::AckedTooEarly);
+        let buffered = buffered || injected(Bug::AckedTooEarly);
         let durability = if buffered { Durability::Buffered } else { Durability::Immediate };
         let mut batch = CommitBatch::new(&state, self.greatest, &shared);
         let mut answers = Vec::with_capacity(submissions.len());
@@ -133,9 +133,9 @@ impl Writer {
                     Assembled::Waits(Content::Operations(operations, reply), Some(blocked))
                 }
                 Ok(Stamped::Events(events)) => {
-                    let addresses = events.iter().map(Event::address).collect();
+                    let event_keys = events.iter().map(Event::event_key).collect();
                     match self.add_events(&events, Origin::Local, batch, state).await {
-                        Ok(_) => Assembled::Ready(Outcome::Addresses(addresses, reply)),
+                        Ok(_) => Assembled::Ready(Outcome::EventKeys(event_keys, reply)),
                         Err(error) => Assembled::Failed(Content::Operations(operations, reply), error),
                     }
                 }
@@ -189,7 +189,7 @@ impl Writer {
             let timestamp = loop {
                 let timestamp = match clock.issue(wall, key) {
                     Ok(timestamp) => timestamp,
-                    Err(_) if planted(Bug::BatchPastDrift) && !events.is_empty() => {
+                    Err(_) if injected(Bug::BatchPastDrift) && !events.is_empty() => {
                         clock.exceed(wall);
                         continue;
                     }
@@ -216,7 +216,7 @@ impl Writer {
 fn is_dropped(event: &Event, wall: Timestamp, largest: u32) -> bool {
     let old = event.timestamp() < wall.before(Duration::from_secs(3_600));
     let fills = u32::try_from(event.value().len()).is_ok_and(|len| len == largest);
-    planted(Bug::OldRefused) && old
-        || planted(Bug::LargestRefused) && fills
-        || planted(Bug::DeletionDropped) && *event.value() == Value::Deletion
+    injected(Bug::OldRefused) && old
+        || injected(Bug::LargestRefused) && fills
+        || injected(Bug::DeletionDropped) && *event.value() == Value::Deletion
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::bounds::TOUCHED_TOP_NODES;
-use crate::tree::{NodeAddress, Shape, TopRow};
+use crate::tree::{NodePosition, Shape, TopRow};
 
 /// The top row of the tree, and how far it has followed what was written.
 pub(super) struct KeptTop {
@@ -40,8 +40,8 @@ impl Default for TouchedTop {
 
 impl TouchedTop {
     /// The nodes above new events, and others.
-    pub(super) fn touch(&mut self, nodes: &BTreeSet<NodeAddress>) {
-        let top = nodes.range(NodeAddress { level: Shape::TOP, index: 0 }..);
+    pub(super) fn touch(&mut self, nodes: &BTreeSet<NodePosition>) {
+        let top = nodes.range(NodePosition { level: Shape::TOP, index: 0 }..);
         if let Some(since) = &mut self.since {
             since.extend(top.map(|node| node.index));
         }
@@ -78,9 +78,9 @@ fn bound(touched: &mut Touched) {
 mod tests {
     use super::*;
 
-    fn touched(indexes: &[u64]) -> BTreeSet<NodeAddress> {
-        let top = indexes.iter().map(|index| NodeAddress { level: Shape::TOP, index: *index });
-        top.chain([NodeAddress { level: 0, index: 99 }]).collect()
+    fn touched(indexes: &[u64]) -> BTreeSet<NodePosition> {
+        let top = indexes.iter().map(|index| NodePosition { level: Shape::TOP, index: *index });
+        top.chain([NodePosition { level: 0, index: 99 }]).collect()
     }
 
     fn some(indexes: &[u64]) -> Touched {

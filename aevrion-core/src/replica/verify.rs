@@ -11,7 +11,7 @@ use super::state::Shared;
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::store::{KeyRange, Pages, Projection, Table, View};
 use crate::tables::{name, node_key};
-use crate::tree::{Node, NodeAddress, NodeSink, Root, TreePass};
+use crate::tree::{Node, NodePosition, NodeSink, Root, TreePass};
 use crate::{Damage, ReadError, TimeSpan};
 
 /// How far a long piece of work has come.
@@ -62,7 +62,7 @@ impl Replica {
             shared: &self.shared,
             view: &*state.view,
             state: &state,
-            findings: Tally::default(),
+            findings: Remedies::default(),
             progress,
         };
         self.noting(verify.run().await)
@@ -71,13 +71,13 @@ impl Replica {
 
 /// What was found so far.
 #[derive(Default)]
-struct Tally {
+struct Remedies {
     mendable: Vec<Damage>,
     lost: Vec<Damage>,
     count: u64,
 }
 
-impl Tally {
+impl Remedies {
     fn add(&mut self, findings: Findings) {
         for Finding { damage, remedy } in findings.0 {
             self.count += 1;
@@ -94,7 +94,7 @@ struct Verify<'s, P> {
     shared: &'s Shared,
     state: &'s ReadState,
     view: &'s dyn View,
-    findings: Tally,
+    findings: Remedies,
     progress: P,
 }
 
@@ -110,7 +110,7 @@ impl<P: FnMut(Progress) + Send> Verify<'_, P> {
         let root = self.tree().await?;
         self.counts(root.count, keys);
         let pending_keys = self.state.pending.count_new_keys(self.view).await?;
-        let Tally { mendable, lost, count } = self.findings;
+        let Remedies { mendable, lost, count } = self.findings;
         Ok(Verification { events, keys: keys + pending_keys, root, mendable, lost, findings: count })
     }
 
@@ -199,10 +199,10 @@ struct Compare<'c, P> {
 }
 
 impl<P: FnMut(Progress) + Send> NodeSink for &mut Compare<'_, P> {
-    async fn take(&mut self, nodes: Vec<(NodeAddress, Node)>) -> Result<(), ReadError> {
-        for (address, node) in nodes {
-            let key = node_key(address.level, address.index);
-            if address.level == 0 {
+    async fn take(&mut self, nodes: Vec<(NodePosition, Node)>) -> Result<(), ReadError> {
+        for (position, node) in nodes {
+            let key = node_key(position.level, position.index);
+            if position.level == 0 {
                 self.events += node.count;
             }
             let Some(row) = self.view.get(Table::Nodes, &key).await? else { continue };

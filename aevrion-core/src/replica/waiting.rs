@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::queue::{Content, Submission};
 use crate::bounds::{WAITING_BYTES, WAITING_WRITES};
-use crate::planted::{Bug, planted};
+use crate::fault_injection::{Bug, injected};
 use crate::{Blocked, ClockFault, Timestamp, WriteError};
 
 /// How long a write waits at most.
@@ -46,7 +46,7 @@ impl WaitingWrites {
         let deadline = *submission.deadline.get_or_insert(now + WAIT_AT_MOST);
         let (_, bytes) = submission.content.size();
         let full = self.writes.len() >= WAITING_WRITES || self.bytes + bytes > WAITING_BYTES;
-        if (now >= deadline || full) && !planted(Bug::WaitingStarves) {
+        if (now >= deadline || full) && !injected(Bug::WaitingStarves) {
             return submission.content.refuse(match self.blocked {
                 Some(Blocked::SetBack { by, .. }) => WriteError::Clock(ClockFault::SetBack { by }),
                 Some(Blocked::BusyKey { .. }) | None => WriteError::BusyKey,
@@ -71,7 +71,7 @@ impl WaitingWrites {
     /// When to try again.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let deadline = self.writes.front().and_then(|first| first.deadline);
-        let starves = planted(Bug::WaitingStarves);
+        let starves = injected(Bug::WaitingStarves);
         [self.retry_at, deadline].into_iter().flatten().min().filter(|_| !starves)
     }
 }

@@ -19,7 +19,7 @@ use crate::arrivals::{Arrival, Effect, next_run, run_at};
 use crate::event::is_reserved;
 use crate::events::decode_event;
 use crate::store::{Table, View};
-use crate::tables::{Checkpoint, EventRow, address_key, sequence_key};
+use crate::tables::{Checkpoint, EventRow, encode_event_key, sequence_key};
 use crate::{Event, Incarnation, ReadError, WatchError};
 
 /// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-9f86d081884c7d65-42`; the beginning of all
@@ -55,12 +55,12 @@ impl fmt::Display for Cursor {
 /// A text that is not a cursor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a cursor: pass on what came with an event, such as 6d8a31cc-9f86d081884c7d65-42")]
-pub struct NotACursor(String);
+pub struct ParseCursorError(String);
 
 impl FromStr for Cursor {
-    type Err = NotACursor;
+    type Err = ParseCursorError;
 
-    fn from_str(text: &str) -> Result<Self, NotACursor> {
+    fn from_str(text: &str) -> Result<Self, ParseCursorError> {
         let parse = || {
             let (node, rest) = text.split_once('-')?;
             let (incarnation, next) = match rest.split_once('-') {
@@ -74,7 +74,7 @@ impl FromStr for Cursor {
             let node = u32::from_str_radix(node, 16).ok()?;
             Some(Self { node, incarnation, next: next.parse().ok()? })
         };
-        parse().ok_or_else(|| NotACursor(text.to_owned()))
+        parse().ok_or_else(|| ParseCursorError(text.to_owned()))
     }
 }
 
@@ -194,8 +194,8 @@ impl Watch {
     /// key is damaged is passed over without a word. Finding damage is for `verify`; a watcher that looked for it would
     /// read and hash all that is written.
     async fn read(&self, view: &dyn View, arrival: Arrival) -> Result<Option<Event>, ReadError> {
-        let Arrival { sequence, address, .. } = arrival;
-        let key = address_key(address);
+        let Arrival { sequence, event_key, .. } = arrival;
+        let key = encode_event_key(event_key);
         let Some(row) = view.get(Table::Events, &key).await? else {
             let what = "its event is not in the store";
             return Err(ReadError::damaged(Table::Arrivals, &sequence_key(sequence), what));

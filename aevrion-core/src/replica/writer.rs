@@ -21,12 +21,12 @@ use super::state::Published;
 use super::state::Shared;
 use super::top_row::TouchedTop;
 use super::waiting::{ExpiryAlarm, WaitingWrites};
-use crate::bounds::{KNOWN_STALE, LOT_BYTES, LOT_EVENTS, PENDING_LEFT, TOUCHED_DURING_PASS};
+use crate::bounds::{COMMIT_BYTES, COMMIT_EVENTS, KNOWN_STALE, PENDING_LEFT, TOUCHED_DURING_PASS};
+use crate::fault_injection::{Bug, injected};
 use crate::index::Pending;
-use crate::planted::{Bug, planted};
 use crate::store::{Durability, StoreError, Table, WriteBatch};
 use crate::tables::{Checkpoint, name, node_key, node_value};
-use crate::tree::NodeAddress;
+use crate::tree::NodePosition;
 use crate::{Clock, Timestamp};
 
 /// A buffered write is synced no later than this.
@@ -40,7 +40,7 @@ pub(super) struct Writer {
     /// The greatest timestamp stored.
     pub(super) greatest: Option<Timestamp>,
     /// Nodes that certainly have no stored hash: removing it once more would be wasted.
-    pub(super) known_stale: BTreeSet<NodeAddress>,
+    pub(super) known_stale: BTreeSet<NodePosition>,
     pub(super) walk: Option<ActiveWalk>,
     pub(super) touched_top: TouchedTop,
     /// Whether what goes before requests was served last. One that waits has its turn then: a walk computes nodes faster
@@ -64,14 +64,14 @@ pub(super) struct Writer {
 pub(super) struct ActiveWalk {
     nodes: mpsc::Receiver<Nodes>,
     /// Nodes written to since the walk began: what it computed of them may be stale.
-    touched: BTreeSet<NodeAddress>,
+    touched: BTreeSet<NodePosition>,
 }
 
 /// What to do next.
 enum Next {
     Request(Option<Request>),
     Nodes(Option<Nodes>),
-    Sync,
+    Flush,
     Retry,
     Waiting,
     Expiry,
@@ -140,7 +140,7 @@ impl Writer {
                     self.owes_turn = true;
                 }
                 Next::Nodes(None) => self.walk = None,
-                Next::Sync => drop(self.sync().await),
+                Next::Flush => drop(self.sync().await),
                 Next::Retry => self.retry().await,
                 Next::Waiting => {
                     let waiting = self.waiting.take();
@@ -169,7 +169,7 @@ impl Writer {
         }
         tokio::select! {
             biased;
-            () = until(self.sync_at) => Next::Sync,
+            () = until(self.sync_at) => Next::Flush,
             () = until(self.retry_at), if !stand_still => Next::Retry,
             () = until(self.waiting.wake_at()), if !stand_still => Next::Waiting,
             () = until(self.expiry_alarm.wake_at(self.shared.wall.now())), if !stand_still => Next::Expiry,
@@ -198,7 +198,7 @@ impl Writer {
     fn drain(&mut self, first: Submission) -> Vec<Submission> {
         let (mut events, mut bytes) = first.content.size();
         let mut submissions = vec![first];
-        while events < LOT_EVENTS && bytes < LOT_BYTES {
+        while events < COMMIT_EVENTS && bytes < COMMIT_BYTES {
             match self.requests.try_recv() {
                 Ok(Request::Submit(submission)) => {
                     let (more_events, more_bytes) = submission.content.size();
@@ -244,19 +244,19 @@ impl Writer {
         let written = batch.checkpoint.next_arrival + u64::from(!batch.mended.is_empty());
         let mended_keys = batch.mended.iter().map(|(_, key)| key);
         for key in batch.arrived.iter().map(|(_, key)| key).chain(mended_keys) {
-            self.shared.tips.note_write(key, written);
+            self.shared.latest.note_write(key, written);
         }
         if self.shared.arrivals.receiver_count() > 0 {
             self.shared.recent.offer(state.checkpoint.next_arrival, batch.effect, &batch.arrived);
         }
         self.greatest = batch.greatest;
         self.expiry_alarm.note(batch.next_expiry);
-        self.shared.feed.offer(batch.fresh);
+        self.shared.feed.offer(batch.news);
         self.remember_stale(batch.touched);
         self.publish(batch.pending, batch.checkpoint).await;
         // Whoever learns that an event is mended can read it.
         self.shared.damage.sound(&batch.sound);
-        let mended: Vec<_> = batch.mended.iter().map(|(address, _)| *address).collect();
+        let mended: Vec<_> = batch.mended.iter().map(|(event_key, _)| *event_key).collect();
         self.shared.damage.mended(&mended);
         Ok(())
     }
@@ -305,7 +305,7 @@ impl Writer {
         synced
     }
 
-    fn remember_stale(&mut self, touched: BTreeSet<NodeAddress>) {
+    fn remember_stale(&mut self, touched: BTreeSet<NodePosition>) {
         self.touched_top.touch(&touched);
         if let Some(ActiveWalk { touched: during_walk, .. }) = &mut self.walk {
             during_walk.extend(&touched);
@@ -371,7 +371,7 @@ impl Writer {
     }
 
     fn settle_clock(&mut self, until: Timestamp) {
-        if !planted(Bug::SettledForgotten) {
+        if !injected(Bug::SettledForgotten) {
             self.clock.settle(until);
             self.shared.show_clock(&self.clock);
         }
@@ -405,11 +405,11 @@ impl Writer {
         let Some(ActiveWalk { touched, .. }) = &self.walk else { return };
         let mut batch = WriteBatch::new();
         let mut stored = Vec::with_capacity(nodes.len());
-        for (address, node) in nodes {
-            if !touched.contains(&address) {
-                let key = Bytes::copy_from_slice(&node_key(address.level, address.index));
+        for (position, node) in nodes {
+            if !touched.contains(&position) {
+                let key = Bytes::copy_from_slice(&node_key(position.level, position.index));
                 batch.put(Table::Nodes, key, Bytes::copy_from_slice(&node_value(node.count, node.hash)));
-                stored.push(address);
+                stored.push(position);
             }
         }
         let Ok(state) = self.base().await else { return };
@@ -418,8 +418,8 @@ impl Writer {
         }
         match self.commit_derived(batch, Durability::Buffered).await {
             Ok(()) => {
-                for address in &stored {
-                    self.known_stale.remove(address);
+                for position in &stored {
+                    self.known_stale.remove(position);
                 }
                 self.publish(state.pending.clone(), state.checkpoint).await;
             }
@@ -486,7 +486,7 @@ impl Writer {
         self.expiry_alarm.look();
         // An index row that was missing may make another version the newest, and a mended state has no more arrivals
         // than the one before: what is read from either is not kept until the next write.
-        self.shared.tips.forget_all(checkpoint.next_arrival + 1);
+        self.shared.latest.forget_all(checkpoint.next_arrival + 1);
         self.publish(state.pending.clone(), checkpoint).await;
         self.shared.digests.forget();
         Ok(())

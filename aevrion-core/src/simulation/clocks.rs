@@ -8,24 +8,24 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::world::World;
-use crate::{Address, ReadError, Timestamp, WallClock};
+use crate::{EventKey, ReadError, Timestamp, WallClock};
 
 /// How long until every event that some replica lacks is in the past for all its neighbours.
 ///
 /// # Errors
 /// The error of an unreadable replica.
 pub(super) async fn clocks_reach(world: &World) -> Result<Duration, ReadError> {
-    let mut holders: BTreeMap<Address, usize> = BTreeMap::new();
+    let mut holders: BTreeMap<EventKey, usize> = BTreeMap::new();
     for process in world.nodes.iter().filter_map(|node| node.process()) {
         let mut export = process.replica.export()?;
         while let Some(events) = export.next().await? {
             for event in events {
-                *holders.entry(event.address()).or_default() += 1;
+                *holders.entry(event.event_key()).or_default() += 1;
             }
         }
     }
     let lacked = holders.iter().filter(|(_, count)| **count < world.nodes.len());
-    let late = lacked.map(|(address, _)| link_reaches(world, address.timestamp)).max();
+    let late = lacked.map(|(event_key, _)| link_reaches(world, event_key.timestamp)).max();
     Ok(late.unwrap_or_default())
 }
 

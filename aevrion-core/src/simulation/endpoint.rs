@@ -1,4 +1,4 @@
-//! One end of a connection: a loop around an agent, like a link of [`sync`](crate::sync).
+//! One end of a connection: a loop around an agent, like a link of [`sync`](crate::replication).
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::message::{decode, encode};
 use crate::replica::{FeedReader, News};
 use crate::store::Durability;
 use crate::transport::Lane;
-use crate::{Address, Event, Inserted, Replica, WriteError};
+use crate::{Event, EventKey, Inserted, Replica, WriteError};
 
 /// In a simulation with overflows, more new events than this at once count as missed.
 const FEW_NEWS: usize = 3;
@@ -25,7 +25,7 @@ const MUCH: usize = 10_000;
 struct Stored {
     origin: Origin,
     /// The received events, except those doubled by the network.
-    came: Vec<Address>,
+    came: Vec<EventKey>,
     outcome: Result<Inserted, WriteError>,
 }
 
@@ -56,8 +56,8 @@ impl Endpoint {
         (out, into): (Arc<Wire>, Arc<Wire>),
         seed: u64,
     ) -> Self {
-        let Process { replica, desk, .. } = process;
-        let agent = Agent::new(world.terms(way.0), world.nodes[way.1].id, desk, seed);
+        let Process { replica, coordinator, .. } = process;
+        let agent = Agent::new(world.config(way.0), world.nodes[way.1].id, coordinator, seed);
         let feed = replica.feed();
         let (stores, world) = (JoinSet::new(), Arc::clone(world));
         Self {
@@ -133,7 +133,7 @@ impl Endpoint {
             () = until(wake) => Ok(Some(Input::Woken)),
             // New events before requests: they are announced before a snapshot differs by them.
             news = self.feed.next(), if takes_news => Ok(Some(match news {
-                News::Events(fresh) if !(self.world.overflows() && fresh.len() > FEW_NEWS) => Input::News(fresh),
+                News::Events(news) if !(self.world.overflows() && news.len() > FEW_NEWS) => Input::News(news),
                 News::Events(_) | News::Missed => Input::NewsMissed,
             })),
             () = until(arrival) => match self.into.receive(Instant::now()) {
@@ -189,7 +189,7 @@ impl Endpoint {
 
     fn store(&mut self, events: Vec<Event>, origin: Origin) {
         let replica = self.replica.clone();
-        let came = if self.doubled { Vec::new() } else { events.iter().map(Event::address).collect() };
+        let came = if self.doubled { Vec::new() } else { events.iter().map(Event::event_key).collect() };
         self.stores.spawn(async move {
             let answer = async {
                 let answer = replica.submit(events, origin, Durability::Immediate).await?;

@@ -8,7 +8,7 @@ use super::wall::START;
 use super::world::World;
 use crate::bounds::PAGE_ROWS;
 use crate::index::{EntryQuery, Order, VersionQuery};
-use crate::{Address, Event, ReadError, Replica, Root, Timestamp, WriteError};
+use crate::{Event, EventKey, ReadError, Replica, Root, Timestamp, WriteError};
 
 /// Versions and entries of one page: few, to test paging as well.
 const PAGE: usize = 7;
@@ -74,7 +74,7 @@ fn replica(world: &World, number: usize) -> Result<Replica, String> {
 /// Moments of the compared reads: present, past, edges of versions, the end of time.
 fn times(world: &World, model: &Model, random: &mut Random) -> Vec<Timestamp> {
     let mut times = vec![START.after(world.began.elapsed()), Timestamp::MAX];
-    let stamps: Vec<_> = model.events().keys().map(|address| address.timestamp).collect();
+    let stamps: Vec<_> = model.events().keys().map(|event_key| event_key.timestamp).collect();
     if !stamps.is_empty() {
         let stamp = stamps[random.place(stamps.len())];
         times.extend([stamp, stamp.previous()]);
@@ -148,11 +148,11 @@ async fn scrub(replica: &Replica) -> Result<(), WriteError> {
     }
 }
 
-async fn events_of(replica: &Replica) -> Result<BTreeMap<Address, Event>, ReadError> {
+async fn events_of(replica: &Replica) -> Result<BTreeMap<EventKey, Event>, ReadError> {
     let mut events = BTreeMap::new();
     let mut export = replica.export()?;
     while let Some(page) = export.next().await? {
-        events.extend(page.into_iter().map(|event| (event.address(), event)));
+        events.extend(page.into_iter().map(|event| (event.event_key(), event)));
     }
     Ok(events)
 }

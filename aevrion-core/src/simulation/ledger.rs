@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::{Address, Event, EventId, Timestamp, Value};
+use crate::{Event, EventId, EventKey, Timestamp, Value};
 
 /// All requested writes, and all promises.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub(super) struct Ledger {
     /// The number of requests with this content, by its id at the beginning of time.
     asked: BTreeMap<EventId, u64>,
     /// The events acknowledged as durable.
-    promised: BTreeMap<Address, Event>,
+    promised: BTreeMap<EventKey, Event>,
     /// The greatest timestamp that a node promised for a key by its own clock.
     issued: BTreeMap<(usize, Bytes), Timestamp>,
     /// The end of the time that a node declared settled.
@@ -37,7 +37,7 @@ impl Ledger {
                 return Err(format!("the clock of node {node} ran back from {before} to {at} for one key"));
             }
         }
-        self.promised.insert(event.address(), event);
+        self.promised.insert(event.event_key(), event);
         Ok(())
     }
 
@@ -64,8 +64,8 @@ impl Ledger {
 
     /// What is wrong with `events` as the final set: a missing promised event, or an event that no client requested, or
     /// requested less often.
-    pub(super) fn judge(&self, events: &BTreeMap<Address, Event>) -> Result<(), String> {
-        if let Some(lost) = self.promised.keys().find(|address| !events.contains_key(address)) {
+    pub(super) fn judge(&self, events: &BTreeMap<EventKey, Event>) -> Result<(), String> {
+        if let Some(lost) = self.promised.keys().find(|event_key| !events.contains_key(event_key)) {
             return Err(format!("the acknowledged event {lost} is lost"));
         }
         let mut found: BTreeMap<EventId, u64> = BTreeMap::new();
@@ -74,7 +74,7 @@ impl Ledger {
             let times = found.entry(content).or_default();
             *times += 1;
             if *times > self.times_asked(event) {
-                return Err(format!("nobody asked for the event {}, or not so often", event.address()));
+                return Err(format!("nobody asked for the event {}, or not so often", event.event_key()));
             }
         }
         Ok(())

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::{Address, Event, Hash, Parameters, Root, Timestamp, Value};
+use crate::{Event, EventKey, Hash, Parameters, Root, Timestamp, Value};
 
 /// A set of events.
-pub(super) struct Model(BTreeMap<Address, Event>);
+pub(super) struct Model(BTreeMap<EventKey, Event>);
 
 impl Model {
-    pub(super) fn new(events: BTreeMap<Address, Event>) -> Self {
+    pub(super) fn new(events: BTreeMap<EventKey, Event>) -> Self {
         Self(events)
     }
 
-    pub(super) fn events(&self) -> &BTreeMap<Address, Event> {
+    pub(super) fn events(&self) -> &BTreeMap<EventKey, Event> {
         &self.0
     }
 
@@ -39,9 +39,9 @@ impl Model {
     /// The root of the tree over all events.
     pub(super) fn root(&self, parameters: &Parameters) -> Root {
         let mut leaves: BTreeMap<u64, BTreeSet<[u8; 32]>> = BTreeMap::new();
-        for address in self.0.keys() {
-            let leaf = address.timestamp.as_millis() / parameters.granularity;
-            leaves.entry(leaf).or_default().insert(*address.id.as_bytes());
+        for event_key in self.0.keys() {
+            let leaf = event_key.timestamp.as_millis() / parameters.granularity;
+            leaves.entry(leaf).or_default().insert(*event_key.id.as_bytes());
         }
         let hash = |bytes: Vec<u8>| *blake3::hash(&bytes).as_bytes();
         let leaf_hash = |ids: BTreeSet<[u8; 32]>| hash(ids.into_iter().flatten().collect());

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use super::plan::{LONGEST_BURST, Plan};
-use crate::Address;
+use crate::EventKey;
 use crate::agent::Origin;
 
 /// Allowance for small runs: one burst of new events during one repair.
@@ -36,7 +36,7 @@ pub(super) struct Redundancy {
     /// The number of announcements of an event to a neighbour.
     announced: u64,
     /// Events that a repair sent from one node to another.
-    mended: BTreeSet<(usize, usize, Address)>,
+    mended: BTreeSet<(usize, usize, EventKey)>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Redundancy {
     }
 
     /// Counts events of a neighbour that a node has stored, and those that were new to it.
-    pub(super) fn stored(&mut self, way: (usize, usize), origin: Origin, came: &[Address], new: u64) {
+    pub(super) fn stored(&mut self, way: (usize, usize), origin: Origin, came: &[EventKey], new: u64) {
         let arrivals = match origin {
             Origin::Pushed(_) => &mut self.pushed,
             Origin::Repaired(_) | Origin::Local => &mut self.repaired,
@@ -62,7 +62,7 @@ impl Redundancy {
             Origin::Pushed(_) => (came.len() as u64).saturating_sub(new),
             Origin::Repaired(_) | Origin::Local => {
                 let (from, to) = way;
-                let twice = came.iter().filter(|address| !self.mended.insert((from, to, **address)));
+                let twice = came.iter().filter(|event_key| !self.mended.insert((from, to, **event_key)));
                 twice.count() as u64
             }
         };
@@ -104,9 +104,9 @@ mod tests {
     use super::*;
     use crate::{EventId, NodeId, Timestamp};
 
-    fn events(count: u64) -> Vec<Address> {
+    fn events(count: u64) -> Vec<EventKey> {
         let id = EventId::from_bytes([0; 32]);
-        (0..count).map(|at| Address { timestamp: Timestamp::from_millis(at), id }).collect()
+        (0..count).map(|at| EventKey { timestamp: Timestamp::from_millis(at), id }).collect()
     }
 
     fn fair() -> Plan {

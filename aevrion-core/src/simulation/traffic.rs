@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::plan::Plan;
 use super::redundancy::Redundancy;
-use crate::Address;
+use crate::EventKey;
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 
 /// The totals over all sent messages.
@@ -26,13 +26,13 @@ pub(super) struct Traffic {
     /// Events that reached nodes that had them.
     pub(super) redundancy: Redundancy,
     /// The first arrival of each event at each node.
-    came: BTreeMap<(usize, Address), Came>,
+    came: BTreeMap<(usize, EventKey), Came>,
     /// How often an event was sent or announced from one node to another.
-    told: BTreeMap<(usize, usize, Address), Told>,
+    told: BTreeMap<(usize, usize, EventKey), Told>,
     /// An event that was announced to the node that sent it.
-    echo: Option<(usize, usize, Address)>,
+    echo: Option<(usize, usize, EventKey)>,
     /// A node that requested an event which it had had for a while.
-    forgetful: Option<(usize, Address)>,
+    forgetful: Option<(usize, EventKey)>,
 }
 
 /// The arrival of an event at a node.
@@ -85,26 +85,27 @@ impl Traffic {
         self.digests +=
             u64::from(matches!(message, Message::Snapshot(snapshot) if snapshot.digest.is_some()));
         self.transmissions += message.events().len() as u64;
-        if let Message::EventList(EventList::Announced(addresses)) = message {
-            self.redundancy.announced(addresses.len());
+        if let Message::EventList(EventList::Announced(event_keys)) = message {
+            self.redundancy.announced(event_keys.len());
         }
         if !detailed {
             return;
         }
         for event in message.events() {
-            self.told.entry((from, to, event.address())).or_default().sent += 1;
+            self.told.entry((from, to, event.event_key())).or_default().sent += 1;
         }
-        if let Message::NeedEvents(NeedEvents::At(addresses)) = message {
-            let had = |address: &&Address| {
-                self.came.get(&(from, **address)).is_some_and(|came| came.at < Instant::now())
+        if let Message::NeedEvents(NeedEvents::At(event_keys)) = message {
+            let had = |event_key: &&EventKey| {
+                self.came.get(&(from, **event_key)).is_some_and(|came| came.at < Instant::now())
             };
-            self.forgetful = self.forgetful.or(addresses.iter().find(had).map(|address| (from, *address)));
+            self.forgetful =
+                self.forgetful.or(event_keys.iter().find(had).map(|event_key| (from, *event_key)));
         }
-        if let Message::EventList(EventList::Announced(addresses)) = message {
-            for address in addresses {
-                self.told.entry((from, to, *address)).or_default().announced += 1;
-                if self.came.get(&(from, *address)).is_some_and(|came| came.from == to) {
-                    self.echo = Some((from, to, *address));
+        if let Message::EventList(EventList::Announced(event_keys)) = message {
+            for event_key in event_keys {
+                self.told.entry((from, to, *event_key)).or_default().announced += 1;
+                if self.came.get(&(from, *event_key)).is_some_and(|came| came.from == to) {
+                    self.echo = Some((from, to, *event_key));
                 }
             }
         }
@@ -113,9 +114,9 @@ impl Traffic {
     /// Records a received message.
     pub(super) fn received(&mut self, (from, to): (usize, usize), message: &Message) {
         for event in message.events() {
-            let hops = self.came.get(&(from, event.address())).map_or(1, |came| came.hops + 1);
+            let hops = self.came.get(&(from, event.event_key())).map_or(1, |came| came.hops + 1);
             let useful = &mut self.useful;
-            self.came.entry((to, event.address())).or_insert_with(|| {
+            self.came.entry((to, event.event_key())).or_insert_with(|| {
                 *useful += 1;
                 Came { at: Instant::now(), from, hops }
             });
@@ -123,8 +124,8 @@ impl Traffic {
     }
 
     /// Records an event that a node wrote itself.
-    pub(super) fn wrote(&mut self, node: usize, address: Address) {
-        self.came.entry((node, address)).or_insert(Came { at: Instant::now(), from: node, hops: 0 });
+    pub(super) fn wrote(&mut self, node: usize, event_key: EventKey) {
+        self.came.entry((node, event_key)).or_insert(Came { at: Instant::now(), from: node, hops: 0 });
     }
 
     /// Adds data to the transcript.
@@ -155,18 +156,18 @@ impl Traffic {
         if self.repairs > nodes as u64 * each {
             return Err(format!("{} messages of repairs where there was no trouble", self.repairs));
         }
-        if let Some((from, to, address)) = self.echo {
-            return Err(format!("node {from} announced {address} to node {to}, which it has it from"));
+        if let Some((from, to, event_key)) = self.echo {
+            return Err(format!("node {from} announced {event_key} to node {to}, which it has it from"));
         }
-        if let Some((node, address)) = self.forgetful {
-            return Err(format!("node {node} asked for {address}, which it had"));
+        if let Some((node, event_key)) = self.forgetful {
+            return Err(format!("node {node} asked for {event_key}, which it had"));
         }
         // A repair may send an event already in flight.
         let most = 1 + u32::from(self.repairs > 0);
         let excess = self.told.iter().find(|(_, told)| told.sent > most || told.announced > most);
-        excess.map_or(Ok(()), |((from, to, address), Told { sent, announced })| {
+        excess.map_or(Ok(()), |((from, to, event_key), Told { sent, announced })| {
             let often = format!("sent it {sent} times and announced it {announced} times");
-            Err(format!("node {from} told node {to} of {address} too often: {often}"))
+            Err(format!("node {from} told node {to} of {event_key} too often: {often}"))
         })
     }
 }

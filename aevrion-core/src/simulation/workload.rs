@@ -106,32 +106,35 @@ impl Workload {
             let Ok(answer) = answer else {
                 return world.wrong(format!("a write on node {node} was left hanging"));
             };
-            let Ok(addresses) = answer else { return };
+            let Ok(event_keys) = answer else { return };
             let jumped = world.nodes[node].wall.offset() != offset;
             if let Some(fault) = wrong_clock.filter(|_| !world.plan.troubles.jumps)
                 && !world.plan.write_despite_clocks
             {
                 world.wrong(format!("node {node} took a write although {fault}"));
             }
-            for ((Operation { key, value }, address), seen) in operations.into_iter().zip(addresses).zip(seen)
+            for ((Operation { key, value }, event_key), seen) in
+                operations.into_iter().zip(event_keys).zip(seen)
             {
-                let Ok(event) = Event::new(key, value, address.timestamp) else { continue };
-                if event.address() != address {
-                    world.wrong(format!("node {node} answered {address} for {}", event.address()));
+                let Ok(event) = Event::new(key, value, event_key.timestamp) else { continue };
+                if event.event_key() != event_key {
+                    world.wrong(format!("node {node} answered {event_key} for {}", event.event_key()));
                 }
-                if settled.is_some_and(|settled| address.timestamp <= settled) {
-                    world.wrong(format!("node {node} stamped {address} where it had told all to be settled"));
-                }
-                let horizon = world.nodes[node].wall.now().after(world.plan.max_drift);
-                if !jumped && address.timestamp > horizon {
-                    world.wrong(format!("node {node} stamped {address} beyond the drift allowed"));
-                }
-                if !jumped && seen.is_some_and(|seen| seen >= address.timestamp) {
+                if settled.is_some_and(|settled| event_key.timestamp <= settled) {
                     world.wrong(format!(
-                        "the write {address} on node {node} does not win over what it had seen"
+                        "node {node} stamped {event_key} where it had told all to be settled"
                     ));
                 }
-                world.traffic().wrote(node, address);
+                let horizon = world.nodes[node].wall.now().after(world.plan.max_drift);
+                if !jumped && event_key.timestamp > horizon {
+                    world.wrong(format!("node {node} stamped {event_key} beyond the drift allowed"));
+                }
+                if !jumped && seen.is_some_and(|seen| seen >= event_key.timestamp) {
+                    world.wrong(format!(
+                        "the write {event_key} on node {node} does not win over what it had seen"
+                    ));
+                }
+                world.traffic().wrote(node, event_key);
                 world.promised(node, event, true, durability);
             }
         });
@@ -143,9 +146,9 @@ impl Workload {
         let world = Arc::clone(&self.world);
         world.ledger().ask(&key, &value);
         self.world.nodes[node].client(async move {
-            let Ok(address) = replica.put_at(&key, value.clone(), at).await else { return };
+            let Ok(event_key) = replica.put_at(&key, value.clone(), at).await else { return };
             let Ok(event) = Event::new(key, value, at) else { return };
-            world.traffic().wrote(node, address);
+            world.traffic().wrote(node, event_key);
             world.promised(node, event, false, Durability::Immediate);
         });
     }
@@ -162,10 +165,10 @@ impl Workload {
             let (Ok(newest), Ok(got)) = (newest, got) else { return };
             for event in got.iter().chain(&newest) {
                 if event.timestamp() > now {
-                    world.wrong(format!("node {node} shows {} at {now}", event.address()));
+                    world.wrong(format!("node {node} shows {} at {now}", event.event_key()));
                 }
                 if !world.ledger().knows(event) {
-                    world.wrong(format!("node {node} shows {}, which nobody wrote", event.address()));
+                    world.wrong(format!("node {node} shows {}, which nobody wrote", event.event_key()));
                 }
             }
             let visible = newest.clone().filter(|event| event.value().visible_at(wall).is_some());

@@ -16,13 +16,13 @@ use super::random::Random;
 use super::traffic::Traffic;
 use super::wall::SkewedWall;
 use super::wire::{Path, Wire};
-use crate::agent::{Desk, Moment, Patience, Terms};
+use crate::agent::{AgentConfig, Now, RepairCoordinator, StallTimeouts};
 use crate::clock_fault::judge_by_neighbours;
+use crate::replication::clock_watch::heed;
 use crate::store::{Durability, StoreError};
-use crate::sync::clock_watch::heed;
 use crate::{
-    ClockFault, Event, Incarnation, NodeId, OpenError, Options, ReadError, Replica, Timestamp, WallClock,
-    WantedParameters,
+    ClockFault, Event, Incarnation, NodeId, OpenError, Options, ParameterOverrides, ReadError, Replica,
+    Timestamp, WallClock,
 };
 
 /// A machine: its disk, its clock, and its present process.
@@ -43,7 +43,7 @@ pub(super) struct Node {
 #[derive(Clone)]
 pub(super) struct Process {
     pub(super) replica: Replica,
-    pub(super) desk: Arc<Desk>,
+    pub(super) coordinator: Arc<RepairCoordinator>,
     /// Its knowledge of each neighbour.
     neighbours: Arc<Mutex<BTreeMap<usize, Known>>>,
 }
@@ -93,7 +93,7 @@ impl Node {
             return Ok(());
         }
         let Plan { parameters, max_drift, index_lot, budget, .. } = plan;
-        let wanted = WantedParameters {
+        let wanted = ParameterOverrides {
             granularity: Some(parameters.granularity),
             branching: Some(parameters.branching),
             longest_key: Some(parameters.longest_key),
@@ -115,8 +115,8 @@ impl Node {
         if self.disk.crashes() > crashes {
             return Err(OpenError::Store(StoreError::Closed));
         }
-        let desk = Arc::new(Desk::with_budget(*budget));
-        *lock(&self.process) = Some(Process { replica, desk, neighbours: Arc::default() });
+        let coordinator = Arc::new(RepairCoordinator::with_budget(*budget));
+        *lock(&self.process) = Some(Process { replica, coordinator, neighbours: Arc::default() });
         Ok(())
     }
 
@@ -235,13 +235,13 @@ impl World {
     }
 
     /// The time on a node.
-    pub(super) fn moment(&self, node: usize) -> Moment {
-        Moment { steady: self.began.elapsed(), wall: self.nodes[node].wall.now() }
+    pub(super) fn moment(&self, node: usize) -> Now {
+        Now { steady: self.began.elapsed(), wall: self.nodes[node].wall.now() }
     }
 
     /// The configuration of a node's agents.
-    pub(super) fn terms(&self, node: usize) -> Terms {
-        Terms {
+    pub(super) fn config(&self, node: usize) -> AgentConfig {
+        AgentConfig {
             node: self.nodes[node].id,
             incarnation: Incarnation::from_bytes([0; 8]),
             listens: Vec::new(),
@@ -250,7 +250,7 @@ impl World {
             grace: self.plan.grace,
             max_drift: self.plan.max_drift,
             pushed: self.plan.pushed,
-            patience: Patience::default(),
+            timeouts: StallTimeouts::default(),
         }
     }
 

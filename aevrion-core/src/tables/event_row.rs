@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::bounds::INLINE_DATA;
-use crate::{Address, Event, Timestamp, Value};
+use crate::{Event, EventKey, Timestamp, Value};
 
 const DELETION: u8 = 0;
 const DATA: u8 = 1;
@@ -104,11 +104,11 @@ impl EventRow {
     }
 
     /// The event, if it matches its event key `address`. `body` is needed if [`EventRow::needs_body`].
-    pub(crate) fn into_event(self, address: Address, body: Option<Bytes>) -> Result<Event, DamagedRow> {
+    pub(crate) fn into_event(self, event_key: EventKey, body: Option<Bytes>) -> Result<Event, DamagedRow> {
         let data = self.data.or(body).ok_or(DamagedRow::NoBody)?;
         let value = value(self.kind, data, self.expires_at);
-        let event = Event::new(self.key, value, address.timestamp).map_err(|_| DamagedRow::OtherContent)?;
-        if event.id() == address.id { Ok(event) } else { Err(DamagedRow::OtherContent) }
+        let event = Event::new(self.key, value, event_key.timestamp).map_err(|_| DamagedRow::OtherContent)?;
+        if event.id() == event_key.id { Ok(event) } else { Err(DamagedRow::OtherContent) }
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
             let (row, body) = row_of(&event);
             let parsed = EventRow::parse(&row).unwrap();
             assert_eq!(parsed.needs_body(), body.is_some());
-            assert_eq!(parsed.into_event(event.address(), body), Ok(event));
+            assert_eq!(parsed.into_event(event.event_key(), body), Ok(event));
         }
     }
 
@@ -162,12 +162,13 @@ mod tests {
         for bit in 0..row.len() * 8 {
             let mut flipped = row.to_vec();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let read = EventRow::parse(&flipped.into()).and_then(|row| row.into_event(event.address(), None));
+            let read =
+                EventRow::parse(&flipped.into()).and_then(|row| row.into_event(event.event_key(), None));
             assert!(read.is_err(), "bit {bit}");
         }
         for len in 0..row.len() {
             let read =
-                EventRow::parse(&row.slice(..len)).and_then(|row| row.into_event(event.address(), None));
+                EventRow::parse(&row.slice(..len)).and_then(|row| row.into_event(event.event_key(), None));
             assert!(read.is_err(), "cut at {len}");
         }
     }

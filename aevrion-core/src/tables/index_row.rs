@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, StoreError, Table, View};
-use crate::{Address, EventId, Timestamp};
+use crate::{EventId, EventKey, Timestamp};
 
 /// Bytes behind the escaped key and its terminator: timestamp and the beginning of the id.
 const SUFFIX: usize = 16;
@@ -24,10 +24,10 @@ pub(crate) struct IndexRow {
 
 impl IndexRow {
     /// Appends the row of the version of `key` at `address` to `out`.
-    pub(crate) fn encode(key: &[u8], address: Address, out: &mut BytesMut) {
+    pub(crate) fn encode(key: &[u8], event_key: EventKey, out: &mut BytesMut) {
         let mut id_start = [0; 8];
-        id_start.copy_from_slice(&address.id.as_bytes()[..8]);
-        write_row(key, address.timestamp, id_start, out);
+        id_start.copy_from_slice(&event_key.id.as_bytes()[..8]);
+        write_row(key, event_key.timestamp, id_start, out);
     }
 
     /// Appends the row to `out`, as [`IndexRow::encode`] did.
@@ -62,13 +62,13 @@ impl IndexRow {
     }
 
     /// The first and the last event key that the row can stand for.
-    pub(crate) fn addresses(&self) -> (Address, Address) {
-        let address = |fill| {
+    pub(crate) fn event_keys(&self) -> (EventKey, EventKey) {
+        let event_key = |fill| {
             let mut id = [fill; 32];
             id[..8].copy_from_slice(&self.id_start);
-            Address { timestamp: self.timestamp, id: EventId::from_bytes(id) }
+            EventKey { timestamp: self.timestamp, id: EventId::from_bytes(id) }
         };
-        (address(0x00), address(0xFF))
+        (event_key(0x00), event_key(0xFF))
     }
 }
 
@@ -165,7 +165,7 @@ mod tests {
         let event =
             Event::new(Bytes::copy_from_slice(key), Value::Deletion, Timestamp::from_millis(ms)).unwrap();
         let mut out = BytesMut::new();
-        IndexRow::encode(event.key(), event.address(), &mut out);
+        IndexRow::encode(event.key(), event.event_key(), &mut out);
         (event, out.freeze())
     }
 
@@ -181,8 +181,8 @@ mod tests {
             let parsed = IndexRow::parse(&row).unwrap();
             prop_assert_eq!(&parsed.key, event.key());
             prop_assert_eq!(parsed.timestamp, event.timestamp());
-            let (first, last) = parsed.addresses();
-            prop_assert!(first <= event.address() && event.address() <= last);
+            let (first, last) = parsed.event_keys();
+            prop_assert!(first <= event.event_key() && event.event_key() <= last);
             prop_assert_eq!(IndexRow::key_part(&row), &key_start(&key)[..]);
         }
 
@@ -191,7 +191,7 @@ mod tests {
             a in awkward_key(), b in awkward_key(), at: u64, bt: u64,
         ) {
             let ((a, a_row), (b, b_row)) = (row(&a, at), row(&b, bt));
-            let order = a.key().cmp(b.key()).then(b.address().cmp(&a.address()));
+            let order = a.key().cmp(b.key()).then(b.event_key().cmp(&a.event_key()));
             prop_assert_eq!(a_row.cmp(&b_row), order);
         }
 

@@ -19,7 +19,7 @@ mod lineage;
 mod meta;
 
 use crate::store::Table;
-use crate::{Address, EventId, Hash, Timestamp};
+use crate::{EventId, EventKey, Hash, Timestamp};
 
 pub(crate) use event_row::{EventRow, encode_event};
 pub(crate) use index_row::{IndexRow, escape, has_key, key_end, versions_at, versions_until};
@@ -27,31 +27,31 @@ pub(crate) use lineage::Lineage;
 pub(crate) use meta::{Checkpoint, FORMAT_VERSION, WITHOUT_TIMETABLE, name};
 
 /// Length of an event key, which is also the key of a body and the value of an arrival.
-pub(crate) const ADDRESS_LEN: usize = 40;
+pub(crate) const EVENT_KEY_LEN: usize = 40;
 /// Length of a key of the timetable.
-const EXPIRY_LEN: usize = 8 + ADDRESS_LEN;
+const EXPIRY_LEN: usize = 8 + EVENT_KEY_LEN;
 
 /// The row key of an event.
-pub(crate) fn address_key(address: Address) -> [u8; ADDRESS_LEN] {
-    let mut key = [0; ADDRESS_LEN];
-    key[..8].copy_from_slice(&address.timestamp.as_millis().to_be_bytes());
-    key[8..].copy_from_slice(address.id.as_bytes());
+pub(crate) fn encode_event_key(event_key: EventKey) -> [u8; EVENT_KEY_LEN] {
+    let mut key = [0; EVENT_KEY_LEN];
+    key[..8].copy_from_slice(&event_key.timestamp.as_millis().to_be_bytes());
+    key[8..].copy_from_slice(event_key.id.as_bytes());
     key
 }
 
-/// Parses [`address_key`].
-pub(crate) fn parse_address(key: &[u8]) -> Option<Address> {
-    let key: &[u8; ADDRESS_LEN] = key.try_into().ok()?;
+/// Parses [`encode_event_key`].
+pub(crate) fn parse_event_key(key: &[u8]) -> Option<EventKey> {
+    let key: &[u8; EVENT_KEY_LEN] = key.try_into().ok()?;
     let (timestamp, id) = key.split_first_chunk()?;
-    Some(Address {
+    Some(EventKey {
         timestamp: Timestamp::from_millis(u64::from_be_bytes(*timestamp)),
         id: EventId::from_bytes(id.try_into().ok()?),
     })
 }
 
 /// The first and the last row key of an event within these moments.
-pub(crate) fn time_range(first: Timestamp, last: Timestamp) -> ([u8; ADDRESS_LEN], [u8; ADDRESS_LEN]) {
-    let end = |timestamp, fill| address_key(Address { timestamp, id: EventId::from_bytes([fill; 32]) });
+pub(crate) fn time_range(first: Timestamp, last: Timestamp) -> ([u8; EVENT_KEY_LEN], [u8; EVENT_KEY_LEN]) {
+    let end = |timestamp, fill| encode_event_key(EventKey { timestamp, id: EventId::from_bytes([fill; 32]) });
     (end(first, 0x00), end(last, 0xFF))
 }
 
@@ -95,23 +95,23 @@ pub(crate) fn parse_sequence(key: &[u8]) -> Option<u64> {
 }
 
 /// The row key of an event's expiry.
-pub(crate) fn expiry_key(expiry: Timestamp, address: Address) -> [u8; EXPIRY_LEN] {
+pub(crate) fn expiry_key(expiry: Timestamp, event_key: EventKey) -> [u8; EXPIRY_LEN] {
     let mut key = [0; EXPIRY_LEN];
     key[..8].copy_from_slice(&expiry.as_millis().to_be_bytes());
-    key[8..].copy_from_slice(&address_key(address));
+    key[8..].copy_from_slice(&encode_event_key(event_key));
     key
 }
 
 /// Parses [`expiry_key`].
-pub(crate) fn parse_expiry_key(key: &[u8]) -> Option<(Timestamp, Address)> {
-    let (expiry, address) = key.split_first_chunk()?;
-    Some((Timestamp::from_millis(u64::from_be_bytes(*expiry)), parse_address(address)?))
+pub(crate) fn parse_expiry_key(key: &[u8]) -> Option<(Timestamp, EventKey)> {
+    let (expiry, event_key) = key.split_first_chunk()?;
+    Some((Timestamp::from_millis(u64::from_be_bytes(*expiry)), parse_event_key(event_key)?))
 }
 
 /// A key in readable form.
 pub(crate) fn describe_key(table: Table, key: &[u8]) -> String {
     let described = match table {
-        Table::Events | Table::Bodies => parse_address(key).map(|address| address.to_string()),
+        Table::Events | Table::Bodies => parse_event_key(key).map(|event_key| event_key.to_string()),
         Table::ByKey => {
             IndexRow::parse(key).map(|row| format!("key `{}` at {}", row.key.escape_ascii(), row.timestamp))
         }
@@ -119,7 +119,7 @@ pub(crate) fn describe_key(table: Table, key: &[u8]) -> String {
         Table::Arrivals => parse_sequence(key).map(|sequence| sequence.to_string()),
         Table::Meta => Some(key.escape_ascii().to_string()),
         Table::Timetable => {
-            parse_expiry_key(key).map(|(expiry, address)| format!("expiry of {address} at {expiry}"))
+            parse_expiry_key(key).map(|(expiry, event_key)| format!("expiry of {event_key} at {expiry}"))
         }
     };
     described.unwrap_or_else(|| format!("0x{}", hex::encode(key)))

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
-    Connection, Ending, Lane, Limits, Refusal, Side, Traffic, Transport, TransportError, host_and_port,
+    CloseReason, Connection, Lane, Limits, Refusal, Side, Traffic, Transport, TransportError, host_and_port,
 };
 use crate::NodeId;
 
@@ -186,7 +186,7 @@ impl Drop for MemoryTransport {
 struct Link {
     nodes: [NodeId; 2],
     homes: [String; 2],
-    endings: [Ending; 2],
+    endings: [CloseReason; 2],
     /// By sending end, then by lane.
     pipes: [[Pipe; 2]; 2],
 }
@@ -260,8 +260,8 @@ impl Link {
 
     /// Ends the connection for both ends, with `by` seen from either.
     fn end(&self, by: Side, reason: &str) {
-        for ending in &self.endings {
-            ending.end(by, reason);
+        for close_reason in &self.endings {
+            close_reason.end(by, reason);
         }
     }
 
@@ -289,7 +289,7 @@ impl MemoryConnection {
         &self.link.pipes[from][lane as usize]
     }
 
-    fn ending(&self) -> &Ending {
+    fn close_reason(&self) -> &CloseReason {
         &self.link.endings[self.end]
     }
 }
@@ -307,7 +307,7 @@ impl Connection for MemoryConnection {
     async fn send(&self, lane: Lane, frame: Bytes) -> Result<(), TransportError> {
         tokio::select! {
             biased;
-            error = self.ending().wait() => Err(error),
+            error = self.close_reason().wait() => Err(error),
             () = self.pipe(self.end, lane).put(frame) => Ok(()),
         }
     }
@@ -315,7 +315,7 @@ impl Connection for MemoryConnection {
     async fn receive(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
         let frame = tokio::select! {
             biased;
-            error = self.ending().wait() => return Ending::received(error),
+            error = self.close_reason().wait() => return CloseReason::received(error),
             frame = self.pipe(1 - self.end, lane).take() => frame,
         };
         if frame.len() > longest {

@@ -6,18 +6,18 @@
 //! New events must never wait behind a long repair, so there are two lanes. A transport must not let one lane block the
 //! other, neither on a slow network nor with a slow receiver.
 
+mod accept_queue;
 mod address;
-mod arrivals;
+mod close_reason;
 #[cfg(feature = "testkit")]
 pub mod conformance;
-mod ending;
 mod frame;
-mod gate;
+mod limiter;
 mod limits;
 #[cfg(feature = "testkit")]
 pub mod memory;
+mod rejections;
 mod removals;
-mod tally;
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,16 +28,16 @@ use bytes::Bytes;
 
 use crate::{NodeId, Timestamp};
 
+pub use accept_queue::{AcceptQueue, accept_queue};
 pub use address::host_and_port;
 #[cfg(feature = "identity")]
 pub use address::resolve;
-pub use arrivals::{Arrivals, arrivals};
-pub use ending::{Ending, shortened};
+pub use close_reason::{CloseReason, shortened};
 pub use frame::{FRAME_HEADER, FrameAssembly, frame_header};
-pub use gate::{ConnectionPlace, Gate, HandshakePlace};
+pub use limiter::{ConnectionLimiter, ConnectionPlace, HandshakePlace};
 pub use limits::{HANDSHAKE, Limits};
+pub(crate) use rejections::RejectionCounters;
 pub use removals::{Removal, Removals};
-pub(crate) use tally::Tally;
 
 /// A lane of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -24,7 +24,7 @@ mod top_row;
 use crate::Hash;
 
 pub(crate) use pass::{NodeSink, TreePass};
-pub use shape::{LEVELS, NodeAddress, Shape};
+pub use shape::{LEVELS, NodePosition, Shape};
 pub(crate) use top_row::TopRow;
 
 /// Count and hash of the events below a tree node.

@@ -11,23 +11,25 @@ use std::pin::Pin;
 use super::hash::inner_hash;
 use super::leaf::LeafIds;
 use super::root::add;
-use super::{Node, NodeAddress, Shape};
+use super::{Node, NodePosition, Shape};
 use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART};
 use crate::events::outermost_event;
 use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
-use crate::tables::{describe_key, node_key, parse_address, parse_node_key, parse_node_value, time_range};
+use crate::tables::{describe_key, node_key, parse_event_key, parse_node_key, parse_node_value, time_range};
 use crate::{ReadError, TimeSpan, Timestamp};
 
 /// The receiver of newly computed nodes.
 pub(crate) trait NodeSink: Send {
     /// Takes nodes, children before their parents.
-    fn take(&mut self, nodes: Vec<(NodeAddress, Node)>)
-    -> impl Future<Output = Result<(), ReadError>> + Send;
+    fn take(
+        &mut self,
+        nodes: Vec<(NodePosition, Node)>,
+    ) -> impl Future<Output = Result<(), ReadError>> + Send;
 }
 
 /// For read-only walks: drops the nodes.
 impl NodeSink for () {
-    async fn take(&mut self, _: Vec<(NodeAddress, Node)>) -> Result<(), ReadError> {
+    async fn take(&mut self, _: Vec<(NodePosition, Node)>) -> Result<(), ReadError> {
         Ok(())
     }
 }
@@ -41,8 +43,8 @@ pub(crate) struct TreePass<'v, S> {
     /// Stored nodes with a moment in it are ignored and computed from the events.
     distrusted: Option<TimeSpan>,
     /// Computed nodes that an end of the span cuts through: they are stored nowhere.
-    cut: BTreeMap<NodeAddress, Node>,
-    fresh: Vec<(NodeAddress, Node)>,
+    cut: BTreeMap<NodePosition, Node>,
+    fresh: Vec<(NodePosition, Node)>,
     sink: S,
     /// See [`TreePass::rows`].
     rows: u64,
@@ -92,7 +94,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
 
     /// A tree node recomputed from the nodes below it, or from its events if it is a leaf, ignoring its own row; `None`
     /// if it is empty.
-    pub(crate) async fn recompute(&mut self, node: NodeAddress) -> Result<Option<Node>, ReadError> {
+    pub(crate) async fn recompute(&mut self, node: NodePosition) -> Result<Option<Node>, ReadError> {
         let made = if node.level == 0 {
             let mut row = Vec::with_capacity(1);
             self.hash_leaves(node.index..=node.index, &mut row).await?;
@@ -146,7 +148,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         level: u8,
         indexes: RangeInclusive<u64>,
     ) -> Result<(Vec<Indexed>, u64), ReadError> {
-        let place = |index: &u64| NodeAddress { level, index: *index };
+        let place = |index: &u64| NodePosition { level, index: *index };
         let mut row = Vec::new();
         let mut to = *indexes.end();
         if self.distrusted != Some(TimeSpan::ALL) {
@@ -165,7 +167,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
                         );
                         continue;
                     };
-                    if self.is_stored_as_it_counts(NodeAddress { level, index }) {
+                    if self.is_stored_as_it_counts(NodePosition { level, index }) {
                         row.push((index, Node { count, hash }));
                     }
                 }
@@ -190,27 +192,27 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         row: &mut Vec<Indexed>,
     ) -> Result<Option<u64>, ReadError> {
         let most = row.len() + ROW_PART;
-        let last = self.last_counted(NodeAddress { level, index: *gap.end() });
-        let mut from = self.first_counted(NodeAddress { level, index: *gap.start() });
+        let last = self.last_counted(NodePosition { level, index: *gap.end() });
+        let mut from = self.first_counted(NodePosition { level, index: *gap.start() });
         while let Some(event) = outermost_event(self.view, (from, last), Direction::Forward).await? {
-            let address = self.shape.node_at(level, event.timestamp);
-            let node = self.hash_children(address).await?;
-            self.emit(address, node).await?;
-            row.push((address.index, node));
-            if self.shape.last(address) >= last {
+            let position = self.shape.node_at(level, event.timestamp);
+            let node = self.hash_children(position).await?;
+            self.emit(position, node).await?;
+            row.push((position.index, node));
+            if self.shape.last(position) >= last {
                 break;
             }
             if row.len() >= most {
-                return Ok(Some(address.index));
+                return Ok(Some(position.index));
             }
-            from = self.shape.last(address).next();
+            from = self.shape.last(position).next();
         }
         Ok(None)
     }
 
     fn hash_children<'p>(
         &'p mut self,
-        parent: NodeAddress,
+        parent: NodePosition,
     ) -> Pin<Box<dyn Future<Output = Result<Node, ReadError>> + Send + 'p>> {
         Box::pin(async move {
             let children = self.row(parent.level - 1, self.shape.children(parent)).await?;
@@ -219,7 +221,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     /// The parent computed from `children`.
-    fn node_above(&self, parent: NodeAddress, children: &[Indexed]) -> Node {
+    fn node_above(&self, parent: NodePosition, children: &[Indexed]) -> Node {
         let first = *self.shape.children(parent).start();
         let count = children.iter().map(|(_, child)| child.count).fold(0, add);
         let placed = children.iter().map(|(index, child)| (index - first, child.hash));
@@ -229,7 +231,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     /// Whether `parent` is stored and differs from the one computed from its `children`.
     pub(crate) async fn is_contradicted(
         &self,
-        parent: NodeAddress,
+        parent: NodePosition,
         children: &[Indexed],
     ) -> Result<bool, ReadError> {
         if parent.level == 0 || self.is_cut(parent) {
@@ -248,21 +250,21 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         gap: RangeInclusive<u64>,
         row: &mut Vec<Indexed>,
     ) -> Result<(), ReadError> {
-        let leaf = |index| NodeAddress { level: 0, index };
+        let leaf = |index| NodePosition { level: 0, index };
         let first = self.first_counted(leaf(*gap.start()));
         let last = self.last_counted(leaf(*gap.end()));
         let (start, end) = time_range(first, last);
         let mut pages =
             Pages::new(self.view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Keys);
-        let mut open: Option<(NodeAddress, u64, LeafIds)> = None;
+        let mut open: Option<(NodePosition, u64, LeafIds)> = None;
         while let Some(page) = pages.next().await? {
             for (key, _) in page.rows() {
                 // A malformed key is no event.
-                let Some(event) = parse_address(key) else { continue };
-                let address = self.shape.node_at(0, event.timestamp);
-                if open.as_ref().is_none_or(|(current, ..)| *current != address) {
+                let Some(event) = parse_event_key(key) else { continue };
+                let position = self.shape.node_at(0, event.timestamp);
+                if open.as_ref().is_none_or(|(current, ..)| *current != position) {
                     self.close_leaf(open.take(), row).await?;
-                    open = Some((address, 0, LeafIds::new(LEAF_IDS_IN_MEMORY)));
+                    open = Some((position, 0, LeafIds::new(LEAF_IDS_IN_MEMORY)));
                 }
                 if let Some((_, count, ids)) = &mut open {
                     *count += 1;
@@ -275,32 +277,32 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
 
     async fn close_leaf(
         &mut self,
-        leaf: Option<(NodeAddress, u64, LeafIds)>,
+        leaf: Option<(NodePosition, u64, LeafIds)>,
         row: &mut Vec<Indexed>,
     ) -> Result<(), ReadError> {
-        let Some((address, count, mut ids)) = leaf else { return Ok(()) };
+        let Some((position, count, mut ids)) = leaf else { return Ok(()) };
         let mut walks = 1;
         let hash = loop {
             match ids.end_of_walk().await? {
                 Some(hash) => break hash,
-                None => self.walk_again(address, &mut ids).await?,
+                None => self.walk_again(position, &mut ids).await?,
             }
             walks += 1;
         };
-        self.rows += if self.is_cut(address) { count * walks } else { 0 };
+        self.rows += if self.is_cut(position) { count * walks } else { 0 };
         let node = Node { count, hash };
-        self.emit(address, node).await?;
-        row.push((address.index, node));
+        self.emit(position, node).await?;
+        row.push((position.index, node));
         Ok(())
     }
 
-    async fn walk_again(&mut self, leaf: NodeAddress, ids: &mut LeafIds) -> Result<(), ReadError> {
+    async fn walk_again(&mut self, leaf: NodePosition, ids: &mut LeafIds) -> Result<(), ReadError> {
         let (start, end) = time_range(self.first_counted(leaf), self.last_counted(leaf));
         let mut pages =
             Pages::new(self.view, Table::Events, KeyRange::inclusive(&start, &end), Projection::Keys);
         while let Some(page) = pages.next().await? {
             for (key, _) in page.rows() {
-                if let Some(event) = parse_address(key) {
+                if let Some(event) = parse_event_key(key) {
                     ids.push(event.id).await?;
                 }
             }
@@ -308,11 +310,11 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         Ok(())
     }
 
-    async fn emit(&mut self, address: NodeAddress, node: Node) -> Result<(), ReadError> {
-        if self.is_cut(address) {
-            self.cut.insert(address, node);
+    async fn emit(&mut self, position: NodePosition, node: Node) -> Result<(), ReadError> {
+        if self.is_cut(position) {
+            self.cut.insert(position, node);
         } else {
-            self.fresh.push((address, node));
+            self.fresh.push((position, node));
         }
         if self.fresh.len() >= HASH_ROWS { self.flush().await } else { Ok(()) }
     }
@@ -331,23 +333,23 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         (first <= last).then_some(first..=last)
     }
 
-    pub(super) fn is_cut(&self, node: NodeAddress) -> bool {
+    pub(super) fn is_cut(&self, node: NodePosition) -> bool {
         self.shape.first(node) < self.span.first() || self.shape.last(node) > self.span.last()
     }
 
     /// Whether the stored row of a node may be used, and covers exactly the counted events.
-    fn is_stored_as_it_counts(&self, node: NodeAddress) -> bool {
+    fn is_stored_as_it_counts(&self, node: NodePosition) -> bool {
         let distrusted = self.distrusted.and_then(|span| self.shape.time_of(node).intersection(span));
         distrusted.is_none() && !self.is_cut(node)
     }
 
     /// The first counted moment of a node.
-    fn first_counted(&self, node: NodeAddress) -> Timestamp {
+    fn first_counted(&self, node: NodePosition) -> Timestamp {
         self.shape.first(node).max(self.span.first())
     }
 
     /// The last counted moment of a node.
-    fn last_counted(&self, node: NodeAddress) -> Timestamp {
+    fn last_counted(&self, node: NodePosition) -> Timestamp {
         self.shape.last(node).min(self.span.last())
     }
 }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::hash::RootHasher;
 use super::pass::{Indexed, NodeSink, TreePass};
 use super::top_row::{Found, TopRow};
-use super::{NodeAddress, Root, Shape};
+use super::{NodePosition, Root, Shape};
 use crate::ReadError;
 use crate::bounds::ROW_PART;
 
@@ -100,7 +100,7 @@ impl<S: NodeSink> TreePass<'_, S> {
             return TopSpan { before: None, whole: None, behind: None };
         };
         let (first, last) = indexes.into_inner();
-        let is_cut = |index: &u64| self.is_cut(NodeAddress { level: Shape::TOP, index: *index });
+        let is_cut = |index: &u64| self.is_cut(NodePosition { level: Shape::TOP, index: *index });
         let before = Some(first).filter(is_cut);
         let behind = Some(last).filter(is_cut).filter(|last| before != Some(*last));
         let from = if before.is_some() { first.checked_add(1) } else { Some(first) };
@@ -130,15 +130,15 @@ fn behind(read: u64, indexes: &RangeInclusive<u64>) -> Option<RangeInclusive<u64
 mod tests {
     use super::*;
     use crate::store::{Durability, EventStore, MemoryStore, Table, WriteBatch};
-    use crate::tables::address_key;
+    use crate::tables::encode_event_key;
     use crate::tree::Node;
-    use crate::{Address, EventId, Parameters, TimeSpan, Timestamp};
+    use crate::{EventId, EventKey, Parameters, TimeSpan, Timestamp};
 
     /// A sink that drops everything.
     struct Nowhere;
 
     impl NodeSink for Nowhere {
-        async fn take(&mut self, _: Vec<(NodeAddress, Node)>) -> Result<(), ReadError> {
+        async fn take(&mut self, _: Vec<(NodePosition, Node)>) -> Result<(), ReadError> {
             Ok(())
         }
     }
@@ -152,7 +152,7 @@ mod tests {
         for number in 0..6_000_u64 {
             let id: EventId = blake3::hash(&number.to_be_bytes()).into();
             let timestamp = Timestamp::from_millis(number * 17 + number % 5);
-            batch.put(Table::Events, address_key(Address { timestamp, id }).to_vec(), Vec::new());
+            batch.put(Table::Events, encode_event_key(EventKey { timestamp, id }).to_vec(), Vec::new());
         }
         store.commit(batch, Durability::Buffered).await.unwrap();
         let view = store.view().await.unwrap();

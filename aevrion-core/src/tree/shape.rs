@@ -10,14 +10,14 @@ pub const LEVELS: u8 = 5;
 
 /// The place of a tree node: its level, and its index within the level counted from the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct NodeAddress {
+pub struct NodePosition {
     /// 0 for a leaf, up to [`LEVELS`] - 1.
     pub level: u8,
     /// Counted from the epoch.
     pub index: u64,
 }
 
-impl fmt::Display for NodeAddress {
+impl fmt::Display for NodePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "level {} index {}", self.level, self.index)
     }
@@ -51,40 +51,40 @@ impl Shape {
     }
 
     /// The node of `level` that holds events at `timestamp`.
-    pub fn node_at(self, level: u8, timestamp: Timestamp) -> NodeAddress {
-        NodeAddress { level, index: timestamp.as_millis() / self.span(level) }
+    pub fn node_at(self, level: u8, timestamp: Timestamp) -> NodePosition {
+        NodePosition { level, index: timestamp.as_millis() / self.span(level) }
     }
 
     /// The nodes above an event at `timestamp`, from its leaf to the top.
-    pub fn path(self, timestamp: Timestamp) -> impl Iterator<Item = NodeAddress> {
+    pub fn path(self, timestamp: Timestamp) -> impl Iterator<Item = NodePosition> {
         (0..LEVELS).map(move |level| self.node_at(level, timestamp))
     }
 
     /// The first moment of a node.
-    pub fn first(self, node: NodeAddress) -> Timestamp {
+    pub fn first(self, node: NodePosition) -> Timestamp {
         Timestamp::from_millis(node.index.saturating_mul(self.span(node.level)))
     }
 
     /// The last moment of a node (included).
-    pub fn last(self, node: NodeAddress) -> Timestamp {
+    pub fn last(self, node: NodePosition) -> Timestamp {
         Timestamp::from_millis(self.first(node).as_millis().saturating_add(self.span(node.level) - 1))
     }
 
     /// The indexes, one level down, of the children of an inner node.
-    pub fn children(self, node: NodeAddress) -> RangeInclusive<u64> {
+    pub fn children(self, node: NodePosition) -> RangeInclusive<u64> {
         let first = node.index.saturating_mul(self.branching);
         first..=first.saturating_add(self.branching - 1)
     }
 
     /// The time covered by a node.
-    pub fn time_of(self, node: NodeAddress) -> TimeSpan {
+    pub fn time_of(self, node: NodePosition) -> TimeSpan {
         TimeSpan::new(self.first(node), self.last(node)).unwrap_or(TimeSpan::ALL)
     }
 
     /// The node one level up; `None` above the top.
-    pub fn parent(self, node: NodeAddress) -> Option<NodeAddress> {
+    pub fn parent(self, node: NodePosition) -> Option<NodePosition> {
         let level = node.level + 1;
-        (level < LEVELS).then(|| NodeAddress { level, index: node.index / self.branching })
+        (level < LEVELS).then(|| NodePosition { level, index: node.index / self.branching })
     }
 
     /// The rows of nodes that together cover `span`: as few and as large nodes as possible, runs of siblings from the
@@ -103,13 +103,13 @@ impl Shape {
             // A block covered to its end, or from its beginning, is one node further up.
             let (mut next_low, mut next_high) = (above(low), above(high));
             if !low.is_multiple_of(self.branching)
-                || (level == 0 && self.first(NodeAddress { level, index: low }) < span.first())
+                || (level == 0 && self.first(NodePosition { level, index: low }) < span.first())
             {
                 rows.push((level, low..=next_low * self.branching + (self.branching - 1)));
                 next_low += 1;
             }
             if high % self.branching != self.branching - 1
-                || (level == 0 && self.last(NodeAddress { level, index: high }) > span.last())
+                || (level == 0 && self.last(NodePosition { level, index: high }) > span.last())
             {
                 rows.push((level, next_high * self.branching..=high));
                 // The row above ends before this block, and may be empty.
@@ -163,7 +163,7 @@ mod tests {
         fn neighbours_meet_without_gap_or_overlap(shape in any_shape(), level in 0..LEVELS, ms: u64) {
             let node = shape.node_at(level, Timestamp::from_millis(ms));
             if shape.last(node) < Timestamp::MAX {
-                let next = NodeAddress { index: node.index + 1, ..node };
+                let next = NodePosition { index: node.index + 1, ..node };
                 prop_assert_eq!(shape.last(node).next(), shape.first(next));
             }
         }
@@ -186,7 +186,7 @@ mod tests {
             let mut parts: Vec<_> = cover_of(shape, first, last)
                 .into_iter()
                 .map(|(level, row)| {
-                    let edge = |index| NodeAddress { level, index };
+                    let edge = |index| NodePosition { level, index };
                     prop_assert!(row.start() <= row.end());
                     let most = if level == Shape::TOP { u64::MAX } else { shape.branching() };
                     prop_assert!(row.end() - row.start() < most);

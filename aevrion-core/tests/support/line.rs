@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::agent::{
-    Agent, ByLane, Desk, Input, LineState, Moment, NewEvent, Origin, Output, Patience, Terms,
+    Agent, AgentConfig, ByLane, Input, LineState, NewEvent, Now, Origin, Output, RepairCoordinator,
+    StallTimeouts,
 };
 use aevrion_core::bounds::{LANE_BYTES, PUSHED_BYTES};
 use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, MemoryStore, Table};
 use aevrion_core::transport::Lane;
 use aevrion_core::{
-    Address, Damage, Event, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica,
+    Damage, Event, EventKey, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica,
     Timestamp,
 };
 
@@ -40,9 +41,9 @@ pub(crate) struct Speed {
 pub(crate) struct Side {
     pub(crate) replica: Replica,
     pub(crate) agent: Agent,
-    desk: Arc<Desk>,
+    coordinator: Arc<RepairCoordinator>,
     /// An unreadable event.
-    pub(crate) damaged: Option<Address>,
+    pub(crate) damaged: Option<EventKey>,
     /// Frames in flight to this side, by lane, with their arrival times.
     arriving: [VecDeque<(Duration, Vec<u8>)>; 2],
     /// The end of its repair lane's sending, and the sizes of the waiting frames with their ends.
@@ -86,11 +87,11 @@ impl Line {
             let wall = Arc::new(ManualWall::at(Timestamp::from_millis(NOW)));
             let options = Options { node: Some(node), wall, ..Options::default() };
             let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
-            let desk = Arc::new(Desk::default());
+            let coordinator = Arc::new(RepairCoordinator::default());
             Side {
                 replica,
-                agent: agent_of(node, neighbour, &desk),
-                desk,
+                agent: agent_of(node, neighbour, &coordinator),
+                coordinator,
                 damaged: None,
                 arriving: Default::default(),
                 busy: Duration::ZERO,
@@ -143,7 +144,7 @@ impl Line {
         for (side, (node, neighbour)) in self.sides.iter_mut().zip([(node, neighbour), (neighbour, node)]) {
             side.left.extend(side.stores.drain(..).map(|(at, events, _)| (at, events)));
             side.agent.disconnected();
-            side.agent = agent_of(node, neighbour, &side.desk);
+            side.agent = agent_of(node, neighbour, &side.coordinator);
             let lost = std::mem::take(&mut side.arriving).into_iter().flatten();
             let lost = lost.filter(|(_, frame)| !decoded(frame).events().is_empty());
             side.lost_events += lost.map(|(_, frame)| frame.len() as u64).sum::<u64>();
@@ -158,7 +159,10 @@ impl Line {
     pub(crate) async fn agreement(&mut self, most: u64) -> Option<u64> {
         for second in 1..=most {
             self.run(Duration::from_secs(second)).await;
-            assert!(self.sides.iter().all(|side| side.desk.declined() == 0), "it costs more than its budget");
+            assert!(
+                self.sides.iter().all(|side| side.coordinator.declined() == 0),
+                "it costs more than its budget"
+            );
             if self.agrees().await {
                 return Some(second);
             }
@@ -191,8 +195,8 @@ impl Line {
         self.now = until;
     }
 
-    fn moment(&self) -> Moment {
-        Moment { steady: self.now, wall: Timestamp::from_millis(NOW).after(self.now) }
+    fn moment(&self) -> Now {
+        Now { steady: self.now, wall: Timestamp::from_millis(NOW).after(self.now) }
     }
 
     fn next(&self) -> Option<(Duration, Next, usize)> {
@@ -295,15 +299,15 @@ fn decoded(frame: &[u8]) -> Message {
 }
 
 /// The read error of the event at `damaged`.
-fn damage_at(damaged: Option<Address>) -> impl Fn(Address) -> Option<ReadError> {
+fn damage_at(damaged: Option<EventKey>) -> impl Fn(EventKey) -> Option<ReadError> {
     move |address| {
         let damage = Damage { table: Table::Events, key: bytes::Bytes::new(), what: "planted".into() };
         (damaged == Some(address)).then_some(ReadError::Damaged(damage))
     }
 }
 
-fn agent_of(node: NodeId, neighbour: NodeId, desk: &Arc<Desk>) -> Agent {
-    let terms = Terms {
+fn agent_of(node: NodeId, neighbour: NodeId, coordinator: &Arc<RepairCoordinator>) -> Agent {
+    let config = AgentConfig {
         node,
         incarnation: Incarnation::from_bytes([0; 8]),
         listens: Vec::new(),
@@ -312,15 +316,15 @@ fn agent_of(node: NodeId, neighbour: NodeId, desk: &Arc<Desk>) -> Agent {
         grace: Duration::from_secs(2),
         max_drift: Duration::from_secs(60),
         pushed: PUSHED_BYTES,
-        patience: Patience::default(),
+        timeouts: StallTimeouts::default(),
     };
-    Agent::new(terms, neighbour, Arc::clone(desk), u64::from(node.as_bytes()[0]))
+    Agent::new(config, neighbour, Arc::clone(coordinator), u64::from(node.as_bytes()[0]))
 }
 
 async fn insert(replica: &Replica, events: &[Event]) -> u64 {
     let mut new = 0;
-    for lot in events.chunks(4_096) {
-        new += replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap().new;
+    for batch in events.chunks(4_096) {
+        new += replica.insert(batch.to_vec(), Durability::Immediate).await.unwrap().new;
     }
     new
 }

@@ -34,7 +34,7 @@ struct Inner {
     commits: AtomicU64,
     syncs: AtomicU64,
     /// Each commit takes a permit: without permits they wait.
-    gate: Semaphore,
+    limiter: Semaphore,
     /// The next commit is stored, but reports an error.
     lies: AtomicBool,
     /// So many further reads fail.
@@ -86,7 +86,7 @@ impl Default for Kept {
             store: MemoryStore::new(),
             commits: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            limiter: Semaphore::new(Semaphore::MAX_PERMITS),
             lies: AtomicBool::new(false),
             failing_reads: AtomicU64::new(0),
             failing_views: AtomicU64::new(0),
@@ -122,12 +122,12 @@ impl Kept {
 
     /// Makes further commits wait for [`Kept::let_commit`].
     pub fn close_gate(&self) {
-        self.0.gate.forget_permits(Semaphore::MAX_PERMITS);
+        self.0.limiter.forget_permits(Semaphore::MAX_PERMITS);
     }
 
     /// Lets so many further commits pass.
     pub fn let_commit(&self, commits: usize) {
-        self.0.gate.add_permits(commits);
+        self.0.limiter.add_permits(commits);
     }
 
     /// Stores the next commit, but reports a failure.
@@ -179,7 +179,7 @@ impl Kept {
 #[async_trait]
 impl EventStore for Kept {
     async fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
-        self.0.gate.acquire().await.map_err(|_| StoreError::Closed)?.forget();
+        self.0.limiter.acquire().await.map_err(|_| StoreError::Closed)?.forget();
         self.0.commits.fetch_add(1, Ordering::SeqCst);
         if durability == Durability::Immediate {
             self.0.syncs.fetch_add(1, Ordering::SeqCst);

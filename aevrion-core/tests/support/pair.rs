@@ -6,7 +6,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::agent::{Agent, Desk, Input, LineState, Moment, NewEvent, Origin, Output, Patience, Terms};
+use aevrion_core::agent::{
+    Agent, AgentConfig, Input, LineState, NewEvent, Now, Origin, Output, RepairCoordinator, StallTimeouts,
+};
 use aevrion_core::bounds::PUSHED_BYTES;
 use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
@@ -57,7 +59,7 @@ impl Pair {
         let side = async |store: S, number: u8, other: u8, name| {
             let node = NodeId::from_bytes([number; 32]);
             let options = Options {
-                parameters: aevrion_core::WantedParameters {
+                parameters: aevrion_core::ParameterOverrides {
                     granularity: Some(parameters.granularity),
                     branching: Some(parameters.branching),
                     ..Default::default()
@@ -68,7 +70,7 @@ impl Pair {
                 ..Options::default()
             };
             let replica = Replica::open(store, options).await.unwrap();
-            let terms = Terms {
+            let config = AgentConfig {
                 node,
                 incarnation: Incarnation::from_bytes([0; 8]),
                 listens: Vec::new(),
@@ -77,10 +79,11 @@ impl Pair {
                 grace: Duration::from_secs(2),
                 max_drift: Duration::from_secs(60),
                 pushed: PUSHED_BYTES,
-                patience: Patience::default(),
+                timeouts: StallTimeouts::default(),
             };
             let neighbour = NodeId::from_bytes([other; 32]);
-            let agent = Agent::new(terms, neighbour, Arc::new(Desk::default()), u64::from(number));
+            let agent =
+                Agent::new(config, neighbour, Arc::new(RepairCoordinator::default()), u64::from(number));
             let (ahead, inbox) = (Duration::ZERO, VecDeque::new());
             Side { replica, agent, ahead, inbox, name, sent_frames: 0, sent_bytes: 0 }
         };
@@ -107,15 +110,15 @@ impl Pair {
         self.sides.iter_mut().zip(by).for_each(|(side, by)| side.ahead = by);
     }
 
-    fn now(&self, side: usize) -> Moment {
-        Moment { steady: self.steady, wall: self.wall.after(self.steady + self.sides[side].ahead) }
+    fn now(&self, side: usize) -> Now {
+        Now { steady: self.steady, wall: self.wall.after(self.steady + self.sides[side].ahead) }
     }
 
     /// Stores events on one side without telling the other.
     #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) async fn hold(&mut self, side: usize, events: Vec<Event>) {
-        for lot in events.chunks(4_096) {
-            self.sides[side].replica.insert(lot.to_vec(), Durability::Immediate).await.unwrap();
+        for batch in events.chunks(4_096) {
+            self.sides[side].replica.insert(batch.to_vec(), Durability::Immediate).await.unwrap();
         }
     }
 
@@ -188,8 +191,9 @@ impl Pair {
                     Output::Send(lane, message) => self.send(side, lane, &message),
                     Output::Store(events, origin) => {
                         let mut new = 0;
-                        for lot in events.chunks(4_096) {
-                            let stored = self.sides[side].replica.insert(lot.to_vec(), Durability::Immediate);
+                        for batch in events.chunks(4_096) {
+                            let stored =
+                                self.sides[side].replica.insert(batch.to_vec(), Durability::Immediate);
                             new += stored.await.unwrap().new;
                         }
                         inputs.push_back(Input::Stored(origin, Ok(new)));

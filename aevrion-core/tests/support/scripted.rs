@@ -26,7 +26,7 @@ pub(crate) fn hello(node: NodeId, number: u32, echo: Option<Echo>, samples: u8) 
 }
 
 /// Runs the handshake as `node`, with the claimed listen addresses, until data may flow.
-pub(crate) async fn greet(connection: &dyn Connection, node: NodeId, listens: &[&str]) {
+pub(crate) async fn handshake(connection: &dyn Connection, node: NodeId, listens: &[&str]) {
     let mut number = 0;
     loop {
         match receive(connection, Lane::Live).await {

@@ -5,7 +5,7 @@ mod streams;
 
 use std::time::Duration;
 
-use aevrion_core::{Address, Cursor, Parameters, Replica};
+use aevrion_core::{Cursor, EventKey, Parameters, Replica};
 use bytes::Bytes;
 use hyper::Method;
 
@@ -68,7 +68,7 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn put(&self, put: Put) -> Result<Address, Failure> {
+    pub(crate) async fn put(&self, put: Put) -> Result<EventKey, Failure> {
         match self {
             Self::Local(replica) => Ok(put.write(replica).await?),
             Self::Remote(client) => {
@@ -80,7 +80,7 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn delete(&self, key: &[u8]) -> Result<Address, Failure> {
+    pub(crate) async fn delete(&self, key: &[u8]) -> Result<EventKey, Failure> {
         match self {
             Self::Local(replica) => Ok(replica.delete(key).await?),
             Self::Remote(client) => {

@@ -66,16 +66,16 @@ impl<'b> Importing<'b> {
     }
 
     /// Adds events. Waits while enough are in flight.
-    pub(crate) async fn push(&mut self, lot: Vec<Event>) -> Result<(), Failure> {
+    pub(crate) async fn push(&mut self, batch: Vec<Event>) -> Result<(), Failure> {
         match self {
             Self::Local(import) => {
-                for event in lot {
+                for event in batch {
                     import.push(event).await?;
                 }
                 Ok(())
             }
-            Self::Remote(_) if lot.is_empty() => Ok(()),
-            Self::Remote(upload) => upload.push(&lot).await,
+            Self::Remote(_) if batch.is_empty() => Ok(()),
+            Self::Remote(upload) => upload.push(&batch).await,
         }
     }
 

@@ -35,7 +35,7 @@ A first Ctrl-C or SIGTERM lets requests finish, closes the store, and the exit c
 one ends it at once, as does one before it is ready: the code is 130 or 143 then, and nothing that
 was acknowledged is lost.
 On standard error it says whom it turned away or cut off, and what it could not do.
-AEVRION_LOG=error says less, AEVRION_LOG=info or =debug more, AEVRION_LOG=aevrion_core::sync=debug
+AEVRION_LOG=error says less, AEVRION_LOG=info or =debug more, AEVRION_LOG=aevrion_core::replication=debug
 more of one part.";
 
 const EXIT_CODES: &str = "\

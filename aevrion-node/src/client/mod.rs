@@ -10,7 +10,7 @@ mod watch;
 use std::time::Duration;
 
 use aevrion_core::bounds::{LARGEST_DATA, LONGEST_KEY};
-use aevrion_core::{Address, Effect, Event, EventId, Timestamp};
+use aevrion_core::{Effect, Event, EventId, EventKey, Timestamp};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -227,10 +227,10 @@ impl Client {
         method: Method,
         target: &Target,
         body: Bytes,
-    ) -> Result<Address, Failure> {
+    ) -> Result<EventKey, Failure> {
         let placed: Placed = self.json(method, target, body).await?;
         let id: EventId = placed.id.parse().map_err(|error| self.strange(&error))?;
-        Ok(Address { timestamp: Timestamp::from_millis(placed.timestamp), id })
+        Ok(EventKey { timestamp: Timestamp::from_millis(placed.timestamp), id })
     }
 
     fn nobody(&self, error: &dyn std::error::Error) -> Refusal {

@@ -29,12 +29,12 @@ impl Upload {
     }
 
     /// Sends a batch. Waits while two are in flight.
-    pub(crate) async fn push(&mut self, lot: &[Event]) -> Result<(), Failure> {
+    pub(crate) async fn push(&mut self, batch: &[Event]) -> Result<(), Failure> {
         while self.in_flight.len() >= LOTS_IN_FLIGHT {
             self.await_oldest().await?;
         }
         let mut lines = Vec::new();
-        for event in lot {
+        for event in batch {
             serde_json::to_writer(&mut lines, &Shown::new(event)).map_err(Failure::error)?;
             lines.push(b'\n');
         }

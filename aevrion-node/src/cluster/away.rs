@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aevrion_core::sync::{Neighbour, NeighbourState, Sync};
+use aevrion_core::replication::{Neighbour, NeighbourState, Replication};
 
 use crate::moment;
 
@@ -10,20 +10,20 @@ use crate::moment;
 const NAMED: usize = 3;
 
 /// Those who keep the past from being settled by being away for longer than `limit`.
-pub(super) fn missing(sync: &Sync, limit: Duration) -> Vec<Neighbour> {
+pub(super) fn missing(replication: &Replication, limit: Duration) -> Vec<Neighbour> {
     let is_missing =
         |one: &Neighbour| one.state != NeighbourState::Unserved && one.away.is_some_and(|away| away >= limit);
-    sync.neighbours().into_iter().filter(is_missing).collect()
+    replication.neighbours().into_iter().filter(is_missing).collect()
 }
 
 /// Who they are, and how to do without them.
-pub(super) fn alarm(sync: &Sync, limit: Duration) -> Option<String> {
-    let missing = missing(sync, limit);
+pub(super) fn alarm(replication: &Replication, limit: Duration) -> Option<String> {
+    let missing = missing(replication, limit);
     let first = missing.first()?;
     let names: Vec<_> = missing.iter().take(NAMED).map(name_of).collect();
     let more = missing.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let until = match sync.stable_until() {
+    let until = match replication.stable_until() {
         Some(until) => format!("nothing after {}", moment::show(until)),
         None => "nothing".to_owned(),
     };

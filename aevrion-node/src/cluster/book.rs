@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aevrion_core::sync::{Member, Members, NotAPeer, Peer};
+use aevrion_core::replication::{Member, Members, NotAPeer, Peer};
 use aevrion_core::{Replica, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};

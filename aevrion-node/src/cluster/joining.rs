@@ -2,8 +2,8 @@
 
 use aevrion_core::identity::Identity;
 use aevrion_core::identity::join::Token;
-use aevrion_core::sync::{Peer, RemovalError};
-use aevrion_core::{Options, Replica, WantedParameters};
+use aevrion_core::replication::{Peer, RemovalError};
+use aevrion_core::{Options, ParameterOverrides, Replica};
 
 use super::{Book, Home, Welcome, joining_key, removed_from, transports};
 use crate::cli::Global;
@@ -66,7 +66,7 @@ impl Newcomer {
     pub(crate) fn options(&self) -> Options {
         let parameters = self.welcome.parameters;
         Options {
-            parameters: WantedParameters {
+            parameters: ParameterOverrides {
                 granularity: Some(parameters.granularity),
                 branching: Some(parameters.branching),
                 longest_key: Some(parameters.longest_key),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aevrion_core::identity::join::Registrar;
 use aevrion_core::identity::{Authority, Credentials, Identity};
-use aevrion_core::sync::{Peer, Sync, SyncOptions};
+use aevrion_core::replication::{Peer, Replication, ReplicationOptions};
 use aevrion_core::transport::Removal;
 use aevrion_core::{Replica, SystemWall};
 use tokio::task::JoinHandle;
@@ -51,7 +51,11 @@ impl Membership {
         let book = Book::of(replica).await?;
         book.expect(&listening.peers).await?;
         let members = book.members().clone();
-        let sync = replica.sync(SyncOptions { write_despite_clocks, members, ..SyncOptions::default() });
+        let replication = replica.replicate(ReplicationOptions {
+            write_despite_clocks,
+            members,
+            ..ReplicationOptions::default()
+        });
         // Whom the authority has removed gets no certificate, from the first question on.
         replica.read_removals(credentials.removals()).await?;
         let place = if authority.is_some() { AuthorityAt::ThisNode } else { AuthorityAt::AnotherNode };
@@ -62,21 +66,22 @@ impl Membership {
             }
         }
         for transport in &transports {
-            sync.over(Arc::clone(transport));
+            replication.over(Arc::clone(transport));
         }
         let (replica, authority, away_alarm) = (replica.clone(), place, listening.away_alarm);
-        let parts = Parts { home, credentials, transports, sync, replica, authority, away_alarm, book };
+        let parts =
+            Parts { home, credentials, transports, replication, replica, authority, away_alarm, book };
         let parts = Arc::new(parts);
         let renewing = tokio::spawn(renewal::run(Arc::downgrade(&parts)));
         let weak = Arc::downgrade(&parts);
-        let members = move || weak.upgrade().map(|parts| parts.sync.members());
+        let members = move || weak.upgrade().map(|parts| parts.replication.members());
         let remembering = tokio::spawn(parts.book.clone().run(members));
         Ok(Self { parts, tasks: [renewing, remembering] })
     }
 
     /// The synchronisation.
-    pub(crate) fn sync(&self) -> &Sync {
-        &self.parts.sync
+    pub(crate) fn replication(&self) -> &Replication {
+        &self.parts.replication
     }
 
     /// Why the certificate is an alarm, if it is.
@@ -86,12 +91,12 @@ impl Membership {
 
     /// How many members are away for so long that they are an alarm.
     pub(crate) fn away(&self) -> usize {
-        away::missing(&self.parts.sync, self.parts.away_alarm).len()
+        away::missing(&self.parts.replication, self.parts.away_alarm).len()
     }
 
     /// Who they are, and what to do about it, if there are any.
     pub(crate) fn away_alarm(&self) -> Option<String> {
-        away::alarm(&self.parts.sync, self.parts.away_alarm)
+        away::alarm(&self.parts.replication, self.parts.away_alarm)
     }
 
     /// When the certificate ends.
@@ -115,10 +120,10 @@ impl Membership {
     /// Leaves in an orderly way: neighbours are told.
     pub(crate) async fn end(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        if let Err(failure) = self.parts.book.save(self.parts.sync.members()).await {
+        if let Err(failure) = self.parts.book.save(self.parts.replication.members()).await {
             tracing::warn!(%failure, "what is known of the members was not remembered");
         }
-        self.parts.sync.close().await;
+        self.parts.replication.close().await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aevrion_core::Replica;
 use aevrion_core::identity::Credentials;
 use aevrion_core::identity::join::Joining;
-use aevrion_core::sync::Sync;
+use aevrion_core::replication::Replication;
 
 use super::{Book, Home};
 
@@ -15,7 +15,7 @@ pub(super) struct Parts {
     pub(super) home: Home,
     pub(super) credentials: Credentials,
     pub(super) transports: Vec<Arc<dyn Joining>>,
-    pub(super) sync: Sync,
+    pub(super) replication: Replication,
     pub(super) replica: Replica,
     pub(super) authority: AuthorityAt,
     /// Members that are away for this long are an alarm.

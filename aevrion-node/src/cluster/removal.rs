@@ -1,7 +1,7 @@
 //! Putting a node out of the cluster: the authority says so in a statement, and every node that has it obeys.
 
 use aevrion_core::identity::{Credentials, Identity};
-use aevrion_core::sync::RemovalError;
+use aevrion_core::replication::RemovalError;
 use aevrion_core::transport::{Removal, Removals};
 use aevrion_core::{ReadError, Replica};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aevrion_core::identity::join::{JoinError, Joining};
 use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, Identity, IdentityError};
-use aevrion_core::sync::{Peer, Sync};
+use aevrion_core::replication::{Peer, Replication};
 use aevrion_core::{SystemWall, WallClock};
 
 use super::parts::{AuthorityAt, Parts};
@@ -95,7 +95,7 @@ fn renew_here(authority: &Authority, current: &Identity) -> Result<Identity, Ide
 /// Asks one node after the other: most do not hold the authority, and say so.
 async fn renew_there(parts: &Parts) -> Result<Identity, RenewalError> {
     let mut refusals = Vec::new();
-    for peer in nodes_to_ask(&parts.sync) {
+    for peer in nodes_to_ask(&parts.replication) {
         let Some(transport) = transport_of(&parts.transports, &peer) else { continue };
         match transport.renew(peer.address()).await {
             Ok(identity) => return Ok(identity),
@@ -107,9 +107,9 @@ async fn renew_there(parts: &Parts) -> Result<Identity, RenewalError> {
 
 /// The peers that this node dials come first: they listen there. The addresses of neighbours follow. Over TCP such an
 /// address leads nowhere if the neighbour has dialled.
-fn nodes_to_ask(sync: &Sync) -> Vec<Peer> {
-    let mut peers = sync.peers();
-    let neighbours = sync.neighbours().into_iter().filter_map(|one| one.address.parse().ok());
+fn nodes_to_ask(replication: &Replication) -> Vec<Peer> {
+    let mut peers = replication.peers();
+    let neighbours = replication.neighbours().into_iter().filter_map(|one| one.address.parse().ok());
     for neighbour in neighbours.collect::<Vec<Peer>>() {
         if !peers.contains(&neighbour) {
             peers.push(neighbour);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aevrion_core::identity::join::{JoinError, Joined, Joining, Token};
 use aevrion_core::identity::{Credentials, NodeKey};
-use aevrion_core::sync::Peer;
+use aevrion_core::replication::Peer;
 use aevrion_core::transport::{Limits, TransportError};
 
 use crate::cli::TransportKind;

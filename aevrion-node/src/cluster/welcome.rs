@@ -1,7 +1,7 @@
 //! What a new node is told about the cluster, beside its certificate.
 
 use aevrion_core::Parameters;
-use aevrion_core::sync::{Member, Members, Peer};
+use aevrion_core::replication::{Member, Members, Peer};
 use aevrion_core::transport::Removal;
 use serde::{Deserialize, Serialize};
 

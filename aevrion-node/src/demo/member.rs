@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aevrion_core::identity::join::Token;
-use aevrion_core::sync::{Neighbour, NeighbourState, Peer, Sync, Totals};
+use aevrion_core::replication::{Neighbour, NeighbourState, Peer, Replication, Totals};
 use aevrion_core::{NodeId, Options, Replica};
 
 use crate::cli::{AWAY_ALARM, Global, StoreKind, TransportKind};
@@ -82,30 +82,30 @@ impl Member {
 
     /// Its listening address; nothing while it is cut off.
     pub(super) fn address(&self) -> Option<Peer> {
-        self.sync()?.addresses().into_iter().next()
+        self.replication()?.addresses().into_iter().next()
     }
 
     /// The connected neighbours with measured clocks.
     pub(super) fn met(&self) -> Vec<Neighbour> {
-        let neighbours = self.sync().map(Sync::neighbours).unwrap_or_default();
+        let neighbours = self.replication().map(Replication::neighbours).unwrap_or_default();
         let met = |one: &Neighbour| one.is_connected() && one.state != NeighbourState::Settling;
         neighbours.into_iter().filter(met).collect()
     }
 
     /// Compares with every neighbour now, as `aevrion sync now` does.
     pub(super) fn compare(&self) {
-        if let Some(sync) = self.sync() {
-            sync.compare();
+        if let Some(replication) = self.replication() {
+            replication.compare();
         }
     }
 
     /// The counters of synchronisation since its last start.
     pub(super) fn totals(&self) -> Totals {
-        self.sync().map(Sync::totals).unwrap_or_default()
+        self.replication().map(Replication::totals).unwrap_or_default()
     }
 
-    fn sync(&self) -> Option<&Sync> {
-        self.membership.as_deref().map(Membership::sync)
+    fn replication(&self) -> Option<&Replication> {
+        self.membership.as_deref().map(Membership::replication)
     }
 
     /// The node as a server serves it.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aevrion_core::index::VersionQuery;
 use aevrion_core::store::Durability;
 use aevrion_core::tree::Root;
-use aevrion_core::{Address, Operation};
+use aevrion_core::{EventKey, Operation};
 
 use super::member::Member;
 use super::screen::{Screen, size, took};
@@ -76,7 +76,7 @@ async fn import(screen: &mut Screen, members: &[Member]) -> Result<u64, Failure>
     let (mut import, mut bytes) = (replica.import(), 0);
     while let Some(message) = messages.recv().await {
         match message {
-            Message::Lot(events) => {
+            Message::Batch(events) => {
                 for event in events {
                     bytes += event.weight() as u64;
                     import.push(event).await?;
@@ -105,7 +105,7 @@ async fn import(screen: &mut Screen, members: &[Member]) -> Result<u64, Failure>
 /// The writes of the two sides during the partition.
 struct Parted {
     /// The contested key's events, the earlier one first.
-    writes: [Address; 2],
+    writes: [EventKey; 2],
     left: u64,
     right: u64,
 }
@@ -172,7 +172,7 @@ async fn contest(screen: &mut Screen, members: &[Member], parted: &Parted) -> Re
     let mut told = None;
     for member in members {
         let versions = member.replica.history(CONTESTED, &VersionQuery::default()).await?.events;
-        let ids: Vec<_> = versions.iter().map(aevrion_core::Event::address).collect();
+        let ids: Vec<_> = versions.iter().map(aevrion_core::Event::event_key).collect();
         let whole = parted.writes.iter().all(|write| ids.contains(write));
         if !whole || told.as_ref().is_some_and(|(first, _)| *first != ids) {
             return Err(Failure::not_converged(format!(
@@ -184,7 +184,7 @@ async fn contest(screen: &mut Screen, members: &[Member], parted: &Parted) -> Re
     }
     for (place, event) in told.map(|(_, versions)| versions).unwrap_or_default().iter().enumerate() {
         let value = event.value().data().map(|data| String::from_utf8_lossy(data)).unwrap_or_default();
-        let writer = if event.address() == parted.writes[1] { &members[2].name } else { &members[0].name };
+        let writer = if event.event_key() == parted.writes[1] { &members[2].name } else { &members[0].name };
         let part = if place == 0 { "the value" } else { "in the history" };
         let time = moment::show(event.timestamp());
         screen.fact(value, format_args!("{time}   by {writer}: {part} on all three"))?;

@@ -6,12 +6,13 @@
 //!
 //! Every skip, change and assumption on the way is counted, and reported at the end.
 
+mod batches;
+mod changes;
 mod csv;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod git;
 mod jsonl;
-mod lots;
 #[cfg(test)]
 mod mutations;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -22,7 +23,6 @@ mod rows;
 mod sink;
 mod source;
 mod succession;
-mod tally;
 mod template;
 mod text;
 mod ties;
@@ -47,12 +47,12 @@ use crate::output::Listing;
 use crate::progress::{Bar, Counts};
 use crate::say::say;
 use crate::times::TimeStyle;
+use batches::{Over, read_all};
+use changes::Changes;
 use git::GitChanges;
-use lots::{Over, read_all};
 use reading::{Order, Reading, Records};
 use sink::Sink;
 use source::Source;
-use tally::Tally;
 
 pub(crate) use git::end_all as end_git;
 pub(crate) use reading::{Message, Stop};
@@ -121,10 +121,10 @@ impl Opened {
         let reading = Reading { parameters, skip_bad, looks_for_ties: true, ties, unit, order };
         let mut messages = begin_reading(move || Ok(records), reading);
         let mut bar = Bar::new("import", from.counts());
-        let (mut skipped, mut stopped, mut tally) = (0, None, Tally::default());
+        let (mut skipped, mut stopped, mut changes) = (0, None, Changes::default());
         while let Some(message) = messages.recv().await {
             match message {
-                Message::Lot(events) => {
+                Message::Batch(events) => {
                     store.take(events).await?;
                     bar.set(read.load(Relaxed), length.unwrap_or_else(|| read.load(Relaxed)));
                     bar.say_events(store.events());
@@ -136,7 +136,7 @@ impl Opened {
                     }
                 }
                 Message::Stopped(stop) => stopped = Some(stop),
-                Message::Ended(done) => tally = done,
+                Message::Ended(done) => changes = done,
             }
         }
         let stored = store.finish().await?;
@@ -150,7 +150,7 @@ impl Opened {
             });
         }
         say!("{}; {:.1} s, {rate} events/s", stored.outcome(), took.as_secs_f64());
-        for remark in tally.remarks(skipped, from.bad_records()) {
+        for remark in changes.remarks(skipped, from.bad_records()) {
             say!("{remark}");
         }
         Ok(())
@@ -225,7 +225,7 @@ pub(crate) fn read_lines(
     begin_reading(open, Reading { parameters, skip_bad, looks_for_ties: false, ties: None, unit, order })
 }
 
-/// Parses on a thread of its own, so that the next lot is ready when the last one is stored.
+/// Parses on a thread of its own, so that the next batch is ready when the last one is stored.
 fn begin_reading(
     open: impl FnOnce() -> io::Result<Box<dyn Records>> + Send + 'static,
     reading: Reading,

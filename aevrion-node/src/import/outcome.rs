@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aevrion_core::{Event, Parameters};
 
-use super::lots::{Over, read_all};
+use super::batches::{Over, read_all};
 use super::reading::{Message, Order, Reading, Stop};
 use super::{Source, records_of};
 use crate::cli::ImportArgs;
@@ -63,7 +63,7 @@ impl Outcome {
 
     fn note(&mut self, message: Message) {
         match message {
-            Message::Lot(events) => {
+            Message::Batch(events) => {
                 self.brought += events.len() as u64;
                 let room = KEPT - self.events.len();
                 self.events.extend(events.into_iter().take(room));
@@ -75,7 +75,7 @@ impl Outcome {
                 }
             }
             Message::Stopped(stop) => self.stopped = Some(stop),
-            Message::Ended(tally) => self.repeated = tally.repeated,
+            Message::Ended(changes) => self.repeated = changes.repeated,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use aevrion_core::{Event, Inserted, Parameters};
 
-use super::tally::Tally;
+use super::changes::Changes;
 use crate::cli::{Ties, TimeUnit};
 use crate::record::{BadField, Made};
 use crate::text::thousands;
@@ -30,12 +30,12 @@ pub(super) trait Records: Send {
 
 /// One message of the reading thread.
 pub(crate) enum Message {
-    Lot(Vec<Event>),
+    Batch(Vec<Event>),
     Skipped(String),
     /// Nothing follows.
     Stopped(Stop),
     /// The file has come to its end, and this was done to it.
-    Ended(Tally),
+    Ended(Changes),
 }
 
 /// The reason for which a file is not read further.

@@ -59,7 +59,7 @@ impl Kind {
     fn look(self, node: &Node) -> Option<String> {
         match self {
             Self::Clock => {
-                let by_neighbours = || node.sync()?.clock_alarm();
+                let by_neighbours = || node.replication()?.clock_alarm();
                 by_neighbours().or_else(|| {
                     node.replica.clock_fault().map(|fault| format!("{fault}. Local writes are refused"))
                 })
@@ -70,14 +70,14 @@ impl Kind {
             },
             Self::Certificate => node.membership().ok()?.certificate_alarm(),
             Self::Damage => damage(node),
-            Self::Removal => node.sync()?.own_removal().map(|what| format!("{what}: {ANEW}")),
-            Self::Identity => node.sync()?.identity_alarm(),
+            Self::Removal => node.replication()?.own_removal().map(|what| format!("{what}: {ANEW}")),
+            Self::Identity => node.replication()?.identity_alarm(),
             // A removed node has no connections: its removal is the alarm.
             Self::Members => match Self::Removal.look(node) {
                 Some(_) => None,
                 None => node.membership().ok()?.away_alarm(),
             },
-            Self::Neighbours => node.sync()?.full_alarm(),
+            Self::Neighbours => node.replication()?.full_alarm(),
         }
     }
 }
@@ -92,7 +92,7 @@ fn damage(node: &Node) -> Option<String> {
         number => format!("{number} stored events are damaged"),
     };
     let import = "import a backup or an export, which mends what it holds";
-    Some(match (node.connected(), node.sync()) {
+    Some(match (node.connected(), node.replication()) {
         (0, None) => format!("{events}, and there is no neighbour to ask for a sound copy: {import}"),
         (0, Some(_)) => format!(
             "{events}, and no neighbour is connected to be asked for a sound copy: see that one is, or {import}"

@@ -10,23 +10,23 @@ use crate::problem::{Kind, Problem};
 
 /// Free permits of each kind.
 pub(super) struct Gates {
-    pub(super) connections: Gate,
-    pub(super) watchers: Gate,
-    pub(super) imports: Gate,
-    pub(super) exports: Gate,
-    pub(super) upkeep: Gate,
+    pub(super) connections: ConnectionLimiter,
+    pub(super) watchers: ConnectionLimiter,
+    pub(super) imports: ConnectionLimiter,
+    pub(super) exports: ConnectionLimiter,
+    pub(super) upkeep: ConnectionLimiter,
     /// In KiB.
     bodies: Arc<Semaphore>,
 }
 
 /// Permits of one kind.
-pub(super) struct Gate {
+pub(super) struct ConnectionLimiter {
     what: &'static str,
     places: usize,
     free: Arc<Semaphore>,
 }
 
-impl Gate {
+impl ConnectionLimiter {
     fn new(what: &'static str, places: usize) -> Self {
         Self { what, places, free: Arc::new(Semaphore::new(places)) }
     }
@@ -48,11 +48,11 @@ impl Gate {
 impl Gates {
     pub(super) fn new() -> Self {
         Self {
-            connections: Gate::new("connections", CONNECTIONS),
-            watchers: Gate::new("watchers", WATCHERS),
-            imports: Gate::new("imports", IMPORTS),
-            exports: Gate::new("exports", EXPORTS),
-            upkeep: Gate::new("verifications or rebuilds", UPKEEP),
+            connections: ConnectionLimiter::new("connections", CONNECTIONS),
+            watchers: ConnectionLimiter::new("watchers", WATCHERS),
+            imports: ConnectionLimiter::new("imports", IMPORTS),
+            exports: ConnectionLimiter::new("exports", EXPORTS),
+            upkeep: ConnectionLimiter::new("verifications or rebuilds", UPKEEP),
             bodies: Arc::new(Semaphore::new(BODIES_BYTES >> 10)),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use aevrion_core::replication::Replication;
 use aevrion_core::store::Table;
-use aevrion_core::sync::Sync;
 use aevrion_core::{Options, ReadError, Replica, SystemWall, Timestamp, WallClock};
 
 use crate::cli::{Global, Serving};
@@ -79,7 +79,7 @@ impl Node {
     pub(super) fn reached_at(&self) -> String {
         match &self.membership {
             Some(membership) => {
-                let addresses = membership.sync().addresses();
+                let addresses = membership.replication().addresses();
                 addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             }
             None => "nobody, being no part of a cluster (see `aevrion cluster --help`)".to_owned(),
@@ -95,13 +95,13 @@ impl Node {
     }
 
     /// The synchronisation, if there is any.
-    pub(super) fn sync(&self) -> Option<&Sync> {
-        self.membership.as_deref().map(Membership::sync)
+    pub(super) fn replication(&self) -> Option<&Replication> {
+        self.membership.as_deref().map(Membership::replication)
     }
 
     /// How many neighbours are connected.
     pub(super) fn connected(&self) -> usize {
-        let neighbours = self.sync().map(Sync::neighbours).unwrap_or_default();
+        let neighbours = self.replication().map(Replication::neighbours).unwrap_or_default();
         neighbours.iter().filter(|neighbour| neighbour.is_connected()).count()
     }
 
@@ -121,13 +121,18 @@ impl Node {
 
     /// The node's neighbours.
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
-        self.sync().map(Sync::neighbours).unwrap_or_default().iter().map(Neighbour::from).collect()
+        self.replication()
+            .map(Replication::neighbours)
+            .unwrap_or_default()
+            .iter()
+            .map(Neighbour::from)
+            .collect()
     }
 
     /// The time before which the node and all its neighbours agree. Call it before reading: a later value may cover
     /// events that the answer still lacks.
     pub(super) fn stable_until(&self) -> Option<Timestamp> {
-        self.sync().and_then(Sync::stable_until)
+        self.replication().and_then(Replication::stable_until)
     }
 
     /// Makes everything durable, and closes the store.

@@ -20,11 +20,11 @@ impl Node {
         report.scrub = scrub.map(|(every, report)| ScrubStatus::new(every, &report));
         report.alarms = alarms::of(self).into_iter().map(|Alarm { what, .. }| what).collect();
         if let Some(membership) = &self.membership {
-            let sync = membership.sync();
-            report.transport = Some(sync.transports().join(","));
-            report.addresses = sync.addresses().iter().map(ToString::to_string).collect();
+            let replication = membership.replication();
+            report.transport = Some(replication.transports().join(","));
+            report.addresses = replication.addresses().iter().map(ToString::to_string).collect();
             report.neighbours = self.neighbours();
-            report.removed = sync.removed().iter().map(RemovedNode::from).collect();
+            report.removed = replication.removed().iter().map(RemovedNode::from).collect();
             report.stable_until = self.stable_until().map(Timestamp::as_millis);
             report.certificate_ends = Some(membership.certificate_ends().as_millis());
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use aevrion_core::sync::Member;
+use aevrion_core::replication::Member;
 use aevrion_core::{Replica, Timestamp};
 
 use crate::backend::Backend;

@@ -2,7 +2,7 @@
 //! that has the store open, or into the store itself.
 
 use aevrion_core::identity::Authority;
-use aevrion_core::sync::RemovalError;
+use aevrion_core::replication::RemovalError;
 use aevrion_core::{NodeId, Options, Replica, SystemWall, Timestamp, WallClock};
 use bytes::Bytes;
 

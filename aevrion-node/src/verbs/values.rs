@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 
-use aevrion_core::{Address, Timestamp};
+use aevrion_core::{EventKey, Timestamp};
 
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
@@ -64,9 +64,9 @@ pub(super) async fn delete(backend: &Backend, global: &Global, key: &str) -> Res
 }
 
 /// Prints the key of the new event.
-fn print_address(global: &Global, address: Address) -> Result<(), Failure> {
+fn print_address(global: &Global, event_key: EventKey) -> Result<(), Failure> {
     match global.output.unwrap_or_default() {
-        format @ (Format::Json | Format::Jsonl) => print_document(format, &Placed::from(address)),
-        Format::Table | Format::Raw => written(writeln!(io::stdout(), "{address}")),
+        format @ (Format::Json | Format::Jsonl) => print_document(format, &Placed::from(event_key)),
+        Format::Table | Format::Raw => written(writeln!(io::stdout(), "{event_key}")),
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::agent::desk::ASKED_FOR;
+use crate::agent::coordinator::ASKED_FOR;
 use crate::bounds::WANTED_AT_ONCE;
-use crate::{Address, Event, EventId, TimeSpan};
+use crate::{Event, EventId, EventKey, TimeSpan};
 
 /// How long an event that was asked for is awaited: a little longer than others keep from asking for it, so that
 /// what is merely late is not asked for twice.
@@ -17,17 +17,17 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What this neighbour has announced and this node did not hold.
 #[derive(Debug, Default)]
 pub(super) struct Fetches {
-    asked: BTreeSet<Address>,
+    asked: BTreeSet<EventKey>,
     /// Until when they are awaited.
-    awaited: VecDeque<(Duration, Vec<Address>)>,
+    awaited: VecDeque<(Duration, Vec<EventKey>)>,
     /// Asked of others: when to see whether they have come.
-    elsewhere: VecDeque<(Duration, Vec<Address>)>,
+    elsewhere: VecDeque<(Duration, Vec<EventKey>)>,
     left: usize,
     /// Large events that are said to be on their way, and when to see whether they still arrive.
     promised: usize,
     look_at: Option<Duration>,
     /// Large events that have come, and may not be stored yet.
-    came: Vec<Address>,
+    came: Vec<EventKey>,
     /// Lots of pushed events that are being stored.
     stores: usize,
 }
@@ -39,30 +39,30 @@ impl Fetches {
     }
 
     /// The neighbour is asked for these.
-    pub(super) fn ask(&mut self, addresses: &[Address], now: Duration) {
-        self.asked.extend(addresses);
-        self.awaited.push_back((now + AWAIT, addresses.to_vec()));
+    pub(super) fn ask(&mut self, event_keys: &[EventKey], now: Duration) {
+        self.asked.extend(event_keys);
+        self.awaited.push_back((now + AWAIT, event_keys.to_vec()));
     }
 
     /// Another neighbour is being asked for these. If they are too many to remember, the oldest are left to the next
     /// comparison.
-    pub(super) fn leave(&mut self, addresses: Vec<Address>, now: Duration) {
-        if addresses.is_empty() {
+    pub(super) fn leave(&mut self, event_keys: Vec<EventKey>, now: Duration) {
+        if event_keys.is_empty() {
             return;
         }
-        self.left += addresses.len();
-        self.elsewhere.push_back((now + ASKED_FOR, addresses));
+        self.left += event_keys.len();
+        self.elsewhere.push_back((now + ASKED_FOR, event_keys));
         while self.left > WANTED_AT_ONCE {
             self.left -= self.elsewhere.pop_front().map_or(self.left, |(_, oldest)| oldest.len());
         }
     }
 
     /// Those that others had time to bring, or will have had by then.
-    pub(super) fn left_until(&mut self, now: Duration) -> Vec<Address> {
+    pub(super) fn left_until(&mut self, now: Duration) -> Vec<EventKey> {
         let due = self.elsewhere.iter().take_while(|(until, _)| *until <= now).count();
-        let addresses: Vec<_> = self.elsewhere.drain(..due).flat_map(|(_, addresses)| addresses).collect();
-        self.left -= addresses.len();
-        addresses
+        let event_keys: Vec<_> = self.elsewhere.drain(..due).flat_map(|(_, event_keys)| event_keys).collect();
+        self.left -= event_keys.len();
+        event_keys
     }
 
     /// A large event is on its way.
@@ -111,33 +111,34 @@ impl Fetches {
 
     /// Whether something of `span` may be large and on its way, or is being stored.
     pub(super) fn is_coming(&self, span: TimeSpan) -> bool {
-        let first = Address { timestamp: span.first(), id: EventId::from_bytes([0; 32]) };
+        let first = EventKey { timestamp: span.first(), id: EventId::from_bytes([0; 32]) };
         let next = self.asked.range(first..).next();
         let promised = self.promised > 0 && next.is_some_and(|next| next.timestamp <= span.last());
-        promised || self.came.iter().any(|address| span.contains(address.timestamp))
+        promised || self.came.iter().any(|event_key| span.contains(event_key.timestamp))
     }
 
     /// All that is awaited.
-    pub(super) fn asked(&self) -> &BTreeSet<Address> {
+    pub(super) fn asked(&self) -> &BTreeSet<EventKey> {
         &self.asked
     }
 
     /// These have come; what is larger than what is `pushed` was promised. Returns those that were asked for.
-    pub(super) fn take(&mut self, events: &[Event], pushed: usize) -> Vec<Address> {
-        let asked = events.iter().map(Event::address).filter(|address| self.asked.remove(address)).collect();
+    pub(super) fn take(&mut self, events: &[Event], pushed: usize) -> Vec<EventKey> {
+        let asked =
+            events.iter().map(Event::event_key).filter(|event_key| self.asked.remove(event_key)).collect();
         let known = self.came.len();
         let large = events.iter().filter(|event| event.weight() > pushed);
-        self.came.extend(large.map(Event::address));
+        self.came.extend(large.map(Event::event_key));
         self.fulfil(self.came.len() - known);
         asked
     }
 
-    /// A lot of pushed events is being stored.
+    /// A batch of pushed events is being stored.
     pub(super) fn store(&mut self) {
         self.stores += 1;
     }
 
-    /// A lot of them was, or could not be: then a comparison finds it missing.
+    /// A batch of them was, or could not be: then a comparison finds it missing.
     pub(super) fn stored(&mut self) {
         self.stores = self.stores.saturating_sub(1);
         if self.stores == 0 {
@@ -146,19 +147,19 @@ impl Fetches {
     }
 
     /// Some that are still to come.
-    pub(super) fn first(&self, most: usize) -> Vec<Address> {
+    pub(super) fn first(&self, most: usize) -> Vec<EventKey> {
         self.asked.iter().copied().take(most).collect()
     }
 
     /// Gives up what is overdue.
-    pub(super) fn overdue(&mut self, now: Duration) -> Vec<Address> {
+    pub(super) fn overdue(&mut self, now: Duration) -> Vec<EventKey> {
         let due = self.awaited.iter().take_while(|(until, _)| *until <= now).count();
-        let addresses = self.awaited.drain(..due).flat_map(|(_, addresses)| addresses);
-        addresses.filter(|address| self.asked.remove(address)).collect()
+        let event_keys = self.awaited.drain(..due).flat_map(|(_, event_keys)| event_keys);
+        event_keys.filter(|event_key| self.asked.remove(event_key)).collect()
     }
 
     /// Gives up everything.
-    pub(super) fn give_up(&mut self) -> BTreeSet<Address> {
+    pub(super) fn give_up(&mut self) -> BTreeSet<EventKey> {
         std::mem::take(self).asked
     }
 

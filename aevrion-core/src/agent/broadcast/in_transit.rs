@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::fetches::Fetches;
 use crate::bounds::LEAVES_IN_FLIGHT;
 use crate::tree::Shape;
-use crate::{Address, TimeSpan};
+use crate::{EventKey, TimeSpan};
 
 /// Events on their way to or from the neighbour.
 #[derive(Debug, Clone, Copy)]
@@ -49,13 +49,13 @@ impl Travelling {
     /// Notes that these travel, and may do so until `until`.
     pub(super) fn note(
         &mut self,
-        addresses: impl IntoIterator<Item = Address>,
+        event_keys: impl IntoIterator<Item = EventKey>,
         shape: Shape,
         now: Duration,
         until: Duration,
     ) {
-        for address in addresses {
-            let leaf = shape.node_at(0, address.timestamp).index;
+        for event_key in event_keys {
+            let leaf = shape.node_at(0, event_key.timestamp).index;
             if self.leaves.len() >= LEAVES_IN_FLIGHT && !self.leaves.contains_key(&leaf) {
                 self.leaves.retain(|_, until| *until > now);
                 if self.leaves.len() >= LEAVES_IN_FLIGHT {
@@ -83,8 +83,8 @@ mod tests {
     const NOW: Duration = Duration::from_secs(10);
     const UNTIL: Duration = Duration::from_secs(12);
 
-    fn at(leaf: u64) -> Address {
-        Address { timestamp: Timestamp::from_millis(leaf * 60_000 + 7), id: EventId::from_bytes([0; 32]) }
+    fn at(leaf: u64) -> EventKey {
+        EventKey { timestamp: Timestamp::from_millis(leaf * 60_000 + 7), id: EventId::from_bytes([0; 32]) }
     }
 
     fn span(leaf: u64) -> TimeSpan {

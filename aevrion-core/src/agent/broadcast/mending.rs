@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::agent::pace::{Bucket, Rate};
 use crate::agent::tolerance::FORGIVEN_EACH;
 use crate::bounds::{MENDED_AT_ONCE, MISTAKEN_WISHES};
-use crate::{Address, Event, Timestamp};
+use crate::{Event, EventKey, Timestamp};
 
 /// How long an answer is awaited, from its last frame on.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -33,9 +33,9 @@ const IN_VAIN: Rate = Rate::apart(MISTAKEN_WISHES as u64 / 2, FORGIVEN_EACH);
 /// The damaged events of this node, as far as this neighbour is concerned.
 #[derive(Debug, Default)]
 pub(super) struct Mending {
-    plans: BTreeMap<Address, Plan>,
+    plans: BTreeMap<EventKey, Plan>,
     /// The question that is open.
-    asked: BTreeSet<Address>,
+    asked: BTreeSet<EventKey>,
     /// When it counts as answered.
     until: Duration,
     in_vain: Bucket,
@@ -53,12 +53,12 @@ struct Plan {
 
 impl Mending {
     /// Takes the list of damaged events; `agreed` is until when both have agreed.
-    pub(super) fn plan(&mut self, damaged: &[Address], agreed: Option<Timestamp>, now: Duration) {
+    pub(super) fn plan(&mut self, damaged: &[EventKey], agreed: Option<Timestamp>, now: Duration) {
         let standing: BTreeSet<_> = damaged.iter().copied().collect();
-        self.plans.retain(|address, _| standing.contains(address));
-        for address in standing {
+        self.plans.retain(|event_key, _| standing.contains(event_key));
+        for event_key in standing {
             let plan = Plan { at: now + FIRST_PAUSE, held: false, tries: 0 };
-            self.plans.entry(address).or_insert(plan);
+            self.plans.entry(event_key).or_insert(plan);
         }
         self.agreed(agreed, now);
     }
@@ -66,7 +66,7 @@ impl Mending {
     /// Both have agreed until then. What is older need not wait any longer.
     pub(super) fn agreed(&mut self, until: Option<Timestamp>, now: Duration) {
         let Some(until) = until else { return };
-        for (_, plan) in self.plans.iter_mut().filter(|(address, plan)| plan.waits_for(until, address)) {
+        for (_, plan) in self.plans.iter_mut().filter(|(event_key, plan)| plan.waits_for(until, event_key)) {
             (plan.held, plan.at) = (true, now);
         }
     }
@@ -76,8 +76,8 @@ impl Mending {
         if !self.asked.is_empty() {
             return Some(self.until);
         }
-        let due = |(address, plan): (&Address, &Plan)| match agreed {
-            Some(until) if plan.waits_for(until, address) => Duration::ZERO,
+        let due = |(event_key, plan): (&EventKey, &Plan)| match agreed {
+            Some(until) if plan.waits_for(until, event_key) => Duration::ZERO,
             _ => plan.at,
         };
         let first = self.plans.iter().map(due).min()?;
@@ -85,22 +85,22 @@ impl Mending {
     }
 
     /// What the neighbour may be asked for now, if it may be asked at all.
-    pub(super) fn due(&self, now: Duration) -> Vec<Address> {
+    pub(super) fn due(&self, now: Duration) -> Vec<EventKey> {
         if !self.asked.is_empty() || self.in_vain.holds_at(1, IN_VAIN) > now {
             return Vec::new();
         }
         let due = self.plans.iter().filter(|(_, plan)| plan.at <= now);
-        due.map(|(address, _)| *address).take(MENDED_AT_ONCE).collect()
+        due.map(|(event_key, _)| *event_key).take(MENDED_AT_ONCE).collect()
     }
 
     /// The neighbour is asked for these.
-    pub(super) fn ask(&mut self, addresses: &[Address], now: Duration) {
-        self.asked.extend(addresses);
+    pub(super) fn ask(&mut self, event_keys: &[EventKey], now: Duration) {
+        self.asked.extend(event_keys);
         self.until = now + ANSWER_WITHIN;
     }
 
     /// The events of the open question.
-    pub(super) fn asked(&self) -> Vec<Address> {
+    pub(super) fn asked(&self) -> Vec<EventKey> {
         self.asked.iter().copied().collect()
     }
 
@@ -110,12 +110,12 @@ impl Mending {
     }
 
     /// Another neighbour is being asked for these.
-    pub(super) fn leave(&mut self, addresses: &[Address], now: Duration) {
-        self.put_off(addresses, |plan| plan.at = now + ELSEWHERE);
+    pub(super) fn leave(&mut self, event_keys: &[EventKey], now: Duration) {
+        self.put_off(event_keys, |plan| plan.at = now + ELSEWHERE);
     }
 
     /// The question has been open for long enough. Returns what it has not brought.
-    pub(super) fn give_up(&mut self, now: Duration) -> BTreeSet<Address> {
+    pub(super) fn give_up(&mut self, now: Duration) -> BTreeSet<EventKey> {
         let missing = std::mem::take(&mut self.asked);
         if !missing.is_empty() {
             self.in_vain.take(1, IN_VAIN, now);
@@ -130,26 +130,30 @@ impl Mending {
 
     /// Whether the event was asked for, and has come. If it is not stored it is asked for again later.
     pub(super) fn take(&mut self, event: &Event, now: Duration) -> bool {
-        let address = event.address();
-        let asked = self.asked.remove(&address);
+        let event_key = event.event_key();
+        let asked = self.asked.remove(&event_key);
         if asked {
             self.until = now + ANSWER_WITHIN;
-            self.put_off(&[address], |plan| plan.at = now + FIRST_PAUSE);
+            self.put_off(&[event_key], |plan| plan.at = now + FIRST_PAUSE);
         }
         asked
     }
 
-    fn put_off<'a>(&mut self, addresses: impl IntoIterator<Item = &'a Address>, put_off: impl Fn(&mut Plan)) {
-        for address in addresses {
-            self.plans.get_mut(address).into_iter().for_each(&put_off);
+    fn put_off<'a>(
+        &mut self,
+        event_keys: impl IntoIterator<Item = &'a EventKey>,
+        put_off: impl Fn(&mut Plan),
+    ) {
+        for event_key in event_keys {
+            self.plans.get_mut(event_key).into_iter().for_each(&put_off);
         }
     }
 }
 
 impl Plan {
     /// Whether it only waits until both agree about the time of the event, and they do.
-    fn waits_for(&self, agreed: Timestamp, address: &Address) -> bool {
-        !self.held && self.tries == 0 && address.timestamp < agreed
+    fn waits_for(&self, agreed: Timestamp, event_key: &EventKey) -> bool {
+        !self.held && self.tries == 0 && event_key.timestamp < agreed
     }
 }
 
@@ -168,7 +172,7 @@ mod tests {
     fn where_both_agree_it_is_asked_for_at_once_and_elsewhere_later() {
         let mut mending = Mending::default();
         let agreed = Some(Timestamp::from_millis(50));
-        let (older, newer) = (event(10).address(), event(60).address());
+        let (older, newer) = (event(10).event_key(), event(60).event_key());
         mending.plan(&[older, newer], agreed, NOW);
         assert_eq!(mending.due(NOW), [older]);
         assert_eq!(mending.due(NOW + FIRST_PAUSE), [older, newer]);
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_not_brought_is_asked_for_ever_more_rarely() {
         let mut mending = Mending::default();
-        let damaged = event(10).address();
+        let damaged = event(10).event_key();
         mending.plan(&[damaged], Some(Timestamp::MAX), NOW);
         let (mut now, mut pauses) = (NOW, Vec::new());
         for _ in 0..9 {
@@ -202,11 +206,11 @@ mod tests {
     #[test]
     fn questions_in_vain_are_few_whatever_is_found() {
         let mut mending = Mending::default();
-        let address = |n: u8| Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([n; 32]) };
+        let event_key = |n: u8| EventKey { timestamp: Timestamp::MIN, id: EventId::from_bytes([n; 32]) };
         let in_vain = |now: Duration, from: u8, mending: &mut Mending| {
             let mut questions = 0;
             for number in from..from + 50 {
-                mending.plan(&[address(number)], Some(Timestamp::MAX), now);
+                mending.plan(&[event_key(number)], Some(Timestamp::MAX), now);
                 let due = mending.due(now);
                 questions += u32::from(!due.is_empty());
                 mending.ask(&due, now);
@@ -223,11 +227,11 @@ mod tests {
         let mut mending = Mending::default();
         let event = event(10);
         assert!(!mending.take(&event, NOW));
-        mending.plan(&[event.address()], Some(Timestamp::MAX), NOW);
-        mending.ask(&[event.address()], NOW);
+        mending.plan(&[event.event_key()], Some(Timestamp::MAX), NOW);
+        mending.ask(&[event.event_key()], NOW);
         assert!(mending.take(&event, NOW));
         assert!(!mending.take(&event, NOW), "once");
         assert_eq!(mending.due(NOW), [], "it is being stored");
-        assert_eq!(mending.due(NOW + FIRST_PAUSE), [event.address()], "it was not");
+        assert_eq!(mending.due(NOW + FIRST_PAUSE), [event.event_key()], "it was not");
     }
 }

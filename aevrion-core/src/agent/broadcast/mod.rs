@@ -20,12 +20,12 @@ use mending::Mending;
 use super::common::{ClockReading, Common};
 use super::outgoing::{Readable, batches, readable, send_in_frames, send_live};
 use super::tolerance::{Latecomers, Mistakes};
-use super::{Halt, Holdings, Moment, NewEvent, Origin, Output};
-use crate::bounds::{ANNOUNCED_AT_ONCE, MESSAGE_ADDRESSES, WANTED_AT_ONCE, WINDOW_BYTES};
+use super::{HandleError, NewEvent, Now, Origin, Output, ReplicaView};
+use crate::bounds::{ANNOUNCED_AT_ONCE, MESSAGE_EVENT_KEYS, WANTED_AT_ONCE, WINDOW_BYTES};
+use crate::fault_injection::{Bug, injected};
 use crate::message::{EventList, Events, Message, NeedEvents, Push, Reply};
-use crate::planted::{Bug, planted};
 use crate::transport::Lane;
-use crate::{Address, Event, Timestamp};
+use crate::{Event, EventKey, Timestamp};
 
 /// How long announcements wait for company.
 const GATHER: Duration = Duration::from_millis(3);
@@ -41,15 +41,15 @@ pub(super) enum Input {
     /// The neighbour pushes events.
     Push(Push),
     /// The neighbour announces events.
-    Announced(Vec<Address>),
+    Announced(Vec<EventKey>),
     /// The neighbour requests events. Whether the repair lane has room for large ones.
-    Requested { addresses: Vec<Address>, room_for_large: bool },
+    Requested { event_keys: Vec<EventKey>, room_for_large: bool },
     /// Requested events. `more` of them follow.
     Delivered { events: Vec<Event>, more: bool },
     /// Pushed or requested events are stored.
     Stored,
     /// These events, which the node holds, are damaged: all of them, as of now.
-    Damaged(Vec<Address>),
+    Damaged(Vec<EventKey>),
     /// The time of [`Broadcast::wake_at`] has come.
     Woken,
 }
@@ -87,7 +87,7 @@ pub(super) struct Broadcast {
     /// Both sides have agreed about everything before.
     agreed_until: Option<Timestamp>,
     /// Announcements that wait for company, and how long.
-    announcements: Vec<Address>,
+    announcements: Vec<EventKey>,
     announce_at: Option<Duration>,
     /// Requests for announced events.
     fetches: Fetches,
@@ -117,30 +117,30 @@ impl Broadcast {
     /// Takes what has happened. The handshake is over.
     ///
     /// # Errors
-    /// [`Halt`].
+    /// [`HandleError`].
     pub(super) async fn handle(
         &mut self,
         input: Input,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Effects, Halt> {
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Effects, HandleError> {
         match input {
-            Input::News(fresh) => Ok(self.on_news(&fresh, now)),
+            Input::News(news) => Ok(self.on_news(&news, now)),
             Input::Push(push) => Ok(self.on_push(push, now).into()),
-            Input::Announced(addresses) => self.on_announced(addresses, now, holdings).await,
-            Input::Requested { addresses, room_for_large } => {
-                Ok(self.on_request(&addresses, room_for_large, now, holdings).await?.into())
+            Input::Announced(event_keys) => self.on_announced(event_keys, now, view).await,
+            Input::Requested { event_keys, room_for_large } => {
+                Ok(self.on_request(&event_keys, room_for_large, now, view).await?.into())
             }
             Input::Delivered { events, more } => Ok(self.on_delivery(events, more, now)?.into()),
             Input::Stored => {
                 self.fetches.stored();
                 Ok(Effects::default())
             }
-            Input::Damaged(addresses) => {
-                self.mending.plan(&addresses, self.agreed_until, now.steady);
+            Input::Damaged(event_keys) => {
+                self.mending.plan(&event_keys, self.agreed_until, now.steady);
                 Ok(Effects::default())
             }
-            Input::Woken => self.wake(now, holdings).await,
+            Input::Woken => self.wake(now, view).await,
         }
     }
 
@@ -163,15 +163,15 @@ impl Broadcast {
     /// Bytes of a long answer arrive, though no whole frame. A repeated request would bring the same events twice.
     pub(super) fn arriving(&mut self, now: Duration) {
         if self.fetches.arriving(now) {
-            self.common.desk.prolong(self.common.neighbour, self.fetches.asked(), now);
+            self.common.coordinator.prolong(self.common.neighbour, self.fetches.asked(), now);
         }
     }
 
     /// Sends the announcements that wait: a snapshot follows the news that it covers.
     pub(super) fn announce(&mut self) -> Vec<Output> {
         self.announce_at = None;
-        let addresses = std::mem::take(&mut self.announcements);
-        let lists = addresses.chunks(LISTED_AT_ONCE);
+        let event_keys = std::mem::take(&mut self.announcements);
+        let lists = event_keys.chunks(LISTED_AT_ONCE);
         lists.map(|list| send_live(Message::EventList(EventList::Announced(list.to_vec())))).collect()
     }
 
@@ -187,7 +187,7 @@ impl Broadcast {
     }
 
     /// The connection is over. Returns the events whose requests were not answered.
-    pub(super) fn end(&mut self) -> BTreeSet<Address> {
+    pub(super) fn end(&mut self) -> BTreeSet<EventKey> {
         self.give_up_mending(Duration::ZERO);
         self.fetches.give_up()
     }
@@ -198,7 +198,7 @@ impl Broadcast {
         self.announcements.len() + self.fetches.len()
     }
 
-    async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Effects, Halt> {
+    async fn wake(&mut self, now: Now, view: &impl ReplicaView) -> Result<Effects, HandleError> {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.steady);
         let mut effects = Effects::default();
         if due(self.announce_at) {
@@ -209,7 +209,7 @@ impl Broadcast {
             effects.missed = self.forget_overdue(now.steady);
         }
         if due(self.fetches.left_at()) {
-            let Effects { outputs, missed } = self.fetch_instead(now, holdings).await?;
+            let Effects { outputs, missed } = self.fetch_instead(now, view).await?;
             effects.outputs.extend(outputs);
             effects.missed = effects.missed.or(missed);
         }
@@ -219,20 +219,20 @@ impl Broadcast {
         Ok(effects)
     }
 
-    fn on_news(&mut self, fresh: &[NewEvent], now: Moment) -> Effects {
+    fn on_news(&mut self, news: &[NewEvent], now: Now) -> Effects {
         let common = Arc::clone(&self.common);
         let mut own = Vec::new();
         let mut missed = None;
-        for NewEvent { event, origin } in fresh {
-            let large = event.weight() > common.terms.pushed;
+        for NewEvent { event, origin } in news {
+            let large = event.weight() > common.config.pushed;
             if large {
-                common.desk.offer(event);
+                common.coordinator.offer(event);
             }
             match *origin {
-                Origin::Local if large => self.announcements.push(event.address()),
+                Origin::Local if large => self.announcements.push(event.event_key()),
                 Origin::Local => own.push(event.clone()),
                 Origin::Pushed(from) | Origin::Repaired(from)
-                    if from == common.neighbour && !planted(Bug::EchoedAnnouncement) =>
+                    if from == common.neighbour && !injected(Bug::EchoedAnnouncement) =>
                 {
                     continue;
                 }
@@ -240,10 +240,10 @@ impl Broadcast {
                     missed = Some(Missed::Burst);
                     continue;
                 }
-                Origin::Pushed(_) | Origin::Repaired(_) => self.announcements.push(event.address()),
+                Origin::Pushed(_) | Origin::Repaired(_) => self.announcements.push(event.event_key()),
             }
             // Announcements are under way already, although they wait for company.
-            self.note_travelling([event.address()], now);
+            self.note_travelling([event.event_key()], now);
         }
         let push = |events| send_live(Message::Push(Push { events }));
         let mut outputs: Vec<_> = batches(own).map(push).collect();
@@ -255,44 +255,44 @@ impl Broadcast {
         Effects { outputs, missed }
     }
 
-    fn on_push(&mut self, push: Push, now: Moment) -> Vec<Output> {
-        self.note_travelling(push.events.iter().map(Event::address), now);
+    fn on_push(&mut self, push: Push, now: Now) -> Vec<Output> {
+        self.note_travelling(push.events.iter().map(Event::event_key), now);
         // While the events are being stored others need not be asked for them.
-        let Common { desk, neighbour, .. } = &*self.common;
-        desk.claim(*neighbour, push.events.iter().map(Event::address), now.steady);
+        let Common { coordinator, neighbour, .. } = &*self.common;
+        coordinator.claim(*neighbour, push.events.iter().map(Event::event_key), now.steady);
         self.store(push.events)
     }
 
     async fn on_announced(
         &mut self,
-        addresses: Vec<Address>,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Effects, Halt> {
-        self.note_travelling(addresses.iter().copied(), now);
-        let known = planted(Bug::AsksForKnown);
-        let missing = if known { addresses } else { holdings.missing(&addresses).await? };
+        event_keys: Vec<EventKey>,
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Effects, HandleError> {
+        self.note_travelling(event_keys.iter().copied(), now);
+        let known = injected(Bug::AsksForKnown);
+        let missing = if known { event_keys } else { view.missing(&event_keys).await? };
         Ok(self.fetch(missing, now.steady))
     }
 
     /// Requests announced events, but for those that another neighbour was asked for. What there is no room for is left
     /// to the next comparison.
-    fn fetch(&mut self, mut missing: Vec<Address>, now: Duration) -> Effects {
+    fn fetch(&mut self, mut missing: Vec<EventKey>, now: Duration) -> Effects {
         let room = self.fetches.room();
         let missed = (missing.len() > room).then_some(Missed::Announced);
         missing.truncate(room);
-        let (free, taken) = self.common.desk.claim(self.common.neighbour, missing, now);
+        let (free, taken) = self.common.coordinator.claim(self.common.neighbour, missing, now);
         self.fetches.leave(taken, now);
         if !free.is_empty() {
             self.fetches.ask(&free, now);
         }
-        Effects { outputs: free.chunks(MESSAGE_ADDRESSES).map(request).collect(), missed }
+        Effects { outputs: free.chunks(MESSAGE_EVENT_KEYS).map(request).collect(), missed }
     }
 
     /// Requests what this neighbour has announced, too, and the one that was asked first has not brought.
-    async fn fetch_instead(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Effects, Halt> {
+    async fn fetch_instead(&mut self, now: Now, view: &impl ReplicaView) -> Result<Effects, HandleError> {
         let left = self.fetches.left_until(now.steady);
-        let missing = holdings.missing(&left).await?;
+        let missing = view.missing(&left).await?;
         Ok(self.fetch(missing, now.steady))
     }
 
@@ -306,49 +306,49 @@ impl Broadcast {
     /// The neighbour wants the events at these addresses.
     async fn on_request(
         &mut self,
-        addresses: &[Address],
+        event_keys: &[EventKey],
         room_for_large: bool,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
-        let Common { terms, desk, .. } = &*self.common;
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
+        let Common { config, coordinator, .. } = &*self.common;
         let (mut small, mut large) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let mut more = false;
         let mut unknown = 0;
-        for address in addresses {
+        for event_key in event_keys {
             if bytes >= WINDOW_BYTES {
                 more = true;
                 break;
             }
-            let event = match desk.offered(*address) {
+            let event = match coordinator.offered(*event_key) {
                 Some(event) => Readable::Event(event),
-                None => readable(holdings.event(*address).await)?,
+                None => readable(view.event(*event_key).await)?,
             };
             match event {
                 // The next comparison finds what there is no room for.
-                Readable::Event(event) if event.weight() > terms.pushed && !room_for_large => {}
+                Readable::Event(event) if event.weight() > config.pushed && !room_for_large => {}
                 Readable::Event(event) => {
                     bytes += event.weight();
-                    if event.weight() > terms.pushed { large.push(event) } else { small.push(event) }
+                    if event.weight() > config.pushed { large.push(event) } else { small.push(event) }
                 }
                 Readable::Unknown => unknown += 1,
                 Readable::Damaged => {}
             }
         }
         self.mistakes.note(unknown, now.steady)?;
-        self.note_travelling(addresses.iter().copied(), now);
+        self.note_travelling(event_keys.iter().copied(), now);
         Ok(in_two_lanes(small, large, more))
     }
 
     /// Announced or damaged events that were requested. Others may hear that they are here only when they are stored: the
-    /// desk goes on keeping them from asking until then.
-    fn on_delivery(&mut self, events: Vec<Event>, more: bool, now: Moment) -> Result<Vec<Output>, Halt> {
+    /// coordinator goes on keeping them from asking until then.
+    fn on_delivery(&mut self, events: Vec<Event>, more: bool, now: Now) -> Result<Vec<Output>, HandleError> {
         if more && events.is_empty() {
             self.fetches.promise(now.steady);
-            self.common.desk.prolong(self.common.neighbour, self.fetches.asked(), now.steady);
+            self.common.coordinator.prolong(self.common.neighbour, self.fetches.asked(), now.steady);
         }
-        let asked = self.fetches.take(&events, self.common.terms.pushed).len();
+        let asked = self.fetches.take(&events, self.common.config.pushed).len();
         let damaged = events.iter().filter(|event| self.mending.take(event, now.steady)).count();
         self.latecomers.take(events.len() - asked - damaged)?;
         let mut outputs = Vec::new();
@@ -363,9 +363,9 @@ impl Broadcast {
 
     /// Requests once more what had no room in an answer. It is awaited as before: no longer for a second request. The
     /// answers to some of it may be under way already.
-    fn request_again(&mut self, addresses: &[Address]) -> Option<Output> {
-        self.latecomers.give_up(addresses.len(), WANTED_AT_ONCE);
-        (!addresses.is_empty()).then(|| request(addresses))
+    fn request_again(&mut self, event_keys: &[EventKey]) -> Option<Output> {
+        self.latecomers.give_up(event_keys.len(), WANTED_AT_ONCE);
+        (!event_keys.is_empty()).then(|| request(event_keys))
     }
 
     fn store(&mut self, events: Vec<Event>) -> Vec<Output> {
@@ -386,7 +386,7 @@ impl Broadcast {
         if due.is_empty() {
             return None;
         }
-        let (free, taken) = self.common.desk.claim(self.common.neighbour, due, now);
+        let (free, taken) = self.common.coordinator.claim(self.common.neighbour, due, now);
         self.mending.leave(&taken, now);
         self.mending.ask(&free, now);
         (!free.is_empty()).then(|| request(&free))
@@ -396,17 +396,17 @@ impl Broadcast {
     fn give_up_mending(&mut self, now: Duration) {
         let missing = self.mending.give_up(now);
         self.latecomers.give_up(missing.len(), WANTED_AT_ONCE);
-        self.common.desk.give_up(&missing);
+        self.common.coordinator.give_up(&missing);
     }
 
-    fn note_travelling(&mut self, addresses: impl IntoIterator<Item = Address>, now: Moment) {
-        let until = now.steady + self.clock.grace(&self.common.terms);
-        self.travelling.note(addresses, self.common.shape, now.steady, until);
+    fn note_travelling(&mut self, event_keys: impl IntoIterator<Item = EventKey>, now: Now) {
+        let until = now.steady + self.clock.grace(&self.common.config);
+        self.travelling.note(event_keys, self.common.shape, now.steady, until);
     }
 }
 
-fn request(addresses: &[Address]) -> Output {
-    send_live(Message::NeedEvents(NeedEvents::At(addresses.to_vec())))
+fn request(event_keys: &[EventKey]) -> Output {
+    send_live(Message::NeedEvents(NeedEvents::At(event_keys.to_vec())))
 }
 
 /// Requested events. The large ones go over the other lane, so that news pass them; that they come is said first, for they

@@ -28,7 +28,7 @@ pub struct Agreement {
 /// How far two neighbours have come since they were found to differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatchUp {
-    /// When they were, by the [steady](crate::agent::Moment::steady) clock.
+    /// When they were, by the [steady](crate::agent::Now::steady) clock.
     pub began: Duration,
     /// Events that repairs have moved in either direction.
     pub events: u64,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bounds::DIGEST_TILES;
-use crate::message::{Digest, Parent, Row, Tile};
-use crate::tree::{NodeAddress, Shape};
+use crate::bounds::DIGEST_NODES;
+use crate::message::{Digest, NodeDigest, Parent, Row};
+use crate::tree::{NodePosition, Shape};
 use crate::{Hash, TimeSpan};
 
 /// Events up to which the ids of a node are listed rather than its children named: listing costs 5 B an id, naming
@@ -15,7 +15,7 @@ pub(super) const LIST_INSTEAD: u64 = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Both hold much there: name the children.
-    Drill(NodeAddress),
+    Drill(NodePosition),
     /// Both hold something and this side little: list it.
     List(TimeSpan),
     /// This side holds nothing there: ask for all of it.
@@ -25,15 +25,16 @@ pub(super) enum Step {
 }
 
 /// A node of either side by its place.
-type Nodes = BTreeMap<NodeAddress, Tile>;
+type Nodes = BTreeMap<NodePosition, NodeDigest>;
 
 /// What to do about two digests of `span`, the latest first.
 ///
 /// A row as long as rows may be says nothing of what lies before its first node. That is compared when nothing else
 /// differs any more, by listing it.
 pub(super) fn compare_digests(shape: Shape, span: TimeSpan, mine: &Digest, theirs: &Digest) -> Vec<Step> {
-    let full = mine.rows.iter().chain(&theirs.rows).filter(|row| row.tiles.len() >= DIGEST_TILES);
-    let first = |row: &Row| row.tiles.first().map(|tile| NodeAddress { level: row.level, index: tile.index });
+    let full = mine.rows.iter().chain(&theirs.rows).filter(|row| row.nodes.len() >= DIGEST_NODES);
+    let first =
+        |row: &Row| row.nodes.first().map(|node| NodePosition { level: row.level, index: node.index });
     let said_from =
         full.filter_map(first).map(|node| shape.first(node)).max().filter(|from| *from > span.first());
     let Some(from) = said_from else { return compare(shape, span, &nodes_of(mine), &nodes_of(theirs)) };
@@ -74,13 +75,14 @@ pub(super) fn differing_blocks(shape: Shape, mine: &Digest, theirs: &Digest) -> 
 pub(super) fn compare_children(
     shape: Shape,
     span: TimeSpan,
-    mine: &[Vec<Tile>],
+    mine: &[Vec<NodeDigest>],
     parents: &[Parent],
 ) -> Vec<Step> {
-    let placed = |parent: &Parent, children: &[Tile]| -> Vec<(NodeAddress, Tile)> {
+    let placed = |parent: &Parent, children: &[NodeDigest]| -> Vec<(NodePosition, NodeDigest)> {
         let first = *shape.children(parent.node).start();
         let level = parent.node.level - 1;
-        let place = |tile: &Tile| (NodeAddress { level, index: first.saturating_add(tile.index) }, *tile);
+        let place =
+            |node: &NodeDigest| (NodePosition { level, index: first.saturating_add(node.index) }, *node);
         children.iter().map(place).collect()
     };
     let theirs = parents.iter().flat_map(|parent| placed(parent, &parent.children)).collect();
@@ -91,9 +93,9 @@ pub(super) fn compare_children(
 fn nodes_of(digest: &Digest) -> Nodes {
     let row = |row: &Row| {
         let level = row.level;
-        row.tiles
+        row.nodes
             .iter()
-            .map(move |tile| (NodeAddress { level, index: tile.index }, *tile))
+            .map(move |node| (NodePosition { level, index: node.index }, *node))
             .collect::<Vec<_>>()
     };
     digest.rows.iter().flat_map(row).collect()
@@ -122,12 +124,12 @@ fn compare(shape: Shape, span: TimeSpan, mine: &Nodes, theirs: &Nodes) -> Vec<St
     merge(steps)
 }
 
-fn hash_of(tile: Option<&Tile>) -> Hash {
-    tile.map_or(Hash::EMPTY, |tile| tile.hash)
+fn hash_of(node: Option<&NodeDigest>) -> Hash {
+    node.map_or(Hash::EMPTY, |node| node.hash)
 }
 
-fn count_of(tile: Option<&Tile>) -> u64 {
-    tile.map_or(0, |tile| tile.count)
+fn count_of(node: Option<&NodeDigest>) -> u64 {
+    node.map_or(0, |node| node.count)
 }
 
 /// Neighbouring spans about which the same is to be done, as one.
@@ -161,12 +163,12 @@ mod tests {
         Shape::new(&Parameters { granularity: 10, branching: 2, ..Parameters::default() })
     }
 
-    fn tile(index: u64, count: u64, hash: u8) -> Tile {
-        Tile { index, count, hash: Hash::from_bytes([hash; 32]) }
+    fn node(index: u64, count: u64, hash: u8) -> NodeDigest {
+        NodeDigest { index, count, hash: Hash::from_bytes([hash; 32]) }
     }
 
-    fn digest(level: u8, tiles: &[Tile]) -> Digest {
-        Digest { rows: vec![Row { level, tiles: tiles.to_vec() }] }
+    fn digest(level: u8, nodes: &[NodeDigest]) -> Digest {
+        Digest { rows: vec![Row { level, nodes: nodes.to_vec() }] }
     }
 
     fn span(first: u64, last: u64) -> TimeSpan {
@@ -179,13 +181,13 @@ mod tests {
 
     #[test]
     fn what_is_equal_needs_nothing() {
-        let both = digest(0, &[tile(1, 5, 1), tile(2, 6, 2)]);
+        let both = digest(0, &[node(1, 5, 1), node(2, 6, 2)]);
         assert_eq!(steps(&both, &both), []);
     }
 
     #[test]
     fn what_one_side_lacks_moves_whole_and_neighbours_move_together() {
-        let mine = digest(0, &[tile(1, 5, 1), tile(2, 6, 2), tile(9, 1, 3)]);
+        let mine = digest(0, &[node(1, 5, 1), node(2, 6, 2), node(9, 1, 3)]);
         let nothing = Digest::default();
         assert_eq!(steps(&mine, &nothing), [Step::Give(span(90, 99)), Step::Give(span(10, 29))]);
         assert_eq!(steps(&nothing, &mine), [Step::Ask(span(90, 99)), Step::Ask(span(10, 29))]);
@@ -193,35 +195,35 @@ mod tests {
 
     #[test]
     fn leaves_and_small_nodes_are_listed_and_large_ones_drilled() {
-        let mine = |count| digest(2, &[tile(3, count, 1)]);
-        let theirs = digest(2, &[tile(3, 1_000, 2)]);
+        let mine = |count| digest(2, &[node(3, count, 1)]);
+        let theirs = digest(2, &[node(3, 1_000, 2)]);
         assert_eq!(steps(&mine(LIST_INSTEAD), &theirs), [Step::List(span(120, 159))]);
         assert_eq!(
             steps(&mine(LIST_INSTEAD + 1), &theirs),
-            [Step::Drill(NodeAddress { level: 2, index: 3 })]
+            [Step::Drill(NodePosition { level: 2, index: 3 })]
         );
-        let leaf = |hash| digest(0, &[tile(3, 1_000_000, hash)]);
+        let leaf = |hash| digest(0, &[node(3, 1_000_000, hash)]);
         assert_eq!(steps(&leaf(1), &leaf(2)), [Step::List(span(30, 39))]);
     }
 
     #[test]
     fn an_equal_count_is_no_equality() {
-        let with = |hash| digest(0, &[tile(3, 7, hash)]);
+        let with = |hash| digest(0, &[node(3, 7, hash)]);
         assert_eq!(steps(&with(1), &with(2)), [Step::List(span(30, 39))]);
     }
 
     #[test]
     fn nothing_is_done_about_what_lies_outside_the_span() {
-        let (mine, theirs) = (digest(0, &[tile(3, 7, 1)]), digest(0, &[tile(4, 7, 1)]));
+        let (mine, theirs) = (digest(0, &[node(3, 7, 1)]), digest(0, &[node(4, 7, 1)]));
         let until = span(0, 34);
         assert_eq!(compare_digests(shape(), until, &mine, &theirs), [Step::Give(span(30, 34))]);
     }
 
     #[test]
     fn a_row_that_is_full_says_nothing_of_what_lies_before_it() {
-        let tiles =
-            |first: u64| (first..).take(DIGEST_TILES).map(|index| tile(index, 1, 1)).collect::<Vec<_>>();
-        let (mine, theirs) = (digest(4, &tiles(0)), digest(4, &tiles(5)));
+        let nodes =
+            |first: u64| (first..).take(DIGEST_NODES).map(|index| node(index, 1, 1)).collect::<Vec<_>>();
+        let (mine, theirs) = (digest(4, &nodes(0)), digest(4, &nodes(5)));
         let wide = shape().span(4);
         // What only one side shows above the common part differs; below it nothing is known of the other.
         assert_eq!(steps(&mine, &theirs), [Step::Ask(span(1_024 * wide, 1_029 * wide - 1))]);
@@ -231,16 +233,16 @@ mod tests {
 
     #[test]
     fn children_are_placed_below_their_parents() {
-        let parents = [Parent { node: NodeAddress { level: 1, index: 5 }, children: vec![tile(1, 1, 9)] }];
-        let steps = compare_children(shape(), TimeSpan::ALL, &[vec![tile(0, 1, 8)]], &parents);
+        let parents = [Parent { node: NodePosition { level: 1, index: 5 }, children: vec![node(1, 1, 9)] }];
+        let steps = compare_children(shape(), TimeSpan::ALL, &[vec![node(0, 1, 8)]], &parents);
         assert_eq!(steps, [Step::Ask(span(110, 119)), Step::Give(span(100, 109))]);
     }
 
     #[test]
     fn blocks_that_differ_are_counted_wherever_they_are_missing() {
-        let digest = |tiles: &[(u64, u8)]| {
-            let tiles = tiles.iter().map(|(index, hash)| tile(*index, 1, *hash)).collect();
-            Digest { rows: vec![Row { level: 0, tiles }] }
+        let digest = |nodes: &[(u64, u8)]| {
+            let nodes = nodes.iter().map(|(index, hash)| node(*index, 1, *hash)).collect();
+            Digest { rows: vec![Row { level: 0, nodes }] }
         };
         let (mine, theirs) = (digest(&[(1, 1), (2, 2), (3, 3)]), digest(&[(2, 2), (3, 9), (5, 5)]));
         let blocks = differing_blocks(shape(), &mine, &theirs);

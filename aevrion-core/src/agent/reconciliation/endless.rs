@@ -1,11 +1,11 @@
-//! Holdings without end, for tests of what bounds a scan: one event in every millisecond.
+//! ReplicaView without end, for tests of what bounds a scan: one event in every millisecond.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::agent::{CheckedHashes, Holdings, Walked};
-use crate::message::{Digest, Tile};
-use crate::tree::{NodeAddress, Root};
-use crate::{Address, Event, EventId, ReadError, TimeSpan, Timestamp};
+use crate::agent::{CheckedHashes, ReplicaView, Walked};
+use crate::message::{Digest, NodeDigest};
+use crate::tree::{NodePosition, Root};
+use crate::{Event, EventId, EventKey, ReadError, TimeSpan, Timestamp};
 
 /// They, and how many addresses were looked at.
 #[derive(Debug, Default)]
@@ -17,18 +17,22 @@ impl Endless {
     }
 }
 
-pub(super) fn address(ms: u64) -> Address {
+pub(super) fn event_key(ms: u64) -> EventKey {
     let mut id = [0; 32];
     id[..8].copy_from_slice(&ms.to_be_bytes());
-    Address { timestamp: Timestamp::from_millis(ms), id: EventId::from_bytes(id) }
+    EventKey { timestamp: Timestamp::from_millis(ms), id: EventId::from_bytes(id) }
 }
 
-impl Holdings for Endless {
+impl ReplicaView for Endless {
     async fn digest(&self, _: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
         Err(ReadError::Closed)
     }
 
-    async fn children(&self, _: TimeSpan, _: &[NodeAddress]) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
+    async fn children(
+        &self,
+        _: TimeSpan,
+        _: &[NodePosition],
+    ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
         Err(ReadError::Closed)
     }
 
@@ -36,23 +40,23 @@ impl Holdings for Endless {
         Err(ReadError::Closed)
     }
 
-    async fn addresses(
+    async fn event_keys(
         &self,
         span: TimeSpan,
-        before: Option<Address>,
+        before: Option<EventKey>,
         most: usize,
-    ) -> Result<Vec<Address>, ReadError> {
+    ) -> Result<Vec<EventKey>, ReadError> {
         let end = before.map_or(span.last().as_millis() + 1, |before| before.timestamp.as_millis());
-        let page: Vec<_> = (span.first().as_millis()..end).rev().take(most).map(address).collect();
+        let page: Vec<_> = (span.first().as_millis()..end).rev().take(most).map(event_key).collect();
         self.0.fetch_add(page.len(), Ordering::Relaxed);
         Ok(page)
     }
 
-    async fn event(&self, _: Address) -> Result<Option<Event>, ReadError> {
+    async fn event(&self, _: EventKey) -> Result<Option<Event>, ReadError> {
         Ok(None)
     }
 
-    async fn missing(&self, _: &[Address]) -> Result<Vec<Address>, ReadError> {
+    async fn missing(&self, _: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
         Ok(Vec::new())
     }
 }

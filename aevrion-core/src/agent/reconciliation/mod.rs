@@ -10,41 +10,41 @@
 //! events are [in transit](InTransit), so that they are not taken for drift.
 
 mod agreement;
+mod backfill;
 mod compare;
 #[cfg(test)]
 mod endless;
 mod era;
-mod exchange;
-mod intake;
+mod partitions;
 mod repair;
+mod response;
 mod schedule;
-mod shares;
+mod session;
 mod snapshot;
 mod spans;
 mod suspects;
-mod window;
-mod wished;
+mod want_list;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use agreement::{Agreement, CatchUp};
+use backfill::Backfill;
 use era::{ByEra, Era};
-use exchange::Exchange;
-pub(super) use exchange::PATIENCE;
-use intake::Intake;
+use partitions::PartitionCursor;
 use schedule::{InTurn, Reach, Schedule};
-use shares::Rotation;
+pub(super) use session::PATIENCE;
+use session::RepairSession;
 use snapshot::Compared;
 use suspects::Suspects;
-use wished::Wished;
+use want_list::WantList;
 
 use super::broadcast::{InTransit, Missed};
 use super::common::{ClockReading, Common};
 use super::pace::Bucket;
 use super::random::Random;
 use super::tolerance::{Latecomers, Mistakes};
-use super::{Halt, Holdings, Moment, Output};
+use super::{HandleError, Now, Output, ReplicaView};
 use crate::message::{Listed, Nodes, Snapshot};
 use crate::{Event, TimeSpan};
 
@@ -90,13 +90,13 @@ pub(super) struct Reconciliation {
     /// How often the neighbour may make this side compare.
     pace: Bucket,
     compared: ByEra<Compared>,
-    exchange: Exchange,
+    session: RepairSession,
     /// Events asked for because a list named them.
-    wished: Wished,
+    want_list: WantList,
     /// Events that repairs bring.
-    intake: Intake,
+    backfill: Backfill,
     /// Where the listing of a span with many events goes on.
-    rotation: Rotation,
+    cursor: PartitionCursor,
     /// Where stored hashes may be wrong.
     suspects: Suspects,
     latecomers: Latecomers,
@@ -115,10 +115,10 @@ impl Reconciliation {
             schedule: Schedule::default(),
             pace: Bucket::default(),
             compared: ByEra::default(),
-            exchange: Exchange::default(),
-            wished: Wished::default(),
-            intake: Intake::default(),
-            rotation: Rotation::default(),
+            session: RepairSession::default(),
+            want_list: WantList::default(),
+            backfill: Backfill::default(),
+            cursor: PartitionCursor::default(),
             suspects: Suspects::default(),
             latecomers: Latecomers::default(),
             mistakes: Mistakes::default(),
@@ -130,37 +130,37 @@ impl Reconciliation {
     /// Takes what has happened. `in_transit` is what the broadcast knows to be on its way.
     ///
     /// # Errors
-    /// [`Halt`].
+    /// [`HandleError`].
     pub(super) async fn handle(
         &mut self,
         input: Input,
-        now: Moment,
+        now: Now,
         in_transit: InTransit<'_>,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         match input {
             Input::Settled => {
                 self.compare_soon(now.steady);
                 self.schedule.tick(now.steady + self.until_tick(now.wall));
                 Ok(Vec::new())
             }
-            Input::Snapshot(snapshot) => self.on_snapshot(snapshot, now, in_transit, holdings).await,
-            Input::Nodes(nodes) => self.on_nodes(nodes, now, holdings).await,
-            Input::Listed(lists) => self.on_lists(lists, now, in_transit, holdings).await,
-            Input::Requested(lists) => self.on_wished(&lists, now, holdings).await,
+            Input::Snapshot(snapshot) => self.on_snapshot(snapshot, now, in_transit, view).await,
+            Input::Nodes(nodes) => self.on_nodes(nodes, now, view).await,
+            Input::Listed(lists) => self.on_lists(lists, now, in_transit, view).await,
+            Input::Requested(lists) => self.on_wished(&lists, now, view).await,
             Input::Delivered { events, more, last } => {
-                self.on_wished_events(events, (more, last), now, holdings).await
+                self.on_wished_events(events, (more, last), now, view).await
             }
             Input::Block { span, rest, last, events } => {
-                self.on_block((span, rest, last), events, now, holdings).await
+                self.on_block((span, rest, last), events, now, view).await
             }
             Input::Stored(new) => {
                 self.on_stored(new, now.steady);
-                Ok(self.go_on(now, holdings).await?)
+                Ok(self.go_on(now, view).await?)
             }
-            Input::NewsStored => Ok(self.go_on(now, holdings).await?),
-            Input::Compare => self.compare_now(now, holdings).await,
-            Input::Woken => Ok(self.wake(now, holdings).await?),
+            Input::NewsStored => Ok(self.go_on(now, view).await?),
+            Input::Compare => self.compare_now(now, view).await,
+            Input::Woken => Ok(self.wake(now, view).await?),
         }
     }
 
@@ -181,13 +181,13 @@ impl Reconciliation {
     }
 
     /// A snapshot of the neighbour is not answered now. A comparison of this side, a little later, answers it.
-    pub(super) fn answer_later(&mut self, now: Moment) {
+    pub(super) fn answer_later(&mut self, now: Now) {
         self.compare_again(now);
     }
 
     /// Bytes of a long answer arrive, though no whole frame. A repeated question would bring the same events twice.
-    pub(super) fn arriving(&mut self, now: Moment) {
-        if self.exchange.awaits() {
+    pub(super) fn arriving(&mut self, now: Now) {
+        if self.session.awaits() {
             self.join_repair(now);
         }
     }
@@ -199,16 +199,16 @@ impl Reconciliation {
 
     /// When [`Input::Woken`] is due, if nothing happens before.
     pub(super) fn wake_at(&self) -> Option<Duration> {
-        let quiet = self.exchange.quiet_at(self.clock.round_trip).filter(|_| self.intake.stores() == 0);
-        let planned = self.schedule.wake_at(self.exchange.is_active());
-        let checks = self.suspects.are_there() && !self.exchange.is_active();
-        let check = checks.then(|| self.common.desk.checks_at());
+        let quiet = self.session.quiet_at(self.clock.round_trip).filter(|_| self.backfill.stores() == 0);
+        let planned = self.schedule.wake_at(self.session.is_active());
+        let checks = self.suspects.are_there() && !self.session.is_active();
+        let check = checks.then(|| self.common.coordinator.checks_at());
         [quiet, planned, check].into_iter().flatten().min()
     }
 
     /// Whether a repair is under way.
     pub(super) fn is_repairing(&self) -> bool {
-        self.exchange.is_active() || self.intake.stores() > 0
+        self.session.is_active() || self.backfill.stores() > 0
     }
 
     pub(super) fn agreement(&self) -> Agreement {
@@ -222,46 +222,46 @@ impl Reconciliation {
     /// Questions and stores that wait for something.
     #[cfg(feature = "testkit")]
     pub(super) fn open_ends(&self) -> usize {
-        self.wished.len() + self.intake.stores() as usize
+        self.want_list.len() + self.backfill.stores() as usize
     }
 
     fn on_stored(&mut self, new: u64, now: Duration) {
-        self.intake.stored();
-        self.exchange.received(new);
-        self.exchange.heard(now);
-        self.common.desk.may_repair(self.common.neighbour, now);
+        self.backfill.stored();
+        self.session.received(new);
+        self.session.heard(now);
+        self.common.coordinator.may_repair(self.common.neighbour, now);
         self.agreement.received(new);
     }
 
-    async fn compare_now(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
-        if self.exchange.is_active() {
+    async fn compare_now(&mut self, now: Now, view: &impl ReplicaView) -> Result<Vec<Output>, HandleError> {
+        if self.session.is_active() {
             // A repair ends with a comparison; this has it ask about the future, too.
             self.agreement.future = Some(false);
             return Ok(Vec::new());
         }
-        self.exchange.begin_anew();
-        self.compare(now, holdings, Reach::Everything).await
+        self.session.begin_anew();
+        self.compare(now, view, Reach::Everything).await
     }
 
-    async fn wake(&mut self, now: Moment, holdings: &impl Holdings) -> Result<Vec<Output>, Halt> {
-        let quiet_at = self.exchange.quiet_at(self.clock.round_trip);
-        if quiet_at.is_some_and(|at| at <= now.steady) && self.intake.stores() == 0 {
+    async fn wake(&mut self, now: Now, view: &impl ReplicaView) -> Result<Vec<Output>, HandleError> {
+        let quiet_at = self.session.quiet_at(self.clock.round_trip);
+        if quiet_at.is_some_and(|at| at <= now.steady) && self.backfill.stores() == 0 {
             self.end_of_exchange(now);
         }
-        self.check_suspects(now, holdings).await?;
+        self.check_suspects(now, view).await?;
         if self.schedule.ticks(now.steady) {
             self.schedule.tick(now.steady + self.until_tick(now.wall));
-            self.exchange.retry();
+            self.session.retry();
         }
-        let Common { desk, neighbour, .. } = &*self.common;
-        let used_up = desk.budgets.used_up_until(*neighbour, now.steady);
-        match self.schedule.due(now.steady).filter(|_| !self.exchange.is_active()) {
+        let Common { coordinator, neighbour, .. } = &*self.common;
+        let used_up = coordinator.budgets.used_up_until(*neighbour, now.steady);
+        match self.schedule.due(now.steady).filter(|_| !self.session.is_active()) {
             None => {}
             Some(_) if used_up.is_some() => self.schedule.put_off(used_up.unwrap_or(now.steady)),
-            Some(InTurn(true)) if !desk.is_free_for(*neighbour, now.steady) => self.compare_again(now),
+            Some(InTurn(true)) if !coordinator.is_free_for(*neighbour, now.steady) => self.compare_again(now),
             Some(_) => {
                 let reach = self.schedule.compared();
-                return self.compare(now, holdings, reach).await;
+                return self.compare(now, view, reach).await;
             }
         }
         Ok(Vec::new())

@@ -1,23 +1,23 @@
 //! Repair, message by message: nodes are compared with nodes, lists with lists, and what is missing moves.
 
 use super::compare::{Step, compare_children};
-use super::window::{Addresses, Scope, Window};
+use super::response::{EventKeys, ResponseBuilder, Scope};
 use super::{Era, Reconciliation};
 use crate::agent::broadcast::InTransit;
 use crate::agent::outgoing::{send_in_frames, send_repair};
-use crate::agent::{Fault, Halt, Holdings, Moment, Origin, Output};
+use crate::agent::{Fault, HandleError, Now, Origin, Output, ReplicaView};
 use crate::bounds::{
-    LISTS_AT_ONCE, MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_ADDRESSES,
+    LISTS_AT_ONCE, MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS, SCANNED_EVENT_KEYS,
     SHARES_AT_ONCE, WHOLE_IDS,
 };
+use crate::fault_injection::{Bug, injected};
 use crate::message::{
     EventList, Events, Ids, Listed, Message, NeedEvents, Nodes, Parent, Reply, Salted, Share, ShortId,
     shorten,
 };
-use crate::planted::{Bug, planted};
 use crate::transport::Lane;
-use crate::tree::{NodeAddress, Shape};
-use crate::{Address, Event, EventId, ReadError, TimeSpan};
+use crate::tree::{NodePosition, Shape};
+use crate::{Event, EventId, EventKey, ReadError, TimeSpan};
 
 impl Step {
     /// The time that it is about.
@@ -35,14 +35,14 @@ impl Reconciliation {
         &mut self,
         steps: Vec<Step>,
         span: TimeSpan,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         let (mut drill, mut lists, mut give) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
                 // It was asked for after another snapshot, and is coming: the next comparison tells what it leaves.
-                Step::List(time) | Step::Ask(time) if self.intake.awaits(time) => {}
+                Step::List(time) | Step::Ask(time) if self.backfill.awaits(time) => {}
                 Step::Drill(node) => drill.push(node),
                 Step::List(time) => lists.push((time, true)),
                 Step::Ask(time) => lists.push((time, false)),
@@ -52,27 +52,27 @@ impl Reconciliation {
                 }
             }
         }
-        let mut outputs = self.name_children(drill, span, holdings).await?;
-        outputs.extend(self.list(lists, holdings).await?);
-        let window = Window::gather(&give, self.scannable(now), holdings).await?;
-        self.exchange.said(now.steady, outputs.len());
+        let mut outputs = self.name_children(drill, span, view).await?;
+        outputs.extend(self.list(lists, view).await?);
+        let window = ResponseBuilder::gather(&give, self.scannable(now), view).await?;
+        self.session.said(now.steady, outputs.len());
         outputs.extend(self.send_window(window, now));
         Ok(outputs)
     }
 
     async fn name_children(
         &mut self,
-        mut nodes: Vec<NodeAddress>,
+        mut nodes: Vec<NodePosition>,
         span: TimeSpan,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         let branching = usize::try_from(self.common.shape.branching()).unwrap_or(usize::MAX);
         nodes.truncate(MESSAGE_PARENTS.min(MESSAGE_CHILDREN / branching));
         if nodes.is_empty() {
             return Ok(Vec::new());
         }
-        let children = holdings.children(span, &nodes).await?.answer;
-        self.exchange.open(nodes.iter().copied());
+        let children = view.children(span, &nodes).await?.answer;
+        self.session.open(nodes.iter().copied());
         let parents = nodes.into_iter().zip(children).map(|(node, children)| Parent { node, children });
         Ok(vec![send_repair(Message::Nodes(Nodes { span, parents: parents.collect() }))])
     }
@@ -82,9 +82,9 @@ impl Reconciliation {
     async fn list(
         &mut self,
         spans: Vec<(TimeSpan, bool)>,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
-        let full = self.exchange.was_in_vain();
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
+        let full = self.session.was_in_vain();
         let at_once = if full { WHOLE_IDS } else { MESSAGE_IDS };
         let mut outputs = Vec::new();
         let mut overfull = Vec::new();
@@ -95,35 +95,35 @@ impl Reconciliation {
                 break;
             }
             let most = if holds { at_once + 1 } else { 0 };
-            let addresses = holdings.addresses(span, None, most).await?;
-            if addresses.len() > at_once {
+            let event_keys = view.event_keys(span, None, most).await?;
+            if event_keys.len() > at_once {
                 overfull.push(span);
                 continue;
             }
-            if addresses.len() > room || lists.len() == MESSAGE_SPANS {
+            if event_keys.len() > room || lists.len() == MESSAGE_SPANS {
                 outputs.push(self.held(std::mem::take(&mut lists)));
                 room = at_once;
             }
-            room -= addresses.len();
-            let ids = addresses.into_iter().map(|address| address.id).collect();
+            room -= event_keys.len();
+            let ids = event_keys.into_iter().map(|event_key| event_key.id).collect();
             lists.push(Listed { span, share: Share::WHOLE, ids: self.ids(ids, full) });
         }
         if !lists.is_empty() {
             outputs.push(self.held(lists));
         }
         let end = LISTS_AT_ONCE.min(outputs.len() + SHARES_AT_ONCE);
-        for span in self.rotation.in_turn(overfull.clone()) {
+        for span in self.cursor.in_turn(overfull.clone()) {
             if outputs.len() >= end {
                 break;
             }
-            let shares = self.list_in_shares(span, end - outputs.len(), holdings).await?;
+            let shares = self.list_in_shares(span, end - outputs.len(), view).await?;
             outputs.extend(shares);
-            if self.rotation.is_under_way() {
+            if self.cursor.is_under_way() {
                 break;
             }
         }
-        if overfull.iter().any(|span| self.rotation.is_to_come(*span)) {
-            self.exchange.listed_a_part();
+        if overfull.iter().any(|span| self.cursor.is_to_come(*span)) {
+            self.session.listed_a_part();
         }
         Ok(outputs)
     }
@@ -135,25 +135,25 @@ impl Reconciliation {
         &mut self,
         span: TimeSpan,
         most: usize,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
-        if let Some(rest) = self.rotation.uncut(span) {
-            let (part, count) = countable(rest, holdings).await?;
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
+        if let Some(rest) = self.cursor.uncut(span) {
+            let (part, count) = countable(rest, view).await?;
             // Shares are even but for chance: a tenth of each message is left free.
             let of = u32::try_from(count * 10 / (MESSAGE_IDS * 9) + 1).unwrap_or(u32::MAX);
             let salt = self.random.next();
-            self.rotation.cut(part, of, salt);
+            self.cursor.cut(part, of, salt);
         }
-        let Some(turn) = self.rotation.take(u32::try_from(most).unwrap_or(u32::MAX)) else {
+        let Some(turn) = self.cursor.take(u32::try_from(most).unwrap_or(u32::MAX)) else {
             return Ok(Vec::new());
         };
         if !turn.last {
-            self.exchange.listed_a_part();
+            self.session.listed_a_part();
         }
         let mut shares: Vec<Vec<ShortId>> = turn.shares.clone().map(|_| Vec::new()).collect();
-        let mut pages = Addresses::of(turn.part);
-        while let Some(page) = pages.next(holdings).await? {
-            for id in page.into_iter().map(|address| Salted::new(turn.salt, address.id)) {
+        let mut pages = EventKeys::of(turn.part);
+        while let Some(page) = pages.next(view).await? {
+            for id in page.into_iter().map(|event_key| Salted::new(turn.salt, event_key.id)) {
                 let place = id.part_of(turn.of).checked_sub(turn.shares.start);
                 if let Some(ids) = place.and_then(|place| shares.get_mut(usize::try_from(place).ok()?)) {
                     ids.push(id.short());
@@ -162,8 +162,8 @@ impl Reconciliation {
         }
         if shares.iter().any(|ids| ids.len() > MESSAGE_IDS) {
             // Events have poured in since it was cut.
-            self.rotation.outgrown();
-            self.exchange.listed_a_part();
+            self.cursor.outgrown();
+            self.session.listed_a_part();
         }
         let listed = |(part, ids)| Listed {
             span: turn.part,
@@ -178,7 +178,7 @@ impl Reconciliation {
     fn held(&mut self, lists: Vec<Listed>) -> Output {
         lists.iter().for_each(|list| self.suspects.list(list.span));
         let whole = lists.iter().filter(|list| list.is_whole());
-        whole.for_each(|list| self.intake.ask(list.span));
+        whole.for_each(|list| self.backfill.ask(list.span));
         send_repair(Message::EventList(EventList::Held(lists)))
     }
 
@@ -192,30 +192,30 @@ impl Reconciliation {
 
     /// Lists, and wishes by them, are about what snapshots were about.
     fn check_spans(&self, lists: &[Listed]) -> Result<(), Fault> {
-        let strange = lists.iter().find(|list| !self.exchange.knows_within(list.span));
+        let strange = lists.iter().find(|list| !self.session.knows_within(list.span));
         strange.map_or(Ok(()), |list| Err(Fault::StrangeSpan(list.span)))
     }
 
     pub(super) async fn on_nodes(
         &mut self,
         nodes: Nodes,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         let Nodes { span, parents } = nodes;
-        if !self.exchange.knows(span) {
+        if !self.session.knows(span) {
             return Err(Fault::StrangeSpan(span).into());
         }
-        if !parents.iter().all(|parent| self.exchange.may_open(self.common.shape, span, parent.node)) {
+        if !parents.iter().all(|parent| self.session.may_open(self.common.shape, span, parent.node)) {
             return Err(Fault::StrangeNodes.into());
         }
         self.join_repair(now);
         let places: Vec<_> = parents.iter().map(|parent| parent.node).collect();
-        let mine = holdings.children(span, &places).await?.answer;
+        let mine = view.children(span, &places).await?.answer;
         // The neighbour's children of these nodes may follow in turn.
-        self.exchange.open(places);
+        self.session.open(places);
         let steps = compare_children(self.common.shape, span, &mine, &parents);
-        let outputs = self.take(steps, span, now, holdings).await?;
+        let outputs = self.take(steps, span, now, view).await?;
         Ok(to_the_end(outputs, span))
     }
 
@@ -223,20 +223,20 @@ impl Reconciliation {
     pub(super) async fn on_lists(
         &mut self,
         lists: Vec<Listed>,
-        now: Moment,
+        now: Now,
         in_transit: InTransit<'_>,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         self.check_spans(&lists)?;
-        self.exchange.heard(now.steady);
+        self.session.heard(now.steady);
         lists.iter().for_each(|list| self.suspects.list(list.span));
         let span = lists.first().map_or(TimeSpan::ALL, |list| list.span);
         let scopes: Vec<_> = lists.iter().map(Scope::of).collect();
-        let window = Window::gather(&scopes, self.scannable(now), holdings).await?;
+        let window = ResponseBuilder::gather(&scopes, self.scannable(now), view).await?;
         let missing = lists.iter().zip(&window.unseen).filter(|(_, unseen)| !unseen.is_empty());
         let missing = missing.filter(|(list, _)| !self.is_coming(list, in_transit));
         let wishes = missing.map(|(list, unseen)| list.only(unseen.iter().copied())).collect();
-        self.wished.add(wishes);
+        self.want_list.add(wishes);
         let mut outputs: Vec<_> = self.wish(now).into_iter().collect();
         outputs.extend(self.send_window(window, now));
         Ok(to_the_end(outputs, span))
@@ -245,18 +245,18 @@ impl Reconciliation {
     /// Whether something of what is listed is on its way here, or is being stored. What else is missing there cannot be
     /// told from it; the next comparison will. Shares of a span come one after the other, each of other events.
     fn is_coming(&self, list: &Listed, in_transit: InTransit<'_>) -> bool {
-        if planted(Bug::BothAct) {
+        if injected(Bug::BothAct) {
             return false;
         }
         let (span, whole) = (list.span, list.is_whole());
-        let coming = || self.intake.awaits(span) || self.intake.is_storing(span);
-        self.wished.meets(list) || in_transit.is_coming(span) || whole && coming()
+        let coming = || self.backfill.awaits(span) || self.backfill.is_storing(span);
+        self.want_list.meets(list) || in_transit.is_coming(span) || whole && coming()
     }
 
     /// Asks for the next of what the neighbour's lists named, unless it is being asked.
-    fn wish(&mut self, now: Moment) -> Option<Output> {
-        let wishes = self.wished.next()?;
-        self.exchange.said(now.steady, 1);
+    fn wish(&mut self, now: Now) -> Option<Output> {
+        let wishes = self.want_list.next()?;
+        self.session.said(now.steady, 1);
         Some(send_repair(Message::NeedEvents(NeedEvents::Of(wishes))))
     }
 
@@ -264,13 +264,13 @@ impl Reconciliation {
     pub(super) async fn on_wished(
         &mut self,
         lists: &[Listed],
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         self.check_spans(lists)?;
-        self.exchange.heard(now.steady);
+        self.session.heard(now.steady);
         let scopes: Vec<_> = lists.iter().map(Scope::wanted).collect();
-        let window = Window::gather(&scopes, self.scannable(now), holdings).await?;
+        let window = ResponseBuilder::gather(&scopes, self.scannable(now), view).await?;
         let more = window.rest.is_some();
         if !more {
             self.mistakes.note(window.unseen.iter().map(Vec::len).sum(), now.steady)?;
@@ -289,24 +289,24 @@ impl Reconciliation {
         &mut self,
         events: Vec<Event>,
         (more, last): (bool, bool),
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
-        let unasked = self.wished.take(&events);
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
+        let unasked = self.want_list.take(&events);
         self.latecomers.take(unasked)?;
         self.join_repair(now);
         let mut outputs = Vec::new();
-        if last && self.exchange.answered(now.steady) {
-            self.wished.answered(more);
+        if last && self.session.answered(now.steady) {
+            self.want_list.answered(more);
             outputs.extend(self.wish(now));
         }
-        outputs.extend(self.take_in(events, now, holdings).await);
+        outputs.extend(self.take_in(events, now, view).await);
         Ok(outputs)
     }
 
     /// What has not come will be found by the next comparison.
     pub(super) fn forget_wishes(&mut self) {
-        self.latecomers.give_up(self.wished.clear(), MESSAGE_IDS);
+        self.latecomers.give_up(self.want_list.clear(), MESSAGE_IDS);
     }
 
     /// Events of a span that this side lacked, or the end of an answer.
@@ -314,16 +314,16 @@ impl Reconciliation {
         &mut self,
         (span, rest, last): (TimeSpan, Option<TimeSpan>, bool),
         events: Vec<Event>,
-        now: Moment,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         let strangers = events.iter().filter(|event| !span.contains(event.timestamp())).count();
-        if strangers > 0 || !self.exchange.has_compared() {
+        if strangers > 0 || !self.session.has_compared() {
             return Err(Fault::Unasked(strangers.max(events.len())).into());
         }
         let in_turn = self.join_repair(now);
         if last {
-            self.exchange.answered(now.steady);
+            self.session.answered(now.steady);
         }
         if let Some(rest) = rest {
             self.passed(rest);
@@ -334,14 +334,14 @@ impl Reconciliation {
                 self.compare_in_turn(now);
             }
         }
-        Ok(self.take_in(events, now, holdings).await)
+        Ok(self.take_in(events, now, view).await)
     }
 
     /// Hands events over to be stored, and asks on if that need not wait for it.
-    async fn take_in(&mut self, events: Vec<Event>, now: Moment, holdings: &impl Holdings) -> Vec<Output> {
+    async fn take_in(&mut self, events: Vec<Event>, now: Now, view: &impl ReplicaView) -> Vec<Output> {
         let mut outputs = self.store(events);
         // What cannot be read now is tried again when these are stored, or found by the next comparison.
-        outputs.extend(self.go_on(now, holdings).await.unwrap_or_default());
+        outputs.extend(self.go_on(now, view).await.unwrap_or_default());
         outputs
     }
 
@@ -349,7 +349,7 @@ impl Reconciliation {
         if events.is_empty() {
             return Vec::new();
         }
-        self.intake.store(&events);
+        self.backfill.store(&events);
         self.agreement.carried(&events);
         vec![Output::Store(events, Origin::Repaired(self.common.neighbour))]
     }
@@ -357,9 +357,9 @@ impl Reconciliation {
     /// Notes where the neighbour holds more. Of two rests that no snapshot was about together, one past and one to come,
     /// the second is found by the next comparison.
     fn leave(&mut self, rest: TimeSpan) {
-        let both = self.intake.rest().map_or(rest, |other| other.hull(rest));
-        if self.intake.rest().is_none() || self.exchange.knows_within(both) {
-            self.intake.leave(both);
+        let both = self.backfill.rest().map_or(rest, |other| other.hull(rest));
+        if self.backfill.rest().is_none() || self.session.knows_within(both) {
+            self.backfill.leave(both);
         }
     }
 
@@ -367,70 +367,70 @@ impl Reconciliation {
     /// would come once more. Where this side holds nothing the next window can come while the last one is being stored.
     pub(super) async fn go_on(
         &mut self,
-        now: Moment,
-        holdings: &impl Holdings,
+        now: Now,
+        view: &impl ReplicaView,
     ) -> Result<Vec<Output>, ReadError> {
-        if self.exchange.awaits() {
+        if self.session.awaits() {
             return Ok(Vec::new());
         }
-        let Some(rest) = self.intake.rest() else {
-            self.intake.forget();
+        let Some(rest) = self.backfill.rest() else {
+            self.backfill.forget();
             return Ok(Vec::new());
         };
-        if self.common.desk.budgets.used_up_until(self.common.neighbour, now.steady).is_some() {
+        if self.common.coordinator.budgets.used_up_until(self.common.neighbour, now.steady).is_some() {
             // Asking on means to list what is held there. The next comparison finds what is left out.
-            self.common.desk.budgets.decline(self.common.neighbour, now.steady);
-            self.intake.forget();
+            self.common.coordinator.budgets.decline(self.common.neighbour, now.steady);
+            self.backfill.forget();
             return Ok(Vec::new());
         }
-        if self.intake.stores() > 0
-            && (self.intake.is_storing(rest) || !holdings.addresses(rest, None, 1).await?.is_empty())
+        if self.backfill.stores() > 0
+            && (self.backfill.is_storing(rest) || !view.event_keys(rest, None, 1).await?.is_empty())
         {
             return Ok(Vec::new());
         }
-        let addresses = holdings.addresses(rest, None, MESSAGE_IDS + 1).await?;
-        self.intake.forget();
-        Ok(self.ask_on(rest, &addresses, now))
+        let event_keys = view.event_keys(rest, None, MESSAGE_IDS + 1).await?;
+        self.backfill.forget();
+        Ok(self.ask_on(rest, &event_keys, now))
     }
 
     /// Asks for the rest of a span, saying what this side holds there. Where that is much, the next comparison is
     /// the shorter way.
-    fn ask_on(&mut self, rest: TimeSpan, held_there: &[Address], now: Moment) -> Vec<Output> {
+    fn ask_on(&mut self, rest: TimeSpan, held_there: &[EventKey], now: Now) -> Vec<Output> {
         if held_there.len() > MESSAGE_IDS {
             return Vec::new();
         }
-        self.exchange.said(now.steady, 1);
-        let ids = held_there.iter().map(|address| address.id).collect();
+        self.session.said(now.steady, 1);
+        let ids = held_there.iter().map(|event_key| event_key.id).collect();
         let ids = self.ids(ids, false);
         vec![self.held(vec![Listed { span: rest, share: Share::WHOLE, ids }])]
     }
 
-    fn send_window(&mut self, window: Window, now: Moment) -> Vec<Output> {
+    fn send_window(&mut self, window: ResponseBuilder, now: Now) -> Vec<Output> {
         let Some(span) = window.span else { return Vec::new() };
         self.count_sent(&window.events);
         if let Some(rest) = window.rest {
             self.passed(rest);
         }
-        self.exchange.said(now.steady, 0);
+        self.session.said(now.steady, 0);
         let reply = |rest| Reply::Block { span, rest, last: false };
         send_in_frames(Lane::Repair, reply(None), reply(window.rest), window.events)
     }
 
     fn count_sent(&mut self, events: &[Event]) {
-        self.exchange.gave(events.len());
+        self.session.gave(events.len());
         self.agreement.sent(events.len() as u64);
         self.agreement.carried(events);
     }
 
     /// How many addresses may be looked at for the neighbour.
-    fn scannable(&self, now: Moment) -> usize {
-        let left = self.common.desk.budgets.rows_left(self.common.neighbour, now.steady);
+    fn scannable(&self, now: Now) -> usize {
+        let left = self.common.coordinator.budgets.rows_left(self.common.neighbour, now.steady);
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
     /// What moves goes from the latest to the earliest, and has come to `rest`.
     fn passed(&mut self, rest: TimeSpan) {
-        let Some(compared) = self.exchange.span_around(rest) else { return };
+        let Some(compared) = self.session.span_around(rest) else { return };
         let era = Era::of(compared);
         let blocks = &mut self.compared.of_mut(era).blocks_left;
         blocks.retain(|block| block.first() <= rest.last());
@@ -439,28 +439,28 @@ impl Reconciliation {
 
     /// The neighbour repairs with this side, which is busy receiving from it from now on. Says whether it is busy with
     /// this one alone.
-    pub(super) fn join_repair(&mut self, now: Moment) -> bool {
-        self.exchange.heard(now.steady);
-        self.common.desk.may_repair(self.common.neighbour, now.steady)
+    pub(super) fn join_repair(&mut self, now: Now) -> bool {
+        self.session.heard(now.steady);
+        self.common.coordinator.may_repair(self.common.neighbour, now.steady)
     }
 }
 
 /// How many events there are in `span`; if they are more than can be looked at, in its latest part, and that part. It
 /// begins with a moment: those cannot be parted.
-async fn countable(span: TimeSpan, holdings: &impl Holdings) -> Result<(TimeSpan, usize), ReadError> {
-    let mut pages = Addresses::of(span);
+async fn countable(span: TimeSpan, view: &impl ReplicaView) -> Result<(TimeSpan, usize), ReadError> {
+    let mut pages = EventKeys::of(span);
     let mut count = 0;
     let mut begins = None;
-    while let Some(page) = pages.next(holdings).await? {
+    while let Some(page) = pages.next(view).await? {
         if let Some(begins) = begins {
-            let same = page.iter().take_while(|address| address.timestamp == begins).count();
+            let same = page.iter().take_while(|event_key| event_key.timestamp == begins).count();
             count += same;
             if same < page.len() {
                 return Ok((TimeSpan::new(begins, span.last()).unwrap_or(span), count));
             }
         } else {
             count += page.len();
-            begins = page.last().map(|last| last.timestamp).filter(|_| count >= SCANNED_ADDRESSES);
+            begins = page.last().map(|last| last.timestamp).filter(|_| count >= SCANNED_EVENT_KEYS);
         }
     }
     Ok((span, count))
@@ -490,12 +490,12 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_of_a_span_is_cut_at_once_than_may_be_looked_at() {
-        let many = SCANNED_ADDRESSES as u64 * 3 / 2;
+        let many = SCANNED_EVENT_KEYS as u64 * 3 / 2;
         let span = TimeSpan::new(Timestamp::MIN, Timestamp::from_millis(many - 1)).unwrap();
         let endless = Endless::default();
         let (part, count) = countable(span, &endless).await.unwrap();
-        assert!((SCANNED_ADDRESSES..SCANNED_ADDRESSES + PAGE_ROWS * 2).contains(&count), "{count}");
-        assert!(endless.looked_at() <= SCANNED_ADDRESSES + PAGE_ROWS * 2, "{}", endless.looked_at());
+        assert!((SCANNED_EVENT_KEYS..SCANNED_EVENT_KEYS + PAGE_ROWS * 2).contains(&count), "{count}");
+        assert!(endless.looked_at() <= SCANNED_EVENT_KEYS + PAGE_ROWS * 2, "{}", endless.looked_at());
         let first = Timestamp::from_millis(many - count as u64);
         assert_eq!((part.first(), part.last()), (first, span.last()), "the latest part, and all of it");
     }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::compare::{Step, compare_digests, differing_blocks};
-use super::exchange::Outcome;
 use super::schedule::Reach;
+use super::session::Outcome;
 use super::{Era, Reconciliation};
 use crate::agent::broadcast::InTransit;
 use crate::agent::outgoing::send_live;
 use crate::agent::pace::Rate;
-use crate::agent::{Fault, Halt, Holdings, Moment, Output};
+use crate::agent::{Fault, HandleError, Now, Output, ReplicaView};
 use crate::bounds::CHECKED_EVENTS;
+use crate::fault_injection::{Bug, injected};
 use crate::message::{Digest, Message, Snapshot};
-use crate::planted::{Bug, planted};
 use crate::tree::Root;
 use crate::{Hash, ReadError, TimeSpan, Timestamp};
 
@@ -77,11 +77,11 @@ impl Reconciliation {
     /// Snapshots of the past and, where there is any, of the future.
     pub(super) async fn compare(
         &mut self,
-        now: Moment,
-        holdings: &impl Holdings,
+        now: Now,
+        view: &impl ReplicaView,
         reach: Reach,
-    ) -> Result<Vec<Output>, Halt> {
-        if planted(Bug::NoSnapshots) {
+    ) -> Result<Vec<Output>, HandleError> {
+        if injected(Bug::NoSnapshots) {
             return Ok(Vec::new());
         }
         let mut snapshots = Vec::new();
@@ -90,18 +90,18 @@ impl Reconciliation {
             Reach::Everything => (TimeSpan::before(now.wall.next()), TimeSpan::from(now.wall.next())),
             Reach::Settled => {
                 // A neighbour whose clock is far ahead has compared more than this side's own past, and was put off.
-                let end = self.exchange.differs_before().max(Some(self.settled(now.wall)));
+                let end = self.session.differs_before().max(Some(self.settled(now.wall)));
                 (end.and_then(TimeSpan::before), self.future(now.wall))
             }
             Reach::Closed => (TimeSpan::before(self.closed(self.settled(now.wall))), self.future(now.wall)),
         };
-        let in_short = std::mem::take(&mut self.exchange.in_short) && !everything;
+        let in_short = std::mem::take(&mut self.session.in_short) && !everything;
         if let Some(past) = past {
-            let (root, digest) = holdings.digest(past).await?.answer;
+            let (root, digest) = view.digest(past).await?.answer;
             snapshots.push(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
         }
-        let (root, digest) = holdings.digest(future).await?.answer;
-        if planted(Bug::FutureIgnored) {
+        let (root, digest) = view.digest(future).await?.answer;
+        if injected(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
         } else if everything || root.count > 0 || self.agreement.future == Some(false) {
             // Until the neighbour answers nothing is known of it. Whoever asks does not rely on an earlier answer: the
@@ -128,9 +128,9 @@ impl Reconciliation {
         root: Root,
         digest: Option<Digest>,
         answer: bool,
-        now: Moment,
+        now: Now,
     ) -> Output {
-        self.exchange.compared(span);
+        self.session.compared(span);
         let compared = self.compared.of_mut(Era::of(span));
         let digest = digest.filter(|_| !answer || !compared.agreed.contains(root.hash));
         if digest.is_some() {
@@ -142,21 +142,21 @@ impl Reconciliation {
     pub(super) async fn on_snapshot(
         &mut self,
         theirs: Snapshot,
-        now: Moment,
+        now: Now,
         in_transit: InTransit<'_>,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
         let span = theirs.span;
         let era = Era::of_compared(span).ok_or(Fault::StrangeSpan(span))?;
-        if !self.pace.allows(now.steady, Rate::of_snapshots(self.common.terms.grace)) {
+        if !self.pace.allows(now.steady, Rate::of_snapshots(self.common.config.grace)) {
             // One comparison of this side, a little later, answers all that come too often.
             self.compare_again(now);
             return Ok(Vec::new());
         }
-        self.exchange.compared(span);
-        let (root, digest) = holdings.digest(span).await?.answer;
+        self.session.compared(span);
+        let (root, digest) = view.digest(span).await?.answer;
         let same_count = root.count == theirs.count;
-        if root.hash == theirs.root || (planted(Bug::CountIsEquality) && same_count) {
+        if root.hash == theirs.root || (injected(Bug::CountIsEquality) && same_count) {
             self.note_agreement(span, now);
             if same_count {
                 self.compared.of_mut(era).agreed.note(theirs.root, theirs.answer);
@@ -174,13 +174,13 @@ impl Reconciliation {
             self.note_difference(span, root.count.abs_diff(theirs.count), now);
         }
         let steps = theirs.digest.map(|theirs| self.steps(span, &digest, &theirs));
-        if !self.exchange.has_paused(now.steady, self.clock.round_trip) {
+        if !self.session.has_paused(now.steady, self.clock.round_trip) {
             // What differs is being repaired; when that is over, snapshots are compared again.
-            self.exchange.pass_over(span);
+            self.session.pass_over(span);
             return Ok(Vec::new());
         }
         self.conclude();
-        self.exchange.differs(span);
+        self.session.differs(span);
         let Some(steps) = steps else {
             // It thought that both were equal. Here is what there is, and it is to say the same.
             return Ok(self.tell(span, (root, digest), true, now));
@@ -191,7 +191,7 @@ impl Reconciliation {
             // Before the questions: whoever has begun to answer those heeds no snapshot.
             outputs.extend(self.tell(span, (root, digest), false, now));
         }
-        outputs.extend(self.act(mine, span, now, in_transit, holdings).await?);
+        outputs.extend(self.act(mine, span, now, in_transit, view).await?);
         Ok(outputs)
     }
 
@@ -208,13 +208,13 @@ impl Reconciliation {
 
     /// Whether the neighbour, to which these steps are left, is to be told what this side holds: not if it knows, nor
     /// while another one brings what it would. Then snapshots are compared later.
-    fn is_to_know(&mut self, left: &[Step], span: TimeSpan, now: Moment) -> bool {
+    fn is_to_know(&mut self, left: &[Step], span: TimeSpan, now: Now) -> bool {
         if left.is_empty() || self.digest_is_fresh(span, now) {
             return false;
         }
         // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
         let only_gives = left.iter().all(|step| matches!(step, Step::Give(_)));
-        let in_turn = only_gives || self.common.desk.is_free_for(self.common.neighbour, now.steady);
+        let in_turn = only_gives || self.common.coordinator.is_free_for(self.common.neighbour, now.steady);
         if !in_turn {
             self.compare_in_turn(now);
         }
@@ -227,7 +227,7 @@ impl Reconciliation {
         span: TimeSpan,
         (root, digest): (Root, Digest),
         answer: bool,
-        now: Moment,
+        now: Now,
     ) -> Vec<Output> {
         vec![self.snapshot(span, root, Some(digest), answer, now)]
     }
@@ -237,11 +237,11 @@ impl Reconciliation {
         &mut self,
         mut steps: Vec<Step>,
         span: TimeSpan,
-        now: Moment,
+        now: Now,
         in_transit: InTransit<'_>,
-        holdings: &impl Holdings,
-    ) -> Result<Vec<Output>, Halt> {
-        if steps.is_empty() || self.exchange.is_given_up() {
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
+        if steps.is_empty() || self.session.is_given_up() {
             return Ok(Vec::new());
         }
         let shape = self.common.shape;
@@ -261,25 +261,25 @@ impl Reconciliation {
             }
         }
         *deferred = 0;
-        if !self.common.desk.may_repair(self.common.neighbour, now.steady) {
+        if !self.common.coordinator.may_repair(self.common.neighbour, now.steady) {
             self.compare_in_turn(now);
             return Ok(Vec::new());
         }
-        self.take(steps, span, now, holdings).await
+        self.take(steps, span, now, view).await
     }
 
     /// The repair that was under way, if any, is over.
     fn conclude(&mut self) {
-        if self.exchange.is_active() {
-            match self.exchange.end() {
+        if self.session.is_active() {
+            match self.session.end() {
                 Outcome::Unfinished => {}
                 Outcome::InVain(2..) => self.suspects.confirm(),
                 Outcome::InVain(_) => self.suspects.doubt(),
                 Outcome::Moved => self.suspects.dismiss(),
             }
             self.forget_wishes();
-            self.intake.forget();
-            self.common.desk.repaired(self.common.neighbour);
+            self.backfill.forget();
+            self.common.coordinator.repaired(self.common.neighbour);
             // What was said before it is of the past.
             (self.compared.past.digest_sent, self.compared.future.digest_sent) = (None, None);
         }
@@ -288,38 +288,38 @@ impl Reconciliation {
     /// Checks stored hashes where repairs were in vain, if it is time for it, and compares again if some were wrong.
     pub(super) async fn check_suspects(
         &mut self,
-        now: Moment,
-        holdings: &impl Holdings,
+        now: Now,
+        view: &impl ReplicaView,
     ) -> Result<(), ReadError> {
-        let due = !self.exchange.is_active() && self.common.desk.checks_at() <= now.steady;
+        let due = !self.session.is_active() && self.common.coordinator.checks_at() <= now.steady;
         if !due || !self.suspects.are_there() {
             return Ok(());
         }
         // The agents of other neighbours wait from now on.
-        self.common.desk.checked(0, now.steady);
+        self.common.coordinator.checked(0, now.steady);
         let (mut events, mut wrong) = (0, 0);
         while events < CHECKED_EVENTS as u64
             && let Some(span) = self.suspects.next()
         {
-            let checked = holdings.check_hashes(span).await?;
+            let checked = view.check_hashes(span).await?;
             events += checked.events;
             wrong += checked.wrong;
             if let Some(rest) = checked.rest {
                 self.suspects.go_on(rest);
             }
         }
-        self.common.desk.checked(events, now.steady);
+        self.common.coordinator.checked(events, now.steady);
         if wrong > 0 {
-            self.exchange.begin_anew();
+            self.session.begin_anew();
             self.schedule.compare_by(now.steady);
         }
         Ok(())
     }
 
     /// The repair has fallen silent: snapshots tell whether it is complete.
-    pub(super) fn end_of_exchange(&mut self, now: Moment) {
+    pub(super) fn end_of_exchange(&mut self, now: Now) {
         self.conclude();
-        if !self.exchange.is_given_up() {
+        if !self.session.is_given_up() {
             // One of the two waits a little longer: usually the other one's snapshot comes first.
             let wait = if self.looks_into() { self.clock.round_trip * 2 + MARGIN } else { Duration::ZERO };
             self.schedule.compare(now.steady + wait);
@@ -327,7 +327,7 @@ impl Reconciliation {
     }
 
     /// Both hold the same in `span`.
-    fn note_agreement(&mut self, span: TimeSpan, now: Moment) {
+    fn note_agreement(&mut self, span: TimeSpan, now: Now) {
         self.agreement.agree(Era::of(span));
         self.compared.of_mut(Era::of(span)).deferred = 0;
         if Era::of(span) == Era::Past {
@@ -342,30 +342,30 @@ impl Reconciliation {
 
     /// Nothing is to be done about `span` any more; nor about anything else, unless the two differ about the future, or
     /// about more of the past than that. Then the repair of it is over if it has paused: the neighbour would not compare.
-    fn rest_assured(&mut self, span: TimeSpan, now: Moment) {
+    fn rest_assured(&mut self, span: TimeSpan, now: Now) {
         let reach = TimeSpan::new(span.first(), span.last().after(self.grace())).unwrap_or(span);
         let settled = self.suspects.settle(reach);
         if Era::of(span) == Era::Future {
             return;
         }
-        let differ = self.agreement.future == Some(false) || self.exchange.differs_after(span, self.grace());
+        let differ = self.agreement.future == Some(false) || self.session.differs_after(span, self.grace());
         if differ || !settled {
-            if self.exchange.is_active() && self.exchange.has_paused(now.steady, self.clock.round_trip) {
+            if self.session.is_active() && self.session.has_paused(now.steady, self.clock.round_trip) {
                 self.end_of_exchange(now);
             }
             return;
         }
-        if self.exchange.is_active() {
-            if self.exchange.has_passed_over() {
+        if self.session.is_active() {
+            if self.session.has_passed_over() {
                 self.compare_again(now);
             }
-            self.intake.forget();
-            self.common.desk.repaired(self.common.neighbour);
+            self.backfill.forget();
+            self.common.coordinator.repaired(self.common.neighbour);
         }
-        self.exchange.agreed();
+        self.session.agreed();
     }
 
-    fn note_difference(&mut self, span: TimeSpan, by: u64, now: Moment) {
+    fn note_difference(&mut self, span: TimeSpan, by: u64, now: Now) {
         let era = Era::of(span);
         self.compared.of_mut(era).agreed = AgreedRoots::default();
         self.agreement.differ(era, by, now.steady);
@@ -378,7 +378,7 @@ impl Reconciliation {
     /// What both hold something of one side alone looks into.
     fn is_mine(&self, step: Step) -> bool {
         match step {
-            Step::Ask(_) => !planted(Bug::NobodyActs),
+            Step::Ask(_) => !injected(Bug::NobodyActs),
             Step::Drill(_) | Step::List(_) => self.looks_into(),
             Step::Give(_) => false,
         }
@@ -386,10 +386,11 @@ impl Reconciliation {
 
     /// Whether this side looks into what both hold something of, and differently.
     fn looks_into(&self) -> bool {
-        (self.common.terms.node < self.common.neighbour || planted(Bug::BothAct)) && !planted(Bug::NobodyActs)
+        (self.common.config.node < self.common.neighbour || injected(Bug::BothAct))
+            && !injected(Bug::NobodyActs)
     }
 
-    fn digest_is_fresh(&self, span: TimeSpan, now: Moment) -> bool {
+    fn digest_is_fresh(&self, span: TimeSpan, now: Now) -> bool {
         // Clocks that are far apart make spans that are: what was sent must be about the same time.
         let era = Era::of(span);
         let end = |span: TimeSpan| if era == Era::Past { span.last() } else { span.first() };
@@ -400,19 +401,19 @@ impl Reconciliation {
     }
 
     /// Compares again when no other neighbour's repair is under way: until then it would find what that one brings.
-    pub(super) fn compare_in_turn(&mut self, now: Moment) {
+    pub(super) fn compare_in_turn(&mut self, now: Now) {
         let at = self.again_at(now);
         self.schedule.compare_in_turn(at);
     }
 
-    pub(super) fn compare_again(&mut self, now: Moment) {
+    pub(super) fn compare_again(&mut self, now: Now) {
         let at = self.again_at(now);
         self.schedule.compare(at);
     }
 
     /// Not before the neighbour has to answer again: a digest of its own it takes for known as long as it is fresh. And
     /// not all agents of a node at the same moment.
-    fn again_at(&mut self, now: Moment) -> Duration {
+    fn again_at(&mut self, now: Now) -> Duration {
         now.steady + self.freshness() + Duration::from_millis(self.random.next() % 50)
     }
 
@@ -429,7 +430,7 @@ impl Reconciliation {
 
     /// How far snapshots stay behind the present.
     pub(super) fn grace(&self) -> Duration {
-        self.clock.grace(&self.common.terms)
+        self.clock.grace(&self.common.config)
     }
 
     /// The moment that both sides have passed by the grace.
@@ -441,7 +442,7 @@ impl Reconciliation {
     fn passed_by_both(&self, wall: Timestamp) -> Timestamp {
         let behind = Duration::from_millis(self.clock.offset.unwrap_or(0).min(0).unsigned_abs());
         // A clock that is far off must not keep this side's own events from being compared.
-        wall.before(if behind > self.common.terms.max_drift { Duration::ZERO } else { behind })
+        wall.before(if behind > self.common.config.max_drift { Duration::ZERO } else { behind })
     }
 
     /// The end of the last leaf that closed before `moment`, or of the last minute, whichever is shorter.
@@ -451,14 +452,14 @@ impl Reconciliation {
 
     /// Milliseconds from one tick to the next.
     fn step(&self) -> u64 {
-        self.common.terms.parameters.granularity.min(TICK_MS)
+        self.common.config.parameters.granularity.min(TICK_MS)
     }
 
     /// The time that neither side reaches soon, however far apart their clocks may be without alarm: from the beginning
     /// of a minute on, or of a leaf if those are shorter, so that it is the same for a while.
     fn future(&self, wall: Timestamp) -> TimeSpan {
         let ahead = Duration::from_millis(self.clock.offset.unwrap_or(0).max(0).unsigned_abs());
-        let out_of_reach = wall.after(ahead).after(self.common.terms.max_drift).as_millis();
+        let out_of_reach = wall.after(ahead).after(self.common.config.max_drift).as_millis();
         let step = self.step();
         TimeSpan::from(Timestamp::from_millis((out_of_reach / step + 1).saturating_mul(step)))
     }

@@ -8,13 +8,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::wire::{Answer, LONGEST_ADDRESS, LONGEST_REQUEST, MOST_ADDRESSES, Request, Unread, read, write};
 use super::{JoinHandler, JoinRefusal, JoinRequest};
 use crate::NodeId;
-use crate::transport::Tally;
+use crate::transport::RejectionCounters;
 
 /// Answers the join requests of a transport by its handler, once it is set, and counts the refusals.
 #[derive(Default)]
 pub struct JoinDesk {
     handler: Mutex<Option<Arc<dyn JoinHandler>>>,
-    refusals: Tally<{ JoinRefusal::ALL.len() }>,
+    refusals: RejectionCounters<{ JoinRefusal::ALL.len() }>,
 }
 
 impl JoinDesk {

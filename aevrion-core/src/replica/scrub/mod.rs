@@ -19,8 +19,8 @@ use super::queue::Counted;
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::events::read_event;
 use crate::store::Table;
-use crate::tables::{Checkpoint, EventRow, IndexRow, node_key, parse_address};
-use crate::tree::{NodeAddress, TreePass};
+use crate::tables::{Checkpoint, EventRow, IndexRow, node_key, parse_event_key};
+use crate::tree::{NodePosition, TreePass};
 use crate::{Damage, ReadError, TimeSpan, WriteError};
 
 pub use place::ScrubPass;
@@ -174,22 +174,23 @@ impl Scrub {
     /// content that is damaged, but the key under which the row stands.
     async fn is_misplaced(&self, key: &Bytes) -> Result<bool, ReadError> {
         let state = self.replica.shared.state()?;
-        let Some(address) = parse_address(key) else { return Ok(false) };
+        let Some(event_key) = parse_event_key(key) else { return Ok(false) };
         let Some(row) = state.view.get(Table::Events, key).await? else { return Ok(false) };
-        let Some(event) = EventRow::parse(&row).ok().and_then(|row| row.into_other_event(address.timestamp))
+        let Some(event) =
+            EventRow::parse(&row).ok().and_then(|row| row.into_other_event(event_key.timestamp))
         else {
             return Ok(false);
         };
-        let elsewhere = event.address() != address;
-        Ok(elsewhere && matches!(read_event(&*state.view, event.address()).await, Ok(Some(_))))
+        let elsewhere = event.event_key() != event_key;
+        Ok(elsewhere && matches!(read_event(&*state.view, event.event_key()).await, Ok(Some(_))))
     }
 
     /// Removes a row that stands for no event, and the hashes that count it.
     async fn remove_misplaced(&self, key: Bytes, mend: &mut Mend<'_>) -> Result<(), WriteError> {
-        if let Some(address) = parse_address(&key) {
-            let NodeAddress { level, index } = self.replica.shared.shape.node_at(0, address.timestamp);
+        if let Some(event_key) = parse_event_key(&key) {
+            let NodePosition { level, index } = self.replica.shared.shape.node_at(0, event_key.timestamp);
             self.drop_path(Bytes::copy_from_slice(&node_key(level, index)), mend).await?;
-            self.replica.shared.damage.sound(&[address]);
+            self.replica.shared.damage.sound(&[event_key]);
         }
         mend.remove(Table::Events, key).await
     }
@@ -200,22 +201,22 @@ impl Scrub {
     async fn mend_ghost(
         &self,
         row: Bytes,
-        leaves: &mut BTreeMap<NodeAddress, Leaf>,
+        leaves: &mut BTreeMap<NodePosition, Leaf>,
         mend: &mut Mend<'_>,
     ) -> Result<bool, WriteError> {
         let shape = self.replica.shared.shape;
-        let address = IndexRow::parse(&row).map(|row| shape.node_at(0, row.timestamp));
-        let leaf = match address {
-            Some(address) => match leaves.get(&address) {
+        let position = IndexRow::parse(&row).map(|row| shape.node_at(0, row.timestamp));
+        let leaf = match position {
+            Some(position) => match leaves.get(&position) {
                 Some(leaf) => *leaf,
-                None => *leaves.entry(address).or_insert(self.leaf(address).await?),
+                None => *leaves.entry(position).or_insert(self.leaf(position).await?),
             },
             // No event has such a row.
             None => Leaf::Complete,
         };
-        match (leaf, address) {
+        match (leaf, position) {
             (Leaf::Complete, _) => mend.remove(Table::ByKey, row).await?,
-            (Leaf::Lacks, Some(NodeAddress { level, index })) => {
+            (Leaf::Lacks, Some(NodePosition { level, index })) => {
                 self.drop_path(Bytes::copy_from_slice(&node_key(level, index)), mend).await?;
             }
             _ => {}
@@ -224,11 +225,11 @@ impl Scrub {
     }
 
     /// Whether the events of a leaf are those that its stored hash is of.
-    async fn leaf(&self, address: NodeAddress) -> Result<Leaf, ReadError> {
+    async fn leaf(&self, position: NodePosition) -> Result<Leaf, ReadError> {
         let shared = &self.replica.shared;
         let state = shared.state()?;
-        let stored = state.view.get(Table::Nodes, &node_key(address.level, address.index)).await?;
-        let made = TreePass::new(&*state.view, shared.shape, ()).recompute(address).await?;
+        let stored = state.view.get(Table::Nodes, &node_key(position.level, position.index)).await?;
+        let made = TreePass::new(&*state.view, shared.shape, ()).recompute(position).await?;
         Ok(match stored {
             Some(stored) if fault_of_node(&stored, made).is_some() => Leaf::Lacks,
             None if made.is_some() => Leaf::NotHashed,
@@ -241,9 +242,9 @@ impl Scrub {
         let shape = self.replica.shared.shape;
         let mut above = node_of(shape, &key).and_then(|node| shape.parent(node));
         mend.remove(Table::Nodes, key).await?;
-        while let Some(NodeAddress { level, index }) = above {
+        while let Some(NodePosition { level, index }) = above {
             mend.remove(Table::Nodes, Bytes::copy_from_slice(&node_key(level, index))).await?;
-            above = shape.parent(NodeAddress { level, index });
+            above = shape.parent(NodePosition { level, index });
         }
         Ok(())
     }

@@ -106,8 +106,8 @@ pub(super) fn page(app: &App, status: Option<&StatusReport>) -> String {
     alarms::write(&mut page, &app.node);
     upkeep::write(&mut page, &app.node, status);
     if let Ok(membership) = app.node.membership() {
-        neighbours::write(&mut page, &membership.sync().neighbours());
-        sync::write(&mut page, membership.sync());
+        neighbours::write(&mut page, &membership.replication().neighbours());
+        sync::write(&mut page, membership.replication());
     }
     let metrics = &app.metrics;
     let requests = metrics.requests.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,6 +1,6 @@
 //! Metrics of the traffic with each neighbour.
 
-use aevrion_core::sync::Neighbour;
+use aevrion_core::replication::Neighbour;
 
 use super::Page;
 

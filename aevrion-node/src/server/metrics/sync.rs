@@ -1,13 +1,13 @@
 //! Metrics of synchronisation.
 
-use aevrion_core::sync::{Neighbour, NeighbourState, Sync};
+use aevrion_core::replication::{Neighbour, NeighbourState, Replication};
 
 use super::Page;
 
 /// All counters of synchronisation. Labels are fixed names, and ids of authenticated nodes of the cluster: so their
 /// number is bounded, and strangers add none.
-pub(super) fn write(page: &mut Page, sync: &Sync) {
-    let neighbours = sync.neighbours();
+pub(super) fn write(page: &mut Page, replication: &Replication) {
+    let neighbours = replication.neighbours();
     let connected = || neighbours.iter().filter(|neighbour| neighbour.is_connected());
     page.gauge("neighbours", "Connected neighbours.", connected().count() as u64);
     let awaited = neighbours.iter().filter(|neighbour| neighbour.state == NeighbourState::Unreachable);
@@ -26,7 +26,7 @@ pub(super) fn write(page: &mut Page, sync: &Sync) {
     page.metric("neighbour_blocks", "gauge", "Blocks of time of a catch-up, and those that agree.", &blocks);
     let offsets: Vec<_> = connected().filter_map(|one| Some((label(one)?, one.clock_offset?))).collect();
     page.metric("neighbour_clock_offset_milliseconds", "gauge", "How far its clock is ahead.", &offsets);
-    totals(page, sync);
+    totals(page, replication);
 }
 
 fn label(neighbour: &Neighbour) -> Option<String> {
@@ -40,9 +40,9 @@ fn blocks(neighbour: &Neighbour) -> Option<[(String, u64); 2]> {
     Some([(labels("compared"), catch_up.blocks as u64), (labels("agreed"), catch_up.agreed as u64)])
 }
 
-fn totals(page: &mut Page, sync: &Sync) {
-    let totals = sync.totals();
-    let of_kind = |(kind, flow): (&&str, &aevrion_core::sync::Flow)| {
+fn totals(page: &mut Page, replication: &Replication) {
+    let totals = replication.totals();
+    let of_kind = |(kind, flow): (&&str, &aevrion_core::replication::Flow)| {
         let labels = |direction| format!("{{kind=\"{kind}\",direction=\"{direction}\"}}");
         [(labels("in"), flow.received), (labels("out"), flow.sent)]
     };
@@ -51,12 +51,12 @@ fn totals(page: &mut Page, sync: &Sync) {
     let faults = totals.faults.iter().map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), *count));
     let faults: Vec<_> = faults.collect();
     page.metric("sync_faults_total", "counter", "Neighbours cut off for what they did.", &faults);
-    let refusals = sync.refusals().into_iter().map(|(transport, refusal, count)| {
+    let refusals = replication.refusals().into_iter().map(|(transport, refusal, count)| {
         (format!("{{transport=\"{transport}\",reason=\"{}\"}}", refusal.name()), count)
     });
     let refusals: Vec<_> = refusals.collect();
     page.metric("sync_refusals_total", "counter", "Connections that were turned away.", &refusals);
-    let joins = sync.join_refusals().into_iter().map(|(transport, reason, count)| {
+    let joins = replication.join_refusals().into_iter().map(|(transport, reason, count)| {
         (format!("{{transport=\"{transport}\",reason=\"{reason}\"}}"), count)
     });
     let joins: Vec<_> = joins.collect();

@@ -28,7 +28,7 @@ pub(super) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let stable_until = at.and_then(|_| app.node.stable_until());
     let event = requests::get(&app.node.replica, &key, at).await;
     let event = event.map_err(|error| app.node.unreadable(error))?;
-    let response = match event.as_ref().and_then(|event| Some((event.value().data()?, event.address()))) {
+    let response = match event.as_ref().and_then(|event| Some((event.value().data()?, event.event_key()))) {
         Some((data, address)) => {
             let response = answer::value(data.clone());
             let response = answer::with(response, wire::TIMESTAMP, &address.timestamp);

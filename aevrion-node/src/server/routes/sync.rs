@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aevrion_core::identity::REMOVAL_BYTES;
-use aevrion_core::sync::Peer;
+use aevrion_core::replication::Peer;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
@@ -20,15 +20,15 @@ use crate::server::{App, body};
 
 pub(super) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
-    let sync = app.node.membership()?.sync();
-    answer::json(&SyncReport::new(&sync.neighbours(), &sync.totals(), &sync.refusals()))
+    let replication = app.node.membership()?.replication();
+    answer::json(&SyncReport::new(&replication.neighbours(), &replication.totals(), &replication.refusals()))
 }
 
 pub(super) async fn now(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
-    let sync = app.node.membership()?.sync();
-    sync.compare();
-    answer::json(&SyncReport::new(&sync.neighbours(), &sync.totals(), &sync.refusals()))
+    let replication = app.node.membership()?.replication();
+    replication.compare();
+    answer::json(&SyncReport::new(&replication.neighbours(), &replication.totals(), &replication.refusals()))
 }
 
 /// Waits until every connected neighbour agrees, or for the given time, whichever is sooner.
@@ -36,9 +36,9 @@ pub(super) async fn wait(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let timeout = query.get::<Span>("timeout")?.map_or(WAIT_AT_ONCE, |span| span.0);
     query.finish()?;
-    let sync = app.node.membership()?.sync();
+    let replication = app.node.membership()?.replication();
     let agrees = tokio::select! {
-        waited = tokio::time::timeout(timeout.min(WAIT_AT_ONCE), sync.agreement()) => waited.is_ok(),
+        waited = tokio::time::timeout(timeout.min(WAIT_AT_ONCE), replication.agreement()) => waited.is_ok(),
         () = app.stopped() => false,
     };
     let root = app.node.replica.root().await?;

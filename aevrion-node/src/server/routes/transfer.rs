@@ -30,7 +30,7 @@ pub(super) async fn import(State(app): State<Arc<App>>, uri: Uri, body: Body) ->
     let mut stopped = None;
     while let Some(message) = messages.recv().await {
         match message {
-            Message::Lot(events) => {
+            Message::Batch(events) => {
                 for event in events {
                     import.push(event).await.map_err(|error| partly(error, import.inserted()))?;
                 }

@@ -25,7 +25,7 @@ const fn blind(modules: &'static [&'static str]) -> Layer {
 /// Lowest first.
 const LAYERS: &[Layer] = &[
     // Intentional bugs, which any layer may have.
-    blind(&["planted"]),
+    blind(&["fault_injection"]),
     blind(&["bounds", "files", "id", "time"]),
     blind(&["event", "wall", "clock", "clock_fault", "coop"]),
     // The interface of an engine. It knows rows as bytes, not their contents.
@@ -44,7 +44,7 @@ const LAYERS: &[Layer] = &[
     // What a replica says to a neighbour, and what it makes of the answer. It knows neither sockets nor stores.
     blind(&["agent"]),
     blind(&["replica"]),
-    blind(&["sync"]),
+    blind(&["replication"]),
     // Whole networks of replicas, for tests.
     blind(&["simulation"]),
 ];

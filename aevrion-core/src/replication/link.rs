@@ -14,14 +14,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::Patience;
+use super::StallTimeouts;
 use super::counters::Counters;
 use super::frames::Frames;
 use super::lanes::{Incoming, Outgoing, receive_on, send_on};
 use super::links::Place;
 use super::status::{Activity, Progress};
-use crate::agent::{Agent, AgentError, ByLane, Input, LineState, Moment, Origin, Output};
-use crate::bounds::LOT_EVENTS;
+use crate::agent::{Agent, AgentError, ByLane, Input, LineState, Now, Origin, Output};
+use crate::bounds::COMMIT_EVENTS;
 use crate::message::Message;
 use crate::replica::{FeedReader, News, Replica};
 use crate::store::Durability;
@@ -49,7 +49,7 @@ pub(super) struct Setup {
     pub(super) damage: watch::Receiver<u64>,
     pub(super) wall: Arc<dyn WallClock>,
     pub(super) began: Instant,
-    pub(super) patience: Patience,
+    pub(super) timeouts: StallTimeouts,
     pub(super) counters: Arc<Counters>,
     pub(super) frames: Arc<Frames>,
     pub(super) commands: mpsc::Receiver<Command>,
@@ -120,7 +120,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
     let (mut lanes, stalled) = (JoinSet::new(), Arc::new(Notify::new()));
     let parameters = replica.parameters();
     let outgoing = |lane, lanes: &mut JoinSet<()>| {
-        send_on(Arc::clone(&connection), lane, &parameters, setup.patience, Arc::clone(&stalled), lanes)
+        send_on(Arc::clone(&connection), lane, &parameters, setup.timeouts, Arc::clone(&stalled), lanes)
     };
     let outgoing =
         ByLane { live: outgoing(Lane::Live, &mut lanes), repair: outgoing(Lane::Repair, &mut lanes) };
@@ -149,7 +149,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
         place: setup.place,
         is_introduced: false,
     };
-    let end = match link.greet(greeting).await {
+    let end = match link.handshake(greeting).await {
         Ok(()) => link.drive(&mut feed, &mut damage, &mut commands).await,
         Err(end) => end,
     };
@@ -163,7 +163,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
 
 impl Link {
     /// Starts the handshake, and handles the neighbour's message if it was read already.
-    async fn greet(&mut self, said: Option<Message>) -> Result<(), LinkEnd> {
+    async fn handshake(&mut self, said: Option<Message>) -> Result<(), LinkEnd> {
         self.step(Input::Connected).await?;
         match said {
             Some(said) => self.step(Input::Received(Lane::Live, said)).await,
@@ -217,7 +217,7 @@ impl Link {
             () = until(wake) => Ok(Some(Input::Woken)),
             // New events before questions: they are sent before a snapshot is found to differ by them.
             news = feed.next(), if takes_news => Ok(Some(match news {
-                News::Events(fresh) => Input::News(fresh),
+                News::Events(news) => Input::News(news),
                 News::Missed => {
                     self.counters.overflow();
                     Input::NewsMissed
@@ -298,8 +298,8 @@ impl Link {
         }
     }
 
-    fn now(&self) -> Moment {
-        Moment { steady: Instant::now() - self.began, wall: self.wall.now() }
+    fn now(&self) -> Now {
+        Now { steady: Instant::now() - self.began, wall: self.wall.now() }
     }
 
     fn report(&self) {
@@ -351,10 +351,10 @@ fn expires(connection: &dyn Connection, now: Timestamp) -> Option<Duration> {
 
 /// Stores events in batches of a size that suits the engine, all submitted at once. Returns the number of new events.
 async fn store_in_lots(replica: &Replica, mut events: Vec<Event>, origin: Origin) -> Result<u64, WriteError> {
-    let lot = LOT_EVENTS.min(replica.rows_at_once() / 4).max(1);
-    let mut answers = Vec::with_capacity(events.len().div_ceil(lot));
+    let batch = COMMIT_EVENTS.min(replica.rows_at_once() / 4).max(1);
+    let mut answers = Vec::with_capacity(events.len().div_ceil(batch));
     while !events.is_empty() {
-        let rest = events.split_off(events.len().min(lot));
+        let rest = events.split_off(events.len().min(batch));
         answers
             .push(replica.submit(std::mem::replace(&mut events, rest), origin, Durability::Immediate).await?);
     }

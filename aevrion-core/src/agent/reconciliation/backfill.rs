@@ -7,7 +7,7 @@ use crate::{Event, TimeSpan};
 
 /// The intake of one neighbour's events.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
+pub(super) struct Backfill {
     asked: Spans,
     rest: Option<TimeSpan>,
     /// Stores that are not done, and the time in which their events lie.
@@ -15,7 +15,7 @@ pub(super) struct Intake {
     storing: Option<TimeSpan>,
 }
 
-impl Intake {
+impl Backfill {
     /// All that this side lacks in `span` is asked for.
     pub(super) fn ask(&mut self, span: TimeSpan) {
         self.asked.add(span);
@@ -87,13 +87,13 @@ mod tests {
 
     #[test]
     fn what_is_being_stored_is_known_until_all_of_it_is() {
-        let mut intake = Intake::default();
-        intake.store(&[event(30), event(20)]);
-        intake.store(&[event(15)]);
-        assert!(intake.is_storing(span(16, 19)) && !intake.is_storing(span(0, 14)));
-        intake.stored();
-        assert!(intake.is_storing(span(30, 40)), "which of the two is done is not known");
-        intake.stored();
-        assert!(!intake.is_storing(span(0, 100)) && intake.stores() == 0);
+        let mut backfill = Backfill::default();
+        backfill.store(&[event(30), event(20)]);
+        backfill.store(&[event(15)]);
+        assert!(backfill.is_storing(span(16, 19)) && !backfill.is_storing(span(0, 14)));
+        backfill.stored();
+        assert!(backfill.is_storing(span(30, 40)), "which of the two is done is not known");
+        backfill.stored();
+        assert!(!backfill.is_storing(span(0, 100)) && backfill.stores() == 0);
     }
 }

@@ -283,7 +283,7 @@ fn serve(
     let place =
         Place { shared: Arc::downgrade(shared), neighbour, connection: Arc::clone(&connection), address };
     let setup = Setup {
-        agent: Agent::new(shared.terms(node), neighbour, Arc::clone(&shared.desk), seed()),
+        agent: Agent::new(shared.config(node), neighbour, Arc::clone(&shared.coordinator), seed()),
         connection,
         greeting,
         replica: shared.replica.clone(),
@@ -291,7 +291,7 @@ fn serve(
         damage: shared.replica.damage_changes(),
         wall: shared.replica.wall(),
         began: shared.began,
-        patience: shared.options.patience,
+        timeouts: shared.options.timeouts,
         counters: Arc::clone(&shared.counters),
         frames: Arc::clone(&shared.frames),
         commands: told,

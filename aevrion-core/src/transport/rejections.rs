@@ -11,18 +11,18 @@ const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Counters of `N` reasons.
 #[derive(Debug)]
-pub(crate) struct Tally<const N: usize> {
+pub(crate) struct RejectionCounters<const N: usize> {
     counts: [AtomicU64; N],
     logged: Mutex<[Option<Instant>; N]>,
 }
 
-impl<const N: usize> Default for Tally<N> {
+impl<const N: usize> Default for RejectionCounters<N> {
     fn default() -> Self {
         Self { counts: std::array::from_fn(|_| AtomicU64::new(0)), logged: Mutex::new([None; N]) }
     }
 }
 
-impl<const N: usize> Tally<N> {
+impl<const N: usize> RejectionCounters<N> {
     /// Increments the counter of the reason with this index, if it exists. Returns whether to log it.
     pub(crate) fn count(&self, reason: usize) -> bool {
         let Some(count) = self.counts.get(reason) else { return false };
@@ -47,12 +47,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_are_counted_and_one_a_second_is_logged() {
-        let tally = Tally::<2>::default();
-        let logged = (0..100).filter(|_| tally.count(1)).count();
-        assert_eq!((logged, tally.counts()), (1, [0, 100]));
-        assert!(tally.count(0), "each reason for itself");
-        assert!(!tally.count(2), "there is no such reason");
+        let rejections = RejectionCounters::<2>::default();
+        let logged = (0..100).filter(|_| rejections.count(1)).count();
+        assert_eq!((logged, rejections.counts()), (1, [0, 100]));
+        assert!(rejections.count(0), "each reason for itself");
+        assert!(!rejections.count(2), "there is no such reason");
         tokio::time::advance(LOG_PAUSE).await;
-        assert!(tally.count(1) && !tally.count(1));
+        assert!(rejections.count(1) && !rejections.count(1));
     }
 }

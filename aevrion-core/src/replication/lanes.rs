@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
-use super::Patience;
+use super::StallTimeouts;
 use super::counters::Counters;
 use crate::Parameters;
 use crate::agent::Fault;
@@ -89,7 +89,7 @@ pub(super) fn send_on(
     connection: Arc<dyn Connection>,
     lane: Lane,
     parameters: &Parameters,
-    patience: Patience,
+    timeouts: StallTimeouts,
     stalled: Arc<Notify>,
     tasks: &mut JoinSet<()>,
 ) -> Outgoing {
@@ -101,7 +101,7 @@ pub(super) fn send_on(
         while let Some(frame) = queue.recv().await {
             let len = frame.len() + FRAME_COST;
             // The transport may still hold the previous frame: it accepts a frame before it has sent it.
-            let limit = patience.time_for(before + len);
+            let limit = timeouts.time_for(before + len);
             match tokio::time::timeout(limit, connection.send(lane, frame)).await {
                 Ok(Ok(())) => before = len,
                 Ok(Err(_)) => return,

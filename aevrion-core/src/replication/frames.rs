@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::bounds::{FRAMES_SHARED, SHARED_FRAME};
 use crate::message::{Events, Message, Push, Reply, encode};
-use crate::{Address, Event};
+use crate::{Event, EventKey};
 
 /// The large frames that wait on a lane.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Frames(Mutex<VecDeque<(Contents, Weak<Bytes>)>>);
 #[derive(Debug, PartialEq, Eq)]
 struct Contents {
     reply: Option<Reply>,
-    events: Vec<Address>,
+    events: Vec<EventKey>,
 }
 
 impl Contents {
@@ -29,7 +29,7 @@ impl Contents {
             _ => return None,
         };
         let bytes: usize = events.iter().map(Event::weight).sum();
-        (bytes >= SHARED_FRAME).then(|| Self { reply, events: events.iter().map(Event::address).collect() })
+        (bytes >= SHARED_FRAME).then(|| Self { reply, events: events.iter().map(Event::event_key).collect() })
     }
 }
 

@@ -35,12 +35,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::agent::{Budget, Desk, Terms};
+use crate::agent::{AgentConfig, Budget, RepairCoordinator};
 use crate::bounds::{LISTENS, NEIGHBOURS, PUSHED_BYTES};
 use crate::transport::{Refusal, Removal, Transport};
 use crate::{NodeId, Replica, Timestamp};
 
-pub use crate::agent::Patience;
+pub use crate::agent::StallTimeouts;
 use conflicts::Conflicts;
 use counters::Counters;
 pub use counters::{Flow, Totals};
@@ -53,7 +53,7 @@ pub use status::{CatchUp, Neighbour, NeighbourState};
 
 /// How a replica synchronises. The defaults suit most clusters.
 #[derive(Debug, Clone)]
-pub struct SyncOptions {
+pub struct ReplicationOptions {
     /// The name of the synchronised space (`default`). Neighbours with another space are refused.
     pub space: String,
     /// The minimum distance of a comparison's end from the present (2 s), as younger events may still be in transit.
@@ -67,12 +67,12 @@ pub struct SyncOptions {
     /// The known members. This node dials them, and adds the members that it meets.
     pub members: Members,
     /// The timeouts after which a stalled or silent neighbour is dropped.
-    pub patience: Patience,
+    pub timeouts: StallTimeouts,
     /// The read budget per neighbour. Questions beyond it are counted and not answered.
     pub budget: Budget,
 }
 
-impl Default for SyncOptions {
+impl Default for ReplicationOptions {
     fn default() -> Self {
         Self {
             space: "default".to_owned(),
@@ -80,7 +80,7 @@ impl Default for SyncOptions {
             write_despite_clocks: false,
             most_neighbours: NEIGHBOURS,
             members: Members::default(),
-            patience: Patience::default(),
+            timeouts: StallTimeouts::default(),
             budget: Budget::default(),
         }
     }
@@ -89,7 +89,7 @@ impl Default for SyncOptions {
 /// A synchronising replica. A clone is another handle. Synchronisation runs until [closed](Sync::close), or until the
 /// last handle is dropped.
 #[derive(Clone)]
-pub struct Sync {
+pub struct Replication {
     shared: Arc<Shared>,
     _alive: Arc<Alive>,
 }
@@ -110,9 +110,9 @@ impl Drop for Alive {
 /// The state shared by accepting, dialling and the links.
 struct Shared {
     replica: Replica,
-    options: SyncOptions,
+    options: ReplicationOptions,
     began: Instant,
-    desk: Arc<Desk>,
+    coordinator: Arc<RepairCoordinator>,
     counters: Arc<Counters>,
     frames: Arc<Frames>,
     links: Links,
@@ -129,11 +129,11 @@ struct Shared {
 
 impl Replica {
     /// Starts synchronisation. There are no neighbours until a transport and peers are added.
-    pub fn sync(&self, options: SyncOptions) -> Sync {
+    pub fn replicate(&self, options: ReplicationOptions) -> Replication {
         let shared = Shared {
             replica: self.clone(),
             members: options.members.clone(),
-            desk: Arc::new(Desk::with_budget(options.budget)),
+            coordinator: Arc::new(RepairCoordinator::with_budget(options.budget)),
             options,
             began: Instant::now(),
             counters: Arc::default(),
@@ -151,18 +151,18 @@ impl Replica {
         clock_watch::begin(&shared);
         settling::begin(&shared);
         dial::begin(&shared);
-        Sync { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
+        Replication { _alive: Arc::new(Alive(Arc::clone(&shared))), shared }
     }
 
     /// Starts synchronisation over `transport`, with every node that connects and every peer that is added.
-    pub fn sync_over(&self, transport: impl Transport) -> Sync {
-        let sync = self.sync(SyncOptions::default());
-        sync.over(transport);
-        sync
+    pub fn replicate_over(&self, transport: impl Transport) -> Replication {
+        let replication = self.replicate(ReplicationOptions::default());
+        replication.over(transport);
+        replication
     }
 }
 
-impl Sync {
+impl Replication {
     /// Adds a transport: this node accepts neighbours over it and dials the peers whose address names it. The first
     /// transport serves the addresses that name none. The transport refuses nodes removed by the cluster's authority,
     /// once the replica holds the removal.
@@ -205,7 +205,7 @@ impl Sync {
         self.shared.members.peers()
     }
 
-    /// The known members as of now, to be passed to [`SyncOptions::members`] after a restart.
+    /// The known members as of now, to be passed to [`ReplicationOptions::members`] after a restart.
     pub fn members(&self) -> Vec<Member> {
         let (connected, now) = (self.shared.links.agreements(), self.shared.replica.wall().now());
         let mut members = self.shared.members.list();
@@ -249,7 +249,7 @@ impl Sync {
 
     /// Totals since the start.
     pub fn totals(&self) -> Totals {
-        Totals { declined: self.shared.desk.declined(), ..self.shared.counters.totals() }
+        Totals { declined: self.shared.coordinator.declined(), ..self.shared.counters.totals() }
     }
 
     /// Connections that the transports refused, by reason.
@@ -373,8 +373,8 @@ impl Shared {
     }
 
     /// The configuration of an agent that speaks for this node.
-    fn terms(&self, node: NodeId) -> Terms {
-        Terms {
+    fn config(&self, node: NodeId) -> AgentConfig {
+        AgentConfig {
             node,
             incarnation: self.replica.incarnation(),
             listens: self.listens(),
@@ -383,7 +383,7 @@ impl Shared {
             grace: self.options.grace,
             max_drift: self.replica.max_drift(),
             pushed: PUSHED_BYTES,
-            patience: self.options.patience,
+            timeouts: self.options.timeouts,
         }
     }
 

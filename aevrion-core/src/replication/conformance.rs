@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Neighbour, Patience, Sync, SyncOptions};
+use super::{Neighbour, Replication, ReplicationOptions, StallTimeouts};
 use crate::message::{
     Echo, EventList, Hello, Ids, Listed, Message, PROTOCOL_VERSION, Share, Snapshot, decode, encode,
     longest_frame,
@@ -39,17 +39,18 @@ where
         let opened = open().await;
         opened.unwrap_or_else(|error| panic!("the transport must bind: {error}"))
     };
-    let pair = async |patience| Pair::new(bind().await, bind().await, patience).await;
-    let hasty = Patience { stalled: Duration::from_millis(500), rate: 8 << 20, ..Patience::default() };
+    let pair = async |timeouts| Pair::new(bind().await, bind().await, timeouts).await;
+    let hasty =
+        StallTimeouts { stalled: Duration::from_millis(500), rate: 8 << 20, ..StallTimeouts::default() };
     one_that_does_not_read_is_cut_off(&pair(hasty).await).await;
-    let hasty = Patience { silent: Duration::from_millis(500), ..Patience::default() };
+    let hasty = StallTimeouts { silent: Duration::from_millis(500), ..StallTimeouts::default() };
     one_that_says_nothing_is_cut_off(&pair(hasty).await).await;
 }
 
 /// A synchronising replica, and a neighbour played by the suite.
 struct Pair {
     replica: Replica,
-    sync: Sync,
+    replication: Replication,
     lazy: NodeId,
     connection: Arc<dyn Connection>,
     /// Keeps the other end of the network alive.
@@ -57,22 +58,22 @@ struct Pair {
 }
 
 impl Pair {
-    async fn new(honest: impl Transport, lazy: impl Transport, patience: Patience) -> Self {
+    async fn new(honest: impl Transport, lazy: impl Transport, timeouts: StallTimeouts) -> Self {
         let replica = Replica::open(MemoryStore::new(), Options::default()).await;
         let replica = replica.unwrap_or_else(|error| panic!("the suite's own replica opens: {error}"));
         let address = honest.address();
-        let sync = replica.sync(SyncOptions { patience, ..SyncOptions::default() });
-        sync.over(honest);
+        let replication = replica.replicate(ReplicationOptions { timeouts, ..ReplicationOptions::default() });
+        replication.over(honest);
         let connection = lazy.dial(&address).await;
         let connection = connection.unwrap_or_else(|error| panic!("nodes of a cluster connect: {error}"));
         let (lazy, transport) = (lazy.node(), Arc::new(lazy));
-        let pair = Self { replica, sync, lazy, connection, _transport: transport };
-        pair.greet().await;
+        let pair = Self { replica, replication, lazy, connection, _transport: transport };
+        pair.handshake().await;
         pair
     }
 
     /// Answers Hellos until another message comes.
-    async fn greet(&self) {
+    async fn handshake(&self) {
         let mut number = 0;
         while let Message::Hello(theirs) = self.receive().await {
             number += 1;
@@ -120,12 +121,13 @@ impl Pair {
             }
         };
         let reason = tokio::time::timeout(NEVER, end).await;
-        let reason = reason.unwrap_or_else(|_| panic!("{promise}: it is not: {:?}", self.sync.totals()));
+        let reason =
+            reason.unwrap_or_else(|_| panic!("{promise}: it is not: {:?}", self.replication.totals()));
         assert!(reason.contains(what), "{promise}: it is told `{reason}`");
-        let faults = self.sync.totals().faults;
+        let faults = self.replication.totals().faults;
         assert_eq!(faults.get(name), Some(&1), "{promise}: and counted: {faults:?}");
         let is_here = |one: &Neighbour| one.id == Some(self.lazy) && one.is_connected();
-        assert!(!self.sync.neighbours().iter().any(is_here), "{promise}: and gone");
+        assert!(!self.replication.neighbours().iter().any(is_here), "{promise}: and gone");
     }
 }
 

@@ -3,16 +3,16 @@
 use std::ops::Bound;
 
 use super::handle::Replica;
-use crate::agent::{CheckedHashes, Holdings, Walked};
-use crate::bounds::{DIGEST_TILES, PAGE_ROWS};
+use crate::agent::{CheckedHashes, ReplicaView, Walked};
+use crate::bounds::{DIGEST_NODES, PAGE_ROWS};
 use crate::events::read_event;
-use crate::message::{Digest, Row, Tile};
+use crate::message::{Digest, NodeDigest, Row};
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table};
-use crate::tables::{address_key, parse_address, time_range};
-use crate::tree::{NodeAddress, Root, Shape};
-use crate::{Address, Event, ReadError, TimeSpan, Timestamp};
+use crate::tables::{encode_event_key, parse_event_key, time_range};
+use crate::tree::{NodePosition, Root, Shape};
+use crate::{Event, EventKey, ReadError, TimeSpan, Timestamp};
 
-impl Holdings for Replica {
+impl ReplicaView for Replica {
     async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
         if let Some(known) = self.known_digest(span).await? {
             return Ok(known);
@@ -31,13 +31,13 @@ impl Holdings for Replica {
         for (level, indexes) in self.shared.shape.cover(span) {
             // A row as long as a row may be says nothing of what lies before it. Only the top row can be longer.
             let nodes = match level {
-                Shape::TOP => pass.latest_of_top(top, indexes, DIGEST_TILES).await,
+                Shape::TOP => pass.latest_of_top(top, indexes, DIGEST_NODES).await,
                 level => pass.nodes(level, indexes).await,
             };
             let nodes = self.noting(nodes)?;
-            let tiles: Vec<_> = nodes.into_iter().map(|(index, node)| Tile::new(index, node)).collect();
-            if !tiles.is_empty() {
-                rows.push(Row { level, tiles });
+            let nodes: Vec<_> = nodes.into_iter().map(|(index, node)| NodeDigest::new(index, node)).collect();
+            if !nodes.is_empty() {
+                rows.push(Row { level, nodes });
             }
         }
         let digest = Digest { rows };
@@ -49,8 +49,8 @@ impl Holdings for Replica {
     async fn children(
         &self,
         span: TimeSpan,
-        parents: &[NodeAddress],
-    ) -> Result<Walked<Vec<Vec<Tile>>>, ReadError> {
+        parents: &[NodePosition],
+    ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
         self.noting(self.checked_children(span, parents).await)
     }
 
@@ -58,45 +58,45 @@ impl Holdings for Replica {
         self.noting(self.check_stored_hashes(span).await)
     }
 
-    async fn addresses(
+    async fn event_keys(
         &self,
         span: TimeSpan,
-        before: Option<Address>,
+        before: Option<EventKey>,
         most: usize,
-    ) -> Result<Vec<Address>, ReadError> {
+    ) -> Result<Vec<EventKey>, ReadError> {
         let state = self.shared.state()?;
         let (start, end) = time_range(span.first(), span.last());
-        let mut before = before.map(|before| address_key(before).to_vec());
-        let mut addresses = Vec::new();
-        while addresses.len() < most {
+        let mut before = before.map(|before| encode_event_key(before).to_vec());
+        let mut event_keys = Vec::new();
+        while event_keys.len() < most {
             let end = before.as_ref().map_or(Bound::Included(&end[..]), |key| Bound::Excluded(&key[..]));
             let range = KeyRange { start: Bound::Included(&start), end };
             let (table, direction, projection) = (Table::Events, Direction::Backward, Projection::Keys);
-            let limit = PageLimit::rows((most - addresses.len()).min(PAGE_ROWS));
+            let limit = PageLimit::rows((most - event_keys.len()).min(PAGE_ROWS));
             let page = state.view.scan(ScanRequest { table, range, direction, projection, limit }).await;
             let page = self.noting(page.map_err(ReadError::from))?;
             // What is no address is no event.
-            addresses.extend(page.rows().filter_map(|(key, _)| parse_address(key)));
+            event_keys.extend(page.rows().filter_map(|(key, _)| parse_event_key(key)));
             if page.complete() {
                 break;
             }
             before = page.last_key().map(<[u8]>::to_vec);
         }
-        Ok(addresses)
+        Ok(event_keys)
     }
 
-    async fn event(&self, address: Address) -> Result<Option<Event>, ReadError> {
+    async fn event(&self, event_key: EventKey) -> Result<Option<Event>, ReadError> {
         let state = self.shared.state()?;
-        self.noting(read_event(&*state.view, address).await)
+        self.noting(read_event(&*state.view, event_key).await)
     }
 
-    async fn missing(&self, addresses: &[Address]) -> Result<Vec<Address>, ReadError> {
+    async fn missing(&self, event_keys: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
         let state = self.shared.state()?;
         let mut missing = Vec::new();
-        for address in addresses {
-            let found = state.view.get(Table::Events, &address_key(*address)).await;
+        for event_key in event_keys {
+            let found = state.view.get(Table::Events, &encode_event_key(*event_key)).await;
             if self.noting(found.map_err(ReadError::from))?.is_none() {
-                missing.push(*address);
+                missing.push(*event_key);
             }
         }
         Ok(missing)

@@ -7,17 +7,17 @@ use super::{LONGEST_REASON, Side, TransportError};
 
 /// The close reason of a connection, once it has ended.
 #[derive(Debug)]
-pub struct Ending {
+pub struct CloseReason {
     how: watch::Sender<Option<TransportError>>,
 }
 
-impl Default for Ending {
+impl Default for CloseReason {
     fn default() -> Self {
         Self { how: watch::Sender::new(None) }
     }
 }
 
-impl Ending {
+impl CloseReason {
     /// Ends the connection. Returns false if it had ended before.
     pub fn end(&self, by: Side, reason: &str) -> bool {
         self.fail(TransportError::Closed { by, reason: shortened(reason).to_owned() })
@@ -79,19 +79,19 @@ mod tests {
 
     #[test]
     fn the_first_reason_counts_and_is_cut_between_characters() {
-        let ending = Ending::default();
-        assert!(ending.error().is_none());
-        assert!(ending.end(Side::There, &"ä".repeat(150)) && !ending.end(Side::Here, "later"));
-        assert_eq!(ending.how(), Some((Side::There, "ä".repeat(100))));
+        let close_reason = CloseReason::default();
+        assert!(close_reason.error().is_none());
+        assert!(close_reason.end(Side::There, &"ä".repeat(150)) && !close_reason.end(Side::Here, "later"));
+        assert_eq!(close_reason.how(), Some((Side::There, "ä".repeat(100))));
         assert_eq!(shortened(&format!("x{}", "ä".repeat(150))).len(), 199);
     }
 
     #[test]
     fn what_the_other_side_did_is_told_to_everyone() {
-        let ending = Ending::default();
+        let close_reason = CloseReason::default();
         let error = TransportError::Violation { what: "it does not keep to the protocol".to_owned() };
-        assert!(ending.fail(error) && !ending.end(Side::Here, "later"));
-        assert!(matches!(ending.error(), Some(TransportError::Violation { .. })));
-        assert_eq!(ending.how(), Some((Side::Here, "it does not keep to the protocol".to_owned())));
+        assert!(close_reason.fail(error) && !close_reason.end(Side::Here, "later"));
+        assert!(matches!(close_reason.error(), Some(TransportError::Violation { .. })));
+        assert_eq!(close_reason.how(), Some((Side::Here, "it does not keep to the protocol".to_owned())));
     }
 }

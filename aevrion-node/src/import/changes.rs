@@ -8,7 +8,7 @@ use crate::text::{counted, thousands};
 
 /// Counts of one file.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Changes {
     as_utc: u64,
     cut: u64,
     /// Events repeated in the file.
@@ -26,7 +26,7 @@ pub(crate) struct Tally {
     pub(super) of_source: Vec<String>,
 }
 
-impl Tally {
+impl Changes {
     /// Counts an event made from a record.
     pub(super) fn note(&mut self, made: &Made) {
         self.as_utc += u64::from(made.time.as_utc);

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::{Limits, Refusal, Side, Tally, TransportError};
+use super::{Limits, Refusal, RejectionCounters, Side, TransportError};
 use crate::NodeId;
 
 /// The connection limiter of one transport.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ConnectionLimiter {
     /// In the order of [`Refusal::ALL`].
-    refusals: Tally<{ Refusal::ALL.len() }>,
+    refusals: RejectionCounters<{ Refusal::ALL.len() }>,
     /// The handshake timeout.
     pub(super) handshake: Duration,
     handshakes: Mutex<Handshakes>,
@@ -49,7 +49,7 @@ struct Waiting {
 /// A place for a handshake, released on drop.
 #[derive(Debug)]
 pub struct HandshakePlace {
-    gate: Arc<Gate>,
+    limiter: Arc<ConnectionLimiter>,
     number: u64,
     leave: Arc<Notify>,
 }
@@ -59,16 +59,16 @@ pub struct HandshakePlace {
 pub struct ConnectionPlace {
     _permit: OwnedSemaphorePermit,
     /// The dialling node, if it was not this one.
-    dialler: Option<(Arc<Gate>, NodeId)>,
+    dialler: Option<(Arc<ConnectionLimiter>, NodeId)>,
 }
 
-impl Gate {
+impl ConnectionLimiter {
     /// A limiter with the places that `limits` allow.
     pub fn new(limits: &Limits) -> Arc<Self> {
         let most = limits.connections.min(Semaphore::MAX_PERMITS);
         let most_connections = u32::try_from(most).unwrap_or(u32::MAX);
         Arc::new(Self {
-            refusals: Tally::default(),
+            refusals: RejectionCounters::default(),
             handshake: limits.handshake,
             handshakes: Mutex::default(),
             most_handshakes: limits.handshakes.max(1),
@@ -89,7 +89,7 @@ impl Gate {
         let (number, leave) = (handshakes.next, Arc::new(Notify::new()));
         handshakes.next += 1;
         handshakes.waiting.push(Waiting { number, from: machine(from), leave: Arc::clone(&leave) });
-        HandshakePlace { gate: Arc::clone(self), number, leave }
+        HandshakePlace { limiter: Arc::clone(self), number, leave }
     }
 
     /// Handshakes in progress.
@@ -182,8 +182,8 @@ impl HandshakePlace {
 
 impl Drop for ConnectionPlace {
     fn drop(&mut self) {
-        let Some((gate, node)) = self.dialler.take() else { return };
-        let mut by_node = gate.by_node();
+        let Some((limiter, node)) = self.dialler.take() else { return };
+        let mut by_node = limiter.by_node();
         if let Some(count) = by_node.get_mut(&node) {
             *count -= 1;
             if *count == 0 {
@@ -195,7 +195,7 @@ impl Drop for ConnectionPlace {
 
 impl Drop for HandshakePlace {
     fn drop(&mut self) {
-        self.gate.lock().waiting.retain(|one| one.number != self.number);
+        self.limiter.lock().waiting.retain(|one| one.number != self.number);
     }
 }
 
@@ -205,32 +205,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_turns_out_itself_and_nobody_else() {
-        let gate = Gate::new(&Limits { handshakes: 4, ..Limits::default() });
+        let limiter = ConnectionLimiter::new(&Limits { handshakes: 4, ..Limits::default() });
         let [honest, flood]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap());
-        let first = gate.enter(honest);
-        let mut places: Vec<_> = (0..100).map(|_| gate.enter(flood)).collect();
-        assert_eq!(gate.handshakes(), 4);
+        let first = limiter.enter(honest);
+        let mut places: Vec<_> = (0..100).map(|_| limiter.enter(flood)).collect();
+        assert_eq!(limiter.handshakes(), 4);
         for place in places.drain(..97) {
             place.leave().await;
         }
         drop(places);
-        assert_eq!(gate.handshakes(), 1, "the honest one is still here");
+        assert_eq!(limiter.handshakes(), 1, "the honest one is still here");
         drop(first);
-        assert_eq!(gate.handshakes(), 0);
+        assert_eq!(limiter.handshakes(), 0);
     }
 
     #[tokio::test]
     async fn a_machine_with_a_network_of_addresses_is_one_machine() {
-        let gate = Gate::new(&Limits { handshakes: 4, ..Limits::default() });
-        let honest = gate.enter("2001:db8:0:1::1".parse().unwrap());
+        let limiter = ConnectionLimiter::new(&Limits { handshakes: 4, ..Limits::default() });
+        let honest = limiter.enter("2001:db8:0:1::1".parse().unwrap());
         let flood =
-            |n: u32| gate.enter(Ipv6Addr::from_bits(0x20010db8_00000002 << 64 | u128::from(n)).into());
+            |n: u32| limiter.enter(Ipv6Addr::from_bits(0x20010db8_00000002 << 64 | u128::from(n)).into());
         let mut places: Vec<_> = (0..100).map(flood).collect();
         for place in places.drain(..97) {
             place.leave().await;
         }
         drop(places);
-        assert_eq!(gate.handshakes(), 1, "the honest one is still here");
+        assert_eq!(limiter.handshakes(), 1, "the honest one is still here");
         drop(honest);
         // The same IPv4 address in both notations.
         let [plain, mapped]: [IpAddr; 2] = ["10.0.0.2", "::ffff:10.0.0.2"].map(|ip| ip.parse().unwrap());
@@ -239,25 +239,25 @@ mod tests {
 
     #[test]
     fn no_node_takes_the_places_of_all() {
-        let gate = Gate::new(&Limits { per_node: 2, ..Limits::default() });
+        let limiter = ConnectionLimiter::new(&Limits { per_node: 2, ..Limits::default() });
         let [greedy, other] = [1, 2].map(|node| NodeId::from_bytes([node; 32]));
-        let places = [gate.admit(greedy), gate.admit(greedy)];
-        assert!(places.iter().all(Option::is_some) && gate.admit(greedy).is_none());
-        assert!(gate.admit(other).is_some() && gate.admit_dialled().is_ok());
+        let places = [limiter.admit(greedy), limiter.admit(greedy)];
+        assert!(places.iter().all(Option::is_some) && limiter.admit(greedy).is_none());
+        assert!(limiter.admit(other).is_some() && limiter.admit_dialled().is_ok());
         drop(places);
-        assert!(gate.by_node().is_empty() && gate.admit(greedy).is_some());
+        assert!(limiter.by_node().is_empty() && limiter.admit(greedy).is_some());
     }
 
     #[test]
     fn refusals_are_counted_by_reason() {
-        let gate = Gate::new(&Limits { connections: 1, ..Limits::default() });
+        let limiter = ConnectionLimiter::new(&Limits { connections: 1, ..Limits::default() });
         let node = NodeId::from_bytes([1; 32]);
-        let place = gate.admit(node);
-        assert!(place.is_some() && gate.admit(node).is_none());
+        let place = limiter.admit(node);
+        assert!(place.is_some() && limiter.admit(node).is_none());
         drop(place);
-        assert!(gate.admit(node).is_some());
-        gate.refuse("here:1", Refusal::Expired);
-        let counted: Vec<_> = gate.refusals().into_iter().filter(|(_, count)| *count > 0).collect();
+        assert!(limiter.admit(node).is_some());
+        limiter.refuse("here:1", Refusal::Expired);
+        let counted: Vec<_> = limiter.refusals().into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [(Refusal::Expired, 1)]);
     }
 }

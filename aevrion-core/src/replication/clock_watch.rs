@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use crate::clock_fault::judge_by_neighbours;
-use crate::planted::{Bug, planted};
+use crate::fault_injection::{Bug, injected};
 use crate::{ClockFault, Replica};
 
 /// Judges the clock whenever the status of a neighbour changes.
@@ -29,7 +29,7 @@ pub(super) fn begin(shared: &Arc<Shared>) {
 pub(crate) fn heed(replica: &Replica, offsets: &[i64], write_despite_clocks: bool) {
     let verdict = judge_by_neighbours(offsets, replica.max_drift());
     let verdict = verdict.filter(|fault| match fault {
-        ClockFault::Behind { .. } | ClockFault::Disputed { .. } => !planted(Bug::SlowClockWrites),
+        ClockFault::Behind { .. } | ClockFault::Disputed { .. } => !injected(Bug::SlowClockWrites),
         _ => true,
     });
     replica.heed_neighbours(verdict.filter(|_| !write_despite_clocks));

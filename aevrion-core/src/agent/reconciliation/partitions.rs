@@ -10,7 +10,7 @@ use crate::{TimeSpan, Timestamp};
 
 /// How far the listing of one span has come.
 #[derive(Debug, Default)]
-pub(super) struct Rotation {
+pub(super) struct PartitionCursor {
     /// Which span: that which begins here. Its end moves on with the present.
     of: Option<Timestamp>,
     /// Where the part that is listed at the moment ends; at the span's own end if nothing is said.
@@ -44,7 +44,7 @@ pub(super) struct Turn {
     pub(super) last: bool,
 }
 
-impl Rotation {
+impl PartitionCursor {
     /// Overfull spans, which come latest first, in the order of their turns: the one whose listing is under way until all
     /// of it was listed, then those before it. Otherwise one that cannot be mended would keep the others from theirs.
     pub(super) fn in_turn(&self, mut spans: Vec<TimeSpan>) -> Vec<TimeSpan> {
@@ -112,58 +112,58 @@ mod tests {
         TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap()
     }
 
-    fn turn(rotation: &mut Rotation) -> (TimeSpan, Range<u32>, bool) {
-        let turn = rotation.take(2).unwrap();
+    fn turn(cursor: &mut PartitionCursor) -> (TimeSpan, Range<u32>, bool) {
+        let turn = cursor.take(2).unwrap();
         (turn.part, turn.shares, turn.last)
     }
 
     #[test]
     fn every_share_of_every_part_has_its_turn() {
-        let mut rotation = Rotation::default();
+        let mut cursor = PartitionCursor::default();
         let whole = span(100, 199);
         for _ in 0..2 {
-            assert_eq!(rotation.uncut(whole), Some(whole));
+            assert_eq!(cursor.uncut(whole), Some(whole));
             // The latest part begins at 150 and has three shares.
-            rotation.cut(span(150, 199), 3, 1);
-            assert_eq!(turn(&mut rotation), (span(150, 199), 0..2, false));
-            assert_eq!(rotation.uncut(whole), None);
-            assert_eq!(turn(&mut rotation), (span(150, 199), 2..3, false));
-            assert_eq!(rotation.uncut(whole), Some(span(100, 149)));
-            rotation.cut(span(100, 149), 1, 2);
-            assert_eq!(turn(&mut rotation), (span(100, 149), 0..1, true));
+            cursor.cut(span(150, 199), 3, 1);
+            assert_eq!(turn(&mut cursor), (span(150, 199), 0..2, false));
+            assert_eq!(cursor.uncut(whole), None);
+            assert_eq!(turn(&mut cursor), (span(150, 199), 2..3, false));
+            assert_eq!(cursor.uncut(whole), Some(span(100, 149)));
+            cursor.cut(span(100, 149), 1, 2);
+            assert_eq!(turn(&mut cursor), (span(100, 149), 0..1, true));
         }
         // The span's end moves on, its beginning says which it is.
-        assert_eq!(rotation.uncut(span(100, 250)), Some(span(100, 250)));
-        rotation.cut(span(150, 250), 3, 3);
-        turn(&mut rotation);
-        assert_eq!(rotation.uncut(span(100, 300)), None, "what is cut stays as it is");
-        rotation.outgrown();
-        assert_eq!(rotation.uncut(span(100, 300)), Some(span(100, 300)));
-        rotation.cut(span(150, 300), 1, 4);
-        turn(&mut rotation);
-        assert_eq!(rotation.uncut(span(100, 300)), Some(span(100, 149)));
-        assert_eq!(rotation.uncut(span(300, 400)), Some(span(300, 400)), "another span begins anew");
+        assert_eq!(cursor.uncut(span(100, 250)), Some(span(100, 250)));
+        cursor.cut(span(150, 250), 3, 3);
+        turn(&mut cursor);
+        assert_eq!(cursor.uncut(span(100, 300)), None, "what is cut stays as it is");
+        cursor.outgrown();
+        assert_eq!(cursor.uncut(span(100, 300)), Some(span(100, 300)));
+        cursor.cut(span(150, 300), 1, 4);
+        turn(&mut cursor);
+        assert_eq!(cursor.uncut(span(100, 300)), Some(span(100, 149)));
+        assert_eq!(cursor.uncut(span(300, 400)), Some(span(300, 400)), "another span begins anew");
     }
 
     #[test]
     fn every_span_has_its_turn_whatever_becomes_of_the_others() {
         let (late, early) = (span(200, 299), span(100, 199));
-        let mut rotation = Rotation::default();
+        let mut cursor = PartitionCursor::default();
         let mut listed = Vec::new();
         // Neither is ever mended, and three shares are listed in a round.
         for _ in 0..8 {
             let mut room = 3;
-            for span in rotation.in_turn(vec![late, early]) {
+            for span in cursor.in_turn(vec![late, early]) {
                 if room == 0 {
                     break;
                 }
-                if let Some(part) = rotation.uncut(span) {
-                    rotation.cut(part, 4, 1);
+                if let Some(part) = cursor.uncut(span) {
+                    cursor.cut(part, 4, 1);
                 }
-                let turn = rotation.take(room).unwrap();
+                let turn = cursor.take(room).unwrap();
                 room -= turn.shares.end - turn.shares.start;
                 listed.extend(turn.shares.map(|share| (span == late, share)));
-                if rotation.is_under_way() {
+                if cursor.is_under_way() {
                     break;
                 }
             }
@@ -171,7 +171,7 @@ mod tests {
         let cycle: Vec<_> =
             [true, false].iter().flat_map(|late| (0..4).map(|share| (*late, share))).collect();
         assert_eq!(listed, [cycle.clone(), cycle.clone(), cycle].concat());
-        assert!(!rotation.is_to_come(late) && !rotation.is_to_come(early), "the earlier one was the last");
+        assert!(!cursor.is_to_come(late) && !cursor.is_to_come(early), "the earlier one was the last");
     }
 
     #[test]
@@ -179,13 +179,13 @@ mod tests {
         let ids: BTreeSet<_> = (0..1_000_u64)
             .map(|n| EventId::from_bytes([n.to_be_bytes(); 4].as_flattened().try_into().unwrap()))
             .collect();
-        let mut rotation = Rotation::default();
+        let mut cursor = PartitionCursor::default();
         let mut had = BTreeSet::new();
         for salt in 0.. {
-            if rotation.uncut(TimeSpan::ALL).is_some() {
-                rotation.cut(TimeSpan::ALL, 17, salt);
+            if cursor.uncut(TimeSpan::ALL).is_some() {
+                cursor.cut(TimeSpan::ALL, 17, salt);
             }
-            let turn = rotation.take(8).unwrap();
+            let turn = cursor.take(8).unwrap();
             let turns = |id: &&EventId| turn.shares.contains(&Salted::new(turn.salt, **id).part_of(turn.of));
             had.extend(ids.iter().filter(turns));
             if turn.last {

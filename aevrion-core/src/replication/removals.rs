@@ -143,9 +143,9 @@ async fn read_and_follow(shared: Weak<Shared>, own: NodeId, removals: Removals, 
     }
     loop {
         let learned = match news.next().await {
-            News::Events(fresh) => {
-                let of_system = fresh.iter().filter(|fresh| fresh.event.key().starts_with(PREFIX));
-                of_system.filter_map(|fresh| learn(&removals, &fresh.event)).collect()
+            News::Events(news) => {
+                let of_system = news.iter().filter(|news| news.event.key().starts_with(PREFIX));
+                of_system.filter_map(|news| learn(&removals, &news.event)).collect()
             }
             News::Missed => match read(&shared, own, &removals).await {
                 Some(()) => Vec::new(),

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::links::{Arrival, TurnedAway};
 use super::peer::claimed;
 use super::{Shared, lock};
-use crate::agent::{Moment, hello};
+use crate::agent::{Now, hello};
 use crate::bounds::MEMBERS;
 use crate::message::{Echo, Hello, Message, decode, encode, longest_frame};
 use crate::transport::Lane;
@@ -200,9 +200,9 @@ impl Greeting<'_> {
     /// `None` when the connection has ended.
     async fn say(&self, number: u32, echo: Option<u32>, conflict: Option<String>) -> Option<()> {
         let Self { shared, arrival } = self;
-        let now = Moment { steady: shared.began.elapsed(), wall: shared.replica.wall().now() };
+        let now = Now { steady: shared.began.elapsed(), wall: shared.replica.wall().now() };
         let echo = echo.map(|number| Echo { number, held_us: 0 });
-        let hello = Hello { echo, conflict, ..hello(&shared.terms(arrival.node), number, now) };
+        let hello = Hello { echo, conflict, ..hello(&shared.config(arrival.node), number, now) };
         arrival.connection.send(Lane::Live, encode(&Message::Hello(hello))).await.ok()
     }
 

@@ -66,27 +66,27 @@ mod switch {
     use super::Bug;
 
     thread_local! {
-        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+        static INJECTED: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
     /// Plants a bug on this thread, or removes it.
-    pub fn plant(bug: Option<Bug>) {
-        PLANTED.set(bug);
+    pub fn inject(bug: Option<Bug>) {
+        INJECTED.set(bug);
     }
 
     /// Whether this bug is planted here.
-    pub(crate) fn planted(bug: Bug) -> bool {
-        PLANTED.get() == Some(bug)
+    pub(crate) fn injected(bug: Bug) -> bool {
+        INJECTED.get() == Some(bug)
     }
 }
 
 #[cfg(feature = "testkit")]
-pub use switch::plant;
+pub use switch::inject;
 #[cfg(feature = "testkit")]
-pub(crate) use switch::planted;
+pub(crate) use switch::injected;
 
 /// Whether this bug is planted here: never.
 #[cfg(not(feature = "testkit"))]
-pub(crate) const fn planted(_: Bug) -> bool {
+pub(crate) const fn injected(_: Bug) -> bool {
     false
 }

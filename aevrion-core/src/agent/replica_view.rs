@@ -2,9 +2,9 @@
 
 use std::future::Future;
 
-use crate::message::{Digest, Tile};
-use crate::tree::{NodeAddress, Root};
-use crate::{Address, Event, ReadError, TimeSpan};
+use crate::message::{Digest, NodeDigest};
+use crate::tree::{NodePosition, Root};
+use crate::{Event, EventKey, ReadError, TimeSpan};
 
 /// What checking stored hashes came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Walked<T> {
 
 /// What a replica holds, as its agents see it. Each answer is consistent in itself; between two of them events may
 /// arrive, and never any leave.
-pub trait Holdings: Send + Sync {
+pub trait ReplicaView: Send + Sync {
     /// Hash and count of the events of `span`, and the non-empty nodes that cover it.
     fn digest(
         &self,
@@ -39,23 +39,26 @@ pub trait Holdings: Send + Sync {
     fn children(
         &self,
         span: TimeSpan,
-        parents: &[NodeAddress],
-    ) -> impl Future<Output = Result<Walked<Vec<Vec<Tile>>>, ReadError>> + Send;
+        parents: &[NodePosition],
+    ) -> impl Future<Output = Result<Walked<Vec<Vec<NodeDigest>>>, ReadError>> + Send;
 
     /// Checks what is stored of the nodes in `span` and above it against the events, and takes back what is wrong.
     fn check_hashes(&self, span: TimeSpan) -> impl Future<Output = Result<CheckedHashes, ReadError>> + Send;
 
     /// Addresses of events of `span` before `before`, latest first, at most `most` of them.
-    fn addresses(
+    fn event_keys(
         &self,
         span: TimeSpan,
-        before: Option<Address>,
+        before: Option<EventKey>,
         most: usize,
-    ) -> impl Future<Output = Result<Vec<Address>, ReadError>> + Send;
+    ) -> impl Future<Output = Result<Vec<EventKey>, ReadError>> + Send;
 
     /// The event at an address.
-    fn event(&self, address: Address) -> impl Future<Output = Result<Option<Event>, ReadError>> + Send;
+    fn event(&self, event_key: EventKey) -> impl Future<Output = Result<Option<Event>, ReadError>> + Send;
 
     /// Which of these events are not held, in the same order.
-    fn missing(&self, addresses: &[Address]) -> impl Future<Output = Result<Vec<Address>, ReadError>> + Send;
+    fn missing(
+        &self,
+        event_keys: &[EventKey],
+    ) -> impl Future<Output = Result<Vec<EventKey>, ReadError>> + Send;
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::bounds::OPENED_NODES;
-use crate::tree::{NodeAddress, Shape};
+use crate::tree::{NodePosition, Shape};
 use crate::{TimeSpan, Timestamp};
 
 /// Silence that ends a repair, at least.
@@ -40,13 +40,13 @@ pub(super) enum Outcome {
 
 /// What the repair with one neighbour has come to.
 #[derive(Debug, Default)]
-pub(super) struct Exchange {
+pub(super) struct RepairSession {
     /// When something last came or went, if a repair is under way.
     active: Option<Duration>,
     /// Spans of the snapshots that went either way lately.
     spans: VecDeque<TimeSpan>,
     /// Nodes whose children this side has named: the other may name theirs.
-    opened: BTreeSet<NodeAddress>,
+    opened: BTreeSet<NodePosition>,
     /// Whether some of them had to be forgotten: nobody can be accused any more.
     forgot_opened: bool,
     /// Events that came or went since snapshots were last compared.
@@ -73,7 +73,7 @@ pub(super) struct Exchange {
     pub(super) in_short: bool,
 }
 
-impl Exchange {
+impl RepairSession {
     /// A snapshot about `span` came or went.
     pub(super) fn compared(&mut self, span: TimeSpan) {
         self.spans.retain(|known| *known != span);
@@ -257,7 +257,7 @@ impl Exchange {
     }
 
     /// Notes that the children of these nodes are named to the neighbour.
-    pub(super) fn open(&mut self, nodes: impl IntoIterator<Item = NodeAddress>) {
+    pub(super) fn open(&mut self, nodes: impl IntoIterator<Item = NodePosition>) {
         if self.opened.len() > OPENED_NODES {
             self.opened.clear();
             self.forgot_opened = true;
@@ -267,7 +267,7 @@ impl Exchange {
 
     /// Whether the neighbour may name the children of `node`: it covers a span that was compared, or is a child of a
     /// node whose children were named to it.
-    pub(super) fn may_open(&self, shape: Shape, span: TimeSpan, node: NodeAddress) -> bool {
+    pub(super) fn may_open(&self, shape: Shape, span: TimeSpan, node: NodePosition) -> bool {
         let covers = || {
             shape.cover(span).into_iter().any(|(level, row)| level == node.level && row.contains(&node.index))
         };
@@ -282,27 +282,27 @@ mod tests {
 
     #[test]
     fn an_answer_that_never_comes_is_missed_once() {
-        let mut exchange = Exchange::default();
+        let mut session = RepairSession::default();
         let at = |repair: u64| Duration::from_secs(repair * 12);
-        exchange.said(at(0), 1);
-        exchange.end();
+        session.said(at(0), 1);
+        session.end();
         let mut ended = Vec::new();
         for repair in 1..5 {
-            exchange.said(at(repair), 1);
-            ended.push(exchange.answered(at(repair)));
-            exchange.end();
+            session.said(at(repair), 1);
+            ended.push(session.answered(at(repair)));
+            session.end();
         }
         assert_eq!(ended, [false, true, true, true]);
     }
 
     #[test]
     fn an_answer_that_comes_late_is_not_the_end_of_the_next_one() {
-        let mut exchange = Exchange::default();
-        exchange.said(Duration::ZERO, 1);
-        exchange.end();
+        let mut session = RepairSession::default();
+        session.said(Duration::ZERO, 1);
+        session.end();
         let now = PATIENCE;
-        exchange.said(now, 1);
-        assert!(!exchange.answered(now) && exchange.awaits());
-        assert!(exchange.answered(now) && !exchange.awaits());
+        session.said(now, 1);
+        assert!(!session.answered(now) && session.awaits());
+        assert!(session.answered(now) && !session.awaits());
     }
 }

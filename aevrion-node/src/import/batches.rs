@@ -1,28 +1,28 @@
 //! The records of a file, batch by batch, on their way to the store: a bad record ends the file or is skipped, and
 //! every change to a record is counted.
 
-use aevrion_core::bounds::{LOT_BYTES, LOT_EVENTS};
+use aevrion_core::bounds::{COMMIT_BYTES, COMMIT_EVENTS};
 use aevrion_core::{Event, Parameters, WriteError, is_reserved};
 
+use super::changes::Changes;
 use super::reading::{Message, Order, Reading, Records, Stop, Wrong};
 use super::succession::Succession;
-use super::tally::Tally;
 use super::ties::Moments;
 use super::units::Units;
 use crate::cli::Ties;
 use crate::record::{BadField, Made};
 
 /// The state of a file being read, batch by batch.
-struct Lots<'l> {
+struct Batches<'l> {
     listener: &'l mut Listener<'l>,
-    lot: Vec<Event>,
+    batch: Vec<Event>,
     bytes: usize,
     units: Units,
     moments: Moments,
     /// The order of the records, if they are a history.
     succession: Option<Succession>,
     ties: Option<Ties>,
-    tally: Tally,
+    changes: Changes,
 }
 
 /// Receives the messages about a file.
@@ -31,15 +31,15 @@ pub(super) type Listener<'l> = dyn FnMut(Message) -> Result<(), Over> + 'l;
 /// No message follows: the last one was the reason, or the listener is gone, which happens only after a failed import.
 pub(super) struct Over;
 
-impl Lots<'_> {
+impl Batches<'_> {
     fn add(&mut self, made: Made) -> Result<(), Over> {
-        self.tally.note(&made);
+        self.changes.note(&made);
         self.units.note(&made);
         if let Some(event) = self.place(made.event) {
             self.bytes += event.weight();
-            self.lot.push(event);
+            self.batch.push(event);
         }
-        if self.lot.len() < LOT_EVENTS && self.bytes < LOT_BYTES { Ok(()) } else { self.send() }
+        if self.batch.len() < COMMIT_EVENTS && self.bytes < COMMIT_BYTES { Ok(()) } else { self.send() }
     }
 
     /// Places an event after its predecessors; nothing if it is a repetition.
@@ -60,8 +60,8 @@ impl Lots<'_> {
             return self.stop(Stop::of_file(problem));
         }
         self.bytes = 0;
-        let lot = std::mem::take(&mut self.lot);
-        self.tell(Message::Lot(lot))
+        let batch = std::mem::take(&mut self.batch);
+        self.tell(Message::Batch(batch))
     }
 
     fn stop(&mut self, stop: Stop) -> Result<(), Over> {
@@ -75,13 +75,13 @@ impl Lots<'_> {
 
     fn end(mut self, remarks: Vec<String>) -> Result<(), Over> {
         self.send()?;
-        self.tally.conclude(&self.moments, self.ties);
+        self.changes.conclude(&self.moments, self.ties);
         if let Some(succession) = &self.succession {
-            self.tally.conclude_history(succession);
+            self.changes.conclude_history(succession);
         }
-        self.tally.of_source = remarks;
-        let tally = std::mem::take(&mut self.tally);
-        self.tell(Message::Ended(tally))
+        self.changes.of_source = remarks;
+        let changes = std::mem::take(&mut self.changes);
+        self.tell(Message::Ended(changes))
     }
 }
 
@@ -92,36 +92,36 @@ pub(super) fn read_all<'l>(
     reading: Reading,
 ) -> Result<(), Over> {
     let Reading { parameters, skip_bad, looks_for_ties, ties, unit, order } = reading;
-    let mut lots = Lots {
+    let mut batches = Batches {
         listener,
-        lot: Vec::new(),
+        batch: Vec::new(),
         bytes: 0,
         units: Units::new(unit),
         moments: if looks_for_ties { Moments::new(ties) } else { Moments::none() },
         succession: (order == Order::History).then(Succession::new),
         ties,
-        tally: Tally::default(),
+        changes: Changes::default(),
     };
     while let Some(record) = records.next() {
         let stop = match record.and_then(|made| checked(made, &parameters)) {
             Ok(made) => {
-                lots.add(made)?;
+                batches.add(made)?;
                 continue;
             }
             Err(Wrong::Record(BadField { field, problem })) => {
                 let what = format!("{}, {field}: {problem}", records.place());
                 if skip_bad {
-                    lots.tell(Message::Skipped(what))?;
+                    batches.tell(Message::Skipped(what))?;
                     continue;
                 }
                 Stop { why: what, can_be_skipped: true }
             }
             Err(Wrong::File(problem)) => Stop::of_file(format!("{}: {problem}", records.place())),
         };
-        lots.send()?;
-        return lots.stop(stop);
+        batches.send()?;
+        return batches.stop(stop);
     }
-    lots.end(records.remarks())
+    batches.end(records.remarks())
 }
 
 /// Checks an event against the limits of the store.

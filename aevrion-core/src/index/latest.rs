@@ -14,7 +14,7 @@ use crate::bounds::{TIP_BYTES, TIP_SLOTS};
 use crate::{Event, Timestamp};
 
 /// A bounded cache of newest versions. Keys in the same slot replace each other.
-pub(crate) struct Tips {
+pub(crate) struct LatestCache {
     slots: Box<[Slot]>,
     hasher: RandomState,
 }
@@ -32,7 +32,7 @@ struct Tip {
     event: Event,
 }
 
-impl Tips {
+impl LatestCache {
     pub(crate) fn new() -> Self {
         Self { slots: (0..TIP_SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new() }
     }
@@ -88,25 +88,25 @@ mod tests {
 
     #[test]
     fn a_write_makes_what_was_read_before_it_useless() {
-        let tips = Tips::new();
-        tips.keep(&event("key", 5), 10);
-        assert_eq!(tips.get(b"key", Timestamp::from_millis(5)), Some(event("key", 5)));
-        assert_eq!(tips.get(b"key", Timestamp::from_millis(4)), None, "not yet visible");
-        tips.note_write(b"key", 11);
-        assert_eq!(tips.get(b"key", Timestamp::MAX), None);
-        tips.keep(&event("key", 5), 10);
-        assert_eq!(tips.get(b"key", Timestamp::MAX), None, "a reader that was overtaken");
-        tips.keep(&event("key", 6), 11);
-        assert_eq!(tips.get(b"key", Timestamp::MAX), Some(event("key", 6)));
-        tips.forget_all(11);
-        assert_eq!(tips.get(b"key", Timestamp::MAX), None);
+        let latest = LatestCache::new();
+        latest.keep(&event("key", 5), 10);
+        assert_eq!(latest.get(b"key", Timestamp::from_millis(5)), Some(event("key", 5)));
+        assert_eq!(latest.get(b"key", Timestamp::from_millis(4)), None, "not yet visible");
+        latest.note_write(b"key", 11);
+        assert_eq!(latest.get(b"key", Timestamp::MAX), None);
+        latest.keep(&event("key", 5), 10);
+        assert_eq!(latest.get(b"key", Timestamp::MAX), None, "a reader that was overtaken");
+        latest.keep(&event("key", 6), 11);
+        assert_eq!(latest.get(b"key", Timestamp::MAX), Some(event("key", 6)));
+        latest.forget_all(11);
+        assert_eq!(latest.get(b"key", Timestamp::MAX), None);
     }
 
     #[test]
     fn large_values_are_not_kept() {
-        let tips = Tips::new();
+        let latest = LatestCache::new();
         let large = Value::Data(vec![0; TIP_BYTES + 1].into());
-        tips.keep(&Event::new("key".into(), large, Timestamp::MIN).unwrap(), 1);
-        assert_eq!(tips.get(b"key", Timestamp::MAX), None);
+        latest.keep(&Event::new("key".into(), large, Timestamp::MIN).unwrap(), 1);
+        assert_eq!(latest.get(b"key", Timestamp::MAX), None);
     }
 }

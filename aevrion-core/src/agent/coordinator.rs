@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::budget::{Budget, Budgets};
 use super::reconciliation::PATIENCE;
 use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
-use crate::{Address, Event, NodeId};
+use crate::{Event, EventKey, NodeId};
 
 /// After this long without an answer another neighbour may be asked for an event.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
@@ -38,14 +38,14 @@ const WAITS: Duration = Duration::from_secs(1);
 
 /// Shared by all agents of a node.
 #[derive(Debug, Default)]
-pub struct Desk {
+pub struct RepairCoordinator {
     entries: Mutex<Entries>,
     pub(super) budgets: Budgets,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
-    asked: BTreeMap<Address, Claim>,
+    asked: BTreeMap<EventKey, Claim>,
     /// When what is overdue was last forgotten.
     tidied: Duration,
     repairing: Option<Turn>,
@@ -95,8 +95,8 @@ impl Entries {
     }
 }
 
-impl Desk {
-    /// A desk whose neighbours have this budget each.
+impl RepairCoordinator {
+    /// A coordinator whose neighbours have this budget each.
     pub fn with_budget(each: Budget) -> Self {
         Self { budgets: Budgets::of(each), ..Self::default() }
     }
@@ -111,19 +111,19 @@ impl Desk {
     pub(super) fn claim(
         &self,
         neighbour: NodeId,
-        addresses: impl IntoIterator<Item = Address>,
+        event_keys: impl IntoIterator<Item = EventKey>,
         now: Duration,
-    ) -> (Vec<Address>, Vec<Address>) {
+    ) -> (Vec<EventKey>, Vec<EventKey>) {
         let mut entries = self.entries();
         if entries.asked.len() > WANTED_AT_ONCE && entries.tidied + TIDIED <= now {
             entries.asked.retain(|_, claim| claim.until + AGAIN > now);
             entries.tidied = now;
         }
-        addresses.into_iter().partition(|address| {
-            let known = entries.asked.get(address).copied();
+        event_keys.into_iter().partition(|event_key| {
+            let known = entries.asked.get(event_key).copied();
             let free = known.is_none_or(|claim| claim.is_free_for(neighbour, now));
             if free && (known.is_some() || entries.asked.len() < CLAIMS) {
-                entries.asked.insert(*address, Claim { by: neighbour, until: now + ASKED_FOR });
+                entries.asked.insert(*event_key, Claim { by: neighbour, until: now + ASKED_FOR });
             }
             free
         })
@@ -133,12 +133,12 @@ impl Desk {
     pub(super) fn prolong<'a>(
         &self,
         neighbour: NodeId,
-        addresses: impl IntoIterator<Item = &'a Address>,
+        event_keys: impl IntoIterator<Item = &'a EventKey>,
         now: Duration,
     ) {
         let mut entries = self.entries();
-        for address in addresses {
-            if let Some(claim) = entries.asked.get_mut(address).filter(|claim| claim.by == neighbour) {
+        for event_key in event_keys {
+            if let Some(claim) = entries.asked.get_mut(event_key).filter(|claim| claim.by == neighbour) {
                 claim.until = claim.until.max(now + ASKED_FOR);
             }
         }
@@ -147,7 +147,7 @@ impl Desk {
     /// Keeps a large event that is announced: all neighbours ask for it now.
     pub(super) fn offer(&self, event: &Event) {
         let mut entries = self.entries();
-        if entries.offered.iter().any(|offered| offered.address() == event.address()) {
+        if entries.offered.iter().any(|offered| offered.event_key() == event.event_key()) {
             return;
         }
         entries.offered.push_back(event.clone());
@@ -158,15 +158,15 @@ impl Desk {
     }
 
     /// The event at this address, if it was announced just now.
-    pub(super) fn offered(&self, address: Address) -> Option<Event> {
-        self.entries().offered.iter().find(|offered| offered.address() == address).cloned()
+    pub(super) fn offered(&self, event_key: EventKey) -> Option<Event> {
+        self.entries().offered.iter().find(|offered| offered.event_key() == event_key).cloned()
     }
 
     /// These do not come from the neighbour that was asked.
-    pub(super) fn give_up<'a>(&self, addresses: impl IntoIterator<Item = &'a Address>) {
+    pub(super) fn give_up<'a>(&self, event_keys: impl IntoIterator<Item = &'a EventKey>) {
         let mut entries = self.entries();
-        for address in addresses {
-            if let Some(claim) = entries.asked.get_mut(address) {
+        for event_key in event_keys {
+            if let Some(claim) = entries.asked.get_mut(event_key) {
                 claim.until = Duration::ZERO;
             }
         }
@@ -211,7 +211,7 @@ impl Desk {
     }
 
     /// The connection to `neighbour` is over: what only it was asked for may be had from others.
-    pub(crate) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<Address>) {
+    pub(crate) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<EventKey>) {
         self.give_up(wanted);
         self.repaired(neighbour);
     }
@@ -227,86 +227,86 @@ mod tests {
     use super::*;
     use crate::{EventId, Timestamp};
 
-    fn address(number: u8) -> Address {
-        Address { timestamp: Timestamp::MIN, id: EventId::from_bytes([number; 32]) }
+    fn event_key(number: u8) -> EventKey {
+        EventKey { timestamp: Timestamp::MIN, id: EventId::from_bytes([number; 32]) }
     }
 
     #[test]
     fn an_event_is_asked_for_once_until_it_is_overdue_and_then_of_others_first() {
-        let desk = Desk::default();
+        let coordinator = RepairCoordinator::default();
         let (a, b) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
-        let claim = |of, now| desk.claim(of, [address(1)], now).0;
-        assert_eq!(claim(a, Duration::ZERO), [address(1)]);
+        let claim = |of, now| coordinator.claim(of, [event_key(1)], now).0;
+        assert_eq!(claim(a, Duration::ZERO), [event_key(1)]);
         assert_eq!(claim(b, ASKED_FOR / 2), []);
         assert_eq!(claim(a, ASKED_FOR), [], "it has had its chance");
-        assert_eq!(claim(b, ASKED_FOR), [address(1)]);
+        assert_eq!(claim(b, ASKED_FOR), [event_key(1)]);
         assert_eq!(claim(b, ASKED_FOR * 2), []);
-        assert_eq!(claim(b, ASKED_FOR * 2 + AGAIN), [address(1)], "nobody else wanted it");
+        assert_eq!(claim(b, ASKED_FOR * 2 + AGAIN), [event_key(1)], "nobody else wanted it");
     }
 
     #[test]
     fn what_a_neighbour_leaves_behind_may_be_had_from_others() {
-        let desk = Desk::default();
+        let coordinator = RepairCoordinator::default();
         let (a, b) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
         let now = Duration::from_millis(1);
-        assert_eq!(desk.claim(a, [address(1)], now).0, [address(1)]);
-        assert_eq!(desk.claim(b, [address(1)], now).0, []);
-        desk.leave(a, &BTreeSet::from([address(1)]));
-        assert_eq!(desk.claim(b, [address(1)], now).0, [address(1)]);
+        assert_eq!(coordinator.claim(a, [event_key(1)], now).0, [event_key(1)]);
+        assert_eq!(coordinator.claim(b, [event_key(1)], now).0, []);
+        coordinator.leave(a, &BTreeSet::from([event_key(1)]));
+        assert_eq!(coordinator.claim(b, [event_key(1)], now).0, [event_key(1)]);
     }
 
     #[test]
     fn whoever_claims_without_end_keeps_nobody_from_asking() {
-        let desk = Desk::default();
+        let coordinator = RepairCoordinator::default();
         let now = Duration::from_millis(1);
-        let of = |number: u64| Address { timestamp: Timestamp::from_millis(number), ..address(1) };
-        desk.claim(NodeId::from_bytes([1; 32]), (0..CLAIMS as u64 * 2).map(of), now);
-        assert_eq!(desk.entries().asked.len(), CLAIMS);
-        assert_eq!(desk.claim(NodeId::from_bytes([2; 32]), [address(2)], now).0, [address(2)]);
-        desk.claim(NodeId::from_bytes([1; 32]), [], now + ASKED_FOR + AGAIN);
-        assert_eq!(desk.entries().asked.len(), 0);
+        let of = |number: u64| EventKey { timestamp: Timestamp::from_millis(number), ..event_key(1) };
+        coordinator.claim(NodeId::from_bytes([1; 32]), (0..CLAIMS as u64 * 2).map(of), now);
+        assert_eq!(coordinator.entries().asked.len(), CLAIMS);
+        assert_eq!(coordinator.claim(NodeId::from_bytes([2; 32]), [event_key(2)], now).0, [event_key(2)]);
+        coordinator.claim(NodeId::from_bytes([1; 32]), [], now + ASKED_FOR + AGAIN);
+        assert_eq!(coordinator.entries().asked.len(), 0);
     }
 
     #[test]
     fn the_more_was_checked_the_longer_is_the_pause() {
-        let desk = Desk::default();
-        assert_eq!(desk.checks_at(), Duration::ZERO);
-        desk.checked(5, Duration::from_secs(1));
-        assert_eq!(desk.checks_at(), Duration::from_secs(1) + CHECK_EVERY);
-        desk.checked(CHECKED_EVENTS as u64 * 64 + 1, Duration::from_secs(1));
-        assert_eq!(desk.checks_at(), Duration::from_secs(1) + CHECK_EVERY * 65);
-        desk.checked(u64::MAX, Duration::from_secs(1));
-        assert!(desk.checks_at() > Duration::from_secs(1 << 30));
+        let coordinator = RepairCoordinator::default();
+        assert_eq!(coordinator.checks_at(), Duration::ZERO);
+        coordinator.checked(5, Duration::from_secs(1));
+        assert_eq!(coordinator.checks_at(), Duration::from_secs(1) + CHECK_EVERY);
+        coordinator.checked(CHECKED_EVENTS as u64 * 64 + 1, Duration::from_secs(1));
+        assert_eq!(coordinator.checks_at(), Duration::from_secs(1) + CHECK_EVERY * 65);
+        coordinator.checked(u64::MAX, Duration::from_secs(1));
+        assert!(coordinator.checks_at() > Duration::from_secs(1 << 30));
     }
 
     #[test]
     fn one_repair_at_a_time() {
-        let desk = Desk::default();
+        let coordinator = RepairCoordinator::default();
         let (a, b) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
-        assert!(desk.may_repair(a, Duration::ZERO));
-        assert!(desk.may_repair(a, Duration::ZERO));
-        assert!(!desk.may_repair(b, Duration::from_secs(1)));
-        desk.repaired(a);
-        assert!(desk.may_repair(b, Duration::from_secs(1)));
-        assert!(desk.may_repair(a, Duration::from_secs(1) + REPAIR_LEASE));
+        assert!(coordinator.may_repair(a, Duration::ZERO));
+        assert!(coordinator.may_repair(a, Duration::ZERO));
+        assert!(!coordinator.may_repair(b, Duration::from_secs(1)));
+        coordinator.repaired(a);
+        assert!(coordinator.may_repair(b, Duration::from_secs(1)));
+        assert!(coordinator.may_repair(a, Duration::from_secs(1) + REPAIR_LEASE));
     }
 
     #[test]
     fn a_repair_without_end_makes_way_for_others() {
-        let desk = Desk::default();
+        let coordinator = RepairCoordinator::default();
         let (endless, patient) = (NodeId::from_bytes([1; 32]), NodeId::from_bytes([2; 32]));
         let mut waited = None;
         for second in 0..120 {
             let now = Duration::from_secs(second);
-            desk.may_repair(endless, now);
-            if waited.is_none() && desk.may_repair(patient, now + WAITS / 2) {
+            coordinator.may_repair(endless, now);
+            if waited.is_none() && coordinator.may_repair(patient, now + WAITS / 2) {
                 waited = Some(now);
             }
         }
         let waited = waited.expect("its turn comes");
         assert!(waited >= TURN && waited <= TURN + REPAIR_LEASE * 2, "{waited:?}");
         // Nobody else waits any more: it may go on.
-        assert!(desk.may_repair(endless, Duration::from_secs(130)));
-        assert!(desk.may_repair(endless, Duration::from_secs(131) + TURN));
+        assert!(coordinator.may_repair(endless, Duration::from_secs(130)));
+        assert!(coordinator.may_repair(endless, Duration::from_secs(131) + TURN));
     }
 }

@@ -1,11 +1,11 @@
-//! Events that a list of the neighbour's named and this node lacks. They are asked for a lot at a time, the next when
+//! Events that a list of the neighbour's named and this node lacks. They are asked for a batch at a time, the next when
 //! the last one has been answered: so nothing is asked for twice, and what comes can be told from what nobody asked
 //! for.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::spans::Spans;
-use crate::bounds::{MESSAGE_IDS, MESSAGE_SPANS, WISHED_AT_ONCE};
+use crate::bounds::{MESSAGE_IDS, MESSAGE_SPANS, REQUESTED_IDS};
 use crate::message::{Listed, Share};
 use crate::{Event, TimeSpan};
 
@@ -14,7 +14,7 @@ const SHARES: usize = 64;
 
 /// Ids wished for within scopes.
 #[derive(Debug, Default)]
-pub(super) struct Wished {
+pub(super) struct WantList {
     /// Not asked for yet.
     waiting: VecDeque<Listed>,
     /// Asked for, and not seen yet.
@@ -28,7 +28,7 @@ pub(super) struct Wished {
     came: bool,
 }
 
-impl Wished {
+impl WantList {
     /// Wishes for more. If they are too many to remember, the latest are left to the next comparison.
     pub(super) fn add(&mut self, wishes: Vec<Listed>) {
         let mut len = self.len();
@@ -66,7 +66,7 @@ impl Wished {
         if self.open || self.waiting.is_empty() {
             return None;
         }
-        let mut room = WISHED_AT_ONCE;
+        let mut room = REQUESTED_IDS;
         while room > 0
             && let Some(list) = self.waiting.pop_front()
         {
@@ -156,55 +156,55 @@ mod tests {
 
     #[test]
     fn what_is_wished_for_is_met_until_it_was_answered() {
-        let mut wished = Wished::default();
+        let mut want_list = WantList::default();
         let list = listed(&events(3));
-        assert!(!wished.meets(&list));
-        wished.add(vec![list.clone()]);
-        assert!(wished.meets(&list));
-        wished.next().unwrap();
-        assert!(wished.meets(&list));
-        wished.answered(false);
-        assert!(!wished.meets(&list));
+        assert!(!want_list.meets(&list));
+        want_list.add(vec![list.clone()]);
+        assert!(want_list.meets(&list));
+        want_list.next().unwrap();
+        assert!(want_list.meets(&list));
+        want_list.answered(false);
+        assert!(!want_list.meets(&list));
     }
 
     #[test]
     fn a_lot_is_asked_for_at_a_time_and_nothing_twice() {
-        let events = events(WISHED_AT_ONCE * 2 + 5);
-        let mut wished = Wished::default();
-        wished.add(vec![listed(&events)]);
-        for lot in events.chunks(WISHED_AT_ONCE) {
-            assert_eq!(ids(wished.next()), lot.len());
-            assert_eq!(ids(wished.next()), 0, "one question is open");
-            assert_eq!(wished.take(lot), 0);
-            wished.answered(false);
+        let events = events(REQUESTED_IDS * 2 + 5);
+        let mut want_list = WantList::default();
+        want_list.add(vec![listed(&events)]);
+        for batch in events.chunks(REQUESTED_IDS) {
+            assert_eq!(ids(want_list.next()), batch.len());
+            assert_eq!(ids(want_list.next()), 0, "one question is open");
+            assert_eq!(want_list.take(batch), 0);
+            want_list.answered(false);
         }
-        assert_eq!((ids(wished.next()), wished.len()), (0, 0));
+        assert_eq!((ids(want_list.next()), want_list.len()), (0, 0));
     }
 
     #[test]
     fn what_had_no_room_is_asked_for_again_and_what_is_not_given_is_not() {
         let events = events(10);
-        let mut wished = Wished::default();
-        wished.add(vec![listed(&events)]);
-        assert_eq!(ids(wished.next()), 10);
-        wished.take(&events[..4]);
-        wished.answered(true);
-        assert_eq!(ids(wished.next()), 6, "more is to come");
-        wished.take(&events[4..5]);
-        wished.answered(false);
-        assert_eq!(ids(wished.next()), 0, "the others are not there");
-        wished.add(vec![listed(&events)]);
-        wished.next();
-        wished.answered(true);
-        assert_eq!(ids(wished.next()), 0, "whoever promises more and sends nothing is not asked again");
+        let mut want_list = WantList::default();
+        want_list.add(vec![listed(&events)]);
+        assert_eq!(ids(want_list.next()), 10);
+        want_list.take(&events[..4]);
+        want_list.answered(true);
+        assert_eq!(ids(want_list.next()), 6, "more is to come");
+        want_list.take(&events[4..5]);
+        want_list.answered(false);
+        assert_eq!(ids(want_list.next()), 0, "the others are not there");
+        want_list.add(vec![listed(&events)]);
+        want_list.next();
+        want_list.answered(true);
+        assert_eq!(ids(want_list.next()), 0, "whoever promises more and sends nothing is not asked again");
     }
 
     #[test]
     fn what_was_not_asked_for_is_noticed() {
         let events = events(3);
-        let mut wished = Wished::default();
-        wished.add(vec![listed(&events[..2])]);
-        wished.next();
-        assert_eq!(wished.take(&events), 1);
+        let mut want_list = WantList::default();
+        want_list.add(vec![listed(&events[..2])]);
+        want_list.next();
+        assert_eq!(want_list.take(&events), 1);
     }
 }

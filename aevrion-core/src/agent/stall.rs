@@ -7,10 +7,10 @@ use std::time::Duration;
 
 /// When a neighbour is given up. The default suits every network that is of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct StallTimeouts {
     /// How long a lane on which something waits may stand still (60 s), beside the time that its bytes may take: 30 s
     /// for a network that is away as long as a transport puts up with, and as much for half a megabyte that the other
-    /// side may take in at the [least rate](Patience::rate) before it says so.
+    /// side may take in at the [least rate](StallTimeouts::rate) before it says so.
     pub stalled: Duration,
     /// Bytes a second that a neighbour takes at least (16 KiB): a tenth of a slow link's, so that a long frame is
     /// given the time it needs, and no more.
@@ -20,13 +20,13 @@ pub struct Patience {
     pub silent: Duration,
 }
 
-impl Default for Patience {
+impl Default for StallTimeouts {
     fn default() -> Self {
         Self { stalled: Duration::from_secs(60), rate: 16 << 10, silent: Duration::from_secs(3 * 60) }
     }
 }
 
-impl Patience {
+impl StallTimeouts {
     /// How long sending may take while so many bytes have to go.
     pub(crate) fn time_for(self, bytes: usize) -> Duration {
         let millis = (bytes as u64).saturating_mul(1_000) / u64::from(self.rate.max(1));
@@ -41,12 +41,12 @@ impl Patience {
 
 /// When something last came, and how many bytes had by then.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Heard {
+pub(super) struct LastReceived {
     since: Duration,
     bytes: u64,
 }
 
-impl Heard {
+impl LastReceived {
     pub(super) fn at(now: Duration, bytes: u64) -> Self {
         Self { since: now, bytes }
     }
@@ -56,9 +56,9 @@ impl Heard {
     }
 
     /// Whether bytes have come since then at the least rate. That is a sign of life, too: the next look is from here.
-    pub(super) fn goes_on(&mut self, now: Duration, bytes: u64, patience: Patience) -> bool {
+    pub(super) fn goes_on(&mut self, now: Duration, bytes: u64, timeouts: StallTimeouts) -> bool {
         let came = bytes.saturating_sub(self.bytes);
-        let goes_on = came > 0 && !patience.is_silence(came, now.saturating_sub(self.since));
+        let goes_on = came > 0 && !timeouts.is_silence(came, now.saturating_sub(self.since));
         if goes_on {
             *self = Self::at(now, bytes);
         }
@@ -68,14 +68,14 @@ impl Heard {
 
 /// The next frame of an answer on the repair lane: since a question went out, or the frame before it came.
 #[derive(Debug, Default)]
-pub(super) struct Awaited {
+pub(super) struct PendingReply {
     since: Duration,
-    heard: Heard,
+    heard: LastReceived,
 }
 
-impl Awaited {
+impl PendingReply {
     pub(super) fn at(now: Duration, bytes: u64) -> Self {
-        Self { since: now, heard: Heard::at(now, bytes) }
+        Self { since: now, heard: LastReceived::at(now, bytes) }
     }
 
     /// Whether it is arriving. What comes on the live lane, and what acknowledges this side's own bytes, cannot be told
@@ -84,10 +84,10 @@ impl Awaited {
         &mut self,
         now: Duration,
         bytes: u64,
-        patience: Patience,
+        timeouts: StallTimeouts,
         longest: Duration,
     ) -> bool {
-        now.saturating_sub(self.since) < longest && self.heard.goes_on(now, bytes, patience)
+        now.saturating_sub(self.since) < longest && self.heard.goes_on(now, bytes, timeouts)
     }
 }
 
@@ -97,23 +97,23 @@ mod tests {
 
     #[test]
     fn a_long_frame_is_given_its_time() {
-        let patience = Patience::default();
-        assert_eq!(patience.time_for(0), Duration::from_secs(60));
-        assert_eq!(patience.time_for(16 << 20), Duration::from_secs(60 + 1_024));
-        assert!(patience.is_silence(1_000, patience.silent), "pings and a byte a second are nothing");
-        assert!(!patience.is_silence(4 << 20, patience.silent));
+        let timeouts = StallTimeouts::default();
+        assert_eq!(timeouts.time_for(0), Duration::from_secs(60));
+        assert_eq!(timeouts.time_for(16 << 20), Duration::from_secs(60 + 1_024));
+        assert!(timeouts.is_silence(1_000, timeouts.silent), "pings and a byte a second are nothing");
+        assert!(!timeouts.is_silence(4 << 20, timeouts.silent));
     }
 
     #[test]
     fn bytes_at_the_least_rate_are_a_sign_of_life() {
-        let (patience, second) = (Patience::default(), Duration::from_secs(1));
-        let mut heard = Heard::at(second, 100);
-        assert!(!heard.goes_on(second * 2, 100, patience));
-        assert!(!heard.goes_on(second * 2, 16_000, patience), "less than 16 KiB in a second");
-        assert!(heard.goes_on(second * 2, 20_000, patience));
+        let (timeouts, second) = (StallTimeouts::default(), Duration::from_secs(1));
+        let mut heard = LastReceived::at(second, 100);
+        assert!(!heard.goes_on(second * 2, 100, timeouts));
+        assert!(!heard.goes_on(second * 2, 16_000, timeouts), "less than 16 KiB in a second");
+        assert!(heard.goes_on(second * 2, 20_000, timeouts));
         assert_eq!(heard.since(), second * 2);
-        let mut awaited = Awaited::at(second, 0);
-        assert!(awaited.is_arriving(second * 2, 20_000, patience, second * 10));
-        assert!(!awaited.is_arriving(second * 12, 1 << 30, patience, second * 10));
+        let mut awaited = PendingReply::at(second, 0);
+        assert!(awaited.is_arriving(second * 2, 20_000, timeouts, second * 10));
+        assert!(!awaited.is_arriving(second * 12, 1 << 30, timeouts, second * 10));
     }
 }

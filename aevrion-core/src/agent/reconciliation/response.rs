@@ -1,31 +1,31 @@
 //! Gathering what the neighbour lacks, latest first, up to the budget of one answer.
 
-use crate::agent::Holdings;
+use crate::agent::ReplicaView;
 use crate::agent::outgoing::{Readable, readable};
 use crate::bounds::{
-    COMPARED_AT_LEAST, COMPARED_FOR_ONE, COMPARED_SHARES, SCAN_PAGE, SCANNED_ADDRESSES, WINDOW_BYTES,
+    COMPARED_AT_LEAST, COMPARED_FOR_ONE, COMPARED_SHARES, SCAN_PAGE, SCANNED_EVENT_KEYS, WINDOW_BYTES,
 };
 use crate::message::{Ids, Listed, Share};
-use crate::{Address, Event, ReadError, TimeSpan};
+use crate::{Event, EventKey, ReadError, TimeSpan};
 
 /// Addresses in the first page of a scan. Where the first event fills an answer no more is read.
 const FIRST_PAGE: usize = SCAN_PAGE / 16;
 
 /// The addresses of a span, latest first, a page at a time.
-pub(super) struct Addresses {
+pub(super) struct EventKeys {
     span: TimeSpan,
-    before: Option<Address>,
+    before: Option<EventKey>,
     page: usize,
 }
 
-impl Addresses {
+impl EventKeys {
     pub(super) fn of(span: TimeSpan) -> Self {
         Self { span, before: None, page: FIRST_PAGE }
     }
 
     /// The next page; `None` after the last.
-    pub(super) async fn next(&mut self, holdings: &impl Holdings) -> Result<Option<Vec<Address>>, ReadError> {
-        let page = holdings.addresses(self.span, self.before, self.page).await?;
+    pub(super) async fn next(&mut self, view: &impl ReplicaView) -> Result<Option<Vec<EventKey>>, ReadError> {
+        let page = view.event_keys(self.span, self.before, self.page).await?;
         self.page = SCAN_PAGE.min(self.page * 4);
         self.before = page.last().copied().or(self.before);
         Ok(Some(page).filter(|page| !page.is_empty()))
@@ -90,7 +90,7 @@ impl<'l> Scope<'l> {
 
 /// What was gathered.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct ResponseBuilder {
     /// Events, latest first.
     pub(super) events: Vec<Event>,
     /// The span in which they lie; `None` if there are none.
@@ -108,39 +108,39 @@ pub(super) struct Window {
 /// What an event costs beside its key and value, in memory and in a frame.
 const EVENT_COST: usize = 48;
 
-impl Window {
+impl ResponseBuilder {
     /// Gathers from `scopes`, which come latest first, and looks at `most` addresses, or at those of one moment more.
     /// Every scope with a list is compared to its end, however much there is to send: otherwise what is missing here
     /// could not be told from what was not looked at.
     pub(super) async fn gather(
         scopes: &[Scope<'_>],
         most: usize,
-        holdings: &impl Holdings,
+        view: &impl ReplicaView,
     ) -> Result<Self, ReadError> {
-        let mut window = Self { most: most.min(SCANNED_ADDRESSES), ..Self::default() };
+        let mut window = Self { most: most.min(SCANNED_EVENT_KEYS), ..Self::default() };
         for scope in scopes {
             let unseen = match scope.list() {
                 None => {
-                    window.gather_all(scope.span, holdings).await?;
+                    window.gather_all(scope.span, view).await?;
                     Vec::new()
                 }
-                Some(ids) => window.gather_compared(scope, ids, holdings).await?,
+                Some(ids) => window.gather_compared(scope, ids, view).await?,
             };
             window.unseen.push(unseen);
         }
         Ok(window)
     }
 
-    async fn gather_all(&mut self, span: TimeSpan, holdings: &impl Holdings) -> Result<(), ReadError> {
+    async fn gather_all(&mut self, span: TimeSpan, view: &impl ReplicaView) -> Result<(), ReadError> {
         if self.is_full() || self.scanned >= self.most {
             // What there is, if anything, does not fit.
             self.leave(span);
             return Ok(());
         }
-        let mut pages = Addresses::of(span);
-        while let Some(page) = pages.next(holdings).await? {
+        let mut pages = EventKeys::of(span);
+        while let Some(page) = pages.next(view).await? {
             self.scanned += page.len();
-            if let Some(left_out) = self.add(&page, holdings).await? {
+            if let Some(left_out) = self.add(&page, view).await? {
                 self.leave(TimeSpan::new(span.first(), left_out.timestamp).unwrap_or(span));
                 break;
             }
@@ -153,7 +153,7 @@ impl Window {
         &mut self,
         scope: &Scope<'_>,
         ids: &Ids,
-        holdings: &impl Holdings,
+        view: &impl ReplicaView,
     ) -> Result<Vec<usize>, ReadError> {
         if self.scanned >= self.most {
             self.leave(scope.span);
@@ -162,37 +162,37 @@ impl Window {
         let listed = ids.sorted();
         let mut seen = vec![false; ids.len()];
         let wants_listed = matches!(scope.rule, Rule::Only(_));
-        let mut pages = Addresses::of(scope.span);
+        let mut pages = EventKeys::of(scope.span);
         let mut open = ids.len();
         let mut scanned_to = None;
         let most = self.most.min(self.scanned.saturating_add(scope.worth()));
         loop {
             // Everything that the list names has been seen: of what else there is nothing is wanted.
-            let page = if wants_listed && open == 0 { None } else { pages.next(holdings).await? };
+            let page = if wants_listed && open == 0 { None } else { pages.next(view).await? };
             let Some(page) = page else {
                 let unseen = seen.iter().enumerate().filter(|(_, seen)| !**seen).map(|(place, _)| place);
                 return Ok(unseen.collect());
             };
-            let begins = page.first().map(|address| address.timestamp);
+            let begins = page.first().map(|event_key| event_key.timestamp);
             if let Some(begins) = begins.filter(|_| self.scanned >= most && begins != scanned_to) {
                 // Too much to compare it all: nothing can be said of what is missing here.
                 self.leave(TimeSpan::new(scope.span.first(), begins).unwrap_or(scope.span));
                 return Ok(Vec::new());
             }
             self.scanned += page.len() + 1;
-            scanned_to = page.last().map(|address| address.timestamp);
+            scanned_to = page.last().map(|event_key| event_key.timestamp);
             let mut wanted = Vec::new();
-            for address in page {
-                let Some(place) = listed.look_up(address.id, scope.share) else { continue };
+            for event_key in page {
+                let Some(place) = listed.look_up(event_key.id, scope.share) else { continue };
                 if let Some(place) = place.filter(|place| !seen[*place]) {
                     seen[place] = true;
                     open -= 1;
                 }
                 if place.is_some() == wants_listed {
-                    wanted.push(address);
+                    wanted.push(event_key);
                 }
             }
-            if let Some(left_out) = self.add(&wanted, holdings).await? {
+            if let Some(left_out) = self.add(&wanted, view).await? {
                 self.leave(TimeSpan::new(scope.span.first(), left_out.timestamp).unwrap_or(scope.span));
                 if open == 0 {
                     // Nothing is missing here, and what is missing there does not fit.
@@ -205,17 +205,17 @@ impl Window {
     /// Adds events while there is room. Returns the first that has none.
     async fn add(
         &mut self,
-        addresses: &[Address],
-        holdings: &impl Holdings,
-    ) -> Result<Option<Address>, ReadError> {
-        for address in addresses {
-            if self.is_full() && !self.in_same_moment(*address) {
-                return Ok(Some(*address));
+        event_keys: &[EventKey],
+        view: &impl ReplicaView,
+    ) -> Result<Option<EventKey>, ReadError> {
+        for event_key in event_keys {
+            if self.is_full() && !self.in_same_moment(*event_key) {
+                return Ok(Some(*event_key));
             }
             // Damaged events are for `verify` to report; the neighbour gets the others.
-            let Readable::Event(event) = readable(holdings.event(*address).await)? else { continue };
+            let Readable::Event(event) = readable(view.event(*event_key).await)? else { continue };
             self.bytes += event.weight() + EVENT_COST;
-            let here = TimeSpan::new(address.timestamp, address.timestamp);
+            let here = TimeSpan::new(event_key.timestamp, event_key.timestamp);
             self.span = match (self.span, here) {
                 (Some(span), Some(here)) => Some(span.hull(here)),
                 (span, here) => span.or(here),
@@ -235,39 +235,39 @@ impl Window {
 
     /// Whether the event shares its moment with the last one gathered. Moments are not parted unless they are large:
     /// then the rest does not overlap with what was sent, and can be asked for before that is stored.
-    fn in_same_moment(&self, address: Address) -> bool {
+    fn in_same_moment(&self, event_key: EventKey) -> bool {
         let last = self.events.last().map(Event::timestamp);
-        self.bytes < WINDOW_BYTES * 2 && last == Some(address.timestamp)
+        self.bytes < WINDOW_BYTES * 2 && last == Some(event_key.timestamp)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::endless::{Endless, address};
+    use super::super::endless::{Endless, event_key};
     use super::*;
     use crate::bounds::PAGE_ROWS;
     use crate::message::ShortId;
     use crate::{EventId, Timestamp};
 
     /// Half as many again as may be looked at.
-    const MANY: u64 = SCANNED_ADDRESSES as u64 * 3 / 2;
+    const MANY: u64 = SCANNED_EVENT_KEYS as u64 * 3 / 2;
 
     fn span() -> TimeSpan {
         TimeSpan::new(Timestamp::MIN, Timestamp::from_millis(MANY - 1)).unwrap()
     }
 
-    async fn gather(scope: Scope<'_>, most: usize) -> (Window, usize) {
+    async fn gather(scope: Scope<'_>, most: usize) -> (ResponseBuilder, usize) {
         let endless = Endless::default();
-        let window = Window::gather(&[scope], most, &endless).await.unwrap();
+        let window = ResponseBuilder::gather(&[scope], most, &endless).await.unwrap();
         (window, endless.looked_at())
     }
 
     #[tokio::test]
     async fn a_wish_for_what_lies_beyond_what_may_be_looked_at_ends_there() {
-        let ids = Ids::Full(vec![address(0).id, EventId::from_bytes([9; 32])]);
+        let ids = Ids::Full(vec![event_key(0).id, EventId::from_bytes([9; 32])]);
         let wish = Listed { span: span(), share: Share::WHOLE, ids };
         let (window, looked_at) = gather(Scope::wanted(&wish), usize::MAX).await;
-        assert!((SCANNED_ADDRESSES..SCANNED_ADDRESSES + PAGE_ROWS * 2).contains(&looked_at), "{looked_at}");
+        assert!((SCANNED_EVENT_KEYS..SCANNED_EVENT_KEYS + PAGE_ROWS * 2).contains(&looked_at), "{looked_at}");
         assert_eq!(window.unseen, [Vec::<usize>::new()], "nothing is known of what was not looked at");
         let rest = window.rest.expect("more is there");
         assert!(rest.first() == Timestamp::MIN && rest.last().as_millis() < MANY - looked_at as u64 + 8_192);
@@ -288,7 +288,7 @@ mod tests {
         }
         // One that names as much as it should is compared to the end.
         let all = TimeSpan::new(Timestamp::MIN, Timestamp::from_millis(99_999)).unwrap();
-        let ids = Ids::Full((0..100_000 / 32).map(|ms| address(ms * 32).id).collect());
+        let ids = Ids::Full((0..100_000 / 32).map(|ms| event_key(ms * 32).id).collect());
         let list = Listed { span: all, share: Share::WHOLE, ids };
         let (_, looked_at) = gather(Scope::of(&list), usize::MAX).await;
         assert_eq!(looked_at, 100_000);
