@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::support::held::Held;
 use aevrion_core::agent::{
-    Agent, AgentConfig, ByLane, CheckedHashes, Input, LineState, Now, Origin, Output, RepairCoordinator,
-    ReplicaView, StallTimeouts, Walked,
+    Activity, Agent, AgentConfig, ByLane, CheckedHashes, Input, LineState, Now, Origin, Output,
+    RepairCoordinator, ReplicaView, StallTimeouts, Walked,
 };
 use aevrion_core::bounds::PUSHED_BYTES;
 use aevrion_core::message::{
@@ -320,7 +320,7 @@ async fn while_one_neighbour_repairs_the_other_is_not_compared_with_again_and_ag
         events: vec![event("brought")],
     };
     node.hear(0, Message::Events(block)).await;
-    assert!(node.agents[0].is_repairing());
+    assert_eq!(node.agents[0].progress().activity, Activity::Repairing);
     // The other's snapshot must wait, without any reply meanwhile.
     node.hear(1, differing(NOW)).await;
     assert_eq!(snapshots(&node.pass(1, SECOND * 4).await), 0);
@@ -474,7 +474,7 @@ async fn nothing_is_settled_before_both_clocks_have_passed_it() {
         let span = TimeSpan::before(Timestamp::from_millis(NOW)).unwrap();
         let equal = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: false };
         node.hear(0, Message::Snapshot(equal)).await;
-        let until = node.agents[0].agreement().until.unwrap().as_millis();
+        let until = node.agents[0].progress().agreement.until.unwrap().as_millis();
         assert!(until <= settled && until + 10_000 >= settled, "{ahead}: {until}, not about {settled}");
     }
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::support::line::{Line, NOW, Speed};
+use aevrion_core::agent::Activity;
 use aevrion_core::bounds::{LANE_BYTES, MESSAGE_IDS, WINDOW_BYTES};
 use aevrion_core::{Event, Timestamp, Value};
 
@@ -188,24 +189,25 @@ async fn a_catch_up_says_how_far_it_has_come() {
         for second in [3, 6, 9] {
             line.run(Duration::from_secs(second)).await;
             for (side, agreed) in line.sides.iter().zip(&mut agreed) {
-                let agreement = side.agent.agreement();
-                let catch_up = agreement.catch_up.expect("they have not come to the end");
-                assert!(catch_up.began < Duration::from_secs(2) && catch_up.blocks() > 20, "{catch_up:?}");
-                assert!(catch_up.agreed() > *agreed && catch_up.agreed() < catch_up.blocks(), "{catch_up:?}");
-                *agreed = catch_up.agreed();
+                let agreement = side.agent.progress().agreement;
+                let catch_up = agreement.catch_up(line.now).expect("they have not come to the end");
+                assert!(line.now - catch_up.elapsed < Duration::from_secs(2), "{catch_up:?}");
+                assert!(catch_up.blocks > 20, "{catch_up:?}");
+                assert!(catch_up.agreed > *agreed && catch_up.agreed < catch_up.blocks, "{catch_up:?}");
+                *agreed = catch_up.agreed;
                 // For events in flight, one side counts them as sent and the other may still count them as missing.
-                let all = catch_up.events + agreement.behind();
+                let all = catch_up.moved + catch_up.to_go;
                 let under_way = 2 * (LANE_BYTES + WINDOW_BYTES) as u64 / 112;
                 assert!((100_000..100_000 + under_way).contains(&all), "{agreement:?}");
-                let to_go = catch_up.bytes_of(agreement.behind()).expect("something has moved");
+                let to_go = catch_up.bytes_to_go.expect("something has moved");
                 let expected = weights * agreement.behind() / 100_000;
                 assert!(to_go.abs_diff(expected) < expected / 100, "{to_go} B for {expected}");
             }
         }
         line.run(Duration::from_secs(30)).await;
         for side in &line.sides {
-            let agreement = side.agent.agreement();
-            assert_eq!((agreement.behind(), agreement.catch_up), (0, None));
+            let agreement = side.agent.progress().agreement;
+            assert_eq!((agreement.behind(), agreement.catch_up(line.now)), (0, None));
         }
     }
 }
@@ -283,8 +285,10 @@ async fn a_future_that_only_the_other_side_holds_is_asked_about() {
         line.hold(holder, vec![event(NOW + 10_000_000_000, 1, 10)]).await;
         line.compare(1 - holder).await;
         let agrees = |line: &Line| {
-            let agreement = line.sides[1 - holder].agent.agreement();
-            agreement.future == Some(true) && agreement.catch_up.is_none() && agreement.behind() == 0
+            let agreement = line.sides[1 - holder].agent.progress().agreement;
+            agreement.future == Some(true)
+                && agreement.catch_up(line.now).is_none()
+                && agreement.behind() == 0
         };
         assert!(!agrees(&line), "nothing was answered yet");
         while !agrees(&line) {
@@ -303,13 +307,15 @@ async fn a_future_that_is_asked_about_during_a_repair_is_not_forgotten() {
         line.run(Duration::from_secs(5)).await;
         line.hold(holder, spread(NOW - 100_000_000, 90_000_000, 20_000, 100)).await;
         line.compare(1 - holder).await;
-        let asking = |line: &Line| line.sides[1 - holder].agent.agreement();
-        while !line.sides[1 - holder].agent.is_repairing() || asking(&line).future != Some(true) {
+        let asking = |line: &Line| line.sides[1 - holder].agent.progress().agreement;
+        while line.sides[1 - holder].agent.progress().activity != Activity::Repairing
+            || asking(&line).future != Some(true)
+        {
             line.run(line.now + Duration::from_millis(1)).await;
         }
         line.hold(holder, vec![event(NOW + 10_000_000_000, 1, 10)]).await;
         line.compare(1 - holder).await;
-        while asking(&line).future != Some(true) || asking(&line).catch_up.is_some() {
+        while asking(&line).future != Some(true) || asking(&line).catch_up(line.now).is_some() {
             assert!(line.now < Duration::from_secs(30), "they do not agree: {:?}", asking(&line));
             line.run(line.now + Duration::from_millis(1)).await;
         }

@@ -19,6 +19,7 @@ mod fault;
 mod handshake;
 mod outgoing;
 mod pace;
+mod progress;
 mod random;
 mod reconciliation;
 mod replica_view;
@@ -45,6 +46,7 @@ use handshake::Handshake;
 pub use handshake::Introduction;
 pub(crate) use handshake::hello;
 pub use pace::Rate;
+pub use progress::{Activity, Progress};
 use random::Random;
 use reconciliation::Reconciliation;
 pub use reconciliation::{Agreement, CatchUp};
@@ -55,7 +57,7 @@ use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 pub use crate::news::{NewEvent, Origin};
 use crate::transport::Lane;
 use crate::tree::Shape;
-use crate::{Event, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
+use crate::{Event, Incarnation, NodeId, Parameters, ReadError, Timestamp};
 
 /// The current time, as given to an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -323,34 +325,28 @@ impl Agent {
         self.handshake.introduction()
     }
 
-    /// Whether a repair is running.
-    pub fn is_repairing(&self) -> bool {
-        self.reconciliation.is_repairing()
-    }
-
-    /// Milliseconds that the neighbour's clock is ahead of this node's; negative if it is behind.
-    pub fn clock_offset(&self) -> Option<i64> {
-        self.handshake.clock().offset
-    }
-
-    /// The round-trip time measured by the handshake.
-    pub fn round_trip(&self) -> Duration {
-        self.handshake.clock().round_trip
+    /// The progress with the neighbour.
+    pub fn progress(&self) -> Progress {
+        let activity = if !self.is_settled() {
+            Activity::Settling
+        } else if self.reconciliation.is_repairing() {
+            Activity::Repairing
+        } else {
+            Activity::Idle
+        };
+        Progress {
+            activity,
+            incarnation: self.introduction().map(|introduction| introduction.incarnation),
+            clock_offset: self.handshake.clock().offset,
+            round_trip: self.handshake.clock().round_trip,
+            agreement: self.reconciliation.agreement(),
+            differences: Arc::clone(self.reconciliation.differences()),
+        }
     }
 
     /// Pending requests and announcements: none when both sides agree and idle.
     #[cfg(feature = "testkit")]
     pub(crate) fn open_ends(&self) -> usize {
         self.broadcast.open_ends() + self.reconciliation.open_ends()
-    }
-
-    /// The known agreement with the neighbour.
-    pub fn agreement(&self) -> Agreement {
-        self.reconciliation.agreement()
-    }
-
-    /// The spans that differed in the last comparison of digests, latest first; only the first few.
-    pub fn differences(&self) -> &Arc<[TimeSpan]> {
-        self.reconciliation.differences()
     }
 }

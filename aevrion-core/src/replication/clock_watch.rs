@@ -51,5 +51,10 @@ pub(super) fn alarm(shared: &Shared) -> Option<String> {
 }
 
 fn offsets(shared: &Shared) -> Vec<i64> {
-    shared.links.neighbours().iter().filter_map(|neighbour| neighbour.clock_offset).collect()
+    shared
+        .links
+        .neighbours(shared.began.elapsed())
+        .iter()
+        .filter_map(|neighbour| neighbour.clock_offset)
+        .collect()
 }

@@ -11,13 +11,73 @@ use tokio::task::JoinSet;
 use super::StallTimeouts;
 use super::counters::Counters;
 use crate::Parameters;
-use crate::agent::Fault;
+use crate::agent::{ByLane, Fault, LineState};
 use crate::bounds::LANE_BYTES;
 use crate::message::{Message, decode, longest_frame};
 use crate::transport::{Connection, Lane, TransportError};
 
 /// Messages read ahead on one lane: one being handled, one being read.
 const READ_AHEAD: usize = 2;
+
+/// Both lanes of a connection, and the tasks that read and write them. They end with it.
+pub(super) struct Lanes {
+    connection: Arc<dyn Connection>,
+    pub(super) outgoing: ByLane<Outgoing>,
+    pub(super) incoming: ByLane<mpsc::Receiver<Incoming>>,
+    /// Notified when either lane stalls.
+    pub(super) stalled: Arc<Notify>,
+    _tasks: JoinSet<()>,
+}
+
+impl Lanes {
+    pub(super) fn open(
+        connection: &Arc<dyn Connection>,
+        parameters: Parameters,
+        timeouts: StallTimeouts,
+        counters: &Arc<Counters>,
+    ) -> Self {
+        let (mut tasks, stalled) = (JoinSet::new(), Arc::new(Notify::new()));
+        let mut open = |lane| {
+            let out = send_on(
+                Arc::clone(connection),
+                lane,
+                &parameters,
+                timeouts,
+                Arc::clone(&stalled),
+                &mut tasks,
+            );
+            let into = receive_on(Arc::clone(connection), lane, parameters, Arc::clone(counters), &mut tasks);
+            (out, into)
+        };
+        let (live, repair) = (open(Lane::Live), open(Lane::Repair));
+        Self {
+            connection: Arc::clone(connection),
+            outgoing: ByLane { live: live.0, repair: repair.0 },
+            incoming: ByLane { live: live.1, repair: repair.1 },
+            stalled,
+            _tasks: tasks,
+        }
+    }
+
+    pub(super) fn state(&self) -> LineState {
+        let Self { outgoing, incoming, connection, .. } = self;
+        LineState {
+            has_room: ByLane { live: outgoing.live.has_room(), repair: outgoing.repair.has_room() },
+            unread: ByLane { live: !incoming.live.is_empty(), repair: !incoming.repair.is_empty() },
+            received: connection.traffic().received,
+        }
+    }
+
+    /// Queues a frame on a lane.
+    pub(super) fn send(&self, lane: Lane, frame: Bytes) {
+        self.outgoing.as_ref().of(lane).send(frame);
+    }
+
+    /// Whether more bytes wait on a lane than any honest repair session leaves waiting.
+    pub(super) fn are_overfull(&self) -> bool {
+        self.outgoing.live.is_overfull() || self.outgoing.repair.is_overfull()
+    }
+}
 
 /// The input of a lane.
 pub(super) enum Incoming {
@@ -55,19 +115,19 @@ struct Waiting {
 
 impl Outgoing {
     /// Queues a frame.
-    pub(super) fn send(&self, frame: Bytes) {
+    fn send(&self, frame: Bytes) {
         self.waiting.bytes.fetch_add(frame.len() + FRAME_COST, Ordering::AcqRel);
         // Without a receiver the connection has ended, which the link learns from its lanes.
         let _ = self.frames.send(frame);
     }
 
     /// Whether another answer may be queued.
-    pub(super) fn has_room(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.waiting.bytes.load(Ordering::Acquire) < LANE_BYTES
     }
 
     /// Whether more bytes wait than any honest repair session leaves waiting.
-    pub(super) fn is_overfull(&self) -> bool {
+    fn is_overfull(&self) -> bool {
         self.waiting.bytes.load(Ordering::Acquire) > self.most
     }
 
@@ -85,7 +145,7 @@ impl Outgoing {
 
 /// Sends the queued frames of a lane until the connection ends. If a frame is not taken in time, notifies `stalled` and
 /// stops sending.
-pub(super) fn send_on(
+fn send_on(
     connection: Arc<dyn Connection>,
     lane: Lane,
     parameters: &Parameters,
@@ -115,7 +175,7 @@ pub(super) fn send_on(
 }
 
 /// Reads and decodes the frames of a lane, a little ahead.
-pub(super) fn receive_on(
+fn receive_on(
     connection: Arc<dyn Connection>,
     lane: Lane,
     parameters: Parameters,

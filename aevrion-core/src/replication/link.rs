@@ -6,27 +6,25 @@
 //! applies back pressure to the neighbour. Neither affects other links. A neighbour that reads almost nothing, or sends
 //! nothing at all, is dropped after a timeout.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::StallTimeouts;
 use super::counters::Counters;
 use super::frames::Frames;
-use super::lanes::{Incoming, Outgoing, receive_on, send_on};
+use super::lanes::{Incoming, Lanes};
+use super::link_end::LinkEnd;
 use super::links::Place;
-use super::status::{Activity, Progress};
-use crate::agent::{Agent, AgentError, ByLane, Input, LineState, Now, Origin, Output};
-use crate::bounds::COMMIT_EVENTS;
+use super::storing::store;
+use crate::agent::{Agent, AgentError, Input, Now, Origin, Output, Progress};
 use crate::message::Message;
 use crate::replica::{FeedReader, News, Replica};
-use crate::store::Durability;
-use crate::transport::{Connection, Lane, TransportError};
-use crate::{Event, Timestamp, WallClock, WriteError};
+use crate::transport::{Connection, Lane};
+use crate::{Timestamp, WallClock, WriteError};
 
 /// A command to a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,174 +35,65 @@ pub(super) enum Command {
     Warn,
 }
 
-/// The parts of a link.
-pub(super) struct Setup {
+/// The task's state.
+pub(super) struct Link {
     pub(super) agent: Agent,
     pub(super) connection: Arc<dyn Connection>,
-    /// The neighbour's handshake message, if it was read already.
-    pub(super) greeting: Option<Message>,
+    pub(super) lanes: Lanes,
     pub(super) replica: Replica,
     pub(super) feed: FeedReader,
     /// Changes when a damaged event is found or repaired.
     pub(super) damage: watch::Receiver<u64>,
     pub(super) wall: Arc<dyn WallClock>,
     pub(super) began: Instant,
-    pub(super) timeouts: StallTimeouts,
     pub(super) counters: Arc<Counters>,
     pub(super) frames: Arc<Frames>,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// The running stores.
+    pub(super) stores: JoinSet<(Origin, Result<u64, WriteError>)>,
     pub(super) progress: watch::Sender<Progress>,
     pub(super) place: Arc<Place>,
-}
-
-/// Why a link ended.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LinkEnd {
-    /// The agent ended it.
-    #[error(transparent)]
-    Agent(#[from] AgentError),
-    /// The connection failed or was closed.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The neighbour closed the connection.
-    #[error("the neighbour closed the connection")]
-    Left,
-    /// The neighbour makes this node queue more and more without reading, or reads almost nothing for too long.
-    #[error("it does not read what it is sent")]
-    DoesNotRead,
-    /// This node ended it.
-    #[error("this node ended the connection")]
-    Dismissed,
-}
-
-impl LinkEnd {
-    /// The neighbour's fault as a short name for metrics; `None` if the end is nobody's fault.
-    pub(super) fn fault(&self) -> Option<&'static str> {
-        match self {
-            Self::Agent(AgentError::Fault(fault)) => Some(fault.name()),
-            Self::Agent(AgentError::Silent) => Some("silent"),
-            Self::Agent(AgentError::NotSettled) => Some("not_settled"),
-            Self::Transport(TransportError::FrameTooLong { .. }) => Some("frame_too_long"),
-            Self::Transport(TransportError::Violation { .. }) => Some("transport_violation"),
-            Self::DoesNotRead => Some("does_not_read"),
-            Self::Agent(AgentError::Expired | AgentError::Closed)
-            | Self::Transport(_)
-            | Self::Left
-            | Self::Dismissed => None,
-        }
-    }
-}
-
-struct Link {
-    agent: Agent,
-    connection: Arc<dyn Connection>,
-    replica: Replica,
-    wall: Arc<dyn WallClock>,
-    began: Instant,
-    counters: Arc<Counters>,
-    frames: Arc<Frames>,
-    outgoing: ByLane<Outgoing>,
-    incoming: ByLane<mpsc::Receiver<Incoming>>,
-    /// Notified when either lane stalls.
-    stalled: Arc<Notify>,
-    stores: JoinSet<(Origin, Result<u64, WriteError>)>,
-    progress: watch::Sender<Progress>,
-    place: Arc<Place>,
     /// Whether the neighbour's identity and address are recorded.
-    is_introduced: bool,
-}
-
-/// Runs a link and returns the reason for its end. The connection is closed with that reason.
-pub(super) async fn run(setup: Setup) -> LinkEnd {
-    let Setup { agent, connection, greeting, replica, mut feed, mut damage, wall, mut commands, .. } = setup;
-    let (mut lanes, stalled) = (JoinSet::new(), Arc::new(Notify::new()));
-    let parameters = replica.parameters();
-    let outgoing = |lane, lanes: &mut JoinSet<()>| {
-        send_on(Arc::clone(&connection), lane, &parameters, setup.timeouts, Arc::clone(&stalled), lanes)
-    };
-    let outgoing =
-        ByLane { live: outgoing(Lane::Live, &mut lanes), repair: outgoing(Lane::Repair, &mut lanes) };
-    let incoming = |lane, lanes: &mut JoinSet<()>| {
-        receive_on(Arc::clone(&connection), lane, parameters, Arc::clone(&setup.counters), lanes)
-    };
-    let incoming =
-        ByLane { live: incoming(Lane::Live, &mut lanes), repair: incoming(Lane::Repair, &mut lanes) };
-    let agent = match expires(&*connection, wall.now()) {
-        Some(span) => agent.proven_until((Instant::now() - setup.began).saturating_add(span)),
-        None => agent,
-    };
-    let mut link = Link {
-        agent,
-        connection,
-        replica,
-        wall,
-        began: setup.began,
-        counters: setup.counters,
-        frames: setup.frames,
-        outgoing,
-        incoming,
-        stalled,
-        stores: JoinSet::new(),
-        progress: setup.progress,
-        place: setup.place,
-        is_introduced: false,
-    };
-    let end = match link.handshake(greeting).await {
-        Ok(()) => link.drive(&mut feed, &mut damage, &mut commands).await,
-        Err(end) => end,
-    };
-    link.agent.disconnected();
-    if let Some(name) = end.fault() {
-        link.counters.fault(name);
-    }
-    link.connection.close(&end.to_string());
-    end
+    pub(super) is_introduced: bool,
 }
 
 impl Link {
-    /// Starts the handshake, and handles the neighbour's message if it was read already.
-    async fn handshake(&mut self, said: Option<Message>) -> Result<(), LinkEnd> {
-        self.step(Input::Connected).await?;
-        match said {
-            Some(said) => self.step(Input::Received(Lane::Live, said)).await,
-            None => Ok(()),
+    /// Runs until the connection ends, and returns the reason. The connection is closed with that reason. `hello` is
+    /// the neighbour's handshake message, if it was read already.
+    pub(super) async fn run(mut self, hello: Option<Message>) -> LinkEnd {
+        let Err(end) = self.drive(hello).await;
+        self.agent.disconnected();
+        if let Some(name) = end.fault() {
+            self.counters.fault(name);
         }
+        self.connection.close(&end.to_string());
+        end
     }
 
-    async fn drive(
-        &mut self,
-        feed: &mut FeedReader,
-        damage: &mut watch::Receiver<u64>,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> LinkEnd {
+    async fn drive(&mut self, hello: Option<Message>) -> Result<Infallible, LinkEnd> {
         // Includes the damage found before the link started.
-        damage.mark_changed();
+        self.damage.mark_changed();
+        self.step(Input::Connected).await?;
+        if let Some(hello) = hello {
+            self.step(Input::Received(Lane::Live, hello)).await?;
+        }
         loop {
             self.report();
-            let input = match self.next(feed, damage, commands).await {
-                Ok(Some(input)) => input,
-                Ok(None) => continue,
-                Err(end) => return end,
-            };
-            if let Err(end) = self.step(input).await {
-                return end;
+            if let Some(input) = self.next().await? {
+                self.step(input).await?;
             }
         }
     }
 
     /// The next input for the agent; `None` if the agent is not concerned.
-    async fn next(
-        &mut self,
-        feed: &mut FeedReader,
-        damage: &mut watch::Receiver<u64>,
-        commands: &mut mpsc::Receiver<Command>,
-    ) -> Result<Option<Input>, LinkEnd> {
-        let line = self.line();
+    async fn next(&mut self) -> Result<Option<Input>, LinkEnd> {
+        let line = self.lanes.state();
         let wake = self.agent.wake_at(line).map(|at| self.began + at);
         let (reads, takes_news) = (self.agent.reads(self.now().steady), self.agent.takes_news(line));
+        let Lanes { outgoing, incoming, stalled, .. } = &mut self.lanes;
         tokio::select! {
             biased;
-            command = commands.recv() => match command {
+            command = self.commands.recv() => match command {
                 Some(Command::Compare(wall)) => Ok(Some(Input::Compare(wall))),
                 Some(Command::Warn) => Ok(self.warning()),
                 None => Err(LinkEnd::Dismissed),
@@ -213,40 +102,40 @@ impl Link {
                 Ok((origin, outcome)) => Ok(Some(Input::Stored(origin, outcome))),
                 Err(_) => Err(LinkEnd::Dismissed),
             },
-            () = self.stalled.notified() => Err(LinkEnd::DoesNotRead),
+            () = stalled.notified() => Err(LinkEnd::DoesNotRead),
             () = until(wake) => Ok(Some(Input::Woken)),
             // New events before questions: they are sent before a snapshot is found to differ by them.
-            news = feed.next(), if takes_news => Ok(Some(match news {
+            news = self.feed.next(), if takes_news => Ok(Some(match news {
                 News::Events(news) => Input::News(news),
                 News::Missed => {
                     self.counters.overflow();
                     Input::NewsMissed
                 }
             })),
-            Some(incoming) = self.incoming.live.recv(), if reads => received(Lane::Live, incoming).map(Some),
-            Ok(()) = damage.changed() => Ok(Some(Input::Damaged(self.replica.damaged_addresses()))),
-            () = self.outgoing.live.room(), if !takes_news => Ok(None),
-            Some(incoming) = self.incoming.repair.recv(), if reads => received(Lane::Repair, incoming).map(Some),
+            Some(incoming) = incoming.live.recv(), if reads => received(Lane::Live, incoming).map(Some),
+            Ok(()) = self.damage.changed() => Ok(Some(Input::Damaged(self.replica.damaged_addresses()))),
+            () = outgoing.live.room(), if !takes_news => Ok(None),
+            Some(incoming) = incoming.repair.recv(), if reads => received(Lane::Repair, incoming).map(Some),
         }
     }
 
-    /// Passes an input to the agent and carries out its outputs.
+    /// Passes an input to the agent, and records what it tells of the neighbour.
     async fn step(&mut self, input: Input) -> Result<(), LinkEnd> {
-        let greets = matches!(input, Input::Received(_, Message::Hello(_)));
-        if matches!(input, Input::Woken)
-            && let Some(warning) = self.warning()
-        {
-            self.tell(warning).await?;
-        }
+        let introduces = matches!(input, Input::Received(_, Message::Hello(_)));
+        let warns = introduces || matches!(input, Input::Woken);
         self.tell(input).await?;
-        if greets {
-            self.introduce().await?;
+        if introduces {
+            self.introduce();
         }
-        Ok(())
+        match self.warning().filter(|_| warns) {
+            Some(warning) => self.tell(warning).await,
+            None => Ok(()),
+        }
     }
 
+    /// Passes an input to the agent, and carries out its outputs.
     async fn tell(&mut self, input: Input) -> Result<(), LinkEnd> {
-        let (now, line, shed) = (self.now(), self.line(), self.agent.shed());
+        let (now, line, shed) = (self.now(), self.lanes.state(), self.agent.shed());
         let outputs = self.agent.handle(input, now, line, &self.replica).await?;
         (shed..self.agent.shed()).for_each(|_| self.counters.shed());
         for output in outputs {
@@ -254,32 +143,28 @@ impl Link {
                 Output::Send(lane, message) => {
                     tracing::trace!(to = %self.agent.neighbour(), ?lane, %message);
                     self.counters.sent(&message);
-                    self.outgoing.as_ref().of(lane).send(self.frames.encode(&message));
+                    self.lanes.send(lane, self.frames.encode(&message));
                 }
                 Output::Store(events, origin) => {
                     let replica = self.replica.clone();
-                    let store = async move { (origin, store_in_lots(&replica, events, origin).await) };
-                    self.stores.spawn(store);
+                    self.stores.spawn(async move {
+                        (origin, store(&replica, events, origin).await.map(|inserted| inserted.new))
+                    });
                 }
             }
         }
-        let overfull = self.outgoing.live.is_overfull() || self.outgoing.repair.is_overfull();
-        if overfull { Err(LinkEnd::DoesNotRead) } else { Ok(()) }
+        if self.lanes.are_overfull() { Err(LinkEnd::DoesNotRead) } else { Ok(()) }
     }
 
     /// Records the neighbour's identity and its knowledge about this node.
-    async fn introduce(&mut self) -> Result<(), LinkEnd> {
-        let Some(introduction) = self.agent.introduction() else { return Ok(()) };
+    fn introduce(&mut self) {
+        let Some(introduction) = self.agent.introduction() else { return };
         if let Some(there) = &introduction.conflict {
             self.place.told_of_conflict(there);
         }
         if !self.is_introduced && self.agent.is_settled() {
             self.place.settled(introduction);
             self.is_introduced = true;
-        }
-        match self.warning() {
-            Some(warning) => self.tell(warning).await,
-            None => Ok(()),
         }
     }
 
@@ -289,37 +174,12 @@ impl Link {
         Some(Input::Conflict(self.place.conflict(introduction.incarnation)))
     }
 
-    fn line(&self) -> LineState {
-        let Self { outgoing, incoming, connection, .. } = self;
-        LineState {
-            has_room: ByLane { live: outgoing.live.has_room(), repair: outgoing.repair.has_room() },
-            unread: ByLane { live: !incoming.live.is_empty(), repair: !incoming.repair.is_empty() },
-            received: connection.traffic().received,
-        }
-    }
-
     fn now(&self) -> Now {
         Now { steady: Instant::now() - self.began, wall: self.wall.now() }
     }
 
     fn report(&self) {
-        let activity = if !self.agent.is_settled() {
-            Activity::Settling
-        } else if self.agent.is_repairing() {
-            Activity::Repairing
-        } else {
-            Activity::Idle
-        };
-        let agreement = self.agent.agreement();
-        let progress = Progress {
-            activity,
-            incarnation: self.agent.introduction().map(|introduction| introduction.incarnation),
-            clock_offset: self.agent.clock_offset(),
-            round_trip: self.agent.round_trip(),
-            agreement,
-            differs_since: agreement.catch_up.map(|catch_up| self.began + catch_up.began),
-            differences: Arc::clone(self.agent.differences()),
-        };
+        let progress = self.agent.progress();
         self.progress.send_if_modified(|last| {
             let changed = *last != progress;
             *last = progress;
@@ -342,25 +202,4 @@ async fn until(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }
-}
-
-/// How long the neighbour's proof of identity remains valid.
-fn expires(connection: &dyn Connection, now: Timestamp) -> Option<Duration> {
-    Some(connection.proven_until()?.ahead_of(now))
-}
-
-/// Stores events in batches of a size that suits the engine, all submitted at once. Returns the number of new events.
-async fn store_in_lots(replica: &Replica, mut events: Vec<Event>, origin: Origin) -> Result<u64, WriteError> {
-    let batch = COMMIT_EVENTS.min(replica.rows_at_once() / 4).max(1);
-    let mut answers = Vec::with_capacity(events.len().div_ceil(batch));
-    while !events.is_empty() {
-        let rest = events.split_off(events.len().min(batch));
-        answers
-            .push(replica.submit(std::mem::replace(&mut events, rest), origin, Durability::Immediate).await?);
-    }
-    let mut new = 0;
-    for answer in answers {
-        new += answer.wait().await?.new;
-    }
-    Ok(new)
 }

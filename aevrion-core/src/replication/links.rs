@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::conflicts::{self, ADVICE};
-use super::link::{self, Command, LinkEnd, Setup};
+use super::lanes::Lanes;
+use super::link::{Command, Link};
+use super::link_end::LinkEnd;
 use super::peer::claimed;
-use super::status::{Neighbour, Progress};
+use super::status::Neighbour;
 use super::{Members, Peer, Shared, lock};
-use crate::agent::{Agent, Introduction};
+use crate::agent::{Agent, Introduction, Progress};
 use crate::message::Message;
 use crate::transport::{Connection, HANDSHAKE, Side, TransportError};
 use crate::{Incarnation, NodeId, Timestamp};
@@ -85,11 +89,12 @@ pub(super) struct Arrival {
 pub(super) type End = oneshot::Receiver<Result<String, TurnedAway>>;
 
 impl Links {
-    pub(super) fn neighbours(&self) -> Vec<Neighbour> {
+    /// The connected neighbours, at `now` on the steady clock.
+    pub(super) fn neighbours(&self, now: Duration) -> Vec<Neighbour> {
         let entries = lock(&self.entries);
         let describe = |(id, entry): (&NodeId, &Entry)| {
             let progress = entry.progress.borrow().clone();
-            Neighbour::connected(*id, entry.address.clone(), entry.connection.traffic(), progress)
+            Neighbour::connected(*id, entry.address.clone(), entry.connection.traffic(), progress, now)
         };
         entries.iter().map(describe).collect()
     }
@@ -236,7 +241,7 @@ pub(super) fn attend(shared: &Arc<Shared>, arrival: Arrival) -> End {
     shared.spawn(async move {
         let Some(shared) = weak.upgrade() else { return };
         match conflicts::examine(&shared, &arrival).await {
-            Ok(greeting) => serve(&shared, arrival, greeting, ended),
+            Ok(hello) => serve(&shared, arrival, hello, ended),
             Err(reason) => turn_away(&arrival, reason, ended),
         }
     });
@@ -247,7 +252,7 @@ pub(super) fn attend(shared: &Arc<Shared>, arrival: Arrival) -> End {
 fn serve(
     shared: &Arc<Shared>,
     arrival: Arrival,
-    greeting: Option<Message>,
+    hello: Option<Message>,
     ended: oneshot::Sender<Result<String, TurnedAway>>,
 ) {
     let (node, neighbour) = (arrival.node, arrival.connection.neighbour());
@@ -280,28 +285,16 @@ fn serve(
     shared.removals.let_in();
     let Arrival { connection, address, .. } = arrival;
     tracing::info!(%neighbour, %address, "connected");
-    let place =
-        Place { shared: Arc::downgrade(shared), neighbour, connection: Arc::clone(&connection), address };
-    let setup = Setup {
-        agent: Agent::new(shared.config(node), neighbour, Arc::clone(&shared.coordinator), seed()),
-        connection,
-        greeting,
-        replica: shared.replica.clone(),
-        feed: shared.replica.feed(),
-        damage: shared.replica.damage_changes(),
-        wall: shared.replica.wall(),
-        began: shared.began,
-        timeouts: shared.options.timeouts,
-        counters: Arc::clone(&shared.counters),
-        frames: Arc::clone(&shared.frames),
-        commands: told,
-        progress,
-        place: Arc::new(place),
-    };
+    let place = Arc::new(Place {
+        shared: Arc::downgrade(shared),
+        neighbour,
+        connection: Arc::clone(&connection),
+        address,
+    });
+    let link = link_of(shared, node, connection, Arc::clone(&place), told, progress);
     shared.spawn(tell_changes(Arc::downgrade(shared), seen));
     shared.spawn(async move {
-        let place = Arc::clone(&setup.place);
-        let reason = link::run(setup).await;
+        let reason = link.run(hello).await;
         tell_end(&reason, neighbour, &place.address);
         if let LinkEnd::Transport(TransportError::Closed { by: Side::There, reason }) = &reason
             && let Some(shared) = place.shared.upgrade()
@@ -311,6 +304,47 @@ fn serve(
         drop(place);
         let _ = ended.send(Ok(reason.to_string()));
     });
+}
+
+/// The link over a connection of this node, which is called `node` on it.
+fn link_of(
+    shared: &Shared,
+    node: NodeId,
+    connection: Arc<dyn Connection>,
+    place: Arc<Place>,
+    commands: mpsc::Receiver<Command>,
+    progress: watch::Sender<Progress>,
+) -> Link {
+    let agent =
+        Agent::new(shared.config(node), connection.neighbour(), Arc::clone(&shared.coordinator), seed());
+    let wall = shared.replica.wall();
+    Link {
+        agent: match connection.proven_until() {
+            Some(until) => {
+                agent.proven_until(shared.began.elapsed().saturating_add(until.ahead_of(wall.now())))
+            }
+            None => agent,
+        },
+        lanes: Lanes::open(
+            &connection,
+            shared.replica.parameters(),
+            shared.options.timeouts,
+            &shared.counters,
+        ),
+        connection,
+        replica: shared.replica.clone(),
+        feed: shared.replica.feed(),
+        damage: shared.replica.damage_changes(),
+        wall,
+        began: shared.began,
+        counters: Arc::clone(&shared.counters),
+        frames: Arc::clone(&shared.frames),
+        commands,
+        stores: JoinSet::new(),
+        progress,
+        place,
+        is_introduced: false,
+    }
 }
 
 fn turn_away(arrival: &Arrival, reason: TurnedAway, ended: oneshot::Sender<Result<String, TurnedAway>>) {

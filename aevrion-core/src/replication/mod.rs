@@ -21,12 +21,14 @@ mod dial;
 mod frames;
 mod lanes;
 mod link;
+mod link_end;
 mod links;
 mod members;
 mod peer;
 mod removals;
 mod settling;
 mod status;
+pub(crate) mod storing;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,7 +42,7 @@ use crate::bounds::{LISTENS, NEIGHBOURS, PUSHED_BYTES};
 use crate::transport::{Refusal, Removal, Transport};
 use crate::{NodeId, Replica, Timestamp};
 
-pub use crate::agent::StallTimeouts;
+pub use crate::agent::{CatchUp, StallTimeouts};
 use conflicts::Conflicts;
 use counters::Counters;
 pub use counters::{Flow, Totals};
@@ -49,7 +51,7 @@ use links::{Arrival, Links};
 pub use members::{Member, Members};
 pub use peer::{NotAPeer, Peer};
 pub use removals::RemovalError;
-pub use status::{CatchUp, Neighbour, NeighbourState};
+pub use status::{Neighbour, NeighbourState};
 
 /// How a replica synchronises. The defaults suit most clusters.
 #[derive(Debug, Clone)]
@@ -316,7 +318,7 @@ impl Replication {
         let mut again = tokio::time::interval(Duration::from_secs(1));
         again.tick().await;
         loop {
-            let neighbours = self.shared.links.neighbours();
+            let neighbours = self.shared.links.neighbours(self.shared.began.elapsed());
             let agrees = |one: &Neighbour| {
                 one.state == NeighbourState::Agrees && one.agreed_until.is_some_and(|until| until > from)
             };
@@ -352,7 +354,7 @@ impl Shared {
             let member = neighbour.id.and_then(|id| self.members.get(id));
             neighbour.known_as(member, now)
         };
-        let connected: Vec<_> = self.links.neighbours().into_iter().map(known).collect();
+        let connected: Vec<_> = self.links.neighbours(self.began.elapsed()).into_iter().map(known).collect();
         let away = dial::unreached(self, &connected);
         connected.into_iter().chain(away).collect()
     }

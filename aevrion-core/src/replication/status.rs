@@ -4,75 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::{Member, Peer};
-use crate::agent::{self, Agreement};
+use crate::agent::{Activity, CatchUp, Progress};
 use crate::transport::Traffic;
-use crate::{Incarnation, NodeId, TimeSpan, Timestamp};
-
-/// The activity of a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Activity {
-    #[default]
-    Settling,
-    Repairing,
-    Idle,
-}
-
-/// The progress that a link reports.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Progress {
-    pub(super) activity: Activity,
-    /// `None` before the neighbour's first Hello.
-    pub(super) incarnation: Option<Incarnation>,
-    pub(super) clock_offset: Option<i64>,
-    pub(super) round_trip: Duration,
-    pub(super) agreement: Agreement,
-    /// The start of the current catch-up.
-    pub(super) differs_since: Option<Instant>,
-    pub(super) differences: Arc<[TimeSpan]>,
-}
-
-/// The progress of a catch-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CatchUp {
-    /// Blocks of time in the last comparison.
-    pub blocks: usize,
-    /// Blocks that were equal, or that the repair has passed since.
-    pub agreed: usize,
-    /// Events moved in either direction since the start.
-    pub moved: u64,
-    /// Events still to move in either direction, estimated from counts.
-    pub to_go: u64,
-    /// Bytes of the keys and values still to move, extrapolated from the moved events; `None` before the first one.
-    pub bytes_to_go: Option<u64>,
-    /// Time since the difference was found.
-    pub elapsed: Duration,
-}
-
-impl CatchUp {
-    fn new(catch_up: agent::CatchUp, to_go: u64, elapsed: Duration) -> Self {
-        Self {
-            blocks: catch_up.blocks(),
-            agreed: catch_up.agreed(),
-            moved: catch_up.events,
-            to_go,
-            bytes_to_go: catch_up.bytes_of(to_go),
-            elapsed,
-        }
-    }
-
-    /// Events per second since the start.
-    pub fn rate(&self) -> f64 {
-        self.moved as f64 / self.elapsed.as_secs_f64().max(1e-3)
-    }
-
-    /// Estimated remaining time at that rate; `None` until an event has moved.
-    pub fn left(&self) -> Option<Duration> {
-        Duration::try_from_secs_f64(self.to_go as f64 / self.rate()).ok()
-    }
-}
+use crate::{NodeId, TimeSpan, Timestamp};
 
 /// The state of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,17 +87,18 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    pub(super) fn connected(id: NodeId, address: String, traffic: Traffic, progress: Progress) -> Self {
-        let Progress { activity, clock_offset, round_trip, agreement, differs_since, differences, .. } =
-            progress;
-        // Moving as many events as the counts differed by does not prove agreement.
-        let settled = agreement.behind() == 0 && agreement.catch_up.is_none();
-        let agrees = settled && agreement.until.is_some() && agreement.future != Some(false);
-        let elapsed = differs_since.map(|since| since.elapsed());
-        let catch_up = agreement.catch_up.zip(elapsed);
+    /// A connected neighbour, at `now` on the steady clock of its agent.
+    pub(super) fn connected(
+        id: NodeId,
+        address: String,
+        traffic: Traffic,
+        progress: Progress,
+        now: Duration,
+    ) -> Self {
+        let Progress { activity, clock_offset, round_trip, agreement, differences, .. } = progress;
         let state = match activity {
             Activity::Settling => NeighbourState::Settling,
-            _ if agrees => NeighbourState::Agrees,
+            _ if agreement.is_reached() => NeighbourState::Agrees,
             Activity::Repairing => NeighbourState::Repairing,
             Activity::Idle => NeighbourState::Differs,
         };
@@ -179,7 +115,7 @@ impl Neighbour {
             agreed_until: agreement.until,
             future_agrees: agreement.future == Some(true),
             behind: agreement.behind(),
-            catch_up: catch_up.map(|(catch_up, elapsed)| CatchUp::new(catch_up, agreement.behind(), elapsed)),
+            catch_up: agreement.catch_up(now),
             received: agreement.received,
             sent: agreement.sent,
             traffic,

@@ -10,7 +10,7 @@ use super::world::{Known, Process, World};
 use crate::agent::{Agent, AgentError, ByLane, Fault, Input, LineState, Origin, Output};
 use crate::message::{decode, encode};
 use crate::replica::{FeedReader, News};
-use crate::store::Durability;
+use crate::replication::storing::store;
 use crate::transport::Lane;
 use crate::{Event, EventKey, Inserted, Replica, WriteError};
 
@@ -84,7 +84,7 @@ impl Endpoint {
             {
                 break end;
             }
-            self.tell_process(self.agent.clock_offset().filter(|_| self.agent.is_settled()));
+            self.tell_process(self.agent.progress().clock_offset.filter(|_| self.agent.is_settled()));
             if self.agent.open_ends() > MUCH {
                 self.world.wrong(format!(
                     "the agent of {:?} has {} open ends",
@@ -105,8 +105,8 @@ impl Endpoint {
     }
 
     fn tell_process(&mut self, offset: Option<i64>) {
-        let agreement = self.agent.agreement();
-        let agrees = offset.is_some() && agreement.future == Some(true) && agreement.behind() == 0;
+        let agreement = self.agent.progress().agreement;
+        let agrees = offset.is_some() && agreement.is_reached();
         let known = Known { offset, agreed_until: agreement.until, agrees };
         if known != self.known {
             self.known = known;
@@ -190,13 +190,8 @@ impl Endpoint {
     fn store(&mut self, events: Vec<Event>, origin: Origin) {
         let replica = self.replica.clone();
         let came = if self.doubled { Vec::new() } else { events.iter().map(Event::event_key).collect() };
-        self.stores.spawn(async move {
-            let answer = async {
-                let answer = replica.submit(events, origin, Durability::Immediate).await?;
-                answer.wait().await
-            };
-            Stored { origin, came, outcome: answer.await }
-        });
+        self.stores
+            .spawn(async move { Stored { origin, came, outcome: store(&replica, events, origin).await } });
     }
 }
 

@@ -1,4 +1,5 @@
-//! How far two neighbours agree, and how a catch-up goes: for people and their tools. Nothing is decided by it.
+//! The agreement with a neighbour, and the progress of a catch-up: for people and their tools. Nothing is decided by
+//! it.
 
 use std::time::Duration;
 
@@ -6,88 +7,118 @@ use super::compare::Blocks;
 use super::era::{ByEra, Era};
 use crate::{Event, Timestamp};
 
-/// What is known of a neighbour's agreement with this node.
+/// The known agreement with a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Agreement {
-    /// Every event before this moment is the same on both sides, as of the last comparison.
+    /// Both sides held the same events before this time at the last comparison.
     pub until: Option<Timestamp>,
     /// Whether the last comparison of the future found it equal; `None` before the first.
     pub future: Option<bool>,
-    /// Events that repairs have brought here since the connection began.
+    /// New events received by repair since the connection began.
     pub received: u64,
-    /// Events that repairs have sent since.
+    /// Events sent by repair since the connection began.
     pub sent: u64,
-    /// Snapshots that differed since.
+    /// Snapshots that differed since the connection began.
     pub differed: u64,
-    /// How the catch-up goes that is under way, if something is known to differ.
-    pub catch_up: Option<CatchUp>,
-    /// Events still to go.
+    repair: Option<Moved>,
+    /// Events still to move.
     behind: ByEra<u64>,
 }
 
-/// How far two neighbours have come since they were found to differ.
+/// The progress of a catch-up: of the repairs since a difference was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatchUp {
-    /// When they were, by the [steady](crate::agent::Now::steady) clock.
-    pub began: Duration,
-    /// Events that repairs have moved in either direction.
-    pub events: u64,
-    /// Events in the messages of repair, whether they turned out to be new or not.
-    pub carried: u64,
-    /// Their bytes: keys and values.
-    pub carried_bytes: u64,
-    /// The last comparison of an era that differs.
-    compared: ByEra<Option<Compared>>,
-}
-
-/// Blocks of time that were compared last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Compared {
-    blocks: usize,
-    /// Those that differ still.
-    left: usize,
+    /// Blocks of time in the last comparison.
+    pub blocks: usize,
+    /// Blocks that were equal, or that the repair has passed since.
+    pub agreed: usize,
+    /// Events moved in either direction since the start.
+    pub moved: u64,
+    /// Events still to move in either direction, estimated from counts.
+    pub to_go: u64,
+    /// Bytes of the keys and values still to move, extrapolated from the moved events; `None` before the first one.
+    pub bytes_to_go: Option<u64>,
+    /// Time since the difference was found.
+    pub elapsed: Duration,
 }
 
 impl CatchUp {
+    /// Events per second since the start.
+    pub fn rate(&self) -> f64 {
+        self.moved as f64 / self.elapsed.as_secs_f64().max(1e-3)
+    }
+
+    /// Estimated remaining time at that rate; `None` until an event has moved.
+    pub fn left(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.to_go as f64 / self.rate()).ok()
+    }
+}
+
+/// The movement of events since a difference was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moved {
+    began: Duration,
+    events: u64,
+    /// Events in messages of repair, new or not.
+    carried: u64,
+    /// Their bytes: keys and values.
+    carried_bytes: u64,
+    /// The last comparison of each era that differs.
+    compared: ByEra<Option<Compared>>,
+}
+
+/// The blocks of time of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Compared {
+    blocks: usize,
+    /// Blocks that still differ.
+    left: usize,
+}
+
+impl Moved {
     fn new(began: Duration) -> Self {
         Self { began, events: 0, carried: 0, carried_bytes: 0, compared: ByEra::default() }
     }
 
-    /// Blocks of time that were compared last.
-    pub fn blocks(&self) -> usize {
-        self.compared.both().into_iter().flatten().map(|compared| compared.blocks).sum()
-    }
-
-    /// Those of them that were the same, or through which repair has passed since.
-    pub fn agreed(&self) -> usize {
-        self.compared
-            .both()
-            .into_iter()
-            .flatten()
-            .map(|compared| compared.blocks.saturating_sub(compared.left))
-            .sum()
-    }
-
-    /// Bytes of keys and values that so many events have, if they are like those that have moved; `None` before the
-    /// first.
-    pub fn bytes_of(&self, events: u64) -> Option<u64> {
+    /// Bytes of keys and values of `events` of the average size so far; `None` before the first event.
+    fn bytes_of(&self, events: u64) -> Option<u64> {
         let bytes = u128::from(self.carried_bytes) * u128::from(events) / u128::from(self.carried.max(1));
         (self.carried > 0).then(|| u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }
 
 impl Agreement {
-    /// Events still to go in either direction, as far as counts can tell; 0 in agreement.
+    /// Events still to move in either direction, estimated from counts; 0 in agreement.
     pub fn behind(&self) -> u64 {
         self.behind.past + self.behind.future
+    }
+
+    /// Whether the last comparisons found both sides equal. Equal counts after a repair do not prove it.
+    pub fn is_reached(&self) -> bool {
+        self.behind() == 0 && self.repair.is_none() && self.until.is_some() && self.future != Some(false)
+    }
+
+    /// The progress of the catch-up at `now` on the [steady](crate::agent::Now::steady) clock; `None` if no difference
+    /// is known.
+    pub fn catch_up(&self, now: Duration) -> Option<CatchUp> {
+        let repair = self.repair?;
+        let compared = || repair.compared.both().into_iter().flatten();
+        Some(CatchUp {
+            blocks: compared().map(|compared| compared.blocks).sum(),
+            agreed: compared().map(|compared| compared.blocks.saturating_sub(compared.left)).sum(),
+            moved: repair.events,
+            to_go: self.behind(),
+            bytes_to_go: repair.bytes_of(self.behind()),
+            elapsed: now.saturating_sub(repair.began),
+        })
     }
 
     /// The two hold different numbers of events in this era, or the same number of different ones.
     pub(super) fn differ(&mut self, era: Era, by: u64, now: Duration) {
         self.differed += 1;
         self.raise_behind(era, by.max(1));
-        let catch_up = self.catch_up.get_or_insert(CatchUp::new(now));
-        catch_up.compared.of_mut(era).get_or_insert_default();
+        let repair = self.repair.get_or_insert(Moved::new(now));
+        repair.compared.of_mut(era).get_or_insert_default();
     }
 
     /// Something was not told.
@@ -103,10 +134,10 @@ impl Agreement {
     /// The two hold the same in this era.
     pub(super) fn agree(&mut self, era: Era) {
         *self.behind.of_mut(era) = 0;
-        if let Some(catch_up) = &mut self.catch_up {
-            *catch_up.compared.of_mut(era) = None;
-            if catch_up.compared == ByEra::default() {
-                self.catch_up = None;
+        if let Some(repair) = &mut self.repair {
+            *repair.compared.of_mut(era) = None;
+            if repair.compared == ByEra::default() {
+                self.repair = None;
             }
         }
     }
@@ -114,15 +145,15 @@ impl Agreement {
     /// So the blocks of this era stand to each other.
     pub(super) fn compared(&mut self, era: Era, blocks: &Blocks) {
         self.raise_behind(era, blocks.apart);
-        if let Some(catch_up) = &mut self.catch_up {
-            *catch_up.compared.of_mut(era) =
+        if let Some(repair) = &mut self.repair {
+            *repair.compared.of_mut(era) =
                 Some(Compared { blocks: blocks.all, left: blocks.differing.len() });
         }
     }
 
     /// Of the blocks that were compared so many are left.
     pub(super) fn blocks_left(&mut self, era: Era, left: usize) {
-        let compared = self.catch_up.as_mut().map(|catch_up| catch_up.compared.of_mut(era));
+        let compared = self.repair.as_mut().map(|repair| repair.compared.of_mut(era));
         if let Some(Some(compared)) = compared {
             compared.left = left;
         }
@@ -130,9 +161,9 @@ impl Agreement {
 
     /// Repair goes with these, whichever way.
     pub(super) fn carried(&mut self, events: &[Event]) {
-        if let Some(catch_up) = &mut self.catch_up {
-            catch_up.carried += events.len() as u64;
-            catch_up.carried_bytes += events.iter().map(|event| event.weight() as u64).sum::<u64>();
+        if let Some(repair) = &mut self.repair {
+            repair.carried += events.len() as u64;
+            repair.carried_bytes += events.iter().map(|event| event.weight() as u64).sum::<u64>();
         }
     }
 
@@ -153,8 +184,8 @@ impl Agreement {
         let of_future = events.saturating_sub(*past);
         *past = past.saturating_sub(events);
         *future = future.saturating_sub(of_future);
-        if let Some(catch_up) = &mut self.catch_up {
-            catch_up.events += events;
+        if let Some(repair) = &mut self.repair {
+            repair.events += events;
         }
     }
 }
@@ -174,7 +205,7 @@ mod tests {
         agreement.compared(Era::Future, &blocks(3, 3, 1));
         agreement.received(7);
         agreement.blocks_left(Era::Past, 6);
-        let of = |agreement: &Agreement| agreement.catch_up.map(|it| (it.blocks(), it.agreed()));
+        let of = |agreement: &Agreement| agreement.catch_up(Duration::ZERO).map(|it| (it.blocks, it.agreed));
         assert_eq!((agreement.behind(), of(&agreement)), (9, Some((33, 24))));
         // The past agrees: what is left is of the future.
         agreement.agree(Era::Past);
