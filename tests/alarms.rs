@@ -3,7 +3,6 @@
 
 use crate::support::{engine, http};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::member::{Member, Place, until};
@@ -29,7 +28,7 @@ async fn node_behind(data: &Path, first: &Member, by: Duration) -> (Replica, Rep
     let peer = first.address("quic");
     run_on(data, &["cluster", "join", &peer, &first.token()]).ok();
     let identity = Identity::load(&data.join("cluster")).expect("it has joined");
-    let options = Options { node: Some(identity.node()), wall: Arc::new(Behind(by)), ..Options::default() };
+    let options = Options::default().node(identity.node()).wall(Behind(by));
     let replica = Replica::open(engine::store("redb", data), options).await.expect("the replica opens");
     let here = ([127, 0, 0, 1], 0).into();
     let transport = QuicTransport::bind(here, identity, Limits::default()).expect("a port is free");

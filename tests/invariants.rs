@@ -259,7 +259,7 @@ async fn invariant_6_what_enters_is_verified() {
 async fn an_event_from_the_future_is_kept_and_shown_in_its_time() {
     on_every_engine(async |place| {
         let wall = Arc::new(ManualWall::at(ms(1_000_000)));
-        let options = || Options { wall: Arc::clone(&wall) as _, ..Options::default() };
+        let options = || Options::default().wall(Arc::clone(&wall));
         let replica = place.open_with(options()).await;
         replica.put("key", "present").await.expect("stored");
         let far = ms(1_000_000 + 3_600_000);
@@ -283,7 +283,7 @@ async fn the_clock_never_runs_back_across_a_restart() {
     for engine in support::ENGINES {
         let place = Place::new(engine);
         let wall = Arc::new(ManualWall::at(ms(10_000_000)));
-        let options = || Options { wall: Arc::clone(&wall) as _, ..Options::default() };
+        let options = || Options::default().wall(Arc::clone(&wall));
         let replica = place.open_with(options()).await;
         let first = replica.put("key", "first").await.expect("stored");
         replica.close().await.expect("closed");

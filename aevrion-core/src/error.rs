@@ -34,6 +34,7 @@ impl std::fmt::Display for Damage {
 
 /// Why a read has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The store could not be read.
     #[error(transparent)]
@@ -54,6 +55,7 @@ impl ReadError {
 
 /// Why a write was not taken. It stored nothing, unless the error says otherwise.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum WriteError {
     /// The key is empty: a key has at least one byte.
     #[error("the key is empty: a key has at least one byte")]
@@ -134,6 +136,7 @@ impl From<ReadError> for WriteError {
 
 /// Why a replica does not open.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The store could not be read or written.
     #[error(transparent)]
@@ -175,6 +178,7 @@ fn list(differences: &[Difference]) -> String {
 
 /// Why a watch ended.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum WatchError {
     /// The store could not be read.
     #[error(transparent)]

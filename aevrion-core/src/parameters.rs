@@ -53,6 +53,19 @@ impl ParameterOverrides {
     }
 }
 
+impl From<Parameters> for ParameterOverrides {
+    /// Requires exactly these parameters.
+    fn from(parameters: Parameters) -> Self {
+        let Parameters { granularity, branching, longest_key, largest_data } = parameters;
+        Self {
+            granularity: Some(granularity),
+            branching: Some(branching),
+            longest_key: Some(longest_key),
+            largest_data: Some(largest_data),
+        }
+    }
+}
+
 /// A parameter outside its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {given} is not between {least} and {most}")]

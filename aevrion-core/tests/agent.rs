@@ -51,15 +51,13 @@ impl Node {
 
     /// With the neighbours' clocks so many milliseconds ahead.
     async fn with_clock(number: u8, granularity: u64, ahead: i64) -> Self {
-        let options = Options {
-            parameters: ParameterOverrides {
+        let options = Options::default()
+            .parameters(ParameterOverrides {
                 granularity: Some(granularity),
                 ..ParameterOverrides::default()
-            },
-            node: Some(id(number)),
-            wall: Arc::new(ManualWall::at(Timestamp::from_millis(NOW))),
-            ..Options::default()
-        };
+            })
+            .node(id(number))
+            .wall(ManualWall::at(Timestamp::from_millis(NOW)));
         let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
         let config = AgentConfig {
             node: id(number),

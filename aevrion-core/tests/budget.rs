@@ -53,8 +53,7 @@ async fn scene() -> Scene {
     for batch in events.chunks(4_096) {
         replica.insert(batch.to_vec(), Durability::Immediate).await.unwrap();
     }
-    let replication =
-        replica.replicate(ReplicationOptions { budget: BUDGET, ..ReplicationOptions::default() });
+    let replication = replica.replicate(ReplicationOptions::default().budget(BUDGET));
     replication.over(transport);
     let friends = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
     let friend = friends.replicate_over(network.bind(NodeId::from_bytes([6; 32])));

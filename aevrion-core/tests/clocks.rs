@@ -33,7 +33,7 @@ impl Clocked {
     }
 
     async fn on(store: Kept, wall: Arc<ManualWall>, max_drift: Duration) -> Self {
-        let options = Options { wall: Arc::clone(&wall) as _, max_drift, ..Options::default() };
+        let options = Options::default().wall(Arc::clone(&wall)).max_drift(max_drift);
         let replica = Replica::open(store.clone(), options).await.unwrap();
         Self { store, wall, replica, max_drift }
     }
@@ -300,7 +300,7 @@ impl WallClock for Seventies {
 #[tokio::test]
 async fn a_clock_in_1970_takes_no_writes() {
     let wall = Arc::new(ManualWall::at(at(12_345)));
-    let options = Options { wall: Arc::new(Seventies(Arc::clone(&wall))), ..Options::default() };
+    let options = Options::default().wall(Seventies(Arc::clone(&wall)));
     let replica = Replica::open(Kept::default(), options).await.unwrap();
     let refused = replica.put("key", "value").await.unwrap_err();
     assert!(matches!(refused, WriteError::Clock(ClockFault::Impossible { .. })), "{refused}");

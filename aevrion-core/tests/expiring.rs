@@ -34,7 +34,7 @@ fn at(ms: u64) -> Timestamp {
 }
 
 async fn open(store: &Kept, wall: &Wall) -> Replica {
-    let options = Options { wall: wall.0.clone(), index_lot: 20, ..Options::default() };
+    let options = Options::default().wall(wall.0.clone()).index_batch(20);
     Replica::open(store.clone(), options).await.unwrap()
 }
 

@@ -72,7 +72,7 @@ async fn stored(events: &[Event], parameters: &Parameters) -> Kept {
         branching: Some(parameters.branching),
         ..ParameterOverrides::default()
     };
-    let options = Options { parameters, ..Options::default() };
+    let options = Options::default().parameters(parameters);
     let replica = Replica::open(store.clone(), options).await.unwrap();
     replica.insert(events.to_vec(), Durability::Immediate).await.unwrap();
     replica.root().await.unwrap();

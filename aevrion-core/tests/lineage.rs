@@ -9,7 +9,7 @@ use aevrion_core::{Cursor, Operation, Options, Replica, WatchError};
 use proptest::prelude::*;
 
 async fn open(store: &Kept) -> Replica {
-    let options = Options { index_lot: 16, ..Options::default() };
+    let options = Options::default().index_batch(16);
     Replica::open(store.clone(), options).await.unwrap()
 }
 

@@ -147,9 +147,7 @@ async fn whoever_has_come_is_not_dialled_too() {
 #[tokio::test]
 async fn a_full_node_says_so_and_is_patient() {
     let network = MemoryNetwork::new();
-    let full =
-        node_with(&network, 5, ReplicationOptions { most_neighbours: 1, ..ReplicationOptions::default() })
-            .await;
+    let full = node_with(&network, 5, ReplicationOptions::default().most_neighbours(1)).await;
     let (first, second) = (network.bind(id(8)), network.bind(id(9)));
     full.dials(&first.address());
     let standing = accepted(&first).await;

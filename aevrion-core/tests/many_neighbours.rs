@@ -35,8 +35,7 @@ async fn node(network: &MemoryNetwork) -> (Replica, Counted, Replication, String
     };
     replica.insert((0..1_000).map(event).collect(), Durability::Immediate).await.unwrap();
     // The scripted neighbours have clocks of another year.
-    let replication =
-        replica.replicate(ReplicationOptions { write_despite_clocks: true, ..ReplicationOptions::default() });
+    let replication = replica.replicate(ReplicationOptions::default().write_despite_clocks(true));
     replication.over(transport);
     (replica, store, replication, address)
 }

@@ -39,8 +39,7 @@ impl Node {
     fn of(replica: Replica, network: &MemoryNetwork, number: u8, members: Members) -> Self {
         let transport = network.bind(id(number));
         let address = Peer::over("memory", transport.address());
-        let replication = replica
-            .replicate(ReplicationOptions { members: members.clone(), ..ReplicationOptions::default() });
+        let replication = replica.replicate(ReplicationOptions::default().members(members.clone()));
         replication.over(transport);
         Self { replica, replication, members, address }
     }
@@ -188,7 +187,7 @@ async fn an_address_is_dialled_as_soon_as_its_transport_is_there() {
     let members = Members::default();
     members.expect(&hub.address);
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
-    let replication = replica.replicate(ReplicationOptions { members, ..ReplicationOptions::default() });
+    let replication = replica.replicate(ReplicationOptions::default().members(members));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let began = tokio::time::Instant::now();
     replication.over(network.bind(id(2)));

@@ -69,7 +69,7 @@ impl Node {
         let (store, began) = (Kept::default(), Instant::now());
         let options = || {
             let wall = Arc::new(Running(began));
-            Options { node: Some(id(number)), wall, index_lot: 1, ..Options::default() }
+            Options::default().node(id(number)).wall(wall).index_batch(1)
         };
         let replica = Replica::open(store.clone(), options()).await.unwrap();
         replica.insert(events.to_vec(), Durability::Immediate).await.unwrap();
@@ -257,7 +257,7 @@ async fn a_key_that_was_spoilt_before_it_was_indexed_is_found_again_for_good() {
     assert_eq!(replica.damaged_events().standing.len(), 1, "it is found when the index is made again");
     // Now the index row in the store has the wrong key, too.
     replica.close().await.unwrap();
-    let options = Options { index_lot: 1, ..Options::default() };
+    let options = Options::default().index_batch(1);
     let replica = Replica::open(store.clone(), options).await.unwrap();
     replica.put("any", "value").await.unwrap();
     replica.close().await.unwrap();

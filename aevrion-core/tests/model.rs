@@ -156,7 +156,7 @@ struct Pair {
     store: Kept,
     wall: Arc<ManualWall>,
     wall_ms: u64,
-    index_lot: usize,
+    index_batch: usize,
     replica: Replica,
     model: Model,
     /// The last local write of each key.
@@ -164,11 +164,11 @@ struct Pair {
 }
 
 impl Pair {
-    async fn new(index_lot: usize) -> Self {
+    async fn new(index_batch: usize) -> Self {
         let (store, wall) = (Kept::default(), Arc::new(ManualWall::at(Timestamp::from_millis(START))));
-        let replica = open(&store, &wall, index_lot).await;
+        let replica = open(&store, &wall, index_batch).await;
         let (model, own) = (Model::default(), BTreeMap::new());
-        Self { store, wall, wall_ms: START, index_lot, replica, model, own }
+        Self { store, wall, wall_ms: START, index_batch, replica, model, own }
     }
 
     async fn act(&mut self, action: &Action) {
@@ -194,7 +194,7 @@ impl Pair {
             Action::RootAt(at) => self.check_root_at(Timestamp::from_millis(*at)).await,
             Action::Reopen => {
                 self.replica.close().await.unwrap();
-                self.replica = open(&self.store, &self.wall, self.index_lot).await;
+                self.replica = open(&self.store, &self.wall, self.index_batch).await;
             }
             Action::Rebuild => drop(self.replica.rebuild(|_| {}).await.unwrap()),
         }
@@ -280,16 +280,19 @@ impl Pair {
     }
 }
 
-async fn open(store: &Kept, wall: &Arc<ManualWall>, index_lot: usize) -> Replica {
+async fn open(store: &Kept, wall: &Arc<ManualWall>, index_batch: usize) -> Replica {
     let parameters = ParameterOverrides {
         granularity: Some(GRANULARITY),
         branching: Some(BRANCHING),
         ..ParameterOverrides::default()
     };
     let wall = Arc::clone(wall) as _;
-    Replica::open(store.clone(), Options { parameters, joins: true, wall, index_lot, ..Options::default() })
-        .await
-        .unwrap()
+    Replica::open(
+        store.clone(),
+        Options::default().parameters(parameters).joins().wall(wall).index_batch(index_batch),
+    )
+    .await
+    .unwrap()
 }
 
 /// The whole history, page by page.
@@ -328,12 +331,12 @@ proptest! {
     #[test]
     fn a_replica_answers_like_a_map_of_versions(
         actions in prop::collection::vec(action(), 1..60),
-        index_lot in prop::sample::select(vec![1, 3, 10, 1_000]),
+        index_batch in prop::sample::select(vec![1, 3, 10, 1_000]),
         seed: u64,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let mut pair = Pair::new(index_lot).await;
+            let mut pair = Pair::new(index_batch).await;
             for action in &actions {
                 pair.act(action).await;
             }

@@ -24,7 +24,7 @@ async fn neighbour_of(replica: &Replica) -> (Replication, Arc<dyn Connection>, M
     let address = transport.address();
     // Nobody is cut off for being slow.
     let timeouts = StallTimeouts { stalled: Duration::from_secs(86_400), ..StallTimeouts::default() };
-    let replication = replica.replicate(ReplicationOptions { timeouts, ..ReplicationOptions::default() });
+    let replication = replica.replicate(ReplicationOptions::default().timeouts(timeouts));
     replication.over(transport);
     let neighbour = network.bind(NEIGHBOUR);
     let connection = neighbour.dial(&address).await.unwrap();

@@ -45,7 +45,7 @@ async fn node_on(network: &MemoryNetwork, number: u8, store: &Kept) -> Node {
     let mut transport = Dressed::from(network.bind(id(number)));
     let (removals, address) = (removals(), transport.address());
     transport.removals = Some(removals.clone());
-    let options = Options { node: Some(id(number)), ..Options::default() };
+    let options = Options::default().node(id(number));
     let replica = Replica::open(store.clone(), options).await.unwrap();
     let replication = replica.replicate_over(transport);
     Node { number, replica, removals, replication, address }

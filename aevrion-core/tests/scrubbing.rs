@@ -21,7 +21,7 @@ fn events() -> Vec<Event> {
 }
 
 fn options() -> Options {
-    Options { index_lot: 100, ..Options::default() }
+    Options::default().index_batch(100)
 }
 
 /// A store with these events, indexed and hashed, and its root.
@@ -291,7 +291,7 @@ async fn what_is_written_meanwhile_is_never_taken_for_damage() {
         let store = Yielding::new(isolated);
         let parameters = ParameterOverrides { granularity: Some(1_000), ..ParameterOverrides::default() };
         // Index batches and trimmed arrivals occur all the time.
-        let options = Options { parameters, index_lot: 50, arrivals_kept: 400, ..Options::default() };
+        let options = Options::default().parameters(parameters).index_batch(50).arrivals_kept(400);
         let replica = Replica::open(store, options).await.unwrap();
         replica.insert(events(), Durability::Immediate).await.unwrap();
         let mut scrub = replica.scrub().await.unwrap();

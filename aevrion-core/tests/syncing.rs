@@ -40,7 +40,7 @@ async fn node_ahead(network: &MemoryNetwork, number: u8, ahead: Duration) -> Nod
     let address = aevrion_core::transport::Transport::address(&transport);
     let parameters = ParameterOverrides { granularity: Some(500), ..ParameterOverrides::default() };
     let wall = Arc::new(Ahead(ahead));
-    let options = Options { parameters, node: Some(id(number)), wall, ..Options::default() };
+    let options = Options::default().parameters(parameters).node(id(number)).wall(wall);
     let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
     let replication = replica.replicate_over(transport);
     Node { replica, replication, address }

@@ -181,9 +181,7 @@ async fn open(store: &Kept) -> Replica {
         ..ParameterOverrides::default()
     };
     let wall = Arc::new(ManualWall::at(Timestamp::from_millis(40_000)));
-    Replica::open(store.clone(), Options { parameters, joins: true, wall, ..Options::default() })
-        .await
-        .unwrap()
+    Replica::open(store.clone(), Options::default().parameters(parameters).joins().wall(wall)).await.unwrap()
 }
 
 #[tokio::test]
@@ -195,7 +193,7 @@ async fn a_store_with_a_fine_tree_opens_and_none_is_made() {
     let replica = Replica::open(store, Options::default()).await.unwrap();
     assert_eq!(replica.parameters().granularity, GRANULARITY);
     let parameters = ParameterOverrides { granularity: Some(1), ..ParameterOverrides::default() };
-    let made = Replica::open(Kept::default(), Options { parameters, ..Options::default() }).await;
+    let made = Replica::open(Kept::default(), Options::default().parameters(parameters)).await;
     let refused = made.unwrap_err().to_string();
     assert!(refused.contains("a day at least"), "{refused}");
 }

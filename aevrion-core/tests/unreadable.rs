@@ -134,8 +134,8 @@ impl Subject {
 }
 
 async fn open(store: &Kept, indexed: bool) -> Result<Replica, aevrion_core::OpenError> {
-    let index_lot = if indexed { 1 } else { 100_000 };
-    Replica::open(store.clone(), Options { index_lot, ..Options::default() }).await
+    let index_batch = if indexed { 1 } else { 100_000 };
+    Replica::open(store.clone(), Options::default().index_batch(index_batch)).await
 }
 
 fn cut_off(row: &mut Row) {

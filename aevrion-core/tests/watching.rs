@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 async fn open(store: &Kept) -> Replica {
-    let options = Options { index_lot: 20, arrivals_kept: 100, ..Options::default() };
+    let options = Options::default().index_batch(20).arrivals_kept(100);
     Replica::open(store.clone(), options).await.unwrap()
 }
 

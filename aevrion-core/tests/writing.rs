@@ -256,11 +256,7 @@ impl EventStore for Slow {
 /// While writes of a busy key wait, one is due at every commit that takes over a millisecond.
 #[tokio::test(start_paused = true)]
 async fn a_busy_key_takes_no_turn_of_others_where_commits_are_slow() {
-    let options = Options {
-        wall: Arc::new(Running(Instant::now())),
-        max_drift: Duration::from_millis(100),
-        ..Options::default()
-    };
+    let options = Options::default().wall(Running(Instant::now())).max_drift(Duration::from_millis(100));
     let replica = Replica::open(Slow(MemoryStore::new()), options).await.unwrap();
     let mut hot = JoinSet::new();
     for _ in 0..600 {

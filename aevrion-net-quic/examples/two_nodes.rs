@@ -23,7 +23,7 @@ fn identity(authority: &Authority) -> Result<Identity, Box<dyn Error>> {
 
 async fn node(authority: &Authority) -> Result<(Replica, QuicTransport), Box<dyn Error>> {
     let identity = identity(authority)?;
-    let options = Options { node: Some(identity.node()), ..Options::default() };
+    let options = Options::default().node(identity.node());
     let replica = Replica::open(MemoryStore::new(), options).await?;
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let transport = QuicTransport::bind(any_port, identity, Limits::default())?;

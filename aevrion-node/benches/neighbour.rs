@@ -35,7 +35,7 @@ async fn replica(identity: &Identity) -> (Replica, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
     let store = tokio::task::spawn_blocking(move || RedbStore::open(path)).await.unwrap().unwrap();
-    let options = Options { node: Some(identity.node()), ..Options::default() };
+    let options = Options::default().node(identity.node());
     (Replica::open(store, options).await.unwrap(), directory)
 }
 

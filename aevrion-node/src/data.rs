@@ -122,7 +122,7 @@ pub(crate) async fn try_out(path: &Path, global: &Global) -> Result<(), Failure>
         branching: global.branching,
         ..Global::default()
     };
-    let options = Options { joins: true, ..Options::default() };
+    let options = Options::default().joins();
     Ok(open_with(&settings, options).await?.close().await?)
 }
 
@@ -168,7 +168,7 @@ async fn open_on(store: impl EventStore, global: &Global, options: Options) -> R
         branching: global.branching.or(options.parameters.branching),
         ..options.parameters
     };
-    Ok(Replica::open(store, Options { parameters, ..options }).await?)
+    Ok(Replica::open(store, options.parameters(parameters)).await?)
 }
 
 #[cfg(feature = "redb")]

@@ -164,6 +164,7 @@ impl From<ReadError> for Problem {
             ReadError::Damaged(_) => Kind::Damaged,
             ReadError::Store(error) => of_store(error),
             ReadError::Closed => Kind::Stopping,
+            _ => Kind::Failed,
         };
         Self::new(kind, error)
     }
@@ -184,6 +185,7 @@ impl From<WriteError> for Problem {
             WriteError::Store(error) => of_store(error),
             WriteError::Read(_) => Kind::Damaged,
             WriteError::Closed => Kind::Stopping,
+            _ => Kind::Failed,
         };
         Self::new(kind, error)
     }
@@ -196,6 +198,7 @@ impl From<WatchError> for Problem {
             WatchError::Compacted { .. } => Self::new(Kind::Compacted, error),
             WatchError::OtherNode => Self::new(Kind::OtherNode, error),
             WatchError::OtherHistory => Self::new(Kind::OtherHistory, error),
+            _ => Self::new(Kind::Failed, error),
         }
     }
 }

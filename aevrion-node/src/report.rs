@@ -106,7 +106,7 @@ impl ScrubStatus {
 
 impl From<ScrubPass> for ScrubPassReport {
     fn from(pass: ScrubPass) -> Self {
-        let ScrubPass { began, ended, rows, found, mended, damaged } = pass;
+        let ScrubPass { began, ended, rows, found, mended, damaged, .. } = pass;
         Self { began: began.as_millis(), ended: ended.as_millis(), rows, found, mended, damaged }
     }
 }

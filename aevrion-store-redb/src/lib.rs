@@ -53,6 +53,7 @@ impl Default for RedbOptions {
 
 /// Why a store does not open.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The directory cannot be used.
     #[error(transparent)]

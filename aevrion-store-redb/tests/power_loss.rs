@@ -15,7 +15,7 @@ const RUNS: u64 = 150;
 
 fn options() -> Options {
     // Small batches, so that the index is written while the power fails.
-    Options { index_lot: 25, ..Options::default() }
+    Options::default().index_batch(25)
 }
 
 fn quick_or_full_repair(seed: u64) -> RedbOptions {

@@ -8,6 +8,7 @@ use aevrion_core::store::{DirectoryError, StoreError};
 
 /// Why a store does not open.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The directory cannot be used.
     #[error(transparent)]

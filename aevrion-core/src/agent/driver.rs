@@ -92,6 +92,7 @@ impl LineState {
 
 /// The close reason of a connection. The agent cannot be used any more.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum AgentError {
     /// The neighbour misbehaved, or does not fit.
     #[error(transparent)]

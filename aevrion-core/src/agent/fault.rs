@@ -6,6 +6,7 @@ use crate::{NodeId, TimeSpan, WriteError};
 
 /// Why the connection to a neighbour ends. All but [`Fault::Incompatible`] mean that it misbehaves.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum Fault {
     /// The two do not fit together, through nobody's misbehaviour.
     #[error(transparent)]

@@ -7,6 +7,7 @@ use crate::NodeId;
 
 /// Why an identity cannot be created, read or used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum IdentityError {
     /// The key or certificate does not exist yet.
     #[error("there is no {what} at {path}")]

@@ -236,7 +236,7 @@ impl<'s> CommitBatch<'s> {
 
     /// Writes the pending index rows if there are many, or if it `must` be.
     pub(super) async fn apply_index(&mut self, view: &dyn View, must: bool) -> Result<(), StoreError> {
-        if self.pending.len() < self.shared.index_lot && !must {
+        if self.pending.len() < self.shared.index_batch && !must {
             return Ok(());
         }
         self.checkpoint.indexed_keys += self.pending.count_new_keys(view).await?;

@@ -7,30 +7,89 @@ use std::time::Duration;
 use crate::bounds::{ARRIVALS_KEPT, PENDING_ROWS};
 use crate::{Incarnation, MAX_DRIFT, NodeId, ParameterOverrides, SystemWall, WallClock};
 
-/// How a replica is opened. The default suits everyone who does not know better.
+/// The options of an opening. The defaults suit most stores.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Options {
-    /// What a new store is made with, and an existing one must have been made with. What is left open is the default
-    /// in a new store, and whatever it has in an existing one.
+    /// The parameters of a new store, and those required of an existing one. A missing one is the default in a new
+    /// store, and the stored one in an existing store.
     pub parameters: ParameterOverrides,
-    /// Whether a new store joins a cluster that exists, whose parameters are as they are. Any other is refused if its
-    /// tree would be [too fine](crate::TreeTooFine).
+    /// Whether a new store joins an existing cluster, with the cluster's parameters. Any other new store is refused if
+    /// its tree would be [too fine](crate::TreeTooFine).
     pub joins: bool,
-    /// The node's identity. If `None` a new store draws one at random, and an existing one keeps what it has. A store
-    /// that gets another identity keeps its events; cursors of watchers that the old one gave are refused.
+    /// The node's identity. If `None`, a new store draws one at random, and an existing one keeps its own. A store with
+    /// another identity keeps its events, and refuses the cursors of watchers from before.
     pub node: Option<NodeId>,
-    /// The name of this opening (`None`: drawn at random). No other opening of this store, or of a copy of it, may have
-    /// had it: cursors of watchers are told apart by it, and neighbours tell two machines by it that have one identity.
+    /// The name of this opening (`None`: drawn at random). It must differ from all other openings of this store and of
+    /// its copies: cursors of watchers are told apart by it, and neighbours tell two machines with one identity by it.
     pub incarnation: Option<Incarnation>,
-    /// How far ahead of the wall clock an event may be and still move this node's clock (60 s).
+    /// The maximum distance of an event ahead of the wall clock that still moves this node's clock (60 s).
     pub max_drift: Duration,
-    /// Where the time comes from (the operating system).
+    /// The wall clock (the operating system's).
     pub wall: Arc<dyn WallClock>,
-    /// Index rows held in memory before they are written in one sorted batch (65,536). See
-    /// [`bounds::PENDING_ROWS`](crate::bounds::PENDING_ROWS) for what it trades.
-    pub index_lot: usize,
+    /// Index rows held in memory before they are written in one sorted batch (65,536): more rows make writes cheaper,
+    /// and cost memory, and time after a crash.
+    pub index_batch: usize,
     /// The newest arrivals that watchers can resume from (a million); at least an index batch is kept.
     pub arrivals_kept: u64,
+}
+
+impl Options {
+    /// Sets [`parameters`](Self::parameters).
+    #[must_use]
+    pub fn parameters(mut self, parameters: impl Into<ParameterOverrides>) -> Self {
+        self.parameters = parameters.into();
+        self
+    }
+
+    /// Sets [`joins`](Self::joins).
+    #[must_use]
+    pub fn joins(mut self) -> Self {
+        self.joins = true;
+        self
+    }
+
+    /// Sets [`node`](Self::node).
+    #[must_use]
+    pub fn node(mut self, node: impl Into<Option<NodeId>>) -> Self {
+        self.node = node.into();
+        self
+    }
+
+    /// Sets [`incarnation`](Self::incarnation).
+    #[must_use]
+    pub fn incarnation(mut self, incarnation: Incarnation) -> Self {
+        self.incarnation = Some(incarnation);
+        self
+    }
+
+    /// Sets [`max_drift`](Self::max_drift).
+    #[must_use]
+    pub fn max_drift(mut self, max_drift: Duration) -> Self {
+        self.max_drift = max_drift;
+        self
+    }
+
+    /// Sets [`wall`](Self::wall).
+    #[must_use]
+    pub fn wall(mut self, wall: impl WallClock) -> Self {
+        self.wall = Arc::new(wall);
+        self
+    }
+
+    /// Sets [`index_batch`](Self::index_batch).
+    #[must_use]
+    pub fn index_batch(mut self, rows: usize) -> Self {
+        self.index_batch = rows;
+        self
+    }
+
+    /// Sets [`arrivals_kept`](Self::arrivals_kept).
+    #[must_use]
+    pub fn arrivals_kept(mut self, arrivals: u64) -> Self {
+        self.arrivals_kept = arrivals;
+        self
+    }
 }
 
 impl Default for Options {
@@ -42,7 +101,7 @@ impl Default for Options {
             incarnation: None,
             max_drift: MAX_DRIFT,
             wall: Arc::new(SystemWall),
-            index_lot: PENDING_ROWS,
+            index_batch: PENDING_ROWS,
             arrivals_kept: ARRIVALS_KEPT,
         }
     }
@@ -56,7 +115,7 @@ impl fmt::Debug for Options {
             .field("node", &self.node)
             .field("incarnation", &self.incarnation)
             .field("max_drift", &self.max_drift)
-            .field("index_lot", &self.index_lot)
+            .field("index_batch", &self.index_batch)
             .field("arrivals_kept", &self.arrivals_kept)
             .finish_non_exhaustive()
     }

@@ -20,6 +20,7 @@ use crate::{ReadError, WriteError, timetable};
 
 /// What `rebuild` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rebuilt {
     /// Rows of the index and the timetable that were missing.
     pub rows_added: u64,

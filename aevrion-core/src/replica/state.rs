@@ -57,7 +57,7 @@ pub(crate) struct Shared {
     /// What the neighbours' clocks say of this node's, while local writes are refused because of it.
     pub(super) neighbours_verdict: ArcSwapOption<ClockFault>,
     /// See [`Options`].
-    pub(super) index_lot: usize,
+    pub(super) index_batch: usize,
     pub(super) arrivals_kept: u64,
     /// What the writer published last.
     pub(super) published: ArcSwap<Published>,
@@ -110,7 +110,7 @@ impl Shared {
             wall: Arc::clone(&options.wall),
             max_drift: options.max_drift,
             neighbours_verdict: ArcSwapOption::empty(),
-            index_lot: options.index_lot.min(capabilities.rows_at_once),
+            index_batch: options.index_batch.min(capabilities.rows_at_once),
             arrivals_kept: options.arrivals_kept,
             arrivals: watch::Sender::new(state.checkpoint.next_arrival),
             recent: RecentArrivals::default(),

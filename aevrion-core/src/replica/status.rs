@@ -13,6 +13,7 @@ use crate::{ClockFault, EventKey, NodeId, Parameters, ReadError, TimeSpan, Times
 
 /// What a replica says of itself.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Status {
     /// Its identity.
     pub node: NodeId,

@@ -27,6 +27,7 @@ pub struct Progress {
 
 /// What `verify` found.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Verification {
     /// Events that match their ids.
     pub events: u64,

@@ -62,7 +62,7 @@ impl Pair {
         let replica = Replica::open(MemoryStore::new(), Options::default()).await;
         let replica = replica.unwrap_or_else(|error| panic!("the suite's own replica opens: {error}"));
         let address = honest.address();
-        let replication = replica.replicate(ReplicationOptions { timeouts, ..ReplicationOptions::default() });
+        let replication = replica.replicate(ReplicationOptions::default().timeouts(timeouts));
         replication.over(honest);
         let connection = lazy.dial(&address).await;
         let connection = connection.unwrap_or_else(|error| panic!("nodes of a cluster connect: {error}"));

@@ -8,6 +8,7 @@ use crate::message::Message;
 
 /// Message counts of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Flow {
     /// Messages sent.
     pub sent: u64,
@@ -17,6 +18,7 @@ pub struct Flow {
 
 /// Totals of synchronisation since its start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Totals {
     /// Messages by name.
     pub messages: BTreeMap<&'static str, Flow>,

@@ -53,8 +53,9 @@ pub use peer::{NotAPeer, Peer};
 pub use removals::RemovalError;
 pub use status::{Neighbour, NeighbourState};
 
-/// How a replica synchronises. The defaults suit most clusters.
+/// The options of replication. The defaults suit most clusters.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ReplicationOptions {
     /// The name of the synchronised space (`default`). Neighbours with another space are refused.
     pub space: String,
@@ -88,7 +89,58 @@ impl Default for ReplicationOptions {
     }
 }
 
-/// A synchronising replica. A clone is another handle. Synchronisation runs until [closed](Sync::close), or until the
+impl ReplicationOptions {
+    /// Sets [`space`](Self::space).
+    #[must_use]
+    pub fn space(mut self, space: impl Into<String>) -> Self {
+        self.space = space.into();
+        self
+    }
+
+    /// Sets [`grace`](Self::grace).
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Sets [`write_despite_clocks`](Self::write_despite_clocks).
+    #[must_use]
+    pub fn write_despite_clocks(mut self, write_despite_clocks: bool) -> Self {
+        self.write_despite_clocks = write_despite_clocks;
+        self
+    }
+
+    /// Sets [`most_neighbours`](Self::most_neighbours).
+    #[must_use]
+    pub fn most_neighbours(mut self, most_neighbours: usize) -> Self {
+        self.most_neighbours = most_neighbours;
+        self
+    }
+
+    /// Sets [`members`](Self::members).
+    #[must_use]
+    pub fn members(mut self, members: Members) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// Sets [`timeouts`](Self::timeouts).
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: StallTimeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Sets [`budget`](Self::budget).
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+}
+
+/// A synchronising replica. A clone is another handle. Synchronisation runs until [closed](Replication::close), or until the
 /// last handle is dropped.
 #[derive(Clone)]
 pub struct Replication {

@@ -23,6 +23,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a node was not removed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RemovalError {
     /// The statement is not signed by the cluster's authority.
     #[error(

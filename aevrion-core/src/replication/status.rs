@@ -11,6 +11,7 @@ use crate::{NodeId, TimeSpan, Timestamp};
 
 /// The state of a neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum NeighbourState {
     /// Its only addresses belong to a transport that this node lacks. It is not dialled and does not count as missing.
     Unserved,
@@ -48,6 +49,7 @@ impl fmt::Display for NeighbourState {
 
 /// A neighbour, or an address whose node is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Neighbour {
     /// The node's identity, once known.
     pub id: Option<NodeId>,

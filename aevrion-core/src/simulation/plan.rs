@@ -64,7 +64,7 @@ pub struct Plan {
     /// The number of keys that clients write.
     pub keys: u64,
     /// Index rows held in memory.
-    pub index_lot: usize,
+    pub index_batch: usize,
     /// Whether clients write one key in bursts that exceed the drift.
     pub dense: bool,
     /// Whether nodes take writes whatever the neighbours' clocks say.
@@ -132,7 +132,7 @@ impl Plan {
             weather: if harsh { weather } else { Weather::default() },
             actions: 30 + random.below(170),
             keys: random.pick([1, 4, 12]),
-            index_lot: random.pick([1, 8, 64, 65_536]),
+            index_batch: random.pick([1, 8, 64, 65_536]),
             dense,
             write_despite_clocks: Random::new(seed, &[12]).once_in(2),
             spoils: Random::new(seed, &[15]).once_in(2),
@@ -171,7 +171,7 @@ impl Plan {
             weather: Weather::default(),
             actions: 100,
             keys: 50,
-            index_lot: 32,
+            index_batch: 32,
             dense: false,
             budget: Budget::default(),
             ..self

@@ -21,8 +21,7 @@ use crate::clock_fault::judge_by_neighbours;
 use crate::replication::clock_watch::heed;
 use crate::store::{Durability, StoreError};
 use crate::{
-    ClockFault, Event, Incarnation, NodeId, OpenError, Options, ParameterOverrides, ReadError, Replica,
-    Timestamp, WallClock,
+    ClockFault, Event, Incarnation, NodeId, OpenError, Options, ReadError, Replica, Timestamp, WallClock,
 };
 
 /// A machine: its disk, its clock, and its present process.
@@ -92,24 +91,16 @@ impl Node {
         if self.process().is_some() {
             return Ok(());
         }
-        let Plan { parameters, max_drift, index_lot, budget, .. } = plan;
-        let wanted = ParameterOverrides {
-            granularity: Some(parameters.granularity),
-            branching: Some(parameters.branching),
-            longest_key: Some(parameters.longest_key),
-            largest_data: Some(parameters.largest_data),
-        };
-        let options = Options {
-            parameters: wanted,
-            // Small trees reach more states in less time.
-            joins: true,
-            node: Some(self.id),
-            incarnation: Some(self.incarnation()),
-            max_drift: *max_drift,
-            wall: Arc::clone(&self.wall) as Arc<dyn WallClock>,
-            index_lot: *index_lot,
-            ..Options::default()
-        };
+        let Plan { parameters, max_drift, index_batch, budget, .. } = plan;
+        // Small trees reach more states in less time: `joins` allows them.
+        let options = Options::default()
+            .parameters(*parameters)
+            .joins()
+            .node(self.id)
+            .incarnation(self.incarnation())
+            .max_drift(*max_drift)
+            .wall(Arc::clone(&self.wall))
+            .index_batch(*index_batch);
         let crashes = self.disk.crashes();
         let replica = Replica::open(self.disk.mount(), options).await?;
         if self.disk.crashes() > crashes {

@@ -43,6 +43,7 @@ impl Drop for Directory {
 
 /// Why a directory cannot be used as a store.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DirectoryError {
     /// The path is not a directory.
     #[error("{0} is a file: a store lives in a directory of its own")]

@@ -140,6 +140,7 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
 /// Storage errors.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The disk is full. The batch was not written; a later commit may succeed.
     #[error("the disk is full ({0}): free some space, writes resume by themselves")]

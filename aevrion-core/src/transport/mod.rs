@@ -301,6 +301,7 @@ pub enum Side {
 
 /// Transport errors, by the side at fault.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum TransportError {
     /// The address is unusable: a configuration error.
     #[error("`{address}` is not an address to dial: {what}")]

@@ -85,7 +85,7 @@ impl Line {
         let side = async |number: u8, other: u8| {
             let (node, neighbour) = (NodeId::from_bytes([number; 32]), NodeId::from_bytes([other; 32]));
             let wall = Arc::new(ManualWall::at(Timestamp::from_millis(NOW)));
-            let options = Options { node: Some(node), wall, ..Options::default() };
+            let options = Options::default().node(node).wall(wall);
             let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
             let coordinator = Arc::new(RepairCoordinator::default());
             Side {

@@ -58,17 +58,8 @@ impl Pair {
         let wall = Timestamp::from_millis(wall);
         let side = async |store: S, number: u8, other: u8, name| {
             let node = NodeId::from_bytes([number; 32]);
-            let options = Options {
-                parameters: aevrion_core::ParameterOverrides {
-                    granularity: Some(parameters.granularity),
-                    branching: Some(parameters.branching),
-                    ..Default::default()
-                },
-                joins: true,
-                node: Some(node),
-                wall: Arc::new(ManualWall::at(wall)),
-                ..Options::default()
-            };
+            let options =
+                Options::default().parameters(parameters).joins().node(node).wall(ManualWall::at(wall));
             let replica = Replica::open(store, options).await.unwrap();
             let config = AgentConfig {
                 node,

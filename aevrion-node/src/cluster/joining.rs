@@ -3,7 +3,7 @@
 use aevrion_core::identity::Identity;
 use aevrion_core::identity::join::Token;
 use aevrion_core::replication::{Peer, RemovalError};
-use aevrion_core::{Options, ParameterOverrides, Replica};
+use aevrion_core::{Options, Replica};
 
 use super::{Book, Home, Welcome, joining_key, removed_from, transports};
 use crate::cli::Global;
@@ -64,18 +64,7 @@ impl Newcomer {
 
     /// What its store must be opened with, so that it fits into the cluster.
     pub(crate) fn options(&self) -> Options {
-        let parameters = self.welcome.parameters;
-        Options {
-            parameters: ParameterOverrides {
-                granularity: Some(parameters.granularity),
-                branching: Some(parameters.branching),
-                longest_key: Some(parameters.longest_key),
-                largest_data: Some(parameters.largest_data),
-            },
-            joins: true,
-            node: Some(self.identity.node()),
-            ..Options::default()
-        }
+        Options::default().parameters(self.welcome.parameters).joins().node(self.identity.node())
     }
 
     /// Takes note of everything in its store and in its home. The identity comes last: where it is, there is everything.

@@ -51,11 +51,9 @@ impl Membership {
         let book = Book::of(replica).await?;
         book.expect(&listening.peers).await?;
         let members = book.members().clone();
-        let replication = replica.replicate(ReplicationOptions {
-            write_despite_clocks,
-            members,
-            ..ReplicationOptions::default()
-        });
+        let replication = replica.replicate(
+            ReplicationOptions::default().write_despite_clocks(write_despite_clocks).members(members),
+        );
         // Whom the authority has removed gets no certificate, from the first question on.
         replica.read_removals(credentials.removals()).await?;
         let place = if authority.is_some() { AuthorityAt::ThisNode } else { AuthorityAt::AnotherNode };

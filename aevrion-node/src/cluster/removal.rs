@@ -33,8 +33,8 @@ impl Parts {
             return Err(refused(HOLDS_AUTHORITY.to_owned()));
         }
         self.replica.remove_node(removals, statement).await.map_err(|error| match error {
-            RemovalError::NotTrue => refused(format!("{error}: the node stays")),
             RemovalError::Write(error) => error.into(),
+            error => refused(format!("{error}: the node stays")),
         })
     }
 }

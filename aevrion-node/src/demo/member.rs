@@ -30,7 +30,7 @@ impl Member {
         // The store first, as in `cluster init`: a directory that cannot hold a store must not become a member.
         open(&directory, Options::default()).await?.close().await?;
         let id = Home::of(&directory).found()?.node();
-        let replica = open(&directory, Options { node: Some(id), ..Options::default() }).await?;
+        let replica = open(&directory, Options::default().node(id)).await?;
         let mut first = Self { name, replica, id, directory, membership: None };
         first.begin(Vec::new()).await?;
         Ok(first)

@@ -47,7 +47,7 @@ impl Node {
             Some(identity) => Arc::new(CertifiedWall { certified_from: identity.valid_from() }),
             None => Arc::new(SystemWall),
         };
-        let replica = data::open_with(global, Options { node, wall, ..Options::default() }).await?;
+        let replica = data::open_with(global, Options::default().node(node).wall(wall)).await?;
         let engine = replica.status().await?.store.name;
         let place = match &global.data {
             Some(path) => format!("{engine} in {}", path.display()),

@@ -125,8 +125,10 @@ mod tests {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
     fn report(pass: Option<ScrubPass>, last: Option<ScrubPass>, now: Timestamp) -> ScrubReport {
-        let total = ScrubPass { ended: now, ..ScrubPass::default() };
-        ScrubReport { table: "events", pass, expected_rows: 4_000_000, last, total }
+        let mut report = ScrubReport::default();
+        (report.pass, report.expected_rows, report.last) = (pass, 4_000_000, last);
+        report.total.ended = now;
+        report
     }
 
     #[test]
@@ -145,7 +147,9 @@ mod tests {
     #[test]
     fn the_next_pass_begins_when_it_is_time() {
         let began = Timestamp::from_millis(1_700_000_000_000);
-        let last = Some(ScrubPass { began, ended: began, ..ScrubPass::default() });
+        let mut last = ScrubPass::default();
+        (last.began, last.ended) = (began, began);
+        let last = Some(last);
         let hour = Duration::from_secs(3_600);
         let rest = |pass, now| until_next_pass(&report(pass, last, now), WEEK);
         assert_eq!(rest(None, began.after(hour)), WEEK - hour);

@@ -27,6 +27,7 @@ pub struct Agreement {
 
 /// The progress of a catch-up: of the repairs since a difference was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CatchUp {
     /// Blocks of time in the last comparison.
     pub blocks: usize,

@@ -65,6 +65,7 @@ pub trait Joining: Transport {
 
 /// Why joining or renewing failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum JoinError {
     /// The node could not be reached or authenticated. For a join, [`ForeignAuthority`] means that the node belongs to
     /// another cluster than the token.

@@ -47,6 +47,7 @@ pub struct Welcome {
 
 /// Why a request to join or to renew was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 pub enum JoinRefusal {
     /// The token was not issued here, or is forgotten by now.
     UnknownToken,

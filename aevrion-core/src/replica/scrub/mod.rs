@@ -45,7 +45,8 @@ pub struct ScrubStep {
 }
 
 /// How far the scrub is.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
 pub struct ScrubReport {
     /// The table that it is at.
     pub table: &'static str,

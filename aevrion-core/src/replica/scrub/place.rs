@@ -20,6 +20,7 @@ const TABLES: [Table; 6] =
 
 /// What a pass has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ScrubPass {
     /// When it began.
     pub began: Timestamp,
