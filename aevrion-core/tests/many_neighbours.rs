@@ -78,7 +78,7 @@ async fn a_hundred_agree_and_a_write_reaches_them_all() {
         };
         tokio::time::timeout(NEVER, reach).await.expect("it reaches all");
     }
-    // Quiet minutes: all compare, and one digest serves all of them.
+    // During quiet minutes all compare, and one digest serves all of them.
     tokio::time::sleep(Duration::from_secs(120)).await;
     let scans = store.node_scans();
     tokio::time::sleep(Duration::from_secs(180)).await;
@@ -118,7 +118,7 @@ async fn what_a_hundred_compare_is_computed_once() {
     let hundred = store.rows() - rows;
     println!("{one} rows for one, {hundred} for {MANY}");
     assert!(roots.len() == 1 && hundred <= one * 2, "{hundred} rows, {one} for one");
-    // A write outside of it changes nothing, a write within does.
+    // A write outside the span leaves the digest valid; a write within invalidates it.
     let put = async |ms: u64| {
         replica.put_at("more", Value::Deletion, Timestamp::from_millis(LEAF + ms)).await.unwrap();
         ask(&*all[1].0, LEAF + 50_000).await

@@ -5,7 +5,7 @@ use aevrion_core::message::{Digest, NodeDigest};
 use aevrion_core::tree::{NodePosition, Root};
 use aevrion_core::{Event, EventKey, ReadError, Replica, TimeSpan};
 
-/// A replica, and the reason why an event of it is unreadable.
+/// A replica, and a function that returns why an event of it is unreadable, if so.
 pub(crate) struct Held<'r, F>(pub(crate) &'r Replica, pub(crate) F);
 
 impl<F: Fn(EventKey) -> Option<ReadError> + Send + Sync> ReplicaView for Held<'_, F> {
