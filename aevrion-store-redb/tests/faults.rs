@@ -1,5 +1,5 @@
-//! Promise: a disk that is full or fails makes the replica read-only, not wrong; it recovers by itself; damage is
-//! noticed, never served.
+//! Promise: a full or failing disk makes the replica read-only, not wrong; the replica recovers by itself; damage is
+//! detected and never served.
 
 mod disk;
 
@@ -15,7 +15,7 @@ async fn open(disk: &Disk) -> Replica {
     Replica::open(store, Options::default()).await.expect("opens")
 }
 
-/// Writes until a write is taken: the replica tries a failed disk again after a second.
+/// Writes until a write succeeds: the replica tries a failed disk again after a second.
 async fn recovers(replica: &Replica, value: &str) {
     let began = Instant::now();
     while replica.put("key", value.to_owned()).await.is_err() {
@@ -82,8 +82,8 @@ async fn all_addresses(replica: &Replica) -> Vec<aevrion_core::EventKey> {
     event_keys
 }
 
-/// Whatever bit of the file is wrong: a read never gives a wrong value. A key may seem to be gone, where the bit was in
-/// the index; then `verify` says so.
+/// With any bit of the file flipped, a read never returns a wrong value. A key may seem absent if the bit was in the
+/// index; then `verify` reports it.
 #[tokio::test]
 async fn a_flipped_bit_is_never_served() {
     let mut noticed = 0;
