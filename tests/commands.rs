@@ -599,7 +599,7 @@ fn only_who_asks_for_memory_on_the_command_line_gets_it() {
     let place = tempfile::tempdir().expect("a directory");
     run_on(&place.path().join("data"), &["put", "k", "v", "--store", "memory"])
         .fails(2, &["keeps nothing", "--data"]);
-    // With a node available, a write must not go to a store that keeps nothing.
+    // With a node configured, a write must not go to a store that keeps nothing.
     let node = ("AEVRION_ENDPOINT", "http://127.0.0.1:1");
     run(&["put", "k", "v", "--store", "memory"], &[node]).fails(2, &["keeps nothing", "--endpoint"]);
     run(&["put", "k", "v"], &[node, ("AEVRION_STORE", "memory")]).fails(6, &["nothing answers"]);

@@ -224,7 +224,7 @@ fn rows_may_delete_and_values_may_be_json() {
     place.run(&unknown).fails(2, &["--delete-if", "no column `gone`"]);
 }
 
-/// The export of a table returns its cells, with all delimiters and quotes; bytes that are not text are refused.
+/// An exported table keeps all delimiters and quotes when it is imported; an export refuses bytes that are not text.
 #[test]
 fn a_table_that_is_exported_can_be_imported() {
     let (place, copy) = (Place::new(), Place::new());

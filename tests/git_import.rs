@@ -421,7 +421,7 @@ fn times_that_go_backwards_are_told_and_put_in_order_if_asked() {
     );
     repository
         .brings_all(&["--ties", "file-order"], &["3 records: put later, by 130,001 ms at most", "of 2 keys"]);
-    // An early time is kept if it is alone under its key.
+    // An out-of-order time is kept if its key has no other event.
     assert_eq!(repository.history("other-50"), [(50.0, value("x"))]);
     repository.brings_all(&["--ties", "file-order"], &["0 events imported, 8 were stored already"]);
 }

@@ -17,10 +17,10 @@ use serde_json::Value;
 fn spoil_event(engine: &str, data: &Path, key: &str) {
     plant(engine, data, Table::Events, |rows, batch| {
         let of_key = |row: &&engine::Row| row.1.get(5..).is_some_and(|rest| rest.starts_with(key.as_bytes()));
-        let (address, row) = rows.iter().rfind(of_key).expect("it is stored");
+        let (event_key, row) = rows.iter().rfind(of_key).expect("it is stored");
         let mut spoilt = row.clone();
         *spoilt.last_mut().expect("it has bytes") ^= 0x04;
-        batch.put(Table::Events, address.clone(), spoilt);
+        batch.put(Table::Events, event_key.clone(), spoilt);
     });
 }
 

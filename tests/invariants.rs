@@ -177,8 +177,8 @@ async fn invariant_3_acknowledged_writes_survive() {
                     Operation::put(format!("key{number}"), format!("{round}")),
                     Operation::delete("other"),
                 ];
-                for address in replica.batch(operations, durability).await.expect("stored") {
-                    acknowledged.insert((address.timestamp.as_millis(), address.id.to_string()));
+                for event_key in replica.batch(operations, durability).await.expect("stored") {
+                    acknowledged.insert((event_key.timestamp.as_millis(), event_key.id.to_string()));
                 }
             }
             replica.close().await.expect("closed");

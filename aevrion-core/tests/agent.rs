@@ -144,7 +144,7 @@ fn announced(event: &Event) -> Message {
 
 fn asks_for(messages: &[Message]) -> Vec<EventKey> {
     let asked = messages.iter().filter_map(|message| match message {
-        Message::NeedEvents(NeedEvents::At(addresses)) => Some(addresses.clone()),
+        Message::NeedEvents(NeedEvents::At(event_keys)) => Some(event_keys.clone()),
         _ => None,
     });
     asked.flatten().collect()
@@ -510,12 +510,12 @@ impl ReplicaView for Counting<'_> {
         ReplicaView::event_keys(self.0, span, before, most).await
     }
 
-    async fn event(&self, address: EventKey) -> Result<Option<Event>, ReadError> {
-        ReplicaView::event(self.0, address).await
+    async fn event(&self, event_key: EventKey) -> Result<Option<Event>, ReadError> {
+        ReplicaView::event(self.0, event_key).await
     }
 
-    async fn missing(&self, addresses: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
-        ReplicaView::missing(self.0, addresses).await
+    async fn missing(&self, event_keys: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
+        ReplicaView::missing(self.0, event_keys).await
     }
 }
 

@@ -47,7 +47,7 @@ impl Node {
 #[tokio::test(start_paused = true)]
 async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
     let network = MemoryNetwork::new();
-    // The machines dial the node in the middle, whatever its place in the order of ids.
+    // The machines dial the node in the middle, with either order of ids.
     for (hub, double) in [(1, 9), (9, 1)] {
         let hub = node(&network, hub).await;
         let [one, other] = [node(&network, double).await, node(&network, double).await];
@@ -110,7 +110,7 @@ async fn the_other_one_takes_the_place_of_one_that_is_stopped() {
     tokio::time::timeout(NEVER, anew.replication.agreement()).await.expect("it is let in");
 }
 
-/// However often a node restarts, and whatever the state of its old connection on the other side.
+/// After any number of restarts, and in any state of the old connection on the other side.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_started_anew_is_no_other_machine() {
     let network = MemoryNetwork::new();

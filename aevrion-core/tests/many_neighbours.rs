@@ -140,7 +140,9 @@ async fn a_large_value_is_encoded_once_for_all() {
     for (connection, _) in &all {
         loop {
             match receive(&**connection, Lane::Live).await {
-                Some(Message::EventList(EventList::Announced(addresses))) if addresses.contains(&written) => {
+                Some(Message::EventList(EventList::Announced(event_keys)))
+                    if event_keys.contains(&written) =>
+                {
                     break;
                 }
                 Some(message) => assert!(message.events().is_empty(), "it is not pushed"),

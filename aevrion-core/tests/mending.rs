@@ -31,8 +31,8 @@ fn event(number: u64) -> Event {
 const SMALL: u64 = 7;
 const LARGE: u64 = 8;
 
-fn row_key(address: EventKey) -> Bytes {
-    [&address.timestamp.as_millis().to_be_bytes()[..], address.id.as_bytes()].concat().into()
+fn row_key(event_key: EventKey) -> Bytes {
+    [&event_key.timestamp.as_millis().to_be_bytes()[..], event_key.id.as_bytes()].concat().into()
 }
 
 /// Changes a row of an event without the replica's knowledge.
@@ -92,7 +92,7 @@ impl Node {
     }
 
     fn standing(&self) -> Vec<EventKey> {
-        self.replica.damaged_events().standing.into_iter().map(|(address, _)| address).collect()
+        self.replica.damaged_events().standing.into_iter().map(|(event_key, _)| event_key).collect()
     }
 
     /// Waits until nothing is damaged, and returns the number of mended events.

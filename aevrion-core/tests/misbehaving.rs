@@ -220,9 +220,9 @@ async fn wishes_for_what_does_not_exist() {
     let victim = victim().await;
     let connection = victim.settled().await;
     for number in 0..100_u8 {
-        let address =
+        let event_key =
             EventKey { timestamp: Timestamp::from_millis(1), id: EventId::from_bytes([number; 32]) };
-        send(&*connection, Lane::Live, &Message::NeedEvents(NeedEvents::At(vec![address]))).await;
+        send(&*connection, Lane::Live, &Message::NeedEvents(NeedEvents::At(vec![event_key]))).await;
     }
     victim.cuts_off(&*connection, "no_such_events", "asked 17 times for events that do not exist").await;
 }

@@ -205,16 +205,16 @@ impl Pair {
             .iter()
             .map(|(key, content)| Operation { key: key.clone(), value: content.value(now) })
             .collect();
-        let addresses = self.replica.batch(operations.clone(), Durability::Buffered).await.unwrap();
-        for (Operation { key, value }, address) in operations.into_iter().zip(addresses) {
-            let event = Event::new(key.clone(), value, address.timestamp).unwrap();
-            assert_eq!(event.event_key(), address);
+        let event_keys = self.replica.batch(operations.clone(), Durability::Buffered).await.unwrap();
+        for (Operation { key, value }, event_key) in operations.into_iter().zip(event_keys) {
+            let event = Event::new(key.clone(), value, event_key.timestamp).unwrap();
+            assert_eq!(event.event_key(), event_key);
             // The clock's guarantees: later than every earlier write of this node to the key, and than every version
             // visible at the write.
-            let previous = self.own.insert(key.clone(), address.timestamp);
-            assert!(previous.is_none_or(|previous| address.timestamp > previous));
-            assert!(self.model.versions(&key, now).iter().all(|seen| seen.timestamp() < address.timestamp));
-            assert!(address.timestamp <= self.replica.now(), "a node reads its own writes");
+            let previous = self.own.insert(key.clone(), event_key.timestamp);
+            assert!(previous.is_none_or(|previous| event_key.timestamp > previous));
+            assert!(self.model.versions(&key, now).iter().all(|seen| seen.timestamp() < event_key.timestamp));
+            assert!(event_key.timestamp <= self.replica.now(), "a node reads its own writes");
             self.model.insert(event);
         }
     }

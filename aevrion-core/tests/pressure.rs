@@ -32,7 +32,7 @@ async fn neighbour_of(replica: &Replica) -> (Replication, Arc<dyn Connection>, M
     (replication, connection, neighbour)
 }
 
-/// Each Hello message of the neighbour is answered at once, whatever waits in the send queue.
+/// Each Hello message of the neighbour is answered at once, even with a full send queue.
 #[tokio::test(start_paused = true)]
 async fn one_that_has_more_and_more_said_and_reads_none_of_it_is_cut_off() {
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();

@@ -273,7 +273,7 @@ async fn chosen_ids_do_not_hide_what_is_missing() {
     }
 }
 
-/// Future events of the other side alone are no agreement, whatever the previous state.
+/// Future events of the other side alone are no agreement, in any previous state.
 #[tokio::test]
 async fn a_future_that_only_the_other_side_holds_is_asked_about() {
     for holder in 0..2 {

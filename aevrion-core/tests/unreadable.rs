@@ -97,8 +97,8 @@ impl Subject {
         };
         let parents: Vec<_> = digest.rows.iter().map(node).filter(|node| node.level > 0).collect();
         assert!(!ReplicaView::children(replica, span, &parents).await.unwrap().answer[0].is_empty());
-        let addresses = ReplicaView::event_keys(replica, span, None, 1_000).await.unwrap();
-        assert_eq!(addresses.len() as u64, self.root.count);
+        let found = ReplicaView::event_keys(replica, span, None, 1_000).await.unwrap();
+        assert_eq!(found.len() as u64, self.root.count);
     }
 
     /// The number of events that a watcher sees from the beginning, and of damage reports. It reaches the end.
@@ -299,8 +299,8 @@ async fn an_event_under_a_key_that_is_no_address_is_as_good_as_missing() {
             assert!(found.lost.iter().any(|damage| damage.table == Table::Events), "{found:?}");
             let history = replica.history("plum", &VersionQuery::default()).await;
             assert!(matches!(history, Err(ReadError::Damaged(_))), "{history:?}");
-            let addresses = ReplicaView::event_keys(&replica, TimeSpan::ALL, None, 1_000).await.unwrap();
-            assert_eq!(addresses.len() as u64, VERSIONS * 3 - 1 + 2);
+            let listed = ReplicaView::event_keys(&replica, TimeSpan::ALL, None, 1_000).await.unwrap();
+            assert_eq!(listed.len() as u64, VERSIONS * 3 - 1 + 2);
             // A node that still has the event restores it.
             let plums = (0..VERSIONS).map(|ms| event("plum", 1_000 + ms * 60_000)).collect();
             assert_eq!(replica.insert(plums, Durability::Immediate).await.unwrap().new, 1);

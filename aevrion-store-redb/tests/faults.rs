@@ -59,14 +59,14 @@ async fn a_failing_disk_loses_nothing_acknowledged() {
                 disk.fail_next(1 + random.below(6));
             }
             let value = format!("{number}");
-            if let Ok(address) = replica.put(format!("key{}", random.below(5)), value).await {
-                acknowledged.push(address);
+            if let Ok(event_key) = replica.put(format!("key{}", random.below(5)), value).await {
+                acknowledged.push(event_key);
             }
         }
         disk.fail_next(0);
-        for address in &acknowledged {
+        for event_key in &acknowledged {
             let found = all_addresses(&replica).await;
-            assert!(found.contains(address), "seed {seed}: {address} was acknowledged and is gone");
+            assert!(found.contains(event_key), "seed {seed}: {event_key} was acknowledged and is gone");
         }
         let found = replica.verify(|_| {}).await.expect("readable");
         assert!(found.is_clean(), "seed {seed}: {found:?}");

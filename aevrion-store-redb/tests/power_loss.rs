@@ -46,12 +46,12 @@ async fn write_until_dark(
             })
             .collect();
         let durability = if random.below(3) == 0 { Durability::Buffered } else { Durability::Immediate };
-        let Ok(addresses) = replica.batch(operations, durability).await else {
+        let Ok(event_keys) = replica.batch(operations, durability).await else {
             batches.push(Vec::new());
             return;
         };
-        batches.push(addresses.clone());
-        buffered.extend(addresses);
+        batches.push(event_keys.clone());
+        buffered.extend(event_keys);
         if durability == Durability::Immediate {
             durable.extend(buffered.drain(..));
         }
@@ -71,7 +71,7 @@ async fn check(replica: &Replica, seed: u64, durable: &BTreeSet<EventKey>, batch
     let lost: Vec<_> = durable.difference(&found).collect();
     assert!(lost.is_empty(), "seed {seed}: acknowledged and lost: {lost:?}");
     for batch in batches {
-        let there = batch.iter().filter(|address| found.contains(address)).count();
+        let there = batch.iter().filter(|event_key| found.contains(event_key)).count();
         assert!(there == 0 || there == batch.len(), "seed {seed}: {there} of a batch of {}", batch.len());
     }
     let verification = replica.verify(|_| {}).await.expect("readable");
