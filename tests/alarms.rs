@@ -1,5 +1,5 @@
-//! The promise: a clock that cannot be trusted is seen by whoever looks after a node, in its status, its metrics and its
-//! log; and a node whose own clock is ahead takes no writes that others would see only later, unless it is told to.
+//! The promise: an untrustworthy clock shows in the status, the metrics and the log of a node. A node whose own clock
+//! is ahead refuses writes that others would see only later, unless it is told to take them.
 
 use crate::support::{engine, http};
 use std::path::Path;
@@ -23,7 +23,7 @@ impl WallClock for Behind {
     }
 }
 
-/// A node of the cluster of `first` in this process: no setting of the binary gives it another clock.
+/// A node of `first`'s cluster in this process: the binary has no setting for another clock.
 async fn node_behind(data: &Path, first: &Member, by: Duration) -> (Replica, Replication) {
     let peer = first.address("quic");
     run_on(data, &["cluster", "join", &peer, &first.token()]).ok();
@@ -62,7 +62,7 @@ fn a_clock_that_is_off_is_an_alarm_until_it_is_gone() {
     assert!(alarm.contains("only neighbour") && alarm.contains("set right"), "{alarm}");
     assert_eq!(metric(&first, "clock_alarm"), 1);
     first.server().line_with("alarm: this node's clock and that of its only neighbour");
-    // Of two clocks nobody can say which is wrong.
+    // Two clocks do not show which of them is wrong.
     until(|| first.run(&["put", "k", "v"]).code == Some(5), "writes are taken");
     assert_eq!(metric(&first, "writes_refused"), 1);
 

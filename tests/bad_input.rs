@@ -1,4 +1,4 @@
-//! The promise: bad input is refused with the line, the field and what to do, and leaves nothing half-written behind.
+//! The promise: bad input is refused with the line, the field and the remedy, and leaves nothing half-written behind.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -21,7 +21,7 @@ fn zipped(content: &[u8]) -> Vec<u8> {
 
 // ---- Lines of JSON ----
 
-/// Between two good lines: what is wrong, which field is named, what the message says besides.
+/// A bad line between two good ones, the field of its error, and further words of the message.
 const BAD_LINES: &[(&str, &str, &[&str])] = &[
     (r#"{"key":"","value":1,"timestamp":1}"#, "key", &["empty", "at least one byte"]),
     (r#"{"value":1,"timestamp":1}"#, "key", &["missing", "key_base64"]),
@@ -297,7 +297,7 @@ fn times_of_a_csv_file_may_be_written_in_any_way_that_is_said() {
     assert_eq!(history[0]["timestamp"], 1_372_941_000_000_u64);
 }
 
-/// What is wrong with the arguments or the columns, the exit code, and what the message says.
+/// A bad CSV file, its arguments, the exit code, and words of the message.
 const BAD_CSV: &[(&str, &[&str], i32, &[&str])] = &[
     (CSV, &[], 2, &["--key", "--time", "such as"]),
     (CSV, &["--time", "when"], 2, &["--key"]),

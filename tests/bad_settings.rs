@@ -1,4 +1,4 @@
-//! The promise: a directory or a setting that does not fit is refused with what to do, and is left as it was.
+//! The promise: an unusable directory or setting is refused with the remedy, and is left as it was.
 
 use std::fs;
 use std::io::Write;
@@ -101,14 +101,14 @@ fn a_second_process_is_refused_and_told_who_holds_the_store() {
         command.stdin(Stdio::piped()).stderr(Stdio::piped());
         let mut holder = command.spawn().expect("the binary starts");
         let mut stdin = holder.stdin.take().expect("it has an input");
-        // It has opened the store when it has read what does not fit in the pipe.
+        // The input exceeds the pipe: once it is taken, the import has opened the store.
         stdin.write_all(GOOD.repeat(50_000).as_bytes()).expect("it reads");
         let process = format!("(process {})", holder.id());
         place.run(&["get", "k"]).fails(1, &["open in another process", &process]);
         place.run(&["put", "k", "w"]).fails(1, &["open in another process", &process]);
         drop(stdin);
         assert!(holder.wait().expect("it ends").success());
-        // The lock went with its process.
+        // The lock ended with its process.
         place.holds(2);
     }
 }
@@ -117,7 +117,7 @@ fn a_second_process_is_refused_and_told_who_holds_the_store() {
 fn a_directory_that_cannot_be_written_is_named() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
-    /// Nobody in particular.
+    /// The customary user id of `nobody`.
     const NOBODY: u32 = 65_534;
 
     if !rustix::process::geteuid().is_root() {
@@ -129,7 +129,7 @@ fn a_directory_that_cannot_be_written_is_named() {
         place.run(&["put", "k", "v", "--store", engine]).ok();
         let open_to_all = fs::Permissions::from_mode(0o755);
         fs::set_permissions(place.directory.path(), open_to_all).expect("they can be set");
-        // A copy, for the user may have no way to where the binary was built.
+        // A copy, because this user may not be able to reach the original binary.
         let binary = place.directory.path().join("aevrion");
         fs::copy(env!("CARGO_BIN_EXE_aevrion"), &binary).expect("it can be copied");
         let run = |arguments: &[&str], data: &Path| -> Finished {

@@ -1,6 +1,5 @@
-//! The promise: a wall clock that is put back, far off, or in 1970 costs no acknowledged write and leaves nobody hanging.
-//! What is wrong is said in the answer, in `status`, `/readyz`, `/metrics` and the log, and it ends when the clock is
-//! right.
+//! The promise: a wall clock that is put back, far off, or in 1970 costs no acknowledged write and leaves no caller
+//! hanging. The answer, `status`, `/readyz`, `/metrics` and the log name the problem, until the clock is right.
 //!
 //! The clock of one process is shifted by a small library that is preloaded, which needs Linux and a C compiler.
 
@@ -18,14 +17,14 @@ use crate::support::member::{Member, Place, until};
 use crate::support::server::Server;
 use rustix::process::Signal;
 
-/// A process's wall clock, which a test shifts.
+/// The wall clock of a process, shifted by a test.
 struct Shim {
     library: PathBuf,
     shift: PathBuf,
 }
 
 impl Shim {
-    /// `None`, said aloud, where there is no C compiler.
+    /// Returns `None`, with a message, if there is no C compiler.
     fn new(place: &Place, seconds: i64) -> Option<Self> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/clock_shim.c");
         let (library, shift) = (place.at("clock_shim.so"), place.at("shift"));
@@ -45,7 +44,7 @@ impl Shim {
     }
 
     fn set(&self, seconds: i64) {
-        // The file is mapped: it must stay the same one.
+        // The process has mapped this file, so it must not be replaced.
         use std::os::unix::fs::FileExt;
         let file = fs::File::options()
             .write(true)
@@ -56,7 +55,7 @@ impl Shim {
         file.write_all_at(&seconds.to_le_bytes(), 0).expect("it can be written");
     }
 
-    /// Lets a command live by this clock.
+    /// Makes a command use this clock.
     fn apply(&self, command: &mut Command) {
         command.env("LD_PRELOAD", &self.library).env("CLOCK_SHIM", &self.shift);
     }
@@ -121,7 +120,7 @@ fn a_restart_with_the_clock_back_hides_no_acknowledged_write() {
     let server = shim.serve(&data);
     assert_eq!(get(&server, "/v1/kv/k").is(200).text(), "acknowledged");
     put(&server, "k", "", "newer").is(503);
-    // The operator says that the clock is right now.
+    // The operator confirms that the clock is right now.
     server.run(&["clock", "resume"]).ok();
     put(&server, "k", "", "newer").is(200);
     assert_eq!(get(&server, "/v1/kv/k").is(200).text(), "newer");
@@ -139,7 +138,7 @@ fn a_clock_in_1970_takes_no_writes() {
     let refused = put(&server, "k", "", "v").is(503).text();
     assert!(refused.contains("1970"), "{refused}");
     get(&server, "/readyz").is(503);
-    // The directory alone is as careful.
+    // A verb on a directory, without a node, refuses too.
     let mut verb = aevrion();
     verb.args(["put", "k", "v", "--data"]).arg(place.at("other"));
     shim.apply(&mut verb);

@@ -1,5 +1,5 @@
-//! Promise: nodes that were made, joined and served as the manual says keep in step, whatever their stores and
-//! transports, whoever of them is killed or stopped; and whoever may not join is told why.
+//! Promise: nodes that were made, joined and served as the manual says keep in step, across stores and transports, even
+//! if some are killed or stopped. A refused join gives its reason.
 
 use crate::support::{http, server};
 use std::collections::BTreeSet;
@@ -15,13 +15,13 @@ use aevrion_core::{Event, Timestamp, Value as Written};
 use serde_json::Value;
 
 impl Place {
-    /// Asks the node at `peer` to let a directory in.
+    /// Asks the node at `peer` to admit a directory.
     fn ask(&self, name: &str, peer: &str, token: &str, more: &[&str]) -> Finished {
         run_on(&self.at(name), &[&["cluster", "join", peer, token], more].concat())
     }
 
-    /// One node in the midst of two others, each with another store or transport. Nobody is told where the third one
-    /// is: it has to dial.
+    /// One node between two others, each with another store or transport. The third advertises no address, so it has to
+    /// dial.
     fn three(&self) -> [Member; 3] {
         let first = self.first("first");
         let second = Member::join(self.at("second"), "sled", "tcp", &first, true);
@@ -56,7 +56,7 @@ fn three_nodes_of_different_stores_and_transports_hold_the_same() {
         assert_eq!(member.status()["granularity_ms"], 1_000, "the parameters come from the cluster");
         member.run(&["put", &format!("own:{n}"), &format!("of {n}")]).ok();
         member.run(&["put", "one after the other", &format!("of {n}")]).ok();
-        // Three writes of one moment: the id decides.
+        // Three writes with the same timestamp: the id decides.
         member.run(&["put", "at once", &format!("of {n}"), "--at", "1700000000000"]).ok();
     }
     first.run(&["delete", "own:0"]).ok();
@@ -85,7 +85,7 @@ fn three_nodes_of_different_stores_and_transports_hold_the_same() {
 
 // ---- In trouble ----
 
-/// Writes to a node, one key after the other, until it is told to stop; while the node is gone, too.
+/// Writes to a node, one key after the other, until told to stop; also while the node is down.
 struct Writer {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<AtomicUsize>,
@@ -107,7 +107,7 @@ impl Writer {
                 let put: Finished = put.expect("the binary starts").into();
                 match put.code {
                     Some(0) => keys.push(key),
-                    // Nobody is there any more, or it went in the midst of the request.
+                    // The node is down, or went down during the request.
                     Some(6) | Some(1) => break,
                     code => panic!("{code:?}: {}", put.stderr),
                 }
@@ -118,14 +118,14 @@ impl Writer {
         Self { stop, acknowledged, writing }
     }
 
-    /// Waits for so many more writes.
+    /// Waits for so many further writes.
     #[track_caller]
     fn more(&self, writes: usize) {
         let enough = self.acknowledged.load(Ordering::Relaxed) + writes;
         until(|| self.acknowledged.load(Ordering::Relaxed) >= enough, "nothing more is acknowledged");
     }
 
-    /// The keys that were acknowledged.
+    /// Stops the writer, and returns the acknowledged keys.
     fn end(self) -> Vec<String> {
         self.stop.store(true, Ordering::Relaxed);
         self.writing.join().expect("it wrote")
@@ -141,7 +141,7 @@ fn what_was_acknowledged_is_on_every_node_after_one_was_killed_and_one_was_stopp
     let writers = [write("first", first), write("second", second), write("third", third)];
     writers.iter().for_each(|writer| writer.more(10));
 
-    // While it is written to, as the others are.
+    // The second node dies during writes to it and the others.
     second.kill();
     writers[0].more(20);
     writers[2].more(20);
@@ -149,7 +149,7 @@ fn what_was_acknowledged_is_on_every_node_after_one_was_killed_and_one_was_stopp
     let back = write("back", second);
     back.more(10);
 
-    // Nobody else knows where it is, and it is not told again where the others are.
+    // No other node knows the third one's address, and the third is not told theirs again.
     third.stop();
     writers[0].more(20);
     third.serve(&[]);
@@ -171,9 +171,9 @@ fn what_was_acknowledged_is_on_every_node_after_one_was_killed_and_one_was_stopp
     assert!(third.status()["neighbours"][0]["address"] == first.address("quic"), "{}", third.status());
 }
 
-// ---- Who may not join ----
+// ---- Refused joins ----
 
-/// A join that was refused leaves no node behind; at most the key with which it can be tried again.
+/// A refused join makes no node. It leaves at most its key, for another attempt.
 #[track_caller]
 fn nobody_came_of(place: &Place, name: &str) {
     assert!(!file_of(&place.at(name), "node.crt").exists(), "{name} became a node");
@@ -198,7 +198,7 @@ fn a_token_lets_one_node_in_within_its_time() {
         let (before, last) = text.trim_end().rsplit_once('\n').expect("there are several");
         let mut words: Vec<_> = last.split(' ').map(str::to_owned).collect();
         let end: u64 = words[1].parse().expect("a time");
-        // It ended a minute ago.
+        // The token expired a minute ago.
         words[1] = (end - 61 * 60 * 1_000).to_string();
         fs::write(&book, format!("{before}\n{}\n", words.join(" "))).expect("it is written");
         ask("late", &token).fails(5, &["refuses", "expired", "get a new one"]);
@@ -216,7 +216,7 @@ fn a_token_lets_one_node_in_within_its_time() {
     first.stop();
 }
 
-/// Anyone who reaches the node's HTTP interface, on this machine or through a proxy, could otherwise let himself in.
+/// Otherwise any client of the HTTP interface, local or through a proxy, could admit itself.
 #[test]
 fn a_running_node_gives_tokens_to_nobody_who_asks_over_http() {
     let place = Place::new();
@@ -229,7 +229,7 @@ fn a_running_node_gives_tokens_to_nobody_who_asks_over_http() {
     let issued = || fs::read_to_string(file_of(&first.data, "tokens")).unwrap_or_default().lines().count();
     assert_eq!(issued(), 0, "one was issued all the same");
 
-    // Who may write in its directory gets one while it is served, and it is good there.
+    // A user with write access to the directory gets a token from a running node, and the node accepts it.
     let token = first.token();
     assert!(token.starts_with("aev1-") && issued() == 1, "{token}");
     place.ask("second", &first.address("tcp"), &token, &["--transport", "tcp"]).ok();
@@ -251,7 +251,7 @@ fn who_asks_at_the_wrong_place_is_told_which_it_is() {
         powerless.fails(5, &["refuses", "does not hold the cluster's authority"]);
         ask(&format!("{transport}://{nobody}")).fails(6, &["cannot be reached", &nobody.to_string()]);
         nobody_came_of(&place, "lost");
-        // None of them used it up.
+        // None of the failed attempts used the token up.
         place.ask(transport, &first.address(transport), &token, &[]).ok();
     }
     let token = first.token();
@@ -281,7 +281,7 @@ fn a_directory_that_does_not_fit_is_refused() {
     nobody_came_of(&place, "coarse");
     place.ask("exact", &peer, &first.token(), &["--granularity", "1000"]).ok();
 
-    // A store that is there keeps what it was made with.
+    // An existing store keeps its parameters.
     run_on(&place.at("coarse"), &["put", "k", "v"]).ok();
     place.ask("coarse", &peer, &first.token(), &[]).fails(1, &["granularity", "60000", "1000"]);
     assert!(!file_of(&place.at("coarse"), "node.crt").exists(), "it became a node");
@@ -313,7 +313,7 @@ fn a_token_survives_a_directory_that_cannot_be_used() {
     ask("coarse", &["--granularity", "1000"]).fails(1, &["granularity", "60000", "1000"]);
     ask("new", &["--branching", "1"]).fails(2, &["branching"]);
     if cfg!(target_os = "linux") {
-        // Where not even root can make anything.
+        // Not even root can create a directory here.
         let nowhere = run_on(Path::new("/proc/new/node"), &["cluster", "join", &peer, &token]);
         nowhere.fails(1, &["cannot write in /proc"]);
     }
@@ -341,13 +341,13 @@ fn a_node_of_another_cluster_is_turned_away_and_the_honest_ones_go_on() {
     let mut other = place.first("other");
     other.run(&["put", "foreign", "v"]).ok();
     other.stop();
-    // It claims to be a node of the first's cluster, with all that it has.
+    // The other node now claims to be an ordinary node of the first's cluster, with its foreign events.
     fs::remove_file(file_of(&other.data, "authority.key")).expect("it was there");
     other.serve(&["--peer", &first.address("quic"), "--peer", &first.address("tcp")]);
 
     let refused = |transport: &str| first.sync_status()["refusals"][transport].clone();
     until(|| refused("quic").is_object() && refused("tcp").is_object(), "no refusal is counted");
-    // Whoever runs it sees it without having asked for more.
+    // The operator sees it at the default log level.
     first.server().line_with("turned away");
     let problem = |n: usize| other.status()["neighbours"][n]["problem"].clone();
     until(|| problem(0).is_string() && problem(1).is_string(), "it does not learn that it is refused");
@@ -374,9 +374,9 @@ fn a_node_of_another_cluster_is_turned_away_and_the_honest_ones_go_on() {
     other.run(&["get", "k"]).fails(3, &[]);
 }
 
-// ---- What it costs ----
+// ---- Cost ----
 
-/// The bytes of all events as they are hashed: the least that a copy of them can take.
+/// The total of the hashed bytes of all events: the lower bound for copying them.
 fn canonical_bytes(exported: &str) -> usize {
     let bytes = |line: &str| {
         let event: Value = serde_json::from_str(line).expect("every line is JSON");

@@ -1,5 +1,5 @@
-//! The promise: every verb does on a data directory what the page on interfaces says, to the byte, for others script
-//! against it: what stands on standard output, the exit codes, the names in JSON, and which setting goes before which.
+//! The promise: every verb works on a data directory as documented under interfaces, to the byte, because scripts rely
+//! on it: standard output, exit codes, names in JSON, and the precedence of settings.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -19,7 +19,7 @@ struct Store {
 impl Store {
     fn new(engine: &str) -> Self {
         let store = Self { place: tempfile::tempdir().expect("a directory") };
-        // An import of nothing makes a store that holds nothing.
+        // An import without events makes an empty store.
         store.run(&["import", "/dev/null", "--store", engine]).ok();
         store
     }
@@ -152,7 +152,7 @@ fn reads_are_at_a_time_in_any_spelling() {
             store.run(&["get", "k", "--at", at]).fails(3, &[]);
         }
         assert_eq!(store.run(&["get", "k", "--at", "0s"]).ok().stdout, "new");
-        // An event from the future is kept, and seen when its time has come.
+        // An event from the future is stored, and is visible from its timestamp on.
         store.run(&["put", "k", "later", "--at", "9000000000000"]).ok();
         assert_eq!(store.run(&["get", "k"]).ok().stdout, "new");
         assert_eq!(store.run(&["get", "k", "--at", "9000000000000"]).ok().stdout, "later");
@@ -248,7 +248,7 @@ fn a_listing_of_many_pages_is_whole() {
     }
 }
 
-// ---- What is printed ----
+// ---- Output ----
 
 #[test]
 fn json_has_the_names_that_others_script_against() {
@@ -334,7 +334,7 @@ fn an_export_makes_the_same_store_elsewhere() {
         store.run(&["put", "00ff", "ff00", "--hex"]).ok();
         store.run(&["put", "future", "x", "--at", "9000000000000", "--ttl", "1h"]).ok();
         store.run(&["delete", "future"]).ok();
-        // Escaped as JSON, a zero takes six bytes: lines may be much longer than values.
+        // JSON escapes a zero with six bytes: lines may be much longer than values.
         run_with_input(&store.data(), &["put", "zeros", "-"], &vec![0; 7 << 20]).ok();
         let root = status(&store.data())["root"].clone();
         let (plain, zipped) = (store.beside("all.jsonl"), store.beside("all.jsonl.gz"));
@@ -528,11 +528,11 @@ fn an_interrupted_import_says_so_and_keeps_what_it_stored() {
             command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut stdin = child.stdin.take().expect("it has an input");
         let line = |n: u64| format!("{{\"key\":\"k{n}\",\"value\":{n},\"timestamp\":{}}}\n", 1_000 + n);
-        // More than fits in the pipe and in a batch: when it is taken, the import is at work.
+        // More than fits in the pipe and in a batch: once it is taken, the import is running.
         stdin.write_all((0..50_000).map(line).collect::<String>().as_bytes()).expect("it reads");
         let process = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(process, rustix::process::Signal::INT).expect("it is there");
-        // Its input stays open: only the signal ends it.
+        // The input stays open: only the signal ends the import.
         let finished: Finished = child.wait_with_output().expect("it ends").into();
         finished.fails(130, &["interrupted"]);
         drop(stdin);
@@ -542,7 +542,7 @@ fn an_interrupted_import_says_so_and_keeps_what_it_stored() {
 
 // ---- Settings ----
 
-/// What a run says of the store it opened: the granularity is what tells them apart.
+/// The granularity of the store that a run opened; it tells the stores apart.
 fn granularity(command: &mut Command) -> u64 {
     let finished: Finished = command.args(["status", "-o", "json"]).output().expect("it starts").into();
     finished.ok().json()["granularity_ms"].as_u64().expect("a number")
@@ -599,7 +599,7 @@ fn only_who_asks_for_memory_on_the_command_line_gets_it() {
     let place = tempfile::tempdir().expect("a directory");
     run_on(&place.path().join("data"), &["put", "k", "v", "--store", "memory"])
         .fails(2, &["keeps nothing", "--data"]);
-    // Where there is a node to ask, a write must not end in nothing.
+    // With a node configured, a write must not go to a store that keeps nothing.
     let node = ("AEVRION_ENDPOINT", "http://127.0.0.1:1");
     run(&["put", "k", "v", "--store", "memory"], &[node]).fails(2, &["keeps nothing", "--endpoint"]);
     run(&["put", "k", "v"], &[node, ("AEVRION_STORE", "memory")]).fails(6, &["nothing answers"]);

@@ -1,6 +1,5 @@
-//! Promise: a data directory that was copied, or put back from a copy, misleads nobody: a watcher is told that its place
-//! is gone, two machines with one identity are named on both sides, and what a node has told before it was set back stays
-//! true.
+//! Promise: a copied or restored data directory misleads nobody. A watcher is told that its cursor is gone. Two
+//! machines with one identity are named on both sides. Statements that a node made before it was set back stay true.
 
 use crate::support::http;
 use std::fs;
@@ -11,7 +10,7 @@ use crate::support::member::{Member, Place, agree, until};
 use crate::support::run_on;
 use crate::support::server::Server;
 
-/// Copies a directory as it stands.
+/// Copies a directory in its present state.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("it is made");
     for entry in fs::read_dir(from).expect("it can be read") {
@@ -25,7 +24,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Puts a directory back from a copy.
+/// Replaces a directory by a copy.
 fn put_back(copied: &Path, at: &Path) {
     fs::remove_dir_all(at).expect("it was there");
     copy(copied, at);
@@ -36,7 +35,7 @@ fn write(server: &Server, keys: &[&str]) {
     keys.iter().for_each(|key| drop(server.run(&["put", key, "v"]).ok()));
 }
 
-/// The keys of so many events that a watch shows, and the cursor behind the last.
+/// The keys of the next `events` events of a watch, and the cursor behind the last.
 fn watched(server: &Server, cursor: &str, events: usize) -> (Vec<String>, String) {
     let mut stream = Events::open(&server.address, &format!("/v1/watch?cursor={cursor}"), &[]);
     let (mut keys, mut last) = (Vec::new(), cursor.to_owned());
@@ -49,7 +48,7 @@ fn watched(server: &Server, cursor: &str, events: usize) -> (Vec<String>, String
     (keys, last)
 }
 
-/// Where a watch begins that is told no cursor.
+/// The cursor at which a watch without a cursor begins.
 fn here(server: &Server) -> String {
     let mut stream = Events::open(&server.address, "/v1/watch", &[]);
     stream.next_block().expect("it says where it begins").id
@@ -79,13 +78,13 @@ fn a_cursor_of_a_history_that_is_gone_is_refused() {
     let last = format!("last-event-id: {gone}");
     http::send(&server.address, "GET", "/v1/watch", &[&last], b"").refuses(410, "other-history", &words);
     server.run(&["watch", "--from", &gone]).fails(1, &words);
-    // What was given before the copy is good: nothing is passed over.
+    // A cursor from before the copy stays valid and skips nothing.
     let (keys, end) = watched(&server, &before, 3);
     assert_eq!(keys, ["d", "e", "f"]);
     server.stop();
     run_on(&data, &["watch", "--from", &gone]).fails(1, &words);
 
-    // To read a directory makes no cursor useless, and a write there is seen, too.
+    // Reading a directory invalidates no cursor, and the watch also shows a write made there.
     for _ in 0..3 {
         run_on(&data, &["get", "a"]).ok();
     }
@@ -101,7 +100,7 @@ fn two_machines_with_one_identity_are_named_on_both_sides() {
     let mut second = Member::join(place.at("second"), "redb", "quic,tcp", &first, false);
     agree(&[(&first, 1), (&second, 1)]);
     let id = second.id();
-    // Killed and started at once it is the same machine.
+    // A machine that is killed and restarted at once keeps its identity.
     second.kill();
     second.serve(&[]);
     agree(&[(&first, 1), (&second, 1)]);
@@ -128,7 +127,7 @@ fn two_machines_with_one_identity_are_named_on_both_sides() {
     let metrics = http::send(&first.server().address, "GET", "/metrics", &[], b"").is(200).text();
     assert!(metrics.lines().any(|line| line == "aevrion_alarm{kind=\"identity\"} 1"), "{metrics}");
 
-    // One of them goes on, the other one knows why it does not.
+    // One of the two stays connected; the other knows why it is not.
     let problem =
         |of: &Member| of.status()["neighbours"][0]["problem"].as_str().unwrap_or_default().to_owned();
     let stays = |one: &Member, other: &Member| {
@@ -155,7 +154,7 @@ fn two_machines_with_one_identity_that_reach_each_other_know_it() {
         let told = one.alarms().remove(0);
         assert!(told.contains(&other.listen.to_string()) && told.contains("this node's identity"), "{told}");
     }
-    // And a node that reaches itself is nobody else.
+    // A node that reaches itself raises no alarm.
     let mut alone = place.first("alone");
     alone.stop();
     let own = alone.address("quic");
@@ -164,7 +163,7 @@ fn two_machines_with_one_identity_that_reach_each_other_know_it() {
     assert_eq!(alone.alarms(), Vec::<String>::new());
 }
 
-/// Has a node compare until it says that more is settled than before.
+/// Compares until the stable point of a node passes `before`.
 #[track_caller]
 fn settles_beyond(member: &Member, before: Option<u64>) {
     let settles = || {
@@ -178,12 +177,12 @@ fn stable(member: &Member) -> Option<u64> {
     member.status()["stable_until"].as_u64()
 }
 
-/// When a key was last written, as a node knows it.
+/// The time of the last write to a key, according to a node.
 fn written(member: &Member, key: &str) -> Option<u64> {
     member.run(&["history", key, "-o", "json"]).ok().json()[0]["timestamp"].as_u64()
 }
 
-/// The one in the midst, which the others dial and which knows of none where it is but from itself.
+/// The first node is between the others, which dial it. It learns their addresses from nobody else.
 #[test]
 fn a_node_that_was_set_back_serves_nothing_as_settled_before_it_has_compared_again_with_all() {
     let place = Place::new();
@@ -196,7 +195,7 @@ fn a_node_that_was_set_back_serves_nothing_as_settled_before_it_has_compared_aga
     first.stop();
     copy(&first.data, &place.at("copied"));
 
-    // After the copy it goes on: it writes, learns, and tells what is settled.
+    // After the copy the first node goes on: it writes, receives, and reports its stable point.
     first.serve(&[]);
     first.run(&["put", "mine", "of first"]).ok();
     third.run(&["put", "theirs", "of third"]).ok();
@@ -211,7 +210,7 @@ fn a_node_that_was_set_back_serves_nothing_as_settled_before_it_has_compared_aga
     first.serve(&[]);
     first.run(&["get", "mine"]).fails(3, &[]);
     assert_eq!(stable(&first), None, "it does not know that it was set back, but that it has not compared");
-    // What it writes now is later than what it had told to be settled.
+    // A new write is later than the reported stable point.
     first.run(&["put", "anew", "of first"]).ok();
     assert!(written(&first, "anew") > told, "{:?} is not after {told:?}", written(&first, "anew"));
     third.serve(&[]);
@@ -220,7 +219,7 @@ fn a_node_that_was_set_back_serves_nothing_as_settled_before_it_has_compared_aga
     agree(&[(&first, 1), (&third, 1)]);
     assert_eq!(stable(&first), None, "it has not compared with the second yet");
 
-    // The others give back what it had told them, and nothing of theirs changes by it.
+    // The others return the events that the node had sent them, and their own state does not change.
     second.serve(&[]);
     agree(&[(&first, 2), (&second, 1), (&third, 1)]);
     settles_beyond(&first, told);

@@ -1,7 +1,7 @@
-//! The promise: what the disk spoils is reported and never served. `verify` names it, `rebuild` mends what is derived
-//! from the events, and an event that is damaged itself is never replaced by an older version of its key.
+//! The promise: damage on disk is reported and never served. `verify` names it and `rebuild` repairs the tables derived
+//! from the events. A damaged event is never replaced by an older version of its key.
 //!
-//! The damage is planted through the storage engine, below everything that Aevrion checks.
+//! The tests damage rows through the storage engine, below all checks of Aevrion.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::server::Server;
 use crate::support::{ENGINES, Finished, WEEK_EVENTS, aevrion, run_on, run_with_input, sample, status};
 use aevrion_core::store::{Table, WriteBatch};
 
-/// A store that holds the sample week, with all tree hashes stored, and one large value beside it.
+/// A store with the sample week, all tree hashes stored, and one additional large value.
 struct Week {
     _place: tempfile::TempDir,
     engine: &'static str,
@@ -22,7 +22,7 @@ struct Week {
     root: String,
 }
 
-/// The key of the large value, and the time of its event: before all others.
+/// The key of the large value. Its event is the earliest.
 const LARGE: &str = "large";
 const LARGE_AT: &str = "1000";
 
@@ -32,7 +32,7 @@ impl Week {
         let data = place.path().join("data");
         let large = ["put", LARGE, "-", "--at", LARGE_AT, "--store", engine];
         run_with_input(&data, &large, &[b'x'; 10_000]).ok();
-        // The import comes last: so many events that all index rows are written when it closes the store.
+        // The import comes last: it has enough events for all index rows to be written when the store closes.
         run_on(&data, &["import", sample().to_str().expect("a text")]).ok();
         assert_eq!(status(&data)["pending_index_rows"], 0);
         let root = status(&data)["root"].as_str().expect("a text").to_owned();
@@ -48,7 +48,7 @@ impl Week {
         plant(self.engine, &self.data, table, change);
     }
 
-    /// Damages a row of `events`, and says which event it was.
+    /// Damages a row of `events`, and returns its event.
     fn plant_in_event(&self, choose: fn(&[Row]) -> &Row, spoil: fn(&mut Vec<u8>)) -> Victim {
         let mut victim = None;
         self.plant(Table::Events, |rows, batch| {
@@ -77,7 +77,7 @@ impl Week {
         assert_eq!(status["events"], WEEK_EVENTS + 1);
     }
 
-    /// Damage in a derived table: named by `verify`, mended by `rebuild`.
+    /// Damages a derived table: `verify` must name it and `rebuild` repair it.
     #[track_caller]
     fn expect_mendable(&self, words: &[&str]) {
         self.expect_damage(words);
@@ -116,7 +116,7 @@ fn expect_get_refuses(week: &Week, key: &str) {
     read.fails(7, &["damaged"]);
 }
 
-/// Checks that a damaged event is reported by everything that comes upon it, before and after a rebuild.
+/// Checks that every verb that meets a damaged event reports it, before and after a rebuild.
 #[track_caller]
 fn expect_never_served(week: &Week, victim: &Victim) {
     expect_get_refuses(week, &victim.key);
@@ -145,7 +145,7 @@ fn a_flipped_bit_in_a_value_is_never_served() {
 fn a_flipped_bit_in_a_key_is_never_served() {
     for engine in ENGINES {
         let week = Week::new(engine);
-        // Behind the flags and the length of the key.
+        // Index 5 is behind the flags and the length of the key.
         let victim = week.plant_in_event(newest, |row| row[5] ^= 0x01);
         expect_never_served(&week, &victim);
         expect_import_does_no_harm(&week, &victim);
@@ -161,7 +161,7 @@ fn a_row_that_was_cut_off_is_never_served() {
     }
 }
 
-/// The file that the events came from may mend the damage or be passed over. In no case may it make a lie of it.
+/// Importing the original file may repair the damage or skip it, but must never make a false value readable.
 #[track_caller]
 fn expect_import_does_no_harm(week: &Week, victim: &Victim) {
     week.run(&["import", sample().to_str().expect("a text")]).ok();
@@ -215,7 +215,7 @@ fn a_damaged_event_that_is_not_indexed_yet_is_never_served() {
     for engine in ENGINES {
         for table in [Table::Events, Table::Bodies] {
             let week = Week::new(engine);
-            // Few writes: their index rows are left to be made again from the events when the store next opens.
+            // Few writes: their index rows are rebuilt from the events when the store next opens.
             run_with_input(&week.data, &["put", "late", "-", "--at", "2000"], &[b'y'; 10_000]).ok();
             let value = if table == Table::Bodies { vec![b'z'; 10_000] } else { b"z".to_vec() };
             run_with_input(&week.data, &["put", "late", "-", "--at", "3000"], &value).ok();
@@ -248,7 +248,7 @@ fn an_event_that_is_gone_is_missed() {
         let victim = victim.expect("an event was chosen");
         expect_get_refuses(&week, &victim.key);
         week.expect_damage(&[&victim.address]);
-        // Here the file it came from does bring it back, and with it everything.
+        // Here importing the original file restores the event, and thereby everything.
         week.run(&["import", sample().to_str().expect("a text")]).ok();
         week.run(&["get", &victim.key]).ok();
     }
@@ -261,7 +261,7 @@ fn a_missing_index_row_is_named_and_mended() {
         let mut key = String::new();
         week.plant(Table::ByKey, |rows, batch| {
             let row = &rows[rows.len() / 2].0;
-            // Behind the key stand its terminator, the timestamp and the beginning of the id.
+            // The row continues after the key with its terminator, the timestamp and the beginning of the id.
             key = String::from_utf8(row[..row.len() - 18].to_vec()).expect("keys of the sample are text");
             batch.remove(Table::ByKey, row.clone());
         });
@@ -298,7 +298,7 @@ fn every_index_row_lost_is_made_again() {
     }
 }
 
-/// A row of `nodes`: level, index, and what it says.
+/// The last row of `nodes` at a level: its index, key and value.
 fn node(rows: &[Row], level: u8) -> (u64, &Row) {
     let row = rows.iter().rev().find(|(key, _)| key[0] == level).expect("the tree was hashed");
     (u64::from_be_bytes(row.0[1..].try_into().expect("eight bytes")), row)
@@ -360,7 +360,7 @@ fn wrong_counts_of_the_whole_are_named_and_mended() {
         week.plant(Table::Meta, |rows, batch| {
             let (key, value) = rows.iter().find(|(key, _)| key == b"checkpoint").expect("a checkpoint");
             let mut wrong = value.clone();
-            // The count of events, and that of keys.
+            // The counts of events and of keys.
             wrong[7] ^= 0x01;
             wrong[15] ^= 0x02;
             planted += 1;
@@ -371,7 +371,7 @@ fn wrong_counts_of_the_whole_are_named_and_mended() {
     }
 }
 
-/// The sequence of the first arrival in a row of `arrivals`.
+/// The sequence number of the first arrival in a row of `arrivals`.
 fn sequence(row: &Row) -> u64 {
     u64::from_be_bytes(row.0[..].try_into().expect("eight bytes"))
 }
@@ -430,7 +430,7 @@ fn a_spoilt_arrival_whose_event_is_not_indexed_yet_keeps_no_store_shut() {
     }
 }
 
-/// Rows that cannot be read, of every derived table at once, below a server.
+/// Unreadable rows in every derived table at once, below a server.
 #[test]
 fn a_server_starts_on_rows_that_cannot_be_read_and_serves_all_the_others() {
     for engine in ENGINES {
@@ -479,7 +479,7 @@ fn a_rebuild_that_was_killed_is_simply_repeated() {
         eprintln!("{engine}: AEVRION_TEST_SEED={seed}");
         let mut random = Random::new(seed);
         let week = Week::new(engine);
-        // How long a rebuild takes that nobody disturbs: the kills are spread over it.
+        // The duration of an undisturbed rebuild: the kills are spread over it.
         spoil_all_that_is_derived(&week);
         let began = Instant::now();
         week.run(&["rebuild"]).ok();
@@ -512,12 +512,12 @@ fn spoil_all_that_is_derived(week: &Week) {
     });
 }
 
-/// Whether it was killed before it had done everything.
+/// Kills a rebuild after `pause`. Returns whether the rebuild was still running.
 fn kill_rebuild(data: &Path, pause: Duration) -> bool {
     let mut command = aevrion();
     command.args(["rebuild", "--data"]).arg(data).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().expect("the binary starts");
-    // No wait for an event: the moment is the test.
+    // This sleep waits for no event: the moment of the kill is the test.
     std::thread::sleep(pause);
     child.kill().expect("it can be killed");
     child.wait().expect("it ends").signal().is_some()

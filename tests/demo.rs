@@ -1,5 +1,5 @@
-//! Promise: `aevrion demo` shows three nodes that agree, part, and mend themselves; it works anywhere, whatever the
-//! environment says, and leaves nothing behind, however it ends.
+//! Promise: `aevrion demo` shows three nodes that agree, separate, and repair their differences. It works in any
+//! directory and environment, and leaves nothing behind, however it ends.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::support::server::{PATIENCE, wait};
 use crate::support::{Finished, WEEK_ROOT, aevrion};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A demo in a place of its own, with settings around it that must not matter.
+/// A demo in its own place, with settings in the environment that must not matter.
 fn demo(place: &Path) -> Command {
     let mut command = aevrion();
     command.arg("demo").current_dir(place).env("TMPDIR", place);
@@ -19,14 +19,14 @@ fn demo(place: &Path) -> Command {
     command
 }
 
-/// Nothing was left there.
+/// Checks that the demo left nothing behind.
 #[track_caller]
 fn assert_empty(place: &Path) {
     let left: Vec<_> = std::fs::read_dir(place).expect("the place").collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// What the three nodes hold, as often as it is said: events and root of each.
+/// The events and root of the three nodes, once per mention.
 fn holdings(shown: &str) -> Vec<Vec<(String, String)>> {
     let of_node = |line: &str| {
         let words: Vec<_> = line.split_whitespace().collect();
@@ -71,7 +71,7 @@ fn three_nodes_agree_part_and_mend_themselves() {
     assert_empty(place.path());
 }
 
-/// A demo that goes on, and is ended with its test in any case.
+/// A running demo, killed at the latest with its test.
 struct Running {
     child: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
@@ -84,7 +84,7 @@ impl Running {
         Self { child, lines }
     }
 
-    /// The lines up to the one that begins with this.
+    /// The lines up to the first with this beginning.
     fn until(&mut self, begin: &str) -> Vec<String> {
         let mut seen = Vec::new();
         loop {
@@ -96,7 +96,7 @@ impl Running {
         }
     }
 
-    /// Interrupts it, and gives the exit code.
+    /// Interrupts the demo, and returns its exit code.
     fn interrupt(mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it is there");
         wait(&mut self.child)
@@ -105,7 +105,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The demo may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -130,7 +130,7 @@ fn it_goes_on_at_the_printed_endpoints_until_interrupted() {
         assert_eq!(ask(endpoint, &["get", "gate:B4"]), "closed");
         assert_eq!(ask(endpoint, &["history", "gate:B4", "-o", "raw"]), "boarding\nclosed\n");
     }
-    // At any moment they may be comparing.
+    // The nodes may be comparing at any moment.
     assert!(ask(first, &["sync", "wait"]).contains("this node and 2 neighbours"));
     assert!(ask(first, &["sync", "status"]).contains("quic://127.0.0.1"));
 

@@ -1,5 +1,5 @@
-//! The promise: a verb does the same on a running node as on a directory, to the byte of what it prints and with the
-//! same exit code; and a node that is stopped has lost nothing of what it acknowledged.
+//! The promise: a verb prints the same bytes and exits with the same code on a running node as on a directory; a
+//! stopped node has lost no acknowledged write.
 
 use crate::support::engine;
 use std::fs;
@@ -15,7 +15,7 @@ use aevrion_core::store::Table;
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Two directories with the same events: one for verbs that work on it, one for a node.
+/// Two directories with the same events: one for verbs on a directory, one for a node.
 struct Twins {
     place: tempfile::TempDir,
 }
@@ -48,19 +48,18 @@ impl Twins {
     }
 }
 
-/// Runs a command with something on standard input.
+/// Runs a command with `input` on standard input.
 fn fed(mut command: Command, input: &[u8]) -> Finished {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
     let mut stdin = child.stdin.take().expect("it has an input");
-    // One that refuses early closes its input: its exit code is what counts.
+    // A command that refuses early closes its input; only its exit code matters.
     let _ = stdin.write_all(input);
     drop(stdin);
     child.wait_with_output().expect("it ends").into()
 }
 
-/// What people script against: standard output and the exit code. What is said on standard error besides the time it
-/// took is the same, too.
+/// Scripts rely on standard output and the exit code. Standard error is also the same, but for durations.
 #[track_caller]
 fn alike(arguments: &[&str], here: &Finished, there: &Finished) {
     assert_eq!(here.code, there.code, "{arguments:?}\nhere: {}\nthere: {}", here.stderr, there.stderr);
@@ -165,7 +164,7 @@ fn imports_and_exports_are_alike() {
     both(&["import", "no-such-file"]).fails(1, &["no-such-file"]);
     let long = format!("{{\"key\":\"{}\",\"value\":1,\"timestamp\":1}}\n", "k".repeat(4_097));
     both(&["import", &twins.file("long.jsonl", long)]).fails(1, &["line 1, key:", "4097"]);
-    // Many batches, each a request.
+    // Many batches, with one request each.
     let line = |n: u64| format!("{{\"key\":\"m{n}\",\"value\":{n},\"timestamp\":{}}}\n", 1_000 + n);
     let many = twins.file("many.jsonl", (0..30_000).map(line).collect::<String>());
     both(&["import", &many]).ok();
@@ -212,14 +211,14 @@ fn damage_has_the_same_code_here_and_there() {
                 assert_eq!(there.stdout, here.stdout);
             }
         }
-        // An export that is not whole is no file.
+        // An incomplete export leaves no file.
         let file = twins.place.path().join("damaged.jsonl");
         server.run(&["export", file.to_str().expect("UTF-8")]).fails(7, &["damaged"]);
         assert!(!file.exists());
     }
 }
 
-// ---- Who is asked ----
+// ---- Choice of the node ----
 
 #[test]
 fn without_a_node_it_is_said_how_to_start_one() {
@@ -227,7 +226,7 @@ fn without_a_node_it_is_said_how_to_start_one() {
         let finished: Finished = aevrion().args(verb).output().expect("the binary starts").into();
         finished.fails(6, &["nothing answers at http://127.0.0.1:", "aevrion serve --data DIR", "--data"]);
     }
-    // Something else listens there.
+    // Another program listens at this address.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let endpoint = format!("http://{}", listener.local_addr().expect("it has one"));
     let stranger = std::thread::spawn(move || {
@@ -239,7 +238,7 @@ fn without_a_node_it_is_said_how_to_start_one() {
             request.read_line(&mut line).expect("a request comes");
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").expect("it is taken");
-        // Until the other end has read it.
+        // Keeps the connection open until the client has read the answer.
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
     let mut command = aevrion();
@@ -279,7 +278,7 @@ fn a_directory_or_a_node_but_not_both() {
     assert_eq!(get(&[to_node, to_directory], &[]).ok().stdout, "here");
     assert_eq!(get(&[to_directory], &["--endpoint", &endpoint]).ok().stdout, "there");
     get(&[], &["--endpoint", &endpoint, "--data", here]).fails(2, &["--data", "--endpoint", "one of them"]);
-    // The directory of a running node is its own.
+    // A running node locks its directory.
     let words = ["open in another process", "leave --data out", "aevrion serve"];
     run_on(&twins.there(), &["get", "k"]).fails(1, &words);
 }
@@ -340,7 +339,7 @@ fn memory_can_be_served() {
     server.stop();
 }
 
-/// Writes one key after the other until the node is gone; the keys that were acknowledged.
+/// Writes one key after the other until the node is down. Returns the acknowledged keys.
 fn write_until_gone(endpoint: &str, writer: usize, first: &mpsc::Sender<()>) -> Vec<String> {
     let mut acknowledged = Vec::new();
     for n in 0.. {
@@ -353,7 +352,7 @@ fn write_until_gone(endpoint: &str, writer: usize, first: &mpsc::Sender<()>) -> 
             Some(6) | Some(1) => return acknowledged,
             code => panic!("{code:?}: {}", finished.stderr),
         }
-        // The test may have seen enough.
+        // The test may have stopped listening.
         let _ = first.send(());
     }
     acknowledged
@@ -403,7 +402,7 @@ fn a_request_in_flight_is_finished() {
     stream.write_all(head.as_bytes()).expect("it is taken");
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    // It says so when it has begun with the request.
+    // This answer shows that the node has begun with the request.
     reader.read_line(&mut line).expect("it answers");
     assert_eq!(line, "HTTP/1.1 100 Continue\r\n");
     server.signal(Signal::TERM);
@@ -459,14 +458,14 @@ fn a_watch_outlives_its_node() {
             cursors.push(event["cursor"].as_str().expect("a text").to_owned());
         }
         server.stop();
-        // What arrives while nobody listens is seen later.
+        // Events that arrive while the watch is disconnected are shown later.
         run_on(&twins.there(), &["put", &format!("{round}:offline"), "v"]).ok();
         server = Server::start_at(&twins.there(), &address);
         assert_eq!(watcher.next()["key"], format!("{round}:offline"));
     }
     assert_eq!(watcher.interrupt(), Some(130));
 
-    // From a cursor the rest is seen again, by another watcher and by one of the directory.
+    // From a cursor on, another watch shows the remaining events again, over the node and over its directory.
     let behind = &cursors[3];
     let there = Watcher::spawn(server.command(&["watch", "1", "-o", "jsonl", "--from", behind]));
     let seen: Vec<Value> = (0..3).map(|_| there.next()).collect();
@@ -502,7 +501,7 @@ fn a_node_whose_store_has_failed_is_asked_ever_less_often() {
     let mut command = aevrion();
     command.args(["watch", "--endpoint", &endpoint]);
     let watcher = Watcher::spawn(command);
-    // It begins a stream each time, says what is wrong, and ends it.
+    // This server begins a stream each time, reports a problem, and ends the stream.
     let begin = format!(
         "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n: from here on\nid: 00000000-0\n\nevent: problem\nid: \
          00000000-0\ndata: {}\n\n",

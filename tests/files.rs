@@ -1,12 +1,12 @@
-//! The promise: files as people have them are read as they are meant, or refused with the place and what to do. Nothing of
-//! a file is passed over, renamed, merged or guessed without a word.
+//! The promise: files in common formats are read as meant, or refused with the place and the remedy. Nothing of a file
+//! is skipped, renamed, merged or guessed silently.
 
 use std::path::Path;
 
 use crate::support::place::Place;
 use crate::support::{Finished, repository};
 
-/// Key, time and value of an event.
+/// The key, time and value of an event.
 type Stored = (&'static str, u64, &'static str);
 
 /// Noon in Berlin on the first of May 2024.
@@ -28,7 +28,7 @@ fn import(place: &Place, file: &str, flags: &[&[&str]]) -> Finished {
     place.run(&[&["import", file.to_str().expect("a text")], &flags.concat()[..]].concat())
 }
 
-/// Events of the store at `place`, in the order of time.
+/// The events of the store at `place`, ordered by time.
 fn stored(place: &Place) -> Vec<(String, u64, String)> {
     let lines = place.run(&["export", "-"]).ok().stdout;
     let events = lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
@@ -42,7 +42,7 @@ fn stored(place: &Place) -> Vec<(String, u64, String)> {
     events
 }
 
-/// The file is imported: so many events, and every word of `said`.
+/// Checks that the file is imported with so many events and every word of `said`.
 #[track_caller]
 fn brings(file: &str, flags: &[&[&str]], said: &[&str], events: &[Stored]) {
     let place = Place::new();
@@ -55,7 +55,7 @@ fn brings(file: &str, flags: &[&[&str]], said: &[&str], events: &[Stored]) {
     assert_eq!(stored(&place), expected, "{file} {flags:?}");
 }
 
-/// The file is refused with `code`, with every word of `said`, and after so many events.
+/// Checks that the file is refused with `code` and every word of `said`, after so many events.
 #[track_caller]
 fn refused(file: &str, flags: &[&[&str]], code: i32, said: &[&str], events: &[Stored]) {
     let place = Place::new();
@@ -224,7 +224,7 @@ fn rows_may_delete_and_values_may_be_json() {
     place.run(&unknown).fails(2, &["--delete-if", "no column `gone`"]);
 }
 
-/// What a table holds comes back from it, whatever delimiters and quotes are in it; bytes that are no text do not fit.
+/// An exported table keeps all delimiters and quotes when it is imported; an export refuses bytes that are not text.
 #[test]
 fn a_table_that_is_exported_can_be_imported() {
     let (place, copy) = (Place::new(), Place::new());
@@ -245,7 +245,7 @@ fn a_table_that_is_exported_can_be_imported() {
     place.run(&["export", "--format", "csv"]).fails(1, &["no text", "jsonl"]);
 }
 
-/// Each file in the directory of them is part of a test here.
+/// A test here uses each file of the directory.
 #[test]
 fn no_file_is_forgotten() {
     let text = include_str!("files.rs");

@@ -1,5 +1,5 @@
-//! Promise: a year of real flights gives the root that an independent implementation computed, on every engine, and
-//! in whatever order and however often it is imported.
+//! Promise: a year of real flights gives the root of an independent implementation, on every engine, in any order of
+//! import, and after repeated imports.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -10,7 +10,7 @@ use flate2::read::GzDecoder;
 
 const YEAR_ROOT: &str = "5575fbf9af359edec263fe3b3a1a50fa1609806293e7346f1e1317c1972de69f";
 
-/// A file of events, and what a store must say that holds them.
+/// A file of events, and the status of a store that holds them.
 struct Flights {
     file: PathBuf,
     events: u64,
@@ -19,7 +19,7 @@ struct Flights {
 }
 
 impl Flights {
-    /// The year if it stands beside the checkout, else the week that is in it.
+    /// The year if it stands beside the checkout, else the week in the repository.
     fn longest() -> Self {
         match shared("data/flights.jsonl.gz") {
             Some(file) => Self { file, events: 661_610, keys: 4_043, root: YEAR_ROOT },
@@ -27,7 +27,7 @@ impl Flights {
         }
     }
 
-    /// What an engine is given: sled takes its time.
+    /// The input for an engine: only the week for sled, which is slow.
     fn for_engine(engine: &str) -> Self {
         if engine == "sled" { Self::week() } else { Self::longest() }
     }
@@ -62,7 +62,7 @@ fn write_lines<'l>(path: &Path, lines: impl Iterator<Item = &'l String>) {
     out.flush().expect("written");
 }
 
-/// A shuffle that is the same every time: the test is about order, not about luck.
+/// A deterministic shuffle: the test is about order, not about chance.
 fn shuffle(lines: &mut [String]) {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     for last in (1..lines.len()).rev() {
@@ -113,7 +113,7 @@ fn in_two_halves_in_the_wrong_order() {
         for half in [second, first] {
             write_lines(&file, half.iter());
             import(&data, engine, &file);
-            // Hashing in between must leave nothing stale behind.
+            // Hashing in between must leave no stale hash.
             status(&data);
         }
         flights.are_in(&data);

@@ -1,5 +1,5 @@
-//! The promise: on a full disk nothing that was acknowledged is lost, reads go on, what is refused is refused with a
-//! clear error, and writing resumes by itself when there is room again.
+//! The promise: on a full disk no acknowledged write is lost, reads go on, refusals carry a clear error, and writing
+//! resumes by itself when there is room again.
 //!
 //! The disk is a real one: a small file system in memory, mounted for the test. That takes root on Linux; elsewhere
 //! the tests say that they were skipped.
@@ -17,10 +17,10 @@ use crate::support::{ENGINES, WEEK_ROOT, run_on, sample, status};
 use aevrion_core::store::StoreError;
 use aevrion_core::{Replica, WriteError};
 
-/// What the operating system says, and every engine passes on.
+/// The operating system's message, passed on by every engine.
 const NO_SPACE: &str = "the disk is full";
 
-/// Events of some 1.2 KiB each, that no file system can compress: (key, line).
+/// Incompressible events of some 1.2 KiB each, as (key, line).
 fn lines(count: usize) -> Vec<String> {
     let mut random = Random::new(4);
     let line = |number: usize| {
@@ -40,13 +40,13 @@ fn number_before(stderr: &str, words: &str) -> u64 {
 
 #[test]
 fn an_import_that_fills_the_disk_keeps_what_it_reported_and_can_be_repeated() {
-    /// Of some 38 MB in all: too much for the room beside the ballast, little for the 200 MiB without it.
+    /// Some 38 MB in all: too much for the room beside the ballast, little for the 200 MiB without it.
     const EVENTS: usize = 30_000;
     const DISK: usize = 200;
 
     for engine in ENGINES {
         let Some(disk) = SmallDisk::new(DISK) else { return };
-        // sled keeps some of it free for itself.
+        // sled reserves some of the room for itself.
         let room = if *engine == "sled" { 48 } else { 24 };
         disk.put_ballast(DISK - room);
         let elsewhere = tempfile::tempdir().expect("a directory");
@@ -95,11 +95,11 @@ fn reads_go_on_when_something_else_has_filled_the_disk() {
         run_on(&disk.data(), &["import", sample().to_str().expect("a text"), "--store", engine]).ok();
         fill(&disk.path().join("ballast"));
         if *engine == "sled" {
-            // It has to write when it opens. Refused in time, it is as sound as before.
+            // sled has to write when it opens. An early refusal leaves the store sound.
             run_on(&disk.data(), &["status"]).fails(1, &["full"]);
             run_on(&disk.data(), &["put", "k", "v"]).fails(1, &["full"]);
         } else {
-            // The tree was never hashed, and its hashes find no room now: it is hashed all the same.
+            // The tree was never hashed. It is hashed now, although there is no room to store the hashes.
             assert_eq!(status(&disk.data())["root"], WEEK_ROOT);
             run_on(&disk.data(), &["scan", "--limit", "1"]).ok();
             run_on(&disk.data(), &["verify"]).ok();
@@ -125,7 +125,7 @@ fn a_store_is_not_half_made_on_a_full_disk() {
     }
 }
 
-/// Writes until there is no room left.
+/// Fills the file system with one file.
 fn fill(path: &Path) {
     use std::io::Write;
     let mut file = fs::File::create(path).expect("a name still fits");
@@ -148,13 +148,13 @@ fn an_open_replica_turns_read_only_and_recovers_by_itself() {
     }
 }
 
-/// The replica tries the store again after a second: this is long enough on any machine.
+/// The replica tries the store again after a second; this bound suffices on any machine.
 const RECOVERY: Duration = Duration::from_secs(60);
 
-/// What was acknowledged: keys and values.
+/// The keys and values of acknowledged writes.
 type Written = Vec<(String, String)>;
 
-/// Writes until a write fails, and with what.
+/// Writes until a write fails. Returns the acknowledged writes and the error.
 async fn write_until_full(replica: &Replica, random: &mut Random) -> (Written, WriteError) {
     let mut written = Vec::new();
     let failure = loop {
@@ -181,8 +181,8 @@ async fn fill_and_recover(engine: &str, disk: &SmallDisk) {
     let (written, failure) = write_until_full(&replica, &mut random).await;
     assert!(matches!(&failure, WriteError::Store(error) if error.is_full()), "{failure}");
 
-    // A refused write may be the one that tries the store again; what comes behind it is refused without trying. Within
-    // a second the replica tries again by itself, and little may fit where much did not.
+    // A refused write may be the one that tries the store again; the writes behind it are refused without a try. The
+    // replica tries again within a second, and a small write may fit where a large one did not.
     let mut little = 0;
     for attempt in 0.. {
         assert!(attempt < 100, "it is never read-only");
@@ -231,7 +231,7 @@ fn a_replica_that_was_full_is_whole_when_it_is_opened_again() {
             let (written, failure) = write_until_full(&replica, &mut Random::new(6)).await;
             assert!(failure.to_string().contains(NO_SPACE), "{failure}");
             let _ = replica.put("refused", "x").await.expect_err("it is read-only");
-            // It may fail to tidy up: what was acknowledged is safe.
+            // Closing may fail to tidy up; the acknowledged writes are safe.
             let _ = replica.close().await;
 
             disk.remove_ballast();

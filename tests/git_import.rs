@@ -1,5 +1,5 @@
-//! The promise: the history of a git repository comes in as events that end in exactly what its last commit holds, byte for
-//! byte; and what is passed over, doubtful or out of order on the way is counted, or an error.
+//! The promise: the imported history of a git repository ends in exactly the files of its last commit, byte for byte.
+//! Skipped, doubtful and unordered entries are counted, or are an error.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,14 +15,14 @@ use crate::support::place::Place;
 use crate::support::server::wait;
 use crate::support::{Finished, aevrion, run_on};
 
-/// When the first commit of each repository was made, in seconds.
+/// The time of the first commit of each repository, in seconds.
 const BEGIN: u64 = 1_700_000_000;
-/// The mode that git gives submodules.
+/// The file mode of submodules in git.
 const SUBMODULE: &str = "160000";
 
 type Files = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A repository of its own, whose git knows no settings of whoever runs the tests.
+/// A separate repository, isolated from the git settings of the user.
 struct Repository {
     place: Place,
     work: PathBuf,
@@ -66,7 +66,7 @@ impl Repository {
         std::fs::write(path, content).expect("it is written");
     }
 
-    /// Commits everything as it is, so many seconds after the beginning.
+    /// Commits all files, so many seconds after the beginning.
     #[track_caller]
     fn commit(&self, seconds: i64, subject: &str) {
         self.git(&["add", "--all"]);
@@ -76,7 +76,7 @@ impl Repository {
         assert!(command.status().expect("git is installed").success());
     }
 
-    /// What the last commit holds, but for submodules.
+    /// The files of the last commit, without submodules.
     fn tree(&self) -> Files {
         let listing = self.git(&["ls-tree", "-r", "-z", "HEAD"]);
         let entries = listing.split(|byte| *byte == 0).filter(|entry| !entry.is_empty());
@@ -88,7 +88,7 @@ impl Repository {
         files.collect()
     }
 
-    /// Changes of the branch, as git counts them.
+    /// The number of changes on the branch, according to git.
     fn changes(&self) -> u64 {
         let log =
             ["log", "--first-parent", "--diff-merges=first-parent", "--raw", "--no-renames", "--format="];
@@ -96,7 +96,7 @@ impl Repository {
     }
 
     fn import_at(&self, path: &Path, flags: &[&str]) -> Finished {
-        // Settings of the user are there, and change nothing.
+        // Settings of the user must not matter.
         let mut command = aevrion();
         command.args(["import", "--from", "git"]).arg(path).args(flags).arg("--data").arg(self.place.data());
         command
@@ -110,13 +110,13 @@ impl Repository {
         self.import_at(&self.work, flags)
     }
 
-    /// What is stored now.
+    /// The stored keys and values.
     fn stored(&self) -> Files {
         let scanned = run_on(&self.place.data(), &["scan", "-o", "jsonl"]).ok().json_lines();
         scanned.iter().map(|event| (bytes(event, "key"), bytes(event, "value"))).collect()
     }
 
-    /// The events of one key: seconds since the beginning, and the value if it has one.
+    /// The events of one key: seconds since the beginning, and the value unless it is a deletion.
     fn history(&self, key: &str) -> Vec<(f64, Option<String>)> {
         let events = run_on(&self.place.data(), &["history", key, "-o", "jsonl"]).ok().json_lines();
         let event = |event: &serde_json::Value| {
@@ -126,7 +126,7 @@ impl Repository {
         events.iter().map(event).collect()
     }
 
-    /// After an import that said this, what is stored is what the last commit holds.
+    /// Imports, checks the messages, and compares the stored files with those of the last commit.
     #[track_caller]
     fn brings_all(&self, flags: &[&str], said: &[&str]) {
         let finished = self.import(flags).ok();
@@ -150,7 +150,7 @@ fn value(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Three commits: two files, one changed and one renamed, the other gone.
+/// Three commits: two files, then one changed and one renamed, then one deleted.
 fn plain() -> Repository {
     let repository = Repository::new();
     repository.write("a.txt", "one");
@@ -192,7 +192,7 @@ fn the_repository_may_be_its_directory_or_a_bare_one_but_no_part_of_one() {
     part.fails(2, &["is `dir` of a repository", "--path dir"]);
 }
 
-/// A file that a side branch has changed comes in once, with the merge.
+/// A file changed by a side branch is imported once, with the merge.
 #[test]
 fn a_merge_is_one_change_of_the_branch() {
     let repository = plain();
@@ -229,7 +229,7 @@ fn any_bytes_may_be_in_paths_and_contents() {
     assert_eq!(stored[latin.as_bytes()], b"\xFF\xFE\0");
 }
 
-/// The user's own settings, and those of the repository, are for people who look at it.
+/// The git settings of the user and of the repository must not affect the import.
 #[test]
 fn settings_change_nothing() {
     let repository = plain();
@@ -402,7 +402,7 @@ fn changes_of_one_second_are_told_and_put_in_order_if_asked() {
     assert!(history.iter().zip(all).all(|(event, (at, _))| close(event, at)), "{history:?}");
 }
 
-/// A rebase leaves author times in any order: the branch says what comes after what.
+/// A rebase leaves author times in any order: the branch gives the order.
 #[test]
 fn times_that_go_backwards_are_told_and_put_in_order_if_asked() {
     let repository = Repository::new();
@@ -421,7 +421,7 @@ fn times_that_go_backwards_are_told_and_put_in_order_if_asked() {
     );
     repository
         .brings_all(&["--ties", "file-order"], &["3 records: put later, by 130,001 ms at most", "of 2 keys"]);
-    // What is behind in time but alone keeps its time.
+    // An out-of-order time is kept if its key has no other event.
     assert_eq!(repository.history("other-50"), [(50.0, value("x"))]);
     repository.brings_all(&["--ties", "file-order"], &["0 events imported, 8 were stored already"]);
 }
@@ -457,7 +457,7 @@ fn times_that_cannot_be_and_keys_and_values_that_are_too_large_are_errors() {
         repository.import(&["--skip-bad", "--key", &format!("{}{{path}}", "k".repeat(4_090))]).ok().stderr;
     assert!(long.contains("`largest`, key:") && long.contains("3 bad changes were passed over"), "{long}");
 
-    // Git makes no such commits any more, but old programs have.
+    // Git makes no such commits now, but old programs did.
     for (time, what) in [("-5", "no author time"), ("99999999999999999999", "time: 99999999999999999999")] {
         let repository = plain();
         let tree = String::from_utf8(repository.git(&["rev-parse", "HEAD^{tree}"])).expect("a hash");
@@ -480,14 +480,14 @@ fn a_repository_that_is_damaged_is_an_error_with_the_words_of_git() {
     repository.import(&["--dry-run"]).fails(1, &["`a.txt`, value:", missing.trim(), "git fsck"]);
     let skipped = repository.import(&["--dry-run", "--skip-bad"]).ok().stderr;
     assert!(skipped.contains("5 events would be imported"), "{skipped}");
-    // A tree in the middle: git gives up.
+    // A tree of an older commit is missing: git gives up.
     let tree = String::from_utf8(repository.git(&["rev-parse", "HEAD~1^{tree}"])).expect("a hash");
     std::fs::remove_file(object(tree.trim())).expect("it is there");
     let failed = repository.import(&["--skip-bad", "--dry-run"]);
     failed.fails(1, &["git log has failed", tree.trim()]);
 }
 
-/// A git of our own that dies, prints nonsense or says nothing more.
+/// A fake git that dies, prints nonsense or falls silent.
 #[test]
 fn a_git_that_dies_in_the_middle_is_never_the_end_of_the_history() {
     let repository = plain();
@@ -524,7 +524,7 @@ fn a_git_that_dies_in_the_middle_is_never_the_end_of_the_history() {
     }
 }
 
-/// Whoever interrupts an import leaves no git running.
+/// An interrupted import leaves no git process running.
 #[test]
 fn no_git_is_left_running() {
     let repository = plain();

@@ -1,5 +1,5 @@
-//! The promise: damage heals by itself. What the disk of one node spoils a neighbour mends, the scrub finds it without
-//! being asked, and as long as something is damaged there is an alarm, on a node without neighbours, too.
+//! The promise: damage heals by itself. A neighbour repairs damage on the disk of a node, and the scrub finds it
+//! unprompted. While damage remains there is an alarm, also on a node without neighbours.
 
 use crate::support::engine;
 use std::io::Write;
@@ -13,18 +13,18 @@ use crate::support::{ENGINES, WEEK_EVENTS, aevrion, run_on, run_with_input, samp
 use aevrion_core::store::Table;
 use serde_json::Value;
 
-/// Flips a bit of the last value that was written under `key`.
+/// Flips a bit of the last value written under `key`.
 fn spoil_event(engine: &str, data: &Path, key: &str) {
     plant(engine, data, Table::Events, |rows, batch| {
         let of_key = |row: &&engine::Row| row.1.get(5..).is_some_and(|rest| rest.starts_with(key.as_bytes()));
-        let (address, row) = rows.iter().rfind(of_key).expect("it is stored");
+        let (event_key, row) = rows.iter().rfind(of_key).expect("it is stored");
         let mut spoilt = row.clone();
         *spoilt.last_mut().expect("it has bytes") ^= 0x04;
-        batch.put(Table::Events, address.clone(), spoilt);
+        batch.put(Table::Events, event_key.clone(), spoilt);
     });
 }
 
-/// The value of a metric, with its labels if it has any; `None` before its part of the server has begun.
+/// The value of a metric, with labels if it has any; `None` before its part of the server has started.
 fn metric(server: &Server, name: &str) -> Option<u64> {
     let page = send(&server.address, "GET", "/metrics", &[], b"").is(200).text();
     let line = page.lines().find_map(|line| line.strip_prefix(&format!("aevrion_{name} ")));
@@ -59,7 +59,7 @@ fn what_a_read_finds_damaged_a_neighbour_mends() {
         second.serve(&["--scrub", "off"]);
         agree(&[(&second, 1), (&first, 1)]);
         let server = second.server();
-        // Opening has looked at what is not indexed yet, but for bodies: those wait for a read.
+        // Opening checks the events that are not indexed yet, except for bodies, which are checked when read.
         until(|| metric(server, "mended_events_total") == Some(1), "what opening found is not mended");
         assert_eq!(metric(server, "damaged_events"), Some(0));
         get(server, "large").refuses(500, "damaged", &["does not match its id", "sound copy is being asked"]);
@@ -100,7 +100,7 @@ fn without_a_neighbour_there_is_an_alarm_until_a_sound_copy_is_imported() {
     }
 }
 
-/// Damages an event, drops an index row, and flips the hash of a leaf of the past, to which nobody writes any more.
+/// Damages an event, drops an index row, and flips the hash of a past leaf, to which no write goes any more.
 fn spoil_everything(engine: &str, data: &Path) {
     spoil_event(engine, data, "seen");
     plant(engine, data, Table::ByKey, |rows, batch| {
@@ -145,7 +145,7 @@ fn the_scrub_finds_and_mends_by_itself() {
     }
 }
 
-/// The flag goes before the environment, that before the file, and without any of them it is seven days.
+/// The flag overrides the environment, which overrides the file; the default is seven days.
 #[test]
 fn how_long_a_scrub_takes_is_a_setting_like_the_others() {
     let place = Place::new();
@@ -202,7 +202,7 @@ fn the_scrub_goes_on_where_it_was_after_a_restart() {
     }
 }
 
-/// Events that come while everything is checked again and again.
+/// Events that arrive during continuous checks.
 #[test]
 fn what_is_imported_meanwhile_is_never_taken_for_damage() {
     for engine in ENGINES {

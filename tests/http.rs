@@ -1,5 +1,5 @@
-//! The promise: the HTTP interface answers as its page says, takes keys and values of any bytes, refuses with a reason,
-//! and can be held up by nobody.
+//! The promise: the HTTP interface answers as documented, takes keys and values of any bytes, gives the reason of a
+//! refusal, and no client can hold it up.
 
 use crate::support::{engine, http, server};
 use std::fs;
@@ -14,10 +14,10 @@ use crate::support::{WEEK_EVENTS, WEEK_ROOT, run_on, sample};
 use aevrion_core::store::Table;
 use serde_json::{Value, json};
 
-/// Held by tests with very many connections: together they would need more descriptors than a process has.
+/// Held by tests with very many connections: together they would exceed the descriptors of a process.
 static MANY_CONNECTIONS: Mutex<()> = Mutex::new(());
 
-/// A node with a directory of its own.
+/// A node with its own directory.
 struct Place {
     server: Server,
     directory: tempfile::TempDir,
@@ -29,7 +29,7 @@ impl Place {
         Self { server: Server::start(&directory.path().join("data")), directory }
     }
 
-    /// With two keys and their histories, long ago.
+    /// A node with two keys and their old histories.
     fn with_history() -> Self {
         let place = Self::new();
         for (key, value, at) in [
@@ -100,7 +100,7 @@ fn keys_and_values_are_any_bytes() {
         let history = place.get(&format!("/v1/history/{}", escape(key))).is(200).json();
         assert_eq!(history["events"].as_array().map(Vec::len), Some(1), "{history}");
     }
-    // A plus in a path is a plus.
+    // A plus in a path is literal.
     assert_eq!(place.get("/v1/kv/a+b%20c").is(200).body[..5], *b"a+b c");
     let scan = place.get("/v1/scan?prefix=%FF").is(200).json();
     assert_eq!(scan["events"][0]["key_base64"], "//4=");
@@ -137,13 +137,13 @@ fn a_history_is_listed_in_pages() {
     place.send("DELETE", "/v1/kv/plane:a", &[], b"").is(200);
     let whole = place.get("/v1/history/plane:a").is(200).json();
     assert_eq!(values(&whole), ["one", "two", "-"]);
-    // A node on its own has nobody to agree with.
+    // A single node has no neighbour to agree with.
     assert_eq!(whole.get("stable_until"), Some(&Value::Null), "{whole}");
     assert_eq!(whole["next"], Value::Null);
     let newest = place.get("/v1/history/plane:a?reverse&limit=2").is(200).json();
     assert_eq!(values(&newest), ["-", "two"]);
     let next = newest["next"].as_str().expect("there is more");
-    // What is written meanwhile is not part of what is being listed.
+    // Concurrent writes are not part of a listing.
     place.put("/v1/kv/plane:a", b"later").is(200);
     let rest = place.get(&format!("/v1/history/plane:a?reverse&limit=2&cursor={next}")).is(200).json();
     assert_eq!(values(&rest), ["one"]);
@@ -164,7 +164,7 @@ fn a_scan_is_listed_in_pages_of_one_moment() {
             keys.push(event["key"].as_str().expect("a text").to_owned());
         }
         pages += 1;
-        // It comes behind the keys still to be listed, but after the moment that is listed.
+        // This key is behind the keys still to be listed, but newer than the moment of the listing.
         place.put("/v1/kv/k99999", b"late").is(200);
         let Some(next) = page["next"].as_str() else { break };
         cursor = format!("&cursor={next}");
@@ -270,7 +270,7 @@ fn an_export_that_fails_cannot_be_taken_for_whole() {
     let text = answer.text();
     let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
     assert_eq!(last["problem"]["type"], "urn:aevrion:problem:damaged", "{text}");
-    // Nor is it imported as if it were.
+    // A truncated export is refused by an import.
     let copy = Place::new();
     copy.post("/v1/import", &answer.body).refuses(400, "not-storable", &["problem"]);
     place.get("/v1/kv/plane:a").refuses(500, "damaged", &["verify"]);
@@ -304,7 +304,7 @@ fn a_watcher_that_comes_back_sees_every_event_once() {
     let mut seen = Vec::new();
     for round in 0..4_u32 {
         let mut events = match round {
-            // The first block has a cursor: also who has seen no event can come back.
+            // The first block has a cursor, so that a client can resume before its first event.
             0 => {
                 let mut first = Events::open(&place.server.address, "/v1/watch?prefix=w:", &[]);
                 let opening = first.next_block().expect("a cursor");
@@ -317,7 +317,7 @@ fn a_watcher_that_comes_back_sees_every_event_once() {
                     &[],
                 )
             }
-            // A browser repeats its address, whose cursor is old, and says where it was.
+            // A browser repeats the URL with its old cursor, and sends its position in a header.
             1 => {
                 let header = format!("last-event-id: {cursor}");
                 let old = cursor.split('-').next().expect("a node").to_owned() + "-0";
@@ -336,7 +336,7 @@ fn a_watcher_that_comes_back_sees_every_event_once() {
             seen.push(serde_json::from_str::<Value>(&event.data).expect("JSON")["key"].clone());
         }
         drop(events);
-        // Also what arrives while nobody watches is seen, and a restart changes nothing.
+        // Events during a disconnection are seen, and a restart changes nothing.
         if round == 1 {
             place = place.restart();
         }
@@ -406,7 +406,7 @@ fn what_is_too_large_is_refused_before_it_is_in_memory() {
     assert_eq!(place.get("/v1/kv/k").is(200).body, largest);
     place.put("/v1/kv/k", &[&largest[..], b"1"].concat()).refuses(413, "too-large", &["16777216"]);
 
-    // Nothing of it need be sent to learn that it is too much.
+    // The client learns from the head alone that the body is too large.
     let mut stream = connect(&place.server.address);
     let head =
         format!("POST /v1/batch HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 1_u64 << 40);
@@ -414,7 +414,7 @@ fn what_is_too_large_is_refused_before_it_is_in_memory() {
     stream.shutdown(Shutdown::Write).expect("it can be");
     read_response(&mut BufReader::new(stream)).refuses(413, "too-large", &[]);
 
-    // A body of unknown length is cut where it becomes too much.
+    // A body of unknown length is cut at the limit.
     let mut stream = connect(&place.server.address);
     let head = "PUT /v1/kv/k HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("it is taken");
@@ -454,7 +454,7 @@ fn pages_of_the_web_are_not_let_in() {
     assert_eq!(place.get("/v1/status").json()["events"], 0);
 }
 
-/// An image or a form of another site has no Origin: what it cannot read it could still start.
+/// An image or a form of another site sends no Origin: it could trigger a write without reading the answer.
 #[test]
 fn a_page_of_another_site_starts_no_work() {
     let place = Place::with_history();
@@ -496,7 +496,7 @@ fn a_page_of_another_site_starts_no_work() {
     assert_eq!(place.get("/v1/status").json()["events"], 4);
 }
 
-/// Whoever reads `%ZZ` as three letters writes another key than the client means.
+/// A lenient decoder would read `%ZZ` as three characters, and write a key that the client does not mean.
 #[test]
 fn an_escape_that_is_none_is_refused_wherever_it_stands() {
     let place = Place::with_history();
@@ -518,7 +518,7 @@ fn an_escape_that_is_none_is_refused_wherever_it_stands() {
     assert_eq!(place.get("/v1/status").json()["events"], 4);
 }
 
-// ---- Nobody holds it up ----
+// ---- Slow and numerous clients ----
 
 #[test]
 fn half_open_connections_are_dropped_and_hold_nobody_up() {
@@ -538,7 +538,7 @@ fn half_open_connections_are_dropped_and_hold_nobody_up() {
     place.put("/v1/kv/k", b"v").is(200);
     assert!(before.elapsed() < Duration::from_secs(5), "half-open connections held a request up");
     for mut stream in open {
-        // It ends without an answer, or with the one that the head came too late.
+        // The connection closes without an answer, or with 408 for the late head.
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("it is closed, and not left open");
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"), "{answer:?}");
@@ -558,7 +558,7 @@ fn connections_and_watchers_are_counted_and_limited() {
     refused.refuses(503, "busy", &["256 watchers", "again"]);
     let metrics = place.get("/metrics").is(200).text();
     assert!(metrics.contains("aevrion_http_watchers 256\n"), "{metrics}");
-    // Others have their places still, up to the limit of all.
+    // Other requests keep their places, up to the total limit.
     let mut idle: Vec<_> = (0..500).map(|_| connect(&place.server.address)).collect();
     place.put("/v1/kv/k", b"v").is(200);
     idle.extend((0..20).map(|_| connect(&place.server.address)));
@@ -579,7 +579,7 @@ fn connections_and_watchers_are_counted_and_limited() {
     });
 }
 
-/// Asks until it is so.
+/// Polls until the condition holds.
 #[track_caller]
 fn wait_until(mut condition: impl FnMut() -> bool) {
     let begin = Instant::now();

@@ -1,5 +1,5 @@
-//! Promise: how a node and its neighbours stand to each other can be seen, waited for and acted upon by scripts; and what
-//! is read of the past says until when it is settled.
+//! Promise: scripts can see, await and act upon the state between a node and its neighbours; reads of the past say up
+//! to when it is settled.
 
 use crate::support::{http, server};
 use std::fs;
@@ -17,11 +17,12 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     let first = place.first("first");
     let second = Member::join(place.at("second"), "sled", "tcp", &first, true);
     second.run(&["put", "k", "v"]).ok();
-    // The first one was told of an address at which nobody listened yet; once it finds who is there, it is one node.
+    // The first node was told of an address before anything listened there. Once it meets that node, the two are one
+    // neighbour.
     let neighbours = || first.status()["neighbours"].as_array().map(Vec::len);
     until(|| neighbours() == Some(1), "one node is two neighbours");
     agree(&[(&first, 1), (&second, 1)]);
-    // It came from some port, and listens at another.
+    // The connection comes from an ephemeral port; the neighbour listens at another.
     assert_eq!(first.status()["neighbours"][0]["address"], second.address("tcp"));
 
     let id = second.status()["node_id"].clone();
@@ -31,7 +32,7 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
         let [neighbour] = &list.as_array().expect("a list")[..] else { panic!("one neighbour: {list}") };
         assert_eq!((&neighbour["id"], &neighbour["state"]), (&id, &"agrees".into()), "{neighbour}");
         assert!(neighbour["address"].as_str().is_some_and(|text| text.starts_with("tcp://127.")));
-        // One machine, one clock.
+        // Both nodes use the clock of one machine.
         let offset = neighbour["clock_offset_ms"].as_i64().expect("a number");
         assert!(offset.abs() < 5_000, "{neighbour}");
         assert_eq!(neighbour["behind"], 0);
@@ -58,7 +59,7 @@ fn a_node_says_how_things_stand_with_its_neighbours() {
     metrics_tell(&first, &id);
 }
 
-/// With `-o jsonl` whatever is listed is a line, of a node with one neighbour that agrees.
+/// With `-o jsonl` each list is printed as lines, on a node with one neighbour that agrees.
 #[track_caller]
 fn lists_are_lines(first: &Member) {
     for (verb, lines) in [
@@ -76,7 +77,7 @@ fn lists_are_lines(first: &Member) {
     }
 }
 
-/// The metrics say how a node stands with its one neighbour.
+/// The metrics show the state between a node and its one neighbour.
 #[track_caller]
 fn metrics_tell(first: &Member, id: &Value) {
     let metrics = get(first, "/metrics").is(200).text();
@@ -105,12 +106,12 @@ fn metrics_tell(first: &Member, id: &Value) {
     }
 }
 
-/// What a node answers over HTTP.
+/// The answer of a node over HTTP.
 fn get(member: &Member, target: &str) -> Response {
     http::send(&member.server().address, "GET", target, &[], b"")
 }
 
-/// What a verb of `sync` makes of this answer of a node. Two real nodes do not differ for long enough.
+/// The output of a `sync` verb for a given answer of a node. Two real nodes do not differ for long enough.
 fn made_of(answer: &Value, verb: &str, more: &[&str]) -> Finished {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let endpoint = format!("http://{}", listener.local_addr().expect("it has one"));
@@ -165,7 +166,7 @@ fn who_was_not_compared_with_is_named_and_no_agreement() {
     let first = place.first("first");
     first.run(&["sync", "diff"]).fails(8, &["no neighbour to compare with"]);
     let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
-    // Until it has found out that whom it was told of and who came are one.
+    // The configured address and the incoming connection turn out to be one node.
     until(|| first.status()["neighbours"].as_array().map(Vec::len) == Some(1), "one node is two neighbours");
     agree(&[(&first, 1), (&second, 1)]);
     first.run(&["sync", "diff"]).ok();
@@ -233,12 +234,12 @@ fn a_neighbour_that_is_gone_is_waited_for_and_no_longer() {
     assert_eq!(gone["address"], second.address("tcp"));
     until(|| first.status()["neighbours"][0]["problem"].is_string(), "it does not say why");
     assert!(first.run(&["sync", "now"]).ok().stdout.contains("comparing with 0 of 1"));
-    // Writing needs nobody.
+    // Writing needs no neighbour.
     first.run(&["put", "k", "v"]).ok();
 }
 
-/// Until when the past is settled, as every read of the past says in its own way: all alike, for it does not move while
-/// there is nobody to compare with.
+/// The stable point according to each read of the past. All agree, because it does not move without a neighbour to
+/// compare with.
 #[track_caller]
 fn settled_until(member: &Member) -> Option<u64> {
     let stable = |answer: &Value| answer["stable_until"].as_u64();
@@ -266,12 +267,12 @@ fn what_is_read_of_the_past_says_until_when_it_is_settled() {
     assert_eq!(settled_until(&first), None, "there is nobody to agree with");
     let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
     agree(&[(&first, 1), (&second, 1)]);
-    // Until it has found out that whom it was told of and who came are one.
+    // The configured address and the incoming connection turn out to be one node.
     let stable = || first.status()["stable_until"].as_u64();
     until(|| stable() > Some(1_700_000_000_000), "they agree, and it is not said until when");
     let before = stable().expect("it was there");
 
-    // What it writes while it is away will come: the past is settled until they last agreed, and no further.
+    // The absent node may still write: the past is settled only up to the last agreement.
     second.kill();
     until(|| first.connected() == 0, "the end of a neighbour is not noticed");
     let parted = settled_until(&first).expect("they agreed once");
@@ -279,7 +280,7 @@ fn what_is_read_of_the_past_says_until_when_it_is_settled() {
     first.run(&["put", "k", "newer"]).ok();
     assert_eq!(settled_until(&first), Some(parted));
 
-    // Whether it agrees with one that was not met yet nobody knows.
+    // After a restart, agreement with a node that has not connected yet is unknown.
     first.stop();
     first.serve(&[]);
     assert_eq!(settled_until(&first), None);
@@ -305,7 +306,7 @@ fn who_waits_at_a_terminal_sees_how_far_it_is() {
     let mut command = first.server().command(&["sync", "wait", "--timeout", "20s"]);
     command.env("TERM", "xterm").stdout(Stdio::null()).stderr(other_end);
     let mut wait = command.spawn().expect("the binary starts");
-    // Nobody but the process is to hold its end of the terminal: with the process, reading ends.
+    // Only the process may hold its end of the terminal, so that reading ends with the process.
     drop(command);
     let mut terminal = fs::File::from(terminal);
     let (mut shown, mut some) = (String::new(), [0; 1_024]);
@@ -318,7 +319,7 @@ fn who_waits_at_a_terminal_sees_how_far_it_is() {
     wait.kill().expect("it still waits");
     wait.wait().expect("it ends");
 
-    // Away from a terminal there is nothing to look at.
+    // Without a terminal no progress is shown.
     let quiet = first.run(&["sync", "wait", "--timeout", "2s"]).fails(8, &[]);
     assert!(!quiet.stderr.contains("to go"), "{}", quiet.stderr);
 }

@@ -13,7 +13,7 @@ use aevrion_core::{
 };
 use bytes::Bytes;
 
-/// Runs a check on a fresh store of every engine; `reopen` gives the store again after it was closed.
+/// Runs a check on a new store of every engine; the check may reopen it through its `Place`.
 async fn on_every_engine<F: Future<Output = ()>>(check: impl Fn(Place) -> F) {
     check(Place::new("memory")).await;
     for engine in support::ENGINES {
@@ -21,7 +21,7 @@ async fn on_every_engine<F: Future<Output = ()>>(check: impl Fn(Place) -> F) {
     }
 }
 
-/// Where a store is, and how to open it.
+/// The directory and the engine of a store.
 struct Place {
     engine: &'static str,
     directory: tempfile::TempDir,
@@ -67,7 +67,7 @@ fn data(text: &'static str) -> Value {
     Value::Data(Bytes::from_static(text.as_bytes()))
 }
 
-/// Events of several leaves and keys, with ties, deletions, expiries and the far future among them.
+/// Events of several leaves and keys: ties, deletions, expiries, and the far future.
 fn mixed_events() -> Vec<Event> {
     let mut events = Vec::new();
     for number in 0..400_u64 {
@@ -89,7 +89,7 @@ fn mixed_events() -> Vec<Event> {
     events
 }
 
-/// Everything that a client can see at a few moments.
+/// All visible reads at a few moments.
 async fn all_reads(replica: &Replica) -> Vec<String> {
     let mut reads = Vec::new();
     for at in [0, 1_000_000, 25_000_000, 60_000_000, u64::MAX] {
@@ -149,7 +149,7 @@ async fn invariant_2_same_events_same_tree_same_reads() {
             let replica = place.open().await;
             for batch in events.chunks(37 * (number + 1)) {
                 replica.insert(batch.to_vec(), Durability::Buffered).await.expect("stored");
-                // Hashing in between must leave nothing stale behind.
+                // Hashing in between must leave no stale hash.
                 replica.root().await.expect("a root");
             }
             assert_eq!(replica.root().await.expect("a root"), reference.0, "{} order {number}", place.engine);
@@ -160,8 +160,8 @@ async fn invariant_2_same_events_same_tree_same_reads() {
     }
 }
 
-/// That acknowledged writes survive kill −9 is in `kill.rs`, power loss in the store's own tests; here, that they are
-/// there for whoever opens the store next, also where the last handle was simply dropped.
+/// `kill.rs` covers `kill -9`, and each store's own tests cover power loss. This test covers the next open of the
+/// store, also after the last handle was simply dropped.
 #[tokio::test]
 async fn invariant_3_acknowledged_writes_survive() {
     for engine in support::ENGINES {
@@ -177,8 +177,8 @@ async fn invariant_3_acknowledged_writes_survive() {
                     Operation::put(format!("key{number}"), format!("{round}")),
                     Operation::delete("other"),
                 ];
-                for address in replica.batch(operations, durability).await.expect("stored") {
-                    acknowledged.insert((address.timestamp.as_millis(), address.id.to_string()));
+                for event_key in replica.batch(operations, durability).await.expect("stored") {
+                    acknowledged.insert((event_key.timestamp.as_millis(), event_key.id.to_string()));
                 }
             }
             replica.close().await.expect("closed");
@@ -186,7 +186,7 @@ async fn invariant_3_acknowledged_writes_survive() {
     }
 }
 
-/// The runtime has no input/output driver: a socket cannot even be made, let alone waited for.
+/// The runtime has no I/O driver: not even creating a socket would work.
 #[test]
 fn invariant_4_reads_and_writes_never_wait_for_the_network() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -234,7 +234,7 @@ async fn invariant_6_what_enters_is_verified() {
         assert!(matches!(replica.put(&long_key, "v").await, Err(WriteError::KeyTooLong { .. })));
         assert!(matches!(replica.put("k", large.clone()).await, Err(WriteError::ValueTooLong { .. })));
         assert!(matches!(replica.put("__aevrion/x", "v").await, Err(WriteError::ReservedKey)));
-        // One bad event, and nothing of the batch is stored.
+        // One bad event refuses the whole batch.
         for (key, value) in [
             (Bytes::new(), data("v")),
             (Bytes::from(long_key.clone()), data("v")),
@@ -246,7 +246,7 @@ async fn invariant_6_what_enters_is_verified() {
             assert!(replica.insert(vec![good, bad], Durability::Immediate).await.is_err());
         }
         assert_eq!(replica.status().await.expect("readable").events, 0);
-        // The limits themselves are allowed.
+        // Values at the limits are allowed.
         replica.put(&long_key[1..], large.slice(1..)).await.expect("stored");
         let value = replica.get(&long_key[1..]).await.expect("readable").expect("there");
         assert_eq!(value.len(), largest_data as usize);
@@ -266,7 +266,7 @@ async fn an_event_from_the_future_is_kept_and_shown_in_its_time() {
         replica.put_at("key", data("future"), far).await.expect("stored");
         assert_eq!(replica.get("key").await.expect("readable").as_deref(), Some(b"present".as_slice()));
         assert_eq!(replica.status().await.expect("readable").events, 2);
-        // It does not drag the clock along, and a write at its very moment still wins over it.
+        // The future event does not advance the clock, and a later write with its exact timestamp can still win.
         assert!(replica.put("other", "x").await.expect("stored").timestamp < far);
         wall.set(far);
         assert_eq!(replica.get("key").await.expect("readable").as_deref(), Some(b"future".as_slice()));

@@ -1,5 +1,4 @@
-//! The promise: a join that went wrong on the way can be repeated; and what it needs may come from a file or another
-//! program.
+//! The promise: a failed join can be repeated, and its token may come from a file or another program.
 
 use crate::support;
 use crate::support::member;
@@ -11,8 +10,8 @@ use std::path::{Path, PathBuf};
 use crate::support::member::{Member, Place, agree, file_of};
 use crate::support::{aevrion, run_on, run_with_input};
 
-/// Passes one connection on to `node`, and breaks it off as soon as the node has let somebody in, as its `book` of tokens
-/// shows: that comes before the answer.
+/// Forwards one connection to `node`. Cuts it once `book`, the list of tokens, shows that the node has admitted the
+/// joiner, which precedes the answer.
 fn lose_the_answer(node: SocketAddr, book: PathBuf) -> (String, std::thread::JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = format!("tcp://{}", listener.local_addr().expect("it has one"));
@@ -22,7 +21,7 @@ fn lose_the_answer(node: SocketAddr, book: PathBuf) -> (String, std::thread::Joi
         let mut to_server = server.try_clone().expect("it can be shared");
         let mut from_client = client.try_clone().expect("it can be shared");
         let asking = std::thread::spawn(move || {
-            // Until one of the two has had enough.
+            // Until either side closes.
             let _ = std::io::copy(&mut from_client, &mut to_server);
         });
         let mut bytes = [0; 1 << 14];
@@ -34,7 +33,7 @@ fn lose_the_answer(node: SocketAddr, book: PathBuf) -> (String, std::thread::Joi
             client.write_all(&bytes[..read]).expect("it waits for an answer");
         }
         for stream in [client, server] {
-            // It may have gone first.
+            // The other side may have closed first.
             let _ = stream.shutdown(Shutdown::Both);
         }
         asking.join().expect("it passed on what it could");
@@ -54,7 +53,7 @@ fn a_lost_answer_does_not_use_the_token_up() {
     assert!(lost.stderr.contains("join again with the same --data and token"), "{}", lost.stderr);
     assert!(!file_of(&data, "node.crt").exists() && !data.join("STORE").exists());
 
-    // It is used up for others, also for one at the wrong place, and the key outlives that.
+    // The token is used up for others, also for one at the wrong address, and the joiner's key survives their attempts.
     let peer = first.address("tcp");
     run_on(&place.at("other"), &["cluster", "join", &peer, &token]).fails(5, &["used by another machine"]);
     assert!(!place.at("other").exists());
@@ -65,7 +64,7 @@ fn a_lost_answer_does_not_use_the_token_up() {
     agree(&[(&first, 1), (&second, 1)]);
 }
 
-/// A node that has joined, served.
+/// Starts a server for a joined node.
 fn serve(place: &Place, name: &str) -> Member {
     let mut member = Member::joined(place.at(name), "tcp");
     member.serve(&[]);
@@ -125,7 +124,7 @@ fn the_transports_of_a_file_are_those_that_others_are_told() {
     fs::write(&config, "transport = [\"tcp\"]\n").expect("it is written");
     let advertised = member::free_address().to_string();
     let token = first.token();
-    // The address names no transport either: the file does.
+    // The file gives the transport, which this address leaves out.
     let peer = first.listen.to_string();
     let arguments = ["cluster", "join", &peer, &token, "--advertise", &advertised, "--config"];
     run_on(&place.at("second"), &[&arguments[..], &[config.to_str().expect("UTF-8")]].concat()).ok();
@@ -135,7 +134,7 @@ fn the_transports_of_a_file_are_those_that_others_are_told() {
     assert_eq!(known.trim(), first.address("tcp"));
 }
 
-/// Each may dial the other at the same moment; who has become connected otherwise gives the attempt up.
+/// Both nodes may dial each other at once. A node that becomes connected gives up its own attempt.
 #[test]
 fn a_first_join_is_nothing_to_warn_of() {
     let place = Place::new();

@@ -1,8 +1,8 @@
-//! The promise: an acknowledged write survives `kill -9`, a batch is there whole or not at all, and after the kill
-//! the store opens by itself, is sound, and an import that broke off is simply repeated.
+//! The promise: an acknowledged write survives `kill -9`, and a batch is stored completely or not at all. After the
+//! kill the store opens by itself and is sound; an interrupted import is simply repeated.
 //!
-//! Real processes are killed, at moments that a seed decides. A failure prints the seed; `AEVRION_TEST_SEED` replays
-//! its choices (the exact moment of the kill is the machine's).
+//! The tests kill real processes, at moments chosen by a seed. A failure prints the seed; `AEVRION_TEST_SEED` replays
+//! its choices (the exact moment of the kill depends on the machine).
 
 use crate::support::engine;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use aevrion_core::index::{EntryQuery, KeySpan};
 use aevrion_core::store::Durability;
 use aevrion_core::{Operation, Replica};
 
-/// What `kill -9` sends.
+/// The signal number of `kill -9`.
 const SIGKILL: i32 = 9;
 
 /// Kills per engine: enough for kills in every phase of a commit, few enough for a minute.
@@ -29,25 +29,25 @@ fn rounds(engine: &str) -> u32 {
     if engine == "redb" { 30 } else { 10 }
 }
 
-// ---- Killed in the midst of an import ----
+// ---- Killed during an import ----
 
 const LINES: usize = 60_000;
 
-/// A file of events, and what it comes to.
+/// A file of events, with the count and root of its store.
 struct Input {
     text: Vec<u8>,
-    /// The numbers of events that may be found stored: an import stores whole batches in the order of the file.
+    /// The possible counts of stored events: an import stores whole batches in the order of the file.
     prefixes: BTreeSet<u64>,
     events: u64,
     root: String,
 }
 
 impl Input {
-    /// Makes the file, and learns its root from an import that nobody disturbs.
+    /// Makes the file, and takes its root from an undisturbed import.
     fn new(engine: &str, place: &Path, random: &mut Random) -> Self {
         let lines = lines(random);
         let distinct: BTreeSet<_> = lines.iter().collect();
-        // What stands in the file before is in no batch.
+        // Duplicates of earlier lines are in no batch.
         let batches = (0..distinct.len()).step_by(COMMIT_EVENTS).chain([distinct.len()]);
         let prefixes = batches.map(|events| events as u64).collect();
         let text = lines.concat().into_bytes();
@@ -67,7 +67,7 @@ impl Input {
     }
 }
 
-/// Puts and deletions of some thousand keys: several in one millisecond, some late, some large, some twice.
+/// Puts and deletions of some thousand keys: some share a millisecond, some are late, large or repeated.
 fn lines(random: &mut Random) -> Vec<String> {
     let mut lines: Vec<String> = Vec::with_capacity(LINES);
     for number in 0..LINES {
@@ -89,14 +89,14 @@ fn lines(random: &mut Random) -> Vec<String> {
     lines
 }
 
-/// When the import is killed.
+/// The moment of the kill of an import.
 #[derive(Debug)]
 enum Moment {
-    /// As soon as it has taken so many bytes of the file.
+    /// Once the import has taken so many bytes of the file.
     AtByte(usize),
-    /// So long after it was given the whole file: while it stores the last batches, the index, or is done.
+    /// This long after the end of the file: during the last batches or the index, or after the import.
     AfterTheEnd(Duration),
-    /// So long after its start, while it makes or opens the store.
+    /// This long after the start, while the import creates or opens the store.
     AfterTheStart(Duration),
 }
 
@@ -109,7 +109,7 @@ impl Moment {
         }
     }
 
-    /// Feeds an import until its moment has come. The pauses are no wait for an event: the moment is the test.
+    /// Feeds an import until its moment. The pauses wait for no event: the moment is the test.
     fn wait(&self, child: &mut Child, text: &[u8]) {
         let mut stdin = child.stdin.take().expect("it has an input");
         match self {
@@ -122,7 +122,7 @@ impl Moment {
             }
             Self::AfterTheStart(pause) => std::thread::sleep(*pause),
         }
-        // The input stays open until the kill: its end would be the end of the import.
+        // The input stays open until the kill, because its end would end the import.
         child.kill().expect("it can be killed");
     }
 }
@@ -140,7 +140,7 @@ fn a_killed_import_leaves_whole_lots_and_can_be_repeated() {
             let moment = Moment::choose(&mut random, input.text.len());
             eprintln!("{engine}, kill {round}: {moment:?}");
             kill_import(engine, &data, &moment, &input);
-            // Otherwise the next import goes on, and is killed, in what this one left.
+            // Otherwise the next import continues from, and is killed in, the state that this one left.
             if random.below(2) == 0 || round + 1 == rounds(engine) {
                 finish_import(&data, &input);
                 std::fs::remove_dir_all(&data).expect("it can be removed");
@@ -161,7 +161,7 @@ fn kill_import(engine: &str, data: &Path, moment: &Moment, input: &Input) {
     let ended_before = matches!(moment, Moment::AfterTheEnd(_)) && end.success();
     assert!(end.signal() == Some(SIGKILL) || ended_before, "it ended by itself: {end}");
 
-    // A store that was never made is made now: it has no engine of its own yet.
+    // A kill may have prevented the store. This creates it, with the engine.
     run_on(data, &["import", "/dev/null", "--store", engine]).ok();
     let found = status(data);
     let events = found["events"].as_u64().expect("a number");
@@ -181,13 +181,13 @@ fn finish_import(data: &Path, input: &Input) {
     run_on(data, &["verify"]).ok();
 }
 
-// ---- Killed while the store is made ----
+// ---- Killed while the store is created ----
 
 #[test]
 fn a_store_whose_making_was_killed_is_made_after_all() {
-    /// The moments in which a half-made file would be left are few.
+    /// Few moments could leave a half-made file.
     const KILLS: u32 = 100;
-    /// Longer than it takes to make a store.
+    /// Longer than the creation of a store takes.
     const MOST_MICROS: u64 = 20_000;
 
     let seed = Random::seed_or(7);
@@ -202,7 +202,7 @@ fn a_store_whose_making_was_killed_is_made_after_all() {
             command.stdout(Stdio::null()).stderr(Stdio::null());
             let pause = Duration::from_micros(random.below(MOST_MICROS));
             let mut child = command.spawn().expect("the binary starts");
-            // No wait for an event: the moment is the test.
+            // This sleep waits for no event: the moment of the kill is the test.
             std::thread::sleep(pause);
             child.kill().expect("it can be killed");
             child.wait().expect("it ends");
@@ -215,13 +215,13 @@ fn a_store_whose_making_was_killed_is_made_after_all() {
 
 // ---- Killed while writes are acknowledged ----
 
-/// Tells this test's own program, started anew, to be the writer. It holds the engine and the first number.
+/// Makes this test program, started again, the writer. The value holds the engine and the first number.
 const WRITER: &str = "AEVRION_TEST_WRITER";
 const WRITER_DATA: &str = "AEVRION_TEST_WRITER_DATA";
 
-/// Writers at once, so that commits hold writes of several.
+/// Concurrent writers, so that a commit holds several writes.
 const WRITERS: u64 = 8;
-/// Numbers per life of the writer: more than it can come to.
+/// Numbers per run of the writer: more than a run can reach.
 const LIFE: u64 = 1_000_000;
 
 #[test]
@@ -253,7 +253,7 @@ fn start_writer(engine: &str, data: &Path, first: u64) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the writer starts")
 }
 
-/// Kills the writer once it has acknowledged enough writes, and gives the numbers of all that it acknowledged.
+/// Kills the writer after enough acknowledged writes. Returns the numbers of all acknowledged writes.
 fn kill_after(mut writer: Child, enough: usize) -> Vec<u64> {
     let mut acknowledged = Vec::new();
     let lines = BufReader::new(writer.stdout.take().expect("it has an output")).lines();
@@ -270,7 +270,7 @@ fn kill_after(mut writer: Child, enough: usize) -> Vec<u64> {
     acknowledged
 }
 
-/// Opens the replica and writes numbered operations for as long as it lives, several at a time.
+/// Opens the replica and writes numbered operations until killed, several at a time.
 fn be_the_writer(writer: &str) {
     let (engine, first) = writer.split_once(' ').expect("an engine and a number");
     let data = PathBuf::from(std::env::var_os(WRITER_DATA).expect("a directory"));
@@ -295,7 +295,7 @@ async fn write_for_ever(replica: Replica, next: Arc<AtomicU64>) {
     }
 }
 
-/// Most writes are single puts, every fifth is a batch.
+/// Most writes are single puts; every fifth is a batch.
 fn size_of_batch(number: u64) -> u64 {
     if number.is_multiple_of(5) { 2 + number % 40 } else { 1 }
 }
@@ -310,7 +310,7 @@ fn value(number: u64) -> String {
     random.text(len)
 }
 
-/// Checks that every acknowledged write is there as it was made, and of the others all or nothing.
+/// Checks that every acknowledged write is stored unchanged, and every other batch completely or not at all.
 async fn expect_all(engine: &str, data: &Path, acknowledged: &BTreeSet<u64>) {
     let replica = engine::replica(engine, data).await;
     let mut parts: BTreeMap<u64, u64> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! The promise: a watcher of a node hears that a lease has ended, once by cursor, whatever the node went through meanwhile;
-//! and what it saw can be imported elsewhere.
+//! The promise: a watcher of a node sees the end of a lease exactly once by cursor, across restarts and other events of
+//! the node. An import elsewhere takes the output of the watch.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -30,7 +30,7 @@ fn a_lease_that_ends_is_told() {
     assert_eq!((&seen[3]["id"], &seen[3]["value"]), (&seen[0]["id"], &"me".into()));
     server.run(&["get", "lock:a"]).fails(3, &[]);
 
-    // From each cursor on the rest is seen again, over HTTP as well, and is the same.
+    // From each cursor on, HTTP also shows the remaining events again, unchanged.
     for (place, seen_before) in seen.iter().enumerate().take(4) {
         let cursor = seen_before["cursor"].as_str().expect("a cursor");
         let mut events =
@@ -43,7 +43,7 @@ fn a_lease_that_ends_is_told() {
         }
     }
 
-    // What was seen is what an import takes.
+    // The output of a watch is valid input of an import.
     let lines: String = seen.iter().map(|line| format!("{line}\n")).collect();
     let other = Place::new();
     let imported = run_with_input(&other.data(), &["import", "-"], lines.as_bytes()).ok();
@@ -93,7 +93,7 @@ fn it_is_told_behind_a_kill_and_by_a_directory() {
     run_on(&place.data(), &["verify"]).ok();
 }
 
-/// The cursor before all that arrives.
+/// The cursor before the first arrival.
 fn beginning(server: &Server) -> String {
     Events::open(&server.address, "/v1/watch", &[]).next_block().expect("it begins").id
 }

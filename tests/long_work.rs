@@ -1,5 +1,5 @@
-//! The promise: a node that verifies all it holds answers others meanwhile, though it has one thread for all of them;
-//! it says how far it has come, and gives up when whoever asked leaves, or when it is told to stop.
+//! The promise: a node verifies its whole store without delaying other requests, even on its single thread. It reports
+//! progress, and gives up when the client leaves or when it is told to stop.
 
 use crate::support::http;
 use std::fmt::Write as _;
@@ -15,10 +15,10 @@ use crate::support::{aevrion, run_with_input};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// Enough to be at it for some seconds.
+/// Enough events for some seconds of work.
 const EVENTS: u64 = if cfg!(debug_assertions) { 100_000 } else { 400_000 };
 
-/// A node that has one thread for everything but its disk.
+/// A node with one thread for everything but its disk.
 fn start(data: &Path) -> Server {
     let mut lines = String::new();
     for number in 0..EVENTS {
@@ -32,13 +32,13 @@ fn start(data: &Path) -> Server {
     Server::spawn(command)
 }
 
-/// A verification as its client sees it.
+/// A verification from the client's side.
 struct Verifying {
     reader: BufReader<TcpStream>,
 }
 
 impl Verifying {
-    /// Asks for one; the status if it is not begun.
+    /// Requests a verification. Returns the status if it does not start.
     fn ask(server: &Server) -> Result<Self, u16> {
         let mut stream = connect(&server.address);
         let head =
@@ -49,7 +49,7 @@ impl Verifying {
         if status == 200 { Ok(Self { reader }) } else { Err(status) }
     }
 
-    /// Asks until it is begun: only one goes on at a time.
+    /// Requests until a verification starts: only one runs at a time.
     fn begin(server: &Server) -> Self {
         let begin = Instant::now();
         loop {
@@ -68,13 +68,13 @@ impl Verifying {
         Some(serde_json::from_slice(&line).expect("each is a line of JSON"))
     }
 
-    /// Whether it says how far it has come, with more to do.
+    /// Whether the next line reports progress, with more work left.
     fn is_under_way(&mut self) -> bool {
         self.line().is_some_and(|line| line.get("progress").is_some())
     }
 }
 
-/// What came of a verification that was let finish, and how long it took.
+/// The lines and the duration of a complete verification.
 fn verify_to_the_end(server: &Server) -> (Vec<Value>, Duration) {
     let begin = Instant::now();
     let mut verifying = Verifying::begin(server);

@@ -1,5 +1,5 @@
-//! The whole-system tests, one promise a file. One program holds them all: linking a program for each of them took
-//! longer than they run. `cargo test -p aevrion-node --all-features --test system clocks::` runs those of one file.
+//! The whole-system tests, one promise per file. They share one program, because linking a program for each file took
+//! longer than the tests. `cargo test -p aevrion-node --all-features --test system clocks::` runs those of one file.
 
 mod support;
 

@@ -1,6 +1,5 @@
-//! The promise: memory does not grow with history. An import of a year of events, the opening of the store that it
-//! made, a node that is given the year by a neighbour, the neighbour that gives it, and a line without end each stay
-//! below a bound, with every engine.
+//! The promise: memory does not grow with history. With every engine it stays below a bound during the import of a year
+//! of events, the opening of that store, sending the year to a neighbour, receiving it, and reading an endless line.
 
 #![cfg(target_os = "linux")]
 
@@ -16,20 +15,20 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 
 const MB: u64 = 1_000_000;
-/// Importing, whatever the length of the file.
+/// For an import, independent of the length of the file.
 const WHILE_IMPORTING: u64 = 300 * MB;
-/// Opening a store and saying what it holds, whatever it holds. Built for release redb takes 10 MB and sled 78; in a
-/// build for tests both check themselves, which takes most of this.
+/// For opening a store and printing its status, independent of its size. A release build takes 10 MB with redb and 78
+/// MB with sled. In a test build both engines check themselves, which takes most of this.
 const WHILE_OPENING: u64 = 140 * MB;
-/// Giving a neighbour all that one holds, or being given it.
+/// For sending a whole store to a neighbour, or receiving it.
 const WHILE_CATCHING_UP: u64 = 220 * MB;
-/// A line may be as long as the largest event needs, some 34 MB, and no longer one is kept.
+/// A line may be as long as the largest event, some 34 MB; longer ones are not kept.
 const WITH_A_LONG_LINE: u64 = 200 * MB;
 
-/// Between two looks at a process. Memory cannot grow by much in so short a time.
+/// The interval between two samples. Memory cannot grow much within it.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// Waits for the end of a process, which must be a success, and gives the most bytes that it held.
+/// Waits until a process succeeds, and returns its peak memory in bytes.
 #[track_caller]
 fn peak_of(mut child: Child) -> u64 {
     let mut peak = 0;
@@ -44,12 +43,12 @@ fn peak_of(mut child: Child) -> u64 {
     }
 }
 
-/// What a process holds beside its own code, which in a build for tests is large; `None` once it has given all back.
+/// The memory of a process without its code, which is large in a test build; `None` once the process has freed it.
 fn held_by(process: u32) -> Option<u64> {
     memory_of(process, "RssAnon:")
 }
 
-/// What the kernel says of a process, in bytes.
+/// A value of `/proc/PID/status`, in bytes.
 fn memory_of(process: u32, what: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(what))?;
@@ -63,7 +62,7 @@ fn start(arguments: &[&str], data: &Path) -> Child {
     command.spawn().expect("the binary starts")
 }
 
-/// A year of flights: the real one, or else the sample week over and over, a week later each time.
+/// A year of flights: the real one, or else the sample week repeated, a week later each time.
 fn year(place: &Path) -> PathBuf {
     if let Some(real) = shared("data/flights.jsonl.gz") {
         return real;
@@ -119,7 +118,7 @@ fn a_year_comes_from_a_neighbour_in_bounded_memory() {
     let takers = [("redb", "quic"), ("sled", "tcp")];
     let mut takers =
         takers.map(|(engine, transport)| Member::join(place.at(engine), engine, transport, &giver, true));
-    // It holds the year before anyone asks for it.
+    // The giver stores the year before the takers ask.
     takers.iter_mut().for_each(Member::stop);
     giver.stop();
     run_on(&giver.data, &["import", year.to_str().expect("the path is UTF-8")]).ok();
@@ -129,12 +128,12 @@ fn a_year_comes_from_a_neighbour_in_bounded_memory() {
     let number = |value: &Value| value.as_u64().expect("a number");
     let events = number(&giver.status()["events"]);
     assert!(events > 500_000);
-    // Nor is the year given twice, as it once was where a taker had been slow.
+    // The year is sent only once; a slow taker used to receive it twice.
     for neighbour in giver.sync_status()["neighbours"].as_array().expect("a list") {
         assert!(number(&neighbour["sent"]) * 100 <= events * 115, "of {events} events: {neighbour:#}");
     }
     for (who, member) in [("giver", &giver), ("redb", &takers[0]), ("sled", &takers[1])] {
-        // They still run: the kernel remembers the most that they ever held.
+        // The processes still run, so the kernel reports their peak.
         let peak = memory_of(member.server().process(), "VmHWM:").expect("it is said");
         eprintln!("{who}: {} MB", peak / MB);
         assert!(peak < WHILE_CATCHING_UP, "{who} took {} MB", peak / MB);

@@ -1,8 +1,8 @@
-//! The promise: what other stores hold comes over with the scripts of `dist/migrate`, whatever bytes it is, with when it
-//! expires; and what has no place here is counted, and an error unless it was asked for.
+//! The promise: the scripts of `dist/migrate` transfer the content of other stores, for any bytes, with expiries.
+//! Entries without an equivalent here are counted, and are an error unless allowed.
 //!
-//! The servers are those of the system. Where one is not installed, its test says so and does nothing, unless
-//! `AEVRION_ALL_TESTS=1` wants all of them.
+//! The tests use the servers installed on the system. Without its server a test says so and does nothing, unless
+//! `AEVRION_ALL_TESTS=1` requires all of them.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,22 +18,22 @@ use crate::support::place::Place;
 use crate::support::server::PATIENCE;
 use crate::support::{Finished, repository, run_with_input};
 
-/// When the writes are said to have happened, and when some of them expire: the end of this century.
+/// The timestamp given to the writes, and the expiry of some: the end of this century.
 const AT: &str = "1700000000000";
 const LATER: u64 = 4_100_000_000_123;
 
-/// A server of somebody else's, on this machine alone. It ends with the test.
+/// A foreign server, on this machine alone. It ends with the test.
 struct Other(Child);
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The server may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Whether these programs are there; if not, says what is not tested.
+/// Whether these programs are installed; if not, prints the skipped test.
 fn installed(programs: &[&str]) -> bool {
     let has = |program: &&&str| {
         let paths = std::env::var_os("PATH").unwrap_or_default();
@@ -57,7 +57,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// Runs a program to its end, with something on standard input.
+/// Runs a program to its end, with `input` on standard input.
 fn run(program: &Path, arguments: &[&str], input: &[u8]) -> Finished {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -81,7 +81,7 @@ fn until(answers: impl Fn() -> bool) {
     }
 }
 
-/// Keys and values of all bytes, more than one page of them.
+/// Keys and values with all byte values, on more than one page.
 fn everything() -> BTreeMap<Vec<u8>, Vec<u8>> {
     let all: Vec<u8> = (0..=255).collect();
     let mut pairs: BTreeMap<_, _> = (0..=255).map(|byte| (vec![byte], vec![byte, byte, byte])).collect();
@@ -92,7 +92,7 @@ fn everything() -> BTreeMap<Vec<u8>, Vec<u8>> {
     pairs
 }
 
-/// What is stored of these lines, which must all be taken: values and when they expire.
+/// Imports these lines, all of which must be taken. Returns the stored values and expiries.
 #[track_caller]
 fn stored(place: &Place, lines: &str) -> BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)> {
     let imported = run_with_input(&place.data(), &["import", "-"], lines.as_bytes()).ok();
@@ -112,7 +112,7 @@ fn stored(place: &Place, lines: &str) -> BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>
     events.iter().map(event).collect()
 }
 
-/// RESP, in which any bytes can be given.
+/// A RESP command, which may contain any bytes.
 fn command(parts: &[&[u8]]) -> Vec<u8> {
     let mut text = format!("*{}\r\n", parts.len()).into_bytes();
     for part in parts {
@@ -195,7 +195,7 @@ fn keys_of_etcd_come_over_with_their_leases() {
         run(Path::new("env"), &arguments, input)
     };
     until(|| ctl(&["endpoint", "health"], b"").code == Some(0));
-    // One page ends with `-`, so that the next one begins with what looks like a flag.
+    // One page ends with `-`, so that the next one begins with an apparent flag.
     let flags = ["--time", AT, "--page", "16", &endpoint];
     let empty = script("etcd-to-jsonl.sh", &flags).ok();
     assert!(empty.stdout.is_empty() && empty.stderr.contains("0 keys"), "{}", empty.stderr);

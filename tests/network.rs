@@ -1,7 +1,7 @@
-//! Promise: on a slow and lossy network that is cut in two for a while, with a node killed meanwhile, every node goes
-//! on taking writes, and in the end all agree and hold everything that was acknowledged.
+//! Promise: the network is slow and lossy, partitioned for a while, and a node is killed meanwhile. Every node goes on
+//! taking writes, and in the end all agree and hold every acknowledged write.
 //!
-//! `network.sh` makes the network: it needs the right to do so, and says loudly what it had to leave out.
+//! `network.sh` sets up the network. It needs the privilege to do so, and reports loudly each part that it had to skip.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -11,15 +11,15 @@ use std::time::Duration;
 use crate::support::{aevrion, repository};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The script bounds each of its waits; together they stay below this.
+/// The script bounds each of its waits; their sum stays below this.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What it ends with where the machine does not let it make a network.
+/// The exit code of the script if the machine does not let it set up a network.
 const CANNOT: i32 = 77;
 
-/// Says it past the harness, which would keep what a passing test prints to itself.
+/// Writes to standard error directly: the harness would capture the output of a passing test.
 fn say(line: &str) {
-    // That nobody listens is no failure.
+    // A closed standard error is no failure.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
@@ -30,7 +30,7 @@ fn three_nodes_agree_after_the_network_was_cut_and_a_node_killed() {
     }
     let place = tempfile::tempdir().expect("a place");
     let mut command = Command::new("bash");
-    // The program's own settings would reach the nodes.
+    // The environment's settings would reach the nodes.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AEVRION_")) {
         command.env_remove(name);
     }
@@ -44,12 +44,12 @@ fn three_nodes_agree_after_the_network_was_cut_and_a_node_killed() {
     let (sender, ended) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         let lines: Vec<_> = BufReader::new(stdout).lines().map_while(Result::ok).collect();
-        // A test that gave up does not listen any more.
+        // A test that gave up no longer listens.
         let _ = sender.send(());
         lines
     });
     if ended.recv_timeout(PATIENCE).is_err() {
-        // It tidies up behind itself.
+        // On this signal the script cleans up.
         kill_process(Pid::from_child(&child), Signal::TERM).expect("it is there");
     }
     let lines = reader.join().expect("it was read");

@@ -1,4 +1,4 @@
-//! Promise: ids, hashes, trees and reads are those of the model, as an independent implementation computes them.
+//! Promise: ids, hashes, trees and reads match those of an independent implementation of the model.
 
 use std::path::Path;
 use std::process::Command;
@@ -81,7 +81,7 @@ async fn tree_vectors() {
     }
 }
 
-/// What the oracle answers, line by line; nothing, and a word, where it cannot be asked.
+/// The answer of the oracle, line by line; `None`, with a message, if it cannot run.
 fn oracle(arguments: &[&str], file: &Path) -> Option<Vec<Json>> {
     let script = shared("oracle/aevrion_oracle.py")?;
     let (what, rest) = arguments.split_first().expect("something to ask");
@@ -102,7 +102,7 @@ fn oracle(arguments: &[&str], file: &Path) -> Option<Vec<Json>> {
     }
 }
 
-/// Over a week: the oracle is plain, not fast. That the year has the same root is for `flights.rs`.
+/// Over a week, because the oracle is plain and slow. `flights.rs` compares the root of the year.
 #[test]
 fn reads_are_those_of_the_oracle() {
     let file = sample();
@@ -110,7 +110,7 @@ fn reads_are_those_of_the_oracle() {
         let home = tempfile::tempdir().expect("a place");
         let data = home.path().join("store");
         run_on(&data, &["import", file.to_str().expect("a path"), "--store", engine]).ok();
-        // Before everything, early, in the middle of a minute, at an event's very moment, and after everything.
+        // Before all events, early, within a minute, at the exact time of an event, and after all events.
         for at in ["1357035419999", "1357100000000", "1372879350000", "1373162640000", "1400000000000"] {
             let Some(expected) = oracle(&["latest", "--at", at], &file) else { return };
             let found = run_on(&data, &["scan", "-o", "jsonl", "--at", at]).ok().json_lines();

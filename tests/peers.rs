@@ -1,4 +1,4 @@
-//! The promise: a node knows and dials those it is told of and those it has met, also after a restart, until it is told
+//! The promise: a node knows and dials its configured peers and the nodes it has met, also after a restart, until told
 //! to forget them.
 
 use crate::support::member;
@@ -10,7 +10,7 @@ fn addresses(listed: Finished) -> Vec<String> {
     listed.ok().stdout.lines().map(str::to_owned).collect()
 }
 
-/// Two nodes that know the first one, and not each other; neither is known to anybody.
+/// Two nodes that know the first one but not each other; neither advertises an address.
 fn three(place: &Place) -> [Member; 3] {
     let first = place.first("first");
     let second = Member::join(place.at("second"), "redb", "quic", &first, false);
@@ -22,7 +22,7 @@ fn three(place: &Place) -> [Member; 3] {
 fn who_is_named_by_a_setting_is_dialled_and_remembered() {
     let place = Place::new();
     let [mut first, mut second, mut third] = three(&place);
-    // It is the only way in which these two can come together.
+    // The setting is now the only way for these two to meet.
     first.stop();
     until(|| second.connected() == 0 && third.connected() == 0, "the end of a neighbour is not noticed");
     second.stop();
@@ -39,12 +39,12 @@ fn who_is_named_by_a_setting_is_dialled_and_remembered() {
     second.serve(&[]);
     agree(&[(&second, 1), (&third, 1)]);
 
-    // One that listens elsewhere is not found any more, and is no longer to be sought.
+    // The third node will listen elsewhere: its old address fails, and is to be forgotten.
     third.stop();
     until(|| second.connected() == 0, "the end of a neighbour is not noticed");
     let known = second.run(&["cluster", "nodes"]).ok().stdout;
     assert!(known.contains(&peer) && known.contains("unreachable"), "{known}");
-    // It is forgotten as a whole, with where it said that it listens.
+    // Forgetting covers the whole node, with its advertised addresses.
     assert_eq!(addresses(second.run(&["cluster", "forget", &peer])), [&*peer, &third.address("tcp")]);
     assert!(!second.run(&["cluster", "nodes"]).ok().stdout.contains(&third.listen.to_string()));
     second.run(&["cluster", "forget", &peer]).fails(3, &[&peer, "aevrion cluster nodes"]);
@@ -52,7 +52,7 @@ fn who_is_named_by_a_setting_is_dialled_and_remembered() {
     assert_eq!(addresses(nodes()), [first.address("quic")]);
 }
 
-/// One speaks only TCP and the other only QUIC: they meet by way of the first, and neither misses the other.
+/// One node uses only TCP and another only QUIC: they meet through the first, and neither misses the other.
 #[test]
 fn who_is_reached_over_no_transport_of_this_node_is_not_missing() {
     let place = Place::new();
@@ -86,7 +86,7 @@ fn a_directory_forgets_as_a_node_does() {
     };
     forget("127.0.0.1", &[]).fails(2, &["127.0.0.1", "host:port"]);
     forget("127.0.0.1:1", &[]).fails(3, &["127.0.0.1:1"]);
-    // Without a transport any is meant.
+    // An address without a transport matches every transport.
     let forgotten = forget(&peer, &["-o", "json"]).ok().json();
     assert_eq!(forgotten["forgotten"], serde_json::json!([tcp, quic]));
     let listed = run_on(&place.at("second"), &["cluster", "nodes", "-o", "json"]).ok().json();
@@ -94,7 +94,7 @@ fn a_directory_forgets_as_a_node_does() {
     let here = listed[0].as_object().expect("an object");
     assert_eq!((&here["address"], &here["state"]), (&first.address("quic").into(), &"remembered".into()));
 
-    // A running node says the same of a node, and more.
+    // A running node prints the same fields of a node, and more.
     second.serve(&[]);
     let there = second.run(&["cluster", "nodes", "-o", "json"]).ok().json();
     let names = |one: &serde_json::Map<String, serde_json::Value>| one.keys().cloned().collect::<Vec<_>>();
@@ -102,12 +102,12 @@ fn a_directory_forgets_as_a_node_does() {
     first.stop();
 }
 
-/// The moment before which everything is settled, as a node says it.
+/// The stable point of a node: everything before it is settled.
 fn stable(member: &Member) -> Option<u64> {
     member.status()["stable_until"].as_u64()
 }
 
-/// Waits until more is settled than before.
+/// Compares until the stable point passes `before`.
 #[track_caller]
 fn settles_beyond(member: &Member, before: Option<u64>) {
     until(
@@ -159,7 +159,7 @@ fn a_node_that_nobody_was_told_of_holds_the_past_up_until_it_is_forgotten_by_its
     first.run(&["cluster", "forget", &id[..8]]).fails(3, &[&id[..8], "aevrion cluster nodes"]);
     first.run(&["cluster", "forget", "0123456789abcdefg"]).fails(2, &["0123456789abcdefg", "host:port"]);
 
-    // It may come back by itself.
+    // The forgotten node may come back by itself.
     second.serve(&[]);
     agree(&[(&first, 2), (&second, 1), (&third, 1)]);
     assert_eq!(first.row(&id)["state"], "agrees");
@@ -173,7 +173,7 @@ fn after_a_restart_a_node_knows_whom_it_has_met_and_waits_for_them() {
     let (id, other) = (second.id(), third.id());
     second.kill();
     until(|| first.row(&id)["state"] == "unreachable", "the end of a neighbour is not noticed");
-    // It has no time to take note of anything.
+    // The kill leaves no time to save anything.
     first.kill();
     let listed = run_on(&place.at("first"), &["cluster", "nodes", "-o", "json"]).ok().json();
     let ids: Vec<_> = listed.as_array().expect("a list").iter().map(|row| row["id"].clone()).collect();
@@ -188,7 +188,7 @@ fn after_a_restart_a_node_knows_whom_it_has_met_and_waits_for_them() {
     second.serve(&[]);
     settles_beyond(&first, None);
 
-    // An orderly end takes note of everything.
+    // An orderly stop saves the state of all neighbours.
     first.stop();
     let listed = run_on(&place.at("first"), &["cluster", "nodes", "-o", "json"]).ok().json();
     for row in listed.as_array().expect("a list") {
@@ -211,7 +211,7 @@ fn a_node_that_moves_is_found_where_it_is_and_holds_nothing_up() {
     settles_beyond(&first, None);
     assert_eq!(first.row(&id)["addresses"], serde_json::json!([second.address("tcp")]));
 
-    // A restart seeks it nowhere else, and newcomers are told where it is now.
+    // After a restart the node dials only the new address, and tells it to newcomers.
     let third = Member::join(place.at("third"), "redb", "tcp", &first, false);
     first.stop();
     first.serve(&[]);

@@ -1,4 +1,4 @@
-//! The promise: that something cannot be printed ends no server, and changes no exit code but where it is the answer itself.
+//! The promise: failed output ends no server, and changes no exit code unless the output is the answer itself.
 
 use std::fs::{File, OpenOptions};
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use crate::support::member::free_address;
 use crate::support::place::Place;
 use crate::support::server::PATIENCE;
 
-/// A file on a disk that is full.
+/// A file on a full disk.
 fn full() -> File {
     OpenOptions::new().write(true).open("/dev/full").expect("Linux has it")
 }
@@ -48,7 +48,7 @@ fn a_full_disk_under_standard_error_ends_no_server() {
     let address = free_address().to_string();
     let mut command = aevrion();
     command.args(["serve", "--http", &address, "--data"]).arg(place.data());
-    // Each request is a line, and each of them fails.
+    // Each request logs a line, and each of these writes fails.
     command.env("AEVRION_LOG", "trace").stdout(Stdio::null()).stderr(full());
     let mut child = command.spawn().expect("it starts");
     let began = Instant::now();

@@ -1,5 +1,5 @@
-//! The promise: what a node makes on the disk is its owner's alone, whatever the umask; that what was there before is not,
-//! the log says; and a key that everyone may have read is not used.
+//! The promise: files and directories made by a node are accessible to its owner alone, whatever the umask. The log
+//! reports existing ones that are open to others, and a key that others may have read is not used.
 #![cfg(unix)]
 
 use std::fs::{self, Permissions};
@@ -10,11 +10,11 @@ use crate::support::member::{Member, Place, file_of};
 use crate::support::{ENGINES, Finished, aevrion, run_on};
 use rustix::fs::Mode;
 
-/// What others may reach below a directory, with its mode.
+/// The paths below a directory that other users can access, with their modes.
 fn open_to_others(path: &Path) -> Vec<(PathBuf, u32)> {
     let mode = fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
     let mut found: Vec<_> = (mode & 0o077 != 0).then(|| (path.to_owned(), mode)).into_iter().collect();
-    // Nobody gets to what is in a directory that he may not enter.
+    // The content of a directory that others may not enter is out of their reach.
     if path.is_dir() && mode & 0o011 != 0 {
         for entry in fs::read_dir(path).expect("it can be listed") {
             found.extend(open_to_others(&entry.expect("it is there").path()));
@@ -29,7 +29,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn a_data_directory_and_what_is_in_it_are_its_owners_alone() {
-    // The most generous one; the binary gets it from here.
+    // The most permissive umask, inherited by the binary.
     rustix::process::umask(Mode::empty());
     for engine in ENGINES {
         let place = Place::new();
@@ -41,7 +41,7 @@ fn a_data_directory_and_what_is_in_it_are_its_owners_alone() {
         for name in ["above", "above/first", "second"] {
             assert_eq!(open_to_others(&place.at(name)), [], "{engine}");
         }
-        // Also should the directory above be opened for somebody.
+        // The files stay private even if their directory is opened to others.
         for data in [&first.data, &second.data] {
             set_mode(data, 0o755);
             assert_eq!(open_to_others(data), [(data.clone(), 0o755)], "{engine}");
@@ -56,7 +56,7 @@ fn a_directory_that_others_may_enter_is_told_of_with_what_to_do() {
     run_on(&data, &["put", "k", "v"]).ok();
     let said = || {
         let mut command = aevrion();
-        // As a server logs by default.
+        // The default log level of a server.
         command.args(["get", "k", "--data"]).arg(&data).env("AEVRION_LOG", "warn");
         Finished::from(command.output().expect("the binary starts")).ok().stderr
     };

@@ -1,8 +1,7 @@
-//! The promise: where nothing can be written, verbs that read answer as ever, also after a crash, and change nothing; the
-//! others say why they cannot. sled reads only where it can write, and says so.
+//! The promise: on a read-only file system, reading verbs answer as usual, also after a crash, and change nothing; the
+//! others give the reason of their failure. sled needs write access even for reads, and says so.
 //!
-//! The file system is a real one, mounted for the test. That takes root on Linux; elsewhere the tests say that they
-//! were skipped.
+//! The tests mount a real file system, which takes root on Linux; elsewhere they say that they were skipped.
 
 use std::fs;
 use std::path::Path;
@@ -28,11 +27,11 @@ fn fill(data: &Path, engine: &str) {
     run_on(data, &["put", "plane:N14228", "last"]).ok();
 }
 
-/// What the verbs print, but for how safe it is to write.
+/// The output of the verbs, without the durability of writes.
 fn answers(data: &Path) -> Vec<(Option<i32>, String)> {
     let answers = READING.iter().map(|verb| run_on(data, verb));
     let same = |finished: Finished| {
-        // What is written into memory is not power-safe.
+        // Writes to a file system in memory are not power-safe.
         let lines = finished.stdout.lines().filter(|line| !line.starts_with("store "));
         (finished.code, lines.collect::<Vec<_>>().join("\n"))
     };
@@ -68,7 +67,7 @@ fn what_is_on_a_medium_that_cannot_be_written_is_read() {
     }
 }
 
-/// The file of a server that was killed has to be mended before it can be read.
+/// The file of a killed server needs recovery before it can be read.
 #[test]
 fn what_a_crash_has_left_is_read() {
     let Some(disk) = SmallDisk::new(64) else { return };

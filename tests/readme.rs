@@ -1,11 +1,11 @@
-//! Promise: every command of the README works as it stands there, and prints what stands below it.
+//! Promise: every command of the README works as printed there, and prints the text shown below it.
 //!
-//! The commands of all blocks marked `sh` are typed into one shell, in order, in one directory that holds what a clone
-//! of the repository holds; but those under `## Tests`, which run this test. A block marked `text output` is what the
-//! block of commands before it prints.
+//! The commands of all blocks marked `sh` are typed into one shell, in order, in one directory with the content of a
+//! clone of the repository; except those under `## Tests`, which run this test. A block marked `text output` is the
+//! output of the block of commands before it.
 //!
-//! What differs from a reader's terminal: the binary is built already, the demo does not wait for someone to interrupt
-//! it, and ports are free ones, since a node of somebody else's may be at those of the README.
+//! Differences from a reader's terminal: the binary is built already, the demo does not wait for an interrupt, and the
+//! ports are free ones, since another node may use those of the README.
 
 use crate::support;
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ fn blocks(readme: &str) -> Vec<Block> {
     blocks
 }
 
-/// What a reader would type, as it is typed here.
+/// Translates the README's commands into those of the test.
 #[derive(Default)]
 struct Typist {
     ports: BTreeMap<String, u16>,
@@ -71,7 +71,7 @@ impl Typist {
         self.with_free_ports(&line)
     }
 
-    /// The same port of the README is the same port here.
+    /// Each port of the README maps to one free port.
     fn with_free_ports(&mut self, line: &str) -> String {
         const HERE: &str = "127.0.0.1:";
         let mut parts = line.split(HERE);
@@ -90,7 +90,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// A shell, and whatever it started; all of it ends with the test.
+/// A shell with its child processes; all of them end with the test.
 struct Shell {
     child: Child,
     input: ChildStdin,
@@ -113,9 +113,9 @@ impl Shell {
         Self { child, input, output }
     }
 
-    /// Types these lines, and gives what they print; `None` if one of them failed.
+    /// Types these lines, and returns their output; `None` if one of them failed.
     fn run(&mut self, lines: &[String]) -> Option<String> {
-        /// Says that a block is through, where nothing else would: on a line of its own, whatever was printed before.
+        /// Marks the end of a block's output, on a separate line even after output without a line end.
         const END: &str = "this was the end of the block";
         let typed = lines.join("\n");
         writeln!(self.input, "{typed}\nprintf '\\n{END}\\n'").ok()?;
@@ -133,7 +133,7 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // Whoever has ended already need not be ended.
+        // The shell may have ended already.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }

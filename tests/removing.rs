@@ -1,6 +1,6 @@
-//! The promise: the authority can put a node out of the cluster. Every other node cuts it off as soon as it hears of it,
-//! also one that joins or is started later; it is told why, gets no certificate, and nothing that it writes from then on
-//! arrives. Nobody else can put anybody out.
+//! The promise: the authority can remove a node from the cluster. Every other node disconnects it on receipt of the
+//! removal, also nodes that join or start later. The removed node is told the reason, gets no certificate, and its
+//! later writes arrive nowhere. No other node can remove anybody.
 
 use crate::support::http;
 use std::fs;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const WORDS: &str = "removed from the cluster by its authority on 20";
 
-/// Three nodes of which each knows where the others are.
+/// Three nodes that all know each other's addresses.
 fn three(place: &Place) -> [Member; 3] {
     let first = place.first("first");
     let second = Member::join(place.at("second"), "sled", "tcp", &first, true);
@@ -26,14 +26,14 @@ fn id(member: &Member) -> String {
     member.status()["node_id"].as_str().expect("a text").to_owned()
 }
 
-/// Removes a node by a beginning of its id, where the authority's node is served.
+/// Removes a node by a prefix of its id, while the authority's node is running.
 #[track_caller]
 fn remove(first: &Member, id: &str) -> Finished {
     let endpoint = first.server().endpoint();
     run_on(&first.data, &["cluster", "remove", id, "--endpoint", &endpoint])
 }
 
-/// Whom a node lists as removed.
+/// The nodes listed as removed.
 #[track_caller]
 fn removed(listed: Finished) -> Vec<String> {
     let listed = listed.ok().json();
@@ -41,7 +41,7 @@ fn removed(listed: Finished) -> Vec<String> {
     nodes.map(|node| node["id"].as_str().expect("a text").to_owned()).collect()
 }
 
-/// The ids of those that a node is or tries to be connected to.
+/// The ids of the nodes that a node is connected to or dials.
 #[track_caller]
 fn neighbours(member: &Member) -> Vec<Value> {
     let status = member.status();
@@ -83,13 +83,13 @@ fn a_removed_node_is_cut_off_by_all_and_told_why() {
                 .contains("removed: by the cluster's authority on 20")
         );
     }
-    // Again changes nothing, nor is it anything that clients see.
+    // A second removal changes nothing, and no removal is visible to clients.
     let events = first.status()["events"].clone();
     remove(&first, &out).ok();
     assert_eq!(first.status()["events"], events);
     assert_eq!(first.run(&["export"]).ok().stdout, exported);
 
-    // What it writes arrives nowhere, also after all have been started anew.
+    // Later writes of the removed node arrive nowhere, even after all nodes have restarted.
     third.run(&["put", "after", "v"]).ok();
     first.stop();
     second.stop();
@@ -114,7 +114,7 @@ fn a_removed_node_finds_no_way_in_but_as_a_new_one() {
     let place = Place::new();
     let [first, second, mut third] = three(&place);
     let out = id(&third);
-    // While it is away: nobody can tell it.
+    // The node is down, so it does not hear of its removal.
     third.stop();
     remove(&first, &out).ok();
     until(
@@ -133,13 +133,13 @@ fn a_removed_node_finds_no_way_in_but_as_a_new_one() {
     let refused = |transport: &str| first.sync_status()["refusals"][transport]["removed"].as_u64();
     assert!(refused("tcp") > Some(0) && refused("quic") > Some(0), "{}", first.sync_status());
 
-    // It is patient: it would ask four times a second otherwise.
+    // The removed node backs off: otherwise it would ask four times a second.
     let before = refused("tcp").expect("a number") + refused("quic").expect("a number");
     std::thread::sleep(std::time::Duration::from_secs(3));
     let after = refused("tcp").expect("a number") + refused("quic").expect("a number");
     assert!(after - before <= 3, "it was refused {} times within three seconds", after - before);
 
-    // A certificate that ends is renewed no more.
+    // An expiring certificate is not renewed.
     third.stop();
     let_nearly_end(&third, &first);
     third.serve(&[]);
@@ -147,7 +147,7 @@ fn a_removed_node_finds_no_way_in_but_as_a_new_one() {
     assert!(line.contains("the node with this key was removed from the cluster"), "{line}");
     third.stop();
 
-    // Its key lets nobody in, not even with a token. A new one does.
+    // The removed key is refused even with a token. A new key is accepted.
     for name in ["node.crt", "authority.crt"] {
         fs::remove_file(file_of(&third.data, name)).expect("it was there");
     }
@@ -162,7 +162,7 @@ fn a_removed_node_finds_no_way_in_but_as_a_new_one() {
     assert_eq!(alarms(&third), "[]");
 }
 
-/// Gives a node that is not served a certificate of which most is over.
+/// Gives a stopped node a certificate near its end.
 fn let_nearly_end(member: &Member, first: &Member) {
     const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
     let authority = Authority::load(&first.data.join("cluster")).expect("it began the cluster");
@@ -191,7 +191,7 @@ fn only_the_authority_removes_and_never_its_own_node() {
     run_on(&second.data, &["cluster", "remove", &out]).fails(5, &["does not hold the cluster's authority"]);
     first.run(&["cluster", "remove", &out]).fails(2, &["--data DIR"]);
 
-    // Over HTTP nobody is asked who he is: what he hands in has to be signed.
+    // HTTP clients are not authenticated, so a removal has to be signed.
     let authority = Authority::load(&first.data.join("cluster")).expect("it began the cluster");
     let stranger = Authority::make(SystemWall.now()).expect("it is made");
     let (now, node) = (SystemWall.now(), out.parse::<NodeId>().expect("an id"));
@@ -207,19 +207,19 @@ fn only_the_authority_removes_and_never_its_own_node() {
     post(&first, &about_own).refuses(403, "not-removable", &["holds the cluster's authority"]);
     assert_eq!((first.connected(), second.connected(), third.connected()), (2, 2, 2));
 
-    // A directory that nobody serves serves as well, and so does any sender of a statement.
+    // The authority's directory works without a server, and any client may post a removal.
     first.stop();
     run_on(&first.data, &["cluster", "remove", &out]).ok();
     first.serve(&[]);
     until(|| first.connected() == 1 && second.connected() == 1, "the others do not hear of it");
     post(&third, &authority.remove(node, now).expect("it is signed"));
-    // It removes nobody any more, should it have the authority's word.
+    // A removed node accepts no removal, even with the authority's signature.
     let late = authority.remove(other.parse().expect("an id"), now).expect("it is signed");
     post(&third, &late).refuses(403, "not-removable", &["it removes nobody"]);
     assert_eq!(second.connected(), 1);
 }
 
-/// What stands in the store was once true in another cluster.
+/// A store keeps removals from a cluster that it has left.
 #[test]
 fn a_statement_of_another_authority_in_the_store_changes_nothing() {
     let place = Place::new();
@@ -231,7 +231,7 @@ fn a_statement_of_another_authority_in_the_store_changes_nothing() {
     first.stop();
     run_on(&first.data, &["cluster", "remove", &out]).ok();
 
-    // The store stays, the cluster is another one.
+    // The store stays, in a new cluster.
     fs::remove_dir_all(first.data.join("cluster")).expect("it was there");
     run_on(&first.data, &["cluster", "init"]).ok();
     first.serve(&[]);

@@ -1,5 +1,5 @@
-//! The promise: certificates renew themselves well before they end, at the authority, which may be another node, without
-//! anybody who is connected noticing.
+//! The promise: certificates renew themselves well before they end, at the authority, which may be another node, and no
+//! connected node notices.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use aevrion_core::{SystemWall, WallClock};
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Gives a node that is not served a certificate of which most is over.
+/// Gives a stopped node a certificate near its end.
 fn let_nearly_end(data: &Path, authority: &Authority) {
     let home = data.join("cluster");
     let identity = Identity::load(&home).expect("it is a node");
@@ -43,7 +43,7 @@ fn a_certificate_is_renewed_here_and_there() {
         member.serve(&[]);
         until(|| !ends_within(member, 30 * DAY), "the certificate is not renewed");
         assert_eq!(member.status()["alarms"], serde_json::json!([]));
-        // It is kept, and not only used.
+        // The new certificate is saved, and not only used.
         let after = std::fs::read(file_of(&member.data, "node.crt")).expect("it is there");
         assert_ne!(before, after);
     }

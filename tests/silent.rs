@@ -1,4 +1,4 @@
-//! The promise: a verb does not wait for ever for a node that has stopped, and says so; a watch goes on when it is back.
+//! The promise: a verb does not wait for ever for a suspended node, and says so; a watch goes on when the node resumes.
 
 use rustix::process::Signal;
 
@@ -7,7 +7,7 @@ use crate::support::place::{GOOD, Place};
 use crate::support::server::Server;
 use crate::support::watcher::Watcher;
 
-/// Stops a node in the middle, as a machine does that swaps or is suspended, and lets it go on when this ends.
+/// Suspends a node, as swapping or suspending a machine does, and resumes it on drop.
 struct Stopped<'s>(&'s Server);
 
 impl<'s> Stopped<'s> {
@@ -57,7 +57,7 @@ fn a_verb_waits_as_long_as_it_is_told() {
         .fails(6, &["nothing for 0.2 s"]);
     let file = place.file("settings.toml", "timeout = \"200ms\"\n");
     server.run(&["get", "k", "--config", &file]).fails(6, &["nothing for 0.2 s"]);
-    // It has its own time, and the answer a little more.
+    // The wait has its own timeout, and its answer some extra time.
     server.run(&["sync", "wait", "--timeout", "100ms"]).fails(6, &["said nothing for 2.1 s"]);
     drop(stopped);
     server.run(&["get", "k", "--timeout", "1h"]).ok();
@@ -80,7 +80,7 @@ fn a_watch_waits_for_a_node_that_goes_on() {
         .fails(6, &["What was to be written may be written"]);
     drop(stopped);
     send(&server.address, "PUT", "/v1/kv/after", &[], b"").is(200);
-    // Whether the other one was written nobody knows but the node.
+    // Only the node knows whether the other write happened.
     while watcher.next()["key"] != "after" {}
     drop(watcher);
     server.stop();

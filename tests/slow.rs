@@ -1,5 +1,5 @@
-//! The promise: whoever is slow, or says that much will come and sends nothing, keeps nobody else waiting; and there are as
-//! many file descriptors as the limits of a node can need.
+//! The promise: a slow client, or one that announces much and sends nothing, delays nobody else. The limit of file
+//! descriptors covers the limits of a node.
 
 use crate::support::{http, server};
 use std::io::{BufRead, BufReader, Write};
@@ -18,7 +18,7 @@ fn serve() -> (tempfile::TempDir, Server) {
     (place, server)
 }
 
-/// Begins to put a value of so many bytes. When it returns, the node waits for them.
+/// Begins to put a value of so many bytes. On return the node waits for them.
 fn begin_to_put(server: &Server, bytes: usize) -> BufReader<TcpStream> {
     let mut stream = connect(&server.address);
     let head = format!(
@@ -37,7 +37,7 @@ fn begin_to_put(server: &Server, bytes: usize) -> BufReader<TcpStream> {
 #[test]
 fn who_only_announces_much_takes_no_memory_from_others() {
     let (_place, server) = serve();
-    // As many as there is memory for, and more.
+    // More than fit into the memory for requests.
     let mut announced: Vec<_> = (0..40).map(|_| begin_to_put(&server, 16 << 20)).collect();
     for stream in &mut announced {
         stream.get_mut().write_all(b"a beginning").expect("it is taken");
@@ -53,7 +53,7 @@ fn a_body_that_trickles_in_is_given_up() {
     let mut reader = begin_to_put(&server, 1 << 20);
     let mut stream = reader.get_ref().try_clone().expect("it can be shared");
     let begin = Instant::now();
-    // A byte now and then, for as long as it is listened to.
+    // Sends a byte now and then, until the node closes.
     let trickling = thread::spawn(move || {
         while stream.write_all(b"x").is_ok() && begin.elapsed() < server::PATIENCE {
             thread::sleep(Duration::from_millis(200));
@@ -71,14 +71,14 @@ fn heads_that_do_not_come_are_counted() {
     let (_place, server) = serve();
     let mut stream = connect(&server.address);
     stream.write_all(b"GET /livez HT").expect("it is taken");
-    // Until it is closed, with an answer or without.
+    // Until the connection closes, with an answer or without.
     std::io::copy(&mut stream, &mut std::io::sink()).expect("it is closed");
     let metrics = http::send(&server.address, "GET", "/metrics", &[], b"").is(200).text();
     assert!(metrics.contains("\naevrion_http_head_timeouts_total 1\n"), "{metrics}");
     assert!(metrics.contains("\naevrion_http_slow_readers_total 0\n"), "{metrics}");
 }
 
-/// A node under such limits of the shell.
+/// A node under these `ulimit` settings of the shell.
 #[cfg(target_os = "linux")]
 fn limited(limits: &str, data: &std::path::Path) -> std::process::Command {
     let mut command = std::process::Command::new("sh");

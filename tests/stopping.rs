@@ -1,4 +1,5 @@
-//! The promise: whoever is told to stop stops, whatever it is at, says so by its exit code, and leaves nothing half done.
+//! The promise: a program told to stop stops at any point of its work, exits with the matching code, and leaves nothing
+//! half done.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,13 +19,13 @@ fn signal(child: &Child, signal: Signal) {
 fn a_signal_while_it_opens_ends_it_at_once() {
     for (sent, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let place = tempfile::tempdir().expect("a place");
-        // A disk that does not answer: whoever reads this file waits for someone to write.
+        // This file imitates a disk that does not answer: reading a FIFO blocks until there is a writer.
         let made = Command::new("mkfifo").arg(place.path().join("STORE")).status().expect("it starts");
         assert!(made.success());
         let mut command = aevrion();
         command.args(["serve", "--http", "127.0.0.1:0", "--data"]).arg(place.path()).stderr(Stdio::null());
         let mut child = command.spawn().expect("the binary starts");
-        // Opens when it is being read.
+        // The FIFO opens once the node reads it.
         let writer = fs::OpenOptions::new().write(true).open(place.path().join("STORE")).expect("it opens");
         signal(&child, sent);
         assert_eq!(wait(&mut child), Some(code), "{sent:?}");
@@ -37,7 +38,7 @@ fn the_code_says_which_signal_cut_it_short() {
     for (sent, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let place = tempfile::tempdir().expect("a place");
         let server = Server::start(&place.path().join("data"));
-        // A request that is not finished keeps the node.
+        // An unfinished request keeps the node running.
         let mut stream = std::net::TcpStream::connect(&server.address).expect("it listens");
         let head =
             "PUT /v1/kv/k HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
@@ -69,7 +70,7 @@ fn an_export_that_is_interrupted_leaves_no_draft() {
         command.args(["export", "all.jsonl", "--endpoint", &endpoint]).current_dir(place.path());
         let mut child = command.stderr(Stdio::null()).spawn().expect("the binary starts");
         let (mut stream, _) = listener.accept().expect("it asks");
-        // Before anything is asked there is a file to write to.
+        // The export creates its draft before its request.
         stream.read_exact(&mut [0]).expect("it says what it wants");
         assert_eq!(names(place.path()).len(), 1, "there is no draft");
         signal(&child, sent);

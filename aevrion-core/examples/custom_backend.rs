@@ -40,7 +40,7 @@ struct Log {
     _locked: Directory,
 }
 
-/// The rows of all tables, and thus a view. A copy shares everything with its original.
+/// The rows of all tables, and thus a view. Copies share all rows with the original.
 #[derive(Clone, Default)]
 struct Snapshot([OrdMap<Bytes, Bytes>; Table::ALL.len()]);
 
@@ -86,7 +86,7 @@ fn take_frame(bytes: &mut Bytes) -> Option<Bytes> {
     (length <= bytes.len() - 8).then(|| bytes.split_to(8 + length).slice(8..))
 }
 
-/// The payload of the next record, if there is a whole one.
+/// The payload of the next record, if it is complete.
 fn take_record(log: &mut Bytes) -> Option<Bytes> {
     let (payload, hash) = (take_frame(log)?, take_frame(log)?);
     (blake3::hash(&payload).as_bytes() == &hash[..]).then_some(payload)

@@ -1,8 +1,8 @@
 //! Runs simulations: `simulate [--seed N] [--seeds M] [--nodes K] [--topology full|ring|line|star|random-D] [--verbose]
 //! [--messages]`.
 //!
-//! They are independent of each other, so every core runs its own. The program ends with the first violation, and
-//! prints how to reproduce it.
+//! Simulations are independent of each other, so every core runs its own. The program ends with the first violation,
+//! and prints how to reproduce it.
 
 use std::error::Error;
 use std::process::ExitCode;

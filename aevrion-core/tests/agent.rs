@@ -115,7 +115,7 @@ impl Node {
         self.agents[neighbour].wake_at(LineState::IDLE)
     }
 
-    /// The messages of an agent until `span` has passed.
+    /// Lets `span` pass, and returns the messages of an agent meanwhile.
     async fn pass(&mut self, neighbour: usize, span: Duration) -> Vec<Message> {
         let until = self.steady + span;
         let mut said = Vec::new();
@@ -142,7 +142,7 @@ fn announced(event: &Event) -> Message {
 
 fn asks_for(messages: &[Message]) -> Vec<EventKey> {
     let asked = messages.iter().filter_map(|message| match message {
-        Message::NeedEvents(NeedEvents::At(addresses)) => Some(addresses.clone()),
+        Message::NeedEvents(NeedEvents::At(event_keys)) => Some(event_keys.clone()),
         _ => None,
     });
     asked.flatten().collect()
@@ -349,7 +349,7 @@ async fn what_is_awaited_of_one_neighbour_is_not_asked_of_the_other() {
     node.agents[0].handle(Input::Woken, now, line, &node.replica).await.unwrap();
     node.steady += SECOND * 9;
     assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 0);
-    // When it stalls the other one is asked.
+    // When the frame stalls, the other neighbour is asked.
     node.pass(0, SECOND * 3).await;
     node.agents[0].disconnected();
     assert_eq!(lists(&messages(node.hear(1, differing(NOW)).await)), 1);
@@ -359,7 +359,7 @@ fn lists(messages: &[Message]) -> usize {
     messages.iter().filter(|message| matches!(message, Message::EventList(EventList::Held(_)))).count()
 }
 
-/// A request that was not sent because of a read failure is not awaited.
+/// A request that a read failure kept from being sent is not awaited.
 #[tokio::test]
 async fn a_failed_read_leaves_no_question_behind() {
     let mut node = Node::new(5, 60_000).await;
@@ -373,7 +373,7 @@ async fn a_failed_read_leaves_no_question_behind() {
     };
     let row = digest.rows.iter().find(|row| row.level > 0).expect("an inner node");
     let parent = NodePosition { level: row.level, index: row.nodes[0].index };
-    // The neighbour holds events beneath it where this side holds none, and the other way round.
+    // The neighbour has events below this node where this side has none, and vice versa.
     let mine = ReplicaView::children(&node.replica, *span, &[parent]).await.unwrap().answer;
     let index = if mine[0][0].index == 0 { 1 } else { 0 };
     let children = vec![NodeDigest { index, count: 5, hash: Hash::from_bytes([3; 32]) }];
@@ -395,7 +395,7 @@ async fn a_failed_read_leaves_no_question_behind() {
     assert_eq!(snapshots(&messages(node.hear(0, differing_in_short(NOW - 1)).await)), 1, "it is answered");
 }
 
-/// A neighbour whose snapshot was skipped believes that it was heard: it is asked to send another.
+/// A neighbour whose snapshot was skipped assumes that it was received: it is asked to send another.
 #[tokio::test]
 async fn whoever_was_passed_over_is_asked_again() {
     let mut node = Node::new(5, 60_000).await;
@@ -430,7 +430,7 @@ fn wishes(messages: &[Message]) -> usize {
     messages.iter().filter(|message| matches!(message, Message::NeedEvents(NeedEvents::Of(_)))).count()
 }
 
-/// A neighbour whose disk stood still answers when it can, and then answers later requests, too.
+/// A neighbour whose disk stood still answers late, and then answers later requests, too.
 #[tokio::test]
 async fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
     let mut node = Node::new(5, 60_000).await;
@@ -462,8 +462,8 @@ async fn what_was_passed_over_is_compared_after_an_agreement_about_less() {
     assert!(snapshots(&node.pass(0, SECOND).await) > 0, "it compares again");
 }
 
-/// A time that only one of the two clocks has passed is not settled, even if both hold the same: the other side still
-/// writes in it.
+/// A time that only one of the two clocks has passed is not settled, even if both hold the same: the other side may
+/// still write in it.
 #[tokio::test]
 async fn nothing_is_settled_before_both_clocks_have_passed_it() {
     for (ahead, settled) in [(-200_000, NOW - 190_000), (0, NOW), (200_000, NOW)] {
@@ -508,16 +508,16 @@ impl ReplicaView for Counting<'_> {
         ReplicaView::event_keys(self.0, span, before, most).await
     }
 
-    async fn event(&self, address: EventKey) -> Result<Option<Event>, ReadError> {
-        ReplicaView::event(self.0, address).await
+    async fn event(&self, event_key: EventKey) -> Result<Option<Event>, ReadError> {
+        ReplicaView::event(self.0, event_key).await
     }
 
-    async fn missing(&self, addresses: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
-        ReplicaView::missing(self.0, addresses).await
+    async fn missing(&self, event_keys: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
+        ReplicaView::missing(self.0, event_keys).await
     }
 }
 
-/// A neighbour that claims to differ but holds the same makes this node check its hashes, at a limited rate.
+/// A neighbour that claims to differ but holds the same events makes this node check its hashes, at a limited rate.
 #[tokio::test]
 async fn a_neighbour_that_differs_without_reason_makes_no_endless_work() {
     let mut node = Node::new(5, 60_000).await;
@@ -539,8 +539,8 @@ async fn a_neighbour_that_differs_without_reason_makes_no_endless_work() {
     assert_eq!(node.replica.healed_hashes(), 0);
 }
 
-/// A request that is never answered is awaited in vain once more, when the end of the next answer is taken for its own;
-/// not again and again.
+/// A request that is never answered is awaited once more, because the end of the next answer is taken for its own; but
+/// not repeatedly.
 #[tokio::test]
 async fn a_question_that_is_never_answered_does_not_take_the_ends_of_all_later_answers() {
     let mut node = Node::new(5, 60_000).await;
@@ -561,7 +561,7 @@ async fn a_question_that_is_never_answered_does_not_take_the_ends_of_all_later_a
     assert_eq!(prompt, [false, true, true], "whether snapshots are compared as soon as all has come");
 }
 
-/// All neighbours compare the same span after a leaf has closed, however their clocks differ: so its digest is computed
+/// All neighbours compare the same span after a leaf has closed, despite different clocks: so its digest is computed
 /// once.
 #[tokio::test]
 async fn what_is_compared_each_minute_ends_with_the_leaf_whatever_the_clocks_show() {

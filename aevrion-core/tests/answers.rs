@@ -1,5 +1,5 @@
-//! Promise: a request is awaited as long as its answer is arriving, however slow the line, and no longer; a request
-//! that cannot be answered is ended at once.
+//! Promise: a request is awaited while its answer is arriving, however slow the line, and no longer; an unanswerable
+//! request is ended at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,11 +58,11 @@ fn of_a_thousand() -> Message {
     Message::Snapshot(Snapshot { span: past(), root: hash, count, digest: Some(digest), answer: false })
 }
 
-/// When the node next sends a snapshot.
+/// The time of the next snapshot from the node.
 async fn next_snapshot(connection: &dyn Connection) -> Instant {
     loop {
         match connection.receive(Lane::Live, 1 << 20).await.unwrap().map(|frame| frame[0]) {
-            // A Hello, and a Snapshot.
+            // The first byte tells the kind: 0 is a Hello, 2 a snapshot.
             Some(0) => {}
             Some(2) => return Instant::now(),
             other => panic!("{other:?}"),

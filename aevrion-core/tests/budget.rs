@@ -1,5 +1,5 @@
-//! Promise: whatever a neighbour requests, reads for it stay within its budget. Requests beyond it are declined and
-//! counted, are no fault, and do not affect other neighbours.
+//! Promise: the reads for a neighbour's requests stay within its budget. Requests beyond it are declined and counted,
+//! are no fault, and do not affect other neighbours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
 const EVENTS: u64 = 30_000;
 const LEAF: u64 = 28_333_333 * 60_000;
 
-/// A few walks over the leaf at once, and half a walk a second.
+/// A few walks over the leaf at once, then half a walk per second.
 const BUDGET: Budget =
     Budget { rows: Rate::a_second(EVENTS * 4, EVENTS / 2), bytes: Rate::a_second(1 << 30, 1 << 28) };
 
@@ -112,7 +112,7 @@ impl Scene {
         }
     }
 
-    /// Nobody else is affected: a write reaches the friend, and local reads are answered.
+    /// Checks that others are unaffected: a write reaches the friend, and local reads are answered.
     async fn others_go_on(&self) {
         let mut watch = self.friend.0.watch("still", None).unwrap();
         let written = self.replica.put("still", "here").await.unwrap();
@@ -122,7 +122,7 @@ impl Scene {
         assert!(self.replication.totals().faults.is_empty(), "{:?}", self.replication.totals());
     }
 
-    /// Reads since `began` are within the budget, except the overdraft of one request.
+    /// Checks that the reads since `began` are within the budget, except the overdraft of one request.
     fn is_within_budget(&self, (rows, began): (u64, Instant), overdrawn: u64) {
         let read = self.store.rows() - rows;
         let seconds = began.elapsed().as_secs() + 1;
@@ -159,7 +159,7 @@ async fn short_questions_about_everything_cost_no_more_than_the_budget() {
         println!("{what}: {answered} of 100 brought something");
         scene.is_within_budget(began, 8_192 + EVENTS / 10);
         scene.others_go_on().await;
-        // After a quiet while it is answered again.
+        // After a quiet time the neighbour is answered again.
         tokio::time::sleep(Duration::from_secs(10)).await;
         let declined = scene.replication.totals().declined;
         scene.ask(&question).await;
@@ -179,7 +179,7 @@ async fn snapshots_that_cut_through_a_leaf_cost_no_more_than_the_budget() {
         send(&*scene.connection, Lane::Live, &snapshot(span)).await;
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    // The make-up comparisons of this side cost as much.
+    // The follow-up comparisons of this side cost as much.
     scene.is_within_budget(began, EVENTS * 2);
     scene.others_go_on().await;
     live.abort();

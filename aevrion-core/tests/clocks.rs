@@ -1,5 +1,5 @@
-//! Promise: whatever the wall clock does, no acknowledged write of a node is hidden by an older one of it, no write
-//! hangs or is made behind its caller's back, and a waiting write delays no other.
+//! Promise: under any wall clock, no acknowledged write of a node is hidden by an older one of the same node, no write
+//! hangs or happens without its caller's knowledge, and a waiting write delays no other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ fn at(ms: u64) -> Timestamp {
     Timestamp::from_millis(ms)
 }
 
-/// A replica whose wall shows ten hours.
+/// A replica whose wall clock shows ten hours.
 struct Clocked {
     store: Kept,
     wall: Arc<ManualWall>,
@@ -163,14 +163,14 @@ async fn a_batch_stays_within_the_drift() {
     let written = node.replica.batch(batch(1_000), Durability::Immediate).await.unwrap();
     let last = written[999].timestamp;
     assert!(last <= at(10 * HOUR + 1_000), "{last}");
-    // A second batch must wait, and is refused after a while; the wall stands still.
+    // A second batch must wait, and is refused after a while because the wall clock stands still.
     let refused = node.replica.batch(batch(1_000), Durability::Immediate).await.unwrap_err();
     assert!(matches!(refused, WriteError::BusyKey), "{refused}");
-    // After a kill no event of it is hidden, and a later write wins.
+    // After a kill no event of the batch is hidden, and a later write wins.
     let node = node.killed(at(10 * HOUR + 10)).await;
     assert_eq!(node.replica.get("hot").await.unwrap().as_deref(), Some(&b"999"[..]));
     assert!(node.replica.put("hot", "later").await.unwrap().timestamp > last);
-    // Many keys in one batch need one moment.
+    // A batch of many different keys needs only one timestamp.
     let wide = (0..5_000).map(|n| Operation::put(format!("key {n}"), "value")).collect();
     node.replica.batch(wide, Durability::Immediate).await.unwrap();
 }
@@ -192,7 +192,7 @@ async fn only_the_writes_of_a_busy_key_wait_and_in_order() {
         tokio::task::yield_now().await;
     }
     assert!(busy.try_join_next().is_none(), "the wall stands still, and the drift is used up");
-    // Others proceed: another key, a client's event, a neighbour's.
+    // Other writes proceed: of another key, of a client's event, of a neighbour's event.
     node.replica.put("other", "value").await.unwrap();
     node.replica.put_at("busy", Value::Deletion, at(5)).await.unwrap();
     for ms in 10 * HOUR + 1..10 * HOUR + 100 {
@@ -259,7 +259,7 @@ async fn a_time_that_a_client_chose_moves_no_clock() {
     node.replica.put_at("ahead", Value::Deletion, at(10 * HOUR + 50_000)).await.unwrap();
     assert_eq!(node.replica.now(), at(10 * HOUR));
     assert_eq!(node.replica.put("key", "value").await.unwrap().timestamp, at(10 * HOUR));
-    // A later write of the same millisecond and key wins over one that a client placed there.
+    // A later write of the same millisecond and key wins over a client's event with that timestamp.
     node.replica.put_at("key", Value::Data("placed".into()), at(10 * HOUR + 1)).await.unwrap();
     node.wall.set(at(10 * HOUR + 1));
     let written = node.replica.put("key", "later").await.unwrap();
@@ -272,7 +272,7 @@ async fn a_lease_ends_by_the_wall() {
     let node = Clocked::new(Duration::from_secs(60)).await;
     let lease = at(10 * HOUR + 30_000);
     node.replica.put_until("lease", "mine", lease).await.unwrap();
-    // A busy key has carried the clock 50 s ahead.
+    // Writes to a busy key have moved the clock 50 s ahead.
     let busy = (0..50_000).map(|n| Operation::put("busy", n.to_string())).collect();
     node.replica.batch(busy, Durability::Immediate).await.unwrap();
     assert!(node.replica.now() > lease);
@@ -310,7 +310,7 @@ async fn a_clock_in_1970_takes_no_writes() {
     replica.put("key", "value").await.unwrap();
 }
 
-/// A reader of the tree received everything up to ten o'clock.
+/// A reader of the tree has received everything up to ten o'clock.
 #[tokio::test]
 async fn nothing_is_stamped_where_a_neighbour_was_told_all() {
     use aevrion_core::agent::ReplicaView;

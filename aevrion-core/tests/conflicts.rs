@@ -1,5 +1,5 @@
-//! Promise: two machines with one identity are told apart from one restarted machine; they and their neighbours learn
-//! of the conflict, and one of them goes on as if it were alone.
+//! Promise: two machines with one identity are distinguished from one restarted machine. They and their neighbours
+//! learn of the conflict, and one of them continues normally.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Node {
 #[tokio::test(start_paused = true)]
 async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
     let network = MemoryNetwork::new();
-    // The machines dial the node in the middle, whatever its place in the order of ids.
+    // The machines dial the node in the middle, with either order of ids.
     for (hub, double) in [(1, 9), (9, 1)] {
         let hub = node(&network, hub).await;
         let [one, other] = [node(&network, double).await, node(&network, double).await];
@@ -59,7 +59,7 @@ async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
         one.is_alarmed(&[&other.address, "has this node's identity", "join anew"]).await;
         other.is_alarmed(&[&one.address, "has this node's identity", "join anew"]).await;
 
-        // One stays connected, the other one knows the reason for its refusal.
+        // One stays connected; the other learns the reason for its refusal.
         tokio::time::sleep(Duration::from_secs(60)).await;
         let connected = [one.connected(), other.connected()];
         let (kept, refused) = if connected[0] == 1 { (&one, &other) } else { (&other, &one) };
@@ -76,7 +76,7 @@ async fn two_with_one_identity_learn_of_each_other_and_one_of_them_stays() {
         tokio::time::timeout(NEVER, kept.replication.agreement()).await.expect("it is not disturbed");
         assert!(hub.replica.get("k").await.unwrap().is_some() && sent() > 0);
 
-        // The alarm lasts as long as there are two.
+        // The alarm lasts while both machines run.
         tokio::time::sleep(Duration::from_secs(600)).await;
         for node in [&hub, &one, &other] {
             assert!(node.replication.identity_alarm().is_some());
@@ -110,7 +110,7 @@ async fn the_other_one_takes_the_place_of_one_that_is_stopped() {
     tokio::time::timeout(NEVER, anew.replication.agreement()).await.expect("it is let in");
 }
 
-/// However often a node is restarted, and whatever the state of its old connection on the other side.
+/// After any number of restarts, and in any state of the old connection on the other side.
 #[tokio::test(start_paused = true)]
 async fn one_that_is_started_anew_is_no_other_machine() {
     let network = MemoryNetwork::new();
@@ -124,7 +124,7 @@ async fn one_that_is_started_anew_is_no_other_machine() {
             (hub.replication.identity_alarm(), anew.replication.identity_alarm(), hub.connected()),
             (None, None, 1)
         );
-        // Its process is gone, but its connection still looks alive to the other side.
+        // The old process is gone, but its connection still looks alive to the other side.
         anew.replication.remove_peer(&Peer::over("memory", hub.address.clone()));
         before.push(anew);
     }
@@ -139,7 +139,7 @@ async fn two_that_reach_each_other_directly_are_not_one() {
     other.is_alarmed(&[&one.address, "has this node's identity"]).await;
     let row = one.replication.neighbours().into_iter().next().unwrap();
     assert!(row.problem.as_deref().is_some_and(|why| why.contains(&other.address)), "{row:?}");
-    // A node that reaches itself is alone.
+    // A node that reaches itself has no neighbour.
     let alone = node(&network, 5).await;
     alone.dials(&alone);
     tokio::time::sleep(Duration::from_secs(60)).await;

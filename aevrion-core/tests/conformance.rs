@@ -1,4 +1,4 @@
-//! The reference store keeps the contract: the suite would be unfounded otherwise.
+//! The reference store keeps the contract: otherwise the suite would be unfounded.
 
 use std::convert::Infallible;
 

@@ -19,7 +19,7 @@ enum Late {
     Half,
 }
 
-/// A store that acknowledges writes before they are on the disk. Readers cannot tell, since they read from memory.
+/// A store that acknowledges writes before they are on disk. Readers do not notice, since they read from memory.
 struct Laggard {
     late: Late,
     memory: MemoryStore,
@@ -42,7 +42,7 @@ impl Laggard {
         Ok(Self { late, memory, disk: Arc::new(disk), pending: Mutex::default() })
     }
 
-    /// The rows for the disk now: the late ones of the last batch, and those of `batch` that are not late.
+    /// The rows to store now: the late ones of the last batch, and those of `batch` that are not late.
     fn due(&self, batch: WriteBatch) -> WriteBatch {
         let mut pending = self.pending.lock().expect("no panic under this lock");
         let mut due = std::mem::take(&mut *pending);
@@ -92,7 +92,7 @@ impl Drop for Laggard {
     fn drop(&mut self) {
         let (disk, pending) = (self.disk.clone(), self.due(WriteBatch::new()));
         let write = move || runtime().block_on(disk.commit(pending, Durability::Immediate));
-        // Refused if the store was closed, and then there is nothing left to write.
+        // A closed store refuses this write, and then there is nothing left to write.
         let _ = std::thread::spawn(write).join();
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever two replicas hold, and whatever the parameters of their cluster: after a comparison they hold the same.
+//! Two replicas with any events and any cluster parameters hold the same events after a comparison.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn converge(parameters: Parameters, clumps: &[Clump]) -> Result<(), TestCa
         }
     }
     pair.connect().await;
-    // Events ahead by less than the drift and a minute are compared when their time has come.
+    // Events ahead by less than the drift and a minute are compared once their time has passed.
     pair.pass_time(Duration::from_secs(300)).await;
     prop_assert!(pair.agree().await, "{}", pair.transcript);
     Ok(())

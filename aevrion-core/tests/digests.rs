@@ -1,5 +1,5 @@
-//! Promise: a digest that is kept for the next neighbour matches the store: it holds neither hashes that were since
-//! mended, by any means, nor events that a failed store has lost.
+//! Promise: a digest kept for the next neighbour matches the store: it contains neither hashes that were mended since
+//! nor events lost by a failed store.
 
 use crate::support::Kept;
 use aevrion_core::agent::ReplicaView;
@@ -56,7 +56,7 @@ async fn spoil(store: &Kept) {
     store.commit(batch, Durability::Immediate).await.unwrap();
 }
 
-/// The past with an end in the middle of the events: so it contains the wrong node whole.
+/// The past, with an end in the middle of the events: it contains the damaged node as a whole.
 fn span() -> TimeSpan {
     TimeSpan::before(Timestamp::from_millis(BEGIN + 86_400_000)).unwrap()
 }
@@ -65,7 +65,7 @@ async fn told(replica: &Replica) -> (Root, Digest) {
     ReplicaView::digest(replica, span()).await.unwrap().answer
 }
 
-/// Compares before the damage is mended, mends it, and compares again.
+/// Compares before the damage is mended, mends it with `mend`, and compares again.
 async fn mended_by(what: &str, mend: impl AsyncFn(&Replica)) {
     let store = filled().await;
     let right = told(&open(&store.copied().await.unwrap()).await).await;
@@ -114,7 +114,7 @@ async fn what_a_store_has_lost_is_not_said_again() {
     let held = told(&replica).await;
     replica.insert(vec![event(100)], Durability::Buffered).await.unwrap();
     assert_ne!(told(&replica).await, held);
-    // The power fails, and the store goes on from the disk.
+    // The power fails, and the store continues from its state on disk.
     let mut batch = WriteBatch::new();
     for table in Table::ALL {
         rows(&store, table).await.into_iter().for_each(|(key, _)| batch.remove(table, key));

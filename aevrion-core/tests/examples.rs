@@ -1,4 +1,4 @@
-//! Users begin with the examples, so the examples run here, and the backend among them keeps the contract.
+//! Users begin with the examples, so this test runs them, and checks the backend among them against the contract.
 
 use crate::support::custom_backend;
 use aevrion_core::store::conformance;

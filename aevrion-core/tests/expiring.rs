@@ -1,5 +1,5 @@
-//! Promise: a watcher sees that a value has expired: when the wall says so, once by cursor, across restarts and
-//! failures; and only if that value was the latest of its key.
+//! Promise: a watcher sees that a value has expired: at the wall clock's time, once by cursor, across restarts and
+//! failures; and only if the value was the latest of its key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 const START: u64 = 1_700_000_000_000;
 
-/// A wall under the test's control, in milliseconds after its start.
+/// A wall clock under the test's control, in milliseconds after its start.
 #[derive(Clone)]
 struct Wall(Arc<ManualWall>);
 
@@ -61,7 +61,7 @@ fn told(watched: &Watched) -> String {
     format!("{} {effect}", watched.event.key().escape_ascii())
 }
 
-/// Nothing comes, however long the wait.
+/// Checks that no item arrives, however long the wait.
 async fn nothing(watch: &mut Watch) {
     let seen = timeout(Duration::from_secs(60), watch.next()).await;
     assert!(seen.is_err(), "{seen:?}");
@@ -95,7 +95,7 @@ async fn it_is_told_when_the_wall_says_so() {
     clean(&replica).await;
 }
 
-/// A write ahead of the wall, which moves the logical clock, neither ends a lease nor reports one.
+/// A write ahead of the wall clock, which moves the logical clock, neither ends a lease nor reports one.
 #[tokio::test(start_paused = true)]
 async fn it_is_told_by_the_wall_and_not_by_the_latest_write() {
     let (store, wall) = (Kept::default(), Wall::new());
@@ -128,7 +128,7 @@ async fn what_was_replaced_before_is_not_told() {
     clean(&replica).await;
 }
 
-/// A node that was away learns late of a lease that has ended meanwhile.
+/// A node learns late of a lease that has ended while it was down.
 #[tokio::test(start_paused = true)]
 async fn what_has_expired_before_it_came_is_told_behind_it() {
     let (store, wall) = (Kept::default(), Wall::new());
@@ -363,7 +363,7 @@ async fn a_damaged_timetable_is_named_and_made_again() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// For any writes and any course of the wall: the watcher's items, taken together, match the reads.
+    /// For any writes and any course of the wall clock, the watcher's items taken together match the reads.
     #[test]
     fn what_was_seen_is_what_is_there(steps in prop::collection::vec((0..4_u8, 0..6_u64, 0..300_u64), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -1,5 +1,5 @@
-//! Promise: the writer never goes on from stale memory. After a failed commit it reads the store before it commits
-//! again; a view and its pending rows stay a pair; and a dying writer reports it.
+//! Promise: the writer never continues from stale memory. After a failed commit it reads the store before it commits
+//! again; a view stays paired with its pending rows; and a dying writer reports its end.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn a_reload_that_fails_half_way_is_repeated() {
     assert!(replica.verify(|_| {}).await.unwrap().is_clean());
 }
 
-/// An acknowledged key is never taken for a damaged one, nor for its older value.
+/// An acknowledged key never reads as damaged, nor with its older value.
 #[tokio::test(start_paused = true)]
 async fn a_commit_that_cannot_be_shown_is_not_shown_by_half() {
     let store = Kept::default();

@@ -1,5 +1,5 @@
-//! Promise: two nodes with the same events agree, whatever a disk has done to the stored hashes and counts of one of
-//! them, at whatever level of the tree, and without a request.
+//! Promise: two nodes with the same events agree despite any damage to the stored hashes and counts of one of them, at
+//! every level of the tree, and without a request.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use aevrion_core::{Event, Options, ParameterOverrides, Parameters, Replica, Time
 
 const NOW: u64 = 1_700_000_000_000;
 
-/// Events of some years: many in a few leaves, so that repairs name children down to a leaf, or few and far between, so
-/// that they list whole years.
+/// Events of some years: many in a few leaves, so that repairs name children down to a leaf; or sparse, so that they
+/// list whole years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     Dense,
@@ -24,7 +24,7 @@ impl Layout {
             Self::Dense => (7, 300),
             Self::Sparse => (7, 3),
         };
-        // In the same year, month, day and hour as others, and in others.
+        // In the same year, month, day and hour as other events, and in different ones.
         let apart = [0, 60_000, 3_600_000, 86_400_000, 40 * 86_400_000, 900 * 86_400_000, 2_000 * 86_400_000];
         let moment = |clump: usize, number: u64| NOW - 4_000_000_000 - apart[clump] - number * 7;
         let event = |(clump, number)| {
@@ -51,7 +51,7 @@ enum Wrong {
 struct Setting {
     parameters: Parameters,
     now: u64,
-    /// How far the clock of each is ahead of that.
+    /// How far the clock of each side is ahead of that.
     ahead: [Duration; 2],
     /// The one-way latency.
     latency: Duration,
@@ -80,8 +80,8 @@ async fn stored(events: &[Event], parameters: &Parameters) -> Kept {
     store
 }
 
-/// Spoils the node of `level` above the last event, and removes the hashes computed from it, so that they are computed
-/// from the wrong one.
+/// Spoils the node of `level` above the last event, and removes the hashes computed from it, so that they are
+/// recomputed from the wrong one.
 async fn spoil(store: &Kept, level: u8, wrong: Wrong) {
     let view = store.view().await.unwrap();
     let mut pages = Pages::new(&*view, Table::Nodes, KeyRange::ALL, Projection::Rows);
@@ -101,7 +101,7 @@ async fn spoil(store: &Kept, level: u8, wrong: Wrong) {
             Wrong::Hash => value[20] ^= 0x10,
             Wrong::Count => value[7] ^= 0x40,
             Wrong::HugeCount => value[..8].copy_from_slice(&(u64::MAX - 1).to_be_bytes()),
-            // Near by, in an empty place, and not in the present years, which are not compared whole.
+            // Nearby, in an empty place, and outside the current years, which are not compared as a whole.
             Wrong::Ghost => key[8] ^= 0x08,
         }
         assert!(!matches!(wrong, Wrong::Ghost) || rows.iter().all(|(other, _)| *other != key));
@@ -163,8 +163,8 @@ async fn a_node_without_events_heals_at_every_level() {
     heal_everywhere(Wrong::Ghost).await;
 }
 
-/// The past of the slower side ends before the fault, and agrees, again and again. That does not end the search in the
-/// past of the other side, nor do leaves that close faster than a repair ends.
+/// The past of the slower side ends before the fault, and agrees, again and again. This must not end the search in the
+/// past of the other side; nor must leaves that close faster than a repair ends.
 #[tokio::test]
 async fn what_only_the_faster_clock_has_passed_heals() {
     let oldest = Layout::Sparse.events().iter().map(Event::timestamp).min().unwrap().as_millis();

@@ -1,5 +1,5 @@
-//! Promise: a cursor continues in the order that its watcher saw before; in a store with another history, because its
-//! directory was copied or restored from a copy, the cursor is refused.
+//! Promise: a cursor continues in the order that its watcher has seen; a store with another history, because its
+//! directory was copied or restored from a copy, refuses the cursor.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl Directory {
         self.replica = open(&self.store).await;
     }
 
-    /// Writes new keys, never written anywhere before.
+    /// Writes new keys, never written before anywhere.
     async fn write(&mut self, keys: u32, next: &mut u32) {
         let new: Vec<_> = (*next..*next + keys).collect();
         let puts = new.iter().map(|key| Operation::put(key.to_string(), ""));
@@ -42,12 +42,12 @@ impl Directory {
         *next += keys;
     }
 
-    /// A copy, opened or not: the directory may be copied while it is open.
+    /// A copy, reopened or not: the directory may be copied while it is open.
     async fn copied(&self) -> Self {
         Self::of(self.store.copied().await.unwrap(), self.arrived.clone()).await
     }
 
-    /// A watcher that has seen the first `seen` arrivals, begun from the oldest valid place.
+    /// The place of a watcher that has seen the first `seen` arrivals, started from the oldest valid place.
     async fn place(&self, from: &[Place], seen: usize) -> Option<Place> {
         let begin = from.iter().find(|(_, seen)| self.arrived.starts_with(seen))?;
         let mut watch = self.replica.watch("", Some(begin.0.parse().unwrap())).ok()?;
@@ -75,13 +75,13 @@ impl Directory {
     }
 }
 
-/// A step on one of several directories. The numbers select them, modulo their number.
+/// A step on one of several directories. The indices are taken modulo the number of directories.
 #[derive(Debug, Clone)]
 enum Step {
     Write(usize, u32),
     Restart(usize),
     Copy(usize),
-    /// The first is replaced by a copy of the second.
+    /// Replaces the first directory by a copy of the second.
     PutBack(usize, usize),
     See(usize, usize),
 }
@@ -169,7 +169,7 @@ async fn a_cursor_outlives_the_scripts_that_open_the_directory_for_one_write_eac
     }
 }
 
-/// The store is of a release without incarnations.
+/// A store from a release without incarnations.
 #[tokio::test]
 async fn a_store_of_an_older_release_opens_and_its_cursors_are_refused() {
     let store = Kept::default();
@@ -200,7 +200,7 @@ async fn a_store_of_an_older_release_opens_and_its_cursors_are_refused() {
     assert_eq!(&watched.event.key()[..], b"newer");
 }
 
-/// The first commit of an incarnation failed, or was stored despite the error: the contents of the store decide.
+/// The first commit of an incarnation failed, or was stored despite the error: the content of the store decides.
 #[tokio::test]
 async fn a_first_commit_that_failed_costs_no_place() {
     let store = Kept::default();

@@ -1,4 +1,4 @@
-//! The connections that a node keeps, and the status of the peers that it dials.
+//! The connections that a node keeps, and the status of its dialled peers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +83,7 @@ async fn of_two_dialled_at_once_that_of_the_smaller_id_stays() {
     let other = greater.dial(&smaller.address).await.unwrap();
     assert_eq!(end(&*other).await, "there is a connection already");
     assert!(smaller.replication.totals().faults.is_empty(), "which is nobody's fault");
-    // And the other way round the newer one replaces the older.
+    // In the other order the newer connection replaces the older.
     let lesser = network.bind(id(1));
     smaller.dials(&lesser.address());
     let standing = accepted(&lesser).await;
@@ -139,7 +139,7 @@ async fn whoever_has_come_is_not_dialled_too() {
     let neighbours = node.replication.neighbours();
     let [one] = &neighbours[..] else { panic!("one node: {neighbours:?}") };
     assert_eq!((one.id, one.is_connected()), (Some(id(5)), true));
-    // When it has gone, it is dialled.
+    // Once the connection has ended, the peer is dialled.
     standing.close("");
     accepted(&peer).await;
 }
@@ -164,7 +164,7 @@ async fn a_full_node_says_so_and_is_patient() {
         "{alarm}"
     );
 
-    // Dialled peers are listed, and dialled ever more rarely.
+    // Dialled peers are listed, and are dialled at increasing intervals.
     tokio::time::pause();
     full.dials(&second.address());
     let mut pauses = Vec::new();
@@ -188,7 +188,7 @@ async fn a_name_that_stands_for_the_node_itself_is_nobody_that_is_missing() {
     let node = node(&network, 5).await;
     node.dials(&node.address);
     until(&node.replication, |replication| replication.neighbours().is_empty()).await;
-    // The address may belong to another node tomorrow.
+    // The address may belong to another node later.
     assert_eq!(node.replication.peers(), [Peer::over("memory", node.address.clone())]);
 }
 
@@ -217,7 +217,7 @@ async fn whoever_does_not_greet_is_given_up() {
     assert_eq!(node.replication.totals().faults.get("not_settled"), Some(&1));
 }
 
-/// Every member of the cluster may connect; this must not keep others out.
+/// Every member of the cluster may connect; one member must not keep others out.
 #[tokio::test(start_paused = true)]
 async fn a_thousand_members_that_say_nothing_hold_no_place_for_long() {
     const MANY: usize = 1_000;

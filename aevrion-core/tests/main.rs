@@ -1,5 +1,5 @@
-//! The promises of the core, one a file. One program holds them all: linking a program for each of them took longer
-//! than they run. `cargo test -p aevrion-core --all-features --test promises writing::` runs those of one file.
+//! The promises of the core, one per file. They share one program, because linking a program for each file took longer
+//! than the tests. `cargo test -p aevrion-core --all-features --test promises writing::` runs those of one file.
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
 

@@ -77,7 +77,7 @@ async fn a_hundred_agree_and_a_write_reaches_them_all() {
         };
         tokio::time::timeout(NEVER, reach).await.expect("it reaches all");
     }
-    // Quiet minutes: all compare, and one digest serves all of them.
+    // During quiet minutes all compare, and one digest serves all of them.
     tokio::time::sleep(Duration::from_secs(120)).await;
     let scans = store.node_scans();
     tokio::time::sleep(Duration::from_secs(180)).await;
@@ -117,7 +117,7 @@ async fn what_a_hundred_compare_is_computed_once() {
     let hundred = store.rows() - rows;
     println!("{one} rows for one, {hundred} for {MANY}");
     assert!(roots.len() == 1 && hundred <= one * 2, "{hundred} rows, {one} for one");
-    // A write outside of it changes nothing, a write within does.
+    // A write outside the span leaves the digest valid; a write within invalidates it.
     let put = async |ms: u64| {
         replica.put_at("more", Value::Deletion, Timestamp::from_millis(LEAF + ms)).await.unwrap();
         ask(&*all[1].0, LEAF + 50_000).await
@@ -139,7 +139,9 @@ async fn a_large_value_is_encoded_once_for_all() {
     for (connection, _) in &all {
         loop {
             match receive(&**connection, Lane::Live).await {
-                Some(Message::EventList(EventList::Announced(addresses))) if addresses.contains(&written) => {
+                Some(Message::EventList(EventList::Announced(event_keys)))
+                    if event_keys.contains(&written) =>
+                {
                     break;
                 }
                 Some(message) => assert!(message.events().is_empty(), "it is not pushed"),

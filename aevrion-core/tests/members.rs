@@ -1,5 +1,5 @@
-//! Promise: a node knows the members of its cluster, also those that are away, moved, or never configured; the past is
-//! not settled without them, until they are forgotten.
+//! Promise: a node knows the members of its cluster, including those that are down, moved, or never configured; the
+//! past is not settled without them, until they are forgotten.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,7 @@ impl Node {
         self.replication.neighbours().into_iter().find(|one| one.id == Some(id(number)))
     }
 
-    /// Waits until exactly these are connected and agree.
+    /// Waits until exactly these nodes are connected and agree.
     async fn agrees_with(&self, numbers: &[u8]) {
         until(&self.replication, |replication| {
             let connected = replication.neighbours().into_iter().filter(Neighbour::is_connected);
@@ -74,14 +74,14 @@ impl Node {
         .await;
     }
 
-    /// Ends the process; the network notices.
+    /// Ends the process; the network detects it.
     async fn ends(self) -> Replica {
         self.replication.close().await;
         self.replica
     }
 }
 
-/// One node that others dial, and two unconfigured ones that dial it. They agree.
+/// One node that others dial, and two unconfigured ones that dial it. All of them agree.
 async fn three(network: &MemoryNetwork) -> [Node; 3] {
     let [hub, one, other] =
         [Node::new(network, 1).await, Node::new(network, 2).await, Node::new(network, 3).await];
@@ -139,7 +139,7 @@ async fn after_a_restart_nothing_is_settled_without_one_that_is_merely_away() {
     let row = hub.row(2).unwrap();
     assert!(row.last_seen.is_some() && row.agreed_until.is_some() && !row.is_connected(), "{row:?}");
 
-    // Only the other node itself told its address, before the restart.
+    // Only the other node itself announced its address, before the restart.
     let one = Node::of(one, &network, 2, Members::default());
     one.dials(&hub);
     hub.agrees_with(&[2, 3]).await;
@@ -150,7 +150,7 @@ async fn after_a_restart_nothing_is_settled_without_one_that_is_merely_away() {
 async fn one_that_moves_is_found_where_it_is_and_sought_nowhere_else() {
     let network = MemoryNetwork::new();
     let (hub, one) = (Node::new(&network, 1).await, Node::new(&network, 2).await);
-    // A person has named its address.
+    // An operator has configured its address.
     hub.dials(&one);
     hub.agrees_with(&[2]).await;
     let (before, store) = (one.address.clone(), one.ends().await);
@@ -164,7 +164,7 @@ async fn one_that_moves_is_found_where_it_is_and_sought_nowhere_else() {
     );
     assert!(!hub.members.peers().contains(&before));
 
-    // After a restart of the first, which has a new address, the other one dials.
+    // After a restart of the first, at a new address, the other node dials.
     let kept = hub.replication.members();
     let hub = Node::of(hub.ends().await, &network, 1, Members::new(kept));
     hub.agrees_with(&[2]).await;
@@ -179,7 +179,7 @@ async fn claims(transport: &MemoryTransport, hub: &Node, listens: &str) -> Arc<d
     connection
 }
 
-/// Dialling begins before there is a transport.
+/// Dialling begins before any transport exists.
 #[tokio::test(start_paused = true)]
 async fn an_address_is_dialled_as_soon_as_its_transport_is_there() {
     let network = MemoryNetwork::new();
@@ -202,15 +202,15 @@ async fn a_claim_costs_an_attempt_and_hides_nobody() {
     let liar = network.bind(id(3));
     let connection = claims(&liar, &hub, &honest.address.to_string()).await;
     until(&hub.replication, |_| hub.row(3).is_some_and(|row| row.addresses.len() == 1)).await;
-    // That node is connected already: the claim causes no dialling.
+    // The claimed node is connected already: the claim causes no dialling.
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(honest.replication.neighbours().is_empty());
     connection.close("");
-    // The node found there is the one that proves its identity.
+    // The node at the address is identified by its proven identity.
     hub.agrees_with(&[2]).await;
     let addresses = |number| hub.row(number).map(|row| row.addresses);
     assert_eq!((addresses(2), addresses(3)), (Some(vec![honest.address.clone()]), Some(vec![])));
-    // A claim of one's own address has no effect either.
+    // A claim of the node's own address has no effect either.
     let connection = claims(&liar, &hub, &hub.address.to_string()).await;
     until(&hub.replication, |_| hub.row(3).is_some_and(|row| row.is_connected())).await;
     assert_eq!(addresses(3), Some(vec![]));

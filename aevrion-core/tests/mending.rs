@@ -1,5 +1,5 @@
-//! The promise: an event whose stored copy is damaged is requested from the neighbours and mended from a sound copy,
-//! whatever read found it; until then it stays on a list. No neighbour is asked for long for events that it lacks.
+//! The promise: an event with a damaged stored copy is requested from the neighbours and mended from a sound copy,
+//! after any kind of read; until then it stays on a list. No neighbour is asked for long for events that it lacks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,11 +31,11 @@ fn event(number: u64) -> Event {
 const SMALL: u64 = 7;
 const LARGE: u64 = 8;
 
-fn row_key(address: EventKey) -> Bytes {
-    [&address.timestamp.as_millis().to_be_bytes()[..], address.id.as_bytes()].concat().into()
+fn row_key(event_key: EventKey) -> Bytes {
+    [&event_key.timestamp.as_millis().to_be_bytes()[..], event_key.id.as_bytes()].concat().into()
 }
 
-/// Changes a row of an event behind the back of the replica.
+/// Changes a row of an event without the replica's knowledge.
 async fn spoil(store: &Kept, table: Table, event: &Event, change: impl FnOnce(&mut Vec<u8>)) {
     let key = row_key(event.event_key());
     let row = store.view().await.unwrap().get(table, &key).await.unwrap();
@@ -92,10 +92,10 @@ impl Node {
     }
 
     fn standing(&self) -> Vec<EventKey> {
-        self.replica.damaged_events().standing.into_iter().map(|(address, _)| address).collect()
+        self.replica.damaged_events().standing.into_iter().map(|(event_key, _)| event_key).collect()
     }
 
-    /// Waits until nothing is damaged any more, and returns the number of mended events.
+    /// Waits until nothing is damaged, and returns the number of mended events.
     async fn mended(&self) -> u64 {
         let mended = async {
             while !self.standing().is_empty() {
@@ -133,7 +133,7 @@ fn events() -> Vec<Event> {
 async fn spoil_in_every_way(way: usize, store: &Kept) -> Event {
     let (small, large) = (event(SMALL), event(LARGE));
     match way {
-        // Behind the flags, the length of the key, and the key.
+        // Offset 12 is behind the flags, the length of the key, and the key.
         0 => spoil(store, Table::Events, &small, flip(12)).await,
         1 => spoil(store, Table::Events, &small, flip(6)).await,
         2 => spoil(store, Table::Events, &small, flip(0)).await,
@@ -172,7 +172,7 @@ async fn what_a_read_finds_damaged_is_mended_by_a_neighbour_and_read_again() {
     }
 }
 
-/// Whatever read finds the damage, the connected neighbour is asked.
+/// After any read that finds the damage, the connected neighbour is asked.
 #[tokio::test]
 async fn whoever_comes_upon_damage_has_it_mended() {
     let spoilt = event(SMALL);
@@ -204,7 +204,7 @@ async fn whoever_comes_upon_damage_has_it_mended() {
             "verify" => replica.verify(|_| {}).await.map(|_| None).unwrap(),
             "rebuild" => replica.rebuild(|_| {}).await.map(|_| None).unwrap(),
             _ => {
-                // It lacks all events, and receives all others.
+                // The third node lacks all events, and receives all others.
                 let third = Node::sound(&network, 3, &[]).await;
                 third.dials(&node);
                 Some(third)
@@ -232,7 +232,7 @@ async fn without_a_neighbour_it_stands_until_a_sound_copy_is_imported() {
     let report = node.replica.damaged_events();
     assert_eq!((report.standing.len(), report.mended, report.more), (2, 0, false));
     assert!((before..=node.replica.now()).contains(&report.standing[0].1), "{report:?}");
-    // The same event, and another of its key.
+    // The same event, and a newer one of its key.
     let newer = Event::new(small.key().clone(), Value::Deletion, Timestamp::from_millis(9_000)).unwrap();
     node.replica.insert(vec![newer], Durability::Immediate).await.unwrap();
     assert_eq!(node.standing(), [small.event_key(), large.event_key()]);
@@ -242,7 +242,7 @@ async fn without_a_neighbour_it_stands_until_a_sound_copy_is_imported() {
     node.holds_soundly(&large).await;
 }
 
-/// A key that was spoilt before its event was indexed is unreachable: reads do not find the damage, opening does.
+/// A key that was damaged before its event was indexed is unreachable: opening finds the damage, reads do not.
 #[tokio::test]
 async fn a_key_that_was_spoilt_before_it_was_indexed_is_found_again_for_good() {
     let network = MemoryNetwork::new();
@@ -255,7 +255,7 @@ async fn a_key_that_was_spoilt_before_it_was_indexed_is_found_again_for_good() {
     let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
     assert_eq!(replica.status().await.unwrap().pending_index_rows, 20);
     assert_eq!(replica.damaged_events().standing.len(), 1, "it is found when the index is made again");
-    // Now the index row in the store has the wrong key, too.
+    // The stored index row now has the wrong key, too.
     replica.close().await.unwrap();
     let options = Options::default().index_batch(1);
     let replica = Replica::open(store.clone(), options).await.unwrap();
@@ -304,7 +304,7 @@ async fn one_that_has_it_damaged_too_is_passed_over_for_the_next() {
     let node = Node::new(&network, 1, &events(), spoilt).await;
     let (other, sound) =
         (Node::new(&network, 2, &events(), spoilt).await, Node::sound(&network, 3, &events()).await);
-    // First the nodes without a sound copy, in every direction; the sound one is reached last.
+    // The nodes without a sound copy come first, in every direction; the sound one is reached last.
     node.dials(&other);
     node.replication.agreement().await;
     node.fails_to_read(&event(SMALL)).await;
@@ -320,8 +320,8 @@ async fn one_that_has_it_damaged_too_is_passed_over_for_the_next() {
     }
 }
 
-/// The content is whole, but under an invalid event key: it is missing from its place, and the misplaced row belongs to
-/// no event. Both nodes hold the same again in the end.
+/// The content is intact, but under an invalid event key: it is missing at its place, and the misplaced row belongs to
+/// no event. In the end both nodes hold the same again.
 #[tokio::test]
 async fn a_row_whose_own_key_is_garbled_is_brought_back_and_the_misplaced_one_goes() {
     let network = MemoryNetwork::new();
@@ -355,8 +355,8 @@ async fn a_row_whose_own_key_is_garbled_is_brought_back_and_the_misplaced_one_go
     }
 }
 
-/// A node with the only copy of an event, which is damaged: its neighbour cannot get it, and nobody can mend it. They
-/// differ, at very little cost, for as long as it lasts.
+/// A node has the only copy of an event, which is damaged: its neighbour cannot get it, and nobody can mend it. The
+/// difference remains, at very little cost.
 #[tokio::test(start_paused = true)]
 async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cut_off() {
     let network = MemoryNetwork::new();
@@ -387,7 +387,7 @@ async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cu
         assert_eq!(node.replication.neighbours().iter().filter(|one| one.is_connected()).count(), 1);
     }
     assert_eq!(node.standing(), [lost.event_key()], "it stands until it is mended");
-    // A node with the event connects: then all have it.
+    // A node with the event connects: then all have the event.
     let sound = Node::sound(&network, 3, &events()).await;
     sound.dials(&node);
     assert_eq!(node.mended().await, 1);
@@ -395,8 +395,7 @@ async fn a_neighbour_that_lacks_it_is_bothered_ever_more_rarely_and_nobody_is_cu
     behind.holds_soundly(&lost).await;
 }
 
-/// A node whose damaged events are found again and again, with a neighbour that holds none of them although both have
-/// agreed.
+/// The damaged events of a node are found repeatedly, and its neighbour has none of them although both have agreed.
 #[tokio::test(start_paused = true)]
 async fn many_questions_in_vain_cost_no_connection() {
     let network = MemoryNetwork::new();
@@ -407,7 +406,7 @@ async fn many_questions_in_vain_cost_no_connection() {
     };
     let node = Node::new(&network, 1, &events(), spoil_all).await;
     let other = Node::new(&network, 2, &events(), async |store: &Kept| {
-        // Its hashes still include all events.
+        // The hashes still include all events.
         let mut batch = WriteBatch::new();
         events().iter().for_each(|event| batch.remove(Table::Events, row_key(event.event_key())));
         store.commit(batch, Durability::Immediate).await.unwrap();
@@ -435,7 +434,7 @@ async fn asked(answer: Event) -> (Node, String) {
     let connection = hostile.dial(&node.address).await.unwrap();
     handshake(&*connection, id(9), &[]).await;
     node.fails_to_read(&event(SMALL)).await;
-    // It claims to agree.
+    // The neighbour claims to agree.
     let (root, span) =
         (node.replica.root().await.unwrap(), aevrion_core::TimeSpan::before(BEGINNING).unwrap());
     let snapshot = Snapshot { span, root: root.hash, count: root.count, digest: None, answer: true };

@@ -1,4 +1,4 @@
-//! Messages on the wire: the bytes of each kind are fixed, and nothing else is taken for a message.
+//! Messages on the wire: the bytes of each kind are fixed, and no other bytes decode to a message.
 
 use std::fmt::Write;
 
@@ -45,7 +45,7 @@ fn sample_events() -> Vec<Event> {
     ]
 }
 
-/// A minimal one, and one with every field set.
+/// A minimal Hello, and one with every field set.
 fn sample_hellos() -> (Hello, Hello) {
     let hello = Hello {
         version: PROTOCOL_VERSION,
@@ -188,7 +188,7 @@ fn a_greeting_of_another_version_is_told_as_such_whatever_its_fields_are() {
 
 #[test]
 fn a_list_that_claims_too_much_gets_no_memory() {
-    // A Push that claims 2^60 events, of which none is there.
+    // A Push that claims 2^60 events, but contains none.
     let mut claim = vec![1];
     claim.extend([0x80; 8]);
     claim.push(0x10);
@@ -278,7 +278,7 @@ proptest! {
         let place = place.index(frame.len());
         frame[place] = byte;
         if let Ok(read) = decode(&frame, &parameters()) {
-            // Every decoded message is valid: it can be encoded, and decodes to the same again.
+            // Every decoded message is valid: its encoding decodes to the same message.
             prop_assert_eq!(decode(&encode(&read), &parameters()), Ok(read));
         }
     }

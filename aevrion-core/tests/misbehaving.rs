@@ -1,5 +1,5 @@
-//! Misbehaving neighbours. Each is cut off with a reason that both sides can read, is counted, and costs nobody else
-//! anything: an honest neighbour continues meanwhile.
+//! Misbehaving neighbours. Each is cut off with a reason that both sides can read, is counted, and costs others
+//! nothing: an honest neighbour continues meanwhile.
 
 use std::sync::Arc;
 
@@ -60,8 +60,8 @@ impl Victim {
         connection
     }
 
-    /// The connection ends with a reason that contains `what`, it is counted under `name`, and the friend notices
-    /// nothing.
+    /// Checks that the connection ends with a reason that contains `what`, is counted under `name`, and does not affect
+    /// the friend.
     async fn cuts_off(&self, connection: &dyn Connection, name: &str, what: &str) {
         let reason = tokio::time::timeout(NEVER, end(connection)).await.expect("the connection ends");
         assert!(reason.contains(what), "{reason}");
@@ -195,7 +195,7 @@ async fn an_event_that_is_not_the_one_asked_for() {
             None => panic!("the announcement was not answered"),
         }
     }
-    // Its content differs, so its id does, too.
+    // The content differs, and therefore the id.
     let events = Events { reply: Reply::At { more: false }, events: vec![event("forged", 1_000)] };
     send(&*connection, Lane::Live, &Message::Events(events)).await;
     victim.cuts_off(&*connection, "unasked", "that nobody asked for").await;
@@ -220,9 +220,9 @@ async fn wishes_for_what_does_not_exist() {
     let victim = victim().await;
     let connection = victim.settled().await;
     for number in 0..100_u8 {
-        let address =
+        let event_key =
             EventKey { timestamp: Timestamp::from_millis(1), id: EventId::from_bytes([number; 32]) };
-        send(&*connection, Lane::Live, &Message::NeedEvents(NeedEvents::At(vec![address]))).await;
+        send(&*connection, Lane::Live, &Message::NeedEvents(NeedEvents::At(vec![event_key]))).await;
     }
     victim.cuts_off(&*connection, "no_such_events", "asked 17 times for events that do not exist").await;
 }
@@ -282,7 +282,7 @@ async fn lists_of_a_span_that_was_never_compared() {
     victim.others_go_on().await;
 }
 
-/// Each of its blocks claims a rest, which provokes a list of all events of this node there; it reads none.
+/// Each block of this neighbour claims a rest, which provokes a list of all events of this node there; it reads none.
 #[tokio::test]
 async fn blocks_that_promise_more_and_more() {
     let victim = victim().await;
@@ -302,7 +302,7 @@ async fn blocks_that_promise_more_and_more() {
     };
     let promising = tokio::time::timeout(NEVER, promising).await;
     assert!(promising.is_ok(), "it is not asked on without end: {:?}", victim.replication.totals());
-    // The events of the blocks are stored all the same.
+    // The events of the blocks are stored nonetheless.
     let mut watch = victim.replica.watch("brought", None).unwrap();
     send(&*connection, Lane::Repair, &block(vec![event("brought", 7)])).await;
     let brought = tokio::time::timeout(NEVER, watch.next()).await.expect("it is stored");
@@ -328,7 +328,7 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
         victim.replica.put(format!("big {number}"), big.clone()).await.unwrap();
     }
     let connection = victim.settled().await;
-    // It requests 64 MiB a thousand times over, and reads none of it.
+    // The neighbour requests 64 MiB a thousand times over, and reads none of it.
     let list = Listed { span: compared(&*connection).await, share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
     let question = Message::EventList(EventList::Held(vec![list]));
     let asking = async {
@@ -336,7 +336,7 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
             send(&*connection, Lane::Repair, &question).await;
         }
     };
-    // Requests are dropped while nobody takes the answers.
+    // Requests are dropped while nobody reads the answers.
     let shed = until(&victim.replication, |replication| replication.totals().shed > 0);
     let both = async { tokio::join!(asking, shed) };
     let both = tokio::time::timeout(NEVER, both).await;
@@ -348,7 +348,7 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
     victim.others_go_on().await;
 }
 
-/// New events without end, all of them sound: no fault, but no privilege either.
+/// An endless supply of sound new events: no fault, but no privilege either.
 #[tokio::test]
 async fn one_that_writes_more_than_anybody() {
     let victim = victim().await;
@@ -362,7 +362,7 @@ async fn one_that_writes_more_than_anybody() {
     tokio::join!(flooding, victim.others_go_on());
     victim.others_go_on().await;
     assert!(victim.replication.totals().faults.is_empty());
-    // All of them reach the friend, though they exceed every queue.
+    // All of them reach the friend, although they exceed every queue.
     let all = async {
         while victim.friend.0.root().await.unwrap().count < 400 * 256 + 2 {
             friend_agrees(&victim.friend.1).await;

@@ -40,7 +40,7 @@ impl Model {
         self.keys().iter().filter(|key| span.contains(key)).filter_map(|key| self.visible(key, at)).collect()
     }
 
-    /// The tree of the events before `end`, straight from its definition.
+    /// The tree of the events before `end`, computed from its definition.
     fn root(&self, parameters: &Parameters, end: Option<Timestamp>) -> Root {
         let mut leaves: BTreeMap<u64, BTreeSet<[u8; 32]>> = BTreeMap::new();
         for (timestamp, id) in self.0.keys().filter(|(timestamp, _)| end.is_none_or(|end| *timestamp < end)) {
@@ -81,7 +81,7 @@ enum Action {
     Batch(Vec<(Bytes, Content)>),
     /// Moves the wall clock by so many milliseconds, forward or back.
     Wall(i64),
-    /// Requests a hash.
+    /// Requests the root.
     Root,
     RootAt(u64),
     /// Restarts the process.
@@ -110,7 +110,7 @@ impl Content {
 }
 
 const START: u64 = 100_000_000;
-/// Small, so that few events make many leaves and several levels.
+/// Small, so that few events fill many leaves and several levels.
 const GRANULARITY: u64 = 1_000;
 const BRANCHING: u32 = 3;
 
@@ -183,7 +183,7 @@ impl Pair {
             Action::Now(key, content) => self.write(&[(key.clone(), content.clone())], now).await,
             Action::Batch(writes) => self.write(writes, now).await,
             Action::Wall(by) => {
-                // Not so far back that writes would wait.
+                // A larger step back would make writes wait.
                 self.wall_ms = self.wall_ms.saturating_add_signed(*by).max(START - 20_000);
                 self.wall.set(Timestamp::from_millis(self.wall_ms));
             }
@@ -205,16 +205,16 @@ impl Pair {
             .iter()
             .map(|(key, content)| Operation { key: key.clone(), value: content.value(now) })
             .collect();
-        let addresses = self.replica.batch(operations.clone(), Durability::Buffered).await.unwrap();
-        for (Operation { key, value }, address) in operations.into_iter().zip(addresses) {
-            let event = Event::new(key.clone(), value, address.timestamp).unwrap();
-            assert_eq!(event.event_key(), address);
-            // The clock's promises: later than every earlier write of this node to the key, and than every version
+        let event_keys = self.replica.batch(operations.clone(), Durability::Buffered).await.unwrap();
+        for (Operation { key, value }, event_key) in operations.into_iter().zip(event_keys) {
+            let event = Event::new(key.clone(), value, event_key.timestamp).unwrap();
+            assert_eq!(event.event_key(), event_key);
+            // The clock's guarantees: later than every earlier write of this node to the key, and than every version
             // visible at the write.
-            let previous = self.own.insert(key.clone(), address.timestamp);
-            assert!(previous.is_none_or(|previous| address.timestamp > previous));
-            assert!(self.model.versions(&key, now).iter().all(|seen| seen.timestamp() < address.timestamp));
-            assert!(address.timestamp <= self.replica.now(), "a node reads its own writes");
+            let previous = self.own.insert(key.clone(), event_key.timestamp);
+            assert!(previous.is_none_or(|previous| event_key.timestamp > previous));
+            assert!(self.model.versions(&key, now).iter().all(|seen| seen.timestamp() < event_key.timestamp));
+            assert!(event_key.timestamp <= self.replica.now(), "a node reads its own writes");
             self.model.insert(event);
         }
     }
@@ -264,7 +264,7 @@ impl Pair {
         assert_eq!(status.keys, self.model.keys().len() as u64);
     }
 
-    /// The same events in another order, in other batches, make the same replica.
+    /// Checks that the same events in another order and in other batches make the same replica.
     async fn check_order_independence(&self, seed: u64) {
         let mut events: Vec<Event> = self.model.0.values().cloned().collect();
         events.sort_by_key(|event| {

@@ -22,7 +22,7 @@ async fn neighbour_of(replica: &Replica) -> (Replication, Arc<dyn Connection>, M
     let network = MemoryNetwork::new();
     let transport = network.bind(NodeId::from_bytes([5; 32]));
     let address = transport.address();
-    // Nobody is cut off for being slow.
+    // No neighbour is cut off for slowness.
     let timeouts = StallTimeouts { stalled: Duration::from_secs(86_400), ..StallTimeouts::default() };
     let replication = replica.replicate(ReplicationOptions::default().timeouts(timeouts));
     replication.over(transport);
@@ -32,7 +32,7 @@ async fn neighbour_of(replica: &Replica) -> (Replication, Arc<dyn Connection>, M
     (replication, connection, neighbour)
 }
 
-/// Each of its Hello messages is answered at once, whatever waits to be sent.
+/// Each Hello message of the neighbour is answered at once, even with a full send queue.
 #[tokio::test(start_paused = true)]
 async fn one_that_has_more_and_more_said_and_reads_none_of_it_is_cut_off() {
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
@@ -74,10 +74,10 @@ async fn what_cannot_be_stored_is_not_read() {
         }
         taken += 1;
     }
-    // Beside the batches being stored and the frames in the transport: two decoded, and one in transit.
+    // Besides the batches being stored and the frames in the transport: two decoded, and one in transit.
     let most = STORES_AT_ONCE + Limits::default().window.div_ceil(BYTES) + 4;
     assert!(taken <= most as u64, "{taken} were taken, {most} can be held");
-    // When the disk goes on so does the rest.
+    // When the disk resumes, so do the reads.
     store.let_commit(100_000);
     for number in taken..PUSHES {
         send(&*connection, Lane::Live, &push(number)).await;

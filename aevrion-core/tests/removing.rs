@@ -1,5 +1,5 @@
-//! The promise: a node that the authority has removed is cut off by every other one, also by nodes that join or return
-//! later, is told the reason, and delays nobody; and no other statement has any effect.
+//! The promise: every node cuts off a node that the authority has removed, also nodes that join or return later. The
+//! removed node is told the reason, and delays nobody. No other statement has any effect.
 
 use crate::support::Kept;
 use crate::support::dressed::Dressed;
@@ -113,7 +113,7 @@ async fn every_node_cuts_a_removed_one_off_whenever_it_hears_of_it() {
     assert_eq!((one.removed(), two.removed()), (vec![3], vec![3]));
     assert_eq!((one.replication.own_removal(), two.replication.own_removal()), (None, None));
 
-    // A later node hears of it from the others, in either direction of dialling.
+    // A later node receives the removal from the others, in either direction of dialling.
     let late = node(&network, 4).await;
     late.dials(&three);
     late.dials(&one);
@@ -121,7 +121,7 @@ async fn every_node_cuts_a_removed_one_off_whenever_it_hears_of_it() {
     until(&late.replication, |_| late.removed() == [3]).await;
     late.is_with(&[1]).await;
 
-    // Its further writes reach nobody; its earlier ones stay.
+    // Later writes of the removed node reach nobody; its earlier ones stay.
     three.replica.put("after", "v").await.unwrap();
     one.replica.put("after all", "v").await.unwrap();
     for node in [&one, &two, &late] {
@@ -159,7 +159,7 @@ async fn nobody_waits_for_a_removed_node() {
     until(&one.replication, |replication| replication.stable_until().is_some()).await;
     three.replication.close().await;
     one.is_with(&[2]).await;
-    // The absent node can agree to no later time than this.
+    // The absent node cannot agree to any later time.
     let left = SystemWall.now().next();
     while SystemWall.now() <= left {
         one.agrees().await;
@@ -183,7 +183,7 @@ async fn nobody_waits_for_a_removed_node() {
 async fn what_the_authority_has_not_said_changes_nothing() {
     let network = MemoryNetwork::new();
     let [one, two, three] = three(&network).await;
-    // It trusts itself, and writes at will.
+    // This node accepts every statement, and writes at will.
     let credulous = Removals::checked_by(|statement| Some((id(statement[0]), AT)));
     three.replica.remove_node(&credulous, &[1]).await.unwrap();
     three.replica.remove_node(&credulous, &[2, b'!']).await.unwrap();
@@ -196,7 +196,7 @@ async fn what_the_authority_has_not_said_changes_nothing() {
         assert!(node.removed().is_empty(), "and says nothing");
         assert_eq!(node.neighbours().len(), 2);
     }
-    // Nor does it invalidate the authority's own statements.
+    // Nor does a foreign statement invalidate the authority's own.
     one.removes(&two).await;
     until(&three.replication, |_| three.removed() == [2]).await;
     one.is_with(&[3]).await;

@@ -1,5 +1,5 @@
-//! The promise: the scrub visits every stored row, mends all repairable damage, finds nothing in a sound store,
-//! whatever is written meanwhile, and resumes where it was.
+//! The promise: the scrub visits every stored row, mends all repairable damage, finds nothing in a sound store despite
+//! concurrent writes, and resumes at its last position.
 
 use crate::support::Kept;
 use crate::support::yielding::Yielding;
@@ -10,7 +10,7 @@ use aevrion_core::{
 };
 use bytes::Bytes;
 
-/// Events over some hours, of keys with several versions; a few have bodies of their own.
+/// Events over some hours, of keys with several versions; a few have separate bodies.
 fn events() -> Vec<Event> {
     let event = |n: u64| {
         let data = if n.is_multiple_of(50) { vec![b'v'; 9_000] } else { n.to_string().into_bytes() };
@@ -24,7 +24,7 @@ fn options() -> Options {
     Options::default().index_batch(100)
 }
 
-/// A store with these events, indexed and hashed, and its root.
+/// A store with these events, indexed and hashed; and its root.
 async fn filled() -> (Kept, Root) {
     let store = Kept::default();
     let replica = Replica::open(store.clone(), options()).await.unwrap();
@@ -46,7 +46,7 @@ async fn rows(store: &Kept, table: Table) -> Vec<Row> {
     rows
 }
 
-/// Changes a table behind the back of the replica.
+/// Changes a table without the replica's knowledge.
 async fn plant(store: &Kept, table: Table, change: impl FnOnce(&[Row], &mut WriteBatch)) {
     let mut batch = WriteBatch::new();
     change(&rows(store, table).await, &mut batch);
@@ -77,7 +77,7 @@ async fn a_sound_store_is_seen_to_the_end_and_nothing_is_found() {
     for _ in 0..3 {
         let pass = pass(&mut scrub).await;
         assert_eq!(found(&pass), (0, 0, 0));
-        // Each event and its row, arrival and leaf; the bodies, the other nodes.
+        // Each event with its row, arrival and leaf; the bodies; the other nodes.
         assert!((4_000..6_000).contains(&pass.rows), "{}", pass.rows);
     }
     assert_eq!(scrub.report().pass, None);
@@ -194,7 +194,7 @@ async fn a_lost_event_is_not_papered_over_before_a_neighbour_could_bring_it() {
     assert!(verified.mendable.is_empty(), "{verified:?}");
 }
 
-/// If nobody has the event, the row is removed in the end.
+/// If no node has the event, the row is finally removed.
 #[tokio::test]
 async fn an_event_that_nobody_brings_back_is_history() {
     let (store, _) = filled().await;
@@ -297,7 +297,7 @@ async fn what_is_written_meanwhile_is_never_taken_for_damage() {
         let mut scrub = replica.scrub().await.unwrap();
         let (mut round, mut passes) = (0, 0);
         while passes < 3 {
-            // Each write overlaps with three steps, at another place in them each time.
+            // Each write overlaps three steps, each time at another point.
             let scrubbing = async {
                 for _ in 0..3 {
                     passes += u64::from(scrub.step(37).await.unwrap().ended);

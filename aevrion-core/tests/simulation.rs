@@ -1,4 +1,4 @@
-//! Networks in trouble: a hundred of them, one twice to the bit, and two clocks that are far apart.
+//! Networks in trouble: a hundred of them, one run twice with identical results, and two clocks that are far apart.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn a_hundred_networks_in_trouble_agree() {
     simulate(1..101);
 }
 
-/// A crowd in which each node has four neighbours on average: the cost of a node does not depend on their number.
+/// A large network with four neighbours per node on average: the cost of a node does not depend on the number of nodes.
 #[test]
 fn a_crowd_agrees_and_no_node_pays_for_its_size() {
     let crowd = |seed, nodes| {
@@ -64,8 +64,8 @@ fn apart(seed: u64, skews: &[i64]) -> Plan {
     }
 }
 
-/// The model's rule on clocks: no write of either is lost, each wins over those that its node had seen, and the faster
-/// clock shadows a key only from its timestamp on. The simulation checks all of that for every write and read.
+/// The model's rule on clocks: no write of either node is lost, each wins over the writes that its node had seen, and
+/// the faster clock shadows a key only from its timestamp on. The simulation checks this for every write and read.
 #[test]
 fn clocks_ten_minutes_and_ten_days_apart_lose_nothing() {
     const MINUTES: i64 = 60_000;
@@ -80,8 +80,8 @@ fn clocks_ten_minutes_and_ten_days_apart_lose_nothing() {
     }
 }
 
-/// A star whose centre is ten days behind its leaves: it repairs with one at a time, and each further one has to have its
-/// turn although the centre's own past ends before the difference.
+/// A star whose centre is ten days behind its leaves: it repairs with one at a time, and each of the others must get
+/// its turn although the centre's own past ends before the difference.
 #[test]
 fn every_leaf_of_a_star_with_a_slow_centre_has_its_turn() {
     run(&Plan::from_seed(20_500)).unwrap_or_else(|violation| panic!("{violation}"));

@@ -1,9 +1,9 @@
 //! A simulation without findings proves nothing unless it can find bugs: each planted bug is found within a few
 //! hundred seeds, most within a few dozen.
 //!
-//! One bug is not among them: never requesting the rest of a span that did not fit one answer. An answer takes
-//! megabytes and a simulation has kilobytes, so no answer has a rest here; and if it had, the comparison after the
-//! repair would find the missing events and repair again, which is slower and not wrong.
+//! One bug is excluded: never requesting the rest of a span that did not fit one answer. An answer holds megabytes and
+//! a simulation kilobytes, so no answer has a rest here. Even if one had, the comparison after the repair would find
+//! the missing events and repair again, which is slower and not wrong.
 
 use aevrion_core::fault_injection::{Bug, inject};
 use aevrion_core::simulation::{Plan, run};
@@ -11,7 +11,7 @@ use aevrion_core::simulation::{Plan, run};
 /// The number of seeds in which a bug must show.
 const SEEDS: u64 = 400;
 
-/// Plants a bug and looks for it by its effects. Returns the run that found it, and the violation.
+/// Injects a bug and looks for its effects. Returns the run that found it, and the violation.
 fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
     inject(Some(bug));
     let found = (1..=SEEDS).find_map(|seed| {
@@ -62,7 +62,7 @@ catches! {
     values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];
 }
 
-/// Without a planted bug nothing is found: otherwise the tests above would show nothing.
+/// Without an injected bug nothing is found: otherwise the tests above would show nothing.
 #[test]
 fn nothing_is_found_where_nothing_is_planted() {
     for seed in 1..=10 {

@@ -1,5 +1,5 @@
-//! Promise: on real lines, fast or slow, a repair costs little more than the missing events, whatever they look like,
-//! and it terminates.
+//! Promise: on real lines, fast or slow, a repair of any pattern of differences costs little more than the missing
+//! events, and it terminates.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ async fn a_broken_line_costs_no_more_than_one_answer() {
     }
 }
 
-/// A catch-up is as good as stateless: received events stay, and only the rest is sent after the line broke.
+/// A catch-up needs almost no state: received events stay, and only the rest is sent after the line broke.
 #[tokio::test]
 async fn a_catch_up_that_is_cut_off_goes_on_where_it_was() {
     for holder in 0..2 {
@@ -179,7 +179,7 @@ async fn a_catch_up_that_is_cut_off_goes_on_where_it_was() {
 async fn a_catch_up_says_how_far_it_has_come() {
     for holder in 0..2 {
         let mut line = Line::new(Speed { bandwidth: 1_000_000, ..FAST }).await;
-        // As many events of the last minutes as of the quarter of an hour before them, and so on for ten weeks.
+        // Equal numbers of events in the last minutes, in the quarter of an hour before them, and so on for ten weeks.
         let age = |number: u64| (100_000 << (number / 6_250)) * (6_250 + number % 6_250) / 6_250;
         let events: Vec<_> = (0..100_000).map(|number| event(NOW - age(number), number, 100)).collect();
         let weights: u64 = events.iter().map(|event| event.weight() as u64).sum();
@@ -259,7 +259,7 @@ async fn a_leaf_that_no_message_takes_is_repaired_at_the_price_of_what_is_missin
     }
 }
 
-/// An author of contents could choose ids that all fall into one part of an overfull span.
+/// The author of contents could choose ids that all fall into one part of an overfull span.
 #[tokio::test]
 async fn chosen_ids_do_not_hide_what_is_missing() {
     let chosen = (0..).map(|number| event(LEAF + number % 60_000, number, 10));
@@ -275,7 +275,7 @@ async fn chosen_ids_do_not_hide_what_is_missing() {
     }
 }
 
-/// Future events of the other side alone are no agreement, whatever the previous state.
+/// Future events of the other side alone are no agreement, in any previous state.
 #[tokio::test]
 async fn a_future_that_only_the_other_side_holds_is_asked_about() {
     for holder in 0..2 {
@@ -298,7 +298,7 @@ async fn a_future_that_only_the_other_side_holds_is_asked_about() {
     }
 }
 
-/// A comparison requested in the middle of a repair is answered after it, about the future, too.
+/// A comparison requested during a repair is answered after it, including the future.
 #[tokio::test]
 async fn a_future_that_is_asked_about_during_a_repair_is_not_forgotten() {
     for holder in 0..2 {
@@ -323,7 +323,7 @@ async fn a_future_that_is_asked_about_during_a_repair_is_not_forgotten() {
     }
 }
 
-/// A repair without effect is tried a few times a minute, not for ever, wherever the difference lies.
+/// A repair without effect is tried a few times per minute, not endlessly, wherever the difference lies.
 #[tokio::test]
 async fn what_cannot_be_repaired_is_not_tried_without_end() {
     for at in [NOW - 10_000_000, NOW + 10_000_000_000] {
@@ -344,14 +344,14 @@ async fn what_cannot_be_repaired_is_not_tried_without_end() {
     }
 }
 
-/// On a line slow for a digest, two nodes that cannot help each other stop sending their digests.
+/// On a line that is slow for a digest, two nodes that cannot help each other stop sending their digests.
 #[tokio::test]
 async fn what_neither_can_give_the_other_is_not_told_without_end() {
     let mut line = Line::new(Speed { bandwidth: 16_384, ..FAST }).await;
     let mut common = spread(NOW - 21 * 61_000_000, 20 * 61_000_000, 3_000, 10);
     common.extend(spread(NOW - 40_000_000, 39_990_000, 3_000, 10));
     for side in 0..2 {
-        // In a block where the other holds nothing.
+        // In a block where the other side has nothing.
         let damaged = event(NOW - 100_000_000_000 - side as u64 * 70_000_000_000, 1, 10);
         line.sides[side].damaged = Some(damaged.event_key());
         line.hold(side, common.clone()).await;
@@ -390,10 +390,10 @@ async fn a_large_write_holds_up_nothing_that_is_written_after_it_and_comes_once(
     }
 }
 
-/// Of two overfull leaves the later one cannot be repaired. The earlier one is, all of it.
+/// The later of two overfull leaves cannot be repaired. The earlier one is, completely.
 #[tokio::test]
 async fn a_leaf_that_cannot_be_mended_keeps_no_other_from_its_turn() {
-    // As many shares as are listed at once, and more than one.
+    // As many shares as are listed at once; and slightly more than one.
     let (many, some) = (MESSAGE_IDS as u64 * 2, MESSAGE_IDS as u64 * 17 / 16);
     let mut line = Line::new(FAST).await;
     let late = spread(LEAF + 60_000, 60_000, many, 20);

@@ -182,7 +182,7 @@ async fn a_cut_connection_comes_back() {
     assert!(b.replica.get("left").await.unwrap().is_some());
 }
 
-/// The fault for which `node` refuses a write, once it does.
+/// Waits until `node` refuses a write, and returns the fault.
 async fn refused(node: &Node) -> ClockFault {
     let refused = tokio::time::timeout(NEVER, async {
         loop {
@@ -213,7 +213,7 @@ async fn two_clocks_apart_without_a_third_take_no_writes() {
         assert!(node.replication.clock_alarm().is_some_and(|alarm| alarm.contains("refused")));
         assert!(matches!(node.replica.refuses_writes(), Some(WriteError::Clock(_))));
     }
-    // A third node decides.
+    // A third node decides which clock is wrong.
     let third = node(&network, 3).await;
     third.dials(&right);
     third.dials(&fast);
@@ -262,7 +262,7 @@ async fn a_node_ahead_of_its_neighbours_takes_no_writes_and_says_so() {
     fast.connected(2).await;
     let fault = refused(&fast).await;
     assert!(matches!(fault, ClockFault::Ahead { by } if near(by, ten_minutes)), "{fault}");
-    // The others write, and do not see events of the future; the fast node's write is not lost.
+    // The others write, and do not see events of the future; the write of the fast node is not lost.
     let mut watch = other.replica.watch("", None).unwrap();
     let written = one.replica.put("before", "now").await.unwrap();
     while watch.next().await.unwrap().unwrap().event.event_key() != written {}

@@ -1,5 +1,5 @@
-//! Promise: a root matches its definition, whatever the earlier queries, with events at arbitrary times and a long top
-//! row of the tree: after single writes and many, between restarts, after failed commits, and beside callers that drop
+//! Promise: a root matches its definition after any earlier queries, with events at arbitrary times and a long top row
+//! of the tree: after single writes and many, between restarts, after failed commits, and beside callers that drop
 //! their futures.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,13 +34,13 @@ enum Action {
         apart: u64,
     },
     Root,
-    /// The root of the events before a moment.
+    /// Requests the root of the events before a time.
     RootAt(u64),
-    /// A neighbour's digest of the events from a moment on.
+    /// Requests a neighbour's digest of the events from a time on.
     DigestFrom(u64),
     /// Requests a root, and drops the future after so many steps.
     GiveUp(usize),
-    /// A commit is stored but reports an error.
+    /// Makes a commit that is stored but reports an error.
     FailedCommit(u64),
     Reopen,
 }
@@ -124,7 +124,7 @@ impl Subject {
         }
     }
 
-    /// Checks root and last nodes of the top row, both for a neighbour and for the whole.
+    /// Checks the root and the last nodes of the top row, for a neighbour and for the whole.
     async fn check(&self, first: u64, last: u64) {
         let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap();
         let (root, digest) = ReplicaView::digest(&self.replica, span).await.unwrap().answer;
@@ -139,7 +139,7 @@ impl Subject {
         }
     }
 
-    /// A level of the tree of the events from `first` to `last`, straight from its definition.
+    /// A level of the tree of the events from `first` to `last`, computed from its definition.
     fn level(&self, first: u64, last: u64, level: u32) -> BTreeMap<u64, [u8; 32]> {
         let hash = |bytes: Vec<u8>| *blake3::hash(&bytes).as_bytes();
         if level == 0 {

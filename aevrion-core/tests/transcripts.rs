@@ -1,7 +1,7 @@
 //! The transcripts of `docs/PROTOCOL.md` match the real messages of two agents: text in, messages out.
 //!
-//! A block marked `transcript` has, above a line of dashes, the events of the two sides and the actions; below it, the
-//! messages. With `AEVRION_WRITE_TRANSCRIPTS=1` the test rewrites the lower part instead of comparing it.
+//! A block marked `transcript` has the events of the two sides and the actions above a line of dashes, and the messages
+//! below it. With `AEVRION_WRITE_TRANSCRIPTS=1` the test rewrites the lower part instead of comparing it.
 
 use std::fmt::Write;
 use std::time::Duration;

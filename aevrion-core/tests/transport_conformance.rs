@@ -1,4 +1,4 @@
-//! The network in memory keeps the transport contract. The other tests cover its further features.
+//! The in-memory network keeps the transport contract. The other tests cover its further features.
 
 use aevrion_core::NodeId;
 use aevrion_core::replication;

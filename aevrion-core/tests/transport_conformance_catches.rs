@@ -1,4 +1,5 @@
-//! The transport suite finds faults: each kind, put into a sound transport, is caught by the promise that it breaks.
+//! The transport suite finds faults: each kind, injected into a sound transport, breaks one promise and is caught by
+//! it.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,7 +67,7 @@ struct BrokenConnection {
 struct Sent {
     frames: u32,
     swapped: bool,
-    /// The frame that waits to be swapped with the next.
+    /// The frame to be swapped with the next.
     waiting: Option<Bytes>,
 }
 
@@ -167,7 +168,7 @@ impl BrokenConnection {
 }
 
 impl BrokenConnection {
-    /// Loses nothing when it is cancelled: the bug is in the sending.
+    /// Cancelling it loses nothing: the bug is in the sending.
     async fn receive_halves(&self, lane: Lane, longest: usize) -> Result<Option<Bytes>, TransportError> {
         let mut first = self.halves[lane as usize].lock().await;
         loop {
@@ -267,8 +268,8 @@ fn complaint(bug: Bug) -> Option<String> {
         let inner = network.bind(NodeId::random());
         async move { Ok::<_, Infallible>(Broken { inner, bug }) }
     });
-    // Time passes only while everything waits, so that waiting in vain takes none. The last promise has a thread of its
-    // own, for which such a clock would not wait.
+    // Time passes only while all tasks wait, so that a vain wait takes none. The last promise uses its own thread, for
+    // which such a clock would not wait.
     let paused = bug != Bug::InventsFramesOfTheDead;
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(paused).build().expect("a runtime");

@@ -68,7 +68,7 @@ impl Subject {
         open(&self.store, false).await.unwrap()
     }
 
-    /// Everything unrelated to plums is unchanged.
+    /// Checks that everything unrelated to plums is unchanged.
     async fn expect_others(&self, replica: &Replica) {
         replica.status().await.unwrap();
         for key in ["apple", "pear"] {
@@ -86,7 +86,7 @@ impl Subject {
         assert!(replica.get("cherry").await.unwrap().is_some());
     }
 
-    /// Neighbours' requests are answered as before the writes of [`Subject::expect_others`].
+    /// Checks that neighbours' requests are answered as before the writes of [`Subject::expect_others`].
     async fn expect_tree(&self, replica: &Replica) {
         let span = TimeSpan::before(Timestamp::from_millis(1_000_000_000)).unwrap();
         let (root, digest) = ReplicaView::digest(replica, span).await.unwrap().answer;
@@ -97,8 +97,8 @@ impl Subject {
         };
         let parents: Vec<_> = digest.rows.iter().map(node).filter(|node| node.level > 0).collect();
         assert!(!ReplicaView::children(replica, span, &parents).await.unwrap().answer[0].is_empty());
-        let addresses = ReplicaView::event_keys(replica, span, None, 1_000).await.unwrap();
-        assert_eq!(addresses.len() as u64, self.root.count);
+        let found = ReplicaView::event_keys(replica, span, None, 1_000).await.unwrap();
+        assert_eq!(found.len() as u64, self.root.count);
     }
 
     /// The number of events that a watcher sees from the beginning, and of damage reports. It reaches the end.
@@ -117,7 +117,7 @@ impl Subject {
         }
     }
 
-    /// `verify` names the damage, `rebuild` mends it.
+    /// Checks that `verify` names the damage and `rebuild` mends it.
     async fn expect_mendable(&self, replica: &Replica) {
         let found = replica.verify(|_| ()).await.unwrap();
         assert!(!found.mendable.is_empty() && found.lost.is_empty(), "{found:?}");
@@ -223,7 +223,7 @@ async fn a_key_with_an_unreadable_index_row_takes_writes() {
     let replica = subject.open().await;
     let written = replica.put("plum", "new").await.unwrap();
     assert_eq!(replica.get("plum").await.unwrap().as_deref(), Some(b"new".as_slice()));
-    // Beside the unreadable event, at the same moment and at another one.
+    // Beside the unreadable event, at the same timestamp and at another one.
     for ms in [1_000 + (VERSIONS - 1) * 60_000, 5] {
         let value = Value::Data("late".into());
         replica.put_at("plum", value, Timestamp::from_millis(ms)).await.unwrap();
@@ -244,7 +244,7 @@ async fn arrivals_that_cannot_be_read_are_passed_over_by_watchers_who_are_told()
         subject.expect_tree(&replica).await;
         subject.expect_others(&replica).await;
         let (seen, damage) = subject.watch(&replica).await;
-        // A commit of three events is a run; two more were written since.
+        // A commit of three events is one run; two more events were written since.
         assert_eq!(seen, (VERSIONS - 1) * 3 + 2);
         assert!((1..=2).contains(&damage), "{damage}");
         assert!(!replica.verify(|_| ()).await.unwrap().lost.is_empty());
@@ -284,7 +284,7 @@ async fn events_whose_arrival_cannot_be_read_are_indexed_all_the_same() {
 
 #[tokio::test]
 async fn an_event_under_a_key_that_is_no_address_is_as_good_as_missing() {
-    // The arrival of a plum, the last of the first moment; and one of the last moment, which opening reads.
+    // The arrival of a plum, the last of the first timestamp; and one of the last timestamp, which opening reads.
     let choices: [fn(&[Row]) -> usize; 2] = [
         |rows| rows.iter().position(|(_, value)| value[5..].starts_with(b"plum")).unwrap(),
         |rows| rows.iter().rposition(|(_, value)| value[5..].starts_with(b"plum")).unwrap(),
@@ -299,8 +299,8 @@ async fn an_event_under_a_key_that_is_no_address_is_as_good_as_missing() {
             assert!(found.lost.iter().any(|damage| damage.table == Table::Events), "{found:?}");
             let history = replica.history("plum", &VersionQuery::default()).await;
             assert!(matches!(history, Err(ReadError::Damaged(_))), "{history:?}");
-            let addresses = ReplicaView::event_keys(&replica, TimeSpan::ALL, None, 1_000).await.unwrap();
-            assert_eq!(addresses.len() as u64, VERSIONS * 3 - 1 + 2);
+            let listed = ReplicaView::event_keys(&replica, TimeSpan::ALL, None, 1_000).await.unwrap();
+            assert_eq!(listed.len() as u64, VERSIONS * 3 - 1 + 2);
             // A node that still has the event restores it.
             let plums = (0..VERSIONS).map(|ms| event("plum", 1_000 + ms * 60_000)).collect();
             assert_eq!(replica.insert(plums, Durability::Immediate).await.unwrap().new, 1);

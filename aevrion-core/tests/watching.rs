@@ -157,7 +157,7 @@ async fn who_watches_other_keys_reads_nothing_of_large_values() {
     for number in 0..PUTS {
         replica.put(format!("large:{number}"), large.clone()).await.unwrap();
     }
-    // All have skipped the large ones when they have seen this.
+    // A watcher that has seen this write has skipped the large ones.
     replica.put("other:key", "small").await.unwrap();
     while let Some(seen) = others.join_next().await {
         assert_eq!(key_of(&seen.unwrap().unwrap()), "other:key");

@@ -1,5 +1,5 @@
 //! Promise: writes are grouped, bounded and answered honestly: acknowledged writes are stored, the queue is bounded,
-//! and nobody is overtaken.
+//! and the order of callers is kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ async fn many_writers_share_a_commit() {
     assert_eq!(replica.status().await.unwrap().events, 1_000);
 }
 
-/// While the disk stands still callers wait, and most of them outside the queue.
+/// While the disk stands still callers wait, most of them outside the queue.
 #[tokio::test]
 async fn the_queue_is_bounded_in_bytes() {
     let store = Kept::gated();
@@ -69,7 +69,7 @@ async fn the_queue_is_bounded_in_bytes() {
     while let Some(written) = writers.join_next().await {
         stored += usize::from(written.unwrap().is_ok());
     }
-    // The writes in the queue before the close, and those that replaced them while they were stored.
+    // The writes in the queue before the close, and their replacements during the commits.
     assert!(stored >= queued - 1 && stored <= queued * 2, "{stored} of {} were queued", queued * 3);
 }
 
@@ -253,7 +253,7 @@ impl EventStore for Slow {
     }
 }
 
-/// While writes of a busy key wait, one is due at every commit that takes over a millisecond.
+/// While writes of a busy key wait, one of them is due at every commit that takes over a millisecond.
 #[tokio::test(start_paused = true)]
 async fn a_busy_key_takes_no_turn_of_others_where_commits_are_slow() {
     let options = Options::default().wall(Running(Instant::now())).max_drift(Duration::from_millis(100));
@@ -263,7 +263,7 @@ async fn a_busy_key_takes_no_turn_of_others_where_commits_are_slow() {
         let replica = replica.clone();
         hot.spawn(async move { replica.put("hot", "value").await });
     }
-    // By now the drift is used up, and hundreds wait.
+    // By now the drift is used up, and hundreds of writes wait.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let began = Instant::now();
     replica.put("other", "value").await.unwrap();

@@ -1,4 +1,4 @@
-//! Promise: long work yields to other tasks, wherever it reads: timers fire on time beside it, and dropping it stops
+//! Promise: long work yields to other tasks during all its reads: timers fire on time beside it, and dropping it stops
 //! it.
 //!
 //! The tests measure the computing time of a thread between two ticks of a timer, so that a busy machine does not
@@ -21,7 +21,7 @@ const EVENTS: u64 = 300_000;
 const HOT: &str = "hot";
 
 /// The longest computing time of a thread between two ticks. A quantum takes half a millisecond, and some twenty times
-/// that in an unoptimised build.
+/// as much in an unoptimised build.
 const LONGEST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 150 } else { 40 });
 
 /// A minute that holds all the events of a leaf.
@@ -56,7 +56,7 @@ impl Ticker {
         Self { longest }
     }
 
-    /// Runs work, during which the timer must fire on time.
+    /// Runs `work`, during which the timer must fire on time.
     async fn beside<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         // The test's own earlier computing does not count.
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -72,7 +72,7 @@ impl Ticker {
     }
 }
 
-/// Imports events at a distance of `apart` milliseconds, or several in each.
+/// Imports events `apart` milliseconds apart, or several per millisecond.
 async fn fill(replica: &Replica, apart: f64) {
     let mut import = replica.import();
     for number in 0..EVENTS {
@@ -93,7 +93,7 @@ async fn export(replica: &Replica) -> u64 {
     events
 }
 
-/// Watches from a cursor on until so many events were seen.
+/// Watches from a cursor until so many events were seen.
 async fn watch(replica: &Replica, prefix: &str, cursor: Cursor, events: u64) {
     let mut watch = replica.watch(prefix, Some(cursor)).unwrap();
     for _ in 0..events {
@@ -114,7 +114,7 @@ async fn history(replica: &Replica, order: Order) -> u64 {
     }
 }
 
-/// A replica with events so many milliseconds apart, after hashing all of them, and the cursor before the first.
+/// Hashes a replica with events so many milliseconds apart. Returns the replica and the cursor before the first event.
 async fn hash_everything(store: &Kept, apart: f64) -> (Replica, Cursor, Ticker) {
     let replica = Replica::open(store.clone(), Options::default()).await.unwrap();
     let cursor = replica.watch("", None).unwrap().cursor();

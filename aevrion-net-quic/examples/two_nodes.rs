@@ -1,5 +1,5 @@
-//! Two replicas in one program that keep in step over QUIC: a write on one is read on the other, and what both wrote
-//! while they were apart is on both once they meet.
+//! Two replicas in one program that synchronise over QUIC: a write on one is read on the other, and writes made while
+//! they were apart are on both once they connect.
 //!
 //! Run it with `cargo run -p aevrion-net-quic --example two_nodes`.
 
@@ -36,7 +36,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let (left, left_transport) = node(&authority).await?;
     let (right, right_transport) = node(&authority).await?;
 
-    // Apart, both write, and both write the same key.
+    // While apart, both write, also to the same key.
     left.put("flight:UA1545", "boarding").await?;
     left.put("gate:B4", "open").await?;
     right.put("flight:UA1545", "departed").await?;
@@ -55,7 +55,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         winner.escape_ascii()
     );
 
-    // Together, a write on one is on the other at once.
+    // Once connected, a write on one is on the other at once.
     let mut watch = right.watch("gate:", None)?;
     left.put("gate:B4", "closed").await?;
     if let Some(seen) = watch.next().await? {

@@ -1,11 +1,11 @@
-//! How long until a put on one node can be read on its neighbour, both durable: two redb stores in temporary
+//! The time from a put on one node until its neighbour can read it, both durable: two redb stores in temporary
 //! directories, real TLS over loopback, QUIC and TCP in turn.
 //!
-//! Beside it stands the put alone, on the same node in the same run: what is left is the way, the neighbour's checks
-//! and the neighbour's own fsync.
+//! Beside it stands the put alone, on the same node in the same run: the difference is the transfer, the neighbour's
+//! checks and the neighbour's own fsync.
 //!
-//! What it does not measure: a network (loopback has no distance), load from other writers, disks other than the one
-//! that holds the temporary directory, and HTTP.
+//! Not measured: a network (loopback has no distance), load from other writers, disks other than that of the temporary
+//! directory, and HTTP.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails is no benchmark")]
 
@@ -64,7 +64,7 @@ async fn pair<T: Transport>(
     Pair { name, near, far, _syncs, _directories }
 }
 
-/// Times of the put alone, and until it was read on the neighbour.
+/// The times of the puts alone, and the times until the neighbour could read them.
 async fn measure(pair: &Pair) -> (Vec<Duration>, Vec<Duration>) {
     let (mut alone, mut read) = (Vec::new(), Vec::new());
     let mut watch = pair.far.watch("", None).unwrap();

@@ -1,8 +1,8 @@
-//! Reading the latest value of a key from a replica that holds a year of flights, beside a bare lookup in a redb
-//! table of the same size.
+//! Reading the latest value of a key from a replica with a year of flights, beside a bare lookup in a redb table of the
+//! same size.
 //!
-//! Hot: everything read is in memory. The library is called directly, one read at a time. Not measured: cold reads,
-//! reads while writes go on.
+//! Hot: all rows are in memory. The library is called directly, one read at a time. Not measured: cold reads, reads
+//! during writes.
 
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 

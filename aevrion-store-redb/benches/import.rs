@@ -1,8 +1,8 @@
-//! Importing a year of flights into a replica, beside a plain redb table `id → event` that is fed the same bytes with
-//! the same commits: what the tree, the index and the order of arrival cost, or gain.
+//! Importing a year of flights into a replica, beside a plain redb table `id → event` with the same bytes and commits:
+//! the cost or gain of the tree, the index and the order of arrival.
 //!
 //! Both are durable after every commit of 4,096 events, with quick repair, on the file system of the temporary
-//! directory. Not measured: parsing, and computing ids, which both need. The contenders take turns.
+//! directory. Not measured: parsing and computing ids, which both need. The two take turns.
 
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
@@ -40,7 +40,7 @@ fn main() {
     println!("ratio:     {:.2} (median of the rounds)", median(ratios));
 }
 
-/// Events per second, closing included: nothing is left to do afterwards.
+/// Events per second, including the close: no work is left afterwards.
 async fn import(path: &Path, events: &[Event]) -> f64 {
     let store = RedbStore::open(path).expect("opens");
     let replica = Replica::open(store, Options::default()).await.expect("opens");

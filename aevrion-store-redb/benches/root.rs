@@ -1,8 +1,8 @@
-//! The root of a replica whose events lie at random times, so that nearly each of them has a node of the top level to
-//! itself: the first root after opening, and roots after one more write.
+//! The root of a replica with events at random times, so that nearly each has a separate node of the top level: the
+//! first root after opening, and roots after one more write.
 //!
-//! One caller, nothing else at work. Not measured: the hashing of an import itself, roots while writes go on.
-//! `cargo xtask bench root 300000` gives the number of events.
+//! One caller, no other load. Not measured: the hashing of an import itself, roots during writes. `cargo xtask bench
+//! root 300000` sets the number of events.
 
 #![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
@@ -87,7 +87,7 @@ async fn open(path: &Path) -> Replica {
     Replica::open(RedbStore::open(path).expect("opens"), Options::default()).await.expect("opens")
 }
 
-/// Any time, the same in each run.
+/// An event at a pseudo-random time, the same in each run.
 fn event(number: u64) -> Event {
     let mut mixed = (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

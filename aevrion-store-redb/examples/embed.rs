@@ -14,7 +14,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let home = tempfile::tempdir()?;
     let replica = Replica::open(RedbStore::open(home.path().join("store"))?, Options::default()).await?;
 
-    // A write is durable when it answers, with where its event stands on the time axis.
+    // A write is durable when it returns. It returns the place of its event on the time axis.
     let departed = replica.put("plane:N14228", "departed EWR").await?;
     replica.put("plane:N14228", "arrived IAH").await?;
     let other = vec![Operation::put("plane:N24211", "departed LGA"), Operation::delete("plane:N619AA")];

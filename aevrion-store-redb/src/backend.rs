@@ -68,7 +68,7 @@ impl StorageBackend for FileBackend {
     }
 }
 
-/// Raised when a database has failed: from then on it cannot touch its file, which its successor may have opened.
+/// Raised when a database has failed. From then on it cannot touch its file, which its successor may have opened.
 #[derive(Debug, Default)]
 pub(crate) struct Fence(AtomicBool);
 

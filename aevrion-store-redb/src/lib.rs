@@ -2,10 +2,10 @@
 //!
 //! Power-safe, with isolated views that never wait for the writer. Every table of the core is a redb table of bytes.
 //!
-//! Two properties are particular to this store. After any input/output error redb refuses all further work on a
-//! database, reads included; so the store reopens it at once, from the last commit, and the replica continues to read
-//! while its writes are refused. And quick repair is on: it costs a second fsync a commit, and reopens a large file
-//! after a crash in milliseconds instead of seconds.
+//! Two properties are particular to this store. After any I/O error redb refuses all further work on a database,
+//! including reads; so the store reopens it at once, from the last commit, and the replica continues to read while its
+//! writes are refused. And quick repair is on: it costs a second fsync per commit, and reopens a large file after a
+//! crash in milliseconds instead of seconds.
 
 mod backend;
 mod error;
@@ -51,7 +51,7 @@ impl Default for RedbOptions {
     }
 }
 
-/// Why a store does not open.
+/// The reason why a store does not open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -69,7 +69,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the files are read-only here, so that [`RedbStore::open_to_read`] may open them.
+    /// Whether the files are read-only, so that [`RedbStore::open_to_read`] may open them.
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::Directory(DirectoryError::Io { source, .. }) => files::is_read_only(source),
@@ -91,15 +91,15 @@ struct Core {
     backends: Backends,
     options: RedbOptions,
     state: ArcSwap<State>,
-    /// Held during a commit, reopening or close.
+    /// Held during a commit, a reopening or a close.
     changing: Mutex<()>,
-    /// Whether writes are dropped at the end.
+    /// Whether writes are dropped on close.
     reads_only: bool,
 }
 
 enum State {
     Open(Open),
-    /// The store could not be reopened after a failure; the next call tries again.
+    /// The database could not be reopened after a failure; the next call tries again.
     Failed(Home),
     Closed,
 }
@@ -117,7 +117,7 @@ struct Open {
 }
 
 impl RedbStore {
-    /// Opens the store in the directory `path`, or makes one there.
+    /// Opens the store in the directory `path`, or creates one there.
     ///
     /// # Errors
     /// [`OpenError`], with advice.
@@ -224,7 +224,7 @@ impl EventStore for RedbStore {
 
 impl Core {
     fn lock(&self) -> MutexGuard<'_, ()> {
-        // A panic in redb leaves the transaction undone, and the fence decides what happens next.
+        // A panic in redb aborts the transaction, and the fence decides how to continue.
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -251,7 +251,7 @@ impl Core {
         let failed = !matches!(&**self.state.load(), State::Open(open) if !open.fence.is_raised());
         let open = self.open()?;
         if failed {
-            // Reopening undid buffered commits: the core must see the present state before it builds on it.
+            // Reopening lost buffered commits: the core must read the present state before it continues.
             let reopened = std::io::Error::other("the database had failed and was reopened");
             return Err(StoreError::Io(Arc::new(reopened)));
         }
@@ -296,7 +296,7 @@ impl Open {
     }
 }
 
-/// Makes the file under another name first: a process that dies meanwhile leaves no partial file behind.
+/// Creates the file under another name first: a process that dies meanwhile leaves no partial file behind.
 fn make_file(directory: &Path, file: &Path, options: RedbOptions) -> Result<(), OpenError> {
     let draft = directory.join(DRAFT);
     match std::fs::remove_file(&draft) {
@@ -312,7 +312,7 @@ fn make_file(directory: &Path, file: &Path, options: RedbOptions) -> Result<(), 
     Ok(files::sync_directory(directory).map_err(StoreError::from)?)
 }
 
-/// Makes the tables of a new database: a view could not open them otherwise.
+/// Creates the tables of a new database: a view could not open them otherwise.
 fn make_tables(database: &Database) -> Result<(), StoreError> {
     let existing =
         database.begin_read().map_err(into_store_error)?.list_tables().map_err(into_store_error)?.count();
@@ -349,7 +349,7 @@ fn write(
             };
         }
     }
-    // With a disk full at the last sync, the commit may still have been taken.
+    // If the disk was full at the last sync, the commit may still have been stored.
     transaction.commit().map_err(|error| match into_store_error(error) {
         StoreError::Io(error) | StoreError::Full(error) => StoreError::Unknown(error),
         error => error,

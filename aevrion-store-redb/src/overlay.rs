@@ -25,7 +25,7 @@ pub(crate) struct Overlay {
 struct Over {
     /// Total length in bytes.
     len: u64,
-    /// The visible length of the file: the rest was cut off, if only for a moment.
+    /// The visible length of the file: the rest was cut off, perhaps only temporarily.
     file_len: u64,
     pages: HashMap<u64, Box<[u8; PAGE]>>,
 }
@@ -38,7 +38,7 @@ impl Overlay {
     }
 
     fn over(&self) -> MutexGuard<'_, Over> {
-        // No state in here can be left half done.
+        // No state under this lock can be left half done.
         self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

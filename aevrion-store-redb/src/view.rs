@@ -49,7 +49,7 @@ impl RedbView {
         &self.tables[usize::from(table.tag())]
     }
 
-    /// After an error redb answers no more; the fence makes the store reopen the database.
+    /// After an error redb answers no further calls; the fence makes the store reopen the database.
     fn failed(&self, error: StorageError) -> StoreError {
         self.fence.raise();
         into_store_error(error)

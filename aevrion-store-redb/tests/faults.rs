@@ -1,5 +1,5 @@
-//! Promise: a disk that is full or fails makes the replica read-only, not wrong; it recovers by itself; damage is
-//! noticed, never served.
+//! Promise: a full or failing disk makes the replica read-only, not wrong; the replica recovers by itself; damage is
+//! detected and never served.
 
 mod disk;
 
@@ -15,7 +15,7 @@ async fn open(disk: &Disk) -> Replica {
     Replica::open(store, Options::default()).await.expect("opens")
 }
 
-/// Writes until a write is taken: the replica tries a failed disk again after a second.
+/// Writes until a write succeeds: the replica tries a failed disk again after a second.
 async fn recovers(replica: &Replica, value: &str) {
     let began = Instant::now();
     while replica.put("key", value.to_owned()).await.is_err() {
@@ -59,14 +59,14 @@ async fn a_failing_disk_loses_nothing_acknowledged() {
                 disk.fail_next(1 + random.below(6));
             }
             let value = format!("{number}");
-            if let Ok(address) = replica.put(format!("key{}", random.below(5)), value).await {
-                acknowledged.push(address);
+            if let Ok(event_key) = replica.put(format!("key{}", random.below(5)), value).await {
+                acknowledged.push(event_key);
             }
         }
         disk.fail_next(0);
-        for address in &acknowledged {
+        for event_key in &acknowledged {
             let found = all_addresses(&replica).await;
-            assert!(found.contains(address), "seed {seed}: {address} was acknowledged and is gone");
+            assert!(found.contains(event_key), "seed {seed}: {event_key} was acknowledged and is gone");
         }
         let found = replica.verify(|_| {}).await.expect("readable");
         assert!(found.is_clean(), "seed {seed}: {found:?}");
@@ -82,8 +82,8 @@ async fn all_addresses(replica: &Replica) -> Vec<aevrion_core::EventKey> {
     event_keys
 }
 
-/// Whatever bit of the file is wrong: a read never gives a wrong value. A key may seem to be gone, where the bit was in
-/// the index; then `verify` says so.
+/// With any bit of the file flipped, a read never returns a wrong value. A key may seem absent if the bit was in the
+/// index; then `verify` reports it.
 #[tokio::test]
 async fn a_flipped_bit_is_never_served() {
     let mut noticed = 0;

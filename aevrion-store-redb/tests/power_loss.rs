@@ -1,5 +1,5 @@
-//! Promise: what was acknowledged as durable is there after the power failed at any moment, whatever the disk did with
-//! what it had not synced; and no repair by hand is needed.
+//! Promise: writes acknowledged as durable survive a power failure at any moment, whatever the disk did with unsynced
+//! data; and no manual repair is needed.
 
 mod disk;
 
@@ -22,7 +22,7 @@ fn quick_or_full_repair(seed: u64) -> RedbOptions {
     RedbOptions { quick_repair: !seed.is_multiple_of(4), cache_bytes: 1 << 20 }
 }
 
-/// Writes until the power fails. Gives what was acknowledged as durable, and the batches that were to be atomic.
+/// Writes until the power fails. Returns the writes acknowledged as durable, and the atomic batches.
 async fn write_until_dark(
     disk: &Disk,
     seed: u64,
@@ -33,7 +33,7 @@ async fn write_until_dark(
     let Ok(store) = RedbStore::open_on(disk.backends(), quick_or_full_repair(seed)) else { return };
     let Ok(replica) = Replica::open(store, options()).await else { return };
     let mut buffered = Vec::new();
-    // No event is ever repeated: a lost one must not come back by being written again in the same millisecond.
+    // No event is ever repeated: a lost event must not reappear because it was written again in the same millisecond.
     for number in batches.len().. {
         let operations: Vec<Operation> = (0..1 + random.below(6))
             .map(|part| {
@@ -46,12 +46,12 @@ async fn write_until_dark(
             })
             .collect();
         let durability = if random.below(3) == 0 { Durability::Buffered } else { Durability::Immediate };
-        let Ok(addresses) = replica.batch(operations, durability).await else {
+        let Ok(event_keys) = replica.batch(operations, durability).await else {
             batches.push(Vec::new());
             return;
         };
-        batches.push(addresses.clone());
-        buffered.extend(addresses);
+        batches.push(event_keys.clone());
+        buffered.extend(event_keys);
         if durability == Durability::Immediate {
             durable.extend(buffered.drain(..));
         }
@@ -61,7 +61,7 @@ async fn write_until_dark(
     }
 }
 
-/// Everything durable is there, every batch whole or not at all, and all of it sound.
+/// Checks that all durable writes are stored, every batch completely or not at all, and that everything is sound.
 async fn check(replica: &Replica, seed: u64, durable: &BTreeSet<EventKey>, batches: &[Vec<EventKey>]) {
     let mut found = BTreeSet::new();
     let mut export = replica.export().expect("open");
@@ -71,7 +71,7 @@ async fn check(replica: &Replica, seed: u64, durable: &BTreeSet<EventKey>, batch
     let lost: Vec<_> = durable.difference(&found).collect();
     assert!(lost.is_empty(), "seed {seed}: acknowledged and lost: {lost:?}");
     for batch in batches {
-        let there = batch.iter().filter(|address| found.contains(address)).count();
+        let there = batch.iter().filter(|event_key| found.contains(event_key)).count();
         assert!(there == 0 || there == batch.len(), "seed {seed}: {there} of a batch of {}", batch.len());
     }
     let verification = replica.verify(|_| {}).await.expect("readable");

@@ -1,4 +1,4 @@
-//! Syncs the blob files of sled: sled puts every page over about 128 KiB into a file of its own, and never syncs it.
+//! Syncs the blob files of sled: sled puts every page over about 128 KiB into a separate file, and never syncs it.
 //!
 //! A file is written once, under the position of its page in sled's log, and removed once the page is superseded.
 //! Commits make such files, and so do reads, because sled consolidates pages when it reads them.
@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 /// The coarsest modification time of a directory on a common file system.
 const STAMP_GRAIN: Duration = Duration::from_secs(2);
 
-/// The files in sled's directory of blobs that are known to be on the disk.
+/// The files in sled's directory of blobs that are known to be on disk.
 #[derive(Debug)]
 pub(crate) struct Blobs {
     directory: PathBuf,
     synced: BTreeSet<OsString>,
-    /// The directory's modification time at the last listing, if any later change is sure to differ from it.
+    /// The directory's modification time at the last listing, if any later change surely differs from it.
     unchanged_since: Option<SystemTime>,
 }
 
@@ -27,7 +27,7 @@ impl Blobs {
         Self { directory, synced: BTreeSet::new(), unchanged_since: None }
     }
 
-    /// Makes durable everything that sled wrote before this call. `flush` must write out sled's log.
+    /// Makes all earlier writes of sled durable. `flush` must write out sled's log.
     ///
     /// A file that exists before the log is flushed is complete afterwards. One that appears meanwhile may be
     /// incomplete, so it is synced in case the log refers to it already, and once more the next time.

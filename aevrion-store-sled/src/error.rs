@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aevrion_core::files;
 use aevrion_core::store::{DirectoryError, StoreError};
 
-/// Why a store does not open.
+/// The reason why a store does not open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -19,7 +19,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether the files are read-only here. Always false: sled cannot open such files.
+    /// Whether the files are read-only. Always false: sled cannot open such files.
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::Directory(DirectoryError::Io { source, .. }) => files::is_read_only(source),
@@ -38,7 +38,7 @@ pub(crate) fn into_store_error(error: sled::Error) -> StoreError {
     }
 }
 
-/// The error for a failure on the way to the disk: the writes until then may or may not be there after reopening.
+/// The error for a failure on the way to the disk: after reopening, the writes before it may or may not be stored.
 pub(crate) fn into_unknown(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Io(error) => unknown(error),

@@ -1,4 +1,4 @@
-//! Opening, committing, closing.
+//! Opens, commits to and closes a sled store.
 
 use std::fs::File;
 use std::io;
@@ -22,8 +22,8 @@ use crate::view::SledView;
 
 const ENGINE: &str = "sled";
 
-/// sled frees the rows that a batch replaces only after the whole batch is in: a node that took in a year of events was
-/// measured at 500 MB and more with 65,536 scattered rows, and half as much with these, at nearly the same speed.
+/// sled frees the rows that a batch replaces only after the whole batch is in: a node that received a year of events
+/// was measured at 500 MB and more with 65,536 scattered rows, and half as much with these, at nearly the same speed.
 const ROWS_AT_ONCE: usize = 2048;
 
 /// Options for opening a store.
@@ -41,18 +41,18 @@ impl Default for SledOptions {
 
 /// A store in a sled database.
 ///
-/// # What is promised
+/// # Guarantees
 /// A batch is atomic, also for readers and after `kill -9`. sled itself shows half a batch to a scan, so a commit here
-/// waits for running reads, a page at most each, and reads wait while sled takes a batch in: usually milliseconds, once
+/// waits for running reads, a page at most each, and reads wait while sled applies a batch: usually milliseconds, once
 /// measured at up to a second for 4,096 scattered rows. Reads never wait for the following sync. There are no isolated
 /// views.
 ///
-/// An `Immediate` commit returns after sled has written its log and after that, the files of large pages and their
-/// directory were synced, which sled itself leaves out. Still it is not declared power-safe, for two reasons in sled
-/// that cannot be fixed from outside. Between two syncs it overwrites superseded pages with new ones, and trusts that
-/// the replacements are on the disk when they are only in the drive's cache. And it writes the log's reference to a
-/// large page before the page is synced; if the power fails between, it silently skips the reference when it opens
-/// again, so that half of an unacknowledged batch may be left.
+/// An `Immediate` commit returns after sled has written its log and after the files of large pages and their directory
+/// were synced, which sled itself omits. Still it is not declared power-safe, for two reasons in sled that cannot be
+/// fixed from outside. Between two syncs it overwrites superseded pages with new ones, and trusts that the replacements
+/// are on disk when they are only in the drive's cache. And it writes the log's reference to a large page before the
+/// page is synced; if the power fails between, it silently skips the reference on reopening, so that half of an
+/// unacknowledged batch may be left.
 ///
 /// sled does not survive a full disk: a flush without room never returns. So a commit is refused before it begins while
 /// less than 16 MiB and four times the batch are free; commits succeed again once there is room.
@@ -66,7 +66,7 @@ pub struct SledStore {
 /// A database in use. The fields are dropped in this order: sled first, then the lock on its directory.
 pub(crate) struct Open {
     pub(crate) db: Db,
-    /// Read-locked by every read, and write-locked while a batch goes into memory. Keeps the error of a batch that
+    /// Read-locked by every read, and write-locked while a batch is applied in memory. Keeps the error of a batch that
     /// failed half-way: any later read would show half a batch.
     batches: RwLock<Result<(), StoreError>>,
     disk: Mutex<Disk>,
@@ -81,7 +81,7 @@ struct Disk {
 }
 
 impl SledStore {
-    /// Opens the store in the directory `path`, or makes one there.
+    /// Opens the store in the directory `path`, or creates one there.
     ///
     /// # Errors
     /// [`OpenError`], with advice.
@@ -118,8 +118,8 @@ impl SledStore {
     }
 }
 
-/// sled writes its settings file first, in two pieces, and cannot read it if it was killed between them. Without a log
-/// there is nothing that the settings could describe.
+/// sled writes its settings file first, in two pieces, and cannot read it after a kill between them. Without a log, the
+/// settings describe nothing.
 fn forget_half_made(files: &Path) -> io::Result<()> {
     if files.join("db").try_exists()? {
         return Ok(());
@@ -151,7 +151,7 @@ fn open_sled(files: &Path, options: SledOptions) -> Result<Db, StoreError> {
 }
 
 impl Open {
-    /// Holds off batches for as long as the guard lives.
+    /// Blocks batches while the guard lives.
     pub(crate) fn reading(&self) -> Result<RwLockReadGuard<'_, Result<(), StoreError>>, StoreError> {
         let batches = self.batches.read().map_err(|_| half_applied())?;
         batches.clone()?;
@@ -189,7 +189,7 @@ impl Open {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the names of sled's files durable, which sled does not.
+    /// Makes the names of sled's files durable, which sled omits.
     fn sync_new_names(&self, files: &Path) -> io::Result<()> {
         self.disk().log.sync_all()?;
         [Some(files), files.parent()].into_iter().flatten().try_for_each(sync_directory)

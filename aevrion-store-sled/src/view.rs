@@ -1,7 +1,7 @@
-//! Reading.
+//! Reads from a sled store.
 //!
-//! sled has no snapshots: a view is a handle to the store, and each call on it reads the state of that moment. A scan
-//! takes many steps in sled, between which a batch could be applied; so it holds off batches until its end.
+//! sled has no snapshots: a view is a handle to the store, and each call on it reads the present state. A scan takes
+//! many steps in sled, between which a batch could be applied; so it blocks batches until its end.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A store's directory is held by one at a time, until the last view is gone, and is made to the end by whoever opens it
-//! next.
+//! A store's directory has one holder at a time, until the last view is dropped; an incomplete store is completed by
+//! the next open.
 
 use aevrion_core::store::{DirectoryError, Durability, EventStore, StoreError, Table, WriteBatch};
 use aevrion_store_sled::{OpenError, SledStore};
@@ -33,7 +33,7 @@ fn refuses_what_is_not_its_own() {
     assert!(matches!(refusal, OpenError::Directory(DirectoryError::NotAStore(_))), "{refusal}");
 }
 
-/// What a kill leaves in the middle of writing the file that sled begins with: settings without their checksum.
+/// The result of a kill while sled writes its first file: settings without their checksum.
 #[test]
 fn is_made_to_the_end_after_a_kill() {
     let parent = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Any bytes, imported with any flags.
+//! Imports any bytes with any flags.
 
 #![no_main]
 

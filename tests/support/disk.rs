@@ -1,4 +1,4 @@
-//! A file system of its own, for tests of what a disk does.
+//! A small separate file system, for tests of disk behaviour.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 const MIB: usize = 1 << 20;
 
-/// A file system of a few MiB. It goes with its directory, also if the test panics.
+/// A file system of a few MiB. It is unmounted with its directory, also after a panic.
 pub(crate) struct SmallDisk {
     mounted: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    /// `None`, and a word about it, where mounting is not allowed.
+    /// `None`, with a message, if mounting is not allowed.
     pub(crate) fn new(mib: usize) -> Option<Self> {
         let mounted = tempfile::tempdir().expect("a directory");
         let size = std::ffi::CString::new(format!("size={mib}m")).expect("it has no zeros");
@@ -26,13 +26,13 @@ impl SmallDisk {
         }
     }
 
-    /// Lets it be read only, from now on.
+    /// Makes the file system read-only.
     pub(crate) fn forbid_writing(&self) {
         let flags = MountFlags::RDONLY;
         rustix::mount::mount_remount(self.path(), flags, "").expect("nobody has a file open for writing");
     }
 
-    /// Lets it be written again.
+    /// Makes the file system writable again.
     pub(crate) fn allow_writing(&self) {
         rustix::mount::mount_remount(self.path(), MountFlags::empty(), "").expect("it is mounted");
     }
@@ -45,7 +45,7 @@ impl SmallDisk {
         self.path().join("data")
     }
 
-    /// Takes up room that a test gives back later.
+    /// Fills room that a test frees later.
     pub(crate) fn put_ballast(&self, mib: usize) {
         fs::write(self.path().join("ballast"), vec![0; mib * MIB]).expect("there is room for the ballast");
     }
@@ -57,7 +57,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Detached, so that a store left open by a panic does not keep it.
+        // Detached, because a panic may leave a store open.
         if let Err(error) = rustix::mount::unmount(self.path(), UnmountFlags::DETACH) {
             eprintln!("{} could not be unmounted: {error}", self.path().display());
         }

@@ -41,7 +41,7 @@ pub(crate) async fn rows(store: &dyn EventStore, table: Table) -> Vec<Row> {
     rows
 }
 
-/// Changes a store behind the back of the replica: what a disk, or a bug, may do to it.
+/// Changes a store without the replica's knowledge, as a disk error or a bug might.
 pub(crate) fn plant(engine: &str, data: &Path, table: Table, change: impl FnOnce(&[Row], &mut WriteBatch)) {
     runtime().block_on(async {
         let store = store(engine, data);

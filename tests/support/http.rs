@@ -1,17 +1,17 @@
-//! HTTP by hand, byte by byte: a library would not send what must be refused, nor show what came.
+//! HTTP byte by byte: a library would not send invalid requests, nor show the raw answer.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use super::server::PATIENCE;
 
-/// An answer.
+/// An answer of the HTTP interface.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Whether the body came to its end.
+    /// Whether the body is complete.
     pub(crate) whole: bool,
 }
 
@@ -20,14 +20,14 @@ impl Response {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The same answer, which must have this status.
+    /// Checks the status, and returns the answer.
     #[track_caller]
     pub(crate) fn is(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
         self
     }
 
-    /// The same answer, which must be a problem document of this kind with these words in it.
+    /// Checks for a problem document of this status and kind that contains these words.
     #[track_caller]
     pub(crate) fn refuses(self, status: u16, kind: &str, words: &[&str]) -> Self {
         let response = self.is(status);
@@ -53,7 +53,7 @@ impl Response {
     }
 }
 
-/// A connection whose reads do not wait for ever.
+/// A connection with a read timeout.
 pub(crate) fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the node listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("it can be set");
@@ -61,7 +61,7 @@ pub(crate) fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 pub(crate) fn send(address: &str, method: &str, target: &str, headers: &[&str], body: &[u8]) -> Response {
     let mut stream = connect(address);
     let mut head =
@@ -73,7 +73,7 @@ pub(crate) fn send(address: &str, method: &str, target: &str, headers: &[&str], 
         head.push_str(&format!("{header}\r\n"));
     }
     let request = [head.as_bytes(), b"\r\n", body].concat();
-    // A node that refuses early may not read it all: what it answers is what counts.
+    // A node that refuses early may not read the whole request; only its answer matters.
     let _ = stream.write_all(&request);
     read_response(&mut BufReader::new(stream))
 }
@@ -113,7 +113,7 @@ pub(crate) fn read_head(reader: &mut BufReader<TcpStream>) -> Response {
     }
 }
 
-/// Reads one chunk; `None` if there is no further one. An error or a sudden end is `Some(Err)`.
+/// Reads one chunk; `None` at the last. An error or an early end is `Some(Err)`.
 pub(crate) fn read_chunk(reader: &mut impl BufRead) -> Option<Result<Vec<u8>, ()>> {
     let mut line = String::new();
     if reader.read_line(&mut line).is_err() {
@@ -138,7 +138,7 @@ fn read_chunks(reader: &mut impl BufRead, body: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Any bytes as a segment of a path.
+/// Escapes any bytes for a path segment.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("%{byte:02X}")).collect()
 }
@@ -191,7 +191,7 @@ impl Events {
         Some(parsed)
     }
 
-    /// The next event; whatever carries no data is passed over.
+    /// The next event; blocks without data are skipped.
     #[track_caller]
     pub(crate) fn next_event(&mut self) -> Block {
         loop {

@@ -1,4 +1,4 @@
-//! Nodes of a cluster as real processes: each with a directory, an address of its own, and a server that comes and goes.
+//! Nodes of a cluster as real processes: each with a directory, its own address, and a server that starts and stops.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::server::{PATIENCE, Server};
 use super::{Finished, aevrion, run_on};
 
-/// Leaves of a second: comparisons of what was just written go down to a few events.
+/// Leaves of a second: comparing recent writes descends to a few events.
 pub(crate) const SMALL: &[&str] = &["--granularity", "1000"];
 
-/// Where the directories of a test stand.
+/// The parent of the directories of a test.
 pub(crate) struct Place(tempfile::TempDir);
 
 impl Place {
@@ -35,7 +35,7 @@ impl Place {
 /// A node of a cluster, served or not.
 pub(crate) struct Member {
     pub(crate) data: PathBuf,
-    /// Where its peers reach it, over each of its transports, whenever it is served.
+    /// The address for peers, over each of its transports, across restarts.
     pub(crate) listen: SocketAddr,
     transports: &'static str,
     server: Option<Server>,
@@ -50,8 +50,8 @@ impl Member {
         member
     }
 
-    /// A node that joins the cluster of `first` with a fresh token, served. `advertise` says whether the others learn
-    /// where it is.
+    /// A served node that joined the cluster of `first` with a new token. `advertise` tells whether the others learn
+    /// its address.
     pub(crate) fn join(
         data: PathBuf,
         engine: &str,
@@ -74,17 +74,17 @@ impl Member {
         member
     }
 
-    /// A node that has joined already, not served yet.
+    /// A stopped node that has joined already.
     pub(crate) fn joined(data: PathBuf, transports: &'static str) -> Self {
         Self { data, listen: free_address(), transports, server: None }
     }
 
-    /// Starts its server, where it was before.
+    /// Starts the server, at its earlier address.
     pub(crate) fn serve(&mut self, more: &[&str]) {
         self.serve_with(more, |_| ());
     }
 
-    /// The same, with a command that is `changed` first.
+    /// As [`Member::serve`], with a command adjusted by `change`.
     pub(crate) fn serve_with(&mut self, more: &[&str], change: impl FnOnce(&mut std::process::Command)) {
         let mut command = aevrion();
         command.args(["serve", "--http", "127.0.0.1:0", "--listen", &self.listen.to_string()]);
@@ -93,19 +93,19 @@ impl Member {
         self.server = Some(Server::spawn(command));
     }
 
-    /// Its server.
+    /// The server, which must be running.
     #[track_caller]
     pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().expect("it is served")
     }
 
-    /// Runs a verb against it.
+    /// Runs a verb against the server.
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         self.server().run(arguments)
     }
 
-    /// Ends its server without giving it time for anything.
+    /// Kills the server.
     #[track_caller]
     pub(crate) fn kill(&mut self) {
         let server = self.server.take().expect("it is served");
@@ -113,25 +113,25 @@ impl Member {
         assert_eq!(server.ended(), None, "it was to be killed, and ended by itself");
     }
 
-    /// Ends its server in an orderly way.
+    /// Stops the server in an orderly way.
     #[track_caller]
     pub(crate) fn stop(&mut self) {
         self.server.take().expect("it is served").stop();
     }
 
-    /// Stops it as [`Member::stop`] does, and gives what it said on standard error.
+    /// As [`Member::stop`]. Returns the rest of standard error.
     #[track_caller]
     pub(crate) fn stop_and_tell(&mut self) -> Vec<String> {
         self.server.take().expect("it is served").stop_and_tell()
     }
 
-    /// Its identity.
+    /// The node's id.
     #[track_caller]
     pub(crate) fn id(&self) -> String {
         self.status()["node_id"].as_str().expect("a text").to_owned()
     }
 
-    /// What it says of a node that it knows.
+    /// The status of a neighbour; null if unknown.
     #[track_caller]
     pub(crate) fn row(&self, id: &str) -> Value {
         let status = self.status();
@@ -139,7 +139,7 @@ impl Member {
         neighbours.iter().find(|neighbour| neighbour["id"] == id).cloned().unwrap_or(Value::Null)
     }
 
-    /// What it says that someone should look after.
+    /// The alarms in the status.
     #[track_caller]
     pub(crate) fn alarms(&self) -> Vec<String> {
         let status = self.status();
@@ -147,30 +147,30 @@ impl Member {
         alarms.map(|alarm| alarm.as_str().expect("a text").to_owned()).collect()
     }
 
-    /// Its address over one of its transports.
+    /// The address over one of the transports.
     pub(crate) fn address(&self, transport: &str) -> String {
         format!("{transport}://{}", self.listen)
     }
 
-    /// A token, which its directory gives, served or not.
+    /// A token from the node's directory, whether it is served or not.
     #[track_caller]
     pub(crate) fn token(&self) -> String {
         run_on(&self.data, &["cluster", "token"]).ok().stdout.trim().to_owned()
     }
 
-    /// What `status` says.
+    /// The output of `status`.
     #[track_caller]
     pub(crate) fn status(&self) -> Value {
         self.run(&["status", "-o", "json"]).ok().json()
     }
 
-    /// What `sync status` says.
+    /// The output of `sync status`.
     #[track_caller]
     pub(crate) fn sync_status(&self) -> Value {
         self.run(&["sync", "status", "-o", "json"]).ok().json()
     }
 
-    /// How many neighbours are connected.
+    /// The number of connected neighbours.
     #[track_caller]
     pub(crate) fn connected(&self) -> usize {
         let status = self.status();
@@ -179,17 +179,17 @@ impl Member {
         neighbours.iter().filter(|neighbour| neighbour["state"].as_str().is_some_and(there)).count()
     }
 
-    /// Waits until it agrees with all who are connected.
+    /// Waits until the node agrees with all connected neighbours.
     #[track_caller]
     pub(crate) fn wait(&self) -> Finished {
         self.run(&["sync", "wait", "--timeout", "180s"]).ok()
     }
 }
 
-/// Waits until each has so many neighbours, and then until all of them hold the same.
+/// Waits until each node has so many neighbours, and then until all nodes hold the same.
 ///
-/// A node that agrees with its neighbours may learn of an event from one of them right after; so the one in the midst,
-/// which must be the first, is asked once more when it has everything: what it then agrees on, all have.
+/// A node that agrees with its neighbours may receive an event from one of them right after. So the node between the
+/// others, which must be the first, waits once more when it has everything: all others then have the same.
 #[track_caller]
 pub(crate) fn agree(members: &[(&Member, usize)]) {
     for (member, neighbours) in members {
@@ -203,7 +203,7 @@ pub(crate) fn agree(members: &[(&Member, usize)]) {
     assert!(roots.iter().all(|root| *root == roots[0]), "{roots:?}");
 }
 
-/// Looks again and again until it is so. Only a failure takes the whole time.
+/// Polls until the condition holds. Only a failure takes the whole time.
 #[track_caller]
 pub(crate) fn until(mut is_so: impl FnMut() -> bool, otherwise: &str) {
     let begin = Instant::now();
@@ -213,8 +213,8 @@ pub(crate) fn until(mut is_so: impl FnMut() -> bool, otherwise: &str) {
     }
 }
 
-/// An address on this machine at which nothing listens, neither over TCP nor over UDP, and at which nobody else will:
-/// where all of 127/8 is the machine's own, each test process has a corner of it.
+/// A local address where nothing listens over TCP or UDP, nor will: if all of 127/8 is local, each test process uses a
+/// separate part of it.
 pub(crate) fn free_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();

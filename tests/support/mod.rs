@@ -1,4 +1,4 @@
-//! What the whole-system tests share: the binary, its data, and a place to put them.
+//! Shared helpers of the whole-system tests: the binary, its data, and its directories.
 
 #![allow(unreachable_pub, reason = "what all tests of a crate share")]
 
@@ -15,14 +15,14 @@ pub mod watcher;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The root of the sample week, as an independent implementation computed it.
+/// The root of the sample week according to an independent implementation.
 pub const WEEK_ROOT: &str = "b2605c43c98d99dec32e5ba3923f05dcfff7a96ac0a72cf2226f81e0b3bf5259";
 /// Events of the sample week.
 pub const WEEK_EVENTS: u64 = 12_150;
 /// Keys of the sample week.
 pub const WEEK_KEYS: u64 = 2_100;
 
-/// The engines whose stores outlive the process, as far as they are built in.
+/// The persistent engines of this build.
 pub const ENGINES: &[&str] = &[
     #[cfg(feature = "redb")]
     "redb",
@@ -35,13 +35,13 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository").to_owned()
 }
 
-/// The week of flights that comes with the source.
+/// The week of flights in the repository.
 pub fn sample() -> PathBuf {
     repository().join("aevrion-node/sample/flights-week.jsonl.gz")
 }
 
-/// A file of the design's shared material, which stands beside a checkout in development and not in a user's clone.
-/// Where it is missing, says so and gives nothing: the caller returns.
+/// A file of the design's shared material, which stands beside a development checkout and not in a user's clone.
+/// Returns `None` with a message if it is missing; the caller then returns.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let found = repository().join("../shared").join(path);
     if found.exists() {
@@ -51,11 +51,11 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     None
 }
 
-/// An endpoint at which nothing answers: port 1 is nobody's, and none that a system would give away.
+/// An endpoint where nothing answers: port 1 is unused, and systems never assign it.
 const NOBODY: &str = "http://127.0.0.1:1";
 
-/// The `aevrion` binary, with no settings of the environment but an endpoint at which there is no node: whatever runs on
-/// this machine is not to be touched.
+/// The `aevrion` binary without settings from the environment, except an endpoint without a node, so that tests do not
+/// touch other nodes of this machine.
 pub fn aevrion() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aevrion"));
     for (name, _) in std::env::vars_os() {
@@ -67,7 +67,7 @@ pub fn aevrion() -> Command {
     command
 }
 
-/// What a finished run left behind.
+/// The exit code and output of a finished run.
 #[derive(Debug)]
 pub struct Finished {
     pub code: Option<i32>,
@@ -76,14 +76,14 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The same run, which must have succeeded.
+    /// Checks that the run succeeded.
     #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.stderr);
         self
     }
 
-    /// The same run, which must have failed with this code and with every one of these words on standard error.
+    /// Checks that the run failed with this code, and with all of these words on standard error.
     #[track_caller]
     pub fn fails(self, code: i32, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
@@ -124,7 +124,7 @@ pub fn run_on(data: &Path, arguments: &[&str]) -> Finished {
     output.expect("the binary starts").into()
 }
 
-/// As [`run_on`], with something on standard input.
+/// As [`run_on`], with `input` on standard input.
 pub fn run_with_input(data: &Path, arguments: &[&str], input: &[u8]) -> Finished {
     use std::io::Write;
     let mut command = aevrion();
@@ -134,7 +134,7 @@ pub fn run_with_input(data: &Path, arguments: &[&str], input: &[u8]) -> Finished
     let mut stdin = child.stdin.take().expect("it has an input");
     let input = input.to_vec();
     let feeder = std::thread::spawn(move || {
-        // A binary that refuses early closes its input: its exit code is what counts.
+        // A binary that refuses early closes its input; only its exit code matters.
         let _ = stdin.write_all(&input);
     });
     let output = child.wait_with_output().expect("the binary ends");

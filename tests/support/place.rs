@@ -1,14 +1,14 @@
-//! A place for one case of what is refused: a store, files beside it, and a look at what became of it.
+//! Directories for tests of refusals: a store, files beside it, and checks of the outcome.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::{Finished, run_on, status};
 
-/// A line that can be imported.
+/// A valid line for an import.
 pub(crate) const GOOD: &str = "{\"key\":\"k\",\"value\":\"v\",\"timestamp\":1700000000000}\n";
 
-/// A place for one case: a directory for the store, and files beside it.
+/// The place of one case: a directory for the store, and files beside it.
 pub(crate) struct Place {
     pub(crate) directory: tempfile::TempDir,
 }
@@ -32,17 +32,17 @@ impl Place {
         run_on(&self.data(), arguments)
     }
 
-    /// Imports text that stands in a file, with further arguments.
+    /// Imports a file with this content, with further arguments.
     pub(crate) fn import(&self, content: impl AsRef<[u8]>, arguments: &[&str]) -> Finished {
         let file = self.file("input.jsonl", content);
         self.run(&[&["import", &file], arguments].concat())
     }
 
-    /// Checks that exactly so many events are stored and that all is sound.
+    /// Checks that exactly so many events are stored and that the store is sound.
     #[track_caller]
     pub(crate) fn holds(&self, events: u64) {
         if events == 0 && !self.data().exists() {
-            // Nothing that could hold anything was made.
+            // No store was created, so none holds events.
             return;
         }
         assert_eq!(status(&self.data())["events"], events);

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same in every run of a seed, so that a failure can be replayed.
+//! Deterministic pseudo-random numbers per seed, so that a failure can be replayed.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough to choose test cases.
 #[derive(Debug, Clone)]
@@ -23,17 +23,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 up to but without `end`.
+    /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    /// As [`Random::below`], for lengths and places.
+    /// As [`Random::below`], for lengths and positions.
     pub(crate) fn place(&mut self, end: usize) -> usize {
         usize::try_from(self.below(u64::try_from(end).expect("a length fits"))).expect("it is below a length")
     }
 
-    /// Hexadecimal digits.
+    /// Random hexadecimal digits.
     pub(crate) fn text(&mut self, len: usize) -> String {
         let mut text = String::with_capacity(len + 16);
         while text.len() < len {

@@ -1,4 +1,4 @@
-//! A running node: started on a port of its own, stopped in an orderly way, ended with its test in any case.
+//! A running node: started on a free port, stopped in an orderly way, killed at the latest with its test.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,14 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Finished, aevrion};
 
-/// Nothing that is waited for takes so long on a machine that works.
+/// The timeout of all waits. On a working machine none takes so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node that serves a directory.
 pub(crate) struct Server {
     child: Child,
     lines: mpsc::Receiver<String>,
-    /// Such as `127.0.0.1:41234`.
+    /// The HTTP address, such as `127.0.0.1:41234`.
     pub(crate) address: String,
 }
 
@@ -27,21 +27,21 @@ impl Server {
         Self::start_at(data, "127.0.0.1:0")
     }
 
-    /// Starts a node where another was before.
+    /// Starts a node at the address of an earlier one.
     pub(crate) fn start_at(data: &Path, address: &str) -> Self {
         let mut command = aevrion();
         command.arg("serve").arg("--data").arg(data).args(["--http", address]);
         Self::spawn(command)
     }
 
-    /// Starts a node, and waits until it says that it is ready.
+    /// Starts a node, and waits until it reports that it is ready.
     pub(crate) fn spawn(mut command: std::process::Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("it has one");
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                // A test that has ended does not listen any more.
+                // A test that has ended no longer listens.
                 let _ = sender.send(line);
             }
         });
@@ -65,7 +65,7 @@ impl Server {
         }
     }
 
-    /// Stops it in an orderly way, and gives the lines on standard error that nobody has waited for.
+    /// Stops the node in an orderly way, and returns the lines of standard error that no test has read.
     #[track_caller]
     pub(crate) fn stop_and_tell(self) -> Vec<String> {
         let (sender, nothing) = mpsc::channel();
@@ -85,14 +85,14 @@ impl Server {
         self.command(arguments).output().expect("the binary starts").into()
     }
 
-    /// A verb against this node.
+    /// The command of a verb against this node.
     pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = aevrion();
         command.args(arguments).env("AEVRION_ENDPOINT", self.endpoint());
         command
     }
 
-    /// The descriptors that the process has open.
+    /// The id of the process.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }
@@ -101,13 +101,13 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).expect("it is there");
     }
 
-    /// Waits for its end, and gives the exit code.
+    /// Waits until the process ends, and returns its exit code.
     #[track_caller]
     pub(crate) fn ended(mut self) -> Option<i32> {
         wait(&mut self.child)
     }
 
-    /// Stops it in an orderly way.
+    /// Stops the node in an orderly way.
     #[track_caller]
     pub(crate) fn stop(self) {
         self.signal(Signal::TERM);
@@ -117,13 +117,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Waits for the end of a process, but not for ever.
+/// Waits until a process ends, with a timeout.
 #[track_caller]
 pub(crate) fn wait(child: &mut Child) -> Option<i32> {
     let begin = Instant::now();
@@ -132,7 +132,7 @@ pub(crate) fn wait(child: &mut Child) -> Option<i32> {
             return status.code();
         }
         if begin.elapsed() > PATIENCE {
-            // The test fails in any case; nothing may be left behind.
+            // The test fails in any case; the process must not outlive it.
             let _ = child.kill();
             panic!("it does not end");
         }

@@ -1,4 +1,4 @@
-//! A watch at a terminal of its own.
+//! A watch in a separate process.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::server::{PATIENCE, wait};
 
-/// A watch whose lines are read as they come.
+/// A watch whose lines are read as they arrive.
 pub(crate) struct Watcher {
     child: Child,
     lines: mpsc::Receiver<Value>,
@@ -30,12 +30,12 @@ impl Watcher {
     }
 
     #[track_caller]
-    /// The next line; waits for it.
+    /// Waits for the next line.
     pub(crate) fn next(&self) -> Value {
         self.lines.recv_timeout(PATIENCE).expect("an event comes")
     }
 
-    /// Ends it as a person would, and gives the exit code.
+    /// Interrupts the watch as a user would, and returns its exit code.
     pub(crate) fn interrupt(mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it is there");
         wait(&mut self.child)
@@ -44,7 +44,7 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

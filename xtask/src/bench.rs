@@ -1,4 +1,4 @@
-//! Runs benchmarks by name, whichever crate they are in.
+//! Runs benchmarks of all crates by name.
 
 use anyhow::{Result, bail};
 

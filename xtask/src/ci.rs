@@ -1,7 +1,7 @@
 //! The checks of CI: a change that passes them may land, and CI runs nothing else.
 //!
-//! It changes no file of the repository, needs nothing but a plain Rust toolchain, and stops at the first failure:
-//! the later steps take minutes and would fail for the same reason.
+//! The checks change no file of the repository, need only a plain Rust toolchain, and stop at the first failure: the
+//! later steps take minutes and would fail for the same reason.
 
 use std::time::Instant;
 
@@ -53,7 +53,7 @@ fn docs() -> Result<()> {
     Cargo::new("doc --workspace --no-deps --all-features").variable("RUSTDOCFLAGS", "-D warnings").run()
 }
 
-/// Tests wait for disks and timers half of the time: so more of them run at once than there are processors.
+/// Tests wait for disks and timers half of the time: so more of them run in parallel than there are processors.
 fn tests() -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from) * 2;
     let threads = [String::from("--"), format!("--test-threads={threads}")];

@@ -1,5 +1,4 @@
-//! The feature combinations of the node that people build: `--all-features` alone would hide that one of them is
-//! broken.
+//! The common feature combinations of the node: `--all-features` alone would hide that one of them is broken.
 
 use anyhow::Result;
 

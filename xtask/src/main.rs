@@ -1,6 +1,7 @@
 //! The tasks of this repository, so that developers and CI run the same commands.
 //!
-//! It depends on no other crate of the workspace: it builds in seconds, and works while the others do not compile.
+//! This crate depends on no other crate of the workspace: it builds in seconds, and works while the others do not
+//! compile.
 
 mod bench;
 mod ci;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-/// One subcommand.
+/// A subcommand.
 struct Task {
     name: &'static str,
     /// The line in the output of a bare `cargo xtask`.

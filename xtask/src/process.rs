@@ -1,4 +1,4 @@
-//! Calls of cargo, in a form that can be run, and shown to a person to repeat.
+//! Calls of cargo, which can be run, and shown for a person to repeat.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// One call of cargo in the root of the repository.
+/// A call of cargo in the root of the repository.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cargo {
     variables: Vec<(&'static str, &'static str)>,
@@ -30,7 +30,7 @@ impl Cargo {
         self
     }
 
-    /// Runs it on the caller's terminal. Any exit code but 0 is an error that shows the call.
+    /// Runs the call on the caller's terminal. Any exit code but 0 is an error that shows the call.
     pub(crate) fn run(&self) -> Result<()> {
         let status = self.command().status().context("cargo cannot be started")?;
         if !status.success() {
@@ -39,7 +39,7 @@ impl Cargo {
         Ok(())
     }
 
-    /// Whether it exits with code 0. Its output is discarded.
+    /// Whether the call exits with code 0. Its output is discarded.
     pub(crate) fn works(&self) -> bool {
         let mut command = self.command();
         command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -79,7 +79,7 @@ pub(crate) fn no_arguments(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The root of the repository. A moved checkout is found too: cargo gives this crate's directory at run time.
+/// The root of the repository. cargo gives this crate's directory at run time, so a moved checkout is found too.
 pub(crate) fn root() -> PathBuf {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let mut root = PathBuf::from(here);

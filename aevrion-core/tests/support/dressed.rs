@@ -10,10 +10,10 @@ use aevrion_core::{NodeId, Timestamp};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// The network.
+/// A transport of the in-memory network, with these properties.
 pub(crate) struct Dressed {
     transport: MemoryTransport,
-    /// The expiry of everyone's certificate.
+    /// The expiry of every node's certificate.
     pub(crate) proven_until: Option<Timestamp>,
     /// Additional received bytes, of incomplete frames.
     pub(crate) besides: Arc<AtomicU64>,

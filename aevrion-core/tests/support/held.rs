@@ -5,7 +5,7 @@ use aevrion_core::message::{Digest, NodeDigest};
 use aevrion_core::tree::{NodePosition, Root};
 use aevrion_core::{Event, EventKey, ReadError, Replica, TimeSpan};
 
-/// A replica, and the reason why an event of it is unreadable.
+/// A replica, and a function that returns why an event of it is unreadable, if so.
 pub(crate) struct Held<'r, F>(pub(crate) &'r Replica, pub(crate) F);
 
 impl<F: Fn(EventKey) -> Option<ReadError> + Send + Sync> ReplicaView for Held<'_, F> {
@@ -34,14 +34,14 @@ impl<F: Fn(EventKey) -> Option<ReadError> + Send + Sync> ReplicaView for Held<'_
         ReplicaView::event_keys(self.0, span, before, most).await
     }
 
-    async fn event(&self, address: EventKey) -> Result<Option<Event>, ReadError> {
-        match self.1(address) {
+    async fn event(&self, event_key: EventKey) -> Result<Option<Event>, ReadError> {
+        match self.1(event_key) {
             Some(error) => Err(error),
-            None => ReplicaView::event(self.0, address).await,
+            None => ReplicaView::event(self.0, event_key).await,
         }
     }
 
-    async fn missing(&self, addresses: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
-        ReplicaView::missing(self.0, addresses).await
+    async fn missing(&self, event_keys: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
+        ReplicaView::missing(self.0, event_keys).await
     }
 }

@@ -33,24 +33,24 @@ struct Inner {
     store: MemoryStore,
     commits: AtomicU64,
     syncs: AtomicU64,
-    /// Each commit takes a permit: without permits they wait.
+    /// Each commit takes a permit; without permits commits wait.
     limiter: Semaphore,
     /// The next commit is stored, but reports an error.
     lies: AtomicBool,
-    /// So many further reads fail.
+    /// The number of further reads that fail.
     failing_reads: AtomicU64,
-    /// So many further views are refused.
+    /// The number of further views that are refused.
     failing_views: AtomicU64,
-    /// So many further commits are refused.
+    /// The number of further commits that are refused.
     failing_commits: AtomicU64,
     /// The next commit panics.
     panics: AtomicBool,
     reads: AtomicU64,
-    /// The number of reads of the table `bodies` among them.
+    /// The number of reads of the table `bodies` among the reads.
     body_reads: AtomicU64,
 }
 
-/// Fails if `failing` has failures left.
+/// Fails if `failing` has failures left, and uses one up.
 fn fail_if_told(failing: &AtomicU64) -> Result<(), StoreError> {
     let failed = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
     if failed.is_ok() { Err(std::io::Error::other("the disk failed").into()) } else { Ok(()) }

@@ -1,4 +1,4 @@
-//! Two agents and their replicas, with every message between them recorded. Time stands still except for the latency of
+//! Two agents and their replicas, with all messages between them recorded. Time stands still except for the latency of
 //! each message; the messages depend only on the events of the two.
 
 use std::collections::VecDeque;
@@ -15,11 +15,11 @@ use aevrion_core::store::{Durability, EventStore, MemoryStore};
 use aevrion_core::transport::Lane;
 use aevrion_core::{Event, Incarnation, ManualWall, NodeId, Options, Parameters, Replica, Timestamp};
 
-/// One side.
+/// One of the two nodes.
 pub(crate) struct Side {
     pub(crate) replica: Replica,
     agent: Agent,
-    /// How far its clock is ahead.
+    /// The lead of its clock.
     ahead: Duration,
     /// Frames in flight to this side.
     inbox: VecDeque<(Lane, Vec<u8>)>,
@@ -34,7 +34,7 @@ pub(crate) struct Pair {
     pub(crate) transcript: String,
     steady: Duration,
     wall: Timestamp,
-    /// One way.
+    /// The one-way latency.
     latency: Duration,
     /// Changes of direction, two to a round trip.
     pub(crate) turns: u64,
@@ -158,7 +158,7 @@ impl Pair {
     async fn deliver_all(&mut self) {
         while self.sides.iter().any(|side| !side.inbox.is_empty()) {
             self.steady += self.latency;
-            // A reply to this is in flight to the other for as long again.
+            // A reply to these frames is in flight for as long again.
             let arrived = [0, 1].map(|side: usize| std::mem::take(&mut self.sides[side].inbox));
             for (side, arrived) in arrived.into_iter().enumerate() {
                 for (lane, frame) in arrived {

@@ -8,7 +8,7 @@ use aevrion_core::store::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-/// The store. Between any two reads the writer may commit.
+/// The yielding store. Between any two reads the writer may commit.
 #[derive(Clone)]
 pub(crate) struct Yielding {
     store: Arc<MemoryStore>,

@@ -1,4 +1,4 @@
-//! What the benchmarks share: events shaped like the movements of aircraft, and a way to show figures.
+//! Shared by the benchmarks: events shaped like the movements of aircraft, and the output of figures.
 
 #![allow(dead_code, unreachable_pub, clippy::cast_precision_loss, reason = "shared by several benchmarks")]
 
@@ -9,11 +9,11 @@ use aevrion_core::{Event, Timestamp, Value};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-/// Events of a year of flights, and the keys they are about.
+/// The number of events in a year of flights, and of their keys.
 const EVENTS: u64 = 661_610;
 const KEYS: u64 = 4_043;
 
-/// The events of a gzipped file of one JSON object a line, if one is named; else made ones of the same shape.
+/// The events of a gzipped file of JSON lines, if one is given; else generated ones of the same shape.
 pub fn events() -> Vec<Event> {
     match std::env::args().skip(1).find(|argument| !argument.starts_with("--")) {
         Some(path) => read(&path),

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use redb::StorageBackend;
 
-/// What a disk writes at once: a torn write is torn at multiples of this.
+/// The unit of atomic writes in bytes: a torn write is torn at multiples of this.
 const SECTOR: usize = 512;
 
-/// Numbers that are the same for the same seed.
+/// Deterministic pseudo-random numbers for a seed.
 pub struct Random(u64);
 
 impl Random {
@@ -42,21 +42,21 @@ enum Change {
 
 #[derive(Debug, Default)]
 struct Platters {
-    /// What is certainly there after a loss of power.
+    /// The content that surely survives a loss of power.
     durable: Vec<u8>,
-    /// What reads see.
+    /// The content visible to reads.
     current: Vec<u8>,
-    /// What was changed since the last sync, and may be there.
+    /// The changes since the last sync, each of which may survive.
     unsynced: Vec<Change>,
-    /// After so many further operations the power fails.
+    /// The number of operations until the power fails.
     power_for: Option<u64>,
-    /// Writes fail for lack of room.
+    /// Whether writes fail for lack of room.
     full: bool,
-    /// The next so many operations fail for no good reason.
+    /// The number of further operations that fail without a reason.
     failures: u64,
 }
 
-/// A disk in memory. Clones are the same disk.
+/// A disk in memory. Clones share its content.
 #[derive(Debug, Clone, Default)]
 pub struct Disk(Arc<Mutex<Platters>>);
 
@@ -65,28 +65,28 @@ impl Disk {
         self.0.lock().expect("no test panics while it holds the disk")
     }
 
-    /// What a store opens, each time the same bytes.
+    /// The backends for a store, all on the same bytes.
     pub fn backends(&self) -> impl Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync + 'static {
         let disk = self.clone();
         move || Ok(Box::new(disk.clone()))
     }
 
-    /// The power fails after so many further operations.
+    /// Makes the power fail after so many further operations.
     pub fn lose_power_after(&self, operations: u64) {
         self.lock().power_for = Some(operations);
     }
 
-    /// No room for writes from now on, or room again.
+    /// Makes writes fail for lack of room, or succeed again.
     pub fn set_full(&self, full: bool) {
         self.lock().full = full;
     }
 
-    /// The next `operations` writes and syncs fail.
+    /// Makes the next `operations` writes and syncs fail.
     pub fn fail_next(&self, operations: u64) {
         self.lock().failures = operations;
     }
 
-    /// Flips one bit of what is stored.
+    /// Flips one bit of the stored content.
     pub fn flip(&self, bit: usize) {
         let mut platters = self.lock();
         platters.current[bit / 8] ^= 1 << (bit % 8);
@@ -96,12 +96,12 @@ impl Disk {
         }
     }
 
-    /// Bytes on the disk.
+    /// The size of the content in bytes.
     pub fn len(&self) -> usize {
         self.lock().current.len()
     }
 
-    /// The disk after the loss of power: what was synced, and of the rest whatever the seed decides, sector by sector.
+    /// The disk after a loss of power: the synced content, and of the rest a selection of sectors by the seed.
     pub fn after_power_loss(&self, random: &mut Random) -> Self {
         let platters = self.lock();
         let mut image = platters.durable.clone();
