@@ -1,4 +1,4 @@
-//! How far two neighbours agree, and how a catch-up goes: for people and their tools. Nothing is decided by it.
+//! Agreement of two neighbours and the progress of a catch-up, for display only. No decision depends on it.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use super::compare::Blocks;
 use super::era::{ByEra, Era};
 use crate::{Event, Timestamp};
 
-/// What is known of a neighbour's agreement with this node.
+/// The known agreement of a neighbour with this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Agreement {
-    /// Every event before this moment is the same on both sides, as of the last comparison.
+    /// Both sides hold the same events before this time, as of the last comparison.
     pub until: Option<Timestamp>,
-    /// Whether the last comparison of the future found it equal; `None` before the first.
+    /// Whether the future was equal in the last comparison; `None` before the first.
     pub future: Option<bool>,
     /// Events that repairs have brought here since the connection began.
     pub received: u64,
@@ -19,32 +19,32 @@ pub struct Agreement {
     pub sent: u64,
     /// Snapshots that differed since.
     pub differed: u64,
-    /// How the catch-up goes that is under way, if something is known to differ.
+    /// The progress of the current catch-up, while a difference is known.
     pub catch_up: Option<CatchUp>,
-    /// Events still to go.
+    /// Events still to transfer.
     behind: ByEra<u64>,
 }
 
-/// How far two neighbours have come since they were found to differ.
+/// The progress of two neighbours since they were found to differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CatchUp {
-    /// When they were, by the [steady](crate::agent::Now::steady) clock.
+    /// When they were found to differ, by the [steady](crate::agent::Now::steady) clock.
     pub began: Duration,
-    /// Events that repairs have moved in either direction.
+    /// New events transferred by repairs, in either direction.
     pub events: u64,
-    /// Events in the messages of repair, whether they turned out to be new or not.
+    /// Events in repair messages, new or not.
     pub carried: u64,
-    /// Their bytes: keys and values.
+    /// Bytes of keys and values of these events.
     pub carried_bytes: u64,
-    /// The last comparison of an era that differs.
+    /// The last comparison of each era that differs.
     compared: ByEra<Option<Compared>>,
 }
 
-/// Blocks of time that were compared last.
+/// The blocks of time of the last comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Compared {
     blocks: usize,
-    /// Those that differ still.
+    /// Blocks that still differ.
     left: usize,
 }
 
@@ -53,12 +53,12 @@ impl CatchUp {
         Self { began, events: 0, carried: 0, carried_bytes: 0, compared: ByEra::default() }
     }
 
-    /// Blocks of time that were compared last.
+    /// Blocks of time in the last comparison.
     pub fn blocks(&self) -> usize {
         self.compared.both().into_iter().flatten().map(|compared| compared.blocks).sum()
     }
 
-    /// Those of them that were the same, or through which repair has passed since.
+    /// Blocks that were equal, or have been repaired since.
     pub fn agreed(&self) -> usize {
         self.compared
             .both()
@@ -68,8 +68,7 @@ impl CatchUp {
             .sum()
     }
 
-    /// Bytes of keys and values that so many events have, if they are like those that have moved; `None` before the
-    /// first.
+    /// Estimated bytes of keys and values of so many events, from those transferred so far; `None` before the first.
     pub fn bytes_of(&self, events: u64) -> Option<u64> {
         let bytes = u128::from(self.carried_bytes) * u128::from(events) / u128::from(self.carried.max(1));
         (self.carried > 0).then(|| u64::try_from(bytes).unwrap_or(u64::MAX))
@@ -77,12 +76,12 @@ impl CatchUp {
 }
 
 impl Agreement {
-    /// Events still to go in either direction, as far as counts can tell; 0 in agreement.
+    /// Events still to transfer in either direction, as far as counts can tell; 0 in agreement.
     pub fn behind(&self) -> u64 {
         self.behind.past + self.behind.future
     }
 
-    /// The two hold different numbers of events in this era, or the same number of different ones.
+    /// The two sides hold different numbers of events in this era, or equal numbers of different events.
     pub(super) fn differ(&mut self, era: Era, by: u64, now: Duration) {
         self.differed += 1;
         self.raise_behind(era, by.max(1));
@@ -90,7 +89,7 @@ impl Agreement {
         catch_up.compared.of_mut(era).get_or_insert_default();
     }
 
-    /// Something was not told.
+    /// Notes the loss of an announcement.
     pub(super) fn miss(&mut self) {
         self.raise_behind(Era::Past, 1);
     }
@@ -100,7 +99,7 @@ impl Agreement {
         *behind = (*behind).max(least);
     }
 
-    /// The two hold the same in this era.
+    /// Both sides hold the same events in this era.
     pub(super) fn agree(&mut self, era: Era) {
         *self.behind.of_mut(era) = 0;
         if let Some(catch_up) = &mut self.catch_up {
@@ -111,7 +110,7 @@ impl Agreement {
         }
     }
 
-    /// So the blocks of this era stand to each other.
+    /// Notes a comparison of the blocks of this era.
     pub(super) fn compared(&mut self, era: Era, blocks: &Blocks) {
         self.raise_behind(era, blocks.apart);
         if let Some(catch_up) = &mut self.catch_up {
@@ -120,7 +119,7 @@ impl Agreement {
         }
     }
 
-    /// Of the blocks that were compared so many are left.
+    /// Of the compared blocks, `left` still differ.
     pub(super) fn blocks_left(&mut self, era: Era, left: usize) {
         let compared = self.catch_up.as_mut().map(|catch_up| catch_up.compared.of_mut(era));
         if let Some(Some(compared)) = compared {
@@ -128,7 +127,7 @@ impl Agreement {
         }
     }
 
-    /// Repair goes with these, whichever way.
+    /// Notes events in a repair message, in either direction.
     pub(super) fn carried(&mut self, events: &[Event]) {
         if let Some(catch_up) = &mut self.catch_up {
             catch_up.carried += events.len() as u64;
@@ -136,13 +135,13 @@ impl Agreement {
         }
     }
 
-    /// A repair has brought so many that were new, and they are stored.
+    /// Notes new events that a repair has brought; they are stored.
     pub(super) fn received(&mut self, events: u64) {
         self.received += events;
         self.moved(events);
     }
 
-    /// A repair has sent so many.
+    /// Notes events sent by a repair.
     pub(super) fn sent(&mut self, events: u64) {
         self.sent += events;
         self.moved(events);
@@ -176,7 +175,7 @@ mod tests {
         agreement.blocks_left(Era::Past, 6);
         let of = |agreement: &Agreement| agreement.catch_up.map(|it| (it.blocks(), it.agreed()));
         assert_eq!((agreement.behind(), of(&agreement)), (9, Some((33, 24))));
-        // The past agrees: what is left is of the future.
+        // The past agrees: the rest is of the future.
         agreement.agree(Era::Past);
         assert_eq!((agreement.behind(), of(&agreement)), (4, Some((3, 0))));
         agreement.sent(9);
