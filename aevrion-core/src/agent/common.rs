@@ -1,5 +1,5 @@
-//! What the three machines of one agent share: configuration, the node's coordinator, and the last reading of the
-//! neighbour's clock. None of them knows another one.
+//! The shared state of the three machines of one agent: configuration, the node's coordinator, and the last reading of
+//! the neighbour's clock. No machine knows another one.
 
 use std::sync::Arc;
 use std::time::Duration;

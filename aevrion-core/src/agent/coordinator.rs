@@ -13,7 +13,7 @@ use crate::{Event, EventKey, NodeId};
 /// After this long without an answer another neighbour may be asked for an event.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
 
-/// The neighbour that was asked in vain may be asked again so much later: others come first.
+/// The neighbour that was asked in vain may be asked again this much later: others come first.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Events noted as requested, of all neighbours together.
@@ -107,8 +107,8 @@ impl RepairCoordinator {
         self.budgets.declined()
     }
 
-    /// Divides `event_keys` into those that `neighbour` may be asked for, which count as requested from now on, and
-    /// the rest. While the list of claims is full, an event may be requested twice.
+    /// Divides `event_keys`: first the events that `neighbour` may be asked for, which count as requested from now on,
+    /// then the rest. While the list of claims is full, an event may be requested twice.
     pub(super) fn claim(
         &self,
         neighbour: NodeId,
@@ -204,8 +204,8 @@ impl RepairCoordinator {
         self.entries().checks_at
     }
 
-    /// Notes a check of stored hashes against so many events, and delays the next one in proportion: a neighbour that
-    /// differs without reason must not use up this node's time.
+    /// Notes a check of stored hashes, and delays the next one in proportion to its events: a neighbour that differs
+    /// without reason must not use up this node's time.
     pub(super) fn checked(&self, events: u64, now: Duration) {
         let times = u32::try_from(events / CHECKED_EVENTS as u64).unwrap_or(u32::MAX).saturating_add(1);
         self.entries().checks_at = now.saturating_add(CHECK_EVERY.saturating_mul(times));

@@ -228,7 +228,7 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// The refusal of a question while the neighbour's budget is used up; `None` if the message is to be handled.
+    /// The refusal of a question while the neighbour's budget is used up; `None` to handle the message.
     fn spare(&mut self, message: &Message, now: Now) -> Option<Vec<Output>> {
         let Common { coordinator, neighbour, .. } = &*self.common;
         coordinator.budgets.used_up_until(*neighbour, now.steady)?;

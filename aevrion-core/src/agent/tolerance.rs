@@ -19,7 +19,7 @@ impl Latecomers {
         self.0 = self.0.saturating_add(events).min(most);
     }
 
-    /// Takes so many events that are not, or no longer, requested.
+    /// Takes late events: the number of received events without a request.
     ///
     /// # Errors
     /// [`Fault::Unasked`] if fewer were given up.
@@ -38,7 +38,7 @@ pub(super) struct Mistakes {
 }
 
 impl Mistakes {
-    /// Notes a request for so many unknown events.
+    /// Notes a request with a number of unknown events.
     ///
     /// # Errors
     /// [`Fault::NoSuchEvents`] if that happens too often.

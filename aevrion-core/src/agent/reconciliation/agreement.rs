@@ -68,7 +68,7 @@ impl CatchUp {
             .sum()
     }
 
-    /// Estimated bytes of keys and values of so many events, from those transferred so far; `None` before the first.
+    /// Estimated bytes of keys and values of `events` events, from those transferred so far; `None` before the first.
     pub fn bytes_of(&self, events: u64) -> Option<u64> {
         let bytes = u128::from(self.carried_bytes) * u128::from(events) / u128::from(self.carried.max(1));
         (self.carried > 0).then(|| u64::try_from(bytes).unwrap_or(u64::MAX))

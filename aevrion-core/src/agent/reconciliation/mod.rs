@@ -3,7 +3,8 @@
 //! Repair is a chain of messages: there is no mode and no session script, and a side that falls silent in the middle
 //! breaks nothing. When snapshots differ, each side requests the spans in which it holds nothing. The side with the
 //! smaller id examines the spans in which both hold events: otherwise both would repair the same difference at once.
-//! The other side learns the rest from a snapshot. No events are sent unasked: only the asker knows what it waits for.
+//! The other side learns the rest from a snapshot. No events are sent unasked: only the asker knows its outstanding
+//! requests.
 //!
 //! Its interface is [`Reconciliation::handle`] and the few functions after it. From the broadcast it needs only the
 //! events [in transit](InTransit), so that they are not taken for drift.

@@ -76,12 +76,12 @@ impl PartitionCursor {
         self.cut.is_none().then(|| rest().unwrap_or(span))
     }
 
-    /// Divides this part into so many shares.
+    /// Divides `part` into `of` shares.
     pub(super) fn cut(&mut self, part: TimeSpan, of: u32, salt: u64) {
         self.cut = Some(Cut { part, salt, of, next: 0 });
     }
 
-    /// Takes the next shares of the divided part, at most so many; `None` without one.
+    /// Takes the next shares of the divided part, at most `most`; `None` without one.
     pub(super) fn take(&mut self, most: u32) -> Option<Turn> {
         let Cut { part, salt, of, next } = self.cut?;
         let end = of.min(next.saturating_add(most));

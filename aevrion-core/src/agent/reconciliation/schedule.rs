@@ -12,7 +12,7 @@ pub(super) struct Schedule {
     compare_at: Option<Duration>,
     /// Whether it waits until no other neighbour's repair is running.
     in_turn: bool,
-    /// Whether it is the one of the tick.
+    /// Whether it is the comparison of the tick.
     of_tick: bool,
     /// When events too young for the last comparison, or in flight, can be compared.
     look_again_at: Option<Duration>,

@@ -35,7 +35,7 @@ pub(super) enum Outcome {
     Moved,
     /// No events were transferred, but not all were listed.
     Unfinished,
-    /// No events were transferred, in so many repairs in a row.
+    /// No events were transferred in this number of repairs in a row.
     InVain(u32),
 }
 
@@ -157,7 +157,7 @@ impl RepairSession {
         true
     }
 
-    /// Notes a repair message sent, with so many questions.
+    /// Notes a repair message sent, with its number of questions.
     pub(super) fn said(&mut self, now: Duration, questions: usize) {
         self.active = Some(now);
         self.unanswered += questions;

@@ -375,8 +375,8 @@ impl Reconciliation {
         }
     }
 
-    /// Whether this side takes the step. The side that lacks events requests them: it knows what it waits for. One
-    /// side alone examines the spans in which both hold events.
+    /// Whether this side takes the step. The side that lacks events requests them, because it knows the outstanding
+    /// ones. One side alone examines the spans in which both hold events.
     fn is_mine(&self, step: Step) -> bool {
         match step {
             Step::Ask(_) => !injected(Bug::NobodyActs),

@@ -107,8 +107,8 @@ impl WantList {
         unasked
     }
 
-    /// The answer is complete. Ids left out for lack of room are wanted again, unless the answer was empty; ids that
-    /// the neighbour does not deliver, for whatever reason, are dropped.
+    /// The answer is complete. Ids left out for lack of room are wanted again, unless the answer was empty. Other ids
+    /// that the neighbour does not deliver are dropped.
     pub(super) fn answered(&mut self, more: bool) {
         let left = std::mem::take(&mut self.asked);
         if more && self.came {
