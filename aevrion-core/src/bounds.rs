@@ -17,7 +17,7 @@ pub const INLINE_DATA: usize = 4 << 10;
 /// Rows in one page of a scan: enough to spread the cost of the call, little enough to hold.
 pub const PAGE_ROWS: usize = 4_096;
 
-/// Bytes in one page of a scan (one row is always allowed, whatever its size).
+/// Bytes in one page of a scan. One row is always allowed, regardless of its size.
 pub const PAGE_BYTES: usize = 1 << 20;
 
 /// Work between two yields, in rows. Reading and checking a small row takes about a microsecond, so this is half a
@@ -30,7 +30,7 @@ pub const COMMIT_EVENTS: usize = 4_096;
 /// Most bytes of keys and values in one transaction of the writer, for the same reason.
 pub const COMMIT_BYTES: usize = 8 << 20;
 
-/// Operations in one atomic batch. A batch is one transaction whatever its size, so this bounds the transaction.
+/// Operations in one atomic batch. A batch of any size is one transaction, so this bounds the transaction.
 pub const BATCH_OPERATIONS: usize = 65_536;
 
 /// Bytes of keys and values in one atomic batch.
@@ -39,7 +39,7 @@ pub const BATCH_BYTES: usize = 64 << 20;
 /// Requests that wait for the writer. Further callers wait for a place in the queue.
 pub const QUEUE_REQUESTS: usize = 4_096;
 
-/// Bytes of keys and values that wait for the writer, whatever the number of requests.
+/// Bytes of keys and values that wait for the writer, in any number of requests.
 pub const QUEUE_BYTES: usize = 64 << 20;
 
 /// Local writes that wait for the clock: more writes of one key than a second allows.

@@ -1,4 +1,4 @@
-//! The local clock: timestamps that never run backwards, whatever the wall clock does.
+//! The local clock: its timestamps never run backwards, even if the wall clock does.
 //!
 //! It issues `max(wall, last)`, where `last` is the greatest timestamp this node has issued, or accepted from a
 //! neighbour. So a write made after seeing another node's write to the same key wins over it everywhere. It is strictly
@@ -21,7 +21,7 @@ use crate::Timestamp;
 /// How far ahead of the wall an event may be and still count as the present.
 pub const MAX_DRIFT: Duration = Duration::from_secs(60);
 
-/// The state that the next run needs, whatever its wall will show.
+/// The state that the next run needs, regardless of its wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClockMark {
     /// The next run issues nothing before this.

@@ -77,7 +77,7 @@ impl Value {
     }
 }
 
-/// A key or a value too long for the canonical encoding, whatever the cluster allows.
+/// A key or a value too long for the canonical encoding. The limits of the cluster are lower.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{part} of {len} bytes: the encoding of an event ends at 4,294,967,295")]
 pub struct TooLong {

@@ -1,4 +1,4 @@
-//! News: an event that is new on this node, and its origin. The replica makes news, the agent passes it on.
+//! An event that is new on this node, and its origin. The replica reports new events, the agent passes them on.
 
 use crate::{Event, NodeId};
 

@@ -1,9 +1,9 @@
-//! What may be read for one neighbour: rows and bytes, so much at once and so much a second.
+//! The read budget of each neighbour: rows and bytes, at once and per second.
 //!
-//! A question of twenty bytes can have this node look at millions of rows, so questions are paced by what they cost
-//! and not by their number. Everything that is read because of a neighbour is charged to it once the cost is known,
-//! over all its connections. A neighbour whose budget is used up gets no answers until there is more of it. That is no
-//! fault: an honest one compares again later.
+//! A question of twenty bytes can make this node read millions of rows. So questions are paced by their cost, not by
+//! their number. Every read on behalf of a neighbour is charged to it once the cost is known, over all its
+//! connections. A neighbour whose budget is used up gets no answers until it is refilled. That is no fault: an honest
+//! one compares again later.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,24 +17,24 @@ use crate::message::{Digest, NodeDigest};
 use crate::tree::{NodePosition, Root};
 use crate::{Event, EventKey, NodeId, ReadError, TimeSpan};
 
-/// What a search costs beside the rows that it comes to, in rows.
+/// The cost of a search beside the rows it returns, in rows.
 const SEARCH: u64 = 4;
 
-/// What reading an event costs beside its key and value, in bytes.
+/// The cost of reading an event beside its key and value, in bytes.
 const EVENT: u64 = 512;
 
-/// Accounts beyond which those with a full budget are closed: they say nothing.
+/// The number of accounts beyond which those with a full budget are dropped: they carry no information.
 const ACCOUNTS: usize = 1_024;
 
-/// How often it is told of a neighbour that its budget is used up.
+/// Interval of the log messages about a used-up budget, per neighbour.
 const TOLD: Duration = Duration::from_secs(60);
 
-/// What may be read for one neighbour.
+/// The read budget of one neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Rows of tables that are looked at.
+    /// Rows read from tables.
     pub rows: Rate,
-    /// Bytes of events that are read.
+    /// Bytes of events read.
     pub bytes: Rate,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Budgets {
     declined: AtomicU64,
 }
 
-/// One neighbour's.
+/// The account of one neighbour.
 #[derive(Debug, Default)]
 struct Account {
     rows: Bucket,
@@ -68,13 +68,13 @@ impl Budgets {
         Self { each, ..Self::default() }
     }
 
-    /// Rows that may be looked at for `neighbour` at once.
+    /// Rows that may be read for `neighbour` now.
     pub(super) fn rows_left(&self, neighbour: NodeId, now: Duration) -> u64 {
         self.accounts().get(&neighbour).map_or(self.each.rows.at_once, |it| it.rows.left(self.each.rows, now))
     }
 
-    /// When something may be read for `neighbour`, if not now. A little has to be there: answers that stop at the first
-    /// page help nobody.
+    /// When reads for `neighbour` may go on; `None` means now. Some budget must be left: an answer that stops at its
+    /// first page helps nobody.
     pub(super) fn used_up_until(&self, neighbour: NodeId, now: Duration) -> Option<Duration> {
         let Budget { rows, bytes } = self.each;
         let a_little = |rate: Rate| (rate.gain / 16).clamp(1, rate.at_once.max(1));
@@ -85,7 +85,7 @@ impl Budgets {
         Some(rows.max(bytes)).filter(|until| *until > now)
     }
 
-    /// A question of `neighbour` is not answered because its budget is used up.
+    /// Counts and logs a question of `neighbour` left unanswered because its budget is used up.
     pub(super) fn decline(&self, neighbour: NodeId, now: Duration) {
         self.declined.fetch_add(1, Ordering::Relaxed);
         if let Some(account) = self.accounts().get_mut(&neighbour)
@@ -96,7 +96,7 @@ impl Budgets {
         }
     }
 
-    /// How often that was.
+    /// The number of questions left unanswered.
     pub(super) fn declined(&self) -> u64 {
         self.declined.load(Ordering::Relaxed)
     }
@@ -112,12 +112,12 @@ impl Budgets {
     }
 
     fn accounts(&self) -> MutexGuard<'_, BTreeMap<NodeId, Account>> {
-        // Nothing in here can be left half done.
+        // No account can be left half changed.
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a replica holds, read at a neighbour's expense.
+/// A replica view whose reads are charged to one neighbour.
 pub(super) struct Metered<'h, H> {
     pub(super) view: &'h H,
     pub(super) coordinator: Arc<RepairCoordinator>,

@@ -1,9 +1,9 @@
-//! How far the neighbour's wall clock is from this node's, and how long a message takes there and back.
+//! The offset between the neighbour's wall clock and this node's, and the round-trip time of a message.
 //!
-//! Each Hello that echoes one of ours is a measurement (as in NTP, RFC 5905 §8): what is not spent at the other side
-//! was spent on the way, half of it each way. The measurement with the shortest way is the best, for nothing makes a
-//! way shorter than it is. One that contradicts the others by more than the ways can explain means that a clock
-//! jumped, and begins anew.
+//! Each Hello that echoes one of ours is a measurement (as in NTP, RFC 5905 §8): the time not spent at the other side
+//! was spent on the way, half of it each way. The measurement with the shortest round trip is the best, because delays
+//! only lengthen it. If a measurement contradicts the others by more than the round trips can explain, a clock has
+//! jumped, and the measurements begin anew.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,10 +17,10 @@ pub const SAMPLES: u8 = 3;
 /// Measurements kept: the best of them counts.
 const KEPT: usize = 8;
 
-/// Hellos of our own whose sending is remembered, for late echoes.
+/// Own Hellos whose time of sending is remembered, for late echoes.
 const REMEMBERED: usize = 4;
 
-/// What wall clocks may differ by in the time between two readings, without having jumped.
+/// Milliseconds by which wall clocks may drift between two readings without counting as a jump.
 const SLACK: i64 = 50;
 
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,7 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// Notes that our Hello `number` goes out.
+    /// Notes the sending of our Hello `number`.
     pub(super) fn sending(&mut self, number: u32, steady: Duration) {
         if self.sent.len() == REMEMBERED {
             self.sent.pop_front();
@@ -69,7 +69,7 @@ impl Clocks {
         self.sent.retain(|(sent, _)| *sent > number);
     }
 
-    /// How many measurements were taken.
+    /// The number of measurements taken.
     pub(super) fn taken(&self) -> u8 {
         self.taken
     }
@@ -85,7 +85,7 @@ impl Clocks {
     }
 }
 
-/// `a - b` in milliseconds, as far as an `i64` goes.
+/// `a - b` in milliseconds, saturating.
 fn difference(a: Timestamp, b: Timestamp) -> i64 {
     let difference = i128::from(a.as_millis()) - i128::from(b.as_millis());
     i64::try_from(difference).unwrap_or(if difference < 0 { i64::MIN } else { i64::MAX })
@@ -125,7 +125,7 @@ mod tests {
         for (number, back, seen) in [(1, 400, 0), (2, 10, 0), (3, 900, 0)] {
             let _: u32 = seen;
             clocks.sending(number, ms(0));
-            // All of the delay is on the way back: the offset seems smaller than the zero it is.
+            // All of the delay is on the way back: the offset seems smaller than the true zero.
             clocks.answered(number, ms(0), at(10_000), (ms(back), at(10_000 + back)));
         }
         assert_eq!(clocks.reading().offset, Some(-5));

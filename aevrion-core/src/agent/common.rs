@@ -1,5 +1,5 @@
-//! What the three machines of one agent share: configuration, the node's coordinator, and the last reading of the
-//! neighbour's clock. None of them knows another one.
+//! The shared state of the three machines of one agent: configuration, the node's coordinator, and the last reading of
+//! the neighbour's clock. No machine knows another one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::{AgentConfig, RepairCoordinator};
 use crate::tree::Shape;
 use crate::{NodeId, Timestamp};
 
-/// Fixed for the life of a connection.
+/// Shared by the three machines; fixed for the life of a connection.
 #[derive(Debug)]
 pub(super) struct Common {
     pub(super) config: AgentConfig,
@@ -22,7 +22,7 @@ pub(super) struct Common {
 pub(super) struct ClockReading {
     /// Milliseconds that the neighbour's clock is ahead, negative if it is behind; `None` before the first measurement.
     pub(super) offset: Option<i64>,
-    /// The time there and back.
+    /// The round-trip time.
     pub(super) round_trip: Duration,
 }
 

@@ -1,5 +1,5 @@
-//! What the agents of one node agree on among themselves: who has been asked for an event, who is repairing, and what
-//! may be read for whom.
+//! The shared knowledge of all agents of one node: the neighbour asked for each event, the neighbour whose repair is
+//! running, and the read budgets.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,30 +13,30 @@ use crate::{Event, EventKey, NodeId};
 /// After this long without an answer another neighbour may be asked for an event.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
 
-/// So much later the neighbour that was asked and has not brought it may be asked again: others come first.
+/// The neighbour that was asked in vain may be asked again this much later: others come first.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Events noted as asked for, by all neighbours together.
+/// Events noted as requested, of all neighbours together.
 const CLAIMS: usize = WANTED_AT_ONCE * 2;
 
-/// How often what was asked for long ago is forgotten.
+/// Interval at which old claims are dropped.
 const TIDIED: Duration = Duration::from_millis(500);
 
-/// After this long without a sign of life a repair no longer keeps others from theirs: a little longer than an answer is
-/// awaited, or another neighbour would be asked for what is still arriving.
+/// After this long without a sign of life a repair no longer blocks others. It is a little longer than the timeout of
+/// an answer: otherwise another neighbour would be asked for events that are still arriving.
 const REPAIR_LEASE: Duration = PATIENCE.saturating_add(Duration::from_secs(1));
 
-/// After this long a repair makes way for others that wait, whatever it still has to do: the one that came first may be
-/// the slowest, or never come to an end.
+/// After this long a repair makes way for waiting ones, finished or not: the first one may be the slowest, or may
+/// never end.
 const TURN: Duration = Duration::from_secs(30);
 
-/// How long nothing is checked after so many events as are checked at once.
+/// The pause after a check of as many events as are checked at once.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_secs(10);
 
-/// Who was refused a turn this recently is waiting for one.
+/// A neighbour that was refused a turn within this time counts as waiting.
 const WAITS: Duration = Duration::from_secs(1);
 
-/// Shared by all agents of a node.
+/// The coordinator shared by all agents of a node.
 #[derive(Debug, Default)]
 pub struct RepairCoordinator {
     entries: Mutex<Entries>,
@@ -46,18 +46,19 @@ pub struct RepairCoordinator {
 #[derive(Debug, Default)]
 struct Entries {
     asked: BTreeMap<EventKey, Claim>,
-    /// When what is overdue was last forgotten.
+    /// When old claims were last dropped.
     tidied: Duration,
     repairing: Option<Turn>,
-    /// When another neighbour was last refused a turn.
+    /// When a neighbour was last refused a turn.
     refused: Option<Duration>,
-    /// When stored hashes may be checked next.
+    /// The earliest time of the next check of stored hashes.
     checks_at: Duration,
-    /// Large events that were announced last.
+    /// The large events announced last.
     offered: VecDeque<Event>,
 }
 
-/// Who is to bring an event, or has brought it and it is being stored; and until when nobody else is asked.
+/// The neighbour that is asked for an event, or has delivered it to the commit queue. No other one is asked before
+/// `until`.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
     by: NodeId,
@@ -76,12 +77,12 @@ impl Claim {
 struct Turn {
     of: NodeId,
     since: Duration,
-    /// Without a further sign of life.
+    /// The end of the turn if there is no further sign of life.
     until: Duration,
 }
 
 impl Entries {
-    /// Whether `neighbour` may repair. If not, it is waiting.
+    /// Whether `neighbour` may repair. If not, it counts as waiting.
     fn is_free_for(&mut self, neighbour: NodeId, now: Duration) -> bool {
         let others_wait = self.refused.is_some_and(|at| now < at + WAITS);
         let free = self.repairing.is_none_or(|turn| {
@@ -96,18 +97,18 @@ impl Entries {
 }
 
 impl RepairCoordinator {
-    /// A coordinator whose neighbours have this budget each.
+    /// A coordinator that gives each neighbour this budget.
     pub fn with_budget(each: Budget) -> Self {
         Self { budgets: Budgets::of(each), ..Self::default() }
     }
 
-    /// Questions that were not answered because their neighbour's budget was used up.
+    /// Questions left unanswered because their neighbour's budget was used up.
     pub fn declined(&self) -> u64 {
         self.budgets.declined()
     }
 
-    /// Parts `addresses` in those for which `neighbour` may be asked, which count as asked for from now on, and the
-    /// others. If so many are asked for that no more can be noted, an event may be asked for twice.
+    /// Divides `event_keys`: first the events that `neighbour` may be asked for, which count as requested from now on,
+    /// then the rest. While the list of claims is full, an event may be requested twice.
     pub(super) fn claim(
         &self,
         neighbour: NodeId,
@@ -129,7 +130,7 @@ impl RepairCoordinator {
         })
     }
 
-    /// What `neighbour` was asked for is arriving: others are not asked yet.
+    /// The answer of `neighbour` is arriving: others are not asked yet.
     pub(super) fn prolong<'a>(
         &self,
         neighbour: NodeId,
@@ -144,7 +145,7 @@ impl RepairCoordinator {
         }
     }
 
-    /// Keeps a large event that is announced: all neighbours ask for it now.
+    /// Keeps an announced large event in memory, because all neighbours request it now.
     pub(super) fn offer(&self, event: &Event) {
         let mut entries = self.entries();
         if entries.offered.iter().any(|offered| offered.event_key() == event.event_key()) {
@@ -157,12 +158,12 @@ impl RepairCoordinator {
         }
     }
 
-    /// The event at this address, if it was announced just now.
+    /// The event with this key, if it was announced just now.
     pub(super) fn offered(&self, event_key: EventKey) -> Option<Event> {
         self.entries().offered.iter().find(|offered| offered.event_key() == event_key).cloned()
     }
 
-    /// These do not come from the neighbour that was asked.
+    /// Drops the claims on these events: the neighbour that was asked does not deliver them.
     pub(super) fn give_up<'a>(&self, event_keys: impl IntoIterator<Item = &'a EventKey>) {
         let mut entries = self.entries();
         for event_key in event_keys {
@@ -172,8 +173,8 @@ impl RepairCoordinator {
         }
     }
 
-    /// Leave to repair with `neighbour`, or to go on with it: one at a time, or the same events would come from two
-    /// sides.
+    /// Takes or extends the turn to repair with `neighbour`; false if it must wait. Only one neighbour has the turn,
+    /// because two would deliver the same events.
     pub(super) fn may_repair(&self, neighbour: NodeId, now: Duration) -> bool {
         let mut entries = self.entries();
         let free = entries.is_free_for(neighbour, now);
@@ -185,7 +186,7 @@ impl RepairCoordinator {
         free
     }
 
-    /// Whether leave to repair with `neighbour` could be had.
+    /// Whether `neighbour` would get the turn to repair.
     pub(super) fn is_free_for(&self, neighbour: NodeId, now: Duration) -> bool {
         self.entries().is_free_for(neighbour, now)
     }
@@ -198,26 +199,26 @@ impl RepairCoordinator {
         }
     }
 
-    /// When stored hashes may be checked next.
+    /// The earliest time of the next check of stored hashes.
     pub(super) fn checks_at(&self) -> Duration {
         self.entries().checks_at
     }
 
-    /// Stored hashes were checked against so many events: a neighbour that differs without reason must not make this
-    /// node do nothing else.
+    /// Notes a check of stored hashes, and delays the next one in proportion to its events: a neighbour that differs
+    /// without reason must not use up this node's time.
     pub(super) fn checked(&self, events: u64, now: Duration) {
         let times = u32::try_from(events / CHECKED_EVENTS as u64).unwrap_or(u32::MAX).saturating_add(1);
         self.entries().checks_at = now.saturating_add(CHECK_EVERY.saturating_mul(times));
     }
 
-    /// The connection to `neighbour` is over: what only it was asked for may be had from others.
+    /// The connection to `neighbour` is over: others may be asked for its `wanted` events.
     pub(crate) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<EventKey>) {
         self.give_up(wanted);
         self.repaired(neighbour);
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // Nothing in here can be left half done.
+        // No entry can be left half changed.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -305,7 +306,7 @@ mod tests {
         }
         let waited = waited.expect("its turn comes");
         assert!(waited >= TURN && waited <= TURN + REPAIR_LEASE * 2, "{waited:?}");
-        // Nobody else waits any more: it may go on.
+        // No other neighbour waits any more: it may go on.
         assert!(coordinator.may_repair(endless, Duration::from_secs(130)));
         assert!(coordinator.may_repair(endless, Duration::from_secs(131) + TURN));
     }

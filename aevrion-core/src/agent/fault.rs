@@ -1,14 +1,14 @@
-//! What a neighbour can get wrong, and what it costs: the connection, with a reason that both sides can read.
+//! The faults of a neighbour. Each costs the connection, with a reason that both sides can read.
 
 use crate::message::{Malformed, PROTOCOL_VERSION};
 use crate::parameters::Difference;
 use crate::{NodeId, TimeSpan, WriteError};
 
-/// Why the connection to a neighbour ends. All but [`Fault::Incompatible`] mean that it misbehaves.
+/// Why the connection to a neighbour is closed. All but [`Fault::Incompatible`] mean that it misbehaves.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The two do not fit together, through nobody's misbehaviour.
+    /// The two nodes are not compatible, without misbehaviour.
     #[error(transparent)]
     Incompatible(#[from] Incompatible),
     /// A frame that is not a message.
@@ -17,28 +17,28 @@ pub enum Fault {
     /// A message before the clocks were settled.
     #[error("it sent a {0} before the clocks were settled")]
     Unsettled(&'static str),
-    /// Greetings without end.
+    /// Hellos without end.
     #[error("it greets without end")]
     Babble,
-    /// Events that nobody asked for.
+    /// Events that were not requested.
     #[error("it sent {0} events that nobody asked for")]
     Unasked(usize),
-    /// Nodes that are not below those that were compared.
+    /// Nodes that are not children of the compared ones.
     #[error("it named nodes that are not children of what was asked")]
     StrangeNodes,
     /// A comparison over a span that no snapshot was about.
     #[error("it compares {0}, which no snapshot was about")]
     StrangeSpan(TimeSpan),
-    /// Wishes for events that were never announced or listed, again and again.
+    /// Repeated requests for events that were never announced or listed.
     #[error("it asked {0} times for events that do not exist")]
     NoSuchEvents(u32),
-    /// Events that this node cannot store, whatever it tries.
+    /// Events that this node cannot store.
     #[error("it sent events that cannot be stored: {0}")]
     CannotStore(WriteError),
 }
 
 impl From<Malformed> for Fault {
-    /// A greeting in another version is a frame of another protocol, not a bad one of this.
+    /// A Hello of another version is a frame of another protocol, not a bad one of this.
     fn from(malformed: Malformed) -> Self {
         match malformed {
             Malformed::OtherVersion(version) => Incompatible::Version(version).into(),
@@ -64,31 +64,31 @@ impl Fault {
     }
 }
 
-/// In what two nodes do not fit together.
+/// Why two nodes are not compatible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Incompatible {
-    /// They speak different versions.
+    /// The protocol versions differ.
     #[error(
         "it speaks version {0} of the protocol, this node {PROTOCOL_VERSION}: run the same release on both"
     )]
     Version(u16),
-    /// They were set up for different clusters.
+    /// The cluster parameters differ.
     #[error("the cluster's parameters differ ({}): one of the stores was made for another cluster", list(.0))]
     Parameters(Vec<Difference>),
-    /// They keep different spaces.
+    /// The spaces differ.
     #[error("it keeps the space `{theirs}`, this node `{ours}`")]
     Space {
-        /// The neighbour's.
+        /// The neighbour's space.
         theirs: String,
-        /// This node's.
+        /// This node's space.
         ours: String,
     },
-    /// The greeting names another node than the certificate.
+    /// The Hello names another node than the certificate.
     #[error("it calls itself {said} and has proven to be {proven}")]
     Identity {
-        /// In its Hello.
+        /// The id in its Hello.
         said: NodeId,
-        /// By its certificate.
+        /// The id in its certificate.
         proven: NodeId,
     },
 }

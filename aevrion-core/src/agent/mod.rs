@@ -5,9 +5,9 @@
 //! repairs differences. [`Agent::handle`] takes an [`Input`], gives it to its machine and returns [`Output`]s.
 //! [`Agent`] states the order of calls.
 //!
-//! The agent does no input or output of its own. Time comes in as a [`Now`], randomness as a seed, the replica as
-//! [`ReplicaView`]. Reads of the replica are `async`; no function waits for the network. So a thousand agents run in one
-//! process under one clock, and every failure replays from its seed.
+//! The agent does no input or output of its own. Time comes in as a [`Now`], randomness as a seed, the replica as a
+//! [`ReplicaView`]. Reads of the replica are `async`; no function waits for the network. So a thousand agents run in
+//! one process under one clock, and every failure replays from its seed.
 
 mod broadcast;
 mod budget;
@@ -68,7 +68,7 @@ pub struct Now {
     pub wall: Timestamp,
 }
 
-/// What the agent wants done, in this order.
+/// An action of the agent. The caller carries them out in order.
 #[derive(Debug, Clone)]
 pub enum Output {
     /// Send a message to the neighbour.
@@ -127,8 +127,8 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent for the connection to `neighbour`. `seed` is the source of its randomness (salts of lists); `coordinator` is
-    /// the coordinator of all agents of the node.
+    /// An agent for the connection to `neighbour`. `seed` is the source of its randomness (salts of lists); all agents
+    /// of the node share the `coordinator`.
     pub fn new(
         config: AgentConfig,
         neighbour: NodeId,
@@ -230,7 +230,7 @@ impl Agent {
         Ok(outputs)
     }
 
-    /// The refusal of a question while the neighbour's budget is used up; `None` if the message is to be handled.
+    /// The refusal of a question while the neighbour's budget is used up; `None` to handle the message.
     fn spare(&mut self, message: &Message, now: Now) -> Option<Vec<Output>> {
         let Common { coordinator, neighbour, .. } = &*self.common;
         coordinator.budgets.used_up_until(*neighbour, now.steady)?;

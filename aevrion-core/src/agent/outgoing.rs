@@ -1,4 +1,4 @@
-//! Messages to the neighbour: each on its lane, events in frames that fit.
+//! Messages to the neighbour: each on its lane, events in frames of limited size.
 
 use super::Output;
 use crate::bounds::{BATCH_FRAME, MESSAGE_EVENTS};
@@ -14,7 +14,7 @@ pub(super) fn send_repair(message: Message) -> Output {
     Output::Send(Lane::Repair, message)
 }
 
-/// Events in frames: all but the last with one reply, the last with another.
+/// Sends events in frames: the last with the reply `last`, all others with `reply`.
 pub(super) fn send_in_frames(lane: Lane, reply: Reply, last: Reply, events: Vec<Event>) -> Vec<Output> {
     let send = |events| Output::Send(lane, Message::Events(Events { reply, events }));
     let mut outputs: Vec<_> = batches(events).map(send).collect();
@@ -24,7 +24,7 @@ pub(super) fn send_in_frames(lane: Lane, reply: Reply, last: Reply, events: Vec<
     outputs
 }
 
-/// Events in batches that fit a frame each.
+/// Divides events into batches that fit a frame each.
 pub(super) fn batches(events: Vec<Event>) -> impl Iterator<Item = Vec<Event>> {
     /// Beside key and value: their lengths, the timestamp, the tag, an expiry.
     const FIELDS: usize = 32;
@@ -45,13 +45,13 @@ pub(super) fn batches(events: Vec<Event>) -> impl Iterator<Item = Vec<Event>> {
 /// An event that was read for a neighbour.
 pub(super) enum Readable {
     Event(Event),
-    /// There is none at this address.
+    /// No event has this key.
     Unknown,
     /// Its copy here is damaged: `verify` reports it, and no neighbour gets it.
     Damaged,
 }
 
-/// A damaged event is passed over.
+/// Classifies the result of a read: a damaged event is no error.
 ///
 /// # Errors
 /// [`ReadError`] if the store fails.

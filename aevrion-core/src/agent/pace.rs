@@ -1,41 +1,41 @@
-//! Token buckets: so much at once, and in the long run at an even pace.
+//! Token buckets: a burst at once, and an even pace in the long run.
 
 use std::time::Duration;
 
-/// What a token bucket holds, and how fast it fills.
+/// The capacity of a token bucket, and how fast it fills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// What a full bucket holds.
+    /// The capacity.
     pub at_once: u64,
-    /// What it gains in each time of that length; at least 1.
+    /// Tokens gained per period; at least 1.
     pub gain: u64,
-    /// The time.
+    /// The period.
     pub each: Duration,
 }
 
 impl Rate {
-    /// So much a second in the long run.
+    /// A bucket that gains `gain` tokens a second.
     pub const fn a_second(at_once: u64, gain: u64) -> Self {
         Self { at_once, gain, each: Duration::from_secs(1) }
     }
 
-    /// One each time that so long has passed.
+    /// A bucket that gains one token per `each`.
     pub(super) const fn apart(at_once: u64, each: Duration) -> Self {
         Self { at_once, gain: 1, each }
     }
 
-    /// Snapshots that a neighbour may send, however little each costs. Two neighbours in agreement need two in a minute.
+    /// The rate of a neighbour's snapshots, however little each costs. Two neighbours in agreement need two a minute.
     pub(super) const fn of_snapshots(grace: Duration) -> Self {
         Self { at_once: 256, gain: 16, each: grace }
     }
 
-    /// How long it takes to gain so much.
+    /// The time in which `amount` tokens are gained.
     fn time_for(self, amount: u64) -> Duration {
         let nanos = u128::from(amount).saturating_mul(self.each.as_nanos()) / u128::from(self.gain.max(1));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// What is gained in so long.
+    /// Tokens gained in `time`.
     fn gained_in(self, time: Duration) -> u64 {
         let gained =
             time.as_nanos().saturating_mul(u128::from(self.gain.max(1))) / self.each.as_nanos().max(1);
@@ -50,7 +50,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Whether one more may come; it counts if it may.
+    /// Takes one token, if there is one; whether there was.
     pub(super) fn allows(&mut self, now: Duration, rate: Rate) -> bool {
         let allowed = self.holds_at(1, rate) <= now;
         if allowed {
@@ -59,22 +59,22 @@ impl Bucket {
         allowed
     }
 
-    /// What it holds.
+    /// The tokens left.
     pub(super) fn left(self, rate: Rate, now: Duration) -> u64 {
         rate.at_once.saturating_sub(rate.gained_in(self.full_at.saturating_sub(now)))
     }
 
-    /// Takes so much out, also what is not there: then it fills from below.
+    /// Takes `amount` tokens, also more than are left: the bucket then fills from below zero.
     pub(super) fn take(&mut self, amount: u64, rate: Rate, now: Duration) {
         self.full_at = self.full_at.max(now).saturating_add(rate.time_for(amount));
     }
 
-    /// When it holds so much.
+    /// When the bucket holds `amount` tokens.
     pub(super) fn holds_at(self, amount: u64, rate: Rate) -> Duration {
         self.full_at.saturating_sub(rate.time_for(rate.at_once.saturating_sub(amount)))
     }
 
-    /// Whether it is full.
+    /// Whether the bucket is full.
     pub(super) fn is_full(self, now: Duration) -> bool {
         self.full_at <= now
     }

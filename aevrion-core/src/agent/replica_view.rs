@@ -1,4 +1,4 @@
-//! What the agent may ask of the replica that it speaks for.
+//! The agent's interface to its replica.
 
 use std::future::Future;
 
@@ -6,28 +6,28 @@ use crate::message::{Digest, NodeDigest};
 use crate::tree::{NodePosition, Root};
 use crate::{Event, EventKey, ReadError, TimeSpan};
 
-/// What checking stored hashes came to.
+/// The result of a check of stored hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckedHashes {
-    /// Events that were read for it.
+    /// Events read for the check.
     pub events: u64,
-    /// Stored hashes and counts that were wrong. They are computed anew.
+    /// Wrong stored hashes and counts. They are computed anew.
     pub wrong: usize,
-    /// What was too much for one time.
+    /// The part left for the next check.
     pub rest: Option<TimeSpan>,
 }
 
-/// What a walk over the tree came to.
+/// The result of a walk over the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walked<T> {
     /// The answer.
     pub answer: T,
-    /// Rows that were read for it alone. Hashes that were computed for all who ask do not count.
+    /// Rows read for this answer alone. Hashes computed for all neighbours do not count.
     pub rows: u64,
 }
 
-/// What a replica holds, as its agents see it. Each answer is consistent in itself; between two of them events may
-/// arrive, and never any leave.
+/// The contents of a replica, as its agents see it. Each answer is consistent in itself; between two answers events
+/// may be added, but never removed.
 pub trait ReplicaView: Send + Sync {
     /// Hash and count of the events of `span`, and the non-empty nodes that cover it.
     fn digest(
@@ -42,10 +42,11 @@ pub trait ReplicaView: Send + Sync {
         parents: &[NodePosition],
     ) -> impl Future<Output = Result<Walked<Vec<Vec<NodeDigest>>>, ReadError>> + Send;
 
-    /// Checks what is stored of the nodes in `span` and above it against the events, and takes back what is wrong.
+    /// Checks the stored hashes and counts of the nodes in `span` and above it against the events, and drops the wrong
+    /// ones.
     fn check_hashes(&self, span: TimeSpan) -> impl Future<Output = Result<CheckedHashes, ReadError>> + Send;
 
-    /// Addresses of events of `span` before `before`, latest first, at most `most` of them.
+    /// Keys of events of `span` before `before`, latest first, at most `most` of them.
     fn event_keys(
         &self,
         span: TimeSpan,
@@ -53,10 +54,10 @@ pub trait ReplicaView: Send + Sync {
         most: usize,
     ) -> impl Future<Output = Result<Vec<EventKey>, ReadError>> + Send;
 
-    /// The event at an address.
+    /// The event with this key.
     fn event(&self, event_key: EventKey) -> impl Future<Output = Result<Option<Event>, ReadError>> + Send;
 
-    /// Which of these events are not held, in the same order.
+    /// Which of these events the replica lacks, in the same order.
     fn missing(
         &self,
         event_keys: &[EventKey],

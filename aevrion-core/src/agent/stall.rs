@@ -1,22 +1,22 @@
-//! When a neighbour last said something, and whether it is in the middle of something long.
+//! Detects a neighbour that is silent or stalled.
 //!
-//! A transport notices when the network is gone. It does not notice a neighbour that answers its pings and does nothing
-//! else: such a one would be counted among those that are kept in step for as long as it likes.
+//! A transport notices when the network is gone. It does not notice a neighbour that answers its pings and does
+//! nothing else: without these timeouts, such a neighbour would count as in step for ever.
 
 use std::time::Duration;
 
-/// When a neighbour is given up. The default suits every network that is of use.
+/// Timeouts after which a neighbour is given up. The defaults suit every usable network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallTimeouts {
-    /// How long a lane on which something waits may stand still (60 s), beside the time that its bytes may take: 30 s
-    /// for a network that is away as long as a transport puts up with, and as much for half a megabyte that the other
-    /// side may take in at the [least rate](StallTimeouts::rate) before it says so.
+    /// How long a lane with waiting bytes may stand still (60 s), beside the time to transfer the bytes: 30 s for the
+    /// longest network outage that a transport tolerates, and 30 s for half a megabyte that the other side may receive
+    /// at the [least rate](StallTimeouts::rate) before it acknowledges.
     pub stalled: Duration,
-    /// Bytes a second that a neighbour takes at least (16 KiB): a tenth of a slow link's, so that a long frame is
-    /// given the time it needs, and no more.
+    /// The least rate of a neighbour, in bytes a second (16 KiB): a tenth of a slow link's, so that a long frame has
+    /// time enough, and no more.
     pub rate: u32,
-    /// How long a neighbour may say nothing (3 min): it greets every minute, so three greetings are missing. One whose
-    /// bytes come at the least rate is busy with a long frame, and is not silent.
+    /// How long a neighbour may be silent (3 min): it sends a Hello each minute, so three are missing. A neighbour
+    /// whose bytes arrive at the least rate is sending a long frame, and is not silent.
     pub silent: Duration,
 }
 
@@ -27,19 +27,19 @@ impl Default for StallTimeouts {
 }
 
 impl StallTimeouts {
-    /// How long sending may take while so many bytes have to go.
+    /// How long sending `bytes` may take.
     pub(crate) fn time_for(self, bytes: usize) -> Duration {
         let millis = (bytes as u64).saturating_mul(1_000) / u64::from(self.rate.max(1));
         self.stalled + Duration::from_millis(millis)
     }
 
-    /// Whether so many bytes in so much time are less than the least rate.
+    /// Whether `bytes` in the time `within` are below the least rate.
     fn is_silence(self, bytes: u64, within: Duration) -> bool {
         u128::from(bytes) * 1_000 < u128::from(self.rate) * within.as_millis()
     }
 }
 
-/// When something last came, and how many bytes had by then.
+/// When the neighbour last gave a sign of life, and the bytes received until then.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LastReceived {
     since: Duration,
@@ -55,7 +55,8 @@ impl LastReceived {
         self.since
     }
 
-    /// Whether bytes have come since then at the least rate. That is a sign of life, too: the next look is from here.
+    /// Whether bytes have arrived at the least rate since then. If so, that is a sign of life, and the next check
+    /// starts here.
     pub(super) fn goes_on(&mut self, now: Duration, bytes: u64, timeouts: StallTimeouts) -> bool {
         let came = bytes.saturating_sub(self.bytes);
         let goes_on = came > 0 && !timeouts.is_silence(came, now.saturating_sub(self.since));
@@ -66,7 +67,7 @@ impl LastReceived {
     }
 }
 
-/// The next frame of an answer on the repair lane: since a question went out, or the frame before it came.
+/// The wait for the next frame of an answer on the repair lane, since the question or the last frame.
 #[derive(Debug, Default)]
 pub(super) struct PendingReply {
     since: Duration,
@@ -78,8 +79,8 @@ impl PendingReply {
         Self { since: now, heard: LastReceived::at(now, bytes) }
     }
 
-    /// Whether it is arriving. What comes on the live lane, and what acknowledges this side's own bytes, cannot be told
-    /// from it; so it has as much time as the `longest` frame may take, and no more.
+    /// Whether the frame is arriving. Its bytes cannot be told from those of the live lane and from acknowledgements,
+    /// so it has as much time as the `longest` frame may take, and no more.
     pub(super) fn is_arriving(
         &mut self,
         now: Duration,

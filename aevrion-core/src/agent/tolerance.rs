@@ -1,4 +1,4 @@
-//! What is forgiven: events that come after they were given up, and requests for events that do not exist.
+//! Tolerance for late events that were given up, and for requests for unknown events.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::bounds::MISTAKEN_WISHES;
 /// How often a neighbour forgives a request for an event that does not exist.
 pub(super) const FORGIVEN_EACH: Duration = Duration::from_secs(60);
 
-/// Events that were given up and may come after all.
+/// The number of events that were given up and may still arrive.
 #[derive(Debug, Default)]
 pub(super) struct Latecomers(usize);
 
 impl Latecomers {
-    /// So many more were given up. An allowance for latecomers ends at `most`: it is not one for a lifetime of them.
+    /// Adds `events` that were given up. The allowance ends at `most`, so that it does not add up over a lifetime.
     pub(super) fn give_up(&mut self, events: usize, most: usize) {
         self.0 = self.0.saturating_add(events).min(most);
     }
 
-    /// Takes so many events that nobody asked for, or not lately.
+    /// Takes late events: the number of received events without a request.
     ///
     /// # Errors
     /// [`Fault::Unasked`] if fewer were given up.
@@ -38,7 +38,7 @@ pub(super) struct Mistakes {
 }
 
 impl Mistakes {
-    /// A request named so many unknown events.
+    /// Notes a request with a number of unknown events.
     ///
     /// # Errors
     /// [`Fault::NoSuchEvents`] if that happens too often.

@@ -17,7 +17,7 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Adds the row of the version of `key` at `address`.
+    /// Adds the row of the version of `key` with this event key.
     pub(crate) fn insert(&mut self, key: &[u8], event_key: EventKey, arena: &mut BytesMut) {
         IndexRow::encode(key, event_key, arena);
         self.rows.insert(arena.split().freeze());

@@ -91,7 +91,7 @@ impl Ids {
         }
     }
 
-    /// The ids at these places of the list.
+    /// The ids at these positions of the list.
     pub(crate) fn select(&self, places: impl Iterator<Item = usize>) -> Self {
         match self {
             Self::Full(ids) => Self::Full(places.filter_map(|place| ids.get(place).copied()).collect()),
@@ -102,19 +102,19 @@ impl Ids {
     }
 }
 
-/// Ids sorted for lookup, each with its place in the list.
+/// Ids sorted for lookup, each with its position in the list.
 pub(crate) enum Sorted {
     Full(Vec<(EventId, usize)>),
     Short(u64, Vec<(ShortId, usize)>),
 }
 
 impl Sorted {
-    /// The place of this event in the list.
+    /// The position of this event in the list.
     pub(crate) fn position(&self, id: EventId) -> Option<usize> {
         self.look_up(id, Share::WHOLE)?
     }
 
-    /// The place of this event in the list, if any; `None` if the event does not belong to the share of the list.
+    /// The position of this event in the list, if any; `None` if the event does not belong to the share of the list.
     pub(crate) fn look_up(&self, id: EventId, share: Share) -> Option<Option<usize>> {
         match self {
             Self::Full(ids) => {

@@ -1,4 +1,4 @@
-//! The seven messages that replicas exchange, as values.
+//! The seven messages between replicas, as values.
 //!
 //! | message | carries | provokes |
 //! |---|---|---|
@@ -224,7 +224,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// The same scope with only the ids at these places.
+    /// The same scope with only the ids at these positions.
     pub(crate) fn only(&self, places: impl Iterator<Item = usize>) -> Self {
         Self { ids: self.ids.select(places), ..self.clone() }
     }

@@ -131,7 +131,7 @@ pub(super) fn unreached(shared: &Shared, connected: &[Neighbour]) -> Vec<Neighbo
     away.map(describe).collect()
 }
 
-/// Dials the addresses of all members from now on, including those that become known later.
+/// Dials the addresses of all members from now on, also of members that become known later.
 pub(super) fn begin(shared: &Arc<Shared>) {
     let mut changes = shared.members.changes();
     changes.mark_changed();
@@ -214,7 +214,7 @@ fn conclude(shared: &Shared, peer: &Peer, outcome: Outcome, pause: &mut Duration
             tracing::debug!(%peer, "at present this is the node itself");
             LONGEST_PAUSE
         }
-        // The peer has another connection, whatever the reason for the end of this one.
+        // The peer has another connection, so the reason for the end of this one does not matter.
         _ if shared.dialled.found(peer).is_some_and(|node| shared.links.has(node)) => {
             *pause = FIRST_PAUSE;
             LOOK_AFTER

@@ -1,8 +1,8 @@
 //! Cuts off removed nodes. The statements of the cluster's authority are events of the replica, below a reserved key
 //! prefix, and so reach every node like all events, including nodes that join or return later.
 //!
-//! Any node can write an event there, so the event itself proves nothing. A valid statement in it counts, whatever else
-//! is written under the same key.
+//! Any node can write an event there, so the event itself proves nothing. A valid statement in it counts, even if
+//! there are other events under the same key.
 
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;

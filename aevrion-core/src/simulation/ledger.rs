@@ -41,7 +41,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The newest timestamp that a node must show for a key: its own last write, whatever its wall clock shows.
+    /// The newest timestamp that a node must show for a key: its own last write, even if its wall clock shows less.
     pub(super) fn own(&self, node: usize, key: &Bytes) -> Option<Timestamp> {
         self.issued.get(&(node, key.clone())).copied()
     }
@@ -62,8 +62,8 @@ impl Ledger {
         self.times_asked(event) > 0
     }
 
-    /// What is wrong with `events` as the final set: a missing promised event, or an event that no client requested, or
-    /// requested less often.
+    /// Compares the final set `events` with the requests and promises. Fails if a promised event is missing, or if an
+    /// event occurs more often than clients requested it.
     pub(super) fn judge(&self, events: &BTreeMap<EventKey, Event>) -> Result<(), String> {
         if let Some(lost) = self.promised.keys().find(|event_key| !events.contains_key(event_key)) {
             return Err(format!("the acknowledged event {lost} is lost"));

@@ -67,7 +67,7 @@ pub struct Plan {
     pub index_batch: usize,
     /// Whether clients write one key in bursts that exceed the drift.
     pub dense: bool,
-    /// Whether nodes take writes whatever the neighbours' clocks say.
+    /// Whether nodes accept local writes even if the neighbours' clocks contradict theirs.
     pub write_despite_clocks: bool,
     /// Whether failing disks also spoil the stored tree.
     pub spoils: bool,

@@ -51,7 +51,7 @@ impl Redundancy {
         self.announced += events as u64;
     }
 
-    /// Counts events of a neighbour that a node has stored, and those that were new to it.
+    /// Counts events of a neighbour that a node has stored, of which `new` were new to it.
     pub(super) fn stored(&mut self, way: (usize, usize), origin: Origin, came: &[EventKey], new: u64) {
         let arrivals = match origin {
             Origin::Pushed(_) => &mut self.pushed,

@@ -32,7 +32,7 @@ pub(super) struct Node {
     process: Mutex<Option<Process>>,
     /// The number of starts of the program.
     starts: AtomicU64,
-    /// Held during a start: two processes on one disk would be what the lock of a directory prevents.
+    /// Held during a start: the lock of a directory would prevent two processes on one disk.
     starting: tokio::sync::Mutex<()>,
     /// Outstanding requests of clients.
     clients: Mutex<JoinSet<()>>,

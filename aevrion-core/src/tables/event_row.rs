@@ -103,7 +103,7 @@ impl EventRow {
         Event::new(self.key, value(self.kind, data, self.expires_at), timestamp).ok()
     }
 
-    /// The event, if it matches its event key `address`. `body` is needed if [`EventRow::needs_body`].
+    /// The event, if it matches its event key. `body` is needed if [`EventRow::needs_body`].
     pub(crate) fn into_event(self, event_key: EventKey, body: Option<Bytes>) -> Result<Event, DamagedRow> {
         let data = self.data.or(body).ok_or(DamagedRow::NoBody)?;
         let value = value(self.kind, data, self.expires_at);

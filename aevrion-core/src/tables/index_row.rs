@@ -23,7 +23,7 @@ pub(crate) struct IndexRow {
 }
 
 impl IndexRow {
-    /// Appends the row of the version of `key` at `address` to `out`.
+    /// Appends the row of the version of `key` with this event key to `out`.
     pub(crate) fn encode(key: &[u8], event_key: EventKey, out: &mut BytesMut) {
         let mut id_start = [0; 8];
         id_start.copy_from_slice(&event_key.id.as_bytes()[..8]);

@@ -57,7 +57,7 @@ impl Checkpoint {
         fields.flat_map(u64::to_be_bytes).collect()
     }
 
-    /// Parses a row. Those of the first releases had no clock.
+    /// Parses a row. Rows of the first releases have no clock.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (fields, rest) = bytes.as_chunks();
         let (&[events, indexed_keys, next_arrival, next_to_index, oldest_arrival], clock) =

@@ -7,8 +7,8 @@
 //! root       = BLAKE3(u64 index ‖ hash, for every non-empty node of the top level, ascending)
 //! ```
 //!
-//! A node's place follows from time alone and its hash from the events below alone, so the same set of events gives the
-//! same tree, in whatever order they arrived. The top level is open-ended: the tree never has to grow taller.
+//! A node's position follows from time alone and its hash from the events below alone. So the same set of events gives
+//! the same tree, in any order of arrival. The top level is open-ended: the tree never has to grow taller.
 //!
 //! Hashing is lazy. A table holds node hashes; a commit removes the hashes that its events make stale; a `TreePass`
 //! computes missing hashes on demand. Invariant: *a stored hash is a valid hash*. Counts of events travel with the

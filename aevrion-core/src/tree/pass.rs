@@ -140,9 +140,9 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         Ok((part, to))
     }
 
-    /// The first known nodes of a row, and the index up to which they are complete: the stored nodes, except those that
-    /// the span cuts through, and the cut nodes that this pass has computed. An unreadable row counts as missing: its
-    /// node is computed again and overwrites it.
+    /// The first known nodes of a row, and the index up to which they are complete: the stored nodes, unless the span
+    /// cuts through them, and the cut nodes that this pass has computed. An unreadable row counts as missing: its node
+    /// is computed again and overwrites it.
     async fn known(
         &mut self,
         level: u8,

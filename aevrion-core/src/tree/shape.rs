@@ -1,4 +1,4 @@
-//! The places of tree nodes: pure arithmetic on time.
+//! The positions of tree nodes: pure arithmetic on time.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use crate::{Parameters, TimeSpan, Timestamp};
 /// Levels of the tree: leaves are level 0, the open-ended top is level 4.
 pub const LEVELS: u8 = 5;
 
-/// The place of a tree node: its level, and its index within the level counted from the epoch.
+/// The position of a tree node: its level, and its index within the level, counted from the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct NodePosition {
     /// 0 for a leaf, up to [`LEVELS`] - 1.

@@ -123,7 +123,7 @@ impl TopRow {
         true
     }
 
-    /// Replaces nodes by those read. The nodes behind move once, however many were read.
+    /// Replaces nodes by the read ones. The nodes behind move once, for any number of replaced nodes.
     fn merge(&mut self, found: &[Found]) {
         let Some((first, _)) = found.first() else { return };
         let from = self.entries(first).start;
@@ -216,7 +216,7 @@ impl TopRow {
         sum
     }
 
-    /// The places of the nodes of `indexes`.
+    /// The positions of the nodes of `indexes`.
     fn entries(&self, indexes: &RangeInclusive<u64>) -> Range<usize> {
         first_from(&self.bytes, *indexes.start())..first_behind(&self.bytes, *indexes.end())
     }
@@ -232,7 +232,7 @@ fn index_of(entry: &[u8]) -> u64 {
     entry.first_chunk().map_or(0, |index| u64::from_be_bytes(*index))
 }
 
-/// The place in `entries` of the first index from `index` on.
+/// The position in `entries` of the first index from `index` on.
 fn first_from(entries: &[u8], index: u64) -> usize {
     let (mut low, mut high) = (0, entries.len() / ENTRY);
     while low < high {
@@ -242,7 +242,7 @@ fn first_from(entries: &[u8], index: u64) -> usize {
     low
 }
 
-/// The place in `entries` of the first index behind `index`.
+/// The position in `entries` of the first index behind `index`.
 fn first_behind(entries: &[u8], index: u64) -> usize {
     index.checked_add(1).map_or(entries.len() / ENTRY, |behind| first_from(entries, behind))
 }

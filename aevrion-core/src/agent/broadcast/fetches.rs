@@ -1,4 +1,4 @@
-//! Events that were announced: which of them this neighbour is asked for, and which another one was asked for first.
+//! Announced events: those to request from this neighbour, and those already requested from another one.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -7,45 +7,44 @@ use crate::agent::coordinator::ASKED_FOR;
 use crate::bounds::WANTED_AT_ONCE;
 use crate::{Event, EventId, EventKey, TimeSpan};
 
-/// How long an event that was asked for is awaited: a little longer than others keep from asking for it, so that
-/// what is merely late is not asked for twice.
+/// How long a requested event is awaited: a little longer than other neighbours are kept from being asked
+/// ([`ASKED_FOR`]), so that a late event is not requested twice.
 const AWAIT: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether a large event is still arriving: before others ask for it.
+/// Interval of the checks whether a large event is still arriving: shorter than [`ASKED_FOR`].
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What this neighbour has announced and this node did not hold.
+/// Events that this neighbour has announced and this node lacks.
 #[derive(Debug, Default)]
 pub(super) struct Fetches {
     asked: BTreeSet<EventKey>,
-    /// Until when they are awaited.
+    /// Deadlines of the requests, earliest first.
     awaited: VecDeque<(Duration, Vec<EventKey>)>,
-    /// Asked of others: when to see whether they have come.
+    /// Events requested from other neighbours, and when to check whether they have arrived.
     elsewhere: VecDeque<(Duration, Vec<EventKey>)>,
     left: usize,
-    /// Large events that are said to be on their way, and when to see whether they still arrive.
+    /// Large events that the neighbour has promised, and when to check whether they are still arriving.
     promised: usize,
     look_at: Option<Duration>,
-    /// Large events that have come, and may not be stored yet.
+    /// Large events that have arrived and may not be stored yet.
     came: Vec<EventKey>,
-    /// Lots of pushed events that are being stored.
+    /// Batches of pushed events in the commit queue.
     stores: usize,
 }
 
 impl Fetches {
-    /// For how many more there is room.
+    /// The number of further events that may be requested.
     pub(super) fn room(&self) -> usize {
         WANTED_AT_ONCE.saturating_sub(self.asked.len())
     }
 
-    /// The neighbour is asked for these.
+    /// Notes a request to this neighbour.
     pub(super) fn ask(&mut self, event_keys: &[EventKey], now: Duration) {
         self.asked.extend(event_keys);
         self.awaited.push_back((now + AWAIT, event_keys.to_vec()));
     }
 
-    /// Another neighbour is being asked for these. If they are too many to remember, the oldest are left to the next
-    /// comparison.
+    /// Notes requests to another neighbour. Beyond the limit the oldest are dropped; the next comparison finds them.
     pub(super) fn leave(&mut self, event_keys: Vec<EventKey>, now: Duration) {
         if event_keys.is_empty() {
             return;
@@ -57,7 +56,7 @@ impl Fetches {
         }
     }
 
-    /// Those that others had time to bring, or will have had by then.
+    /// Takes the events that another neighbour should have delivered by `now`.
     pub(super) fn left_until(&mut self, now: Duration) -> Vec<EventKey> {
         let due = self.elsewhere.iter().take_while(|(until, _)| *until <= now).count();
         let event_keys: Vec<_> = self.elsewhere.drain(..due).flat_map(|(_, event_keys)| event_keys).collect();
@@ -65,7 +64,7 @@ impl Fetches {
         event_keys
     }
 
-    /// A large event is on its way.
+    /// Notes the promise of a large event.
     pub(super) fn promise(&mut self, now: Duration) {
         if !self.asked.is_empty() {
             self.promised += 1;
@@ -74,8 +73,7 @@ impl Fetches {
         }
     }
 
-    /// Bytes are arriving. If something large is promised all that was asked for is awaited anew: what it is cannot be
-    /// told.
+    /// Bytes are arriving. They cannot be told apart, so a promised large event extends the deadlines of all requests.
     pub(super) fn arriving(&mut self, now: Duration) -> bool {
         let promised = self.look_at.is_some();
         if promised {
@@ -89,7 +87,7 @@ impl Fetches {
         self.awaited.iter_mut().for_each(|(until, _)| *until = (*until).max(now + AWAIT));
     }
 
-    /// A large event has come, or if nothing arrives does not come.
+    /// Ends `promises`: their events have arrived, or will not.
     fn fulfil(&mut self, promises: usize) {
         self.promised = self.promised.saturating_sub(promises);
         if self.promised == 0 || self.asked.is_empty() {
@@ -97,19 +95,19 @@ impl Fetches {
         }
     }
 
-    /// Nothing arrived since it was looked last.
+    /// Ends all promises if no byte has arrived since the last check.
     pub(super) fn looked(&mut self, now: Duration) {
         if self.look_at.is_some_and(|at| at <= now) {
             self.fulfil(self.promised);
         }
     }
 
-    /// When something is to be done, if nothing comes.
+    /// The next deadline or check.
     pub(super) fn wake_at(&self) -> Option<Duration> {
         [self.overdue_at(), self.left_at(), self.look_at].into_iter().flatten().min()
     }
 
-    /// Whether something of `span` may be large and on its way, or is being stored.
+    /// Whether a large event of `span` may be arriving or waiting for its commit.
     pub(super) fn is_coming(&self, span: TimeSpan) -> bool {
         let first = EventKey { timestamp: span.first(), id: EventId::from_bytes([0; 32]) };
         let next = self.asked.range(first..).next();
@@ -117,12 +115,12 @@ impl Fetches {
         promised || self.came.iter().any(|event_key| span.contains(event_key.timestamp))
     }
 
-    /// All that is awaited.
+    /// All awaited events.
     pub(super) fn asked(&self) -> &BTreeSet<EventKey> {
         &self.asked
     }
 
-    /// These have come; what is larger than what is `pushed` was promised. Returns those that were asked for.
+    /// Takes received events; those larger than `pushed` bytes fulfil promises. Returns the requested ones.
     pub(super) fn take(&mut self, events: &[Event], pushed: usize) -> Vec<EventKey> {
         let asked =
             events.iter().map(Event::event_key).filter(|event_key| self.asked.remove(event_key)).collect();
@@ -133,12 +131,12 @@ impl Fetches {
         asked
     }
 
-    /// A batch of pushed events is being stored.
+    /// A batch of pushed events enters the commit queue.
     pub(super) fn store(&mut self) {
         self.stores += 1;
     }
 
-    /// A batch of them was, or could not be: then a comparison finds it missing.
+    /// A batch is committed, or its commit failed; a comparison then finds its events missing.
     pub(super) fn stored(&mut self) {
         self.stores = self.stores.saturating_sub(1);
         if self.stores == 0 {
@@ -146,34 +144,34 @@ impl Fetches {
         }
     }
 
-    /// Some that are still to come.
+    /// The first `most` awaited events.
     pub(super) fn first(&self, most: usize) -> Vec<EventKey> {
         self.asked.iter().copied().take(most).collect()
     }
 
-    /// Gives up what is overdue.
+    /// Gives up the overdue events and returns them.
     pub(super) fn overdue(&mut self, now: Duration) -> Vec<EventKey> {
         let due = self.awaited.iter().take_while(|(until, _)| *until <= now).count();
         let event_keys = self.awaited.drain(..due).flat_map(|(_, event_keys)| event_keys);
         event_keys.filter(|event_key| self.asked.remove(event_key)).collect()
     }
 
-    /// Gives up everything.
+    /// Gives up all events and returns them.
     pub(super) fn give_up(&mut self) -> BTreeSet<EventKey> {
         std::mem::take(self).asked
     }
 
-    /// When something is overdue, if nothing comes.
+    /// The earliest deadline of a request.
     pub(super) fn overdue_at(&self) -> Option<Duration> {
         self.awaited.front().map(|(until, _)| *until)
     }
 
-    /// When others have had time to bring what they were asked for.
+    /// The next check of events requested from other neighbours.
     pub(super) fn left_at(&self) -> Option<Duration> {
         self.elsewhere.front().map(|(until, _)| *until)
     }
 
-    /// How much is waited for.
+    /// The number of awaited events and requests.
     #[cfg(feature = "testkit")]
     pub(super) fn len(&self) -> usize {
         self.asked.len() + self.awaited.len()

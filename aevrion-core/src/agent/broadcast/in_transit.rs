@@ -1,8 +1,8 @@
-//! What is under way on this connection, so that it is not taken for drift.
+//! Events under way on this connection, which a comparison must not take for drift.
 //!
-//! Snapshots leave out the last seconds, and with them what is usually in flight. But an event may carry an old
-//! timestamp: an import, a node whose clock is slow. Where such events went to or fro just now, a difference may be
-//! nothing but their delay.
+//! Snapshots leave out the last seconds, and with them most events in flight. But an event may carry an old timestamp:
+//! an import, or a write of a node whose clock is slow. Where such events were sent or received just now, a difference
+//! may be nothing but their delay.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,23 +30,23 @@ impl<'b> InTransit<'b> {
         self.fetches.is_coming(span)
     }
 
-    /// Whether news of `span` may be under way.
+    /// Whether events of `span` may be under way.
     pub(in crate::agent) fn may_travel(self, span: TimeSpan, now: Duration) -> bool {
         self.travelling.touches(span, self.shape, now)
     }
 }
 
-/// Leaves of which events travelled lately.
+/// The leaves of events sent or received lately.
 #[derive(Debug, Default)]
 pub(super) struct Travelling {
-    /// Until when they may do so.
+    /// For each leaf, until when its events may be under way.
     leaves: BTreeMap<u64, Duration>,
-    /// Until when more was under way than is remembered.
+    /// Until when events of further leaves may be under way: the list was full.
     overflowed: Duration,
 }
 
 impl Travelling {
-    /// Notes that these travel, and may do so until `until`.
+    /// Notes that these events may be under way until `until`.
     pub(super) fn note(
         &mut self,
         event_keys: impl IntoIterator<Item = EventKey>,
@@ -67,7 +67,7 @@ impl Travelling {
         }
     }
 
-    /// Whether something of `span` may be under way.
+    /// Whether events of `span` may be under way.
     pub(super) fn touches(&self, span: TimeSpan, shape: Shape, now: Duration) -> bool {
         let leaf = |at| shape.node_at(0, at).index;
         let leaves = leaf(span.first())..=leaf(span.last());

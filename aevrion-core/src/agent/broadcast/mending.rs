@@ -1,9 +1,9 @@
-//! Events whose copy on this node is damaged: the neighbour is asked for a sound one, by address.
+//! Events whose copy on this node is damaged: requests for a sound copy, by event key.
 //!
-//! No comparison brings it, for the tree is over ids, and those are whole. Where both have agreed the neighbour holds the
-//! event, and may be asked at once. Where they have not it may lack it, and whoever asks for what a node does not hold
-//! makes a mistake that it counts: so that has to wait, comes ever more rarely, and stops long before a connection is at
-//! stake. One neighbour is asked at a time, the next one when it has not brought the event.
+//! A comparison does not find them, because the tree is over ids, and the ids are whole. Where both sides have agreed,
+//! the neighbour holds the event, and is asked at once. Elsewhere it may lack the event, and it counts a request for
+//! an unknown event as a mistake. Such a request therefore waits, is repeated ever more rarely, and stops long before
+//! it could cost the connection. One neighbour is asked at a time; the next one if the event did not arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,8 +16,8 @@ use crate::{Event, EventKey, Timestamp};
 /// How long an answer is awaited, from its last frame on.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// How long is waited before a neighbour is asked for what it may not hold, and again for what it has not brought. Each
-/// further pause is twice as long.
+/// The pause before a neighbour is asked for an event that it may lack, and before a fruitless request is repeated.
+/// Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The longest pause.
@@ -26,17 +26,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// How long another neighbour has for its answer before this one may be asked.
 const ELSEWHERE: Duration = Duration::from_secs(3);
 
-/// Questions that bring less than they ask for. A neighbour forgives twice as many at once, so that others of this node's
-/// mistakes find room beside these.
+/// Requests that are not answered in full. A neighbour forgives twice as many at once, which leaves room for this
+/// node's other mistakes.
 const IN_VAIN: Rate = Rate::apart(MISTAKEN_WISHES as u64 / 2, FORGIVEN_EACH);
 
-/// The damaged events of this node, as far as this neighbour is concerned.
+/// The damaged events of this node, and their requests to this neighbour.
 #[derive(Debug, Default)]
 pub(super) struct Mending {
     plans: BTreeMap<EventKey, Plan>,
-    /// The question that is open.
+    /// The events of the open request.
     asked: BTreeSet<EventKey>,
-    /// When it counts as answered.
+    /// When the request counts as answered.
     until: Duration,
     in_vain: Bucket,
 }
@@ -47,12 +47,12 @@ struct Plan {
     at: Duration,
     /// Whether the neighbour is known to hold it: both have agreed about its time.
     held: bool,
-    /// Questions that have not brought it.
+    /// Fruitless requests.
     tries: u32,
 }
 
 impl Mending {
-    /// Takes the list of damaged events; `agreed` is until when both have agreed.
+    /// Takes the list of damaged events. Both sides have agreed about all events before `agreed`.
     pub(super) fn plan(&mut self, damaged: &[EventKey], agreed: Option<Timestamp>, now: Duration) {
         let standing: BTreeSet<_> = damaged.iter().copied().collect();
         self.plans.retain(|event_key, _| standing.contains(event_key));
@@ -63,7 +63,7 @@ impl Mending {
         self.agreed(agreed, now);
     }
 
-    /// Both have agreed until then. What is older need not wait any longer.
+    /// Both sides have agreed about all events before `until`: requests for these need not wait any longer.
     pub(super) fn agreed(&mut self, until: Option<Timestamp>, now: Duration) {
         let Some(until) = until else { return };
         for (_, plan) in self.plans.iter_mut().filter(|(event_key, plan)| plan.waits_for(until, event_key)) {
@@ -71,7 +71,7 @@ impl Mending {
         }
     }
 
-    /// When something is to be done.
+    /// The next time at which a request is due or ends.
     pub(super) fn wake_at(&self, agreed: Option<Timestamp>) -> Option<Duration> {
         if !self.asked.is_empty() {
             return Some(self.until);
@@ -84,7 +84,7 @@ impl Mending {
         Some(first.max(self.in_vain.holds_at(1, IN_VAIN)))
     }
 
-    /// What the neighbour may be asked for now, if it may be asked at all.
+    /// The events to request now; empty while a request is open or the rate is used up.
     pub(super) fn due(&self, now: Duration) -> Vec<EventKey> {
         if !self.asked.is_empty() || self.in_vain.holds_at(1, IN_VAIN) > now {
             return Vec::new();
@@ -93,28 +93,28 @@ impl Mending {
         due.map(|(event_key, _)| *event_key).take(MENDED_AT_ONCE).collect()
     }
 
-    /// The neighbour is asked for these.
+    /// Notes a request to the neighbour.
     pub(super) fn ask(&mut self, event_keys: &[EventKey], now: Duration) {
         self.asked.extend(event_keys);
         self.until = now + ANSWER_WITHIN;
     }
 
-    /// The events of the open question.
+    /// The events of the open request.
     pub(super) fn asked(&self) -> Vec<EventKey> {
         self.asked.iter().copied().collect()
     }
 
-    /// Whether the last question counts as answered.
+    /// Whether the last request counts as answered.
     pub(super) fn is_answered(&self, now: Duration) -> bool {
         self.until <= now
     }
 
-    /// Another neighbour is being asked for these.
+    /// Another neighbour is being asked for these: waits for it.
     pub(super) fn leave(&mut self, event_keys: &[EventKey], now: Duration) {
         self.put_off(event_keys, |plan| plan.at = now + ELSEWHERE);
     }
 
-    /// The question has been open for long enough. Returns what it has not brought.
+    /// Ends the open request. Returns its missing events.
     pub(super) fn give_up(&mut self, now: Duration) -> BTreeSet<EventKey> {
         let missing = std::mem::take(&mut self.asked);
         if !missing.is_empty() {
@@ -128,7 +128,7 @@ impl Mending {
         missing
     }
 
-    /// Whether the event was asked for, and has come. If it is not stored it is asked for again later.
+    /// Takes a received event; whether it was requested. If its commit fails, it is requested again later.
     pub(super) fn take(&mut self, event: &Event, now: Duration) -> bool {
         let event_key = event.event_key();
         let asked = self.asked.remove(&event_key);
@@ -151,7 +151,7 @@ impl Mending {
 }
 
 impl Plan {
-    /// Whether it only waits until both agree about the time of the event, and they do.
+    /// Whether the request only waits for an agreement about the event's time, and `agreed` is later.
     fn waits_for(&self, agreed: Timestamp, event_key: &EventKey) -> bool {
         !self.held && self.tries == 0 && event_key.timestamp < agreed
     }

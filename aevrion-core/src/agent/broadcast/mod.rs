@@ -1,8 +1,8 @@
 //! The broadcast: new events reach the neighbour, and announced ones are fetched from it.
 //!
-//! Own writes are pushed. Large ones, and what came from others, are announced in batches; a neighbour that lacks an
-//! announced event asks for it. So an event crosses each link about once, also in a full mesh. By the same requests a
-//! sound copy is fetched of an event that is damaged here. Losses are left to the reconciliation: [`Missed`].
+//! Own writes are pushed. Large ones, and events of other nodes, are announced in batches; a neighbour that lacks an
+//! announced event asks for it. So an event crosses each link about once, also in a full mesh. The same requests fetch
+//! a sound copy of an event that is damaged here. Losses are left to the reconciliation: [`Missed`].
 
 mod fetches;
 mod in_transit;
@@ -27,13 +27,13 @@ use crate::message::{EventList, Events, Message, NeedEvents, Push, Reply};
 use crate::transport::Lane;
 use crate::{Event, EventKey, Timestamp};
 
-/// How long announcements wait for company.
+/// How long announcements wait for more of them.
 const GATHER: Duration = Duration::from_millis(3);
 
-/// Addresses in one announcement, and in one repeated request.
+/// Event keys in one announcement, and in one repeated request.
 const LISTED_AT_ONCE: usize = ANNOUNCED_AT_ONCE * 4;
 
-/// What happens to the broadcast.
+/// An input of the broadcast.
 #[derive(Debug)]
 pub(super) enum Input {
     /// Events are new on this node and durable, in the order of arrival.
@@ -44,29 +44,29 @@ pub(super) enum Input {
     Announced(Vec<EventKey>),
     /// The neighbour requests events. Whether the repair lane has room for large ones.
     Requested { event_keys: Vec<EventKey>, room_for_large: bool },
-    /// Requested events. `more` of them follow.
+    /// Requested events have arrived. `more`: the answer goes on.
     Delivered { events: Vec<Event>, more: bool },
     /// Pushed or requested events are stored.
     Stored,
-    /// These events, which the node holds, are damaged: all of them, as of now.
+    /// The complete current list of this node's damaged events.
     Damaged(Vec<EventKey>),
-    /// The time of [`Broadcast::wake_at`] has come.
+    /// The time of [`Broadcast::wake_at`] is reached.
     Woken,
 }
 
 /// A loss that only a comparison finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missed {
-    /// This node could not tell its news.
+    /// This node could not announce its new events.
     News,
-    /// A repair with another neighbour brought so many events that announcing each costs more than comparing when it is
-    /// over.
+    /// A repair with another neighbour brought so many events that a comparison after it costs less than announcing
+    /// each.
     Burst,
-    /// Announced events were not requested, or did not come.
+    /// Announced events were not requested, or did not arrive.
     Announced,
 }
 
-/// What follows from an input.
+/// The effects of an input.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
     pub(super) outputs: Vec<Output>,
@@ -84,9 +84,9 @@ impl From<Vec<Output>> for Effects {
 pub(super) struct Broadcast {
     common: Arc<Common>,
     clock: ClockReading,
-    /// Both sides have agreed about everything before.
+    /// Both sides hold the same events before this time.
     agreed_until: Option<Timestamp>,
-    /// Announcements that wait for company, and how long.
+    /// Announcements that wait for more of them, and when they are sent.
     announcements: Vec<EventKey>,
     announce_at: Option<Duration>,
     /// Requests for announced events.
@@ -114,7 +114,7 @@ impl Broadcast {
         }
     }
 
-    /// Takes what has happened. The handshake is over.
+    /// Handles an input, after the handshake.
     ///
     /// # Errors
     /// [`HandleError`].
@@ -160,14 +160,14 @@ impl Broadcast {
         [self.announce_at, self.fetches.wake_at(), mend_at].into_iter().flatten().min()
     }
 
-    /// Bytes of a long answer arrive, though no whole frame. A repeated request would bring the same events twice.
+    /// Bytes of a long answer arrive, but no whole frame yet. A repeated request would bring the same events twice.
     pub(super) fn arriving(&mut self, now: Duration) {
         if self.fetches.arriving(now) {
             self.common.coordinator.prolong(self.common.neighbour, self.fetches.asked(), now);
         }
     }
 
-    /// Sends the announcements that wait: a snapshot follows the news that it covers.
+    /// Sends the waiting announcements: a snapshot follows the new events that it covers.
     pub(super) fn announce(&mut self) -> Vec<Output> {
         self.announce_at = None;
         let event_keys = std::mem::take(&mut self.announcements);
@@ -175,7 +175,7 @@ impl Broadcast {
         lists.map(|list| send_live(Message::EventList(EventList::Announced(list.to_vec())))).collect()
     }
 
-    /// Drops the announcements that wait.
+    /// Drops the waiting announcements.
     pub(super) fn drop_announcements(&mut self) {
         self.announcements.clear();
         self.announce_at = None;
@@ -192,7 +192,7 @@ impl Broadcast {
         self.fetches.give_up()
     }
 
-    /// Announcements and requests that wait for something.
+    /// The number of open announcements and requests.
     #[cfg(feature = "testkit")]
     pub(super) fn open_ends(&self) -> usize {
         self.announcements.len() + self.fetches.len()
@@ -242,7 +242,7 @@ impl Broadcast {
                 }
                 Origin::Pushed(_) | Origin::Repaired(_) => self.announcements.push(event.event_key()),
             }
-            // Announcements are under way already, although they wait for company.
+            // Announcements count as under way, although they wait for more of them.
             self.note_travelling([event.event_key()], now);
         }
         let push = |events| send_live(Message::Push(Push { events }));
@@ -257,7 +257,7 @@ impl Broadcast {
 
     fn on_push(&mut self, push: Push, now: Now) -> Vec<Output> {
         self.note_travelling(push.events.iter().map(Event::event_key), now);
-        // While the events are being stored others need not be asked for them.
+        // While the events are being stored, no other neighbour need be asked for them.
         let Common { coordinator, neighbour, .. } = &*self.common;
         coordinator.claim(*neighbour, push.events.iter().map(Event::event_key), now.steady);
         self.store(push.events)
@@ -275,8 +275,8 @@ impl Broadcast {
         Ok(self.fetch(missing, now.steady))
     }
 
-    /// Requests announced events, but for those that another neighbour was asked for. What there is no room for is left
-    /// to the next comparison.
+    /// Requests announced events, but not those already requested from another neighbour. The next comparison finds
+    /// the events beyond the limit.
     fn fetch(&mut self, mut missing: Vec<EventKey>, now: Duration) -> Effects {
         let room = self.fetches.room();
         let missed = (missing.len() > room).then_some(Missed::Announced);
@@ -289,21 +289,21 @@ impl Broadcast {
         Effects { outputs: free.chunks(MESSAGE_EVENT_KEYS).map(request).collect(), missed }
     }
 
-    /// Requests what this neighbour has announced, too, and the one that was asked first has not brought.
+    /// Requests events that this neighbour has announced, too, and the one asked first has not delivered.
     async fn fetch_instead(&mut self, now: Now, view: &impl ReplicaView) -> Result<Effects, HandleError> {
         let left = self.fetches.left_until(now.steady);
         let missing = view.missing(&left).await?;
         Ok(self.fetch(missing, now.steady))
     }
 
-    /// Gives up what is overdue: others may be asked for it, and comparing finds it at the latest.
+    /// Gives up overdue events: others may be asked for them, and a comparison finds the rest.
     fn forget_overdue(&mut self, now: Duration) -> Option<Missed> {
         let overdue = self.fetches.overdue(now).len();
         self.latecomers.give_up(overdue, WANTED_AT_ONCE);
         (overdue > 0).then_some(Missed::Announced)
     }
 
-    /// The neighbour wants the events at these addresses.
+    /// Answers a request for events.
     async fn on_request(
         &mut self,
         event_keys: &[EventKey],
@@ -326,7 +326,7 @@ impl Broadcast {
                 None => readable(view.event(*event_key).await)?,
             };
             match event {
-                // The next comparison finds what there is no room for.
+                // No room: the next comparison finds it.
                 Readable::Event(event) if event.weight() > config.pushed && !room_for_large => {}
                 Readable::Event(event) => {
                     bytes += event.weight();
@@ -341,8 +341,8 @@ impl Broadcast {
         Ok(in_two_lanes(small, large, more))
     }
 
-    /// Announced or damaged events that were requested. Others may hear that they are here only when they are stored: the
-    /// coordinator goes on keeping them from asking until then.
+    /// Announced or damaged events that were requested. Others may hear of them only after the commit: until then the
+    /// coordinator keeps its claims.
     fn on_delivery(&mut self, events: Vec<Event>, more: bool, now: Now) -> Result<Vec<Output>, HandleError> {
         if more && events.is_empty() {
             self.fetches.promise(now.steady);
@@ -361,8 +361,8 @@ impl Broadcast {
         Ok(outputs)
     }
 
-    /// Requests once more what had no room in an answer. It is awaited as before: no longer for a second request. The
-    /// answers to some of it may be under way already.
+    /// Repeats a request for the events that had no room in an answer. The deadlines stay. Answers to some of it may
+    /// be under way already.
     fn request_again(&mut self, event_keys: &[EventKey]) -> Option<Output> {
         self.latecomers.give_up(event_keys.len(), WANTED_AT_ONCE);
         (!event_keys.is_empty()).then(|| request(event_keys))
@@ -376,7 +376,7 @@ impl Broadcast {
         vec![Output::Store(events, Origin::Pushed(self.common.neighbour))]
     }
 
-    /// Requests damaged events, as far as it is time and no other neighbour is being asked.
+    /// Requests due damaged events that no other neighbour is being asked for.
     fn mend(&mut self, now: Duration) -> Option<Output> {
         self.mending.agreed(self.agreed_until, now);
         if self.mending.is_answered(now) {
@@ -392,7 +392,7 @@ impl Broadcast {
         (!free.is_empty()).then(|| request(&free))
     }
 
-    /// Others may be asked for damaged events that this neighbour has not brought. They may come after all.
+    /// Lets other neighbours be asked for damaged events that this one has not delivered. They may still arrive.
     fn give_up_mending(&mut self, now: Duration) {
         let missing = self.mending.give_up(now);
         self.latecomers.give_up(missing.len(), WANTED_AT_ONCE);
@@ -409,8 +409,8 @@ fn request(event_keys: &[EventKey]) -> Output {
     send_live(Message::NeedEvents(NeedEvents::At(event_keys.to_vec())))
 }
 
-/// Requested events. The large ones go over the other lane, so that news pass them; that they come is said first, for they
-/// may take their time. The last frame says whether there is more.
+/// Requested events. Large ones take the repair lane, so that new events pass them. Each is promised on the live lane
+/// first, because it may take its time. The last frame says whether there is more.
 fn in_two_lanes(small: Vec<Event>, large: Vec<Event>, more: bool) -> Vec<Output> {
     let reply = |more| Reply::At { more };
     let promise = || send_live(Message::Events(Events { reply: reply(true), events: Vec::new() }));

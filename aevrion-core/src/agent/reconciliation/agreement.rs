@@ -12,7 +12,7 @@ use crate::{Event, Timestamp};
 pub struct Agreement {
     /// Both sides held the same events before this time at the last comparison.
     pub until: Option<Timestamp>,
-    /// Whether the last comparison of the future found it equal; `None` before the first.
+    /// Whether the future was equal in the last comparison; `None` before the first.
     pub future: Option<bool>,
     /// New events received by repair since the connection began.
     pub received: u64,
@@ -122,7 +122,7 @@ impl Agreement {
         repair.compared.of_mut(era).get_or_insert_default();
     }
 
-    /// Something was not told.
+    /// Notes the loss of an announcement.
     pub(super) fn miss(&mut self) {
         self.raise_behind(Era::Past, 1);
     }
@@ -132,7 +132,7 @@ impl Agreement {
         *behind = (*behind).max(least);
     }
 
-    /// The two hold the same in this era.
+    /// Both sides hold the same events in this era.
     pub(super) fn agree(&mut self, era: Era) {
         *self.behind.of_mut(era) = 0;
         if let Some(repair) = &mut self.repair {
@@ -143,7 +143,7 @@ impl Agreement {
         }
     }
 
-    /// So the blocks of this era stand to each other.
+    /// Notes a comparison of the blocks of this era.
     pub(super) fn compared(&mut self, era: Era, blocks: &Blocks) {
         self.raise_behind(era, blocks.apart);
         if let Some(repair) = &mut self.repair {
@@ -152,7 +152,7 @@ impl Agreement {
         }
     }
 
-    /// Of the blocks that were compared so many are left.
+    /// Of the compared blocks, `left` still differ.
     pub(super) fn blocks_left(&mut self, era: Era, left: usize) {
         let compared = self.repair.as_mut().map(|repair| repair.compared.of_mut(era));
         if let Some(Some(compared)) = compared {
@@ -160,7 +160,7 @@ impl Agreement {
         }
     }
 
-    /// Repair goes with these, whichever way.
+    /// Notes events in a repair message, in either direction.
     pub(super) fn carried(&mut self, events: &[Event]) {
         if let Some(repair) = &mut self.repair {
             repair.carried += events.len() as u64;
@@ -168,13 +168,13 @@ impl Agreement {
         }
     }
 
-    /// A repair has brought so many that were new, and they are stored.
+    /// Notes new events that a repair has brought; they are stored.
     pub(super) fn received(&mut self, events: u64) {
         self.received += events;
         self.moved(events);
     }
 
-    /// A repair has sent so many.
+    /// Notes events sent by a repair.
     pub(super) fn sent(&mut self, events: u64) {
         self.sent += events;
         self.moved(events);
@@ -208,7 +208,7 @@ mod tests {
         agreement.blocks_left(Era::Past, 6);
         let of = |agreement: &Agreement| agreement.catch_up(Duration::ZERO).map(|it| (it.blocks, it.agreed));
         assert_eq!((agreement.behind(), of(&agreement)), (9, Some((33, 24))));
-        // The past agrees: what is left is of the future.
+        // The past agrees: the rest is of the future.
         agreement.agree(Era::Past);
         assert_eq!((agreement.behind(), of(&agreement)), (4, Some((3, 0))));
         agreement.sent(9);

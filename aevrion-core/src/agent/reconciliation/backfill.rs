@@ -1,48 +1,48 @@
-//! What this side takes in from the neighbour: where it has asked for all that it lacks, where to ask on, and what of it
-//! is being stored. Several questions may begin it; it goes on as one, for two chains of answers about the same time
-//! would bring the same twice.
+//! Backfill: receives the events of spans that this side lacks. It tracks the requested spans, the rest to request,
+//! and pending commits. Several questions may start it; it continues as one, because two chains of answers about the
+//! same time would bring the same events twice.
 
 use super::spans::Spans;
 use crate::{Event, TimeSpan};
 
-/// The intake of one neighbour's events.
+/// The backfill from one neighbour.
 #[derive(Debug, Default)]
 pub(super) struct Backfill {
     asked: Spans,
     rest: Option<TimeSpan>,
-    /// Stores that are not done, and the time in which their events lie.
+    /// Pending commits, and the span of their events.
     stores: u32,
     storing: Option<TimeSpan>,
 }
 
 impl Backfill {
-    /// All that this side lacks in `span` is asked for.
+    /// All missing events in `span` are requested.
     pub(super) fn ask(&mut self, span: TimeSpan) {
         self.asked.add(span);
     }
 
-    /// Whether something of `span` was asked for and may still come.
+    /// Whether events of `span` are requested and may still arrive.
     pub(super) fn awaits(&self, span: TimeSpan) -> bool {
         self.asked.meets(span)
     }
 
-    /// The neighbour holds more of what was asked for in `span`.
+    /// The neighbour holds more of the requested events in `span`.
     pub(super) fn leave(&mut self, span: TimeSpan) {
         self.rest = Some(span);
     }
 
-    /// Where the neighbour holds more.
+    /// The span in which the neighbour holds more events.
     pub(super) fn rest(&self) -> Option<TimeSpan> {
         self.rest
     }
 
-    /// Nothing is awaited any more.
+    /// Ends the wait for all answers.
     pub(super) fn forget(&mut self) {
         self.asked = Spans::default();
         self.rest = None;
     }
 
-    /// These are handed over to be stored.
+    /// Notes events handed over for a commit.
     pub(super) fn store(&mut self, events: &[Event]) {
         self.stores += 1;
         let times = events.iter().map(Event::timestamp);
@@ -53,7 +53,7 @@ impl Backfill {
         };
     }
 
-    /// One of the stores is done.
+    /// One of the commits is done.
     pub(super) fn stored(&mut self) {
         self.stores = self.stores.saturating_sub(1);
         if self.stores == 0 {
@@ -61,12 +61,12 @@ impl Backfill {
         }
     }
 
-    /// Stores that are not done.
+    /// The number of pending commits.
     pub(super) fn stores(&self) -> u32 {
         self.stores
     }
 
-    /// Whether something that is being stored may lie in `span`.
+    /// Whether events of pending commits may lie in `span`.
     pub(super) fn is_storing(&self, span: TimeSpan) -> bool {
         self.storing.is_some_and(|storing| storing.intersection(span).is_some())
     }

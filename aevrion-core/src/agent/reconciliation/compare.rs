@@ -1,4 +1,4 @@
-//! What differs, and what to do about it: the decisions of a repair, as functions of the two sides' nodes.
+//! The decisions of a repair, as functions of the two sides' node digests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,30 +7,30 @@ use crate::message::{Digest, NodeDigest, Parent, Row};
 use crate::tree::{NodePosition, Shape};
 use crate::{Hash, TimeSpan};
 
-/// Events up to which the ids of a node are listed rather than its children named: listing costs 5 B an id, naming
-/// about 40 B a child and half a round trip a level.
+/// The number of events up to which the ids of a node are listed rather than its children named: listing costs 5 B an
+/// id, naming about 40 B a child and half a round trip a level.
 pub(super) const LIST_INSTEAD: u64 = 128;
 
-/// What to do about one node in which the two sides differ.
+/// The step for one node in which the two sides differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Both hold much there: name the children.
+    /// Both sides hold many events there: name the children.
     Drill(NodePosition),
-    /// Both hold something and this side little: list it.
+    /// Both sides hold events there, this side few: list them.
     List(TimeSpan),
-    /// This side holds nothing there: ask for all of it.
+    /// This side holds no events there: request all.
     Ask(TimeSpan),
-    /// The neighbour holds nothing there: send all of it.
+    /// The neighbour holds no events there: send all.
     Give(TimeSpan),
 }
 
-/// A node of either side by its place.
+/// Node digests of one side by their position.
 type Nodes = BTreeMap<NodePosition, NodeDigest>;
 
-/// What to do about two digests of `span`, the latest first.
+/// The steps for two digests of `span`, latest first.
 ///
-/// A row as long as rows may be says nothing of what lies before its first node. That is compared when nothing else
-/// differs any more, by listing it.
+/// A row of maximum length says nothing about the time before its first node. That time is compared by a list, when
+/// nothing else differs any more.
 pub(super) fn compare_digests(shape: Shape, span: TimeSpan, mine: &Digest, theirs: &Digest) -> Vec<Step> {
     let full = mine.rows.iter().chain(&theirs.rows).filter(|row| row.nodes.len() >= DIGEST_NODES);
     let first =
@@ -44,19 +44,19 @@ pub(super) fn compare_digests(shape: Shape, span: TimeSpan, mine: &Digest, their
     if steps.is_empty() { before.into_iter().collect() } else { steps }
 }
 
-/// How the nodes of two digests stand to each other.
+/// The comparison of the nodes of two digests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Blocks {
-    /// How many there are, on either side.
+    /// The number of nodes on either side.
     pub(super) all: usize,
-    /// The times of those that differ.
+    /// The times of the differing nodes.
     pub(super) differing: Vec<TimeSpan>,
-    /// By how many events the two differ at least, counted block by block: what one lacks here and the other there does
-    /// not make up for each other.
+    /// The least number of events by which the two sides differ. It is counted block by block, so that events missing
+    /// here in one block and there in another do not cancel out.
     pub(super) apart: u64,
 }
 
-/// Counts where two digests differ, and by how much.
+/// Counts the differing nodes of two digests, and the difference in events.
 pub(super) fn differing_blocks(shape: Shape, mine: &Digest, theirs: &Digest) -> Blocks {
     let (mine, theirs) = (nodes_of(mine), nodes_of(theirs));
     let places: BTreeSet<_> = mine.keys().chain(theirs.keys()).copied().collect();
@@ -71,7 +71,7 @@ pub(super) fn differing_blocks(shape: Shape, mine: &Digest, theirs: &Digest) -> 
     blocks
 }
 
-/// What to do about the children of `parents`, the latest first: `mine` are this side's, in the same order.
+/// The steps for the children of `parents`, latest first. `mine` are this side's, in the same order.
 pub(super) fn compare_children(
     shape: Shape,
     span: TimeSpan,
@@ -106,9 +106,9 @@ fn compare(shape: Shape, span: TimeSpan, mine: &Nodes, theirs: &Nodes) -> Vec<St
     let places = mine.keys().chain(theirs.keys().filter(|place| !mine.contains_key(place)));
     for place in places {
         let (here, there) = (mine.get(place), theirs.get(place));
-        // A node that lies outside the span has no events that count.
+        // A node outside the span has no events that count.
         let Some(time) = shape.time_of(*place).intersection(span) else { continue };
-        // Of equal hashes with other counts one side's is wrong: it is looked for like a difference.
+        // Equal hashes with different counts: one side's is wrong, and is searched like a difference.
         if hash_of(here) == hash_of(there) && count_of(here) == count_of(there) {
             continue;
         }
@@ -132,7 +132,7 @@ fn count_of(node: Option<&NodeDigest>) -> u64 {
     node.map_or(0, |node| node.count)
 }
 
-/// Neighbouring spans about which the same is to be done, as one.
+/// Joins adjacent spans with the same step.
 fn merge(steps: Vec<(TimeSpan, Step)>) -> Vec<Step> {
     let mut merged: Vec<Step> = Vec::with_capacity(steps.len());
     for (time, step) in steps {
@@ -149,7 +149,7 @@ fn merge(steps: Vec<(TimeSpan, Step)>) -> Vec<Step> {
     merged
 }
 
-/// Two spans that meet, as one.
+/// Joins two spans if they are adjacent.
 fn join(earlier: TimeSpan, later: TimeSpan) -> Option<TimeSpan> {
     (earlier.last().next() == later.first()).then(|| earlier.hull(later))
 }
@@ -225,9 +225,9 @@ mod tests {
             |first: u64| (first..).take(DIGEST_NODES).map(|index| node(index, 1, 1)).collect::<Vec<_>>();
         let (mine, theirs) = (digest(4, &nodes(0)), digest(4, &nodes(5)));
         let wide = shape().span(4);
-        // What only one side shows above the common part differs; below it nothing is known of the other.
+        // Nodes that only one side shows above the common part differ; below it the other side is unknown.
         assert_eq!(steps(&mine, &theirs), [Step::Ask(span(1_024 * wide, 1_029 * wide - 1))]);
-        // When all that is known is equal, and the roots are not, the rest is listed.
+        // If all known nodes are equal, and the roots are not, the rest is listed.
         assert_eq!(steps(&theirs, &theirs), [Step::List(span(0, 5 * wide - 1))]);
     }
 

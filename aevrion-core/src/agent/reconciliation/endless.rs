@@ -1,4 +1,4 @@
-//! ReplicaView without end, for tests of what bounds a scan: one event in every millisecond.
+//! A replica view without end, for tests of scan limits: one event in every millisecond.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,7 +7,7 @@ use crate::message::{Digest, NodeDigest};
 use crate::tree::{NodePosition, Root};
 use crate::{Event, EventId, EventKey, ReadError, TimeSpan, Timestamp};
 
-/// They, and how many addresses were looked at.
+/// The endless events, and the number of event keys read.
 #[derive(Debug, Default)]
 pub(super) struct Endless(AtomicUsize);
 

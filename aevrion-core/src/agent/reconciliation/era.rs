@@ -1,4 +1,4 @@
-//! The past and the future, which are compared apart: the present lies between them and moves.
+//! The past and the future are compared separately: the present lies between them and moves.
 
 use crate::{TimeSpan, Timestamp};
 
@@ -12,19 +12,19 @@ pub(super) enum Era {
 }
 
 impl Era {
-    /// That of a span; `None` if it reaches neither the beginning nor the end of time.
+    /// The era of a span; `None` if it reaches neither the beginning nor the end of time.
     pub(super) fn of_compared(span: TimeSpan) -> Option<Self> {
         let is_compared = Self::of(span) == Self::Past || span.last() == Timestamp::MAX;
         is_compared.then_some(Self::of(span))
     }
 
-    /// That of a span which was compared.
+    /// The era of a span that was compared.
     pub(super) fn of(span: TimeSpan) -> Self {
         if span.first() == Timestamp::MIN { Self::Past } else { Self::Future }
     }
 }
 
-/// One of each era.
+/// One value for each era.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::agent) struct ByEra<T> {
     pub(super) past: T,

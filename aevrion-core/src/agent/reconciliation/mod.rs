@@ -1,13 +1,13 @@
 //! The reconciliation: snapshots are compared, and differences repaired.
 //!
-//! Repair is a chain reaction of messages: there is no mode and no session script, and a side that falls silent in the
-//! middle has broken nothing. When snapshots differ, each side asks for the spans in which it holds nothing, and the one
-//! with the smaller id looks into those in which both hold something: otherwise both would repair the same difference at
-//! once. The other side learns the rest from a snapshot. No events are sent unasked: only the asker knows what it waits
-//! for.
+//! Repair is a chain of messages: there is no mode and no session script, and a side that falls silent in the middle
+//! breaks nothing. When snapshots differ, each side requests the spans in which it holds nothing. The side with the
+//! smaller id examines the spans in which both hold events: otherwise both would repair the same difference at once.
+//! The other side learns the rest from a snapshot. No events are sent unasked: only the asker knows its outstanding
+//! requests.
 //!
-//! Its edge is [`Reconciliation::handle`] and the few functions after it. From the broadcast it needs one thing: which
-//! events are [in transit](InTransit), so that they are not taken for drift.
+//! Its interface is [`Reconciliation::handle`] and the few functions after it. From the broadcast it needs only the
+//! events [in transit](InTransit), so that they are not taken for drift.
 
 mod agreement;
 mod backfill;
@@ -48,10 +48,10 @@ use super::{HandleError, Now, Output, ReplicaView};
 use crate::message::{Listed, Nodes, Snapshot};
 use crate::{Event, TimeSpan};
 
-/// How long a burst of news from a repair has to be over before snapshots are compared because of it.
+/// How long a burst of new events from a repair must be over before it causes a comparison of snapshots.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// What happens to the reconciliation.
+/// An input of the reconciliation.
 #[derive(Debug)]
 pub(super) enum Input {
     /// The handshake is over.
@@ -62,20 +62,21 @@ pub(super) enum Input {
     Nodes(Nodes),
     /// The ids that the neighbour holds.
     Listed(Vec<Listed>),
-    /// The neighbour wants events by the ids that this side listed.
+    /// The neighbour requests events by the ids that this side listed.
     Requested(Vec<Listed>),
-    /// Events that this side wanted by the ids that the neighbour listed. `more` of them may be had, and this is the
-    /// `last` frame of the answer.
+    /// Events requested by the ids that the neighbour listed. `more`: the neighbour has more of them. `last`: this is
+    /// the last frame of the answer.
     Delivered { events: Vec<Event>, more: bool, last: bool },
-    /// Events of a span that this side lacked. The neighbour holds more in `rest`; this is the `last` frame of the answer.
+    /// Events of a span that this side lacked. The neighbour holds more in `rest`; this is the `last` frame of the
+    /// answer.
     Block { span: TimeSpan, rest: Option<TimeSpan>, last: bool, events: Vec<Event> },
-    /// A store of repaired events is done: so many were new.
+    /// A commit of repaired events is done, with so many new ones.
     Stored(u64),
-    /// A store of broadcast events is done.
+    /// A commit of broadcast events is done.
     NewsStored,
-    /// Compare everything, the future included and without regard to what is in flight.
+    /// Compare everything, including the future and regardless of events in flight.
     Compare,
-    /// The time of [`Reconciliation::wake_at`] has come.
+    /// The time of [`Reconciliation::wake_at`] is reached.
     Woken,
 }
 
@@ -85,24 +86,24 @@ pub(super) struct Reconciliation {
     common: Arc<Common>,
     clock: ClockReading,
     random: Random,
-    /// When snapshots are compared next.
+    /// The time of the next comparison.
     schedule: Schedule,
     /// How often the neighbour may make this side compare.
     pace: Bucket,
     compared: ByEra<Compared>,
     session: RepairSession,
-    /// Events asked for because a list named them.
+    /// Events requested from lists of the neighbour.
     want_list: WantList,
-    /// Events that repairs bring.
+    /// The requested spans, and the commits of their events.
     backfill: Backfill,
-    /// Where the listing of a span with many events goes on.
+    /// The position in the listing of a span with many events.
     cursor: PartitionCursor,
-    /// Where stored hashes may be wrong.
+    /// Spans in which stored hashes may be wrong.
     suspects: Suspects,
     latecomers: Latecomers,
     mistakes: Mistakes,
     agreement: Agreement,
-    /// Where the last digest differed, the latest first; nothing in agreement.
+    /// The spans that differed in the last digest, latest first; empty in agreement.
     differences: Arc<[TimeSpan]>,
 }
 
@@ -127,7 +128,7 @@ impl Reconciliation {
         }
     }
 
-    /// Takes what has happened. `in_transit` is what the broadcast knows to be on its way.
+    /// Handles an input. The broadcast reports the events `in_transit`.
     ///
     /// # Errors
     /// [`HandleError`].
@@ -169,7 +170,7 @@ impl Reconciliation {
         self.clock = clock;
     }
 
-    /// Something was not broadcast: a comparison finds it.
+    /// Some events were not broadcast: a comparison finds them.
     pub(super) fn missed(&mut self, missed: Missed, now: Duration) {
         match missed {
             Missed::News | Missed::Announced => self.compare_soon(now),
@@ -180,19 +181,19 @@ impl Reconciliation {
         }
     }
 
-    /// A snapshot of the neighbour is not answered now. A comparison of this side, a little later, answers it.
+    /// A snapshot of the neighbour is not answered now. A comparison of this side answers it a little later.
     pub(super) fn answer_later(&mut self, now: Now) {
         self.compare_again(now);
     }
 
-    /// Bytes of a long answer arrive, though no whole frame. A repeated question would bring the same events twice.
+    /// Bytes of a long answer arrive, but no whole frame yet. A repeated question would bring the same events twice.
     pub(super) fn arriving(&mut self, now: Now) {
         if self.session.awaits() {
             self.join_repair(now);
         }
     }
 
-    /// Whether the tick of a minute has come with this [`Input::Woken`]: then the neighbour is greeted, too.
+    /// Whether the tick of the minute comes with this [`Input::Woken`]: then a Hello is sent, too.
     pub(super) fn ticks(&self, now: Duration) -> bool {
         self.schedule.is_tick(now)
     }
@@ -206,7 +207,7 @@ impl Reconciliation {
         [quiet, planned, check].into_iter().flatten().min()
     }
 
-    /// Whether a repair is under way.
+    /// Whether a repair is running.
     pub(super) fn is_repairing(&self) -> bool {
         self.session.is_active() || self.backfill.stores() > 0
     }
@@ -219,7 +220,7 @@ impl Reconciliation {
         &self.differences
     }
 
-    /// Questions and stores that wait for something.
+    /// The number of pending questions and commits.
     #[cfg(feature = "testkit")]
     pub(super) fn open_ends(&self) -> usize {
         self.want_list.len() + self.backfill.stores() as usize
@@ -235,7 +236,7 @@ impl Reconciliation {
 
     async fn compare_now(&mut self, now: Now, view: &impl ReplicaView) -> Result<Vec<Output>, HandleError> {
         if self.session.is_active() {
-            // A repair ends with a comparison; this has it ask about the future, too.
+            // A repair ends with a comparison; this makes it include the future.
             self.agreement.future = Some(false);
             return Ok(Vec::new());
         }

@@ -1,26 +1,25 @@
-//! Where the listing of an overfull span goes on.
+//! The position in the listing of an overfull span.
 //!
-//! A span with more events than one answer can list is listed a part at a time: the latest millions of it first, and of
-//! these a few shares of the ids in each answer. What one round leaves out the next one takes up, so that every event
-//! gets its turn however many there are.
+//! A span with more events than one answer can list is listed part by part: the latest millions first, and of these a
+//! few shares of the ids in each answer. The next round continues with the rest, so that every event gets its turn.
 
 use std::ops::Range;
 
 use crate::{TimeSpan, Timestamp};
 
-/// How far the listing of one span has come.
+/// The progress of the listing of one span.
 #[derive(Debug, Default)]
 pub(super) struct PartitionCursor {
-    /// Which span: that which begins here. Its end moves on with the present.
+    /// The start of the span, which identifies it: its end moves on with the present.
     of: Option<Timestamp>,
-    /// Where the part that is listed at the moment ends; at the span's own end if nothing is said.
+    /// The end of the current part; `None` for the end of the span.
     until: Option<Timestamp>,
-    /// How that part is cut, once it is.
+    /// The division of the current part, once it is made.
     cut: Option<Cut>,
 }
 
-/// A part of a span in shares. It stays as it is until each had its turn: another salt or number would deal the ids out
-/// anew, and some would have no turn at all.
+/// A part of a span, divided into shares. It stays as it is until each share had its turn: another salt or number
+/// would distribute the ids anew, and some would never have a turn.
 #[derive(Debug, Clone, Copy)]
 struct Cut {
     part: TimeSpan,
@@ -29,24 +28,24 @@ struct Cut {
     next: u32,
 }
 
-/// The shares to be listed now.
+/// The shares to list now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Turn {
-    /// The part of the span that is cut.
+    /// The divided part of the span.
     pub(super) part: TimeSpan,
-    /// Under which salt.
+    /// The salt of the division.
     pub(super) salt: u64,
-    /// In how many shares.
+    /// The number of shares.
     pub(super) of: u32,
-    /// Whose turn it is.
+    /// The shares whose turn it is.
     pub(super) shares: Range<u32>,
     /// Whether these are the last of the whole span.
     pub(super) last: bool,
 }
 
 impl PartitionCursor {
-    /// Overfull spans, which come latest first, in the order of their turns: the one whose listing is under way until all
-    /// of it was listed, then those before it. Otherwise one that cannot be mended would keep the others from theirs.
+    /// Orders overfull spans, given latest first, by their turns: first the span being listed, until all of it was
+    /// listed, then those before it. Otherwise a span that cannot be repaired would keep the others from their turn.
     pub(super) fn in_turn(&self, mut spans: Vec<TimeSpan>) -> Vec<TimeSpan> {
         let next = |span: &TimeSpan| {
             self.of.is_none_or(|of| span.first() < of || self.is_under_way() && span.first() == of)
@@ -56,18 +55,18 @@ impl PartitionCursor {
         spans
     }
 
-    /// Whether a span is listed of which something had no turn.
+    /// Whether a span is being listed, and part of it had no turn yet.
     pub(super) fn is_under_way(&self) -> bool {
         self.cut.is_some() || self.until.is_some()
     }
 
-    /// Whether this span has its turn after the one that was listed last, and before all begins anew.
+    /// Whether this span has its turn after the last listed one, before the round begins anew.
     pub(super) fn is_to_come(&self, span: TimeSpan) -> bool {
         self.of.is_some_and(|of| span.first() < of)
     }
 
-    /// The part of `span` that is to be counted and cut, from its end backwards as far as one may; `None` while one is
-    /// cut that had not all its turns.
+    /// The part of `span` to count and divide, from its end backwards; `None` while a divided part has shares without
+    /// a turn.
     pub(super) fn uncut(&mut self, span: TimeSpan) -> Option<TimeSpan> {
         if self.of != Some(span.first()) {
             *self = Self { of: Some(span.first()), ..Self::default() };
@@ -77,12 +76,12 @@ impl PartitionCursor {
         self.cut.is_none().then(|| rest().unwrap_or(span))
     }
 
-    /// Cuts this part in so many shares.
+    /// Divides `part` into `of` shares.
     pub(super) fn cut(&mut self, part: TimeSpan, of: u32, salt: u64) {
         self.cut = Some(Cut { part, salt, of, next: 0 });
     }
 
-    /// Takes the next shares of the part that is cut, at most so many; `None` if none is.
+    /// Takes the next shares of the divided part, at most `most`; `None` without one.
     pub(super) fn take(&mut self, most: u32) -> Option<Turn> {
         let Cut { part, salt, of, next } = self.cut?;
         let end = of.min(next.saturating_add(most));
@@ -94,7 +93,7 @@ impl PartitionCursor {
         Some(Turn { part, salt, of, shares: next..end, last: begins && self.cut.is_none() })
     }
 
-    /// The part has grown beyond its shares: it is to be counted and cut again.
+    /// The part has outgrown its shares: it must be counted and divided again.
     pub(super) fn outgrown(&mut self) {
         self.cut = None;
     }
@@ -132,7 +131,7 @@ mod tests {
             cursor.cut(span(100, 149), 1, 2);
             assert_eq!(turn(&mut cursor), (span(100, 149), 0..1, true));
         }
-        // The span's end moves on, its beginning says which it is.
+        // The span's end moves on; its beginning identifies it.
         assert_eq!(cursor.uncut(span(100, 250)), Some(span(100, 250)));
         cursor.cut(span(150, 250), 3, 3);
         turn(&mut cursor);
@@ -150,7 +149,7 @@ mod tests {
         let (late, early) = (span(200, 299), span(100, 199));
         let mut cursor = PartitionCursor::default();
         let mut listed = Vec::new();
-        // Neither is ever mended, and three shares are listed in a round.
+        // Neither is ever repaired, and three shares are listed in a round.
         for _ in 0..8 {
             let mut room = 3;
             for span in cursor.in_turn(vec![late, early]) {

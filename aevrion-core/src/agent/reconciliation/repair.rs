@@ -1,4 +1,4 @@
-//! Repair, message by message: nodes are compared with nodes, lists with lists, and what is missing moves.
+//! Repair, message by message: nodes are compared with nodes, lists with lists, and missing events are transferred.
 
 use super::compare::{Step, compare_children};
 use super::response::{EventKeys, ResponseBuilder, Scope};
@@ -20,7 +20,7 @@ use crate::tree::{NodePosition, Shape};
 use crate::{Event, EventId, EventKey, ReadError, TimeSpan};
 
 impl Step {
-    /// The time that it is about.
+    /// The span of the step.
     pub(super) fn span(self, shape: Shape) -> TimeSpan {
         match self {
             Self::Drill(node) => shape.time_of(node),
@@ -30,7 +30,7 @@ impl Step {
 }
 
 impl Reconciliation {
-    /// Does what was decided, as far as the budgets of one answer go. What is left out is found by the next comparison.
+    /// Carries out the steps, as far as the budget of one answer goes. The next comparison finds the rest.
     pub(super) async fn take(
         &mut self,
         steps: Vec<Step>,
@@ -41,7 +41,7 @@ impl Reconciliation {
         let (mut drill, mut lists, mut give) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
-                // It was asked for after another snapshot, and is coming: the next comparison tells what it leaves.
+                // It was requested after another snapshot, and is arriving: the next comparison finds the rest.
                 Step::List(time) | Step::Ask(time) if self.backfill.awaits(time) => {}
                 Step::Drill(node) => drill.push(node),
                 Step::List(time) => lists.push((time, true)),
@@ -77,8 +77,8 @@ impl Reconciliation {
         Ok(vec![send_repair(Message::Nodes(Nodes { span, parents: parents.collect() }))])
     }
 
-    /// Lists what this side holds in each span; nothing where it is known to hold nothing. Spans with more than one
-    /// message takes come last and get what room is left, so that they keep no other from its turn.
+    /// Lists the ids that this side holds in each span; an empty list if it holds none. Spans too large for one
+    /// message come last and share the room left, so that they keep no other span from its turn.
     async fn list(
         &mut self,
         spans: Vec<(TimeSpan, bool)>,
@@ -128,9 +128,9 @@ impl Reconciliation {
         Ok(outputs)
     }
 
-    /// Lists a span of more events than one message takes, a share of its ids in each message. What is left goes on
-    /// with the next share when it is listed again. The ids are short: all of them come round again under a new salt,
-    /// which is all that whole ones would be good for.
+    /// Lists a span of more events than one message takes, one share of its ids in each message. The next listing of
+    /// the span continues with the next share. The ids are short: with each round all of them are listed under a new
+    /// salt, so whole ids would gain nothing.
     async fn list_in_shares(
         &mut self,
         span: TimeSpan,
@@ -139,7 +139,7 @@ impl Reconciliation {
     ) -> Result<Vec<Output>, HandleError> {
         if let Some(rest) = self.cursor.uncut(span) {
             let (part, count) = countable(rest, view).await?;
-            // Shares are even but for chance: a tenth of each message is left free.
+            // The size of shares varies by chance: a tenth of each message is left free.
             let of = u32::try_from(count * 10 / (MESSAGE_IDS * 9) + 1).unwrap_or(u32::MAX);
             let salt = self.random.next();
             self.cursor.cut(part, of, salt);
@@ -161,7 +161,7 @@ impl Reconciliation {
             }
         }
         if shares.iter().any(|ids| ids.len() > MESSAGE_IDS) {
-            // Events have poured in since it was cut.
+            // Many events have arrived since the division.
             self.cursor.outgrown();
             self.session.listed_a_part();
         }
@@ -174,7 +174,7 @@ impl Reconciliation {
         Ok(fits.map(|share| self.held(vec![listed(share)])).collect())
     }
 
-    /// Says what this side holds, which asks for whatever else there is.
+    /// Sends this side's lists, which request all events not in them.
     fn held(&mut self, lists: Vec<Listed>) -> Output {
         lists.iter().for_each(|list| self.suspects.list(list.span));
         let whole = lists.iter().filter(|list| list.is_whole());
@@ -190,7 +190,7 @@ impl Reconciliation {
         Ids::Short { salt, ids: ids.into_iter().map(|id| shorten(salt, id)).collect() }
     }
 
-    /// Lists, and wishes by them, are about what snapshots were about.
+    /// Checks that lists, and requests by them, are about compared spans.
     fn check_spans(&self, lists: &[Listed]) -> Result<(), Fault> {
         let strange = lists.iter().find(|list| !self.session.knows_within(list.span));
         strange.map_or(Ok(()), |list| Err(Fault::StrangeSpan(list.span)))
@@ -219,7 +219,7 @@ impl Reconciliation {
         Ok(to_the_end(outputs, span))
     }
 
-    /// The neighbour says what it holds: it gets what it lacks, and is asked for what is missing here.
+    /// The neighbour lists its ids: it gets the events it lacks, and is asked for the ones missing here.
     pub(super) async fn on_lists(
         &mut self,
         lists: Vec<Listed>,
@@ -242,8 +242,8 @@ impl Reconciliation {
         Ok(to_the_end(outputs, span))
     }
 
-    /// Whether something of what is listed is on its way here, or is being stored. What else is missing there cannot be
-    /// told from it; the next comparison will. Shares of a span come one after the other, each of other events.
+    /// Whether events of the list are arriving or being stored. Other missing events there cannot be told from them;
+    /// the next comparison finds those. Shares of a span follow one another, each with other events.
     fn is_coming(&self, list: &Listed, in_transit: InTransit<'_>) -> bool {
         if injected(Bug::BothAct) {
             return false;
@@ -253,14 +253,14 @@ impl Reconciliation {
         self.want_list.meets(list) || in_transit.is_coming(span) || whole && coming()
     }
 
-    /// Asks for the next of what the neighbour's lists named, unless it is being asked.
+    /// Requests the next events from the neighbour's lists, unless a request is open.
     fn wish(&mut self, now: Now) -> Option<Output> {
         let wishes = self.want_list.next()?;
         self.session.said(now.steady, 1);
         Some(send_repair(Message::NeedEvents(NeedEvents::Of(wishes))))
     }
 
-    /// The neighbour wants events by the ids that this side listed.
+    /// Answers a request for events by the ids that this side listed.
     pub(super) async fn on_wished(
         &mut self,
         lists: &[Listed],
@@ -284,7 +284,7 @@ impl Reconciliation {
         Ok(outputs)
     }
 
-    /// Events that were asked for because a list named them.
+    /// Receives events that were requested from a list.
     pub(super) async fn on_wished_events(
         &mut self,
         events: Vec<Event>,
@@ -304,12 +304,12 @@ impl Reconciliation {
         Ok(outputs)
     }
 
-    /// What has not come will be found by the next comparison.
+    /// Drops the outstanding requests; the next comparison finds the missing events.
     pub(super) fn forget_wishes(&mut self) {
         self.latecomers.give_up(self.want_list.clear(), MESSAGE_IDS);
     }
 
-    /// Events of a span that this side lacked, or the end of an answer.
+    /// Receives events of a span that this side lacked, or the end of an answer.
     pub(super) async fn on_block(
         &mut self,
         (span, rest, last): (TimeSpan, Option<TimeSpan>, bool),
@@ -330,17 +330,17 @@ impl Reconciliation {
             if in_turn {
                 self.leave(rest);
             } else {
-                // Another neighbour is bringing the same.
+                // Another neighbour is delivering the same events.
                 self.compare_in_turn(now);
             }
         }
         Ok(self.take_in(events, now, view).await)
     }
 
-    /// Hands events over to be stored, and asks on if that need not wait for it.
+    /// Hands events over for a commit, and requests more if that need not wait for it.
     async fn take_in(&mut self, events: Vec<Event>, now: Now, view: &impl ReplicaView) -> Vec<Output> {
         let mut outputs = self.store(events);
-        // What cannot be read now is tried again when these are stored, or found by the next comparison.
+        // A failed read is repeated after this commit, or the next comparison finds the difference.
         outputs.extend(self.go_on(now, view).await.unwrap_or_default());
         outputs
     }
@@ -354,8 +354,8 @@ impl Reconciliation {
         vec![Output::Store(events, Origin::Repaired(self.common.neighbour))]
     }
 
-    /// Notes where the neighbour holds more. Of two rests that no snapshot was about together, one past and one to come,
-    /// the second is found by the next comparison.
+    /// Notes where the neighbour holds more. Of two rests not covered by one snapshot, one past and one future, the
+    /// next comparison finds the second.
     fn leave(&mut self, rest: TimeSpan) {
         let both = self.backfill.rest().map_or(rest, |other| other.hull(rest));
         if self.backfill.rest().is_none() || self.session.knows_within(both) {
@@ -363,8 +363,9 @@ impl Reconciliation {
         }
     }
 
-    /// Asks for the rest, when every question is answered and what came is stored: what is under way or being stored
-    /// would come once more. Where this side holds nothing the next window can come while the last one is being stored.
+    /// Requests the rest, once every question is answered and the received events are stored; otherwise events under
+    /// way would come once more. Where this side holds no events, the next answer may arrive during the commit of the
+    /// last one.
     pub(super) async fn go_on(
         &mut self,
         now: Now,
@@ -378,7 +379,7 @@ impl Reconciliation {
             return Ok(Vec::new());
         };
         if self.common.coordinator.budgets.used_up_until(self.common.neighbour, now.steady).is_some() {
-            // Asking on means to list what is held there. The next comparison finds what is left out.
+            // A further request lists the events held there. The next comparison finds the rest.
             self.common.coordinator.budgets.decline(self.common.neighbour, now.steady);
             self.backfill.forget();
             return Ok(Vec::new());
@@ -393,7 +394,7 @@ impl Reconciliation {
         Ok(self.ask_on(rest, &event_keys, now))
     }
 
-    /// Asks for the rest of a span, saying what this side holds there. Where that is much, the next comparison is
+    /// Requests the rest of a span, with a list of the events held there. If these are many, the next comparison is
     /// the shorter way.
     fn ask_on(&mut self, rest: TimeSpan, held_there: &[EventKey], now: Now) -> Vec<Output> {
         if held_there.len() > MESSAGE_IDS {
@@ -422,13 +423,13 @@ impl Reconciliation {
         self.agreement.carried(events);
     }
 
-    /// How many addresses may be looked at for the neighbour.
+    /// The number of event keys that may be read for the neighbour.
     fn scannable(&self, now: Now) -> usize {
         let left = self.common.coordinator.budgets.rows_left(self.common.neighbour, now.steady);
         usize::try_from(left).unwrap_or(usize::MAX)
     }
 
-    /// What moves goes from the latest to the earliest, and has come to `rest`.
+    /// The transfer goes from latest to earliest, and has reached `rest`.
     fn passed(&mut self, rest: TimeSpan) {
         let Some(compared) = self.session.span_around(rest) else { return };
         let era = Era::of(compared);
@@ -437,16 +438,16 @@ impl Reconciliation {
         self.agreement.blocks_left(era, blocks.len());
     }
 
-    /// The neighbour repairs with this side, which is busy receiving from it from now on. Says whether it is busy with
-    /// this one alone.
+    /// The neighbour repairs with this side, which receives from it from now on. Returns whether it receives from this
+    /// one alone.
     pub(super) fn join_repair(&mut self, now: Now) -> bool {
         self.session.heard(now.steady);
         self.common.coordinator.may_repair(self.common.neighbour, now.steady)
     }
 }
 
-/// How many events there are in `span`; if they are more than can be looked at, in its latest part, and that part. It
-/// begins with a moment: those cannot be parted.
+/// The number of events in `span`, and the span. If there are too many to read, both are of its latest part. The part
+/// begins at a moment, because a moment cannot be divided.
 async fn countable(span: TimeSpan, view: &impl ReplicaView) -> Result<(TimeSpan, usize), ReadError> {
     let mut pages = EventKeys::of(span);
     let mut count = 0;
@@ -466,7 +467,7 @@ async fn countable(span: TimeSpan, view: &impl ReplicaView) -> Result<(TimeSpan,
     Ok((span, count))
 }
 
-/// An answer whose end is to be seen: its last events say so, or if there are none, some without any.
+/// Marks the end of an answer: on its last events, or on a frame without events.
 fn to_the_end(mut outputs: Vec<Output>, span: TimeSpan) -> Vec<Output> {
     match outputs.last_mut() {
         Some(Output::Send(

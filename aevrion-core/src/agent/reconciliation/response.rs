@@ -1,4 +1,4 @@
-//! Gathering what the neighbour lacks, latest first, up to the budget of one answer.
+//! Gathers the events that the neighbour lacks, latest first, up to the budget of one answer.
 
 use crate::agent::ReplicaView;
 use crate::agent::outgoing::{Readable, readable};
@@ -8,10 +8,10 @@ use crate::bounds::{
 use crate::message::{Ids, Listed, Share};
 use crate::{Event, EventKey, ReadError, TimeSpan};
 
-/// Addresses in the first page of a scan. Where the first event fills an answer no more is read.
+/// Event keys in the first page of a scan. If the first event fills an answer, no more are read.
 const FIRST_PAGE: usize = SCAN_PAGE / 16;
 
-/// The addresses of a span, latest first, a page at a time.
+/// The event keys of a span, latest first, a page at a time.
 pub(super) struct EventKeys {
     span: TimeSpan,
     before: Option<EventKey>,
@@ -32,44 +32,44 @@ impl EventKeys {
     }
 }
 
-/// Events of a span that are looked at.
+/// The events of a span to examine.
 pub(super) struct Scope<'l> {
     span: TimeSpan,
     share: Share,
     rule: Rule<'l>,
 }
 
-/// Which of the events of a scope are wanted.
+/// The wanted events of a scope.
 enum Rule<'l> {
-    /// All.
+    /// All events.
     All,
-    /// Those that the list does not name.
+    /// Events that the list does not name.
     Not(&'l Ids),
-    /// Those that the list names.
+    /// Events that the list names.
     Only(&'l Ids),
 }
 
 impl<'l> Scope<'l> {
-    /// Everything in `span`.
+    /// All events in `span`.
     pub(super) fn all_of(span: TimeSpan) -> Self {
         Self { span, share: Share::WHOLE, rule: Rule::All }
     }
 
-    /// What the list of the other side lacks.
+    /// The events missing in the other side's list.
     pub(super) fn of(list: &'l Listed) -> Self {
         let nothing = list.ids.is_empty() && list.is_whole();
         let rule = if nothing { Rule::All } else { Rule::Not(&list.ids) };
         Self { span: list.span, share: list.share, rule }
     }
 
-    /// What the list of the other side names.
+    /// The events named by the other side's list.
     pub(super) fn wanted(list: &'l Listed) -> Self {
         Self { span: list.span, share: list.share, rule: Rule::Only(&list.ids) }
     }
 
-    /// Addresses after which nothing more is compared with the list. A neighbour that holds that much less than this
-    /// side is given what fits an answer, and asks on: what it has and this side lacks is found when the two are more
-    /// alike.
+    /// The number of event keys after which the comparison with the list stops. A neighbour that holds that much less
+    /// than this side gets one full answer, and requests more. Its events that this side lacks are found later, when
+    /// the two are more alike.
     fn worth(&self) -> usize {
         match self.rule {
             Rule::All | Rule::Only(_) => usize::MAX,
@@ -88,30 +88,30 @@ impl<'l> Scope<'l> {
     }
 }
 
-/// What was gathered.
+/// The gathered events.
 #[derive(Debug, Default)]
 pub(super) struct ResponseBuilder {
     /// Events, latest first.
     pub(super) events: Vec<Event>,
-    /// The span in which they lie; `None` if there are none.
+    /// Their span; `None` without events.
     pub(super) span: Option<TimeSpan>,
-    /// Where more of them lie that the budget left out.
+    /// The span of further events, beyond the budget.
     pub(super) rest: Option<TimeSpan>,
-    /// For each scope the places in its list of ids that this side does not hold.
+    /// For each scope, the indexes in its list whose ids this side does not hold.
     pub(super) unseen: Vec<Vec<usize>>,
     bytes: usize,
-    /// Addresses looked at, and how many may be.
+    /// Event keys read, and their limit.
     scanned: usize,
     most: usize,
 }
 
-/// What an event costs beside its key and value, in memory and in a frame.
+/// The cost of an event beside its key and value, in memory and in a frame.
 const EVENT_COST: usize = 48;
 
 impl ResponseBuilder {
-    /// Gathers from `scopes`, which come latest first, and looks at `most` addresses, or at those of one moment more.
-    /// Every scope with a list is compared to its end, however much there is to send: otherwise what is missing here
-    /// could not be told from what was not looked at.
+    /// Gathers from `scopes`, given latest first, and reads `most` event keys, or those of one moment more. Every
+    /// scope with a list is compared to its end, however much there is to send: otherwise missing events could not be
+    /// told from unread ones.
     pub(super) async fn gather(
         scopes: &[Scope<'_>],
         most: usize,
@@ -133,7 +133,7 @@ impl ResponseBuilder {
 
     async fn gather_all(&mut self, span: TimeSpan, view: &impl ReplicaView) -> Result<(), ReadError> {
         if self.is_full() || self.scanned >= self.most {
-            // What there is, if anything, does not fit.
+            // Further events, if any, do not fit.
             self.leave(span);
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl ResponseBuilder {
         Ok(())
     }
 
-    /// Compares a scope with its list. Returns the places of the list that were not seen.
+    /// Compares a scope with its list. Returns the indexes of the list that were not seen.
     async fn gather_compared(
         &mut self,
         scope: &Scope<'_>,
@@ -167,7 +167,7 @@ impl ResponseBuilder {
         let mut scanned_to = None;
         let most = self.most.min(self.scanned.saturating_add(scope.worth()));
         loop {
-            // Everything that the list names has been seen: of what else there is nothing is wanted.
+            // Everything in the list has been seen: no other events are wanted.
             let page = if wants_listed && open == 0 { None } else { pages.next(view).await? };
             let Some(page) = page else {
                 let unseen = seen.iter().enumerate().filter(|(_, seen)| !**seen).map(|(place, _)| place);
@@ -175,7 +175,7 @@ impl ResponseBuilder {
             };
             let begins = page.first().map(|event_key| event_key.timestamp);
             if let Some(begins) = begins.filter(|_| self.scanned >= most && begins != scanned_to) {
-                // Too much to compare it all: nothing can be said of what is missing here.
+                // Too many events to compare all: the missing ones here are unknown.
                 self.leave(TimeSpan::new(scope.span.first(), begins).unwrap_or(scope.span));
                 return Ok(Vec::new());
             }
@@ -195,14 +195,14 @@ impl ResponseBuilder {
             if let Some(left_out) = self.add(&wanted, view).await? {
                 self.leave(TimeSpan::new(scope.span.first(), left_out.timestamp).unwrap_or(scope.span));
                 if open == 0 {
-                    // Nothing is missing here, and what is missing there does not fit.
+                    // No events are missing here, and those missing there do not fit.
                     return Ok(Vec::new());
                 }
             }
         }
     }
 
-    /// Adds events while there is room. Returns the first that has none.
+    /// Adds events while there is room. Returns the first one that does not fit.
     async fn add(
         &mut self,
         event_keys: &[EventKey],
@@ -212,7 +212,7 @@ impl ResponseBuilder {
             if self.is_full() && !self.in_same_moment(*event_key) {
                 return Ok(Some(*event_key));
             }
-            // Damaged events are for `verify` to report; the neighbour gets the others.
+            // `verify` reports damaged events; the neighbour gets the others.
             let Readable::Event(event) = readable(view.event(*event_key).await)? else { continue };
             self.bytes += event.weight() + EVENT_COST;
             let here = TimeSpan::new(event_key.timestamp, event_key.timestamp);
@@ -233,8 +233,8 @@ impl ResponseBuilder {
         self.bytes >= WINDOW_BYTES
     }
 
-    /// Whether the event shares its moment with the last one gathered. Moments are not parted unless they are large:
-    /// then the rest does not overlap with what was sent, and can be asked for before that is stored.
+    /// Whether the event shares its moment with the last one gathered. Moments are not divided unless they are large:
+    /// so the rest does not overlap with the sent part, and can be requested before that is stored.
     fn in_same_moment(&self, event_key: EventKey) -> bool {
         let last = self.events.last().map(Event::timestamp);
         self.bytes < WINDOW_BYTES * 2 && last == Some(event_key.timestamp)
@@ -249,7 +249,7 @@ mod tests {
     use crate::message::ShortId;
     use crate::{EventId, Timestamp};
 
-    /// Half as many again as may be looked at.
+    /// Half as many again as the limit.
     const MANY: u64 = SCANNED_EVENT_KEYS as u64 * 3 / 2;
 
     fn span() -> TimeSpan {
@@ -286,7 +286,7 @@ mod tests {
             assert!(looked_at <= COMPARED_AT_LEAST + PAGE_ROWS * 2, "{looked_at}");
             assert!(window.rest.is_some() && window.unseen == [Vec::<usize>::new()]);
         }
-        // One that names as much as it should is compared to the end.
+        // A list of the usual length is compared to the end.
         let all = TimeSpan::new(Timestamp::MIN, Timestamp::from_millis(99_999)).unwrap();
         let ids = Ids::Full((0..100_000 / 32).map(|ms| event_key(ms * 32).id).collect());
         let list = Listed { span: all, share: Share::WHOLE, ids };

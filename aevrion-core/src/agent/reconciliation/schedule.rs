@@ -1,35 +1,35 @@
-//! When snapshots are compared next: each minute, when something was missed, once more when what was too young is old
-//! enough, and not while another neighbour brings what this comparison would find.
+//! The time of the next comparison: each minute, after a loss, and again when young events have become old enough; but
+//! not while another neighbour delivers the events that this comparison would find.
 
 use std::time::Duration;
 
-/// What is planned. Times are steady ones.
+/// The planned comparisons. Times are steady ones.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    /// For the minute, or the leaf.
+    /// The tick of the minute, or of the leaf.
     tick_at: Option<Duration>,
-    /// For a reason of its own.
+    /// A comparison for another reason.
     compare_at: Option<Duration>,
-    /// Whether that is to wait until no other neighbour's repair is under way.
+    /// Whether it waits until no other neighbour's repair is running.
     in_turn: bool,
-    /// Whether it is the one of the tick.
+    /// Whether it is the comparison of the tick.
     of_tick: bool,
-    /// When what was too young for the last comparison, or in flight, can be compared.
+    /// When events too young for the last comparison, or in flight, can be compared.
     look_again_at: Option<Duration>,
 }
 
 impl Schedule {
-    /// The next tick.
+    /// Plans the next tick.
     pub(super) fn tick(&mut self, at: Duration) {
         self.tick_at = Some(at);
     }
 
-    /// Whether the tick has come.
+    /// Whether the tick is due.
     pub(super) fn is_tick(&self, now: Duration) -> bool {
         self.tick_at.is_some_and(|at| at <= now)
     }
 
-    /// Takes the tick, if it has come. Then a comparison is due, whoever else is at it.
+    /// Takes the tick, if it is due. Then a comparison is due, even during another neighbour's repair.
     pub(super) fn ticks(&mut self, now: Duration) -> bool {
         let ticks = self.is_tick(now);
         if ticks {
@@ -41,35 +41,35 @@ impl Schedule {
         ticks
     }
 
-    /// Compare then, and not before.
+    /// Compare at `at`, and not before.
     pub(super) fn compare(&mut self, at: Duration) {
         self.compare_at = Some(at);
         self.of_tick = false;
     }
 
-    /// What is due has to wait until then.
+    /// Delays a due comparison until `until`.
     pub(super) fn put_off(&mut self, until: Duration) {
         self.compare_at = Some(until);
     }
 
-    /// Compare then or before.
+    /// Compare at `at` or before.
     pub(super) fn compare_by(&mut self, at: Duration) {
         self.compare_at = Some(self.compare_at.map_or(at, |planned| planned.min(at)));
         self.of_tick = false;
     }
 
-    /// Compare then, or later when it is this neighbour's turn.
+    /// Compare at `at`, or later when it is this neighbour's turn.
     pub(super) fn compare_in_turn(&mut self, at: Duration) {
         self.compare(at);
         self.in_turn = true;
     }
 
-    /// Compare once more then.
+    /// Compare once more at `at`.
     pub(super) fn look_again(&mut self, at: Duration) {
         self.look_again_at = Some(at);
     }
 
-    /// Whether a comparison is due, and if it is to wait for its turn. It stays due until [`compared`](Self::compared).
+    /// The due comparison, if any, and whether it waits for its turn. It stays due until [`compared`](Self::compared).
     pub(super) fn due(&mut self, now: Duration) -> Option<InTurn> {
         if self.look_again_at.is_some_and(|at| at <= now) {
             self.look_again_at = None;
@@ -78,32 +78,32 @@ impl Schedule {
         self.compare_at.filter(|at| *at <= now).map(|_| InTurn(self.in_turn))
     }
 
-    /// What was due is being done. Says what span it is about.
+    /// The due comparison is carried out. Returns its reach.
     pub(super) fn compared(&mut self) -> Reach {
         self.compare_at = None;
         self.in_turn = false;
         if std::mem::take(&mut self.of_tick) { Reach::Closed } else { Reach::Settled }
     }
 
-    /// When something is due next. While a repair is under way nothing is compared: it ends with a comparison.
+    /// The next planned time. During a repair none is: it ends with a comparison.
     pub(super) fn wake_at(&self, repairs: bool) -> Option<Duration> {
         let compare = self.compare_at.filter(|_| !repairs);
         [self.tick_at, self.look_again_at, compare].into_iter().flatten().min()
     }
 }
 
-/// How far the past reaches that is compared.
+/// How far the compared past reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reach {
-    /// To the end of the last leaf that has closed: all neighbours that compare then compare the same.
+    /// To the end of the last closed leaf: all neighbours that compare at that time compare the same span.
     Closed,
-    /// To whatever is old enough not to be in flight.
+    /// Up to the youngest events that are no longer in flight.
     Settled,
-    /// To this moment; and the future with it.
+    /// Up to now, and the future as well.
     Everything,
 }
 
-/// Whether a comparison waits until no other neighbour's repair is under way.
+/// Whether a comparison waits until no other neighbour's repair is running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InTurn(pub(super) bool);
 

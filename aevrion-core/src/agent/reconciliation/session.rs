@@ -1,7 +1,8 @@
-//! A repair under way: what was opened, what has moved, and when it is over.
+//! The state of a repair: the opened nodes, the transferred events, and the end.
 //!
-//! There is no session and no script: each message is answered for what it says. What is kept here only bounds a
-//! repair and notices its end, which is silence: when nothing came or went for a while, snapshots are compared again.
+//! There is no session and no script: each message is answered by its content. The state only bounds a repair and
+//! detects its end, which is silence: after some time without a message in either direction, snapshots are compared
+//! again.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,71 +11,72 @@ use crate::bounds::OPENED_NODES;
 use crate::tree::{NodePosition, Shape};
 use crate::{TimeSpan, Timestamp};
 
-/// Silence that ends a repair, at least.
+/// The least silence that ends a repair.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// Silence that ends it for a side that has asked and not been answered, for every question is; and for one that has only
-/// given, since the other stores what it was sent, and knows better when it is done. A frame that is arriving is no
-/// silence, however long it takes.
+/// The silence that ends a repair for a side with an open question, because every question is answered. It also
+/// applies to a side that has only given: the other side stores the events, and knows better when it is done. An
+/// arriving frame is no silence, however long it takes.
 pub(in crate::agent) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long an answer may be late, beyond all patience: then it will not come.
+/// The longest delay of an answer beyond its timeout: after this it will not come.
 const OWED: Duration = Duration::from_secs(120);
 
-/// Spans of snapshots that messages may still be about.
+/// Spans of snapshots that messages may still refer to.
 const SPANS_REMEMBERED: usize = 256;
 
-/// Repairs in a row that move nothing before the next one waits for its minute.
+/// Repairs in a row without effect, after which the next one waits for its minute.
 const FRUITLESS: u32 = 3;
 
-/// How a repair has ended.
+/// The outcome of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Something has moved.
+    /// Events were transferred.
     Moved,
-    /// Nothing has, but not all was listed.
+    /// No events were transferred, but not all were listed.
     Unfinished,
-    /// Nothing has, in so many repairs in a row.
+    /// No events were transferred in this number of repairs in a row.
     InVain(u32),
 }
 
-/// What the repair with one neighbour has come to.
+/// The state of the repair with one neighbour.
 #[derive(Debug, Default)]
 pub(super) struct RepairSession {
-    /// When something last came or went, if a repair is under way.
+    /// The time of the last message in either direction, during a repair.
     active: Option<Duration>,
-    /// Spans of the snapshots that went either way lately.
+    /// Spans of recent snapshots in either direction.
     spans: VecDeque<TimeSpan>,
-    /// Nodes whose children this side has named: the other may name theirs.
+    /// Nodes whose children this side has named: the neighbour may name theirs.
     opened: BTreeSet<NodePosition>,
-    /// Whether some of them had to be forgotten: nobody can be accused any more.
+    /// Whether some opened nodes were dropped: then no fault can be proven.
     forgot_opened: bool,
-    /// Events that came or went since snapshots were last compared.
+    /// Events transferred since the last comparison.
     moved: u64,
-    /// Questions of this side that were not answered to the end.
+    /// Questions of this side that are not answered to the end.
     unanswered: usize,
-    /// Questions of earlier repairs that were not, and when something was last heard of them.
+    /// Unanswered questions of earlier repairs, and when their answers last showed a sign of life.
     owed: usize,
     given_up: Duration,
-    /// Ends of answers in this repair that were taken for those. If nothing follows them they were not.
+    /// Ends of answers in this repair that were attributed to earlier ones. If none follow, that was wrong.
     late: usize,
-    /// Whether this side has given, and received nothing.
+    /// Whether this side has only given, and received nothing.
     only_gave: bool,
-    /// Whether something was listed of which the rest is to be listed in the next round.
+    /// Whether a list was partial, and the next round lists the rest.
     partial: bool,
-    /// How far snapshots of the past reached that differ.
+    /// The end of the differing snapshots of the past.
     differ_until: Option<Timestamp>,
-    /// Whether a snapshot that differed was passed over meanwhile.
+    /// Whether a differing snapshot was passed over meanwhile.
     passed_over: bool,
-    /// How many repairs in a row moved nothing.
+    /// The number of repairs in a row without effect.
     fruitless: u32,
-    /// Whether the next snapshot goes without digest: a repair has moved something, so that most likely both are equal
-    /// now; or the neighbour's was passed over, which it does not know, so that it is to say again what it holds.
+    /// Whether the next snapshot goes without a digest. Either a repair has transferred events, so that both sides are
+    /// most likely equal. Or the neighbour's snapshot was passed over, which it does not know, so that it must send it
+    /// again.
     pub(super) in_short: bool,
 }
 
 impl RepairSession {
-    /// A snapshot about `span` came or went.
+    /// Notes a snapshot about `span`, in either direction.
     pub(super) fn compared(&mut self, span: TimeSpan) {
         self.spans.retain(|known| *known != span);
         if self.spans.len() == SPANS_REMEMBERED {
@@ -83,22 +85,22 @@ impl RepairSession {
         self.spans.push_back(span);
     }
 
-    /// Whether a snapshot was about `span`.
+    /// Whether a snapshot was about exactly `span`.
     pub(super) fn knows(&self, span: TimeSpan) -> bool {
         self.spans.contains(&span)
     }
 
-    /// Whether a snapshot was about `span` or more.
+    /// Whether a snapshot covered `span`.
     pub(super) fn knows_within(&self, span: TimeSpan) -> bool {
         self.span_around(span).is_some()
     }
 
-    /// What a snapshot was about that was about `span` or more.
+    /// The span of a snapshot that covered `span`.
     pub(super) fn span_around(&self, span: TimeSpan) -> Option<TimeSpan> {
         self.spans.iter().copied().find(|known| known.intersection(span) == Some(span))
     }
 
-    /// Whether there was any snapshot yet.
+    /// Whether there was a snapshot yet.
     pub(super) fn has_compared(&self) -> bool {
         !self.spans.is_empty()
     }
@@ -110,18 +112,18 @@ impl RepairSession {
         }
     }
 
-    /// Whether they differ in a time that `span`, in which both agree, does not reach by more than `grace`: where the
-    /// clocks are far apart so are the ends of what one side compares and the other.
+    /// Whether they differ later than `span`, on which both agree, by more than `grace`: distant clocks make the ends
+    /// of the two sides' spans differ.
     pub(super) fn differs_after(&self, span: TimeSpan, grace: Duration) -> bool {
         self.differ_until.is_some_and(|until| until.ahead_of(span.last()) > grace)
     }
 
-    /// The end of the past in which snapshots were found to differ since the last repair or agreement.
+    /// The end of the differing past since the last repair or agreement.
     pub(super) fn differs_before(&self) -> Option<Timestamp> {
         self.differ_until.map(Timestamp::next)
     }
 
-    /// The neighbour's snapshot about `span` differs, which is being repaired.
+    /// The neighbour's snapshot about `span` differs; the difference is being repaired.
     pub(super) fn pass_over(&mut self, span: TimeSpan) {
         self.differs(span);
         self.passed_over = true;
@@ -132,18 +134,18 @@ impl RepairSession {
         self.passed_over
     }
 
-    /// Something of a repair came.
+    /// Notes a received repair message.
     pub(super) fn heard(&mut self, now: Duration) {
         self.active = Some(now);
     }
 
-    /// Whether a question of this side is not answered to the end.
+    /// Whether a question of this side is open.
     pub(super) fn awaits(&self) -> bool {
         self.unanswered > 0
     }
 
-    /// One of this side's questions was answered to the end. Says whether it is one of this repair: answers come in the
-    /// order of the questions, and one that was given up may be answered after all.
+    /// Notes the end of an answer. Returns whether it belongs to this repair: answers arrive in the order of the
+    /// questions, and a question that was given up may still be answered.
     pub(super) fn answered(&mut self, now: Duration) -> bool {
         if self.owed > 0 && now < self.given_up + OWED {
             self.owed -= 1;
@@ -155,47 +157,47 @@ impl RepairSession {
         true
     }
 
-    /// Something of a repair goes out, so many questions among it.
+    /// Notes a repair message sent, with its number of questions.
     pub(super) fn said(&mut self, now: Duration, questions: usize) {
         self.active = Some(now);
         self.unanswered += questions;
     }
 
-    /// What was listed is not all that differs: a repair that moves nothing has not been in vain.
+    /// The list was partial: a repair without effect is then not in vain.
     pub(super) fn listed_a_part(&mut self) {
         self.partial = true;
     }
 
-    /// So many events went out.
+    /// Notes events sent.
     pub(super) fn gave(&mut self, events: usize) {
         self.only_gave |= events > 0 && self.moved == 0;
         self.moved += events as u64;
     }
 
-    /// So many events came that were new.
+    /// Notes new events received.
     pub(super) fn received(&mut self, events: u64) {
         self.only_gave = false;
         self.moved += events;
     }
 
-    /// Whether a repair is under way.
+    /// Whether a repair is running.
     pub(super) fn is_active(&self) -> bool {
         self.active.is_some()
     }
 
-    /// When the silence has lasted long enough, if nothing comes.
+    /// When the silence ends the repair, if no message arrives.
     pub(super) fn quiet_at(&self, round_trip: Duration) -> Option<Duration> {
         let patient = self.unanswered > 0 || self.only_gave;
         Some(self.active? + if patient { PATIENCE } else { QUIET.max(round_trip * 2) })
     }
 
-    /// Whether the repair has paused long enough that a snapshot of the other side means: it is over.
+    /// Whether the pause is long enough that a snapshot of the other side means the end.
     pub(super) fn has_paused(&self, now: Duration, round_trip: Duration) -> bool {
         let pause = if self.unanswered > 0 { PATIENCE } else { QUIET.max(round_trip * 2) };
         self.active.is_none_or(|active| active + pause <= now)
     }
 
-    /// The repair is over.
+    /// Ends the repair.
     pub(super) fn end(&mut self) -> Outcome {
         self.in_short = self.moved > 0 || self.passed_over;
         let outcome = match (self.moved > 0, self.partial) {
@@ -209,7 +211,7 @@ impl RepairSession {
             Outcome::InVain(times) => self.fruitless = times,
         }
         self.moved = 0;
-        // An end that was taken for that of an earlier answer, and then silence: it was the end of a later one, and the
+        // An end was attributed to an earlier answer, and silence followed: it was the end of a later answer, and the
         // earlier one never comes.
         let unanswered = self.unanswered.saturating_sub(self.late);
         if unanswered > 0 {
@@ -223,7 +225,7 @@ impl RepairSession {
         self.differ_until = None;
         self.only_gave = false;
         self.active = None;
-        // What was opened stays open: an answer may come after a silence that was taken for the end.
+        // Nodes stay open: an answer may come after a silence taken for the end.
         outcome
     }
 
@@ -236,12 +238,12 @@ impl RepairSession {
         self.begin_anew();
     }
 
-    /// Another repair may be tried, however many were in vain.
+    /// Allows another repair, however many were in vain.
     pub(super) fn retry(&mut self) {
         self.fruitless = self.fruitless.min(FRUITLESS - 1);
     }
 
-    /// What kept repairs from moving anything is over, or a person asks.
+    /// The cause of the vain repairs is gone, or an operator asks: counts them anew.
     pub(super) fn begin_anew(&mut self) {
         self.fruitless = 0;
     }

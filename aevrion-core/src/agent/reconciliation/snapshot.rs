@@ -1,4 +1,4 @@
-//! Snapshots: when they are sent, what they say, and what follows when they differ.
+//! Snapshots: their timing and content, and the steps after a difference.
 
 use std::time::Duration;
 
@@ -16,34 +16,34 @@ use crate::message::{Digest, Message, Snapshot};
 use crate::tree::Root;
 use crate::{Hash, ReadError, TimeSpan, Timestamp};
 
-/// How long a digest that was sent stands for a fresh one, at least: its answer may be on the way.
+/// How long a sent digest counts as current, at least: its answer may be on the way.
 const DIGEST_FRESH: Duration = Duration::from_millis(200);
 
-/// How much longer than necessary is waited for what the other side usually says first, or for what is to be old enough.
+/// Extra wait for a message that the other side usually sends first, or for events to become old enough.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// How often two neighbours compare, where leaves do not close more often than that.
+/// The longest interval of comparisons: leaves may close more often.
 const TICK_MS: u64 = 60_000;
 
-/// What a clock that is being corrected may lose in that time (500 ppm, as adjtime(3) has it), and some more: when it is
-/// looked at after the tick the leaf has closed.
+/// The time that a clock under correction may lose in a tick (500 ppm, as in adjtime(3)), and some more: by the check
+/// after the tick, the leaf has closed.
 const SLEWED: Duration = Duration::from_millis(50);
 
-/// Differing spans that are shown to whoever asks.
+/// Differing spans kept for display.
 const DIFFERENCES_SHOWN: usize = 16;
 
-/// Snapshots in a row that may be left alone because events are in flight.
+/// Snapshots in a row that may be ignored because events are in flight.
 const DEFERRED: u32 = 3;
 
-/// A comparison of one era: what was said, and what is left to do.
+/// The comparison of one era.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
-    /// The last digest that was sent.
+    /// The last digest sent.
     digest_sent: Option<DigestSent>,
     agreed: AgreedRoots,
-    /// Snapshots in a row that were left alone because events were in flight.
+    /// Snapshots in a row that were ignored because events were in flight.
     deferred: u32,
-    /// The blocks of the last digests that differ still, as far as is known.
+    /// The blocks of the last digests that still differ, as far as is known.
     pub(super) blocks_left: Vec<TimeSpan>,
 }
 
@@ -53,17 +53,17 @@ struct DigestSent {
     span: TimeSpan,
 }
 
-/// The roots of the last agreements. Where the clocks are far apart the two spans have little in common.
+/// The roots of the last agreements. With distant clocks the two spans have little in common.
 #[derive(Debug, Default)]
 struct AgreedRoots {
-    /// Of a span that the neighbour has named.
+    /// The root of a span that the neighbour named.
     of_theirs: Option<Hash>,
-    /// Of a span that this side has named.
+    /// The root of a span that this side named.
     of_ours: Option<Hash>,
 }
 
 impl AgreedRoots {
-    /// Both hold events of this root. The neighbour has named the span if it wants an answer.
+    /// Both sides hold events of this root. If the neighbour asks for an answer, it named the span.
     fn note(&mut self, root: Hash, asks: bool) {
         *(if asks { &mut self.of_theirs } else { &mut self.of_ours }) = Some(root);
     }
@@ -74,7 +74,7 @@ impl AgreedRoots {
 }
 
 impl Reconciliation {
-    /// Snapshots of the past and, where there is any, of the future.
+    /// Snapshots of the past and, if any, of the future.
     pub(super) async fn compare(
         &mut self,
         now: Now,
@@ -104,24 +104,24 @@ impl Reconciliation {
         if injected(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
         } else if everything || root.count > 0 || self.agreement.future == Some(false) {
-            // Until the neighbour answers nothing is known of it. Whoever asks does not rely on an earlier answer: the
-            // neighbour may have learned of more since.
+            // Before the neighbour answers nothing is known of it. An operator's request does not rely on an earlier
+            // answer: the neighbour may have learned of more events since.
             let known = self.agreement.future.filter(|_| !everything);
             self.agreement.future = Some(known.unwrap_or(false));
             snapshots.push(self.snapshot(future, root, (!in_short).then_some(digest), true, now));
         } else if self.agreement.future.is_none() {
-            // The neighbour speaks up if it holds any.
+            // The neighbour reports any events there.
             self.agreement.future = Some(true);
         }
         if everything {
-            // The answer about the past is to be the last.
+            // The answer about the past must be the last.
             snapshots.reverse();
         }
         Ok(snapshots)
     }
 
-    /// A snapshot of `span`. Its digest is left out if nothing has changed since both agreed and an answer will say so,
-    /// or what has changed there.
+    /// A snapshot of `span`. Its digest is left out if nothing has changed since both sides agreed, and if an answer
+    /// will report any change.
     fn snapshot(
         &mut self,
         span: TimeSpan,
@@ -149,7 +149,7 @@ impl Reconciliation {
         let span = theirs.span;
         let era = Era::of_compared(span).ok_or(Fault::StrangeSpan(span))?;
         if !self.pace.allows(now.steady, Rate::of_snapshots(self.common.config.grace)) {
-            // One comparison of this side, a little later, answers all that come too often.
+            // One comparison of this side, a little later, answers all excessive snapshots.
             self.compare_again(now);
             return Ok(Vec::new());
         }
@@ -164,7 +164,8 @@ impl Reconciliation {
                 let equal = Snapshot { digest: None, answer: false, ..theirs };
                 return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
             }
-            // The same events, counted differently: what one side has stored is wrong, and is found like a difference.
+            // Equal events with different counts: the stored data of one side is wrong, and is found like a
+            // difference.
             self.compared.of_mut(era).agreed = AgreedRoots::default();
             if era == Era::Future {
                 // An agreement about the past does not end the search.
@@ -175,27 +176,27 @@ impl Reconciliation {
         }
         let steps = theirs.digest.map(|theirs| self.steps(span, &digest, &theirs));
         if !self.session.has_paused(now.steady, self.clock.round_trip) {
-            // What differs is being repaired; when that is over, snapshots are compared again.
+            // The difference is being repaired; afterwards snapshots are compared again.
             self.session.pass_over(span);
             return Ok(Vec::new());
         }
         self.conclude();
         self.session.differs(span);
         let Some(steps) = steps else {
-            // It thought that both were equal. Here is what there is, and it is to say the same.
+            // The neighbour believed both equal. This is the digest; it must send its own.
             return Ok(self.tell(span, (root, digest), true, now));
         };
         let (mine, left): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| self.is_mine(*step));
         let mut outputs = Vec::new();
         if theirs.answer && self.is_to_know(&left, span, now) {
-            // Before the questions: whoever has begun to answer those heeds no snapshot.
+            // Before the questions: a side that has begun to answer those ignores snapshots.
             outputs.extend(self.tell(span, (root, digest), false, now));
         }
         outputs.extend(self.act(mine, span, now, in_transit, view).await?);
         Ok(outputs)
     }
 
-    /// What is to be done, by either side, about two digests that differ. Notes how far the two are apart.
+    /// The steps for two differing digests, for either side. Notes the difference in events.
     fn steps(&mut self, span: TimeSpan, mine: &Digest, theirs: &Digest) -> Vec<Step> {
         let steps = compare_digests(self.common.shape, span, mine, theirs);
         self.differences =
@@ -206,13 +207,13 @@ impl Reconciliation {
         steps
     }
 
-    /// Whether the neighbour, to which these steps are left, is to be told what this side holds: not if it knows, nor
-    /// while another one brings what it would. Then snapshots are compared later.
+    /// Whether the neighbour, which takes these steps, needs this side's digest. It does not if it has the digest. If
+    /// another neighbour delivers the same events, snapshots are compared later.
     fn is_to_know(&mut self, left: &[Step], span: TimeSpan, now: Now) -> bool {
         if left.is_empty() || self.digest_is_fresh(span, now) {
             return false;
         }
-        // Giving hinders nobody. Receiving from two sides at once would bring the same events twice.
+        // Giving hinders no other repair. Receiving from two sides at once would bring the same events twice.
         let only_gives = left.iter().all(|step| matches!(step, Step::Give(_)));
         let in_turn = only_gives || self.common.coordinator.is_free_for(self.common.neighbour, now.steady);
         if !in_turn {
@@ -221,7 +222,7 @@ impl Reconciliation {
         in_turn
     }
 
-    /// Says what this side holds, for the neighbour to act on.
+    /// Sends this side's digest, for the neighbour to act on.
     fn tell(
         &mut self,
         span: TimeSpan,
@@ -232,7 +233,7 @@ impl Reconciliation {
         vec![self.snapshot(span, root, Some(digest), answer, now)]
     }
 
-    /// Begins a repair, unless what differs may be in flight or another neighbour brings it.
+    /// Begins a repair, unless the difference may be in flight or another neighbour delivers it.
     async fn act(
         &mut self,
         mut steps: Vec<Step>,
@@ -268,7 +269,7 @@ impl Reconciliation {
         self.take(steps, span, now, view).await
     }
 
-    /// The repair that was under way, if any, is over.
+    /// Ends the running repair, if any.
     fn conclude(&mut self) {
         if self.session.is_active() {
             match self.session.end() {
@@ -280,12 +281,12 @@ impl Reconciliation {
             self.forget_wishes();
             self.backfill.forget();
             self.common.coordinator.repaired(self.common.neighbour);
-            // What was said before it is of the past.
+            // Digests sent before it are out of date.
             (self.compared.past.digest_sent, self.compared.future.digest_sent) = (None, None);
         }
     }
 
-    /// Checks stored hashes where repairs were in vain, if it is time for it, and compares again if some were wrong.
+    /// Checks stored hashes where repairs were in vain, if it is time, and compares again if some were wrong.
     pub(super) async fn check_suspects(
         &mut self,
         now: Now,
@@ -326,13 +327,13 @@ impl Reconciliation {
         }
     }
 
-    /// Both hold the same in `span`.
+    /// Both sides hold the same events in `span`.
     fn note_agreement(&mut self, span: TimeSpan, now: Now) {
         self.agreement.agree(Era::of(span));
         self.compared.of_mut(Era::of(span)).deferred = 0;
         if Era::of(span) == Era::Past {
             self.differences = std::sync::Arc::default();
-            // The side whose clock is ahead speaks of a time in which the other has yet to write.
+            // The side whose clock is ahead names a time for which the other may still write events.
             let until = span.last().next().min(now.wall.min(self.clock.neighbours_wall(now.wall)).next());
             self.agreement.until = self.agreement.until.max(Some(until));
         } else {
@@ -340,8 +341,8 @@ impl Reconciliation {
         }
     }
 
-    /// Nothing is to be done about `span` any more; nor about anything else, unless the two differ about the future, or
-    /// about more of the past than that. Then the repair of it is over if it has paused: the neighbour would not compare.
+    /// Cancels further steps for `span`, and for all other spans, unless the two differ about the future or about more
+    /// of the past. Then a paused repair of it is over, because the neighbour would not compare.
     fn rest_assured(&mut self, span: TimeSpan, now: Now) {
         let reach = TimeSpan::new(span.first(), span.last().after(self.grace())).unwrap_or(span);
         let settled = self.suspects.settle(reach);
@@ -374,8 +375,8 @@ impl Reconciliation {
         }
     }
 
-    /// Whether this side takes the step when snapshots differ. Whoever lacks something asks: it knows what it waits for.
-    /// What both hold something of one side alone looks into.
+    /// Whether this side takes the step. The side that lacks events requests them, because it knows the outstanding
+    /// ones. One side alone examines the spans in which both hold events.
     fn is_mine(&self, step: Step) -> bool {
         match step {
             Step::Ask(_) => !injected(Bug::NobodyActs),
@@ -384,14 +385,14 @@ impl Reconciliation {
         }
     }
 
-    /// Whether this side looks into what both hold something of, and differently.
+    /// Whether this side examines the differing spans in which both hold events.
     fn looks_into(&self) -> bool {
         (self.common.config.node < self.common.neighbour || injected(Bug::BothAct))
             && !injected(Bug::NobodyActs)
     }
 
     fn digest_is_fresh(&self, span: TimeSpan, now: Now) -> bool {
-        // Clocks that are far apart make spans that are: what was sent must be about the same time.
+        // With distant clocks spans differ: the sent digest must be about the same time.
         let era = Era::of(span);
         let end = |span: TimeSpan| if era == Era::Past { span.last() } else { span.first() };
         let near =
@@ -400,7 +401,7 @@ impl Reconciliation {
         self.compared.of(era).digest_sent.is_some_and(is_fresh)
     }
 
-    /// Compares again when no other neighbour's repair is under way: until then it would find what that one brings.
+    /// Compares again after any other neighbour's repair: before that it would find the same difference.
     pub(super) fn compare_in_turn(&mut self, now: Now) {
         let at = self.again_at(now);
         self.schedule.compare_in_turn(at);
@@ -411,18 +412,18 @@ impl Reconciliation {
         self.schedule.compare(at);
     }
 
-    /// Not before the neighbour has to answer again: a digest of its own it takes for known as long as it is fresh. And
-    /// not all agents of a node at the same moment.
+    /// A time at which the neighbour must answer again: it treats its own digest as known while that is current. The
+    /// time differs between the agents of a node.
     fn again_at(&mut self, now: Now) -> Duration {
         now.steady + self.freshness() + Duration::from_millis(self.random.next() % 50)
     }
 
-    /// How long a digest that was sent stands for a fresh one.
+    /// How long a sent digest counts as current.
     fn freshness(&self) -> Duration {
         DIGEST_FRESH.max(self.clock.round_trip * 4)
     }
 
-    /// Compares at once, and once more when what was missed just now is old enough for a snapshot to cover it.
+    /// Compares at once, and again when the lost events are old enough for a snapshot.
     pub(super) fn compare_soon(&mut self, now: Duration) {
         self.schedule.look_again(now + self.grace() + MARGIN);
         self.schedule.compare_by(now);
@@ -433,15 +434,15 @@ impl Reconciliation {
         self.clock.grace(&self.common.config)
     }
 
-    /// The moment that both sides have passed by the grace.
+    /// The latest time that lies before the grace on both sides.
     fn settled(&self, wall: Timestamp) -> Timestamp {
         self.passed_by_both(wall).before(self.grace())
     }
 
-    /// The moment that both sides have passed.
+    /// The latest time that has passed on both sides.
     fn passed_by_both(&self, wall: Timestamp) -> Timestamp {
         let behind = Duration::from_millis(self.clock.offset.unwrap_or(0).min(0).unsigned_abs());
-        // A clock that is far off must not keep this side's own events from being compared.
+        // A clock that is far off must not exclude this side's own events from the comparison.
         wall.before(if behind > self.common.config.max_drift { Duration::ZERO } else { behind })
     }
 
@@ -455,8 +456,8 @@ impl Reconciliation {
         self.common.config.parameters.granularity.min(TICK_MS)
     }
 
-    /// The time that neither side reaches soon, however far apart their clocks may be without alarm: from the beginning
-    /// of a minute on, or of a leaf if those are shorter, so that it is the same for a while.
+    /// The time that neither side reaches soon, within the clock offset without an alarm. It starts at the beginning
+    /// of a minute, or of a shorter leaf, so that it stays the same for a while.
     fn future(&self, wall: Timestamp) -> TimeSpan {
         let ahead = Duration::from_millis(self.clock.offset.unwrap_or(0).max(0).unsigned_abs());
         let out_of_reach = wall.after(ahead).after(self.common.config.max_drift).as_millis();
@@ -464,8 +465,8 @@ impl Reconciliation {
         TimeSpan::from(Timestamp::from_millis((out_of_reach / step + 1).saturating_mul(step)))
     }
 
-    /// Until the leaf of this moment has closed on both sides, or a minute if it is longer, and its events have had time
-    /// to arrive.
+    /// The time until the leaf of this moment, or the minute if that is shorter, has closed on both sides, and its
+    /// events have had time to arrive.
     pub(super) fn until_tick(&self, wall: Timestamp) -> Duration {
         let passed = self.passed_by_both(wall);
         let closes =

@@ -1,14 +1,14 @@
-//! A set of moments, kept as spans.
+//! A set of moments, stored as spans.
 
 use std::collections::BTreeMap;
 
 use crate::bounds::{LISTS_AT_ONCE, MESSAGE_SPANS};
 use crate::{TimeSpan, Timestamp};
 
-/// Spans that are remembered one by one.
+/// The maximum number of spans.
 const SPANS: usize = MESSAGE_SPANS * LISTS_AT_ONCE;
 
-/// Spans that do not meet. If they become too many, what lies between them counts, too.
+/// Disjoint spans. Beyond the maximum, the gaps between them count as well.
 #[derive(Debug, Default)]
 pub(super) struct Spans(BTreeMap<Timestamp, Timestamp>);
 
@@ -26,12 +26,12 @@ impl Spans {
         }
     }
 
-    /// Whether any of its moments lies in `span`.
+    /// Whether any moment of the set lies in `span`.
     pub(super) fn meets(&self, span: TimeSpan) -> bool {
         self.latest_within(span).is_some()
     }
 
-    /// The latest of those that meet `span`.
+    /// The latest of the spans that overlap `span`.
     fn latest_within(&self, span: TimeSpan) -> Option<TimeSpan> {
         let (first, last) = self.0.range(..=span.last()).next_back()?;
         TimeSpan::new(*first, *last).filter(|met| met.intersection(span).is_some())

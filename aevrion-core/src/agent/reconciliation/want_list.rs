@@ -1,6 +1,5 @@
-//! Events that a list of the neighbour's named and this node lacks. They are asked for a batch at a time, the next when
-//! the last one has been answered: so nothing is asked for twice, and what comes can be told from what nobody asked
-//! for.
+//! Events that lists of the neighbour name and this node lacks. They are requested batch by batch, each after the
+//! answer to the last one. So nothing is requested twice, and requested events can be told from unrequested ones.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -9,27 +8,27 @@ use crate::bounds::{MESSAGE_IDS, MESSAGE_SPANS, REQUESTED_IDS};
 use crate::message::{Listed, Share};
 use crate::{Event, TimeSpan};
 
-/// Shares of spans that are told apart: more than an honest neighbour lists before they have come.
+/// Shares of spans told apart: more than an honest neighbour lists before they have arrived.
 const SHARES: usize = 64;
 
-/// Ids wished for within scopes.
+/// Wanted ids within scopes.
 #[derive(Debug, Default)]
 pub(super) struct WantList {
-    /// Not asked for yet.
+    /// Ids not requested yet.
     waiting: VecDeque<Listed>,
-    /// Asked for, and not seen yet.
+    /// Ids requested, and not received yet.
     asked: Vec<Listed>,
-    /// Where whole spans were wished for, and shares of which, since nothing was.
+    /// Spans wanted in whole, and shares of spans, since the list was last empty.
     whole: Spans,
     shares: Vec<(TimeSpan, Share)>,
-    /// Whether a question has not been answered to its end.
+    /// Whether a request is open.
     open: bool,
-    /// Whether anything of that answer has come.
+    /// Whether part of its answer has arrived.
     came: bool,
 }
 
 impl WantList {
-    /// Wishes for more. If they are too many to remember, the latest are left to the next comparison.
+    /// Adds wanted ids. Beyond the limit the latest are left to the next comparison.
     pub(super) fn add(&mut self, wishes: Vec<Listed>) {
         let mut len = self.len();
         if len == 0 {
@@ -50,18 +49,18 @@ impl WantList {
         }
     }
 
-    /// Whether anything is wished for that the list may name, too. Shares of a span are of other events each.
+    /// Whether wanted events may be in the list, too. Different shares of a span hold different events.
     pub(super) fn meets(&self, list: &Listed) -> bool {
         let apart = |share: Share| share.of == list.share.of && share.part != list.share.part;
         let share =
             |(span, share): &(TimeSpan, Share)| span.intersection(list.span).is_some() && !apart(*share);
         let meets =
             || self.whole.meets(list.span) || self.shares.len() >= SHARES || self.shares.iter().any(share);
-        // What was wished for and has come hides nothing.
+        // Requests with complete answers hide nothing.
         !(self.waiting.is_empty() && self.asked.is_empty()) && meets()
     }
 
-    /// What to ask for next: nothing while a question is open, or if nothing is wished for.
+    /// The next request; `None` while one is open, or without wanted ids.
     pub(super) fn next(&mut self) -> Option<Vec<Listed>> {
         if self.open || self.waiting.is_empty() {
             return None;
@@ -81,7 +80,7 @@ impl WantList {
         Some(self.asked.clone())
     }
 
-    /// Strikes off what has come. Returns how many of the events were not asked for.
+    /// Removes received events. Returns how many were not requested.
     pub(super) fn take(&mut self, events: &[Event]) -> usize {
         self.came |= !events.is_empty();
         let sorted: Vec<_> = self.asked.iter().map(|list| (list.span, list.ids.sorted())).collect();
@@ -98,7 +97,7 @@ impl WantList {
                     break;
                 }
             }
-            // Two events can share a short id: then both come for the one that was asked for.
+            // Two events can share a short id: then both arrive for the requested one.
             unasked += usize::from(!named);
         }
         for (list, come) in self.asked.iter_mut().zip(&come) {
@@ -108,8 +107,8 @@ impl WantList {
         unasked
     }
 
-    /// The question was answered to its end. What was left out of it for want of room is wished for again, unless
-    /// nothing came at all; what the neighbour does not give, whatever its reasons, is given up.
+    /// The answer is complete. Ids left out for lack of room are wanted again, unless the answer was empty. Other ids
+    /// that the neighbour does not deliver are dropped.
     pub(super) fn answered(&mut self, more: bool) {
         let left = std::mem::take(&mut self.asked);
         if more && self.came {
@@ -118,14 +117,14 @@ impl WantList {
         self.open = false;
     }
 
-    /// Forgets all. Returns for how many ids the answer may still be under way.
+    /// Drops all. Returns the number of ids whose answer may still be under way.
     pub(super) fn clear(&mut self) -> usize {
         let asked = self.asked.iter().map(|list| list.ids.len()).sum();
         *self = Self::default();
         asked
     }
 
-    /// Ids that have not come.
+    /// Ids not received yet.
     pub(super) fn len(&self) -> usize {
         self.waiting.iter().chain(&self.asked).map(|list| list.ids.len()).sum()
     }
