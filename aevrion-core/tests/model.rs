@@ -286,7 +286,7 @@ async fn open(store: &Kept, wall: &Arc<ManualWall>, index_batch: usize) -> Repli
         branching: Some(BRANCHING),
         ..ParameterOverrides::default()
     };
-    let wall = Arc::clone(wall) as _;
+    let wall = Arc::clone(wall);
     Replica::open(
         store.clone(),
         Options::default().parameters(parameters).joins().wall(wall).index_batch(index_batch),
