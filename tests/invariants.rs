@@ -6,8 +6,8 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
-use aevrion_core::index::{EntryQuery, KeySpan, VersionQuery};
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
+use aevrion_core::{EntryQuery, KeySpan, VersionQuery};
 use aevrion_core::{
     Event, ManualWall, Operation, Options, Parameters, Replica, Root, Timestamp, Value, WriteError,
 };

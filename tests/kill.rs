@@ -17,8 +17,8 @@ use std::time::Duration;
 use crate::support::random::Random;
 use crate::support::{ENGINES, aevrion, run_on, status};
 use aevrion_core::bounds::COMMIT_EVENTS;
-use aevrion_core::index::{EntryQuery, KeySpan};
 use aevrion_core::store::Durability;
+use aevrion_core::{EntryQuery, KeySpan};
 use aevrion_core::{Operation, Replica};
 
 /// The signal number of `kill -9`.

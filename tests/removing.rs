@@ -193,7 +193,7 @@ fn only_the_authority_removes_and_never_its_own_node() {
 
     // HTTP clients are not authenticated, so a removal has to be signed.
     let authority = Authority::load(&first.data.join("cluster")).expect("it began the cluster");
-    let stranger = Authority::make(SystemWall.now()).expect("it is made");
+    let stranger = Authority::make().expect("it is made");
     let (now, node) = (SystemWall.now(), out.parse::<NodeId>().expect("an id"));
     let [forged, about_own] = [
         stranger.remove(node, now).expect("it is signed"),

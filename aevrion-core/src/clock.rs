@@ -23,16 +23,16 @@ pub const MAX_DRIFT: Duration = Duration::from_secs(60);
 
 /// The state that the next run needs, regardless of its wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ClockMark {
+pub(crate) struct ClockMark {
     /// The next run issues nothing before this.
-    pub continues: Timestamp,
+    pub(crate) continues: Timestamp,
     /// The point from which the operator resumed the clock.
-    pub resumed: Timestamp,
+    pub(crate) resumed: Timestamp,
 }
 
 /// The state from which timestamps are issued. Cloning is cheap: dropping a clone takes back its timestamps.
 #[derive(Debug, Clone)]
-pub struct Clock {
+pub(crate) struct Clock {
     /// The greatest timestamp issued or accepted.
     last: Timestamp,
     /// The greatest timestamp issued, in this run or an earlier one.
@@ -49,7 +49,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that continues after `accepted`, the greatest timestamp in the store no more than `max_drift` ahead of
     /// the wall, and after the `mark` of the previous run.
-    pub fn new(accepted: Timestamp, mark: ClockMark, max_drift: Duration) -> Self {
+    pub(crate) fn new(accepted: Timestamp, mark: ClockMark, max_drift: Duration) -> Self {
         let ClockMark { continues, resumed } = mark;
         Self {
             last: accepted.max(continues),
@@ -65,7 +65,7 @@ impl Clock {
     ///
     /// # Errors
     /// [`Blocked`]. The clock stays as it was.
-    pub fn issue(&mut self, wall: Timestamp, key: &Bytes) -> Result<Timestamp, Blocked> {
+    pub(crate) fn issue(&mut self, wall: Timestamp, key: &Bytes) -> Result<Timestamp, Blocked> {
         let earliest = self.earliest(wall);
         let is_taken = earliest == self.last && self.seen.contains(key);
         let timestamp = if is_taken { earliest.next() } else { earliest };
@@ -83,7 +83,7 @@ impl Clock {
     }
 
     /// Records an event of a neighbour.
-    pub fn observe(&mut self, wall: Timestamp, key: &Bytes, timestamp: Timestamp) {
+    pub(crate) fn observe(&mut self, wall: Timestamp, key: &Bytes, timestamp: Timestamp) {
         if timestamp <= wall.after(self.max_drift) {
             self.move_to(timestamp);
             self.note(key, timestamp);
@@ -91,20 +91,20 @@ impl Clock {
     }
 
     /// Records an event whose time a client chose. It says nothing about clocks, and moves none.
-    pub fn note(&mut self, key: &Bytes, timestamp: Timestamp) {
+    pub(crate) fn note(&mut self, key: &Bytes, timestamp: Timestamp) {
         if timestamp == self.last {
             self.seen.insert(key.clone());
         }
     }
 
     /// Issues nothing at or before `until` from now on. `until` must not exceed a time that the wall has shown.
-    pub fn settle(&mut self, until: Timestamp) {
+    pub(crate) fn settle(&mut self, until: Timestamp) {
         self.settled = self.settled.max(until);
     }
 
     /// Resumes the clock from its present time, however far ahead of the wall, on the operator's word. Does nothing
     /// unless the wall was set back: otherwise a clock that runs ahead would run ever further ahead.
-    pub fn resume(&mut self, wall: Timestamp) {
+    pub(crate) fn resume(&mut self, wall: Timestamp) {
         if self.earliest(wall) > self.horizon(wall) {
             self.exceed(wall);
         }
@@ -116,7 +116,7 @@ impl Clock {
     }
 
     /// No timestamp is issued while the wall shows less than this: it was set back too far.
-    pub fn set_back_below(&self) -> Timestamp {
+    pub(crate) fn set_back_below(&self) -> Timestamp {
         let earliest = self.earliest(Timestamp::MIN);
         if earliest <= self.horizon(Timestamp::MIN) {
             Timestamp::MIN
@@ -125,18 +125,13 @@ impl Clock {
         }
     }
 
-    /// The time of reads: never before the wall, nor before this node's own writes.
-    pub fn now(&self, wall: Timestamp) -> Timestamp {
-        self.last.max(wall)
-    }
-
     /// The greatest timestamp issued or accepted.
-    pub fn last(&self) -> Timestamp {
+    pub(crate) fn last(&self) -> Timestamp {
         self.last
     }
 
     /// The mark for the next run.
-    pub fn mark(&self) -> ClockMark {
+    pub(crate) fn mark(&self) -> ClockMark {
         // An issued timestamp may be issued again, for another key. A settled one may not.
         let continues = if self.settled < self.issued { self.issued } else { self.settled.next() };
         ClockMark { continues, resumed: self.resumed }
@@ -162,7 +157,7 @@ impl Clock {
 
 /// Why the clock issues no timestamp for a key at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blocked {
+pub(crate) enum Blocked {
     /// The key is written faster than once a millisecond, and has used up the drift.
     BusyKey {
         /// The time until the wall has caught up.
@@ -187,7 +182,7 @@ impl Blocked {
     }
 
     /// The longest time until the next attempt.
-    pub fn wait(self) -> Duration {
+    pub(crate) fn wait(self) -> Duration {
         match self {
             Self::BusyKey { wait } | Self::SetBack { wait, .. } => wait,
         }

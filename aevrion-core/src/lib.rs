@@ -19,11 +19,17 @@
 //! # Ok(()) }
 //! ```
 //!
+//! The surface: [`Replica`] with its queries and errors, [`store`] and [`transport`] to plug in others, [`replication`],
+//! and `identity` by its feature. Hidden modules are public for the tests and for the other crates of the project; they
+//! may change at any time.
+//!
 //! Layers, lowest first; none knows the layers above it: [`EventId`], [`Timestamp`] → [`Event`] → tree and index,
 //! independent of each other → [`Replica`], the one place that decides order.
 
+#[doc(hidden)]
 pub mod agent;
 mod arrivals;
+#[doc(hidden)]
 pub mod bounds;
 mod clock;
 mod clock_fault;
@@ -35,11 +41,13 @@ mod events;
 pub mod fault_injection;
 #[cfg(not(feature = "testkit"))]
 mod fault_injection;
+#[doc(hidden)]
 pub mod files;
 mod id;
 #[cfg(feature = "identity")]
 pub mod identity;
-pub mod index;
+mod index;
+#[doc(hidden)]
 pub mod message;
 mod news;
 mod parameters;
@@ -52,15 +60,18 @@ mod tables;
 mod time;
 mod timetable;
 pub mod transport;
+#[doc(hidden)]
 pub mod tree;
 mod wall;
 
 pub use arrivals::Effect;
-pub use clock::{Blocked, Clock, ClockMark, MAX_DRIFT};
+pub use clock::MAX_DRIFT;
+pub(crate) use clock::{Blocked, Clock, ClockMark};
 pub use clock_fault::ClockFault;
 pub use error::{Damage, OpenError, ReadError, WatchError, WriteError};
 pub use event::{Event, EventKey, RESERVED_PREFIX, TooLong, Value, is_reserved};
 pub use id::{EventId, Hash, Incarnation, NodeId, ParseHexError};
+pub use index::{AsOf, Entries, EntryQuery, KeySpan, Order, VersionQuery, Versions};
 pub use parameters::{Difference, OutOfRange, ParameterOverrides, Parameters, TreeTooFine};
 pub use replica::{
     Cursor, DamagedEvents, Export, Import, Inserted, Operation, Options, ParseCursorError, Progress, Rebuilt,

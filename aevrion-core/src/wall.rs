@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Timestamp;
 
-/// A wall clock. It may stand still, jump and run backwards: [`Clock`](crate::Clock) makes it dependable.
+/// A wall clock. It may stand still, jump and run backwards: the clock of a replica makes it dependable.
 pub trait WallClock: Send + Sync + 'static {
     /// The time of day, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::Kept;
-use aevrion_core::index::{EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::store::Durability;
+use aevrion_core::{EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::{
     Event, Hash, ManualWall, Operation, Options, ParameterOverrides, Parameters, Replica, Root, Timestamp,
     Value,

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::support::Kept;
 use aevrion_core::agent::ReplicaView;
-use aevrion_core::index::{EntryQuery, KeySpan, VersionQuery};
 use aevrion_core::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, WriteBatch};
 use aevrion_core::{
     Cursor, Event, Options, ReadError, Replica, Root, TimeSpan, Timestamp, Value, WatchError,
 };
+use aevrion_core::{EntryQuery, KeySpan, VersionQuery};
 
 /// A row, changed or removed.
 type Row = (Vec<u8>, Vec<u8>);

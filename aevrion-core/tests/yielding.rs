@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::support::Kept;
-use aevrion_core::index::{EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::{Cursor, Event, Options, Replica, Timestamp, Value};
+use aevrion_core::{EntryQuery, KeySpan, Order, VersionQuery};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{MissedTickBehavior, interval};
 

@@ -4,35 +4,24 @@
 //! Run it with `cargo run -p aevrion-net-quic --example two_nodes`.
 
 use std::error::Error;
-use std::net::SocketAddr;
 
-use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Identity, NodeKey};
-use aevrion_core::replication::Peer;
+use aevrion_core::identity::Authority;
 use aevrion_core::store::MemoryStore;
 use aevrion_core::transport::Limits;
-use aevrion_core::{Options, Replica, SystemWall, WallClock};
+use aevrion_core::{Options, Replica};
 use aevrion_net_quic::QuicTransport;
 
-/// An identity that the authority vouches for. In a cluster of several machines the key stays on its own:
-/// see `aevrion_core::identity::join`.
-fn identity(authority: &Authority) -> Result<Identity, Box<dyn Error>> {
-    let key = NodeKey::generate()?;
-    let certificate = authority.issue(&key.signing_request()?, SystemWall.now(), CERTIFICATE_VALIDITY)?;
-    Ok(Identity::new(key, certificate, authority.certificate().to_vec())?)
-}
-
 async fn node(authority: &Authority) -> Result<(Replica, QuicTransport), Box<dyn Error>> {
-    let identity = identity(authority)?;
-    let options = Options::default().node(identity.node());
-    let replica = Replica::open(MemoryStore::new(), options).await?;
-    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let transport = QuicTransport::bind(any_port, identity, Limits::default())?;
-    Ok((replica, transport))
+    // In a cluster of several machines each keeps its key: see `aevrion_core::identity::join`.
+    let identity = authority.new_node()?;
+    let replica = Replica::open(MemoryStore::new(), Options::default().node(identity.node())).await?;
+    let any_port = ([127, 0, 0, 1], 0).into();
+    Ok((replica, QuicTransport::bind(any_port, identity, Limits::default())?))
 }
 
 #[tokio::main]
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
-    let authority = Authority::make(SystemWall.now())?;
+    let authority = Authority::make()?;
     let (left, left_transport) = node(&authority).await?;
     let (right, right_transport) = node(&authority).await?;
 
@@ -41,10 +30,11 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     left.put("gate:B4", "open").await?;
     right.put("flight:UA1545", "departed").await?;
 
-    let address = Peer::over("quic", left_transport.local_address().to_string());
     let left_replication = left.replicate_over(left_transport);
     let right_replication = right.replicate_over(right_transport);
-    right_replication.add_peer(address);
+    for address in left_replication.addresses() {
+        right_replication.add_peer(address);
+    }
     right_replication.agreement().await;
 
     assert_eq!(left.root().await?, right.root().await?);

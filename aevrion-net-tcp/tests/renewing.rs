@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::identity::join::{Joining, Registrar, Tokens};
-use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, NodeKey};
+use aevrion_core::identity::{Authority, NodeKey};
 use aevrion_core::replication::{Peer, Replication, ReplicationOptions};
 use aevrion_core::store::MemoryStore;
 use aevrion_core::transport::{Limits, Transport};
-use aevrion_core::{Options, Replica, SystemWall, WallClock};
+use aevrion_core::{Options, Replica, SystemWall};
 use aevrion_net_tcp::TcpTransport;
 
 /// More than anything here takes on a busy machine.
@@ -18,7 +18,7 @@ const NEVER: Duration = Duration::from_secs(60);
 
 fn bind(authority: &Authority) -> Arc<TcpTransport> {
     let key = NodeKey::generate().unwrap();
-    let identity = authority.admit(key, SystemWall.now(), CERTIFICATE_VALIDITY).unwrap();
+    let identity = authority.admit(key).unwrap();
     Arc::new(TcpTransport::bind("127.0.0.1:0".parse().unwrap(), identity, Limits::default()).unwrap())
 }
 
@@ -32,7 +32,7 @@ async fn replication(transport: &Arc<TcpTransport>) -> Replication {
 #[tokio::test]
 async fn peers_say_where_to_renew_and_the_addresses_of_neighbours_do_not() {
     let directory = tempfile::tempdir().unwrap();
-    let authority = Authority::make(SystemWall.now()).unwrap();
+    let authority = Authority::make().unwrap();
     let (there, here) = (bind(&authority), bind(&authority));
     let tokens = Tokens::in_directory(directory.path());
     let removals = there.credentials().removals().clone();

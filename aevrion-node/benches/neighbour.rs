@@ -88,7 +88,7 @@ fn percentile(times: &mut [Duration], percent: usize) -> f64 {
 
 #[tokio::main]
 async fn main() {
-    let authority = Authority::make(SystemWall.now()).unwrap();
+    let authority = Authority::make().unwrap();
     let bind_quic = |address, identity| QuicTransport::bind(address, identity, Limits::default()).unwrap();
     let bind_tcp = |address, identity| TcpTransport::bind(address, identity, Limits::default()).unwrap();
     let pairs = [pair("quic", &authority, bind_quic).await, pair("tcp", &authority, bind_tcp).await];

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aevrion_core::index::AsOf;
+use aevrion_core::AsOf;
 use aevrion_core::{Event, EventId, EventKey, Timestamp};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use aevrion_core::index::{AsOf, EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::store::Durability;
+use aevrion_core::{AsOf, EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::{Event, EventKey, Operation, ReadError, Replica, Timestamp, Value, WriteError};
 use bytes::Bytes;
 

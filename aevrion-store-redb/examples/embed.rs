@@ -4,8 +4,8 @@
 
 use std::error::Error;
 
-use aevrion_core::index::{EntryQuery, KeySpan, VersionQuery};
 use aevrion_core::store::Durability;
+use aevrion_core::{EntryQuery, KeySpan, VersionQuery};
 use aevrion_core::{Operation, Options, Replica};
 use aevrion_store_redb::RedbStore;
 

@@ -15,7 +15,7 @@ use super::error::{IdentityError, not_made, unreadable};
 use super::files;
 use super::key::KEY;
 use super::{Fingerprint, Identity, NodeKey, removal};
-use crate::{NodeId, Timestamp};
+use crate::{NodeId, SystemWall, Timestamp, WallClock};
 
 /// The validity of a node's certificate: long enough that renewal may fail for weeks before a node is locked out, short
 /// enough that a removed node is excluded in the end, even where the removal is unknown.
@@ -46,7 +46,15 @@ impl Authority {
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
-    pub fn make(now: Timestamp) -> Result<Self, IdentityError> {
+    pub fn make() -> Result<Self, IdentityError> {
+        Self::make_at(SystemWall.now())
+    }
+
+    /// As [`Authority::make`], at `now` of another clock.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn make_at(now: Timestamp) -> Result<Self, IdentityError> {
         let key = NodeKey::generate()?;
         // Each authority has a name of its own, so that a foreign certificate can be distinguished from a forged one.
         let name = format!("Aevrion cluster {}", &key.node().to_string()[..16]);
@@ -125,11 +133,34 @@ impl Authority {
         self.sign(&request.public_key, now, validity)
     }
 
-    /// Makes the holder of `key` a node of the cluster locally, as the first node has no other node to ask.
+    /// A new node of the cluster with a key generated here. A node on another machine makes its own key and
+    /// [joins](super::join).
     ///
     /// # Errors
     /// [`IdentityError::NotMade`].
-    pub fn admit(&self, key: NodeKey, now: Timestamp, validity: Duration) -> Result<Identity, IdentityError> {
+    pub fn new_node(&self) -> Result<Identity, IdentityError> {
+        self.admit(NodeKey::generate()?)
+    }
+
+    /// Makes the holder of `key` a node of the cluster locally, as the first node has no other node to ask. The
+    /// certificate is [valid](CERTIFICATE_VALIDITY) from now on.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn admit(&self, key: NodeKey) -> Result<Identity, IdentityError> {
+        self.admit_at(key, SystemWall.now(), CERTIFICATE_VALIDITY)
+    }
+
+    /// As [`Authority::admit`], at `now` of another clock, and valid for another time.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn admit_at(
+        &self,
+        key: NodeKey,
+        now: Timestamp,
+        validity: Duration,
+    ) -> Result<Identity, IdentityError> {
         let certificate = self.sign(key.pair(), now, validity)?;
         Identity::new(key, certificate, self.certificate.to_vec())
     }

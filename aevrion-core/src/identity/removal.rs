@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn nobody_but_the_authority_of_the_cluster_removes_a_node() {
         let now = SystemWall.now();
-        let [authority, other] = [0; 2].map(|_| Authority::make(now).unwrap());
-        let admit = |key| authority.admit(key, now, CERTIFICATE_VALIDITY).unwrap();
+        let [authority, other] = [0; 2].map(|_| Authority::make_at(now).unwrap());
+        let admit = |key| authority.admit_at(key, now, CERTIFICATE_VALIDITY).unwrap();
         let key = NodeKey::generate().unwrap();
         let (node, credentials) = (key.node(), Credentials::new(admit(key.clone())));
         let removals = credentials.removals();

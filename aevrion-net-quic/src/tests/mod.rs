@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use aevrion_core::identity::conformance::{Kit, run};
 use aevrion_core::identity::join::{JoinError, Joined, Joining, Token};
-use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, NodeKey, PROTOCOL, SERVER_NAME};
+use aevrion_core::identity::{Authority, Credentials, NodeKey, PROTOCOL, SERVER_NAME};
 use aevrion_core::transport::{Limits, TransportError};
-use aevrion_core::{SystemWall, WallClock};
 use async_trait::async_trait;
 use quinn::Endpoint;
 use rustls::ClientConfig;
@@ -56,9 +55,9 @@ impl Kit for Quic {
 async fn first_packets(number: usize) -> Vec<Vec<u8>> {
     let listener = UdpSocket::bind(SocketAddr::from((LOOPBACK, 0))).await.unwrap();
     let at = listener.local_addr().unwrap();
-    let authority = Authority::make(SystemWall.now()).unwrap();
+    let authority = Authority::make().unwrap();
     let key = NodeKey::generate().unwrap();
-    let identity = authority.admit(key, SystemWall.now(), CERTIFICATE_VALIDITY).unwrap();
+    let identity = authority.admit(key).unwrap();
     let tls = Credentials::new(identity).client_config(PROTOCOL).unwrap();
     let config = settings::client(tls, &Limits::default()).unwrap();
     let client = Endpoint::client(SocketAddr::from((LOOPBACK, 0))).unwrap();

@@ -4,9 +4,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, NodeKey, PROTOCOL};
+use aevrion_core::identity::{Authority, Credentials, NodeKey, PROTOCOL};
 use aevrion_core::transport::{Lane, Limits, Side, Transport, TransportError};
-use aevrion_core::{SystemWall, WallClock};
 use quinn::Endpoint;
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
@@ -24,7 +23,7 @@ async fn within<T>(work: impl Future<Output = T>) -> T {
 
 fn credentials(authority: &Authority) -> Credentials {
     let key = NodeKey::generate().unwrap();
-    authority.admit(key, SystemWall.now(), CERTIFICATE_VALIDITY).unwrap().into()
+    authority.admit(key).unwrap().into()
 }
 
 fn bind(authority: &Authority) -> QuicTransport {
@@ -59,7 +58,7 @@ async fn honest_node_gets_in(authority: &Authority, to: &QuicTransport) {
 
 #[tokio::test]
 async fn garbage_on_the_port_is_nothing() {
-    let authority = Authority::make(SystemWall.now()).unwrap();
+    let authority = Authority::make().unwrap();
     let here = bind(&authority);
     let socket = UdpSocket::bind(SocketAddr::from((LOOPBACK, 0))).await.unwrap();
     for seed in 0..=u8::MAX {
@@ -74,7 +73,7 @@ async fn garbage_on_the_port_is_nothing() {
 
 #[tokio::test]
 async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
-    let authority = Authority::make(SystemWall.now()).unwrap();
+    let authority = Authority::make().unwrap();
     let here = bind(&authority);
     let local = SocketAddr::from((LOOPBACK, 0));
     let client = Endpoint::client(local).unwrap();
@@ -100,7 +99,7 @@ async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
 
 #[tokio::test]
 async fn one_that_was_killed_and_started_anew_ends_the_connections_it_forgot() {
-    let authority = Authority::make(SystemWall.now()).unwrap();
+    let authority = Authority::make().unwrap();
     let identity = credentials(&authority);
     let (say_address, address) = oneshot::channel();
     // The shorter limit of the two sides counts.

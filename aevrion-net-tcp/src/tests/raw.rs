@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, NodeKey, PROTOCOL};
+use aevrion_core::identity::{Authority, Credentials, NodeKey, PROTOCOL};
 use aevrion_core::transport::{Connection, Lane, Limits, Refusal, Side, Transport, TransportError};
-use aevrion_core::{SystemWall, WallClock};
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,13 +27,13 @@ struct Cluster {
 
 impl Cluster {
     fn new(idle: Duration) -> Self {
-        let authority = Authority::make(SystemWall.now()).unwrap();
+        let authority = Authority::make().unwrap();
         Self { authority, limits: Limits { idle, ..Limits::default() } }
     }
 
     fn credentials(&self) -> Credentials {
         let key = NodeKey::generate().unwrap();
-        self.authority.admit(key, SystemWall.now(), CERTIFICATE_VALIDITY).unwrap().into()
+        self.authority.admit(key).unwrap().into()
     }
 
     fn bind(&self) -> TcpTransport {

@@ -103,7 +103,7 @@ impl Backend {
         match self {
             Self::Local(replica) => Ok(history.page(replica).await?),
             Self::Remote(client) => {
-                let reverse = history.order == aevrion_core::index::Order::NewestFirst;
+                let reverse = history.order == aevrion_core::Order::NewestFirst;
                 let target = Target::of_key("/v1/history/", &history.key)
                     .with_some("limit", history.limit)
                     .with_some("reverse", Some(reverse))

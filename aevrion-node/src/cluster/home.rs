@@ -71,7 +71,7 @@ impl Home {
         self.expect_nobody()?;
         let now = SystemWall.now();
         let found = || {
-            let authority = Authority::make(now)?;
+            let authority = Authority::make_at(now)?;
             let key = NodeKey::generate()?;
             let certificate = authority.issue(&key.signing_request()?, now, CERTIFICATE_VALIDITY)?;
             let identity = Identity::new(key, certificate, authority.certificate().to_vec())?;

@@ -134,10 +134,10 @@ mod tests {
     #[test]
     fn what_to_do_about_a_certificate_depends_on_where_the_authority_is() {
         let now = SystemWall.now();
-        let authority = Authority::make(now).unwrap();
+        let authority = Authority::make_at(now).unwrap();
         let credentials = |days: u64| {
             let validity = Duration::from_secs(days * 24 * 60 * 60);
-            Credentials::new(authority.admit(NodeKey::generate().unwrap(), now, validity).unwrap())
+            Credentials::new(authority.admit_at(NodeKey::generate().unwrap(), now, validity).unwrap())
         };
         assert_eq!(alarm(&credentials(20), AuthorityAt::ThisNode), None);
         let places = [AuthorityAt::ThisNode, AuthorityAt::AnotherNode];

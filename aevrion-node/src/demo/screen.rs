@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Stdout, Write};
 use std::time::Duration;
 
-use aevrion_core::tree::Root;
+use aevrion_core::Root;
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Color, Style};
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use aevrion_core::index::VersionQuery;
+use aevrion_core::Root;
+use aevrion_core::VersionQuery;
 use aevrion_core::store::Durability;
-use aevrion_core::tree::Root;
 use aevrion_core::{EventKey, Operation};
 
 use super::member::Member;

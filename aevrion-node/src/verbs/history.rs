@@ -1,6 +1,6 @@
 //! `history`: the versions of a key.
 
-use aevrion_core::index::Order;
+use aevrion_core::Order;
 
 use crate::backend::Backend;
 use crate::cli::Global;

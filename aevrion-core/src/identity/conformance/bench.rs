@@ -41,12 +41,12 @@ impl Cluster {
     /// # Panics
     /// If the machine has no randomness. The same holds for its nodes.
     pub fn new() -> Self {
-        Self { authority: sound(Authority::make(now())) }
+        Self { authority: sound(Authority::make_at(now())) }
     }
 
     /// A node whose certificate was issued at `at`, and is valid for `validity`.
     pub(super) fn node(&self, at: Timestamp, validity: Duration) -> Identity {
-        sound(self.authority.admit(sound(NodeKey::generate()), at, validity))
+        sound(self.authority.admit_at(sound(NodeKey::generate()), at, validity))
     }
 
     /// A new node with a valid certificate.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use aevrion_core::Order;
 use aevrion_core::Timestamp;
-use aevrion_core::index::Order;
 use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
