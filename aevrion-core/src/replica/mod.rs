@@ -6,10 +6,11 @@
 
 mod check;
 mod commit_batch;
+mod committer;
 mod damaged;
 mod derived;
 mod digests;
-mod expiring;
+mod expiry;
 mod export;
 mod failure;
 mod feed;
@@ -28,10 +29,10 @@ mod scrub;
 mod state;
 mod status;
 mod submissions;
-mod top_row;
-mod tree_access;
+mod tree_walk;
 mod verify;
 mod waiting;
+mod walk;
 mod watch;
 mod writer;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::committer::Committer;
 use super::handle::Replica;
 use super::options::Options;
 use super::queue::Queue;
@@ -83,7 +84,8 @@ impl Replica {
         let names = Names { node, incarnation, lineage };
         let shared = Arc::new(Shared::new(store, parameters, names, &options, state, &clock));
         shared.damage.found(damaged, shared.wall.now());
-        Writer::new(Arc::clone(&shared), requests, clock, greatest).spawn();
+        let committer = Committer::new(Arc::clone(&shared), clock, greatest);
+        Writer::new(committer, requests).spawn();
         Ok(Self { shared, queue })
     }
 }

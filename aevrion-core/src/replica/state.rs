@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::options::Options;
 use super::read_state::ReadState;
 use super::recent::RecentArrivals;
-use super::top_row::KeptTop;
+use super::walk::KeptTop;
 use crate::events::read_event;
 use crate::fault_injection::{Bug, injected};
 use crate::index::LatestCache;

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use tokio::sync::{MutexGuard, mpsc};
 
 use super::handle::Replica;
-use super::queue::{Nodes, Request, Walk};
+use super::queue::Request;
 use super::read_state::ReadState;
-use super::top_row::KeptTop;
+use super::walk::{KeptTop, Nodes, WalkGrant};
 use crate::tree::{Node, NodeSink, Root, Shape, TopRow, TreePass};
 use crate::{Hash, ReadError, TimeSpan, Timestamp};
 
 /// Leave to walk the tree while nobody else does.
 pub(super) struct TreeWalk<'r> {
-    walk: Walk,
+    walk: WalkGrant,
     shape: Shape,
     top: MutexGuard<'r, KeptTop>,
 }
