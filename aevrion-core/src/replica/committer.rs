@@ -15,7 +15,7 @@ use super::failure::{Reloaded, StoreHealth, reload, unreadable};
 use super::queue::{Counted, SettingWrite};
 use super::read_state::ReadState;
 use super::state::{Published, Shared};
-use super::walk::{Nodes, TreeChanges, WalkGrant};
+use super::tree_changes::{Nodes, TreeChanges, WalkGrant};
 use crate::bounds::PENDING_LEFT;
 use crate::fault_injection::{Bug, injected};
 use crate::index::Pending;

@@ -1,12 +1,17 @@
-//! The meaning of rows in derived tables, for the checks, and for the writer before it removes such rows.
+//! Derived rows: the meaning of each, for the checks and for the writer before it removes one, and their corrections on the
+//! way to the writer.
 
+use bytes::Bytes;
+
+use super::queue::{Counted, Queue, Request};
+use crate::bounds::PAGE_ROWS;
 use crate::events::{decode_event, outermost_event, read_event};
 use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, View, WriteBatch};
 use crate::tables::{
     EventRow, IndexRow, encode_event_key, parse_event_key, parse_expiry_key, parse_node_key,
 };
 use crate::tree::{LEVELS, NodePosition, Shape};
-use crate::{ReadError, Timestamp, timetable};
+use crate::{ReadError, Timestamp, WriteError, timetable};
 
 /// Whether a row of `by_key` stands for an event. A damaged event counts: its row must stay, or a read would silently
 /// answer with the version before.
@@ -89,9 +94,60 @@ fn in_doubt_yes(stands: Result<bool, ReadError>) -> Result<bool, StoreError> {
     }
 }
 
+/// Corrections of derived rows on their way to the writer, a commit at a time.
+pub(super) struct Mend<'q> {
+    queue: &'q Queue,
+    batch: WriteBatch,
+    in_batch: usize,
+    rows: u64,
+}
+
+impl<'q> Mend<'q> {
+    pub(super) fn new(queue: &'q Queue) -> Self {
+        Self { queue, batch: WriteBatch::new(), in_batch: 0, rows: 0 }
+    }
+
+    /// Rows so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) async fn put(&mut self, table: Table, key: Bytes, value: Bytes) -> Result<(), WriteError> {
+        self.batch.put(table, key, value);
+        self.added().await
+    }
+
+    pub(super) async fn remove(&mut self, table: Table, key: Bytes) -> Result<(), WriteError> {
+        self.batch.remove(table, key);
+        self.added().await
+    }
+
+    /// Counts a row just put into the batch, and sends the batch if it is full.
+    async fn added(&mut self) -> Result<(), WriteError> {
+        self.rows += 1;
+        self.in_batch += 1;
+        if self.in_batch >= PAGE_ROWS { self.send(None).await } else { Ok(()) }
+    }
+
+    async fn send(&mut self, counted: Option<Counted>) -> Result<(), WriteError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.in_batch = 0;
+        if batch.is_empty() && counted.is_none() {
+            return Ok(());
+        }
+        self.queue.write(|reply| Request::Mend(batch, counted, reply)).await
+    }
+
+    /// Sends the rest. Returns the number of rows.
+    pub(super) async fn finish(mut self, counted: Option<Counted>) -> Result<u64, WriteError> {
+        self.send(counted).await?;
+        Ok(self.rows)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::{Bytes, BytesMut};
+    use bytes::BytesMut;
 
     use super::*;
     use crate::store::MemoryStore;

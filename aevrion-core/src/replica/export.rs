@@ -8,15 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::handle::Replica;
-use super::queue::Inserted;
 use super::read_state::ReadState;
 use super::state::Shared;
 use crate::event::is_reserved;
 use crate::events::EventPages;
 use crate::index::KeySpan;
-use crate::news::Origin;
-use crate::store::Durability;
-use crate::{Event, EventKey, ReadError, WriteError};
+use crate::{Event, EventKey, ReadError};
 
 /// A walk over all events, in the order of time and, within a millisecond, of ids.
 pub struct Export {
@@ -36,6 +33,12 @@ impl Replica {
     pub fn export(&self) -> Result<Export, ReadError> {
         let shared = Arc::clone(&self.shared);
         Ok(Export { state: shared.state()?, shared, last: None, exhausted: false })
+    }
+
+    /// Begins a walk over the events of the system's keys below `prefix`, as the replica is now.
+    pub(crate) fn system_events(&self, prefix: &[u8]) -> Result<SystemEvents, ReadError> {
+        let span = KeySpan::prefix(prefix);
+        Ok(SystemEvents { state: self.shared.state()?, span, after: None, exhausted: false })
     }
 }
 
@@ -78,20 +81,6 @@ pub(crate) struct SystemEvents {
     /// The row to go on behind.
     after: Option<Bytes>,
     exhausted: bool,
-}
-
-impl Replica {
-    /// Begins a walk over the events of the system's keys below `prefix`, as the replica is now.
-    pub(crate) fn system_events(&self, prefix: &[u8]) -> Result<SystemEvents, ReadError> {
-        let span = KeySpan::prefix(prefix);
-        Ok(SystemEvents { state: self.shared.state()?, span, after: None, exhausted: false })
-    }
-
-    /// Stores an event of the system's own as one of this node: durable here, then told to the neighbours.
-    pub(crate) async fn insert_system(&self, event: Event) -> Result<Inserted, WriteError> {
-        debug_assert!(is_reserved(event.key()), "clients have their own way in");
-        self.submit(vec![event], Origin::Local, Durability::Immediate).await?.wait().await
-    }
 }
 
 impl SystemEvents {

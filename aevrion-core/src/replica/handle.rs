@@ -1,13 +1,18 @@
-//! The handle of a replica: writes, reads, the clock, local settings and closing. Each write goes through the queue to the writer, each
-//! read begins from the state that the writer published last.
+//! The handle of a replica: writes, reads, the tree, the clock, local settings and closing. Each write goes through the
+//! queue to the writer; each read begins from the state that the writer published last.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::feed::FeedReader;
+use super::operation::{Inserted, Operation, check_batch, check_density};
+use super::queue::{Answer, Content, Queue, Request, SettingWrite};
+use super::state::Shared;
+use super::tree_walk::TreeWalk;
 use crate::bounds::SETTING_BYTES;
 use crate::event::is_reserved;
 use crate::fault_injection::{Bug, injected};
@@ -15,13 +20,8 @@ use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
 use crate::news::Origin;
 use crate::store::{Durability, StoreError, Table};
 use crate::tables::name;
-use crate::{
-    ClockFault, Event, EventKey, Incarnation, Parameters, ReadError, Timestamp, Value, WallClock, WriteError,
-};
-
-use super::feed::FeedReader;
-use super::queue::{Answer, Content, Inserted, Operation, Queue, Request, SettingWrite};
-use super::state::Shared;
+use crate::tree::{Node, Root};
+use crate::{ClockFault, Event, EventKey, Hash, ReadError, TimeSpan, Timestamp, Value, WriteError};
 
 /// A key-value store whose every write is an event on a time axis. Cloning gives another handle to the same replica,
 /// which ends when it is [closed](Replica::close) or the last handle is dropped.
@@ -145,6 +145,12 @@ impl Replica {
         Ok(answer)
     }
 
+    /// Stores an event of the system's own as one of this node: durable here, then told to the neighbours.
+    pub(crate) async fn insert_system(&self, event: Event) -> Result<Inserted, WriteError> {
+        debug_assert!(is_reserved(event.key()), "clients have their own way in");
+        self.submit(vec![event], Origin::Local, Durability::Immediate).await?.wait().await
+    }
+
     fn check(&self, key: &[u8], value: &Value) -> Result<(), WriteError> {
         if is_reserved(key) {
             return Err(WriteError::ReservedKey);
@@ -237,6 +243,47 @@ impl Replica {
         }
     }
 
+    /// Hash and count of all events. Cost: a few lookups, and the hashing of what was written since the last call; the
+    /// first call reads the top row of the tree, and every call does if that has more than
+    /// [`TOP_ROW_NODES`](crate::bounds::TOP_ROW_NODES) nodes.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store cannot be read.
+    pub async fn root(&self) -> Result<Root, ReadError> {
+        self.root_of(TimeSpan::ALL).await
+    }
+
+    /// Hash and count of the events before `moment`: what replicas compare, so that what is in flight is not taken
+    /// for a difference. Cost: as [`Replica::root`], and one path of the tree.
+    ///
+    /// # Errors
+    /// As [`Replica::root`].
+    pub async fn root_at(&self, moment: Timestamp) -> Result<Root, ReadError> {
+        match TimeSpan::before(moment) {
+            Some(span) => self.root_of(span).await,
+            None => Ok(Root { count: 0, hash: Hash::EMPTY }),
+        }
+    }
+
+    async fn root_of(&self, span: TimeSpan) -> Result<Root, ReadError> {
+        let mut walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
+        self.noting(walk.root(span).await)
+    }
+
+    /// The non-empty nodes of a level with these indexes, ascending.
+    ///
+    /// # Errors
+    /// As [`Replica::root`].
+    pub async fn nodes(
+        &self,
+        level: u8,
+        indexes: RangeInclusive<u64>,
+    ) -> Result<Vec<(u64, Node)>, ReadError> {
+        let mut walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
+        let (mut pass, _) = walk.pass(TimeSpan::ALL);
+        self.noting(pass.nodes(level, indexes).await)
+    }
+
     /// Passes a read's answer on. If the store failed it, the writer is asked for a fresh view, so that an engine
     /// that had to be reopened is read again. If an event is damaged, that is remembered.
     pub(super) fn noting<T>(&self, answer: Result<T, ReadError>) -> Result<T, ReadError> {
@@ -262,21 +309,6 @@ impl Replica {
         let visible = self.now();
         let expiry = if injected(Bug::ExpiryByLogicalClock) { visible } else { self.shared.wall.now() };
         AsOf { visible, expiry }
-    }
-
-    /// Why no local writes are taken at the moment, if none are: what the answer to a write would be.
-    pub fn refuses_writes(&self) -> Option<WriteError> {
-        let failure = Option::clone(&self.shared.failure.load()).map(WriteError::ReadOnly);
-        let unreadable = || match self.shared.state() {
-            Err(error) => Some(WriteError::from(error)),
-            Ok(_) => None,
-        };
-        failure.or_else(unreadable).or_else(|| self.clock_fault().map(WriteError::Clock))
-    }
-
-    /// Why this node's clock cannot be trusted with a write, if it cannot.
-    pub fn clock_fault(&self) -> Option<ClockFault> {
-        self.shared.clock_fault()
     }
 
     /// Takes local writes again although the wall clock was set back, with timestamps after the latest one of this
@@ -306,22 +338,6 @@ impl Replica {
         Timestamp::from_millis(self.shared.settled.load(Ordering::Acquire))
     }
 
-    /// Resolves with the reason if the writer dies, which is a defect: nothing is written any more, and nothing read.
-    /// Never resolves otherwise.
-    pub async fn died(&self) -> String {
-        let mut died = self.shared.died.subscribe();
-        match died.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            // The sender lives as long as this handle.
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// How far ahead of the wall clock an event may be and still count as the present.
-    pub fn max_drift(&self) -> Duration {
-        self.shared.max_drift
-    }
-
     /// Refuses local writes because of what the neighbours' clocks say, or takes them again.
     pub(crate) fn heed_neighbours(&self, verdict: Option<ClockFault>) {
         let before = self.shared.neighbours_verdict.swap(verdict.map(Arc::new));
@@ -334,29 +350,9 @@ impl Replica {
         }
     }
 
-    /// Rows that one commit of the store takes without trouble.
-    pub(crate) fn rows_at_once(&self) -> usize {
-        self.shared.capabilities.rows_at_once
-    }
-
     /// What the neighbours are to hear of, from now on.
     pub(crate) fn feed(&self) -> FeedReader {
         self.shared.feed.read()
-    }
-
-    /// Which opening of its store this is.
-    pub fn incarnation(&self) -> Incarnation {
-        self.shared.incarnation
-    }
-
-    /// Where the time comes from.
-    pub(crate) fn wall(&self) -> Arc<dyn WallClock> {
-        Arc::clone(&self.shared.wall)
-    }
-
-    /// What the cluster of this replica shares.
-    pub fn parameters(&self) -> Parameters {
-        self.shared.parameters
     }
 }
 
@@ -401,33 +397,8 @@ impl Replica {
     }
 }
 
-impl std::fmt::Debug for Replica {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replica").field("node", &self.shared.node).finish_non_exhaustive()
-    }
-}
-
-fn check_batch(operations: usize, bytes: usize) -> Result<(), WriteError> {
-    use crate::bounds::{BATCH_BYTES, BATCH_OPERATIONS};
-    // One event of the cluster's greatest size is always a batch of its own.
-    if operations > BATCH_OPERATIONS || (operations > 1 && bytes > BATCH_BYTES) {
-        return Err(WriteError::BatchTooLarge { operations, bytes });
-    }
-    Ok(())
-}
-
-/// Each write of a key has a millisecond of its own, and all of a batch lie within the drift.
-fn check_density(operations: &[Operation], max_drift: Duration) -> Result<(), WriteError> {
-    let most = usize::try_from(max_drift.as_millis()).unwrap_or(usize::MAX).max(1);
-    if operations.len() <= most {
-        return Ok(());
-    }
-    let mut writes: BTreeMap<&Bytes, usize> = BTreeMap::new();
-    for operation in operations {
-        *writes.entry(&operation.key).or_default() += 1;
-    }
-    match writes.into_values().max().filter(|writes| *writes > most) {
-        Some(writes) if !injected(Bug::BatchPastDrift) => Err(WriteError::BatchTooDense { writes, most }),
-        _ => Ok(()),
     }
 }

@@ -11,8 +11,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::derived::Mend;
 use super::handle::Replica;
-use super::mend::Mend;
+use super::tree_walk::{TreeWalk, unchanging};
 use crate::agent::{CheckedHashes, Walked};
 use crate::bounds::{CHECKED_EVENTS, HASH_ROWS};
 use crate::fault_injection::{Bug, injected};
@@ -38,95 +39,90 @@ impl NodeSink for &mut Computed {
     }
 }
 
-impl Replica {
-    /// Stored hashes and counts that were found to be wrong and taken back, since the replica was opened.
-    pub fn healed_hashes(&self) -> u64 {
-        self.shared.healed_hashes.load(Ordering::Relaxed)
+/// The children of `parents`, as [`ReplicaView`](crate::agent::ReplicaView) names them. A stored parent that they
+/// contradict is taken back.
+pub(super) async fn checked_children(
+    replica: &Replica,
+    span: TimeSpan,
+    parents: &[NodePosition],
+) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
+    let (children, contradicted) = children_of(replica, span, parents).await?;
+    if contradicted.is_empty() || injected(Bug::HashNotHealed) {
+        return Ok(children);
     }
-
-    /// The children of `parents`, as [`ReplicaView`](crate::agent::ReplicaView) names them. A stored parent that they
-    /// contradict is taken back.
-    pub(super) async fn checked_children(
-        &self,
-        span: TimeSpan,
-        parents: &[NodePosition],
-    ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
-        let (children, contradicted) = self.children_of(span, parents).await?;
-        if contradicted.is_empty() || injected(Bug::HashNotHealed) {
-            return Ok(children);
-        }
-        let (mut wrong, parents_wrong) = (Vec::new(), contradicted.len());
-        for parent in contradicted {
-            // Which of them is right is not known: all are computed from what lies below, and what was computed of them.
-            let below = self
-                .shared
-                .shape
-                .children(parent)
-                .map(|index| NodePosition { level: parent.level - 1, index });
-            wrong.extend(below);
-            wrong.extend(std::iter::successors(Some(parent), |node| self.shared.shape.parent(*node)));
-        }
-        self.take_back(&wrong, parents_wrong).await?;
-        let (again, _) = self.children_of(span, parents).await?;
-        Ok(Walked { rows: children.rows + again.rows, ..again })
+    let (mut wrong, parents_wrong) = (Vec::new(), contradicted.len());
+    for parent in contradicted {
+        // Which of them is right is not known: all are computed from what lies below, and what was computed of them.
+        let below = replica
+            .shared
+            .shape
+            .children(parent)
+            .map(|index| NodePosition { level: parent.level - 1, index });
+        wrong.extend(below);
+        wrong.extend(std::iter::successors(Some(parent), |node| replica.shared.shape.parent(*node)));
     }
-
-    /// The children of `parents`, and which of the parents are stored and contradicted by them.
-    async fn children_of(
-        &self,
-        span: TimeSpan,
-        parents: &[NodePosition],
-    ) -> Result<(Walked<Vec<Vec<NodeDigest>>>, Vec<NodePosition>), ReadError> {
-        let mut walk = self.walk(None).await?;
-        let (mut pass, _) = walk.pass(span);
-        let (mut all, mut contradicted) = (Vec::with_capacity(parents.len()), Vec::new());
-        for parent in parents {
-            let slots = self.shared.shape.children(*parent);
-            let children = pass.nodes(parent.level.saturating_sub(1), slots.clone()).await?;
-            if pass.is_contradicted(*parent, &children).await? {
-                contradicted.push(*parent);
-            }
-            let node = |(index, node)| NodeDigest::new(index - slots.start(), node);
-            all.push(children.into_iter().map(node).collect());
-        }
-        Ok((Walked { answer: all, rows: pass.rows() }, contradicted))
-    }
-
-    /// Checks what is stored of the nodes of `span`, and of those above it, against the events, and takes back what is
-    /// wrong. Cost: reads and hashes the events of `span`, or of as much of it as fits in one go.
-    pub(super) async fn check_stored_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
-        let (state, unchanging) = self.unchanging().await?;
-        let (view, shape) = (&*state.view, self.shared.shape);
-        let (part, rest) = checked_at_once(view, shape, span).await?;
-        let mut computed = Computed { shape, span: part, nodes: BTreeMap::new() };
-        let mut pass = TreePass::new(view, shape, &mut computed).distrusting(part);
-        pass.nodes(Shape::TOP, row(shape, Shape::TOP, part)).await?;
-        let wrong = wrong_nodes(view, shape, part, &computed).await?;
-        drop(unchanging);
-        if !wrong.is_empty() && !injected(Bug::HashNotHealed) {
-            self.take_back(&wrong, wrong.len()).await?;
-        }
-        let leaves = computed.nodes.range(..NodePosition { level: 1, index: 0 });
-        let events = leaves.map(|(_, leaf)| leaf.count).sum();
-        Ok(CheckedHashes { events, wrong: wrong.len(), rest })
-    }
-
-    /// Removes stored nodes, so many of which are `wrong` for certain: whoever asks for them next computes them. That is
-    /// right whatever was written meanwhile.
-    async fn take_back(&self, nodes: &[NodePosition], wrong: usize) -> Result<(), ReadError> {
-        let Some(first) = nodes.first() else { return Ok(()) };
-        tracing::warn!(wrong, %first, "stored hashes of the tree do not match its events: they are computed anew");
-        let mut mend = Mend::new(self);
-        for node in nodes {
-            let key = Bytes::copy_from_slice(&node_key(node.level, node.index));
-            mend.remove(Table::Nodes, key).await.map_err(not_mended)?;
-        }
-        mend.finish(None).await.map_err(not_mended)?;
-        self.shared.healed_hashes.fetch_add(wrong as u64, Ordering::Relaxed);
-        Ok(())
-    }
+    take_back(replica, &wrong, parents_wrong).await?;
+    let (again, _) = children_of(replica, span, parents).await?;
+    Ok(Walked { rows: children.rows + again.rows, ..again })
 }
 
+/// The children of `parents`, and which of the parents are stored and contradicted by them.
+async fn children_of(
+    replica: &Replica,
+    span: TimeSpan,
+    parents: &[NodePosition],
+) -> Result<(Walked<Vec<Vec<NodeDigest>>>, Vec<NodePosition>), ReadError> {
+    let mut walk = TreeWalk::begin(&replica.shared, &replica.queue, None).await?;
+    let (mut pass, _) = walk.pass(span);
+    let (mut all, mut contradicted) = (Vec::with_capacity(parents.len()), Vec::new());
+    for parent in parents {
+        let slots = replica.shared.shape.children(*parent);
+        let children = pass.nodes(parent.level.saturating_sub(1), slots.clone()).await?;
+        if pass.is_contradicted(*parent, &children).await? {
+            contradicted.push(*parent);
+        }
+        let node = |(index, node)| NodeDigest::new(index - slots.start(), node);
+        all.push(children.into_iter().map(node).collect());
+    }
+    Ok((Walked { answer: all, rows: pass.rows() }, contradicted))
+}
+
+/// Checks what is stored of the nodes of `span`, and of those above it, against the events, and takes back what is
+/// wrong. Cost: reads and hashes the events of `span`, or of as much of it as fits in one go.
+pub(super) async fn check_stored_hashes(
+    replica: &Replica,
+    span: TimeSpan,
+) -> Result<CheckedHashes, ReadError> {
+    let (state, unchanging) = unchanging(&replica.shared, &replica.queue).await?;
+    let (view, shape) = (&*state.view, replica.shared.shape);
+    let (part, rest) = checked_at_once(view, shape, span).await?;
+    let mut computed = Computed { shape, span: part, nodes: BTreeMap::new() };
+    let mut pass = TreePass::new(view, shape, &mut computed).distrusting(part);
+    pass.nodes(Shape::TOP, row(shape, Shape::TOP, part)).await?;
+    let wrong = wrong_nodes(view, shape, part, &computed).await?;
+    drop(unchanging);
+    if !wrong.is_empty() && !injected(Bug::HashNotHealed) {
+        take_back(replica, &wrong, wrong.len()).await?;
+    }
+    let leaves = computed.nodes.range(..NodePosition { level: 1, index: 0 });
+    let events = leaves.map(|(_, leaf)| leaf.count).sum();
+    Ok(CheckedHashes { events, wrong: wrong.len(), rest })
+}
+
+/// Removes stored nodes, so many of which are `wrong` for certain: whoever asks for them next computes them. That is
+/// right whatever was written meanwhile.
+async fn take_back(replica: &Replica, nodes: &[NodePosition], wrong: usize) -> Result<(), ReadError> {
+    let Some(first) = nodes.first() else { return Ok(()) };
+    tracing::warn!(wrong, %first, "stored hashes of the tree do not match its events: they are computed anew");
+    let mut mend = Mend::new(&replica.queue);
+    for node in nodes {
+        let key = Bytes::copy_from_slice(&node_key(node.level, node.index));
+        mend.remove(Table::Nodes, key).await.map_err(not_mended)?;
+    }
+    mend.finish(None).await.map_err(not_mended)?;
+    replica.shared.healed_hashes.fetch_add(wrong as u64, Ordering::Relaxed);
+    Ok(())
+}
 fn not_mended(error: WriteError) -> ReadError {
     match error {
         WriteError::Store(error) => error.into(),

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::handle::Replica;
-use super::queue::{Answer, Inserted};
+use super::operation::Inserted;
+use super::queue::Answer;
 use crate::bounds::{COMMIT_BYTES, COMMIT_EVENTS};
 use crate::event::is_reserved;
 use crate::news::Origin;

@@ -6,41 +6,12 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::walk::WalkGrant;
+use super::operation::{Inserted, Operation};
+use super::tree_changes::WalkGrant;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
 use crate::news::Origin;
 use crate::store::{Durability, StoreError, WriteBatch};
-use crate::{Event, EventKey, Timestamp, Value, WriteError};
-
-/// One write of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
-    /// The key.
-    pub key: Bytes,
-    /// Its value from now on.
-    pub value: Value,
-}
-
-impl Operation {
-    /// Gives `key` the value `data`.
-    pub fn put(key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Self {
-        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Data(data.into()) }
-    }
-
-    /// Leaves `key` without a value.
-    pub fn delete(key: impl AsRef<[u8]>) -> Self {
-        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Deletion }
-    }
-}
-
-/// The result of an insertion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Inserted {
-    /// Events that were not stored before.
-    pub new: u64,
-    /// Events that were stored before.
-    pub known: u64,
-}
+use crate::{Event, EventKey, Timestamp, WriteError};
 
 /// A request to the writer.
 pub(super) enum Request {

@@ -5,9 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::derived::stands_for_event;
+use super::derived::{Mend, stands_for_event};
 use super::handle::Replica;
-use super::mend::Mend;
 use super::queue::Counted;
 use super::read_state::ReadState;
 use super::verify::Progress;
@@ -37,21 +36,27 @@ impl Replica {
     ///
     /// # Errors
     /// [`WriteError`] if the store cannot be read or written. What was mended so far stays mended.
-    pub async fn rebuild(&self, mut progress: impl FnMut(Progress) + Send) -> Result<Rebuilt, WriteError> {
-        let (rows_added, damaged_events) = self.add_missing_rows(&mut progress).await?;
-        let rows_removed = self.remove_wrong_rows(&mut progress).await?;
-        self.drop_hashes(&mut progress).await?;
+    pub async fn rebuild(&self, progress: impl FnMut(Progress) + Send) -> Result<Rebuilt, WriteError> {
+        let mut rebuild = Rebuild { replica: self, progress };
+        let (rows_added, damaged_events) = rebuild.add_missing_rows().await?;
+        let rows_removed = rebuild.remove_wrong_rows().await?;
+        rebuild.drop_hashes().await?;
         let root = self.root().await?;
         Ok(Rebuilt { rows_added, rows_removed, damaged_events, root })
     }
+}
 
+/// A rebuild under way.
+struct Rebuild<'r, P> {
+    replica: &'r Replica,
+    progress: P,
+}
+
+impl<P: FnMut(Progress) + Send> Rebuild<'_, P> {
     /// Writes the rows of events that are missing, and corrects the count of events.
-    async fn add_missing_rows(
-        &self,
-        progress: &mut (impl FnMut(Progress) + Send),
-    ) -> Result<(u64, u64), WriteError> {
-        let state = self.shared.state()?;
-        let mut mend = Mend::new(self);
+    async fn add_missing_rows(&mut self) -> Result<(u64, u64), WriteError> {
+        let state = self.replica.shared.state()?;
+        let mut mend = Mend::new(&self.replica.queue);
         let (mut walked, mut damaged, mut arena) = (0, 0, BytesMut::new());
         let mut pages = EventPages::behind(&*state.view, None);
         while let Some(page) = pages.next().await? {
@@ -71,13 +76,17 @@ impl Replica {
                         }
                     }
                     Err(error @ ReadError::Damaged(_)) => {
-                        self.shared.note_old_damage(&error).await;
+                        self.replica.shared.note_old_damage(&error).await;
                         damaged += 1;
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            progress(Progress { phase: "index", done: walked, total: state.checkpoint.events.max(walked) });
+            (self.progress)(Progress {
+                phase: "index",
+                done: walked,
+                total: state.checkpoint.events.max(walked),
+            });
         }
         let events = difference(walked, state.checkpoint.events);
         let counted = self.counts_hold(&state)?.then_some(Counted { events, indexed_keys: 0 });
@@ -85,12 +94,9 @@ impl Replica {
     }
 
     /// Removes the rows of index and timetable that stand for nothing, and corrects the count of keys.
-    async fn remove_wrong_rows(
-        &self,
-        progress: &mut (impl FnMut(Progress) + Send),
-    ) -> Result<u64, WriteError> {
-        let state = self.shared.state()?;
-        let mut mend = Mend::new(self);
+    async fn remove_wrong_rows(&mut self) -> Result<u64, WriteError> {
+        let state = self.replica.shared.state()?;
+        let mut mend = Mend::new(&self.replica.queue);
         let (mut walked, mut keys, mut previous) = (0, 0, Vec::new());
         let mut pages = Pages::new(&*state.view, Table::ByKey, KeyRange::ALL, Projection::Keys);
         while let Some(page) = pages.next().await.map_err(ReadError::from)? {
@@ -106,7 +112,7 @@ impl Replica {
                     previous = key.to_vec();
                 }
             }
-            progress(Progress {
+            (self.progress)(Progress {
                 phase: "check",
                 done: walked,
                 total: state.checkpoint.next_to_index.max(walked),
@@ -121,20 +127,20 @@ impl Replica {
     /// Whether what was counted in the view of `state` can be compared with its checkpoint: in a store without isolated
     /// views, only if nothing was written meanwhile.
     fn counts_hold(&self, state: &ReadState) -> Result<bool, ReadError> {
-        let isolated = self.shared.capabilities.isolated_views;
-        Ok(isolated || self.shared.state()?.checkpoint.next_arrival == state.checkpoint.next_arrival)
+        let isolated = self.replica.shared.capabilities.isolated_views;
+        Ok(isolated || self.replica.shared.state()?.checkpoint.next_arrival == state.checkpoint.next_arrival)
     }
 
     /// Removes every stored hash: they are computed again when next asked for.
-    async fn drop_hashes(&self, progress: &mut (impl FnMut(Progress) + Send)) -> Result<(), WriteError> {
-        let state = self.shared.state()?;
-        let mut mend = Mend::new(self);
+    async fn drop_hashes(&mut self) -> Result<(), WriteError> {
+        let state = self.replica.shared.state()?;
+        let mut mend = Mend::new(&self.replica.queue);
         let mut pages = Pages::new(&*state.view, Table::Nodes, KeyRange::ALL, Projection::Keys);
         while let Some(page) = pages.next().await.map_err(ReadError::from)? {
             for (node, _) in page.rows() {
                 mend.remove(Table::Nodes, Bytes::copy_from_slice(node)).await?;
             }
-            progress(Progress { phase: "tree", done: mend.rows(), total: mend.rows() });
+            (self.progress)(Progress { phase: "tree", done: mend.rows(), total: mend.rows() });
         }
         mend.finish(None).await.map(drop)
     }

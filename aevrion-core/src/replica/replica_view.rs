@@ -3,6 +3,8 @@
 use std::ops::Bound;
 
 use super::handle::Replica;
+use super::heal;
+use super::tree_walk::TreeWalk;
 use crate::agent::{CheckedHashes, ReplicaView, Walked};
 use crate::bounds::{DIGEST_NODES, PAGE_ROWS};
 use crate::events::read_event;
@@ -14,16 +16,16 @@ use crate::{Event, EventKey, ReadError, TimeSpan, Timestamp};
 
 impl ReplicaView for Replica {
     async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
-        if let Some(known) = self.known_digest(span).await? {
+        if let Some(known) = known_digest(self, span).await? {
             return Ok(known);
         }
         let _alone = self.shared.digests.computing.lock().await;
-        if let Some(known) = self.known_digest(span).await? {
+        if let Some(known) = known_digest(self, span).await? {
             return Ok(known);
         }
         let edition = self.shared.digests.edition();
         let past = span.first() == Timestamp::MIN;
-        let mut walk = self.walk(past.then(|| span.last())).await?;
+        let mut walk = TreeWalk::begin(&self.shared, &self.queue, past.then(|| span.last())).await?;
         let arrivals = walk.state().checkpoint.next_arrival;
         let (mut pass, top) = walk.pass(span);
         let root = self.noting(pass.root_with(top).await)?;
@@ -51,11 +53,11 @@ impl ReplicaView for Replica {
         span: TimeSpan,
         parents: &[NodePosition],
     ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
-        self.noting(self.checked_children(span, parents).await)
+        self.noting(heal::checked_children(self, span, parents).await)
     }
 
     async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
-        self.noting(self.check_stored_hashes(span).await)
+        self.noting(heal::check_stored_hashes(self, span).await)
     }
 
     async fn event_keys(
@@ -103,19 +105,12 @@ impl ReplicaView for Replica {
     }
 }
 
-impl Replica {
-    /// The digest of `span`, if it need not be computed.
-    async fn known_digest(&self, span: TimeSpan) -> Result<Option<Walked<(Root, Digest)>>, ReadError> {
-        let state = self.shared.state()?;
-        let known = self.noting(self.shared.digests.get(span, &state).await)?;
-        Ok(known.map(|answer| Walked { answer, rows: 0 }))
-    }
-}
-
-#[cfg(feature = "testkit")]
-impl Replica {
-    /// How many events are held, so that a simulation need not ask for the root to see that it cannot be equal.
-    pub(crate) fn events_held(&self) -> Option<u64> {
-        self.shared.state().ok().map(|state| state.checkpoint.events)
-    }
+/// The digest of `span`, if it need not be computed.
+async fn known_digest(
+    replica: &Replica,
+    span: TimeSpan,
+) -> Result<Option<Walked<(Root, Digest)>>, ReadError> {
+    let state = replica.shared.state()?;
+    let known = replica.noting(replica.shared.digests.get(span, &state).await)?;
+    Ok(known.map(|answer| Walked { answer, rows: 0 }))
 }

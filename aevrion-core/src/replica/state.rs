@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::options::Options;
 use super::read_state::ReadState;
 use super::recent::RecentArrivals;
-use super::walk::KeptTop;
+use super::tree_changes::KeptTop;
 use crate::events::read_event;
 use crate::fault_injection::{Bug, injected};
 use crate::index::LatestCache;
@@ -187,9 +187,7 @@ impl Shared {
     pub(super) fn now(&self) -> Timestamp {
         self.wall.now().max(Timestamp::from_millis(self.clock.load(Ordering::Acquire)))
     }
-}
 
-impl Shared {
     /// Takes note of a damaged event, if that is why a read has no answer.
     pub(super) fn note_damage(&self, error: &ReadError) {
         self.damage.note(error, self.wall.now());

@@ -1,15 +1,21 @@
 //! What a replica says of itself.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::damaged::DamagedEvents;
 use super::handle::Replica;
+use super::tree_walk::TreeWalk;
 use crate::events::outermost_event;
 use crate::store::{Capabilities, Direction, StoreError};
 use crate::tree::Root;
-use crate::{ClockFault, EventKey, NodeId, Parameters, ReadError, TimeSpan, Timestamp};
+use crate::{
+    ClockFault, EventKey, Incarnation, NodeId, Parameters, ReadError, TimeSpan, Timestamp, WallClock,
+    WriteError,
+};
 
 /// What a replica says of itself.
 #[derive(Debug, Clone)]
@@ -50,7 +56,7 @@ impl Replica {
     /// # Errors
     /// As [`Replica::root`].
     pub async fn status(&self) -> Result<Status, ReadError> {
-        let mut walk = self.walk(None).await?;
+        let mut walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
         let root = self.noting(walk.root(TimeSpan::ALL).await)?;
         let shared = &self.shared;
         let state = walk.state();
@@ -79,6 +85,62 @@ impl Replica {
         })
     }
 
+    /// Why no local writes are taken at the moment, if none are: what the answer to a write would be.
+    pub fn refuses_writes(&self) -> Option<WriteError> {
+        let failure = Option::clone(&self.shared.failure.load()).map(WriteError::ReadOnly);
+        let unreadable = || match self.shared.state() {
+            Err(error) => Some(WriteError::from(error)),
+            Ok(_) => None,
+        };
+        failure.or_else(unreadable).or_else(|| self.clock_fault().map(WriteError::Clock))
+    }
+
+    /// Why this node's clock cannot be trusted with a write, if it cannot.
+    pub fn clock_fault(&self) -> Option<ClockFault> {
+        self.shared.clock_fault()
+    }
+
+    /// Resolves with the reason if the writer dies, which is a defect: nothing is written any more, and nothing read.
+    /// Never resolves otherwise.
+    pub async fn died(&self) -> String {
+        let mut died = self.shared.died.subscribe();
+        match died.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The sender lives as long as this handle.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// How far ahead of the wall clock an event may be and still count as the present.
+    pub fn max_drift(&self) -> Duration {
+        self.shared.max_drift
+    }
+
+    /// Which opening of its store this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.incarnation
+    }
+
+    /// What the cluster of this replica shares.
+    pub fn parameters(&self) -> Parameters {
+        self.shared.parameters
+    }
+
+    /// Rows that one commit of the store takes without trouble.
+    pub(crate) fn rows_at_once(&self) -> usize {
+        self.shared.capabilities.rows_at_once
+    }
+
+    /// Where the time comes from.
+    pub(crate) fn wall(&self) -> Arc<dyn WallClock> {
+        Arc::clone(&self.shared.wall)
+    }
+
+    /// Stored hashes and counts that were found to be wrong and taken back, since the replica was opened.
+    pub fn healed_hashes(&self) -> u64 {
+        self.shared.healed_hashes.load(Ordering::Relaxed)
+    }
+
     /// The events whose stored copy is damaged, as far as a read, an export, a watch, `verify` or the scrub has come upon
     /// them. Connected neighbours are asked for sound copies; an import or an insertion of one mends it, too.
     pub fn damaged_events(&self) -> DamagedEvents {
@@ -86,12 +148,18 @@ impl Replica {
     }
 
     /// The addresses of damaged events.
-    pub(crate) fn damaged_addresses(&self) -> Vec<EventKey> {
+    pub(crate) fn damaged_event_keys(&self) -> Vec<EventKey> {
         self.shared.damage.event_keys()
     }
 
     /// Changes with the list of damaged events.
     pub(crate) fn damage_changes(&self) -> watch::Receiver<u64> {
         self.shared.damage.changes()
+    }
+
+    /// How many events are held, so that a simulation need not ask for the root to see that it cannot be equal.
+    #[cfg(feature = "testkit")]
+    pub(crate) fn events_held(&self) -> Option<u64> {
+        self.shared.state().ok().map(|state| state.checkpoint.events)
     }
 }

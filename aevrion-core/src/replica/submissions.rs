@@ -8,7 +8,8 @@ use tokio::time::Instant;
 
 use super::commit_batch::CommitBatch;
 use super::committer::Committer;
-use super::queue::{Content, Inserted, Operation, Submission};
+use super::operation::{Inserted, Operation};
+use super::queue::{Content, Submission};
 use super::waiting::WaitingWrites;
 use crate::coop::{charge, rows_of};
 use crate::fault_injection::{Bug, injected};

@@ -8,6 +8,7 @@ use super::derived::node_has_events;
 use super::handle::Replica;
 use super::read_state::ReadState;
 use super::state::Shared;
+use super::tree_walk::unchanging;
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::store::{KeyRange, Pages, Projection, Table, View};
 use crate::tables::{name, node_key};
@@ -57,7 +58,7 @@ impl Replica {
     /// # Errors
     /// [`ReadError`] if the store cannot be read. Damage is no error, but part of the answer.
     pub async fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<Verification, ReadError> {
-        let (state, _unchanging) = self.unchanging().await?;
+        let (state, _unchanging) = unchanging(&self.shared, &self.queue).await?;
         let verify = Verify {
             shared: &self.shared,
             view: &*state.view,

@@ -40,6 +40,24 @@ impl Cursor {
         let node = u32::from_be_bytes([a, b, c, d]);
         Self { node, incarnation: shared.lineage.behind(next), next }
     }
+
+    /// The sequence of the next arrival.
+    fn resume(self, shared: &Shared, checkpoint: &Checkpoint) -> Result<u64, WatchError> {
+        let Self { node, incarnation, next } = self;
+        if node != Self::new(shared, next).node {
+            return Err(WatchError::OtherNode);
+        }
+        // Nothing comes before the first arrival, so it cannot differ.
+        let holds =
+            next == 0 || incarnation.is_some_and(|incarnation| shared.lineage.holds(incarnation, next));
+        if !holds || next > checkpoint.next_arrival {
+            return Err(WatchError::OtherHistory);
+        }
+        if next < checkpoint.oldest_arrival {
+            return Err(WatchError::Compacted { oldest: checkpoint.oldest_arrival });
+        }
+        Ok(next)
+    }
 }
 
 impl fmt::Display for Cursor {
@@ -110,31 +128,12 @@ impl Replica {
         let shared = Arc::clone(&self.shared);
         let checkpoint = shared.state()?.checkpoint;
         let next = match cursor {
-            Some(cursor) => shared.place_of(cursor, &checkpoint)?,
+            Some(cursor) => cursor.resume(&shared, &checkpoint)?,
             None => *shared.arrivals.borrow(),
         };
         let prefix = Bytes::copy_from_slice(prefix.as_ref());
         let arrivals = shared.arrivals.subscribe();
         Ok(Watch { shared, prefix, next, page: VecDeque::new(), page_end: next, arrivals })
-    }
-}
-
-impl Shared {
-    /// The next arrival that a cursor means.
-    fn place_of(&self, cursor: Cursor, checkpoint: &Checkpoint) -> Result<u64, WatchError> {
-        let Cursor { node, incarnation, next } = cursor;
-        if node != Cursor::new(self, next).node {
-            return Err(WatchError::OtherNode);
-        }
-        // Before the first arrival there is nothing that could be another one.
-        let holds = next == 0 || incarnation.is_some_and(|incarnation| self.lineage.holds(incarnation, next));
-        if !holds || next > checkpoint.next_arrival {
-            return Err(WatchError::OtherHistory);
-        }
-        if next < checkpoint.oldest_arrival {
-            return Err(WatchError::Compacted { oldest: checkpoint.oldest_arrival });
-        }
-        Ok(next)
     }
 }
 

@@ -17,7 +17,7 @@ use super::expiry::Expiry;
 use super::queue::{Request, Submission};
 use super::state::Published;
 use super::submissions::Submissions;
-use super::walk::Nodes;
+use super::tree_changes::Nodes;
 use crate::bounds::{COMMIT_BYTES, COMMIT_EVENTS};
 
 /// The loop of the task.

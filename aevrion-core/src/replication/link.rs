@@ -224,7 +224,7 @@ impl Link {
                 }
             })),
             Some(incoming) = self.incoming.live.recv(), if reads => received(Lane::Live, incoming).map(Some),
-            Ok(()) = damage.changed() => Ok(Some(Input::Damaged(self.replica.damaged_addresses()))),
+            Ok(()) = damage.changed() => Ok(Some(Input::Damaged(self.replica.damaged_event_keys()))),
             () = self.outgoing.live.room(), if !takes_news => Ok(None),
             Some(incoming) = self.incoming.repair.recv(), if reads => received(Lane::Repair, incoming).map(Some),
         }

@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::check::{Check, Checked, Finding, Findings, Remedy, fault_of_node};
-use super::derived::node_of;
+use super::derived::{Mend, node_of};
 use super::handle::Replica;
-use super::mend::Mend;
 use super::queue::Counted;
+use super::tree_walk::{TreeWalk, unchanging};
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::events::read_event;
 use crate::store::Table;
@@ -112,7 +112,7 @@ impl Scrub {
     async fn check(&mut self, table: Table, budget: usize) -> Result<ScrubStep, WriteError> {
         let replica = self.replica.clone();
         let (checked, findings, checkpoint) = {
-            let (state, _unchanging) = replica.unchanging().await?;
+            let (state, _unchanging) = unchanging(&replica.shared, &replica.queue).await?;
             let pass = &mut self.place.pass;
             pass.begin(replica.shared.wall.now(), &state.checkpoint);
             let mut check = Check::new(&replica.shared, &state);
@@ -134,7 +134,7 @@ impl Scrub {
     /// Mends what was found, as far as it can be.
     async fn mend(&mut self, findings: Findings) -> Result<(), WriteError> {
         let replica = self.replica.clone();
-        let mut mend = Mend::new(&replica);
+        let mut mend = Mend::new(&replica.queue);
         let (mut leaves, mut removed) = (BTreeMap::new(), 0);
         for Finding { damage, remedy } in findings.0 {
             self.tell(&damage);
@@ -266,13 +266,13 @@ impl Scrub {
             done.found += 1;
             done.mended += 1;
         });
-        Mend::new(&self.replica).finish(Some(by)).await.map(drop)
+        Mend::new(&self.replica.queue).finish(Some(by)).await.map(drop)
     }
 
     /// The last step of a pass: what the tree counts against what was counted.
     async fn end_pass(&mut self) -> Result<ScrubStep, WriteError> {
         let events = {
-            let mut walk = self.replica.walk(None).await?;
+            let mut walk = TreeWalk::begin(&self.replica.shared, &self.replica.queue, None).await?;
             let root = self.replica.noting(walk.root(TimeSpan::ALL).await)?;
             root.count.cast_signed().wrapping_sub(walk.state().checkpoint.events.cast_signed())
         };
