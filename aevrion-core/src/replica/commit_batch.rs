@@ -37,7 +37,7 @@ pub(super) struct CommitBatch {
     pub(super) effect: Effect,
     /// The first expiry added to the timetable.
     pub(super) next_expiry: Option<Timestamp>,
-    /// The tree nodes whose hashes become stale.
+    /// The tree nodes above new events: their stored hashes become stale.
     pub(super) touched: BTreeSet<NodePosition>,
     /// The new events, for the neighbours.
     pub(super) news: Vec<NewEvent>,
@@ -147,8 +147,8 @@ impl CommitBatch {
         Ok(())
     }
 
-    /// Writes the index row of a mended event if it is missing: a key that was damaged before it was indexed has its row
-    /// under another key. The row is written at once, because no arrival would bring it back after a restart.
+    /// Writes the index row of a mended event if it is missing: a key that was damaged before it was indexed has its
+    /// row under another key. The row is written at once, because no arrival would bring it back after a restart.
     async fn index_mended(&mut self, event: &Event) -> Result<(), StoreError> {
         IndexRow::encode(event.key(), event.event_key(), &mut self.index_rows);
         let row = self.index_rows.split().freeze();
@@ -219,7 +219,7 @@ impl CommitBatch {
         }
     }
 
-    /// Whether nothing was added.
+    /// Whether the batch has nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
@@ -264,8 +264,8 @@ impl CommitBatch {
         Ok(())
     }
 
-    /// Adds the rows of the batch as a whole, as the last step before the commit: arrivals, and the checkpoint with the
-    /// clock that stamped the events.
+    /// Adds the rows of the batch as a whole, as the last step before the commit: arrivals, and the checkpoint with
+    /// the clock that stamped the events.
     pub(super) fn seal(&mut self, clock: &Clock) {
         self.checkpoint.clock = clock.mark();
         if !self.arrived.is_empty() && self.first_arrival() == self.shared.first_arrival {
@@ -281,7 +281,7 @@ impl CommitBatch {
     }
 }
 
-/// Bytes of rows allocated at once.
+/// Bytes of rows in one allocation.
 const CHUNK: usize = 256 << 10;
 const INDEX_CHUNK: usize = 32 << 10;
 

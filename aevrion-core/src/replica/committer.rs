@@ -64,8 +64,8 @@ impl Committer {
         }
     }
 
-    /// As [`Committer::ready`], also while the store is left alone. The state is the one that readers see, read again if
-    /// a commit before may have left another one in the store.
+    /// As [`Committer::ready`], also while the store is left alone. The state is the one that readers see, read again
+    /// if a commit before may have left another one in the store.
     async fn base(&mut self) -> Result<Arc<ReadState>, StoreError> {
         if self.health.is_behind {
             self.resync().await;
@@ -124,8 +124,8 @@ impl Committer {
         Ok(())
     }
 
-    /// Grants a walk of the tree. A neighbour will be `told` of the events up to a time: nothing is stamped at or before
-    /// it from then on.
+    /// Grants a walk of the tree. A neighbour will be `told` of the events up to a time: nothing is stamped at or
+    /// before it from then on.
     pub(super) fn begin_walk(
         &mut self,
         told: Option<Timestamp>,
@@ -330,8 +330,8 @@ impl Committer {
         self.show_arrivals(checkpoint.next_arrival);
     }
 
-    /// Wakes watchers and neighbours once every arrival is durable: an event that they have seen must not be forgotten,
-    /// nor its place in the order be given to another one.
+    /// Wakes watchers and neighbours once every arrival is durable: an event that they have seen must not be
+    /// forgotten, nor its place in the order be given to another one.
     fn show_arrivals(&self, next_arrival: u64) {
         if self.sync_at.is_none() {
             self.shared.arrivals.send_replace(next_arrival);
@@ -345,8 +345,8 @@ impl Committer {
         self.resync().await;
     }
 
-    /// Tries a store that failed again, without waiting for a write: the neighbours send none to a node that takes none,
-    /// so it would never learn that it can.
+    /// Tries a store that failed again, without waiting for a write: the neighbours send none to a node that takes
+    /// none, so it would never learn that it can.
     pub(super) async fn retry(&mut self) {
         self.health.retry_at = None;
         match self.base().await {

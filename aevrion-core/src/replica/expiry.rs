@@ -1,9 +1,10 @@
-//! Expiry: an event whose value expires while it is the latest of its key arrives once more, as expired, so that watchers
-//! see it in its place among the others, once by cursor.
+//! Expiry: an event whose value expires while it is the latest of its key arrives once more, as expired, so that
+//! watchers see it in its place among the others, once by cursor.
 //!
 //! The timetable has a row for each value that will expire, in the order of the moments; the writer sleeps until the
-//! first of them. One commit removes rows and brings the arrivals, so a crash loses none and repeats none. Values that
-//! expired while the replica was closed follow when it opens; a value that has expired before it arrives follows at once.
+//! first of them. One commit removes rows and brings the arrivals, so a crash loses none and repeats none. Values
+//! that expired while the replica was closed follow when it opens; a value that has expired before it arrives follows
+//! at once.
 
 use std::time::Duration;
 

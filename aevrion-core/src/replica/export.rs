@@ -1,4 +1,4 @@
-//! Walks over all events: those of the clients in the order of time, for an export, and those of the system's own keys.
+//! Walks over all events: those of clients in the order of time, for an export, and those of the system's own keys.
 //!
 //! Clients neither write nor see the system's keys. Every node of the cluster can write them, so their readers verify
 //! the content.
@@ -73,18 +73,17 @@ impl Export {
     }
 }
 
-/// A walk over every version of the keys below a prefix, whatever its time: neither a later write nor a deletion hides
-/// one here.
+/// A walk over every version of the keys below a prefix. Neither a later write nor a deletion hides one here.
 pub(crate) struct SystemEvents {
     state: Arc<ReadState>,
     span: KeySpan,
-    /// The row to go on behind.
+    /// The last row read.
     after: Option<Bytes>,
     exhausted: bool,
 }
 
 impl SystemEvents {
-    /// The next events, about 1 MiB at a time; `None` after the last ones. A damaged one is passed over: it says nothing.
+    /// The next events, about 1 MiB at a time; `None` after the last ones. Damaged events are passed over.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Event>>, ReadError> {
         while !self.exhausted {
             let (events, next) = self.state.index().all_versions(&self.span, self.after.as_ref()).await?;

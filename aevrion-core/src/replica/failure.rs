@@ -36,8 +36,8 @@ impl StoreHealth {
         Option::clone(&shared.failure.load())
     }
 
-    /// Turns read-only until the store takes a write again. The failed commit may be stored all the same: only the store
-    /// can tell.
+    /// Turns read-only until the store takes a write again. The failed commit may be stored all the same: only the
+    /// store can tell.
     pub(super) fn note_failure(&mut self, error: &StoreError, shared: &Shared) {
         if shared.failure.swap(Arc::new(Some(error.clone()))).is_none() {
             tracing::error!(%error, "the store failed: read-only until it takes a write again");

@@ -1,9 +1,9 @@
-//! Healing: stored hashes and counts of the tree that are wrong, because a disk has spoilt them, are taken back, and
-//! computed anew by whoever next asks.
+//! Healing: stored hashes and counts of the tree that a disk has spoilt are removed, and computed again by the next
+//! walk that needs them.
 //!
-//! A wrong hash shows where two replicas with the same events are found to differ. A node whose children contradict it
-//! is found when its children are named. What was computed from a wrong leaf is contradicted by nobody but the events:
-//! they are asked where a repair moved nothing.
+//! A wrong hash shows where two replicas with the same events seem to differ. A node that its children contradict is
+//! found when an agent asks for the children. Only the events contradict a wrong leaf, and the nodes computed from
+//! it: they are read after a repair that moved no event.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -23,7 +23,7 @@ use crate::tables::{node_key, parse_event_key, parse_node_key, parse_node_value,
 use crate::tree::{LEVELS, Node, NodePosition, NodeSink, Shape, TreePass};
 use crate::{ReadError, TimeSpan, WriteError};
 
-/// Keeps what a pass computes of nodes with a moment in a span.
+/// The nodes of a span, as a pass computes them.
 struct Computed {
     shape: Shape,
     span: TimeSpan,
@@ -40,7 +40,7 @@ impl NodeSink for &mut Computed {
 }
 
 /// The children of `parents`, as [`ReplicaView`](crate::agent::ReplicaView) names them. A stored parent that they
-/// contradict is taken back.
+/// contradict is removed.
 pub(super) async fn checked_children(
     replica: &Replica,
     span: TimeSpan,
@@ -52,7 +52,7 @@ pub(super) async fn checked_children(
     }
     let (mut wrong, parents_wrong) = (Vec::new(), contradicted.len());
     for parent in contradicted {
-        // Which of them is right is not known: all are computed from what lies below, and what was computed of them.
+        // Parent or children may be wrong: all of them are computed again, and so are the nodes above.
         let below = replica
             .shared
             .shape
@@ -61,12 +61,12 @@ pub(super) async fn checked_children(
         wrong.extend(below);
         wrong.extend(std::iter::successors(Some(parent), |node| replica.shared.shape.parent(*node)));
     }
-    take_back(replica, &wrong, parents_wrong).await?;
+    remove_nodes(replica, &wrong, parents_wrong).await?;
     let (again, _) = children_of(replica, span, parents).await?;
     Ok(Walked { rows: children.rows + again.rows, ..again })
 }
 
-/// The children of `parents`, and which of the parents are stored and contradicted by them.
+/// The children of `parents`, and the stored parents that they contradict.
 async fn children_of(
     replica: &Replica,
     span: TimeSpan,
@@ -87,8 +87,8 @@ async fn children_of(
     Ok((Walked { answer: all, rows: pass.rows() }, contradicted))
 }
 
-/// Checks what is stored of the nodes of `span`, and of those above it, against the events, and takes back what is
-/// wrong. Cost: reads and hashes the events of `span`, or of as much of it as fits in one go.
+/// Checks the stored nodes of `span`, and those above it, against the events, and removes the wrong ones. Cost: reads
+/// and hashes the events of `span`, or of its first part if there are many.
 pub(super) async fn check_stored_hashes(
     replica: &Replica,
     span: TimeSpan,
@@ -102,16 +102,16 @@ pub(super) async fn check_stored_hashes(
     let wrong = wrong_nodes(view, shape, part, &computed).await?;
     drop(unchanging);
     if !wrong.is_empty() && !injected(Bug::HashNotHealed) {
-        take_back(replica, &wrong, wrong.len()).await?;
+        remove_nodes(replica, &wrong, wrong.len()).await?;
     }
     let leaves = computed.nodes.range(..NodePosition { level: 1, index: 0 });
     let events = leaves.map(|(_, leaf)| leaf.count).sum();
     Ok(CheckedHashes { events, wrong: wrong.len(), rest })
 }
 
-/// Removes stored nodes, so many of which are `wrong` for certain: whoever asks for them next computes them. That is
-/// right whatever was written meanwhile.
-async fn take_back(replica: &Replica, nodes: &[NodePosition], wrong: usize) -> Result<(), ReadError> {
+/// Removes stored nodes, so many of which are `wrong` for certain. The next walk computes them again, so concurrent
+/// writes do no harm.
+async fn remove_nodes(replica: &Replica, nodes: &[NodePosition], wrong: usize) -> Result<(), ReadError> {
     let Some(first) = nodes.first() else { return Ok(()) };
     tracing::warn!(wrong, %first, "stored hashes of the tree do not match its events: they are computed anew");
     let mut mend = Mend::new(&replica.queue);
@@ -131,7 +131,7 @@ fn not_mended(error: WriteError) -> ReadError {
     }
 }
 
-/// The first part of `span` that can be checked at once, in whole leaves, and what is left of it.
+/// The first part of `span` that one check covers, in whole leaves, and the rest.
 async fn checked_at_once(
     view: &dyn View,
     shape: Shape,
@@ -152,7 +152,7 @@ async fn checked_at_once(
     Ok((span, None))
 }
 
-/// The stored nodes of `part`, and above it, that are not what was computed of them.
+/// The stored nodes of `part`, and above it, that differ from the computed ones.
 async fn wrong_nodes(
     view: &dyn View,
     shape: Shape,
@@ -178,7 +178,7 @@ async fn wrong_nodes(
     Ok(wrong)
 }
 
-/// The nodes of a level that have a moment of `span`.
+/// The indexes of a level's nodes that overlap `span`.
 fn row(shape: Shape, level: u8, span: TimeSpan) -> RangeInclusive<u64> {
     shape.node_at(level, span.first()).index..=shape.node_at(level, span.last()).index
 }

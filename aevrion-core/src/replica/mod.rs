@@ -1,8 +1,9 @@
-//! The replica: the embeddable database, and the one place where the order of things is decided.
+//! The replica: the embeddable database, and the one place where order is decided.
 //!
-//! One [writer](writer) task takes what is to be written, many requests at a time, and makes one commit of them: it
-//! stamps the clock, drops what is known already, encodes, marks the tree, and answers when the commit is safe.
-//! Readers never wait for it: each reads the [`ReadState`](read_state::ReadState) that the writer published last.
+//! One [writer](writer) task takes many requests at a time and makes one commit of them: it stamps the clock, drops
+//! known events, encodes, marks the tree, and answers when the commit is safe. Calls go one way: the writer's loop →
+//! [submissions] and [expiry] → [committer] → store. Readers never wait for it: each reads the
+//! [`ReadState`](read_state::ReadState) that the writer published last.
 
 mod check;
 mod commit_batch;

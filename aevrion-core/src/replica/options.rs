@@ -1,4 +1,4 @@
-//! How a replica is opened.
+//! Options of opening a replica.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,27 +7,27 @@ use std::time::Duration;
 use crate::bounds::{ARRIVALS_KEPT, PENDING_ROWS};
 use crate::{Incarnation, MAX_DRIFT, NodeId, ParameterOverrides, SystemWall, WallClock};
 
-/// How a replica is opened. The default suits everyone who does not know better.
+/// Options of opening a replica. The defaults suit most uses.
 #[derive(Clone)]
 pub struct Options {
-    /// What a new store is made with, and an existing one must have been made with. What is left open is the default
-    /// in a new store, and whatever it has in an existing one.
+    /// The parameters of the store. Those of an existing store must be equal. A parameter left open has its default
+    /// in a new store, and any value in an existing one.
     pub parameters: ParameterOverrides,
-    /// Whether a new store joins a cluster that exists, whose parameters are as they are. Any other is refused if its
+    /// Whether a new store joins an existing cluster, and takes its parameters. Any other new store is refused if its
     /// tree would be [too fine](crate::TreeTooFine).
     pub joins: bool,
-    /// The node's identity. If `None` a new store draws one at random, and an existing one keeps what it has. A store
-    /// that gets another identity keeps its events; cursors of watchers that the old one gave are refused.
+    /// The node's identity. If `None`, a new store draws one at random, and an existing one keeps its own. A store
+    /// that gets another identity keeps its events; cursors of watchers from before are refused.
     pub node: Option<NodeId>,
-    /// The name of this opening (`None`: drawn at random). No other opening of this store, or of a copy of it, may have
-    /// had it: cursors of watchers are told apart by it, and neighbours tell two machines by it that have one identity.
+    /// The name of this opening (`None`: drawn at random). No other opening of this store, or of a copy of it, may
+    /// have had it: it tells cursors of watchers apart, and two machines with the same identity.
     pub incarnation: Option<Incarnation>,
     /// How far ahead of the wall clock an event may be and still move this node's clock (60 s).
     pub max_drift: Duration,
     /// Where the time comes from (the operating system).
     pub wall: Arc<dyn WallClock>,
     /// Index rows held in memory before they are written in one sorted batch (65,536). See
-    /// [`bounds::PENDING_ROWS`](crate::bounds::PENDING_ROWS) for what it trades.
+    /// [`bounds::PENDING_ROWS`](crate::bounds::PENDING_ROWS) for the trade-off.
     pub index_lot: usize,
     /// The newest arrivals that watchers can resume from (a million); at least an index batch is kept.
     pub arrivals_kept: u64,

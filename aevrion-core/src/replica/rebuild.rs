@@ -1,7 +1,7 @@
-//! Rebuilding: everything derived made again from the events.
+//! Rebuilding: all derived rows are made again from the events.
 //!
-//! It adds what is missing and removes what is wrong, in small commits, each of which leaves the store better than
-//! before. So it may be interrupted anywhere and simply begun again, and reads and writes go on meanwhile.
+//! Missing rows are added and wrong ones removed in small commits, each of which leaves the store better than before.
+//! So a rebuild may be interrupted anywhere and repeated, and reads and writes go on meanwhile.
 
 use bytes::{Bytes, BytesMut};
 
@@ -17,25 +17,25 @@ use crate::tables::IndexRow;
 use crate::tree::Root;
 use crate::{ReadError, WriteError, timetable};
 
-/// What `rebuild` did.
+/// The result of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebuilt {
     /// Rows of the index and the timetable that were missing.
     pub rows_added: u64,
-    /// Those that stood for nothing.
+    /// Rows of the index and the timetable that had no event.
     pub rows_removed: u64,
-    /// Events that are damaged: nothing can be derived from them.
+    /// Damaged events: no row can be derived from them.
     pub damaged_events: u64,
-    /// The root, computed anew.
+    /// The root, computed again.
     pub root: Root,
 }
 
 impl Replica {
     /// Makes index, tree and counts again from the events, and reports `progress` now and then. Cost: reads every row,
-    /// hashes every event, and writes what was wrong and all tree nodes. Dropping the future stops it.
+    /// hashes every event, and writes wrong rows and all tree nodes. Dropping the future stops it.
     ///
     /// # Errors
-    /// [`WriteError`] if the store cannot be read or written. What was mended so far stays mended.
+    /// [`WriteError`] if the store cannot be read or written. Rows mended so far stay mended.
     pub async fn rebuild(&self, progress: impl FnMut(Progress) + Send) -> Result<Rebuilt, WriteError> {
         let mut rebuild = Rebuild { replica: self, progress };
         let (rows_added, damaged_events) = rebuild.add_missing_rows().await?;
@@ -53,7 +53,7 @@ struct Rebuild<'r, P> {
 }
 
 impl<P: FnMut(Progress) + Send> Rebuild<'_, P> {
-    /// Writes the rows of events that are missing, and corrects the count of events.
+    /// Writes the missing rows of events, and corrects the count of events.
     async fn add_missing_rows(&mut self) -> Result<(u64, u64), WriteError> {
         let state = self.replica.shared.state()?;
         let mut mend = Mend::new(&self.replica.queue);
@@ -93,7 +93,7 @@ impl<P: FnMut(Progress) + Send> Rebuild<'_, P> {
         Ok((mend.finish(counted).await?, damaged))
     }
 
-    /// Removes the rows of index and timetable that stand for nothing, and corrects the count of keys.
+    /// Removes rows of index and timetable without an event, and corrects the count of keys.
     async fn remove_wrong_rows(&mut self) -> Result<u64, WriteError> {
         let state = self.replica.shared.state()?;
         let mut mend = Mend::new(&self.replica.queue);
@@ -124,14 +124,14 @@ impl<P: FnMut(Progress) + Send> Rebuild<'_, P> {
         mend.finish(counted).await
     }
 
-    /// Whether what was counted in the view of `state` can be compared with its checkpoint: in a store without isolated
-    /// views, only if nothing was written meanwhile.
+    /// Whether counts of rows in the view of `state` can be compared with its checkpoint: in a store without isolated
+    /// views, only if no event arrived meanwhile.
     fn counts_hold(&self, state: &ReadState) -> Result<bool, ReadError> {
         let isolated = self.replica.shared.capabilities.isolated_views;
         Ok(isolated || self.replica.shared.state()?.checkpoint.next_arrival == state.checkpoint.next_arrival)
     }
 
-    /// Removes every stored hash: they are computed again when next asked for.
+    /// Removes all stored hashes. The next walk computes them again.
     async fn drop_hashes(&mut self) -> Result<(), WriteError> {
         let state = self.replica.shared.state()?;
         let mut mend = Mend::new(&self.replica.queue);

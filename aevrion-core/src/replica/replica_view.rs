@@ -1,4 +1,4 @@
-//! What the agents of a replica may ask of it.
+//! The questions of agents to their replica.
 
 use std::ops::Bound;
 
@@ -31,7 +31,7 @@ impl ReplicaView for Replica {
         let root = self.noting(pass.root_with(top).await)?;
         let mut rows = Vec::new();
         for (level, indexes) in self.shared.shape.cover(span) {
-            // A row as long as a row may be says nothing of what lies before it. Only the top row can be longer.
+            // A row of the greatest length says nothing of the time before it. Only the top row can be longer.
             let nodes = match level {
                 Shape::TOP => pass.latest_of_top(top, indexes, DIGEST_NODES).await,
                 level => pass.nodes(level, indexes).await,
@@ -77,7 +77,7 @@ impl ReplicaView for Replica {
             let limit = PageLimit::rows((most - event_keys.len()).min(PAGE_ROWS));
             let page = state.view.scan(ScanRequest { table, range, direction, projection, limit }).await;
             let page = self.noting(page.map_err(ReadError::from))?;
-            // What is no address is no event.
+            // A row whose key is no event key is no event.
             event_keys.extend(page.rows().filter_map(|(key, _)| parse_event_key(key)));
             if page.complete() {
                 break;
@@ -105,7 +105,7 @@ impl ReplicaView for Replica {
     }
 }
 
-/// The digest of `span`, if it need not be computed.
+/// The digest of `span`, if it is in the cache.
 async fn known_digest(
     replica: &Replica,
     span: TimeSpan,

@@ -1,4 +1,4 @@
-//! What a replica says of itself.
+//! The status of a replica: its names, sizes and faults.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,24 +17,24 @@ use crate::{
     WriteError,
 };
 
-/// What a replica says of itself.
+/// The status of a replica.
 #[derive(Debug, Clone)]
 pub struct Status {
     /// Its identity.
     pub node: NodeId,
-    /// The engine that keeps it, and what that can do.
+    /// The engine of its store, and its capabilities.
     pub store: Capabilities,
-    /// What its cluster shares.
+    /// The parameters of its cluster.
     pub parameters: Parameters,
-    /// Events stored, those from the future included.
+    /// Events stored, including those from the future.
     pub events: u64,
-    /// Keys that clients ever wrote, deleted ones included.
+    /// Keys that clients ever wrote, including deleted ones.
     pub keys: u64,
     /// Hash and count of all events.
     pub root: Root,
-    /// When the first and the last event happened.
+    /// The times of the first and the last event.
     pub span: Option<(Timestamp, Timestamp)>,
-    /// Why no writes are taken at the moment, if none are.
+    /// Why no writes are taken at present, if none are.
     pub read_only: Option<StoreError>,
     /// The present, at which reads happen.
     pub now: Timestamp,
@@ -44,14 +44,14 @@ pub struct Status {
     pub clock_fault: Option<ClockFault>,
     /// Index rows in memory that are not in the store yet.
     pub pending_index_rows: u64,
-    /// Stored hashes and counts of the tree that were wrong and taken back, since the replica was opened.
+    /// Stored hashes and counts of the tree that were wrong and removed, since the replica was opened.
     pub healed_hashes: u64,
     /// Arrivals that a watcher can resume from: the oldest kept, and the next to come.
     pub arrivals: (u64, u64),
 }
 
 impl Replica {
-    /// What the replica says of itself. Cost: as [`Replica::root`], and a search for each pending key.
+    /// The status. Cost: as [`Replica::root`], and a search for each pending key.
     ///
     /// # Errors
     /// As [`Replica::root`].
@@ -85,7 +85,7 @@ impl Replica {
         })
     }
 
-    /// Why no local writes are taken at the moment, if none are: what the answer to a write would be.
+    /// The error that a local write would get at present; `None` if it would be taken.
     pub fn refuses_writes(&self) -> Option<WriteError> {
         let failure = Option::clone(&self.shared.failure.load()).map(WriteError::ReadOnly);
         let unreadable = || match self.shared.state() {
@@ -100,8 +100,8 @@ impl Replica {
         self.shared.clock_fault()
     }
 
-    /// Resolves with the reason if the writer dies, which is a defect: nothing is written any more, and nothing read.
-    /// Never resolves otherwise.
+    /// Resolves with the reason if the writer dies, which is a defect: the replica takes no reads and no writes any
+    /// more. Never resolves otherwise.
     pub async fn died(&self) -> String {
         let mut died = self.shared.died.subscribe();
         match died.wait_for(Option::is_some).await {
@@ -116,48 +116,49 @@ impl Replica {
         self.shared.max_drift
     }
 
-    /// Which opening of its store this is.
+    /// The name of this opening of the store.
     pub fn incarnation(&self) -> Incarnation {
         self.shared.incarnation
     }
 
-    /// What the cluster of this replica shares.
+    /// The parameters of the cluster.
     pub fn parameters(&self) -> Parameters {
         self.shared.parameters
     }
 
-    /// Rows that one commit of the store takes without trouble.
+    /// The number of rows that suits one commit of the store.
     pub(crate) fn rows_at_once(&self) -> usize {
         self.shared.capabilities.rows_at_once
     }
 
-    /// Where the time comes from.
+    /// The wall clock.
     pub(crate) fn wall(&self) -> Arc<dyn WallClock> {
         Arc::clone(&self.shared.wall)
     }
 
-    /// Stored hashes and counts that were found to be wrong and taken back, since the replica was opened.
+    /// Stored hashes and counts that were wrong and removed, since the replica was opened.
     pub fn healed_hashes(&self) -> u64 {
         self.shared.healed_hashes.load(Ordering::Relaxed)
     }
 
-    /// The events whose stored copy is damaged, as far as a read, an export, a watch, `verify` or the scrub has come upon
-    /// them. Connected neighbours are asked for sound copies; an import or an insertion of one mends it, too.
+    /// The events whose stored copy is damaged, as far as a read, an export, a watch, `verify` or the scrub has found
+    /// them. Connected neighbours are asked for sound copies; an import or an insertion of a sound copy mends it,
+    /// too.
     pub fn damaged_events(&self) -> DamagedEvents {
         self.shared.damage.listed()
     }
 
-    /// The addresses of damaged events.
+    /// The event keys of damaged events.
     pub(crate) fn damaged_event_keys(&self) -> Vec<EventKey> {
         self.shared.damage.event_keys()
     }
 
-    /// Changes with the list of damaged events.
+    /// A channel that changes with the list of damaged events.
     pub(crate) fn damage_changes(&self) -> watch::Receiver<u64> {
         self.shared.damage.changes()
     }
 
-    /// How many events are held, so that a simulation need not ask for the root to see that it cannot be equal.
+    /// The number of events. A simulation compares it before the root, which costs more.
     #[cfg(feature = "testkit")]
     pub(crate) fn events_held(&self) -> Option<u64> {
         self.shared.state().ok().map(|state| state.checkpoint.events)

@@ -1,5 +1,5 @@
-//! Walks of the tree, seen from the writer: it grants a walk, stores the hashes that the walk computes, and names the nodes
-//! that commits have touched since the walk before. The rest of the top row stays in memory from walk to walk.
+//! Walks of the tree, seen from the writer: it grants a walk, stores the hashes that the walk computes, and names the
+//! nodes that commits have touched since the walk before. The rest of the top row stays in memory from walk to walk.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -62,7 +62,8 @@ struct ActiveWalk {
 }
 
 impl TreeChanges {
-    /// Grants a walk, which replaces the one before. `known` is the number of the last walk whose grant the caller got.
+    /// Grants a walk, which replaces the one before. `known` is the number of the last walk whose grant the caller
+    /// got.
     pub(super) fn grant(&mut self, state: Arc<ReadState>, known: u64, reply: oneshot::Sender<WalkGrant>) {
         let (sender, nodes) = mpsc::channel(NODES_IN_FLIGHT);
         let (number, touched) = self.top.begin_walk(known);
@@ -123,7 +124,8 @@ impl TreeChanges {
         &self.without_hash
     }
 
-    /// Forgets all after a change that is not known node by node. A walk under way is not stored, nor kept by its caller.
+    /// Forgets all after a change that is not known node by node. A walk under way is not stored, nor kept by its
+    /// caller.
     pub(super) fn forget(&mut self) {
         self.without_hash.clear();
         self.walk = None;

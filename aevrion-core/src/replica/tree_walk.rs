@@ -1,5 +1,5 @@
-//! Walks of the tree, seen from their callers: missing hashes are computed, and stored for the next walk. A walk holds the
-//! top row, which stays in memory from walk to walk, so there is one at a time.
+//! Walks of the tree, seen from their callers: missing hashes are computed, and stored for the next walk. A walk
+//! holds the top row, which stays in memory from walk to walk, so there is one at a time.
 
 use std::sync::Arc;
 
@@ -20,8 +20,9 @@ pub(super) struct TreeWalk<'s> {
 }
 
 impl<'s> TreeWalk<'s> {
-    /// Begins a walk as soon as no other is under way. In a store without isolated views nothing is written until it ends.
-    /// If a neighbour will be `told` of the events up to a time, nothing is stamped at or before it from then on.
+    /// Begins a walk as soon as no other is under way. In a store without isolated views nothing is written until it
+    /// ends. If a neighbour will be `told` of the events up to a time, nothing is stamped at or before it from then
+    /// on.
     pub(super) async fn begin(
         shared: &'s Shared,
         queue: &Queue,

@@ -1,8 +1,8 @@
 //! Local writes that wait for the clock.
 //!
-//! They wait here, not in the queue: events of neighbours, and writes of other keys, go on. Writes of one key keep their
-//! order. The room is bounded, and so is the time: a write that is not stamped within a second is refused with the
-//! reason. A write whose caller has gone is dropped.
+//! They wait here, not in the queue: events of neighbours, and writes of other keys, go on. Writes of one key keep
+//! their order. The room is bounded, and so is the time: a write that is not stamped within a second is refused with
+//! the reason. A write whose caller has gone is dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) struct WaitingWrites {
     /// The number of writes of each key.
     keys: BTreeMap<Bytes, usize>,
     retry_at: Option<Instant>,
-    /// What blocks the last write that does not wait behind another one.
+    /// The reason of the last write that does not wait behind another one.
     blocked: Option<Blocked>,
 }
 

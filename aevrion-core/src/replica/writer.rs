@@ -1,9 +1,9 @@
-//! The writer: the one task that changes the store. It decides which piece of work comes next; the work itself stands in
-//! [`submissions`](super::submissions), [`expiry`](super::expiry) and the [`Committer`].
+//! The writer: the one task that changes the store. It decides which piece of work comes next; the work itself stands
+//! in [`submissions`](super::submissions), [`expiry`](super::expiry) and the [`Committer`].
 //!
-//! It drains the waiting submissions, up to the bounds of a batch, makes one commit of them and answers. Submissions that
-//! come meanwhile wait for the next batch: under load every fsync serves thousands of writes, at rest a write waits for
-//! no other.
+//! It drains the waiting submissions, up to the bounds of a batch, makes one commit of them and answers. Submissions
+//! that come meanwhile wait for the next batch: under load every fsync serves thousands of writes, at rest a write
+//! waits for no other.
 
 use std::future::pending;
 use std::ops::ControlFlow;
@@ -58,8 +58,8 @@ impl Writer {
         }
     }
 
-    /// Starts the task. If it dies, which is a defect, the replica is closed with an error in the log: a node that writes
-    /// nothing must not look like one at rest.
+    /// Starts the task. If it dies, which is a defect, the replica is closed with an error in the log: a node that
+    /// writes nothing must not look like one at rest.
     pub(super) fn spawn(self) {
         let shared = Arc::clone(&self.committer.shared);
         let writer = tokio::spawn(self.run());
