@@ -55,7 +55,7 @@ impl Findings {
 
 /// A walk through one table, from slice to slice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Walk {
+pub(super) struct TableWalk {
     /// The key of the last row that was checked.
     pub(super) after: Option<Bytes>,
     /// Rows checked; of arrivals each one, not each run of them.
@@ -96,7 +96,7 @@ impl<'s> Check<'s> {
     pub(super) async fn rows(
         &mut self,
         table: Table,
-        walk: &mut Walk,
+        walk: &mut TableWalk,
         budget: usize,
     ) -> Result<Checked, ReadError> {
         match table {
@@ -112,7 +112,7 @@ impl<'s> Check<'s> {
     }
 
     /// Checks events against their ids and the limits, and for their rows in the index. Counts the sound events.
-    async fn events(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    async fn events(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::Events, walk, Projection::Rows, budget).await?;
         let complete = page.complete();
         let mut index_row = BytesMut::new();
@@ -162,7 +162,7 @@ impl<'s> Check<'s> {
     }
 
     /// Checks that each body has its event. (An event without its body is found with the events.)
-    async fn bodies(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    async fn bodies(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::Bodies, walk, Projection::Keys, budget).await?;
         for (key, _) in page.rows() {
             if self.view().get(Table::Events, key).await?.is_none() {
@@ -173,7 +173,7 @@ impl<'s> Check<'s> {
     }
 
     /// Checks that each expiry has its event.
-    async fn timetable(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    async fn timetable(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::Timetable, walk, Projection::Keys, budget).await?;
         for (row, _) in page.rows() {
             if !timetable::stands(self.view(), row).await? {
@@ -185,7 +185,7 @@ impl<'s> Check<'s> {
     }
 
     /// Checks that each index row has its event. Counts the keys of clients.
-    async fn index(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    async fn index(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::ByKey, walk, Projection::Keys, budget).await?;
         for (row, _) in page.rows() {
             if !stands_for_event(self.view(), row).await? {
@@ -202,7 +202,7 @@ impl<'s> Check<'s> {
     }
 
     /// Checks that the arrivals have no gap, and each has its event.
-    async fn arrivals(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    async fn arrivals(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let runs = budget / ARRIVAL_RUN;
         let page = self.page(Table::Arrivals, walk, Projection::Rows, runs).await?;
         // Earlier arrivals may have been trimmed since the last slice.
@@ -246,7 +246,7 @@ impl<'s> Check<'s> {
 
     /// Checks stored hashes and counts against the nodes below, or the events of a leaf. The lower levels come first:
     /// their faults have to be mended before the next slice.
-    async fn nodes(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    async fn nodes(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::Nodes, walk, Projection::Rows, budget).await?;
         let complete = page.complete();
         let mut cost = 0;
@@ -288,7 +288,7 @@ impl<'s> Check<'s> {
     async fn page(
         &self,
         table: Table,
-        walk: &Walk,
+        walk: &TableWalk,
         projection: Projection,
         budget: usize,
     ) -> Result<Page, ReadError> {
@@ -315,7 +315,7 @@ pub(super) fn fault_of_node(row: &[u8], node: Option<Node>) -> Option<String> {
     }
 }
 
-impl Walk {
+impl TableWalk {
     /// Goes behind the row under `key`.
     fn pass(&mut self, key: Bytes) {
         self.after = Some(key);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::commit_batch::CommitBatch;
 use super::derived::still_wrong;
 use super::failure::{Reloaded, StoreHealth, reload, unreadable};
-use super::queue::{Counted, SettingWrite};
+use super::queue::{CountCorrection, SettingWrite};
 use super::read_state::ReadState;
 use super::state::{Published, Shared};
 use super::tree_changes::{Nodes, TreeChanges, WalkGrant};
@@ -167,13 +167,14 @@ impl Committer {
     pub(super) async fn mend(
         &mut self,
         corrections: WriteBatch,
-        counted: Option<Counted>,
+        counted: Option<CountCorrection>,
     ) -> Result<(), StoreError> {
         let state = self.ready().await?;
         let (mut writes, kept) = still_wrong(corrections, &*state.view).await?;
         let mut checkpoint = state.checkpoint;
         if counted.is_some() || kept > 0 {
-            let Counted { events, indexed_keys } = counted.unwrap_or(Counted { events: 0, indexed_keys: 0 });
+            let CountCorrection { events, indexed_keys } =
+                counted.unwrap_or(CountCorrection { events: 0, indexed_keys: 0 });
             checkpoint.events = checkpoint.events.saturating_add_signed(events + kept);
             checkpoint.indexed_keys = checkpoint.indexed_keys.saturating_add_signed(indexed_keys);
             writes.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::queue::{Counted, Queue, Request};
+use super::queue::{CountCorrection, Queue, Request};
 use crate::bounds::PAGE_ROWS;
 use crate::events::{decode_event, outermost_event, read_event};
 use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, View, WriteBatch};
@@ -129,7 +129,7 @@ impl<'q> Mend<'q> {
         if self.in_batch >= PAGE_ROWS { self.send(None).await } else { Ok(()) }
     }
 
-    async fn send(&mut self, counted: Option<Counted>) -> Result<(), WriteError> {
+    async fn send(&mut self, counted: Option<CountCorrection>) -> Result<(), WriteError> {
         let batch = std::mem::take(&mut self.batch);
         self.in_batch = 0;
         if batch.is_empty() && counted.is_none() {
@@ -139,7 +139,7 @@ impl<'q> Mend<'q> {
     }
 
     /// Sends the rest. Returns the number of rows.
-    pub(super) async fn finish(mut self, counted: Option<Counted>) -> Result<u64, WriteError> {
+    pub(super) async fn finish(mut self, counted: Option<CountCorrection>) -> Result<u64, WriteError> {
         self.send(counted).await?;
         Ok(self.rows)
     }

@@ -123,6 +123,7 @@ async fn remove_nodes(replica: &Replica, nodes: &[NodePosition], wrong: usize) -
     replica.shared.healed_hashes.fetch_add(wrong as u64, Ordering::Relaxed);
     Ok(())
 }
+
 fn not_mended(error: WriteError) -> ReadError {
     match error {
         WriteError::Store(error) => error.into(),

@@ -21,7 +21,7 @@ pub(super) enum Request {
     /// `told` of the events up to a time: nothing is stamped at or before it from now on.
     Walk { told: Option<Timestamp>, known: u64, reply: oneshot::Sender<WalkGrant> },
     /// Commit these rows of derived tables, and correct the counts.
-    Mend(WriteBatch, Option<Counted>, oneshot::Sender<Result<(), StoreError>>),
+    Mend(WriteBatch, Option<CountCorrection>, oneshot::Sender<Result<(), StoreError>>),
     /// Write a local setting.
     WriteSetting(SettingWrite, oneshot::Sender<Result<(), StoreError>>),
     /// A read failed: publish a fresh view.
@@ -52,9 +52,9 @@ pub(super) struct Submission {
     pub(super) deadline: Option<Instant>,
 }
 
-/// The error of the stored counts, to be added to them.
+/// A correction of the stored counts, to be added to them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Counted {
+pub(super) struct CountCorrection {
     pub(super) events: i64,
     pub(super) indexed_keys: i64,
 }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::derived::{Mend, stands_for_event};
 use super::handle::Replica;
-use super::queue::Counted;
+use super::queue::CountCorrection;
 use super::read_state::ReadState;
 use super::verify::Progress;
 use crate::event::is_reserved;
@@ -89,7 +89,7 @@ impl<P: FnMut(Progress) + Send> Rebuild<'_, P> {
             });
         }
         let events = difference(walked, state.checkpoint.events);
-        let counted = self.counts_hold(&state)?.then_some(Counted { events, indexed_keys: 0 });
+        let counted = self.counts_hold(&state)?.then_some(CountCorrection { events, indexed_keys: 0 });
         Ok((mend.finish(counted).await?, damaged))
     }
 
@@ -120,7 +120,7 @@ impl<P: FnMut(Progress) + Send> Rebuild<'_, P> {
         }
         remove_wrong_expiries(&state, &mut mend).await?;
         let indexed_keys = difference(keys, state.checkpoint.indexed_keys);
-        let counted = self.counts_hold(&state)?.then_some(Counted { events: 0, indexed_keys });
+        let counted = self.counts_hold(&state)?.then_some(CountCorrection { events: 0, indexed_keys });
         mend.finish(counted).await
     }
 

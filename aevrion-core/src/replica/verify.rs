@@ -1,7 +1,7 @@
 //! Verification of the whole store: events against their ids, the index against the events, the tree against a tree
 //! computed from the events alone, arrivals and counts against both.
 
-use super::check::{Check, Finding, Findings, Remedy, Walk, fault_of_node};
+use super::check::{Check, Finding, Findings, Remedy, TableWalk, fault_of_node};
 use super::derived::node_has_events;
 use super::handle::Replica;
 use super::read_state::ReadState;
@@ -112,9 +112,9 @@ impl<P: FnMut(Progress) + Send> Verify<'_, P> {
         Ok(Verification { events, keys: keys + pending_keys, root, mendable, lost, findings: count })
     }
 
-    /// Checks a table from one end to the other. Returns its [sum](Walk::sum).
+    /// Checks a table from one end to the other. Returns its [sum](TableWalk::sum).
     async fn table(&mut self, table: Table, phase: &'static str, total: u64) -> Result<u64, ReadError> {
-        let mut walk = Walk::default();
+        let mut walk = TableWalk::default();
         loop {
             let mut check = Check::new(self.shared, self.state);
             let checked = check.rows(table, &mut walk, PAGE_ROWS).await?;

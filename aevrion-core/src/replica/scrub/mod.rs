@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::check::{Check, Checked, Finding, Findings, Remedy, fault_of_node};
 use super::derived::{Mend, node_of};
 use super::handle::Replica;
-use super::queue::Counted;
+use super::queue::CountCorrection;
 use super::tree_walk::{TreeWalk, unchanging};
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::events::read_event;
@@ -166,7 +166,7 @@ impl Scrub {
                 done.damaged += u64::from(event && !mended);
             });
         }
-        mend.finish((removed > 0).then_some(Counted { events: -removed, indexed_keys: 0 })).await?;
+        mend.finish((removed > 0).then_some(CountCorrection { events: -removed, indexed_keys: 0 })).await?;
         Ok(())
     }
 
@@ -185,7 +185,7 @@ impl Scrub {
         Ok(elsewhere && matches!(read_event(&*state.view, event.event_key()).await, Ok(Some(_))))
     }
 
-    /// Removes such a row, and the hashes that count it.
+    /// Removes a misplaced row of `events`, and the hashes that count it.
     async fn remove_misplaced(&self, key: Bytes, mend: &mut Mend<'_>) -> Result<(), WriteError> {
         if let Some(event_key) = parse_event_key(&key) {
             let NodePosition { level, index } = self.replica.shared.shape.node_at(0, event_key.timestamp);
@@ -256,11 +256,11 @@ impl Scrub {
             return Ok(());
         }
         let indexed_keys = walk.sum.cast_signed().wrapping_sub(now.indexed_keys.cast_signed());
-        self.correct(Counted { events: 0, indexed_keys }).await
+        self.correct(CountCorrection { events: 0, indexed_keys }).await
     }
 
     /// Corrects a count.
-    async fn correct(&mut self, by: Counted) -> Result<(), WriteError> {
+    async fn correct(&mut self, by: CountCorrection) -> Result<(), WriteError> {
         tracing::warn!(?by, "the scrub corrects the counts");
         self.count(|done| {
             done.found += 1;
@@ -277,7 +277,7 @@ impl Scrub {
             root.count.cast_signed().wrapping_sub(walk.state().checkpoint.events.cast_signed())
         };
         if events != 0 {
-            self.correct(Counted { events, indexed_keys: 0 }).await?;
+            self.correct(CountCorrection { events, indexed_keys: 0 }).await?;
         }
         let now = self.replica.shared.wall.now();
         let done = self.place.pass.done.unwrap_or_default();

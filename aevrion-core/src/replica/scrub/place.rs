@@ -9,7 +9,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::Timestamp;
-use crate::replica::check::Walk;
+use crate::replica::check::TableWalk;
 use crate::store::Table;
 use crate::tables::Checkpoint;
 
@@ -54,7 +54,7 @@ pub(super) struct Place {
 pub(super) struct Pass {
     /// How many of [`TABLES`] are done.
     tables: u8,
-    pub(super) walk: Walk,
+    pub(super) walk: TableWalk,
     /// The result so far; `None` before its first step.
     pub(super) done: Option<ScrubPass>,
     /// The numbers of indexed arrivals and counted keys when the walk through this table began.
@@ -70,7 +70,7 @@ impl Pass {
     /// Begins a step.
     pub(super) fn begin(&mut self, now: Timestamp, checkpoint: &Checkpoint) {
         self.done.get_or_insert(ScrubPass { began: now, ended: now, ..ScrubPass::default() });
-        if self.walk == Walk::default() {
+        if self.walk == TableWalk::default() {
             self.indexed = (checkpoint.next_to_index, checkpoint.indexed_keys);
         }
     }
@@ -78,7 +78,7 @@ impl Pass {
     /// Goes on to the next table.
     pub(super) fn next_table(&mut self) {
         self.tables += 1;
-        self.walk = Walk::default();
+        self.walk = TableWalk::default();
     }
 }
 
@@ -118,7 +118,7 @@ impl Place {
             Some(pass).filter(|_| began > Timestamp::MIN)
         };
         let (done, last) = (pass(), pass());
-        let walk = Walk {
+        let walk = TableWalk {
             after: Some(bytes.slice_ref(after)).filter(|after| !after.is_empty()),
             rows: next(),
             sum: next(),
@@ -143,8 +143,12 @@ mod tests {
             mended: n + 4,
             damaged: n + 5,
         };
-        let walk =
-            Walk { after: Some("after".into()), rows: 21, sum: 22, counted: Bytes::from_static(b"co\0") };
+        let walk = TableWalk {
+            after: Some("after".into()),
+            rows: 21,
+            sum: 22,
+            counted: Bytes::from_static(b"co\0"),
+        };
         let whole = Place {
             pass: Pass { tables: 3, walk, done: Some(pass(1)), indexed: (23, 24) },
             last: Some(pass(11)),
