@@ -1,6 +1,6 @@
-//! Checking what is stored against what else is stored, a slice at a time: each slice within one state of the store, so
-//! that writes that go on meanwhile are never taken for damage. `verify` takes the slices one after the other in one
-//! state, the scrub each in that of its moment.
+//! Checks of the tables against each other, a slice at a time. Each slice is checked within one state of the store, so
+//! that concurrent writes are never taken for damage. `verify` checks all slices in one state, the scrub each slice in
+//! the latest one.
 
 use bytes::{Bytes, BytesMut};
 
@@ -16,25 +16,25 @@ use crate::tables::{IndexRow, encode_event_key, parse_node_value, sequence_key};
 use crate::tree::{Node, TreePass};
 use crate::{Damage, Event, ReadError, timetable};
 
-/// Something that is wrong.
+/// A fault.
 pub(super) struct Finding {
     pub(super) damage: Damage,
-    /// What mends it; nothing if only another copy does.
+    /// `None` if only another copy of the data mends it.
     pub(super) remedy: Option<Remedy>,
 }
 
-/// What mends a derived row.
+/// How to mend a derived row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// It is missing, and has to be written.
+    /// Write it: it is missing.
     Add,
-    /// It stands for nothing, and has to go.
+    /// Remove it: it stands for nothing.
     Remove,
-    /// It is wrong, and so is what was derived from it: all that has to be made again.
+    /// Compute it again, and all rows derived from it: it is wrong.
     MakeAgain,
 }
 
-/// What was found.
+/// The faults found so far.
 #[derive(Default)]
 pub(super) struct Findings(pub(super) Vec<Finding>);
 
@@ -55,23 +55,24 @@ impl Findings {
 
 /// A walk through one table, from slice to slice.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Walk {
+pub(super) struct TableWalk {
     /// The key of the last row that was checked.
     pub(super) after: Option<Bytes>,
     /// Rows checked; of arrivals each one, not each run of them.
     pub(super) rows: u64,
-    /// What they add up to: sound events, keys of clients in the index. Of arrivals the sequence that has to follow.
+    /// Sound events, or keys of clients in the index, so far; in the table of arrivals, the sequence that has to
+    /// follow.
     pub(super) sum: u64,
     /// The last key that was counted, as index rows begin with it.
     pub(super) counted: Bytes,
 }
 
-/// What became of a slice.
+/// The result of a slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Checked {
-    /// What it cost, in rows; a large value counts as several.
+    /// The cost in rows; a large value counts as several.
     pub(super) cost: usize,
-    /// Whether the table has come to its end.
+    /// Whether it was the last one of its table.
     pub(super) ended: bool,
 }
 
@@ -91,11 +92,11 @@ impl<'s> Check<'s> {
         &*self.state.view
     }
 
-    /// Checks the rows of a table that follow. After an error the walk is of no more use.
+    /// Checks the next rows of a table. After an error the walk is of no more use.
     pub(super) async fn rows(
         &mut self,
         table: Table,
-        walk: &mut Walk,
+        walk: &mut TableWalk,
         budget: usize,
     ) -> Result<Checked, ReadError> {
         match table {
@@ -104,14 +105,14 @@ impl<'s> Check<'s> {
             Table::ByKey => self.index(walk, budget).await,
             Table::Arrivals => self.arrivals(walk, budget).await,
             Table::Nodes => self.nodes(walk, budget).await,
-            // Its rows are checked when they are read, and the counts by who has counted.
+            // Its rows are checked when they are read, and its counts at the end of a pass.
             Table::Meta => Ok(Checked { cost: 0, ended: true }),
             Table::Timetable => self.timetable(walk, budget).await,
         }
     }
 
-    /// Events against their ids and the limits, and their rows in the index. Sums the sound ones.
-    async fn events(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    /// Checks events against their ids and the limits, and for their rows in the index. Counts the sound events.
+    async fn events(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::Events, walk, Projection::Rows, budget).await?;
         let complete = page.complete();
         let mut index_row = BytesMut::new();
@@ -160,8 +161,8 @@ impl<'s> Check<'s> {
         Ok(())
     }
 
-    /// No body without its event. (An event without its body is found with the events.)
-    async fn bodies(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    /// Checks that each body has its event. (An event without its body is found with the events.)
+    async fn bodies(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::Bodies, walk, Projection::Keys, budget).await?;
         for (key, _) in page.rows() {
             if self.view().get(Table::Events, key).await?.is_none() {
@@ -171,8 +172,8 @@ impl<'s> Check<'s> {
         Ok(walk.pass_page(&page))
     }
 
-    /// No expiry without its event.
-    async fn timetable(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    /// Checks that each expiry has its event.
+    async fn timetable(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::Timetable, walk, Projection::Keys, budget).await?;
         for (row, _) in page.rows() {
             if !timetable::stands(self.view(), row).await? {
@@ -183,8 +184,8 @@ impl<'s> Check<'s> {
         Ok(walk.pass_page(&page))
     }
 
-    /// No index row without its event. Sums the keys of clients.
-    async fn index(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    /// Checks that each index row has its event. Counts the keys of clients.
+    async fn index(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::ByKey, walk, Projection::Keys, budget).await?;
         for (row, _) in page.rows() {
             if !stands_for_event(self.view(), row).await? {
@@ -200,11 +201,11 @@ impl<'s> Check<'s> {
         Ok(walk.pass_page(&page))
     }
 
-    /// The arrivals without a gap, each with its event.
-    async fn arrivals(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    /// Checks that the arrivals have no gap, and each has its event.
+    async fn arrivals(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let runs = budget / ARRIVAL_RUN;
         let page = self.page(Table::Arrivals, walk, Projection::Rows, runs).await?;
-        // Those before it may have been trimmed since the last slice.
+        // Earlier arrivals may have been trimmed since the last slice.
         walk.sum = walk.sum.max(self.state.checkpoint.oldest_arrival);
         let mut cost = 0;
         for (key, row) in page.rows() {
@@ -243,9 +244,9 @@ impl<'s> Check<'s> {
         Ok(())
     }
 
-    /// Stored hashes and counts against those that the nodes below make, or the events of a leaf. The lower levels come
-    /// first: what was wrong there has to be mended before the slice that follows.
-    async fn nodes(&mut self, walk: &mut Walk, budget: usize) -> Result<Checked, ReadError> {
+    /// Checks stored hashes and counts against the nodes below, or the events of a leaf. The lower levels come first:
+    /// their faults have to be mended before the next slice.
+    async fn nodes(&mut self, walk: &mut TableWalk, budget: usize) -> Result<Checked, ReadError> {
         let page = self.page(Table::Nodes, walk, Projection::Rows, budget).await?;
         let complete = page.complete();
         let mut cost = 0;
@@ -261,7 +262,7 @@ impl<'s> Check<'s> {
                         self.findings.mendable(Remedy::MakeAgain, Table::Nodes, &key, what);
                     }
                 }
-                // A row below it cannot be read, or an event's.
+                // The row of a node or an event below it cannot be read.
                 Err(ReadError::Damaged(Damage { table: Table::Nodes, key, what })) => {
                     self.findings.mendable(Remedy::MakeAgain, Table::Nodes, &key, what);
                 }
@@ -275,7 +276,7 @@ impl<'s> Check<'s> {
         Ok(Checked { cost, ended: complete })
     }
 
-    /// The node that a row of `nodes` stands for, made anew; `None` if there is nothing below it.
+    /// The node of a row of `nodes`, computed again; `None` if it has no events.
     async fn recomputed_node(&self, key: &[u8]) -> Result<Option<Node>, ReadError> {
         match node_of(self.shared.shape, key) {
             Some(node) => TreePass::new(self.view(), self.shared.shape, ()).recompute(node).await,
@@ -283,11 +284,11 @@ impl<'s> Check<'s> {
         }
     }
 
-    /// The rows of a table that follow those that were checked.
+    /// The next rows of a table.
     async fn page(
         &self,
         table: Table,
-        walk: &Walk,
+        walk: &TableWalk,
         projection: Projection,
         budget: usize,
     ) -> Result<Page, ReadError> {
@@ -301,7 +302,7 @@ impl<'s> Check<'s> {
     }
 }
 
-/// What is wrong with the row of a node, if it is to say what `node` says.
+/// The fault of a stored row whose node is `node`; `None` if it has none.
 pub(super) fn fault_of_node(row: &[u8], node: Option<Node>) -> Option<String> {
     let Some(node) = node else { return Some("there are no events below this node".to_owned()) };
     match parse_node_value(row) {
@@ -314,14 +315,14 @@ pub(super) fn fault_of_node(row: &[u8], node: Option<Node>) -> Option<String> {
     }
 }
 
-impl Walk {
-    /// The row under `key` was checked.
+impl TableWalk {
+    /// Goes behind the row under `key`.
     fn pass(&mut self, key: Bytes) {
         self.after = Some(key);
         self.rows += 1;
     }
 
-    /// All rows of a page were.
+    /// Goes behind the rows of a page.
     fn pass_page(&mut self, page: &Page) -> Checked {
         self.rows += page.len() as u64;
         self.after = page.last_key().map(Bytes::copy_from_slice).or(self.after.take());

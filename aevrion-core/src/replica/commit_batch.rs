@@ -1,6 +1,7 @@
-//! One commit in the making: events that are new, encoded, with everything that follows from them.
+//! A commit in the making: new events, encoded, with the rows that are derived from them.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -22,41 +23,42 @@ use crate::tree::NodePosition;
 use crate::{Clock, Event, EventKey, ReadError, Timestamp};
 
 /// A commit in the making. Dropping it leaves everything as it was.
-pub(super) struct CommitBatch<'s> {
+pub(super) struct CommitBatch {
+    /// The state that the commit builds on.
+    pub(super) base: Arc<ReadState>,
     pub(super) writes: WriteBatch,
     pub(super) pending: Pending,
     pub(super) checkpoint: Checkpoint,
     /// The greatest timestamp stored, this batch included.
     pub(super) greatest: Option<Timestamp>,
-    /// The new events in the order in which they came, or those whose values have expired, and their keys.
+    /// The new events in the order of arrival, or those whose values have expired, and their keys.
     pub(super) arrived: Vec<(EventKey, Bytes)>,
-    /// What those that arrived did.
+    /// Whether the arrivals were stored, or have expired.
     pub(super) effect: Effect,
-    /// The first expiry that was put into the timetable.
+    /// The first expiry added to the timetable.
     pub(super) next_expiry: Option<Timestamp>,
-    /// The tree nodes whose hashes become stale.
+    /// The tree nodes above new events: their stored hashes become stale.
     pub(super) touched: BTreeSet<NodePosition>,
-    /// What the neighbours are to hear of.
+    /// The new events, for the neighbours.
     pub(super) news: Vec<NewEvent>,
     /// Known events written anew because their stored copy was damaged, each with its key.
     pub(super) mended: Vec<(EventKey, Bytes)>,
-    /// Known events that were thought to be damaged and are not.
+    /// Known events on the list of damaged ones whose stored copy is sound.
     pub(super) sound: Vec<EventKey>,
     /// For membership only: never iterated.
     event_keys: HashSet<EventKey>,
-    shared: &'s Shared,
+    shared: Arc<Shared>,
     rows: BytesMut,
     index_rows: BytesMut,
-    first_arrival: u64,
 }
 
-impl<'s> CommitBatch<'s> {
-    /// An empty batch, to be committed on top of `state`.
-    pub(super) fn new(state: &ReadState, greatest: Option<Timestamp>, shared: &'s Shared) -> Self {
+impl CommitBatch {
+    /// An empty batch on top of `base`, where `greatest` is the greatest timestamp.
+    pub(super) fn new(shared: Arc<Shared>, base: Arc<ReadState>, greatest: Option<Timestamp>) -> Self {
         Self {
             writes: WriteBatch::new(),
-            pending: state.pending.clone(),
-            checkpoint: state.checkpoint,
+            pending: base.pending.clone(),
+            checkpoint: base.checkpoint,
             greatest,
             arrived: Vec::new(),
             effect: Effect::Stored,
@@ -66,26 +68,35 @@ impl<'s> CommitBatch<'s> {
             mended: Vec::new(),
             sound: Vec::new(),
             event_keys: HashSet::new(),
+            base,
             shared,
             rows: BytesMut::new(),
             index_rows: BytesMut::new(),
-            first_arrival: state.checkpoint.next_arrival,
         }
     }
 
-    /// Adds an event, unless it is in the batch or in `view` already. Says whether it was added.
-    pub(super) async fn add(&mut self, event: &Event, view: &dyn View) -> Result<bool, StoreError> {
+    /// The sequence of the batch's first arrival.
+    fn first_arrival(&self) -> u64 {
+        self.base.checkpoint.next_arrival
+    }
+
+    fn view(&self) -> &dyn View {
+        &*self.base.view
+    }
+
+    /// Adds an event, unless the batch or the store holds it already. Returns whether it was added.
+    pub(super) async fn add(&mut self, event: &Event) -> Result<bool, StoreError> {
         let event_key = event.event_key();
         let key = encode_event_key(event_key);
-        // What is later than everything stored cannot be stored: no need to look.
+        // An event later than all that are stored cannot be among them.
         let may_be_known = self.greatest.is_some_and(|greatest| event_key.timestamp <= greatest);
         let may_be_known = may_be_known && !injected(Bug::KnownIsNew);
         if may_be_known {
             if self.event_keys.contains(&event_key) {
                 return Ok(false);
             }
-            if let Some(stored) = view.get(Table::Events, &key).await? {
-                self.mend_if_damaged(event, &key, &stored, view).await?;
+            if let Some(stored) = self.view().get(Table::Events, &key).await? {
+                self.mend_if_damaged(event, &key, &stored).await?;
                 return Ok(false);
             }
         }
@@ -93,7 +104,7 @@ impl<'s> CommitBatch<'s> {
         self.greatest = self.greatest.max(Some(event_key.timestamp));
         self.arrived.push((event_key, event.key().clone()));
         let hidden = injected(Bug::TieByArrival)
-            && self.has_version_at(event.key(), event_key.timestamp, view).await.unwrap_or(false);
+            && self.has_version_at(event.key(), event_key.timestamp).await.unwrap_or(false);
         self.put_rows(event, &key, hidden);
         self.put_expiry(event);
         self.checkpoint.events += 1;
@@ -102,26 +113,20 @@ impl<'s> CommitBatch<'s> {
         Ok(true)
     }
 
-    /// Notes an event that was added for the neighbours, if there are any.
+    /// Keeps an added event for the neighbours, if there are any.
     pub(super) fn tell(&mut self, event: &Event, origin: Origin) {
         if self.shared.feed.is_read() {
             self.news.push(NewEvent { event: event.clone(), origin });
         }
     }
 
-    /// Writes a known event anew if what is stored of it is not what it must be.
-    async fn mend_if_damaged(
-        &mut self,
-        event: &Event,
-        key: &[u8],
-        stored: &[u8],
-        view: &dyn View,
-    ) -> Result<(), StoreError> {
+    /// Writes a known event anew if its stored copy differs.
+    async fn mend_if_damaged(&mut self, event: &Event, key: &[u8], stored: &[u8]) -> Result<(), StoreError> {
         self.reserve_row(event);
         let body = encode_event(event, &mut self.rows);
         let row = self.rows.split().freeze();
         let body_is_sound = match body {
-            Some(body) => view.get(Table::Bodies, key).await?.is_some_and(|stored| stored == body),
+            Some(body) => self.view().get(Table::Bodies, key).await?.is_some_and(|stored| stored == body),
             None => true,
         };
         if row == stored && body_is_sound {
@@ -133,7 +138,7 @@ impl<'s> CommitBatch<'s> {
         tracing::warn!(event_key = %event.event_key(), "a damaged event was mended from a sound copy");
         self.event_keys.insert(event.event_key());
         self.mended.push((event.event_key(), event.key().clone()));
-        self.index_mended(event, view).await?;
+        self.index_mended(event).await?;
         let key = Bytes::copy_from_slice(key);
         self.writes.put(Table::Events, key.clone(), row);
         if let Some(body) = body {
@@ -142,30 +147,25 @@ impl<'s> CommitBatch<'s> {
         Ok(())
     }
 
-    /// Sees to it that a mended event is found under its key: if that was damaged before it was indexed, the row stands under
-    /// another one. It is written at once, for it belongs to no arrival from which a restart would make it again.
-    async fn index_mended(&mut self, event: &Event, view: &dyn View) -> Result<(), StoreError> {
+    /// Writes the index row of a mended event if it is missing: a key that was damaged before it was indexed has its
+    /// row under another key. The row is written at once, because no arrival would bring it back after a restart.
+    async fn index_mended(&mut self, event: &Event) -> Result<(), StoreError> {
         IndexRow::encode(event.key(), event.event_key(), &mut self.index_rows);
         let row = self.index_rows.split().freeze();
-        if self.pending.contains(&row) || view.get(Table::ByKey, &row).await?.is_some() {
+        if self.pending.contains(&row) || self.view().get(Table::ByKey, &row).await?.is_some() {
             return Ok(());
         }
         let key = IndexRow::key_part(&row);
         let known =
-            has_key(view, key).await? || self.pending.rows().any(|row| IndexRow::key_part(row) == key);
+            has_key(self.view(), key).await? || self.pending.rows().any(|row| IndexRow::key_part(row) == key);
         self.checkpoint.indexed_keys += u64::from(!known && !is_reserved(event.key()));
         self.writes.put(Table::ByKey, row, Bytes::new());
         Ok(())
     }
 
     /// Whether the key has a version at exactly this moment, in the store or in this batch.
-    pub(super) async fn has_version_at(
-        &self,
-        key: &[u8],
-        at: Timestamp,
-        view: &dyn View,
-    ) -> Result<bool, ReadError> {
-        IndexReader::new(view, &self.pending).has_version_at(key, at).await
+    pub(super) async fn has_version_at(&self, key: &[u8], at: Timestamp) -> Result<bool, ReadError> {
+        IndexReader::new(self.view(), &self.pending).has_version_at(key, at).await
     }
 
     fn put_rows(&mut self, event: &Event, key: &[u8], hidden: bool) {
@@ -197,7 +197,7 @@ impl<'s> CommitBatch<'s> {
         self.writes.remove(Table::Timetable, Bytes::copy_from_slice(&expiry_key(expiry, event_key)));
     }
 
-    /// Lets an event whose value has expired arrive once more. A batch with such has no others.
+    /// Lets an event whose value has expired arrive once more. A batch with such events has no others.
     pub(super) fn expire(&mut self, event_key: EventKey, key: Bytes) {
         debug_assert!(self.effect == Effect::Expired || self.arrived.is_empty(), "a batch has one effect");
         self.effect = Effect::Expired;
@@ -219,41 +219,43 @@ impl<'s> CommitBatch<'s> {
         }
     }
 
-    /// Whether nothing was added.
+    /// Whether the batch has nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// Removes the stored hashes of touched nodes, but for those that are `known` to have none.
-    pub(super) fn remove_stale_hashes(&mut self, known: &BTreeSet<NodePosition>) {
+    /// Removes the stored hashes of touched nodes, except those `without_hash`.
+    pub(super) fn remove_stale_hashes(&mut self, without_hash: &BTreeSet<NodePosition>) {
         if injected(Bug::StaleHash) {
             return;
         }
-        for node in self.touched.difference(known) {
+        for node in self.touched.difference(without_hash) {
             self.writes.remove(Table::Nodes, Bytes::copy_from_slice(&node_key(node.level, node.index)));
         }
     }
 
-    /// Writes the pending index rows if there are many, or if it `must` be.
-    pub(super) async fn apply_index(&mut self, view: &dyn View, must: bool) -> Result<(), StoreError> {
-        if self.pending.len() < self.shared.index_batch && !must {
-            return Ok(());
-        }
-        self.checkpoint.indexed_keys += self.pending.count_new_keys(view).await?;
+    /// Writes the pending index rows if they make a full index batch.
+    pub(super) async fn apply_index_if_full(&mut self) -> Result<(), StoreError> {
+        if self.pending.len() < self.shared.index_batch { Ok(()) } else { self.apply_index().await }
+    }
+
+    /// Writes the pending index rows.
+    pub(super) async fn apply_index(&mut self) -> Result<(), StoreError> {
+        self.checkpoint.indexed_keys += self.pending.count_new_keys(self.view()).await?;
         for row in self.pending.rows() {
             charge(1).await;
             self.writes.put(Table::ByKey, row.clone(), Bytes::new());
         }
         self.pending = Pending::default();
         self.checkpoint.next_to_index = self.checkpoint.next_arrival;
-        self.trim_arrivals(view).await
+        self.trim_arrivals().await
     }
 
-    async fn trim_arrivals(&mut self, view: &dyn View) -> Result<(), StoreError> {
+    async fn trim_arrivals(&mut self) -> Result<(), StoreError> {
         let oldest = self.checkpoint.next_arrival.saturating_sub(self.shared.arrivals_kept);
         if oldest > self.checkpoint.oldest_arrival {
             // A batch never trims its own arrivals.
-            let (runs, rest) = runs_before(view, oldest.min(self.first_arrival)).await?;
+            let (runs, rest) = runs_before(self.view(), oldest.min(self.first_arrival())).await?;
             for first in runs {
                 self.writes.remove(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(first)));
             }
@@ -262,14 +264,14 @@ impl<'s> CommitBatch<'s> {
         Ok(())
     }
 
-    /// Puts in what stands for the batch as a whole: the last step before the commit. The clock travels with what it has
-    /// stamped.
+    /// Adds the rows of the batch as a whole, as the last step before the commit: arrivals, and the checkpoint with
+    /// the clock that stamped the events.
     pub(super) fn seal(&mut self, clock: &Clock) {
         self.checkpoint.clock = clock.mark();
-        if !self.arrived.is_empty() && self.first_arrival == self.shared.first_arrival {
+        if !self.arrived.is_empty() && self.first_arrival() == self.shared.first_arrival {
             self.writes.put(Table::Meta, name::LINEAGE, self.shared.lineage.encode());
         }
-        let mut sequence = self.first_arrival;
+        let mut sequence = self.first_arrival();
         for run in self.arrived.chunks(ARRIVAL_RUN) {
             let row = encode_run(self.effect, run.iter().map(|(event_key, _)| *event_key));
             self.writes.put(Table::Arrivals, Bytes::copy_from_slice(&sequence_key(sequence)), row);
@@ -279,7 +281,7 @@ impl<'s> CommitBatch<'s> {
     }
 }
 
-/// Bytes of rows allocated at once.
+/// Bytes of rows in one allocation.
 const CHUNK: usize = 256 << 10;
 const INDEX_CHUNK: usize = 32 << 10;
 

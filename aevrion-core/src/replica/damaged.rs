@@ -1,5 +1,5 @@
-//! Damaged events: the addresses at which a read came upon a stored copy that does not match its id. A neighbour is
-//! asked for a sound copy of each as long as it stands here.
+//! Damaged events: the event keys of stored copies that do not match their ids, as reads found them. A neighbour is
+//! asked for a sound copy of each event as long as it is on the list.
 //!
 //! The list is in memory only. After a restart reads, the scrub and `verify` find the damage again.
 
@@ -14,13 +14,13 @@ use crate::store::Table;
 use crate::tables::parse_event_key;
 use crate::{EventKey, ReadError, Timestamp};
 
-/// What is known of events whose stored copy is damaged.
+/// The events whose stored copy is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DamagedEvents {
-    /// Those that are not mended, in the order of time, each with when it was found. At most
+    /// The event keys of those that are not mended, in the order of time, each with the time of its discovery. At most
     /// [`bounds::DAMAGED_EVENTS`](DAMAGED_EVENTS).
     pub standing: Vec<(EventKey, Timestamp)>,
-    /// Whether more were found than the list has room for. They are found again.
+    /// Whether the list had no room for some. They are found again.
     pub more: bool,
     /// Events mended from a sound copy since the replica was opened.
     pub mended: u64,
@@ -29,10 +29,10 @@ pub struct DamagedEvents {
 /// The list of one replica.
 pub(super) struct DamageList {
     entries: Mutex<Entries>,
-    /// So that nobody takes the lock while nothing is damaged.
+    /// The length of the list, known without the lock.
     standing: AtomicUsize,
     mended: AtomicU64,
-    /// Counts changes.
+    /// The number of changes so far.
     changed: watch::Sender<u64>,
 }
 
@@ -52,14 +52,14 @@ impl DamageList {
         }
     }
 
-    /// Takes note if `error` is that of a damaged event.
+    /// Adds the event if `error` names a damaged one.
     pub(super) fn note(&self, error: &ReadError, now: Timestamp) {
         if let Some(event_key) = damaged_event(error) {
             self.found([event_key], now);
         }
     }
 
-    /// The stored copies of these events are damaged.
+    /// Adds these events, whose stored copies are damaged.
     pub(super) fn found(&self, event_keys: impl IntoIterator<Item = EventKey>, now: Timestamp) {
         let mut entries = self.entries();
         let before = entries.found.len();
@@ -75,13 +75,13 @@ impl DamageList {
         }
     }
 
-    /// These were written anew from a sound copy.
+    /// Removes these events, which were written anew from a sound copy.
     pub(super) fn mended(&self, event_keys: &[EventKey]) {
         self.mended.fetch_add(event_keys.len() as u64, Ordering::Relaxed);
         self.sound(event_keys);
     }
 
-    /// The stored copies of these are sound, whatever a read has found before.
+    /// Removes these events, whose stored copies are sound.
     pub(super) fn sound(&self, event_keys: &[EventKey]) {
         if event_keys.is_empty() || self.is_empty() {
             return;
@@ -102,7 +102,7 @@ impl DamageList {
         !self.is_empty() && self.entries().found.contains_key(&event_key)
     }
 
-    /// Whether no event is.
+    /// Whether the list is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.standing.load(Ordering::Acquire) == 0
     }
@@ -117,12 +117,12 @@ impl DamageList {
         }
     }
 
-    /// The addresses of the events on the list.
+    /// The event keys on the list.
     pub(super) fn event_keys(&self) -> Vec<EventKey> {
         self.entries().found.keys().copied().collect()
     }
 
-    /// Changes with the list.
+    /// A channel that changes with the list.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
@@ -133,12 +133,12 @@ impl DamageList {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // Nothing in here can be left half done.
+        // A panic leaves no entry half written.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where the event stands that is damaged, if that is what is wrong.
+/// The event key of the damaged event, if `error` names one.
 pub(super) fn damaged_event(error: &ReadError) -> Option<EventKey> {
     match error {
         ReadError::Damaged(damage) if damage.table == Table::Events => parse_event_key(&damage.key),
@@ -174,7 +174,7 @@ mod tests {
         let changes = list.changed.subscribe();
         let key = crate::tables::encode_event_key(event_key(1));
         list.note(&ReadError::damaged(Table::Nodes, &[0; 9], "spoilt"), Timestamp::MIN);
-        list.note(&ReadError::damaged(Table::Events, &key[1..], "no address"), Timestamp::MIN);
+        list.note(&ReadError::damaged(Table::Events, &key[1..], "no event key"), Timestamp::MIN);
         assert!(list.is_empty() && *changes.borrow() == 0);
         for _ in 0..2 {
             list.note(&ReadError::damaged(Table::Events, &key, "spoilt"), Timestamp::MIN);

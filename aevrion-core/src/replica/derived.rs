@@ -1,15 +1,20 @@
-//! The meaning of rows in derived tables, for the checks, and for the writer before it removes such rows.
+//! Derived rows: the meaning of each, for the checks and for the writer before it removes one, and their corrections
+//! on the way to the writer.
 
+use bytes::Bytes;
+
+use super::queue::{CountCorrection, Queue, Request};
+use crate::bounds::PAGE_ROWS;
 use crate::events::{decode_event, outermost_event, read_event};
 use crate::store::{Direction, KeyRange, Pages, Projection, StoreError, Table, View, WriteBatch};
 use crate::tables::{
     EventRow, IndexRow, encode_event_key, parse_event_key, parse_expiry_key, parse_node_key,
 };
 use crate::tree::{LEVELS, NodePosition, Shape};
-use crate::{ReadError, Timestamp, timetable};
+use crate::{ReadError, Timestamp, WriteError, timetable};
 
-/// Whether a row of `by_key` stands for an event. A damaged event counts: its row must stay, or a read would silently
-/// answer with the version before.
+/// Whether a row of `by_key` has its event. A damaged event counts: its row must stay, or a read would silently answer
+/// with the version before.
 pub(super) async fn stands_for_event(view: &dyn View, row: &[u8]) -> Result<bool, ReadError> {
     let Some(parsed) = IndexRow::parse(row) else { return Ok(false) };
     let (first, last) = parsed.event_keys();
@@ -20,7 +25,7 @@ pub(super) async fn stands_for_event(view: &dyn View, row: &[u8]) -> Result<bool
             if EventRow::parse(&event).map_or(true, |event| event.key == parsed.key) {
                 return Ok(true);
             }
-            // Another key: that of another event whose id begins alike, or a damaged one.
+            // Another key: either the id of another event begins alike, or this event is damaged.
             match decode_event(view, &event_key, &event).await {
                 Ok(_) => {}
                 Err(ReadError::Damaged(_)) => return Ok(true),
@@ -31,22 +36,22 @@ pub(super) async fn stands_for_event(view: &dyn View, row: &[u8]) -> Result<bool
     Ok(false)
 }
 
-/// The node that a row of `nodes` stands for, if there can be such a node.
+/// The node of a row of `nodes`; `None` if the tree has no such node.
 pub(super) fn node_of(shape: Shape, row: &[u8]) -> Option<NodePosition> {
     let (level, index) = parse_node_key(row)?;
     (level < LEVELS && shape.indexes(level).contains(&index)).then_some(NodePosition { level, index })
 }
 
-/// Whether a row of `nodes` stands for a node with events below it.
+/// Whether the node of a row of `nodes` has events.
 pub(super) async fn node_has_events(view: &dyn View, shape: Shape, row: &[u8]) -> Result<bool, ReadError> {
     let Some(node) = node_of(shape, row) else { return Ok(false) };
     let span = (shape.first(node), shape.last(node));
     Ok(outermost_event(view, span, Direction::Forward).await?.is_some())
 }
 
-/// Leaves out of `batch` the removal of rows that are right by now: a derived row whose event has come since the row was
-/// found to stand for nothing, an event that a sound copy has mended; and expiries that watchers were told of meanwhile.
-/// Says how many events stay. `view` has to be the latest.
+/// Leaves out the corrections that later commits made obsolete: a derived row stays if its event has come since, an
+/// event if a sound copy has mended it, and an expiry is not added after its arrival. Returns the number of events
+/// that stay. `view` has to be the latest.
 pub(super) async fn still_wrong(batch: WriteBatch, view: &dyn View) -> Result<(WriteBatch, i64), StoreError> {
     let mut left = WriteBatch::new();
     let mut events_kept = 0;
@@ -81,7 +86,7 @@ fn was_told(row: &[u8], until: Option<Timestamp>) -> bool {
     parse_expiry_key(row).is_none_or(|(expiry, _)| until.is_none_or(|until| expiry <= until))
 }
 
-/// Whether a row stands for something, as far as can be told.
+/// Lets a row stay if its event cannot be read.
 fn in_doubt_yes(stands: Result<bool, ReadError>) -> Result<bool, StoreError> {
     match stands {
         Err(ReadError::Store(error)) => Err(error),
@@ -89,9 +94,60 @@ fn in_doubt_yes(stands: Result<bool, ReadError>) -> Result<bool, StoreError> {
     }
 }
 
+/// Corrections of derived rows on their way to the writer, a commit at a time.
+pub(super) struct Mend<'q> {
+    queue: &'q Queue,
+    batch: WriteBatch,
+    in_batch: usize,
+    rows: u64,
+}
+
+impl<'q> Mend<'q> {
+    pub(super) fn new(queue: &'q Queue) -> Self {
+        Self { queue, batch: WriteBatch::new(), in_batch: 0, rows: 0 }
+    }
+
+    /// The number of rows so far.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub(super) async fn put(&mut self, table: Table, key: Bytes, value: Bytes) -> Result<(), WriteError> {
+        self.batch.put(table, key, value);
+        self.added().await
+    }
+
+    pub(super) async fn remove(&mut self, table: Table, key: Bytes) -> Result<(), WriteError> {
+        self.batch.remove(table, key);
+        self.added().await
+    }
+
+    /// Counts a row of the batch, and sends the batch if it is full.
+    async fn added(&mut self) -> Result<(), WriteError> {
+        self.rows += 1;
+        self.in_batch += 1;
+        if self.in_batch >= PAGE_ROWS { self.send(None).await } else { Ok(()) }
+    }
+
+    async fn send(&mut self, counted: Option<CountCorrection>) -> Result<(), WriteError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.in_batch = 0;
+        if batch.is_empty() && counted.is_none() {
+            return Ok(());
+        }
+        self.queue.write(|reply| Request::Mend(batch, counted, reply)).await
+    }
+
+    /// Sends the rest. Returns the number of rows.
+    pub(super) async fn finish(mut self, counted: Option<CountCorrection>) -> Result<u64, WriteError> {
+        self.send(counted).await?;
+        Ok(self.rows)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use bytes::{Bytes, BytesMut};
+    use bytes::BytesMut;
 
     use super::*;
     use crate::store::MemoryStore;

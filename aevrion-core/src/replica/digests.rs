@@ -1,5 +1,4 @@
-//! Digests computed lately. Neighbours compare at the same moments and about the same spans: what many ask for is computed
-//! once.
+//! A cache of digests. Neighbours compare at the same moments and about the same spans: one computation serves many.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,11 +10,11 @@ use crate::message::Digest;
 use crate::tree::Root;
 use crate::{ReadError, TimeSpan};
 
-/// The latest digests, and what makes them void.
+/// The latest digests, and their edition.
 #[derive(Debug, Default)]
 pub(super) struct Digests {
     kept: Mutex<Kept>,
-    /// Held while one is computed: a caller that waits for it may find that it was the same.
+    /// Held during a computation: it may be the digest that the next caller asks for.
     pub(super) computing: tokio::sync::Mutex<()>,
 }
 
@@ -25,12 +24,12 @@ struct Kept {
     edition: Edition,
 }
 
-/// Counts corrections of what digests are computed of, other than by arrivals. One computed before the last of them is not
+/// The number of corrections of the tree that brought no arrival. A digest computed before the last of them is not
 /// kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Edition(u64);
 
-/// A digest that was right when so many events had arrived.
+/// A digest, and the number of arrivals in the state of which it was computed.
 #[derive(Debug, Clone)]
 struct Known {
     span: TimeSpan,
@@ -40,7 +39,7 @@ struct Known {
 }
 
 impl Digests {
-    /// The digest of `span`, if it was computed and nothing has arrived there since.
+    /// The digest of `span`, if it was computed and no event has arrived there since.
     pub(super) async fn get(
         &self,
         span: TimeSpan,
@@ -59,12 +58,12 @@ impl Digests {
         Ok(Some((known.root, known.digest)))
     }
 
-    /// What a digest is of that is computed from now on.
+    /// The edition of a digest that is computed from now on.
     pub(super) fn edition(&self) -> Edition {
         self.kept().edition
     }
 
-    /// Keeps a digest that was computed of a state with so many arrivals.
+    /// Keeps a digest computed of a state with so many arrivals.
     pub(super) fn keep(
         &self,
         span: TimeSpan,
@@ -81,7 +80,7 @@ impl Digests {
         kept.known.push_front(Known { span, root, digest: digest.clone(), arrivals });
     }
 
-    /// Forgets all: what is stored was corrected, or is another state than was known.
+    /// Forgets all after a correction, or after a failure of the store.
     pub(super) fn forget(&self) {
         let mut kept = self.kept();
         kept.known.clear();
@@ -89,12 +88,12 @@ impl Digests {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Nothing in here can be left half done.
+        // A panic leaves no entry half written.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether none of the arrivals from `since` on lies in `span`, as far as that can be told in a moment.
+/// Whether no event has arrived in `span` from the arrival `since` on. False if there are too many to read.
 async fn is_untouched(span: TimeSpan, since: u64, state: &ReadState) -> Result<bool, ReadError> {
     let end = state.checkpoint.next_arrival;
     if since >= end {
@@ -116,6 +115,6 @@ async fn is_untouched(span: TimeSpan, since: u64, state: &ReadState) -> Result<b
             }
         }
     }
-    // Some may be trimmed already.
+    // Some may have been trimmed.
     Ok(seen == end - since)
 }

@@ -1,4 +1,4 @@
-//! Walks over all events: those of the clients in the order of time, for an export, and those of the system's own keys.
+//! Walks over all events: those of clients in the order of time, for an export, and those of the system's own keys.
 //!
 //! Clients neither write nor see the system's keys. Every node of the cluster can write them, so their readers verify
 //! the content.
@@ -8,15 +8,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::handle::Replica;
-use super::queue::Inserted;
 use super::read_state::ReadState;
 use super::state::Shared;
 use crate::event::is_reserved;
 use crate::events::EventPages;
 use crate::index::KeySpan;
-use crate::news::Origin;
-use crate::store::Durability;
-use crate::{Event, EventKey, ReadError, WriteError};
+use crate::{Event, EventKey, ReadError};
 
 /// A walk over all events, in the order of time and, within a millisecond, of ids.
 pub struct Export {
@@ -36,6 +33,12 @@ impl Replica {
     pub fn export(&self) -> Result<Export, ReadError> {
         let shared = Arc::clone(&self.shared);
         Ok(Export { state: shared.state()?, shared, last: None, exhausted: false })
+    }
+
+    /// Begins a walk over the events of the system's keys below `prefix`, as the replica is now.
+    pub(crate) fn system_events(&self, prefix: &[u8]) -> Result<SystemEvents, ReadError> {
+        let span = KeySpan::prefix(prefix);
+        Ok(SystemEvents { state: self.shared.state()?, span, after: None, exhausted: false })
     }
 }
 
@@ -70,32 +73,17 @@ impl Export {
     }
 }
 
-/// A walk over every version of the keys below a prefix, whatever its time: neither a later write nor a deletion hides
-/// one here.
+/// A walk over every version of the keys below a prefix. Neither a later write nor a deletion hides one here.
 pub(crate) struct SystemEvents {
     state: Arc<ReadState>,
     span: KeySpan,
-    /// The row to go on behind.
+    /// The last row read.
     after: Option<Bytes>,
     exhausted: bool,
 }
 
-impl Replica {
-    /// Begins a walk over the events of the system's keys below `prefix`, as the replica is now.
-    pub(crate) fn system_events(&self, prefix: &[u8]) -> Result<SystemEvents, ReadError> {
-        let span = KeySpan::prefix(prefix);
-        Ok(SystemEvents { state: self.shared.state()?, span, after: None, exhausted: false })
-    }
-
-    /// Stores an event of the system's own as one of this node: durable here, then told to the neighbours.
-    pub(crate) async fn insert_system(&self, event: Event) -> Result<Inserted, WriteError> {
-        debug_assert!(is_reserved(event.key()), "clients have their own way in");
-        self.submit(vec![event], Origin::Local, Durability::Immediate).await?.wait().await
-    }
-}
-
 impl SystemEvents {
-    /// The next events, about 1 MiB at a time; `None` after the last ones. A damaged one is passed over: it says nothing.
+    /// The next events, about 1 MiB at a time; `None` after the last ones. Damaged events are passed over.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Event>>, ReadError> {
         while !self.exhausted {
             let (events, next) = self.state.index().all_versions(&self.span, self.after.as_ref()).await?;

@@ -1,7 +1,7 @@
-//! News for the neighbours: the last events that became durable here, with whom they came from.
+//! News for the neighbours: the last events that became durable here, each with its origin.
 //!
-//! One bounded ring serves all neighbours, each with its own place in it; nobody's queue can grow. Whoever falls so
-//! far behind that the ring has moved on learns just that, and finds by comparing what it did not hear of.
+//! One bounded ring serves all neighbours, each with its own place in it, so no queue can grow. A reader that falls
+//! behind the ring learns that it missed events; a comparison with the neighbour finds them.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -17,8 +17,8 @@ pub(crate) struct Feed {
     ring: Mutex<Ring>,
     /// The number of the next event to be shown.
     shown: AtomicU64,
-    /// Wakes readers in the order in which they wait, which a watch channel does not: a simulation has to be the same
-    /// each time.
+    /// Wakes readers in the order in which they wait, unlike a watch channel: a simulation has to be the same each
+    /// time.
     changed: Notify,
     readers: AtomicUsize,
 }
@@ -54,12 +54,12 @@ impl Feed {
         }
     }
 
-    /// Whether anyone reads it.
+    /// Whether it has readers.
     pub(super) fn is_read(&self) -> bool {
         self.readers.load(Ordering::Acquire) > 0
     }
 
-    /// Takes events that were stored, to be shown when they are durable.
+    /// Takes stored events, to be shown once they are durable.
     pub(super) fn offer(&self, news: Vec<NewEvent>) {
         let mut ring = self.ring();
         for news in news {
@@ -71,7 +71,7 @@ impl Feed {
         }
     }
 
-    /// Everything offered is durable.
+    /// Shows all events offered so far: they are durable.
     pub(super) fn show(&self) {
         let end = self.ring().end();
         if self.shown.swap(end, Ordering::AcqRel) != end {
@@ -79,7 +79,7 @@ impl Feed {
         }
     }
 
-    /// What was offered and not shown may not have been stored after all: the neighbours have to compare.
+    /// Forgets the events that were not shown: they may not be stored. The neighbours have to compare.
     pub(super) fn forget_unshown(&self) {
         let mut ring = self.ring();
         while ring.end() > self.shown.load(Ordering::Acquire) && !ring.events.is_empty() {
@@ -87,12 +87,12 @@ impl Feed {
                 ring.bytes -= newest.event.weight();
             }
         }
-        // The numbers of what was forgotten are not given again.
+        // The numbers of forgotten events are not given again.
         drop(ring);
         self.interrupt();
     }
 
-    /// Makes every reader find that it has missed something.
+    /// Lets every reader find that it has missed events.
     fn interrupt(&self) {
         let mut ring = self.ring();
         let end = ring.end();
@@ -104,7 +104,7 @@ impl Feed {
         self.changed.notify_waiters();
     }
 
-    /// A place behind everything that was shown so far.
+    /// A place behind all events shown so far.
     pub(crate) fn read(self: &Arc<Self>) -> FeedReader {
         self.readers.fetch_add(1, Ordering::AcqRel);
         FeedReader { feed: Arc::clone(self), next: self.shown.load(Ordering::Acquire) }
@@ -121,11 +121,11 @@ pub(crate) struct FeedReader {
     next: u64,
 }
 
-/// What a reader finds.
+/// The news that a reader finds.
 pub(crate) enum News {
     /// Events, in the order of arrival.
     Events(Vec<NewEvent>),
-    /// The ring has moved on: there was more than this reader could follow.
+    /// The ring has moved on beyond this reader's place.
     Missed,
 }
 
@@ -142,7 +142,7 @@ impl FeedReader {
         }
     }
 
-    /// What there is now.
+    /// The news at hand.
     pub(crate) fn take(&mut self) -> Option<News> {
         let end = self.feed.shown.load(Ordering::Acquire);
         if self.next >= end {

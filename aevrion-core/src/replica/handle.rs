@@ -1,13 +1,18 @@
-//! The handle of a replica: writes, reads, the clock, local settings and closing. Each write goes through the queue to the writer, each
-//! read begins from the state that the writer published last.
+//! The handle of a replica: writes, reads, the tree, the clock, local settings and closing. Each write goes through
+//! the queue to the writer; each read begins from the state that the writer published last.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::feed::FeedReader;
+use super::operation::{Inserted, Operation, check_batch, check_density};
+use super::queue::{Answer, Content, Queue, Request, SettingWrite};
+use super::state::Shared;
+use super::tree_walk::TreeWalk;
 use crate::bounds::SETTING_BYTES;
 use crate::event::is_reserved;
 use crate::fault_injection::{Bug, injected};
@@ -15,18 +20,13 @@ use crate::index::{AsOf, Entries, EntryQuery, KeySpan, VersionQuery, Versions};
 use crate::news::Origin;
 use crate::store::{Durability, StoreError, Table};
 use crate::tables::name;
-use crate::{
-    ClockFault, Event, EventKey, Incarnation, Parameters, ReadError, Timestamp, Value, WallClock, WriteError,
-};
+use crate::tree::{Node, Root};
+use crate::{ClockFault, Event, EventKey, Hash, ReadError, TimeSpan, Timestamp, Value, WriteError};
 
-use super::feed::FeedReader;
-use super::queue::{Answer, Content, Inserted, Operation, Queue, Request, SettingWrite};
-use super::state::Shared;
-
-/// A key-value store whose every write is an event on a time axis. Cloning gives another handle to the same replica,
+/// A key-value store in which each write is an event on a time axis. Cloning gives another handle to the same replica,
 /// which ends when it is [closed](Replica::close) or the last handle is dropped.
 ///
-/// Dropping the future of a write takes the write back, unless it is being stored already.
+/// Dropping the future of a write cancels the write, unless it is being stored already.
 #[derive(Clone)]
 pub struct Replica {
     pub(super) shared: Arc<Shared>,
@@ -34,7 +34,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Gives `key` a value. Answers when the write is durable, with where the event stands.
+    /// Gives `key` a value. Answers with the key of the event once the write is durable.
     ///
     /// # Errors
     /// [`WriteError`] about the key or the value, if the clock cannot be trusted, or if the store does not take it:
@@ -75,7 +75,7 @@ impl Replica {
         event_keys.first().copied().ok_or(WriteError::Closed)
     }
 
-    /// All of these writes or, if the process or the power dies, none. Answers with an address for each, in order.
+    /// All of these writes or, if the process or the power dies, none. Answers with an event key for each, in order.
     /// On other nodes they may become visible one by one.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl Replica {
         Ok(event_key)
     }
 
-    /// Stores these events, all in one atomic write, but for those that are stored already.
+    /// Stores these events in one atomic write, except those that are stored already.
     ///
     /// # Errors
     /// As [`Replica::batch`].
@@ -145,6 +145,12 @@ impl Replica {
         Ok(answer)
     }
 
+    /// Stores an event of the system's own as one of this node: durable here, then told to the neighbours.
+    pub(crate) async fn insert_system(&self, event: Event) -> Result<Inserted, WriteError> {
+        debug_assert!(is_reserved(event.key()), "clients have their own way in");
+        self.submit(vec![event], Origin::Local, Durability::Immediate).await?.wait().await
+    }
+
     fn check(&self, key: &[u8], value: &Value) -> Result<(), WriteError> {
         if is_reserved(key) {
             return Err(WriteError::ReservedKey);
@@ -155,13 +161,13 @@ impl Replica {
     /// The value of `key` now.
     ///
     /// # Errors
-    /// [`ReadError`] if the store cannot be read, or what it holds cannot be trusted.
+    /// [`ReadError`] if the store cannot be read, or a row that the answer needs is damaged.
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, ReadError> {
         let event = self.get_event(key, self.present()).await?;
         Ok(event.and_then(|event| event.value().data().cloned()))
     }
 
-    /// The value that `key` had, or will have as far as is known, at `at`.
+    /// The value of `key` at `at`, a moment of the past or the future.
     ///
     /// # Errors
     /// As [`Replica::get`].
@@ -170,8 +176,8 @@ impl Replica {
         Ok(event.and_then(|event| event.value().data().cloned()))
     }
 
-    /// The event that gives `key` its value as of a moment, or of the [present](Replica::present); `None` if it has
-    /// none, be it never written, deleted or expired.
+    /// The event that gives `key` its value as of a moment, or of the [present](Replica::present); `None` if the key
+    /// was never written, or its value was deleted or has expired.
     ///
     /// # Errors
     /// As [`Replica::get`].
@@ -237,8 +243,49 @@ impl Replica {
         }
     }
 
-    /// Passes a read's answer on. If the store failed it, the writer is asked for a fresh view, so that an engine
-    /// that had to be reopened is read again. If an event is damaged, that is remembered.
+    /// Hash and count of all events. Cost: a few lookups, and the hashing of the events written since the last call;
+    /// the first call reads the top row of the tree, and every call does if that has more than
+    /// [`TOP_ROW_NODES`](crate::bounds::TOP_ROW_NODES) nodes.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the store cannot be read.
+    pub async fn root(&self) -> Result<Root, ReadError> {
+        self.root_of(TimeSpan::ALL).await
+    }
+
+    /// Hash and count of the events before `moment`. Replicas compare these, so that events in flight are no
+    /// difference. Cost: as [`Replica::root`], and one path of the tree.
+    ///
+    /// # Errors
+    /// As [`Replica::root`].
+    pub async fn root_at(&self, moment: Timestamp) -> Result<Root, ReadError> {
+        match TimeSpan::before(moment) {
+            Some(span) => self.root_of(span).await,
+            None => Ok(Root { count: 0, hash: Hash::EMPTY }),
+        }
+    }
+
+    async fn root_of(&self, span: TimeSpan) -> Result<Root, ReadError> {
+        let mut walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
+        self.noting(walk.root(span).await)
+    }
+
+    /// The non-empty nodes of a level with these indexes, ascending.
+    ///
+    /// # Errors
+    /// As [`Replica::root`].
+    pub async fn nodes(
+        &self,
+        level: u8,
+        indexes: RangeInclusive<u64>,
+    ) -> Result<Vec<(u64, Node)>, ReadError> {
+        let mut walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
+        let (mut pass, _) = walk.pass(TimeSpan::ALL);
+        self.noting(pass.nodes(level, indexes).await)
+    }
+
+    /// Passes a read's answer on. After a failure of the store the writer is asked for a fresh view, so that an engine
+    /// that had to be reopened is read again. A damaged event goes on the list.
     pub(super) fn noting<T>(&self, answer: Result<T, ReadError>) -> Result<T, ReadError> {
         match &answer {
             Err(ReadError::Store(error)) => {
@@ -256,44 +303,29 @@ impl Replica {
         self.shared.now()
     }
 
-    /// What a read of the present shows: every version until [now](Replica::now), and the values that have not expired
-    /// by the wall clock. One write that is ahead of the wall ends no lease early.
+    /// The moment of a read of the present: versions count until [now](Replica::now), expiry by the wall clock. So a
+    /// write that is ahead of the wall ends no lease early.
     pub fn present(&self) -> AsOf {
         let visible = self.now();
         let expiry = if injected(Bug::ExpiryByLogicalClock) { visible } else { self.shared.wall.now() };
         AsOf { visible, expiry }
     }
 
-    /// Why no local writes are taken at the moment, if none are: what the answer to a write would be.
-    pub fn refuses_writes(&self) -> Option<WriteError> {
-        let failure = Option::clone(&self.shared.failure.load()).map(WriteError::ReadOnly);
-        let unreadable = || match self.shared.state() {
-            Err(error) => Some(WriteError::from(error)),
-            Ok(_) => None,
-        };
-        failure.or_else(unreadable).or_else(|| self.clock_fault().map(WriteError::Clock))
-    }
-
-    /// Why this node's clock cannot be trusted with a write, if it cannot.
-    pub fn clock_fault(&self) -> Option<ClockFault> {
-        self.shared.clock_fault()
-    }
-
     /// Takes local writes again although the wall clock was set back, with timestamps after the latest one of this
-    /// node: they lie in the future until the wall has caught up, and other nodes show them only then. For an operator
-    /// who knows that the wall is right now and was wrong before. It lasts until then, also over a restart.
+    /// node: they lie in the future until the wall has caught up, and other nodes show them only then. It lasts until
+    /// then, also over a restart. Call it if the wall clock was wrong before and is right now.
     ///
     /// # Errors
-    /// [`WriteError::Store`] if this cannot be stored.
+    /// [`WriteError::Store`] if the change cannot be stored.
     pub async fn resume_clock(&self) -> Result<(), WriteError> {
         self.queue.write(Request::ResumeClock).await
     }
 
-    /// Promises that this node stamps nothing at or before `until` any more, also after a restart. Events of other nodes
-    /// are not bound by it. Cost: a durable commit if this goes further than before.
+    /// Promises that this node stamps nothing at or before `until` any more, also after a restart. It does not bind
+    /// events of other nodes. Cost: a durable commit, unless an earlier promise goes as far.
     ///
     /// # Errors
-    /// [`WriteError::Store`] if the promise cannot be kept for certain.
+    /// [`WriteError::Store`] if the promise cannot be stored.
     pub(crate) async fn settle(&self, until: Timestamp) -> Result<(), WriteError> {
         if until <= self.settled() {
             return Ok(());
@@ -301,28 +333,12 @@ impl Replica {
         self.queue.write(|reply| Request::Settle(until, reply)).await
     }
 
-    /// Until when this node has promised to stamp nothing.
+    /// The end of the time at which this node has promised to stamp nothing.
     pub(crate) fn settled(&self) -> Timestamp {
         Timestamp::from_millis(self.shared.settled.load(Ordering::Acquire))
     }
 
-    /// Resolves with the reason if the writer dies, which is a defect: nothing is written any more, and nothing read.
-    /// Never resolves otherwise.
-    pub async fn died(&self) -> String {
-        let mut died = self.shared.died.subscribe();
-        match died.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            // The sender lives as long as this handle.
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// How far ahead of the wall clock an event may be and still count as the present.
-    pub fn max_drift(&self) -> Duration {
-        self.shared.max_drift
-    }
-
-    /// Refuses local writes because of what the neighbours' clocks say, or takes them again.
+    /// Refuses local writes because of the neighbours' clocks, or takes them again.
     pub(crate) fn heed_neighbours(&self, verdict: Option<ClockFault>) {
         let before = self.shared.neighbours_verdict.swap(verdict.map(Arc::new));
         match (before, verdict) {
@@ -334,29 +350,9 @@ impl Replica {
         }
     }
 
-    /// Rows that one commit of the store takes without trouble.
-    pub(crate) fn rows_at_once(&self) -> usize {
-        self.shared.capabilities.rows_at_once
-    }
-
-    /// What the neighbours are to hear of, from now on.
+    /// The events that are stored from now on, for a neighbour.
     pub(crate) fn feed(&self) -> FeedReader {
         self.shared.feed.read()
-    }
-
-    /// Which opening of its store this is.
-    pub fn incarnation(&self) -> Incarnation {
-        self.shared.incarnation
-    }
-
-    /// Where the time comes from.
-    pub(crate) fn wall(&self) -> Arc<dyn WallClock> {
-        Arc::clone(&self.shared.wall)
-    }
-
-    /// What the cluster of this replica shares.
-    pub fn parameters(&self) -> Parameters {
-        self.shared.parameters
     }
 }
 
@@ -372,10 +368,10 @@ impl Replica {
         self.noting(found.map_err(ReadError::from))
     }
 
-    /// Remembers `value` under `name`, durably; forgets it if `None`. Events are not touched.
+    /// Stores `value` under `name`, durably; removes the setting if `None`.
     ///
     /// # Errors
-    /// [`WriteError::ValueTooLong`] beyond 1 MiB, and what the store reports: the old value stands then.
+    /// [`WriteError::ValueTooLong`] beyond 1 MiB, or the failure of the store: the old value stands then.
     pub async fn remember(&self, name: &str, value: Option<Bytes>) -> Result<(), WriteError> {
         let len = value.as_ref().map_or(0, Bytes::len);
         if len > SETTING_BYTES {
@@ -390,44 +386,19 @@ impl Replica {
 }
 
 impl Replica {
-    /// Finishes what was queued before, makes everything durable and closes the store. What comes later is refused, on any
-    /// handle, and so are writes that wait for the clock.
-    /// Dropping the last handle does the same, but nobody learns when it is done, or of an error.
+    /// Finishes the queued requests, makes everything durable and closes the store. Later requests are refused, on
+    /// any handle, and so are writes that wait for the clock. Dropping the last handle does the same in the
+    /// background, and logs an error.
     ///
     /// # Errors
-    /// What the store reports; it counts as closed all the same. Closing twice is no error.
+    /// The failure of the store, which counts as closed all the same. Closing twice is no error.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.queue.ask(Request::Close).await.unwrap_or(Ok(()))
     }
 }
 
-impl std::fmt::Debug for Replica {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replica").field("node", &self.shared.node).finish_non_exhaustive()
-    }
-}
-
-fn check_batch(operations: usize, bytes: usize) -> Result<(), WriteError> {
-    use crate::bounds::{BATCH_BYTES, BATCH_OPERATIONS};
-    // One event of the cluster's greatest size is always a batch of its own.
-    if operations > BATCH_OPERATIONS || (operations > 1 && bytes > BATCH_BYTES) {
-        return Err(WriteError::BatchTooLarge { operations, bytes });
-    }
-    Ok(())
-}
-
-/// Each write of a key has a millisecond of its own, and all of a batch lie within the drift.
-fn check_density(operations: &[Operation], max_drift: Duration) -> Result<(), WriteError> {
-    let most = usize::try_from(max_drift.as_millis()).unwrap_or(usize::MAX).max(1);
-    if operations.len() <= most {
-        return Ok(());
-    }
-    let mut writes: BTreeMap<&Bytes, usize> = BTreeMap::new();
-    for operation in operations {
-        *writes.entry(&operation.key).or_default() += 1;
-    }
-    match writes.into_values().max().filter(|writes| *writes > most) {
-        Some(writes) if !injected(Bug::BatchPastDrift) => Err(WriteError::BatchTooDense { writes, most }),
-        _ => Ok(()),
     }
 }

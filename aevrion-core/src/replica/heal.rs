@@ -1,9 +1,9 @@
-//! Healing: stored hashes and counts of the tree that are wrong, because a disk has spoilt them, are taken back, and
-//! computed anew by whoever next asks.
+//! Healing: stored hashes and counts of the tree that a disk has spoilt are removed, and computed again by the next
+//! walk that needs them.
 //!
-//! A wrong hash shows where two replicas with the same events are found to differ. A node whose children contradict it
-//! is found when its children are named. What was computed from a wrong leaf is contradicted by nobody but the events:
-//! they are asked where a repair moved nothing.
+//! A wrong hash shows where two replicas with the same events seem to differ. A node that its children contradict is
+//! found when an agent asks for the children. Only the events contradict a wrong leaf, and the nodes computed from
+//! it: they are read after a repair that moved no event.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,8 +11,9 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::derived::Mend;
 use super::handle::Replica;
-use super::mend::Mend;
+use super::tree_walk::{TreeWalk, unchanging};
 use crate::agent::{CheckedHashes, Walked};
 use crate::bounds::{CHECKED_EVENTS, HASH_ROWS};
 use crate::fault_injection::{Bug, injected};
@@ -22,7 +23,7 @@ use crate::tables::{node_key, parse_event_key, parse_node_key, parse_node_value,
 use crate::tree::{LEVELS, Node, NodePosition, NodeSink, Shape, TreePass};
 use crate::{ReadError, TimeSpan, WriteError};
 
-/// Keeps what a pass computes of nodes with a moment in a span.
+/// The nodes of a span, as a pass computes them.
 struct Computed {
     shape: Shape,
     span: TimeSpan,
@@ -38,93 +39,89 @@ impl NodeSink for &mut Computed {
     }
 }
 
-impl Replica {
-    /// Stored hashes and counts that were found to be wrong and taken back, since the replica was opened.
-    pub fn healed_hashes(&self) -> u64 {
-        self.shared.healed_hashes.load(Ordering::Relaxed)
+/// The children of `parents`, as [`ReplicaView`](crate::agent::ReplicaView) names them. A stored parent that they
+/// contradict is removed.
+pub(super) async fn checked_children(
+    replica: &Replica,
+    span: TimeSpan,
+    parents: &[NodePosition],
+) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
+    let (children, contradicted) = children_of(replica, span, parents).await?;
+    if contradicted.is_empty() || injected(Bug::HashNotHealed) {
+        return Ok(children);
     }
+    let (mut wrong, parents_wrong) = (Vec::new(), contradicted.len());
+    for parent in contradicted {
+        // Parent or children may be wrong: all of them are computed again, and so are the nodes above.
+        let below = replica
+            .shared
+            .shape
+            .children(parent)
+            .map(|index| NodePosition { level: parent.level - 1, index });
+        wrong.extend(below);
+        wrong.extend(std::iter::successors(Some(parent), |node| replica.shared.shape.parent(*node)));
+    }
+    remove_nodes(replica, &wrong, parents_wrong).await?;
+    let (again, _) = children_of(replica, span, parents).await?;
+    Ok(Walked { rows: children.rows + again.rows, ..again })
+}
 
-    /// The children of `parents`, as [`ReplicaView`](crate::agent::ReplicaView) names them. A stored parent that they
-    /// contradict is taken back.
-    pub(super) async fn checked_children(
-        &self,
-        span: TimeSpan,
-        parents: &[NodePosition],
-    ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
-        let (children, contradicted) = self.children_of(span, parents).await?;
-        if contradicted.is_empty() || injected(Bug::HashNotHealed) {
-            return Ok(children);
+/// The children of `parents`, and the stored parents that they contradict.
+async fn children_of(
+    replica: &Replica,
+    span: TimeSpan,
+    parents: &[NodePosition],
+) -> Result<(Walked<Vec<Vec<NodeDigest>>>, Vec<NodePosition>), ReadError> {
+    let mut walk = TreeWalk::begin(&replica.shared, &replica.queue, None).await?;
+    let (mut pass, _) = walk.pass(span);
+    let (mut all, mut contradicted) = (Vec::with_capacity(parents.len()), Vec::new());
+    for parent in parents {
+        let slots = replica.shared.shape.children(*parent);
+        let children = pass.nodes(parent.level.saturating_sub(1), slots.clone()).await?;
+        if pass.is_contradicted(*parent, &children).await? {
+            contradicted.push(*parent);
         }
-        let (mut wrong, parents_wrong) = (Vec::new(), contradicted.len());
-        for parent in contradicted {
-            // Which of them is right is not known: all are computed from what lies below, and what was computed of them.
-            let below = self
-                .shared
-                .shape
-                .children(parent)
-                .map(|index| NodePosition { level: parent.level - 1, index });
-            wrong.extend(below);
-            wrong.extend(std::iter::successors(Some(parent), |node| self.shared.shape.parent(*node)));
-        }
-        self.take_back(&wrong, parents_wrong).await?;
-        let (again, _) = self.children_of(span, parents).await?;
-        Ok(Walked { rows: children.rows + again.rows, ..again })
+        let node = |(index, node)| NodeDigest::new(index - slots.start(), node);
+        all.push(children.into_iter().map(node).collect());
     }
+    Ok((Walked { answer: all, rows: pass.rows() }, contradicted))
+}
 
-    /// The children of `parents`, and which of the parents are stored and contradicted by them.
-    async fn children_of(
-        &self,
-        span: TimeSpan,
-        parents: &[NodePosition],
-    ) -> Result<(Walked<Vec<Vec<NodeDigest>>>, Vec<NodePosition>), ReadError> {
-        let mut walk = self.walk(None).await?;
-        let (mut pass, _) = walk.pass(span);
-        let (mut all, mut contradicted) = (Vec::with_capacity(parents.len()), Vec::new());
-        for parent in parents {
-            let slots = self.shared.shape.children(*parent);
-            let children = pass.nodes(parent.level.saturating_sub(1), slots.clone()).await?;
-            if pass.is_contradicted(*parent, &children).await? {
-                contradicted.push(*parent);
-            }
-            let node = |(index, node)| NodeDigest::new(index - slots.start(), node);
-            all.push(children.into_iter().map(node).collect());
-        }
-        Ok((Walked { answer: all, rows: pass.rows() }, contradicted))
+/// Checks the stored nodes of `span`, and those above it, against the events, and removes the wrong ones. Cost: reads
+/// and hashes the events of `span`, or of its first part if there are many.
+pub(super) async fn check_stored_hashes(
+    replica: &Replica,
+    span: TimeSpan,
+) -> Result<CheckedHashes, ReadError> {
+    let (state, unchanging) = unchanging(&replica.shared, &replica.queue).await?;
+    let (view, shape) = (&*state.view, replica.shared.shape);
+    let (part, rest) = checked_at_once(view, shape, span).await?;
+    let mut computed = Computed { shape, span: part, nodes: BTreeMap::new() };
+    let mut pass = TreePass::new(view, shape, &mut computed).distrusting(part);
+    pass.nodes(Shape::TOP, row(shape, Shape::TOP, part)).await?;
+    let wrong = wrong_nodes(view, shape, part, &computed).await?;
+    drop(unchanging);
+    if !wrong.is_empty() && !injected(Bug::HashNotHealed) {
+        remove_nodes(replica, &wrong, wrong.len()).await?;
     }
+    let leaves = computed.nodes.range(..NodePosition { level: 1, index: 0 });
+    let events = leaves.map(|(_, leaf)| leaf.count).sum();
+    Ok(CheckedHashes { events, wrong: wrong.len(), rest })
+}
 
-    /// Checks what is stored of the nodes of `span`, and of those above it, against the events, and takes back what is
-    /// wrong. Cost: reads and hashes the events of `span`, or of as much of it as fits in one go.
-    pub(super) async fn check_stored_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
-        let (state, unchanging) = self.unchanging().await?;
-        let (view, shape) = (&*state.view, self.shared.shape);
-        let (part, rest) = checked_at_once(view, shape, span).await?;
-        let mut computed = Computed { shape, span: part, nodes: BTreeMap::new() };
-        let mut pass = TreePass::new(view, shape, &mut computed).distrusting(part);
-        pass.nodes(Shape::TOP, row(shape, Shape::TOP, part)).await?;
-        let wrong = wrong_nodes(view, shape, part, &computed).await?;
-        drop(unchanging);
-        if !wrong.is_empty() && !injected(Bug::HashNotHealed) {
-            self.take_back(&wrong, wrong.len()).await?;
-        }
-        let leaves = computed.nodes.range(..NodePosition { level: 1, index: 0 });
-        let events = leaves.map(|(_, leaf)| leaf.count).sum();
-        Ok(CheckedHashes { events, wrong: wrong.len(), rest })
+/// Removes stored nodes, so many of which are `wrong` for certain. The next walk computes them again, so concurrent
+/// writes do no harm.
+async fn remove_nodes(replica: &Replica, nodes: &[NodePosition], wrong: usize) -> Result<(), ReadError> {
+    let Some(first) = nodes.first() else { return Ok(()) };
+    tracing::warn!(wrong, %first, "stored hashes of the tree do not match its events: they are computed anew");
+    let mut mend = Mend::new(&replica.queue);
+    for node in nodes {
+        let key = Bytes::copy_from_slice(&node_key(node.level, node.index));
+        mend.remove(Table::Nodes, key).await.map_err(not_mended)?;
     }
-
-    /// Removes stored nodes, so many of which are `wrong` for certain: whoever asks for them next computes them. That is
-    /// right whatever was written meanwhile.
-    async fn take_back(&self, nodes: &[NodePosition], wrong: usize) -> Result<(), ReadError> {
-        let Some(first) = nodes.first() else { return Ok(()) };
-        tracing::warn!(wrong, %first, "stored hashes of the tree do not match its events: they are computed anew");
-        let mut mend = Mend::new(self);
-        for node in nodes {
-            let key = Bytes::copy_from_slice(&node_key(node.level, node.index));
-            mend.remove(Table::Nodes, key).await.map_err(not_mended)?;
-        }
-        mend.finish(None).await.map_err(not_mended)?;
-        self.shared.healed_hashes.fetch_add(wrong as u64, Ordering::Relaxed);
-        Ok(())
-    }
+    mend.finish(None).await.map_err(not_mended)?;
+    replica.shared.healed_hashes.fetch_add(wrong as u64, Ordering::Relaxed);
+    Ok(())
 }
 
 fn not_mended(error: WriteError) -> ReadError {
@@ -135,7 +132,7 @@ fn not_mended(error: WriteError) -> ReadError {
     }
 }
 
-/// The first part of `span` that can be checked at once, in whole leaves, and what is left of it.
+/// The first part of `span` that one check covers, in whole leaves, and the rest.
 async fn checked_at_once(
     view: &dyn View,
     shape: Shape,
@@ -156,7 +153,7 @@ async fn checked_at_once(
     Ok((span, None))
 }
 
-/// The stored nodes of `part`, and above it, that are not what was computed of them.
+/// The stored nodes of `part`, and above it, that differ from the computed ones.
 async fn wrong_nodes(
     view: &dyn View,
     shape: Shape,
@@ -182,7 +179,7 @@ async fn wrong_nodes(
     Ok(wrong)
 }
 
-/// The nodes of a level that have a moment of `span`.
+/// The indexes of a level's nodes that overlap `span`.
 fn row(shape: Shape, level: u8, span: TimeSpan) -> RangeInclusive<u64> {
     shape.node_at(level, span.first()).index..=shape.node_at(level, span.last()).index
 }

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use super::handle::Replica;
-use super::queue::{Answer, Inserted};
+use super::operation::Inserted;
+use super::queue::Answer;
 use crate::bounds::{COMMIT_BYTES, COMMIT_EVENTS};
 use crate::event::is_reserved;
 use crate::news::Origin;
@@ -39,8 +40,8 @@ impl Import<'_> {
     /// Adds an event. Waits while two batches are on their way to the disk.
     ///
     /// # Errors
-    /// As [`Replica::insert`]; about this event, or about a batch pushed earlier. What [`Import::inserted`] counts is
-    /// stored.
+    /// As [`Replica::insert`]; about this event, or about a batch pushed earlier. The events that [`Import::inserted`]
+    /// counts are stored.
     pub async fn push(&mut self, event: Event) -> Result<(), WriteError> {
         if is_reserved(event.key()) {
             return Err(WriteError::ReservedKey);
@@ -54,7 +55,7 @@ impl Import<'_> {
         }
     }
 
-    /// Stores what is left, and says what the whole import brought.
+    /// Stores the rest, and returns the result of the whole import.
     ///
     /// # Errors
     /// As [`Import::push`].
@@ -77,7 +78,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// What is stored so far.
+    /// The result so far.
     pub fn inserted(&self) -> Inserted {
         self.inserted
     }

@@ -1,23 +1,25 @@
-//! The replica: the embeddable database, and the one place where the order of things is decided.
+//! The replica: the embeddable database, and the one place where order is decided.
 //!
-//! One [writer](writer) task takes what is to be written, many requests at a time, and makes one commit of them: it
-//! stamps the clock, drops what is known already, encodes, marks the tree, and answers when the commit is safe.
-//! Readers never wait for it: each reads the [`ReadState`](read_state::ReadState) that the writer published last.
+//! One [writer](writer) task takes many requests at a time and makes one commit of them: it stamps the clock, drops
+//! known events, encodes, marks the tree, and answers when the commit is safe. Calls go one way: the writer's loop →
+//! [submissions] and [expiry] → [committer] → store. Readers never wait for it: each reads the
+//! [`ReadState`](read_state::ReadState) that the writer published last.
 
 mod check;
 mod commit_batch;
+mod committer;
 mod damaged;
 mod derived;
 mod digests;
-mod expiring;
+mod expiry;
 mod export;
 mod failure;
 mod feed;
 mod handle;
 mod heal;
 mod import;
-mod mend;
 mod open;
+mod operation;
 mod options;
 mod queue;
 mod read_state;
@@ -28,8 +30,8 @@ mod scrub;
 mod state;
 mod status;
 mod submissions;
-mod top_row;
-mod tree_access;
+mod tree_changes;
+mod tree_walk;
 mod verify;
 mod waiting;
 mod watch;
@@ -40,8 +42,8 @@ pub use export::Export;
 pub(crate) use feed::{FeedReader, News};
 pub use handle::Replica;
 pub use import::Import;
+pub use operation::{Inserted, Operation};
 pub use options::Options;
-pub use queue::{Inserted, Operation};
 pub use rebuild::Rebuilt;
 pub use scrub::{Scrub, ScrubPass, ScrubReport, ScrubStep};
 pub use status::Status;

@@ -1,9 +1,10 @@
-//! Opening: what a store says of itself, and what has to be made again from it.
+//! Opening: the identity of a store, the recovery of its state, and the start of the writer.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::committer::Committer;
 use super::handle::Replica;
 use super::options::Options;
 use super::queue::Queue;
@@ -20,13 +21,13 @@ use crate::store::{
 use crate::tables::{Checkpoint, FORMAT_VERSION, Lineage, WITHOUT_TIMETABLE, name};
 use crate::{Clock, ClockMark, Incarnation, NodeId, OpenError, Parameters, Timestamp, timetable};
 
-/// What a store says of itself.
+/// The rows of a store about itself.
 struct Identity {
     parameters: Parameters,
     node: NodeId,
     checkpoint: Checkpoint,
-    /// Nothing, if an older release wrote the store, or its row cannot be read: then nobody knows who gave the arrivals
-    /// that are here their sequences.
+    /// `None` if an older release wrote the store, or the row cannot be read: then the openings that numbered its
+    /// arrivals are unknown.
     lineage: Option<Lineage>,
     has_timetable: bool,
 }
@@ -54,7 +55,7 @@ impl Replica {
         if !differences.is_empty() {
             return Err(OpenError::OtherParameters(differences));
         }
-        // Where what is written is not kept, nobody is told anything.
+        // A store that does not outlive the process has no watchers to tell of past expiries.
         if !identity.has_timetable && store.capabilities().persistent {
             make_timetable(&*store, options.wall.now()).await?;
         }
@@ -83,12 +84,13 @@ impl Replica {
         let names = Names { node, incarnation, lineage };
         let shared = Arc::new(Shared::new(store, parameters, names, &options, state, &clock));
         shared.damage.found(damaged, shared.wall.now());
-        Writer::new(Arc::clone(&shared), requests, clock, greatest).spawn();
+        let committer = Committer::new(Arc::clone(&shared), clock, greatest);
+        Writer::new(committer, requests).spawn();
         Ok(Self { shared, queue })
     }
 }
 
-/// What the store says of itself; `None` if it is empty.
+/// The identity of the store; `None` if the store is empty.
 async fn read_identity(view: &dyn View) -> Result<Option<Identity>, OpenError> {
     let Some(format) = view.get(Table::Meta, name::FORMAT.as_bytes()).await? else {
         let range = KeyRange::ALL;
@@ -119,7 +121,7 @@ async fn read_identity(view: &dyn View) -> Result<Option<Identity>, OpenError> {
     }))
 }
 
-/// Gives a store of an older release what it lacks.
+/// Adds the timetable to a store of an older release.
 async fn make_timetable(store: &dyn EventStore, now: Timestamp) -> Result<(), OpenError> {
     tracing::info!("looking for values that expire, once: the store is of a release that told nobody");
     timetable::make(store, now).await?;
@@ -130,7 +132,7 @@ async fn make_timetable(store: &dyn EventStore, now: Timestamp) -> Result<(), Op
     Ok(())
 }
 
-/// Gives the store of one node to another: one that has joined a cluster is named after its key.
+/// Gives the store another identity: a node that has joined a cluster is named after its key.
 async fn rename(store: &dyn EventStore, node: NodeId) -> Result<(), OpenError> {
     let mut batch = WriteBatch::new();
     batch.put(Table::Meta, name::NODE, Bytes::copy_from_slice(node.as_bytes()));
@@ -138,6 +140,7 @@ async fn rename(store: &dyn EventStore, node: NodeId) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Writes the identity of a new store.
 async fn make(
     store: &dyn EventStore,
     options: &Options,

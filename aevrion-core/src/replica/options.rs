@@ -1,4 +1,4 @@
-//! How a replica is opened.
+//! Options of opening a replica.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The way to the writer: bounded in requests and in bytes.
+//! The queue of the writer: requests, bounded in number and in bytes, and their answers.
 
 use std::sync::Arc;
 
@@ -6,53 +6,22 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::read_state::ReadState;
-use super::top_row::Touched;
+use super::operation::{Inserted, Operation};
+use super::tree_changes::WalkGrant;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
 use crate::news::Origin;
 use crate::store::{Durability, StoreError, WriteBatch};
-use crate::tree::{Node, NodePosition};
-use crate::{Event, EventKey, Timestamp, Value, WriteError};
+use crate::{Event, EventKey, Timestamp, WriteError};
 
-/// One write of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Operation {
-    /// The key.
-    pub key: Bytes,
-    /// What it is to have from now on.
-    pub value: Value,
-}
-
-impl Operation {
-    /// Gives `key` the value `data`.
-    pub fn put(key: impl AsRef<[u8]>, data: impl Into<Bytes>) -> Self {
-        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Data(data.into()) }
-    }
-
-    /// Leaves `key` without a value.
-    pub fn delete(key: impl AsRef<[u8]>) -> Self {
-        Self { key: Bytes::copy_from_slice(key.as_ref()), value: Value::Deletion }
-    }
-}
-
-/// What an insertion brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Inserted {
-    /// Events that were not stored before.
-    pub new: u64,
-    /// Events that were.
-    pub known: u64,
-}
-
-/// What the writer can be asked for.
+/// A request to the writer.
 pub(super) enum Request {
     /// Store something.
     Submit(Submission),
-    /// Let someone walk the tree, who has last heard of the walk of the number `known`. If a neighbour is to be `told`
-    /// what was written up to a time, nothing is stamped at or before that time from now on.
-    Walk { told: Option<Timestamp>, known: u64, reply: oneshot::Sender<Walk> },
+    /// Grant a walk of the tree; `known` is the number of the last walk that the caller knows. A neighbour will be
+    /// `told` of the events up to a time: nothing is stamped at or before it from now on.
+    Walk { told: Option<Timestamp>, known: u64, reply: oneshot::Sender<WalkGrant> },
     /// Commit these rows of derived tables, and correct the counts.
-    Mend(WriteBatch, Option<Counted>, oneshot::Sender<Result<(), StoreError>>),
+    Mend(WriteBatch, Option<CountCorrection>, oneshot::Sender<Result<(), StoreError>>),
     /// Write a local setting.
     WriteSetting(SettingWrite, oneshot::Sender<Result<(), StoreError>>),
     /// A read failed: publish a fresh view.
@@ -73,33 +42,33 @@ pub(super) struct SettingWrite {
     pub(super) value: Option<Bytes>,
 }
 
-/// Something to store, and where the answer goes.
+/// Content to store.
 pub(super) struct Submission {
     pub(super) content: Content,
     pub(super) durability: Durability,
     /// Given back when the submission is answered, or waits for the clock.
     pub(super) space: Option<OwnedSemaphorePermit>,
-    /// Until when it waits for the clock, once it does.
+    /// The end of its wait for the clock, if it has to wait.
     pub(super) deadline: Option<Instant>,
 }
 
-/// By how much the stored counts were wrong.
+/// A correction of the stored counts, to be added to them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Counted {
+pub(super) struct CountCorrection {
     pub(super) events: i64,
     pub(super) indexed_keys: i64,
 }
 
-/// What a submission brings.
+/// The content of a submission, and the way of its answer.
 pub(super) enum Content {
     /// Writes that get their time from this node's clock.
     Operations(Vec<Operation>, oneshot::Sender<Result<Vec<EventKey>, WriteError>>),
-    /// Events that have theirs, and from whom they come.
+    /// Events that have their time, and their origin.
     Events(Vec<Event>, Origin, oneshot::Sender<Result<Inserted, WriteError>>),
 }
 
 impl Content {
-    /// How many events it brings, and bytes of keys and values.
+    /// The number of events, and of bytes of keys and values.
     pub(super) fn size(&self) -> (usize, usize) {
         match self {
             Self::Operations(operations, _) => (
@@ -110,7 +79,7 @@ impl Content {
         }
     }
 
-    /// The keys of local writes, which are stamped in order; an event has its time.
+    /// The keys of local writes, which are stamped in order. Events have their time already.
     pub(super) fn keys(&self) -> impl Iterator<Item = &Bytes> {
         let operations = match self {
             Self::Operations(operations, _) => &operations[..],
@@ -119,7 +88,7 @@ impl Content {
         operations.iter().map(|operation| &operation.key)
     }
 
-    /// Whether nobody waits for the answer any more. What neighbours bring is wanted all the same.
+    /// Whether a local caller has gone away. Events of neighbours are stored all the same.
     pub(super) fn is_abandoned(&self) -> bool {
         match self {
             Self::Operations(_, reply) => reply.is_closed(),
@@ -136,7 +105,7 @@ impl Content {
     }
 }
 
-/// The answer to a submission, which comes when its content is stored.
+/// The answer to a submission, sent when its content is stored.
 pub(crate) struct Answer<T>(oneshot::Receiver<Result<T, WriteError>>);
 
 impl<T> Answer<T> {
@@ -146,28 +115,13 @@ impl<T> Answer<T> {
         (reply, Self(answer))
     }
 
-    /// Waits for the answer. A writer that is gone answers [`WriteError::Closed`].
+    /// Waits for the answer. Without a writer it is [`WriteError::Closed`].
     ///
     /// # Errors
     /// The reason why nothing was stored.
     pub(crate) async fn wait(self) -> Result<T, WriteError> {
         self.0.await.unwrap_or(Err(WriteError::Closed))
     }
-}
-
-/// Computed nodes, children before their parents.
-pub(super) type Nodes = Vec<(NodePosition, Node)>;
-
-/// Leave to walk the tree, until dropped.
-pub(super) struct Walk {
-    /// What to walk. It stays as it is until the end of the walk, even in a store without isolated views.
-    pub(super) state: Arc<ReadState>,
-    /// Where computed nodes go.
-    pub(super) nodes: mpsc::Sender<Nodes>,
-    /// Which walk it is.
-    pub(super) number: u64,
-    /// The nodes of the top row that were written to since the last walk that was heard of.
-    pub(super) touched: Touched,
 }
 
 /// The sending side.
@@ -177,7 +131,7 @@ pub(super) struct Queue {
     space: Arc<Semaphore>,
 }
 
-/// The queue's bytes are counted in units of this, because a semaphore's permits are.
+/// Bytes of the queue for each permit of its semaphore.
 const UNIT: usize = 1 << 10;
 
 impl Queue {
@@ -186,7 +140,7 @@ impl Queue {
         (Self { requests, space: Arc::new(Semaphore::new(QUEUE_BYTES / UNIT)) }, queue)
     }
 
-    /// Queues something of `bytes` to store, as soon as there is room.
+    /// Queues content of so many bytes as soon as there is room.
     pub(super) async fn submit(
         &self,
         content: Content,
@@ -201,17 +155,17 @@ impl Queue {
         self.requests.send(request).await.map_err(|_| WriteError::Closed)
     }
 
-    /// Asks the writer for something else; `None` if it is gone.
+    /// Sends any other request, and waits for the answer; `None` without a writer.
     pub(super) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.ok()?;
         answer.await.ok()
     }
 
-    /// Asks the writer for a commit.
+    /// As [`Queue::ask`], for a commit.
     ///
     /// # Errors
-    /// [`WriteError::Store`] if the store does not take it, and [`WriteError::Closed`] if the writer is gone.
+    /// [`WriteError::Store`] if the store does not take it, and [`WriteError::Closed`] without a writer.
     pub(super) async fn write(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<(), StoreError>>) -> Request,
@@ -222,13 +176,8 @@ impl Queue {
         }
     }
 
-    /// Asks for a fresh view. If the queue is full the writer will publish one anyway.
+    /// Asks for a fresh view. If the queue is full, the writer will publish one anyway.
     pub(super) fn refresh(&self) {
         let _ = self.requests.try_send(Request::Refresh);
     }
-}
-
-/// A channel for computed nodes: two messages in flight are enough to keep both sides busy.
-pub(super) fn node_channel() -> (mpsc::Sender<Nodes>, mpsc::Receiver<Nodes>) {
-    mpsc::channel(2)
 }

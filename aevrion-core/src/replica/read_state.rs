@@ -1,4 +1,4 @@
-//! The state that a read sees, and its recovery from the store: at the start, and after a commit that failed.
+//! The state of a read, and its recovery from the store: at the start, and after a failed commit.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::store::{Durability, EventStore, KeyRange, Pages, Projection, Table, V
 use crate::tables::{Checkpoint, EventRow, encode_event_key, name, parse_event_key};
 use crate::{EventKey, ReadError};
 
-/// What one read sees: a view, and the index rows that are not in it yet. The two belong together.
+/// The state of a read: a view, and the index rows that are not in it yet. The two belong together.
 pub(crate) struct ReadState {
     pub(crate) view: Arc<dyn View>,
     pub(crate) pending: Pending,
@@ -24,18 +24,19 @@ impl ReadState {
     }
 }
 
-/// How far the store has come; `None` if it does not say.
+/// The checkpoint of the store; `None` if it is missing or damaged.
 pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint>, ReadError> {
     let row = view.get(Table::Meta, name::CHECKPOINT.as_bytes()).await?;
     Ok(row.and_then(|row| Checkpoint::parse(&row)))
 }
 
-/// What the store holds, with the index rows that were not written when it was last open: those of the arrivals since the
-/// checkpoint, and which of their events are damaged. If arrivals are damaged there, the rows are written at once.
+/// The state of the store, with the index rows that were pending when it was last open: those of the arrivals since
+/// the last index batch. Also returns the damaged events among them. If one of these arrivals is damaged, the rows of
+/// all events are written at once.
 ///
-/// A replica opens in spite of damage here: `verify` names it, and `rebuild` does what can be done. The row of a damaged
-/// event has to stand, or a read would silently answer with the version before. It may stand under a wrong key, where no
-/// read comes upon it: so events are checked here, but for those with a body of their own.
+/// A replica opens in spite of damage here: `verify` names it, and `rebuild` mends it as far as possible. A damaged
+/// event needs an index row, or a read would silently answer with the version before. The row may have a wrong key,
+/// where no read finds the damage: so events are checked here, except those with a body of their own.
 pub(super) async fn recover(
     store: &dyn EventStore,
     view: Arc<dyn View>,
@@ -46,12 +47,12 @@ pub(super) async fn recover(
     }
     tracing::error!("arrivals that are not indexed yet are damaged: looking for their events among all");
     let checkpoint = index_all(store, view, checkpoint).await?;
-    // What is damaged among all of them is for the scrub to find.
+    // The scrub finds the damaged ones.
     Ok((ReadState { view: store.view().await?, pending: Pending::default(), checkpoint }, Vec::new()))
 }
 
-/// The index rows of the arrivals since the checkpoint, and which of their events are damaged; `None` if not all of these
-/// arrivals can be read.
+/// The index rows of the arrivals since the last index batch, and the damaged events among them; `None` if not all of
+/// these arrivals can be read.
 async fn pending_rows(
     view: &dyn View,
     checkpoint: &Checkpoint,
@@ -69,7 +70,7 @@ async fn pending_rows(
             if run.first > expected {
                 return Ok(None);
             }
-            // What expired was indexed when it arrived.
+            // Expired events were indexed when they were stored.
             let stored =
                 run.from(checkpoint.next_to_index).filter(|arrival| arrival.effect == Effect::Stored);
             for Arrival { event_key, .. } in stored {
@@ -93,8 +94,8 @@ async fn pending_rows(
     Ok((expected >= checkpoint.next_arrival).then_some((pending, damaged)))
 }
 
-/// Writes the index row of every event that has none. Cost: reads all events, and looks for the row of each. It may be
-/// interrupted and begun again.
+/// Writes the missing index rows of all events. Cost: reads all events, and searches for the row of each. It may be
+/// interrupted and repeated.
 async fn index_all(
     store: &dyn EventStore,
     events: Arc<dyn View>,

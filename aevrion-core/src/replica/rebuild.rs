@@ -1,14 +1,13 @@
-//! Rebuilding: everything derived made again from the events.
+//! Rebuilding: all derived rows are made again from the events.
 //!
-//! It adds what is missing and removes what is wrong, in small commits, each of which leaves the store better than
-//! before. So it may be interrupted anywhere and simply begun again, and reads and writes go on meanwhile.
+//! Missing rows are added and wrong ones removed in small commits, each of which leaves the store better than before.
+//! So a rebuild may be interrupted anywhere and repeated, and reads and writes go on meanwhile.
 
 use bytes::{Bytes, BytesMut};
 
-use super::derived::stands_for_event;
+use super::derived::{Mend, stands_for_event};
 use super::handle::Replica;
-use super::mend::Mend;
-use super::queue::Counted;
+use super::queue::CountCorrection;
 use super::read_state::ReadState;
 use super::verify::Progress;
 use crate::event::is_reserved;
@@ -18,41 +17,47 @@ use crate::tables::IndexRow;
 use crate::tree::Root;
 use crate::{ReadError, WriteError, timetable};
 
-/// What `rebuild` did.
+/// The result of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rebuilt {
     /// Rows of the index and the timetable that were missing.
     pub rows_added: u64,
-    /// Those that stood for nothing.
+    /// Rows of the index and the timetable that had no event.
     pub rows_removed: u64,
-    /// Events that are damaged: nothing can be derived from them.
+    /// Damaged events: no row can be derived from them.
     pub damaged_events: u64,
-    /// The root, computed anew.
+    /// The root, computed again.
     pub root: Root,
 }
 
 impl Replica {
     /// Makes index, tree and counts again from the events, and reports `progress` now and then. Cost: reads every row,
-    /// hashes every event, and writes what was wrong and all tree nodes. Dropping the future stops it.
+    /// hashes every event, and writes wrong rows and all tree nodes. Dropping the future stops it.
     ///
     /// # Errors
-    /// [`WriteError`] if the store cannot be read or written. What was mended so far stays mended.
-    pub async fn rebuild(&self, mut progress: impl FnMut(Progress) + Send) -> Result<Rebuilt, WriteError> {
-        let (rows_added, damaged_events) = self.add_missing_rows(&mut progress).await?;
-        let rows_removed = self.remove_wrong_rows(&mut progress).await?;
-        self.drop_hashes(&mut progress).await?;
+    /// [`WriteError`] if the store cannot be read or written. Rows mended so far stay mended.
+    pub async fn rebuild(&self, progress: impl FnMut(Progress) + Send) -> Result<Rebuilt, WriteError> {
+        let mut rebuild = Rebuild { replica: self, progress };
+        let (rows_added, damaged_events) = rebuild.add_missing_rows().await?;
+        let rows_removed = rebuild.remove_wrong_rows().await?;
+        rebuild.drop_hashes().await?;
         let root = self.root().await?;
         Ok(Rebuilt { rows_added, rows_removed, damaged_events, root })
     }
+}
 
-    /// Writes the rows of events that are missing, and corrects the count of events.
-    async fn add_missing_rows(
-        &self,
-        progress: &mut (impl FnMut(Progress) + Send),
-    ) -> Result<(u64, u64), WriteError> {
-        let state = self.shared.state()?;
-        let mut mend = Mend::new(self);
+/// A rebuild under way.
+struct Rebuild<'r, P> {
+    replica: &'r Replica,
+    progress: P,
+}
+
+impl<P: FnMut(Progress) + Send> Rebuild<'_, P> {
+    /// Writes the missing rows of events, and corrects the count of events.
+    async fn add_missing_rows(&mut self) -> Result<(u64, u64), WriteError> {
+        let state = self.replica.shared.state()?;
+        let mut mend = Mend::new(&self.replica.queue);
         let (mut walked, mut damaged, mut arena) = (0, 0, BytesMut::new());
         let mut pages = EventPages::behind(&*state.view, None);
         while let Some(page) = pages.next().await? {
@@ -72,26 +77,27 @@ impl Replica {
                         }
                     }
                     Err(error @ ReadError::Damaged(_)) => {
-                        self.shared.note_old_damage(&error).await;
+                        self.replica.shared.note_old_damage(&error).await;
                         damaged += 1;
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            progress(Progress { phase: "index", done: walked, total: state.checkpoint.events.max(walked) });
+            (self.progress)(Progress {
+                phase: "index",
+                done: walked,
+                total: state.checkpoint.events.max(walked),
+            });
         }
         let events = difference(walked, state.checkpoint.events);
-        let counted = self.counts_hold(&state)?.then_some(Counted { events, indexed_keys: 0 });
+        let counted = self.counts_hold(&state)?.then_some(CountCorrection { events, indexed_keys: 0 });
         Ok((mend.finish(counted).await?, damaged))
     }
 
-    /// Removes the rows of index and timetable that stand for nothing, and corrects the count of keys.
-    async fn remove_wrong_rows(
-        &self,
-        progress: &mut (impl FnMut(Progress) + Send),
-    ) -> Result<u64, WriteError> {
-        let state = self.shared.state()?;
-        let mut mend = Mend::new(self);
+    /// Removes rows of index and timetable without an event, and corrects the count of keys.
+    async fn remove_wrong_rows(&mut self) -> Result<u64, WriteError> {
+        let state = self.replica.shared.state()?;
+        let mut mend = Mend::new(&self.replica.queue);
         let (mut walked, mut keys, mut previous) = (0, 0, Vec::new());
         let mut pages = Pages::new(&*state.view, Table::ByKey, KeyRange::ALL, Projection::Keys);
         while let Some(page) = pages.next().await.map_err(ReadError::from)? {
@@ -107,7 +113,7 @@ impl Replica {
                     previous = key.to_vec();
                 }
             }
-            progress(Progress {
+            (self.progress)(Progress {
                 phase: "check",
                 done: walked,
                 total: state.checkpoint.next_to_index.max(walked),
@@ -115,27 +121,27 @@ impl Replica {
         }
         remove_wrong_expiries(&state, &mut mend).await?;
         let indexed_keys = difference(keys, state.checkpoint.indexed_keys);
-        let counted = self.counts_hold(&state)?.then_some(Counted { events: 0, indexed_keys });
+        let counted = self.counts_hold(&state)?.then_some(CountCorrection { events: 0, indexed_keys });
         mend.finish(counted).await
     }
 
-    /// Whether what was counted in the view of `state` can be compared with its checkpoint: in a store without isolated
-    /// views, only if nothing was written meanwhile.
+    /// Whether counts of rows in the view of `state` can be compared with its checkpoint: in a store without isolated
+    /// views, only if no event arrived meanwhile.
     fn counts_hold(&self, state: &ReadState) -> Result<bool, ReadError> {
-        let isolated = self.shared.capabilities.isolated_views;
-        Ok(isolated || self.shared.state()?.checkpoint.next_arrival == state.checkpoint.next_arrival)
+        let isolated = self.replica.shared.capabilities.isolated_views;
+        Ok(isolated || self.replica.shared.state()?.checkpoint.next_arrival == state.checkpoint.next_arrival)
     }
 
-    /// Removes every stored hash: they are computed again when next asked for.
-    async fn drop_hashes(&self, progress: &mut (impl FnMut(Progress) + Send)) -> Result<(), WriteError> {
-        let state = self.shared.state()?;
-        let mut mend = Mend::new(self);
+    /// Removes all stored hashes. The next walk computes them again.
+    async fn drop_hashes(&mut self) -> Result<(), WriteError> {
+        let state = self.replica.shared.state()?;
+        let mut mend = Mend::new(&self.replica.queue);
         let mut pages = Pages::new(&*state.view, Table::Nodes, KeyRange::ALL, Projection::Keys);
         while let Some(page) = pages.next().await.map_err(ReadError::from)? {
             for (node, _) in page.rows() {
                 mend.remove(Table::Nodes, Bytes::copy_from_slice(node)).await?;
             }
-            progress(Progress { phase: "tree", done: mend.rows(), total: mend.rows() });
+            (self.progress)(Progress { phase: "tree", done: mend.rows(), total: mend.rows() });
         }
         mend.finish(None).await.map(drop)
     }

@@ -1,7 +1,7 @@
-//! The latest arrivals, for watchers: where each event stands, and its key.
+//! The latest arrivals, for watchers, each with the key that it writes.
 //!
-//! Every commit wakes all watchers, and most of them watch other keys. They look here before they read, so that what
-//! does not concern them costs them a comparison; who is further behind reads the table `arrivals`.
+//! Every commit wakes all watchers, and most of them watch other keys. They look here before they read, so that an
+//! arrival of another key costs a comparison. A watcher that is further behind reads the table `arrivals`.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,17 +34,17 @@ impl Ring {
     }
 }
 
-/// Arrivals that a watcher asked about.
+/// The arrivals that a watcher asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
-    /// Those of the keys that it wants.
+    /// Those of its keys.
     pub(super) arrivals: Vec<Arrival>,
     /// The sequence behind the last arrival looked at.
     pub(super) end: u64,
 }
 
 impl RecentArrivals {
-    /// Takes what a commit brought, the first of it under the sequence `first`.
+    /// Takes the arrivals of a commit; `first` is the sequence of the first one.
     pub(super) fn offer(&self, first: u64, effect: Effect, arrived: &[(EventKey, Bytes)]) {
         let mut ring = self.ring();
         if ring.end() != first {
@@ -79,7 +79,7 @@ impl RecentArrivals {
         Some(Wanted { arrivals: arrivals.collect(), end })
     }
 
-    /// Forgets all: what stands in the store may be something else.
+    /// Forgets all: the store may hold other arrivals.
     pub(super) fn forget(&self) {
         self.ring().clear();
     }

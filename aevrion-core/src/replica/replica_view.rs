@@ -1,8 +1,10 @@
-//! What the agents of a replica may ask of it.
+//! The questions of agents to their replica.
 
 use std::ops::Bound;
 
 use super::handle::Replica;
+use super::heal;
+use super::tree_walk::TreeWalk;
 use crate::agent::{CheckedHashes, ReplicaView, Walked};
 use crate::bounds::{DIGEST_NODES, PAGE_ROWS};
 use crate::events::read_event;
@@ -14,22 +16,22 @@ use crate::{Event, EventKey, ReadError, TimeSpan, Timestamp};
 
 impl ReplicaView for Replica {
     async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
-        if let Some(known) = self.known_digest(span).await? {
+        if let Some(known) = known_digest(self, span).await? {
             return Ok(known);
         }
         let _alone = self.shared.digests.computing.lock().await;
-        if let Some(known) = self.known_digest(span).await? {
+        if let Some(known) = known_digest(self, span).await? {
             return Ok(known);
         }
         let edition = self.shared.digests.edition();
         let past = span.first() == Timestamp::MIN;
-        let mut walk = self.walk(past.then(|| span.last())).await?;
+        let mut walk = TreeWalk::begin(&self.shared, &self.queue, past.then(|| span.last())).await?;
         let arrivals = walk.state().checkpoint.next_arrival;
         let (mut pass, top) = walk.pass(span);
         let root = self.noting(pass.root_with(top).await)?;
         let mut rows = Vec::new();
         for (level, indexes) in self.shared.shape.cover(span) {
-            // A row as long as a row may be says nothing of what lies before it. Only the top row can be longer.
+            // A row of the greatest length says nothing of the time before it. Only the top row can be longer.
             let nodes = match level {
                 Shape::TOP => pass.latest_of_top(top, indexes, DIGEST_NODES).await,
                 level => pass.nodes(level, indexes).await,
@@ -51,11 +53,11 @@ impl ReplicaView for Replica {
         span: TimeSpan,
         parents: &[NodePosition],
     ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
-        self.noting(self.checked_children(span, parents).await)
+        self.noting(heal::checked_children(self, span, parents).await)
     }
 
     async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
-        self.noting(self.check_stored_hashes(span).await)
+        self.noting(heal::check_stored_hashes(self, span).await)
     }
 
     async fn event_keys(
@@ -75,7 +77,7 @@ impl ReplicaView for Replica {
             let limit = PageLimit::rows((most - event_keys.len()).min(PAGE_ROWS));
             let page = state.view.scan(ScanRequest { table, range, direction, projection, limit }).await;
             let page = self.noting(page.map_err(ReadError::from))?;
-            // What is no address is no event.
+            // A row whose key is no event key is no event.
             event_keys.extend(page.rows().filter_map(|(key, _)| parse_event_key(key)));
             if page.complete() {
                 break;
@@ -103,19 +105,12 @@ impl ReplicaView for Replica {
     }
 }
 
-impl Replica {
-    /// The digest of `span`, if it need not be computed.
-    async fn known_digest(&self, span: TimeSpan) -> Result<Option<Walked<(Root, Digest)>>, ReadError> {
-        let state = self.shared.state()?;
-        let known = self.noting(self.shared.digests.get(span, &state).await)?;
-        Ok(known.map(|answer| Walked { answer, rows: 0 }))
-    }
-}
-
-#[cfg(feature = "testkit")]
-impl Replica {
-    /// How many events are held, so that a simulation need not ask for the root to see that it cannot be equal.
-    pub(crate) fn events_held(&self) -> Option<u64> {
-        self.shared.state().ok().map(|state| state.checkpoint.events)
-    }
+/// The digest of `span`, if it is in the cache.
+async fn known_digest(
+    replica: &Replica,
+    span: TimeSpan,
+) -> Result<Option<Walked<(Root, Digest)>>, ReadError> {
+    let state = replica.shared.state()?;
+    let known = replica.noting(replica.shared.digests.get(span, &state).await)?;
+    Ok(known.map(|answer| Walked { answer, rows: 0 }))
 }

@@ -1,4 +1,4 @@
-//! What handles, readers and the writer share.
+//! The state that handles, readers and the writer share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use super::feed::Feed;
 use super::options::Options;
 use super::read_state::ReadState;
 use super::recent::RecentArrivals;
-use super::top_row::KeptTop;
+use super::tree_changes::KeptTop;
 use crate::events::read_event;
 use crate::fault_injection::{Bug, injected};
 use crate::index::LatestCache;
@@ -22,26 +22,26 @@ use crate::tables::Lineage;
 use crate::tree::Shape;
 use crate::{Clock, ClockFault, Event, Incarnation, NodeId, Parameters, ReadError, Timestamp, WallClock};
 
-/// What the writer shows to readers.
+/// The state that the writer shows to readers.
 pub(super) enum Published {
     /// The latest commit.
     State(Arc<ReadState>),
-    /// There is a later commit than any that can be shown: reads fail rather than answer without it.
+    /// The latest commit cannot be shown: reads fail rather than answer without it.
     Unreadable(StoreError),
     /// The replica was closed, or its writer has died.
     Closed,
 }
 
-/// What a store and its arrivals are called.
+/// The names of a store and its arrivals.
 pub(super) struct Names {
     pub(super) node: NodeId,
     /// This opening.
     pub(super) incarnation: Incarnation,
-    /// This opening is the last one of it, whether it has brought an arrival already or not.
+    /// Its last opening is this one, even before its first arrival.
     pub(super) lineage: Lineage,
 }
 
-/// One replica, whatever the number of its handles.
+/// One replica, with any number of handles.
 pub(crate) struct Shared {
     pub(super) store: Arc<dyn EventStore>,
     pub(super) capabilities: Capabilities,
@@ -54,35 +54,35 @@ pub(crate) struct Shared {
     pub(super) first_arrival: u64,
     pub(super) wall: Arc<dyn WallClock>,
     pub(super) max_drift: Duration,
-    /// What the neighbours' clocks say of this node's, while local writes are refused because of it.
+    /// The fault of this node's clock by the neighbours' clocks, while local writes are refused because of it.
     pub(super) neighbours_verdict: ArcSwapOption<ClockFault>,
     /// See [`Options`].
     pub(super) index_batch: usize,
     pub(super) arrivals_kept: u64,
-    /// What the writer published last.
+    /// The state that the writer published last.
     pub(super) published: ArcSwap<Published>,
     pub(super) latest: LatestCache,
-    /// Why no writes are taken at the moment, if none are.
+    /// Why no writes are taken at present, if none are.
     pub(super) failure: ArcSwap<Option<StoreError>>,
     /// The clock's last timestamp, for reads.
     pub(super) clock: AtomicU64,
-    /// How far the wall may be back, in milliseconds since the epoch, before nothing is issued any more.
+    /// No timestamp is issued while the wall shows less, in milliseconds since the epoch.
     pub(super) set_back_below: AtomicU64,
-    /// The end of the time that may be told to be settled: nothing is stamped at or before it, also after a restart.
+    /// The end of the settled time: nothing is stamped at or before it, also after a restart.
     pub(super) settled: AtomicU64,
-    /// Why the writer died, if it did.
+    /// The reason if the writer has died.
     pub(super) died: watch::Sender<Option<String>>,
     /// The sequence of the next arrival, for watchers.
     pub(super) arrivals: watch::Sender<u64>,
     /// The keys that arrived last, for watchers.
     pub(super) recent: RecentArrivals,
-    /// What the neighbours are to hear of.
+    /// News for the neighbours.
     pub(super) feed: Arc<Feed>,
-    /// What they are to be asked for.
+    /// Damaged events, to be asked of the neighbours.
     pub(super) damage: DamageList,
-    /// Held by whoever walks the tree: two walks would compute the same hashes.
+    /// Held during a walk of the tree: two walks would compute the same hashes.
     pub(super) tree_walk: Mutex<KeptTop>,
-    /// Stored hashes that were wrong and taken back.
+    /// Stored hashes that were wrong and removed.
     pub(super) healed_hashes: AtomicU64,
     pub(super) digests: Digests,
 }
@@ -158,7 +158,7 @@ impl Shared {
     }
 
     /// Why a local write is refused without being queued, if it is. A clock that was set back may be set right at any
-    /// moment: those writes wait for a while.
+    /// moment, so writes wait for a while then.
     pub(super) fn refuse_by_clock(&self) -> Option<ClockFault> {
         self.clock_fault().filter(|fault| !matches!(fault, ClockFault::SetBack { .. }))
     }
@@ -187,10 +187,8 @@ impl Shared {
     pub(super) fn now(&self) -> Timestamp {
         self.wall.now().max(Timestamp::from_millis(self.clock.load(Ordering::Acquire)))
     }
-}
 
-impl Shared {
-    /// Takes note of a damaged event, if that is why a read has no answer.
+    /// Puts the event on the list of damaged ones, if `error` names it.
     pub(super) fn note_damage(&self, error: &ReadError) {
         self.damage.note(error, self.wall.now());
     }

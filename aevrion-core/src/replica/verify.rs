@@ -1,31 +1,30 @@
-//! Verifying: everything that is stored against everything else that is stored.
-//!
-//! Events against their ids, the index against the events, the tree against a tree computed from the events alone,
-//! arrivals and counts against both.
+//! Verification of the whole store: events against their ids, the index against the events, the tree against a tree
+//! computed from the events alone, arrivals and counts against both.
 
-use super::check::{Check, Finding, Findings, Remedy, Walk, fault_of_node};
+use super::check::{Check, Finding, Findings, Remedy, TableWalk, fault_of_node};
 use super::derived::node_has_events;
 use super::handle::Replica;
 use super::read_state::ReadState;
 use super::state::Shared;
+use super::tree_walk::unchanging;
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::store::{KeyRange, Pages, Projection, Table, View};
 use crate::tables::{name, node_key};
 use crate::tree::{Node, NodePosition, NodeSink, Root, TreePass};
 use crate::{Damage, ReadError, TimeSpan};
 
-/// How far a long piece of work has come.
+/// The progress of a long piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done.
+    /// The name of the present phase.
     pub phase: &'static str,
     /// Rows done in this phase.
     pub done: u64,
-    /// Rows to do in this phase, as far as is known.
+    /// Rows to do in this phase, as an estimate.
     pub total: u64,
 }
 
-/// What `verify` found.
+/// The result of a verification.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Verification {
@@ -35,30 +34,29 @@ pub struct Verification {
     pub keys: u64,
     /// The root computed from the events alone.
     pub root: Root,
-    /// What is wrong in derived tables, which `rebuild` makes again. The first hundred.
+    /// Faults in derived tables, which `rebuild` mends. The first hundred.
     pub mendable: Vec<Damage>,
-    /// What is wrong beyond that: events that are lost unless another copy exists. The first hundred.
+    /// All other faults: events that are lost unless another copy exists. The first hundred.
     pub lost: Vec<Damage>,
-    /// All that is wrong, listed or not.
+    /// The number of faults, listed or not.
     pub findings: u64,
 }
 
 impl Verification {
-    /// Whether nothing is wrong.
+    /// Whether there is no fault.
     pub fn is_clean(&self) -> bool {
         self.findings == 0
     }
 }
 
 impl Replica {
-    /// Checks everything that is stored, and reports `progress` now and then. Cost: reads every row and hashes every
-    /// event. Writes go on meanwhile, unless the store has no isolated views: then they wait. Dropping the future stops
-    /// it.
+    /// Checks the whole store, and reports `progress` now and then. Cost: reads every row and hashes every event.
+    /// Writes go on meanwhile, unless the store has no isolated views: then they wait. Dropping the future stops it.
     ///
     /// # Errors
-    /// [`ReadError`] if the store cannot be read. Damage is no error, but part of the answer.
+    /// [`ReadError`] if the store cannot be read. Damage is part of the result, and no error.
     pub async fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<Verification, ReadError> {
-        let (state, _unchanging) = self.unchanging().await?;
+        let (state, _unchanging) = unchanging(&self.shared, &self.queue).await?;
         let verify = Verify {
             shared: &self.shared,
             view: &*state.view,
@@ -70,7 +68,7 @@ impl Replica {
     }
 }
 
-/// What was found so far.
+/// The faults found so far, by remedy.
 #[derive(Default)]
 struct Remedies {
     mendable: Vec<Damage>,
@@ -90,7 +88,7 @@ impl Remedies {
     }
 }
 
-/// Everything, in one state of the store.
+/// A verification of one state of the store.
 struct Verify<'s, P> {
     shared: &'s Shared,
     state: &'s ReadState,
@@ -115,9 +113,9 @@ impl<P: FnMut(Progress) + Send> Verify<'_, P> {
         Ok(Verification { events, keys: keys + pending_keys, root, mendable, lost, findings: count })
     }
 
-    /// Checks a table from one end to the other. Returns what its rows add up to.
+    /// Checks a table from one end to the other. Returns its [sum](TableWalk::sum).
     async fn table(&mut self, table: Table, phase: &'static str, total: u64) -> Result<u64, ReadError> {
-        let mut walk = Walk::default();
+        let mut walk = TableWalk::default();
         loop {
             let mut check = Check::new(self.shared, self.state);
             let checked = check.rows(table, &mut walk, PAGE_ROWS).await?;
@@ -129,7 +127,7 @@ impl<P: FnMut(Progress) + Send> Verify<'_, P> {
         }
     }
 
-    /// Every stored hash against the one computed from the events.
+    /// Checks every stored hash against the one computed from the events.
     async fn tree(&mut self) -> Result<Root, ReadError> {
         let mut compare = Compare {
             view: self.view,
@@ -148,7 +146,7 @@ impl<P: FnMut(Progress) + Send> Verify<'_, P> {
         Ok(root)
     }
 
-    /// Names the stored nodes that stand for nothing, if there are more of them than were `compared`.
+    /// Finds the stored nodes without events, if more are stored than were `compared`.
     async fn nodes_without_events(&mut self, compared: u64) -> Result<(), ReadError> {
         let mut stored = 0;
         let mut pages = Pages::new(self.view, Table::Nodes, KeyRange::ALL, Projection::Keys);

@@ -1,8 +1,8 @@
-//! Watching: every event of interest, in the order in which this node learned of it, from a cursor on, without end. An
+//! Watching: all events of a prefix, in the order of their arrival at this node, from a cursor on, without end. An
 //! event whose value expires while it is the latest of its key is seen once more, as expired.
 //!
-//! A watcher pulls: it reads what arrived at its own pace, and sleeps while there is nothing to read. So a slow one
-//! holds nobody up, and costs no memory but its own page. What is of other keys it passes over without reading it.
+//! A watcher pulls: it reads arrivals at its own pace, and sleeps when it has read them all. So a slow watcher delays
+//! no other work, and costs no memory but its own page. It passes over events of other keys without reading them.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -22,13 +22,13 @@ use crate::store::{Table, View};
 use crate::tables::{Checkpoint, EventRow, encode_event_key, sequence_key};
 use crate::{Event, Incarnation, ReadError, WatchError};
 
-/// Where a watcher stands: behind one arrival of one node. Written `6d8a31cc-9f86d081884c7d65-42`; the beginning of all
-/// that arrived at a node is `6d8a31cc-0`.
+/// The place of a watcher: behind one arrival of one node. Written `6d8a31cc-9f86d081884c7d65-42`; the place before
+/// the first arrival is `6d8a31cc-0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// The beginning of the node's identity: sequences of other nodes mean something else.
+    /// The first bytes of the node's identity: sequences are counted by each node.
     node: u32,
-    /// That of the arrival before. Nothing where there is none, and in the cursors of older releases.
+    /// That of the arrival before; `None` if there is none, and in cursors of older releases.
     incarnation: Option<Incarnation>,
     /// The next arrival to see.
     next: u64,
@@ -39,6 +39,24 @@ impl Cursor {
         let [a, b, c, d, ..] = *shared.node.as_bytes();
         let node = u32::from_be_bytes([a, b, c, d]);
         Self { node, incarnation: shared.lineage.behind(next), next }
+    }
+
+    /// The sequence of the next arrival.
+    fn resume(self, shared: &Shared, checkpoint: &Checkpoint) -> Result<u64, WatchError> {
+        let Self { node, incarnation, next } = self;
+        if node != Self::new(shared, next).node {
+            return Err(WatchError::OtherNode);
+        }
+        // Nothing comes before the first arrival, so it cannot differ.
+        let holds =
+            next == 0 || incarnation.is_some_and(|incarnation| shared.lineage.holds(incarnation, next));
+        if !holds || next > checkpoint.next_arrival {
+            return Err(WatchError::OtherHistory);
+        }
+        if next < checkpoint.oldest_arrival {
+            return Err(WatchError::Compacted { oldest: checkpoint.oldest_arrival });
+        }
+        Ok(next)
     }
 }
 
@@ -78,14 +96,14 @@ impl FromStr for Cursor {
     }
 }
 
-/// An event, what it did, and where to resume behind it.
+/// An event, its effect, and the cursor behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
-    /// The event: a write of this node, or one that came from elsewhere, perhaps older than others seen before.
+    /// The event: a write of this node, or of another one, perhaps older than events seen before.
     pub event: Event,
     /// Whether it was stored, or its value has expired.
     pub effect: Effect,
-    /// Behind it.
+    /// The place behind it.
     pub cursor: Cursor,
 }
 
@@ -96,7 +114,7 @@ pub struct Watch {
     next: u64,
     /// Arrivals to read, from `next` on.
     page: VecDeque<Arrival>,
-    /// The sequence behind the page: what lies between its last arrival and here is of other keys.
+    /// The sequence behind the page. Arrivals between its last one and here are of other keys.
     page_end: u64,
     arrivals: watch::Receiver<u64>,
 }
@@ -110,7 +128,7 @@ impl Replica {
         let shared = Arc::clone(&self.shared);
         let checkpoint = shared.state()?.checkpoint;
         let next = match cursor {
-            Some(cursor) => shared.place_of(cursor, &checkpoint)?,
+            Some(cursor) => cursor.resume(&shared, &checkpoint)?,
             None => *shared.arrivals.borrow(),
         };
         let prefix = Bytes::copy_from_slice(prefix.as_ref());
@@ -119,31 +137,12 @@ impl Replica {
     }
 }
 
-impl Shared {
-    /// The next arrival that a cursor means.
-    fn place_of(&self, cursor: Cursor, checkpoint: &Checkpoint) -> Result<u64, WatchError> {
-        let Cursor { node, incarnation, next } = cursor;
-        if node != Cursor::new(self, next).node {
-            return Err(WatchError::OtherNode);
-        }
-        // Before the first arrival there is nothing that could be another one.
-        let holds = next == 0 || incarnation.is_some_and(|incarnation| self.lineage.holds(incarnation, next));
-        if !holds || next > checkpoint.next_arrival {
-            return Err(WatchError::OtherHistory);
-        }
-        if next < checkpoint.oldest_arrival {
-            return Err(WatchError::Compacted { oldest: checkpoint.oldest_arrival });
-        }
-        Ok(next)
-    }
-}
-
 impl Watch {
     /// The next event; waits for it. `None` once the replica is closed. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// [`WatchError::Compacted`] if the watcher was so slow that what it had to see next is gone, [`WatchError::Read`]
-    /// if the store fails. It may be asked again; a damaged event is passed over then.
+    /// [`WatchError::Compacted`] if the watcher was so slow that its next arrival is gone, [`WatchError::Read`] if the
+    /// store fails. It may be called again; a damaged event is passed over then.
     pub async fn next(&mut self) -> Result<Option<Watched>, WatchError> {
         loop {
             let state = match self.shared.state() {
@@ -170,7 +169,7 @@ impl Watch {
                 return Err(WatchError::Compacted { oldest });
             }
             let end = *self.arrivals.borrow_and_update();
-            // Only a later state is sure to hold what came before `end`.
+            // Only a later state is sure to hold the arrivals before `end`.
             drop(state);
             if self.next < end {
                 self.read_page(end).await?;
@@ -182,17 +181,16 @@ impl Watch {
         }
     }
 
-    /// Behind the last event seen: where a later watch may resume.
+    /// The place behind the last event seen, where a later watch may resume.
     pub fn cursor(&self) -> Cursor {
         Cursor::new(&self.shared, self.next)
     }
 
     /// The event of an arrival; `None` if it is of another key.
     ///
-    /// The row says of which key it is, and where it is another one, nothing else is read: a body is read and hashed
-    /// only by who wants it. So the key itself is not checked against the id then, and an event of this prefix whose
-    /// key is damaged is passed over without a word. Finding damage is for `verify`; a watcher that looked for it would
-    /// read and hash all that is written.
+    /// The row names its key. If that is another one, the body is neither read nor hashed. So the key is not checked
+    /// against the id, and an event of this prefix whose key is damaged is passed over silently. `verify` finds such
+    /// damage; a watcher that looked for it would read and hash every event.
     async fn read(&self, view: &dyn View, arrival: Arrival) -> Result<Option<Event>, ReadError> {
         let Arrival { sequence, event_key, .. } = arrival;
         let key = encode_event_key(event_key);
@@ -210,7 +208,7 @@ impl Watch {
         key.starts_with(&self.prefix) && !is_reserved(key)
     }
 
-    /// Fills the page with arrivals before `end`, of which there are some.
+    /// Fills the page with arrivals before `end`. There is at least one.
     async fn read_page(&mut self, end: u64) -> Result<(), ReadError> {
         let state = match self.shared.state() {
             Err(ReadError::Closed) => return Ok(()),
@@ -224,7 +222,7 @@ impl Watch {
         }
         let run = match run_at(&*state.view, self.next).await {
             Err(ReadError::Damaged(damage)) => {
-                // What it held cannot be told. It is passed over, as missing ones are.
+                // Its arrivals are passed over, as missing ones are.
                 let next = next_run(&*state.view, self.next).await?;
                 self.next = next.map_or(end, |next| next.min(end));
                 return Err(ReadError::Damaged(damage));

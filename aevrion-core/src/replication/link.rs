@@ -113,7 +113,7 @@ impl Link {
                 }
             })),
             Some(incoming) = incoming.live.recv(), if reads => received(Lane::Live, incoming).map(Some),
-            Ok(()) = self.damage.changed() => Ok(Some(Input::Damaged(self.replica.damaged_addresses()))),
+            Ok(()) = self.damage.changed() => Ok(Some(Input::Damaged(self.replica.damaged_event_keys()))),
             () = outgoing.live.room(), if !takes_news => Ok(None),
             Some(incoming) = incoming.repair.recv(), if reads => received(Lane::Repair, incoming).map(Some),
         }

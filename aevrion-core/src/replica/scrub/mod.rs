@@ -1,9 +1,9 @@
-//! The scrub: everything that is stored is checked again and again, in steps that cost a few milliseconds each, and what
-//! can be mended is. What `verify` and `rebuild` do at once it does over days, off the path of others.
+//! The scrub: it checks the whole store again and again, in steps of a few milliseconds, and mends faults as far as
+//! possible. It does over days the work that `verify` and `rebuild` do at once, without delaying other requests.
 //!
-//! A pass walks through one table after the other. Each step sees a state of its own, so what it finds was wrong within
-//! one state; and a row is only removed if it still stands for nothing when the writer comes to it. Where the pass stands
-//! is remembered in the store, so that a restart does not begin it anew.
+//! A pass walks through one table after the other. Each step checks one state, so a concurrent write is never a
+//! fault; and the writer removes a row only if it still has no event then. The place of the pass is saved in the
+//! store, so that a restart does not begin it again.
 
 mod place;
 
@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::check::{Check, Checked, Finding, Findings, Remedy, fault_of_node};
-use super::derived::node_of;
+use super::derived::{Mend, node_of};
 use super::handle::Replica;
-use super::mend::Mend;
-use super::queue::Counted;
+use super::queue::CountCorrection;
+use super::tree_walk::{TreeWalk, unchanging};
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::events::read_event;
 use crate::store::Table;
@@ -26,42 +26,42 @@ use crate::{Damage, ReadError, TimeSpan, WriteError};
 pub use place::ScrubPass;
 use place::{Pass, Place};
 
-/// Checks and mends a replica bit by bit. Whoever drives it decides on the pace: [`Scrub::step`] again and again, with
+/// Checks and mends a replica bit by bit. Its driver sets the pace: it calls [`Scrub::step`] again and again, with
 /// pauses, and [`Scrub::save`] now and then. One scrub for a replica is enough.
 pub struct Scrub {
     replica: Replica,
     place: Place,
-    /// Since it was begun, in whatever passes.
+    /// The work since its beginning, over all passes.
     total: ScrubPass,
 }
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrubStep {
-    /// What it cost, in rows.
+    /// Its cost in rows.
     pub rows: u64,
     /// Whether it was the last one of its pass. The next step begins another pass.
     pub ended: bool,
 }
 
-/// How far the scrub is.
+/// The progress of a scrub.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct ScrubReport {
-    /// The table that it is at.
+    /// The present table.
     pub table: &'static str,
-    /// The pass that is under way; `None` between two.
+    /// The pass under way; `None` between two passes.
     pub pass: Option<ScrubPass>,
-    /// Rows that the pass will have cost at its end, as far as is known.
+    /// An estimate of the cost of the whole pass, in rows.
     pub expected_rows: u64,
-    /// The last pass that came to its end.
+    /// The last pass that has ended.
     pub last: Option<ScrubPass>,
-    /// What this scrub has done since [`Replica::scrub`], in whatever passes.
+    /// The work since [`Replica::scrub`], over all passes.
     pub total: ScrubPass,
 }
 
 impl Replica {
-    /// Takes the scrub up where it was [saved](Scrub::save) last. Cost: none; each step costs what it reads.
+    /// Resumes the scrub where it was [saved](Scrub::save) last. Cost: a read of its place.
     ///
     /// # Errors
     /// [`ReadError`] if the store cannot be read.
@@ -74,8 +74,8 @@ impl Replica {
 }
 
 impl Scrub {
-    /// Checks some further rows, about as many as `budget` (at most a page; a leaf of the tree is hashed as a whole), and
-    /// mends what is wrong with them. In a store without isolated views writes wait meanwhile.
+    /// Checks some further rows, about as many as `budget` (at most a page; a leaf of the tree is hashed as a whole),
+    /// and mends their faults. In a store without isolated views writes wait meanwhile.
     ///
     /// # Errors
     /// [`WriteError`] if the store cannot be read or written. The next step tries the same again.
@@ -88,7 +88,7 @@ impl Scrub {
         done.inspect_err(|_| (self.place, self.total) = before)
     }
 
-    /// Remembers in the store where the scrub is.
+    /// Saves the place of the scrub in the store.
     ///
     /// # Errors
     /// As [`Replica::remember`].
@@ -96,7 +96,7 @@ impl Scrub {
         self.replica.remember(place::NAME, Some(self.place.to_bytes())).await
     }
 
-    /// How far it is.
+    /// Its progress.
     pub fn report(&self) -> ScrubReport {
         let Place { pass, last } = &self.place;
         let checkpoint = self.replica.shared.state().map(|state| state.checkpoint).unwrap_or_default();
@@ -113,7 +113,7 @@ impl Scrub {
     async fn check(&mut self, table: Table, budget: usize) -> Result<ScrubStep, WriteError> {
         let replica = self.replica.clone();
         let (checked, findings, checkpoint) = {
-            let (state, _unchanging) = replica.unchanging().await?;
+            let (state, _unchanging) = unchanging(&replica.shared, &replica.queue).await?;
             let pass = &mut self.place.pass;
             pass.begin(replica.shared.wall.now(), &state.checkpoint);
             let mut check = Check::new(&replica.shared, &state);
@@ -132,10 +132,10 @@ impl Scrub {
         Ok(ScrubStep { rows: cost as u64, ended: false })
     }
 
-    /// Mends what was found, as far as it can be.
+    /// Mends faults as far as possible.
     async fn mend(&mut self, findings: Findings) -> Result<(), WriteError> {
         let replica = self.replica.clone();
-        let mut mend = Mend::new(&replica);
+        let mut mend = Mend::new(&replica.queue);
         let (mut leaves, mut removed) = (BTreeMap::new(), 0);
         for Finding { damage, remedy } in findings.0 {
             self.tell(&damage);
@@ -167,12 +167,12 @@ impl Scrub {
                 done.damaged += u64::from(event && !mended);
             });
         }
-        mend.finish((removed > 0).then_some(Counted { events: -removed, indexed_keys: 0 })).await?;
+        mend.finish((removed > 0).then_some(CountCorrection { events: -removed, indexed_keys: 0 })).await?;
         Ok(())
     }
 
-    /// Whether a row of `events` that matches no event is a copy of one that is stored where it belongs: then it is not the
-    /// content that is damaged, but the key under which the row stands.
+    /// Whether a damaged row of `events` is a copy of an event that is also stored under its own key: then the key of
+    /// the row is damaged, and not its content.
     async fn is_misplaced(&self, key: &Bytes) -> Result<bool, ReadError> {
         let state = self.replica.shared.state()?;
         let Some(event_key) = parse_event_key(key) else { return Ok(false) };
@@ -186,7 +186,7 @@ impl Scrub {
         Ok(elsewhere && matches!(read_event(&*state.view, event.event_key()).await, Ok(Some(_))))
     }
 
-    /// Removes a row that stands for no event, and the hashes that count it.
+    /// Removes a misplaced row of `events`, and the hashes that count it.
     async fn remove_misplaced(&self, key: Bytes, mend: &mut Mend<'_>) -> Result<(), WriteError> {
         if let Some(event_key) = parse_event_key(&key) {
             let NodePosition { level, index } = self.replica.shared.shape.node_at(0, event_key.timestamp);
@@ -196,9 +196,9 @@ impl Scrub {
         mend.remove(Table::Events, key).await
     }
 
-    /// Removes an index row that stands for nothing; or, if its event is gone, lets a comparison with the neighbours bring
-    /// that back: as long as a stored hash says that there was one more event, the row stays, for without it a read would
-    /// silently answer with the version before.
+    /// Removes an index row without an event. If a stored hash says that the event existed, the row stays, because
+    /// without it a read would silently answer with the version before; a comparison with the neighbours brings the
+    /// event back.
     async fn mend_ghost(
         &self,
         row: Bytes,
@@ -225,7 +225,7 @@ impl Scrub {
         Ok(leaf == Leaf::Complete)
     }
 
-    /// Whether the events of a leaf are those that its stored hash is of.
+    /// Compares the events of a leaf with its stored hash.
     async fn leaf(&self, position: NodePosition) -> Result<Leaf, ReadError> {
         let shared = &self.replica.shared;
         let state = shared.state()?;
@@ -238,7 +238,7 @@ impl Scrub {
         })
     }
 
-    /// Drops the stored hash of a node and those that were made of it: they are made again when next asked for.
+    /// Removes the stored hash of a node and of all above it. The next walk computes them again.
     async fn drop_path(&self, key: Bytes, mend: &mut Mend<'_>) -> Result<(), WriteError> {
         let shape = self.replica.shared.shape;
         let mut above = node_of(shape, &key).and_then(|node| shape.parent(node));
@@ -250,35 +250,35 @@ impl Scrub {
         Ok(())
     }
 
-    /// Corrects the count of keys, if nothing was indexed since the walk through the index began.
+    /// Corrects the count of keys, if no key was indexed since the walk through the index began.
     async fn correct_keys(&mut self, now: &Checkpoint) -> Result<(), WriteError> {
         let Pass { walk, indexed, .. } = &self.place.pass;
         if *indexed != (now.next_to_index, now.indexed_keys) || walk.sum == now.indexed_keys {
             return Ok(());
         }
         let indexed_keys = walk.sum.cast_signed().wrapping_sub(now.indexed_keys.cast_signed());
-        self.correct(Counted { events: 0, indexed_keys }).await
+        self.correct(CountCorrection { events: 0, indexed_keys }).await
     }
 
     /// Corrects a count.
-    async fn correct(&mut self, by: Counted) -> Result<(), WriteError> {
+    async fn correct(&mut self, by: CountCorrection) -> Result<(), WriteError> {
         tracing::warn!(?by, "the scrub corrects the counts");
         self.count(|done| {
             done.found += 1;
             done.mended += 1;
         });
-        Mend::new(&self.replica).finish(Some(by)).await.map(drop)
+        Mend::new(&self.replica.queue).finish(Some(by)).await.map(drop)
     }
 
-    /// The last step of a pass: what the tree counts against what was counted.
+    /// The last step of a pass: compares the stored count of events with that of the tree.
     async fn end_pass(&mut self) -> Result<ScrubStep, WriteError> {
         let events = {
-            let mut walk = self.replica.walk(None).await?;
+            let mut walk = TreeWalk::begin(&self.replica.shared, &self.replica.queue, None).await?;
             let root = self.replica.noting(walk.root(TimeSpan::ALL).await)?;
             root.count.cast_signed().wrapping_sub(walk.state().checkpoint.events.cast_signed())
         };
         if events != 0 {
-            self.correct(Counted { events, indexed_keys: 0 }).await?;
+            self.correct(CountCorrection { events, indexed_keys: 0 }).await?;
         }
         let now = self.replica.shared.wall.now();
         let done = self.place.pass.done.unwrap_or_default();
@@ -294,7 +294,7 @@ impl Scrub {
         count(&mut self.total);
     }
 
-    /// Tells the log of a fault; of very many only the first.
+    /// Logs a fault, but not more than the first hundred.
     fn tell(&self, damage: &Damage) {
         let told = self.place.pass.done.map_or(0, |done| done.found);
         if told < FINDINGS_LISTED as u64 {
@@ -303,18 +303,18 @@ impl Scrub {
     }
 }
 
-/// What the stored hash of a leaf says of its events.
+/// The events of a leaf, by its stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leaf {
-    /// They are all there.
+    /// All of them are stored.
     Complete,
-    /// They are others: some are gone, or the hash is wrong.
+    /// Some are gone, or the hash is wrong.
     Lacks,
-    /// Nothing yet: it was written to since it was last hashed. The next pass can tell.
+    /// The leaf was touched since it was last hashed. The next pass can tell.
     NotHashed,
 }
 
-/// Each event is looked at, its row in the index, its arrival, and its id for the hash of a leaf.
+/// A pass reads each event, its index row, its arrival, and its id for the hash of a leaf.
 fn expected_rows(checkpoint: &Checkpoint) -> u64 {
     checkpoint.events * 3 + checkpoint.next_arrival.saturating_sub(checkpoint.oldest_arrival)
 }

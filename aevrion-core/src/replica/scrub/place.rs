@@ -1,24 +1,24 @@
-//! Where the scrub is, as it stands in the store.
+//! The place of the scrub, and its row in the store.
 //!
 //! ```text
 //! u8 version ‖ u8 table ‖ 16 × u64 ‖ u32 len(after) ‖ after ‖ counted
 //! ```
 //!
-//! What cannot be read is no loss: the scrub begins anew.
+//! If the row cannot be read, the scrub begins again.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::Timestamp;
-use crate::replica::check::Walk;
+use crate::replica::check::TableWalk;
 use crate::store::Table;
 use crate::tables::Checkpoint;
 
-/// The tables of a pass, in this order: the index is complete when it is compared with the events, and inner nodes come
-/// after leaves.
+/// The tables of a pass, in this order: the index is complete when it is compared with the events, and inner nodes
+/// come after leaves.
 const TABLES: [Table; 6] =
     [Table::Events, Table::Bodies, Table::ByKey, Table::Arrivals, Table::Nodes, Table::Timetable];
 
-/// What a pass has come to.
+/// The result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ScrubPass {
@@ -26,59 +26,60 @@ pub struct ScrubPass {
     pub began: Timestamp,
     /// When it ended, or now.
     pub ended: Timestamp,
-    /// What it cost, in rows; a large value counts as several.
+    /// Its cost in rows; a large value counts as several.
     pub rows: u64,
     /// Faults found.
     pub found: u64,
-    /// Those of them that were mended: rows of derived tables, hashes and counts.
+    /// Faults that were mended: rows of derived tables, hashes and counts.
     pub mended: u64,
-    /// Those that are damaged events; see [`Replica::damaged_events`](crate::Replica::damaged_events). What is neither is lost, or left to the next pass.
+    /// Faults that are damaged events; see [`Replica::damaged_events`](crate::Replica::damaged_events). Other faults
+    /// are lost rows, or left to the next pass.
     pub damaged: u64,
 }
 
-/// Under which name it is remembered.
+/// The name of its local setting.
 pub(super) const NAME: &str = "scrub";
 
 const VERSION: u8 = 1;
 const NUMBERS: usize = 16;
 
-/// Where the scrub is.
+/// The place of the scrub.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Place {
     pub(super) pass: Pass,
     pub(super) last: Option<ScrubPass>,
 }
 
-/// A pass that is under way, or about to begin.
+/// A pass under way, or about to begin.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pass {
     /// How many of [`TABLES`] are done.
     tables: u8,
-    pub(super) walk: Walk,
-    /// What it has come to; `None` before its first step.
+    pub(super) walk: TableWalk,
+    /// The result so far; `None` before its first step.
     pub(super) done: Option<ScrubPass>,
-    /// Arrivals that were indexed, and keys that were counted, when the walk through this table began.
+    /// The numbers of indexed arrivals and counted keys when the walk through this table began.
     pub(super) indexed: (u64, u64),
 }
 
 impl Pass {
-    /// The table that it is at; `None` if all are done.
+    /// The present table; `None` if all are done.
     pub(super) fn table(&self) -> Option<Table> {
         TABLES.get(usize::from(self.tables)).copied()
     }
 
-    /// A step is about to be done.
+    /// Begins a step.
     pub(super) fn begin(&mut self, now: Timestamp, checkpoint: &Checkpoint) {
         self.done.get_or_insert(ScrubPass { began: now, ended: now, ..ScrubPass::default() });
-        if self.walk == Walk::default() {
+        if self.walk == TableWalk::default() {
             self.indexed = (checkpoint.next_to_index, checkpoint.indexed_keys);
         }
     }
 
-    /// The table is done.
+    /// Goes on to the next table.
     pub(super) fn next_table(&mut self) {
         self.tables += 1;
-        self.walk = Walk::default();
+        self.walk = TableWalk::default();
     }
 }
 
@@ -118,7 +119,7 @@ impl Place {
             Some(pass).filter(|_| began > Timestamp::MIN)
         };
         let (done, last) = (pass(), pass());
-        let walk = Walk {
+        let walk = TableWalk {
             after: Some(bytes.slice_ref(after)).filter(|after| !after.is_empty()),
             rows: next(),
             sum: next(),
@@ -143,8 +144,12 @@ mod tests {
             mended: n + 4,
             damaged: n + 5,
         };
-        let walk =
-            Walk { after: Some("after".into()), rows: 21, sum: 22, counted: Bytes::from_static(b"co\0") };
+        let walk = TableWalk {
+            after: Some("after".into()),
+            rows: 21,
+            sum: 22,
+            counted: Bytes::from_static(b"co\0"),
+        };
         let whole = Place {
             pass: Pass { tables: 3, walk, done: Some(pass(1)), indexed: (23, 24) },
             last: Some(pass(11)),
