@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn attributes(text: &str) -> Vec<Attribute> {
-        let Ok(item) = syn::parse_str::<syn::ItemStruct>(&format!("{text} struct S;")) else {
+        let Ok(item) = syn::parse_str::<syn::ItemStruct>(&format!("{text}\nstruct S;")) else {
             panic!("{text} is no attribute")
         };
         item.attrs

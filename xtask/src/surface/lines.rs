@@ -5,21 +5,18 @@ use std::collections::BTreeSet;
 use anyhow::{Result, bail};
 use syn::{
     Attribute, Field, Fields, FnArg, GenericArgument, GenericParam, Generics, ImplItem, Item, ItemEnum,
-    ItemImpl, ItemStatic, ItemTrait, Pat, PathArguments, ReceiverKind, ReturnType, Safety, Signature,
-    StaticMutability, TraitItem, Type, TypeParamBound, Visibility,
+    ItemImpl, ItemStatic, ItemTrait, Pat, PathArguments, ReturnType, Safety, Signature, StaticMutability,
+    TraitItem, Type, TypeParamBound, Visibility,
 };
 
 use super::attributes::{has, is_shown};
 use super::modules::{Crate, DefinitionId, ModuleId};
 use super::names::Meaning;
-use super::reach::{Path, Reached};
+use super::reach::{Path, Reached, below};
 use super::tokens::in_one_line;
 
 /// Sorted by path, so that the parts of a type follow it.
 type Sorted = BTreeSet<(Path, String)>;
-
-/// Shown in place of parts that embedders cannot name.
-const HIDDEN_PARTS: &str = "..";
 
 pub(super) fn lines(krate: &Crate, reached: &Reached) -> Result<Vec<String>> {
     let mut lines = Lines(Sorted::new());
@@ -205,10 +202,6 @@ impl Lines {
     }
 }
 
-fn below(path: &Path, name: &str) -> Path {
-    [path.as_slice(), &[name.to_owned()]].concat()
-}
-
 fn with_openness(kind: &str, attributes: &[Attribute]) -> String {
     if has(attributes, "non_exhaustive") { format!("#[non_exhaustive] {kind}") } else { kind.to_owned() }
 }
@@ -237,7 +230,7 @@ fn variant_fields(fields: &Fields) -> String {
     };
     let mut parts: Vec<String> = fields.iter().filter(|field| is_shown(&field.attrs)).map(part).collect();
     if parts.len() < fields.len() {
-        parts.push(HIDDEN_PARTS.to_owned());
+        parts.push("..".to_owned());
     }
     match fields {
         Fields::Named(_) => format!(" {{ {} }}", parts.join(", ")),
@@ -266,9 +259,7 @@ fn input(argument: &FnArg) -> String {
         FnArg::Receiver(receiver) => {
             let mut receiver = receiver.clone();
             receiver.attrs.clear();
-            if !matches!(receiver.kind, ReceiverKind::Reference(..)) {
-                receiver.mutability = None;
-            }
+            receiver.mutability = None;
             in_one_line(&receiver)
         }
         FnArg::Typed(typed) => {

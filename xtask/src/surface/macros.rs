@@ -154,7 +154,7 @@ mod tests {
         let text = "macro_rules! id { ($(#[$doc:meta])* $name:ident) => { $(#[$doc])* pub struct $name(u8); }; }\n\
             id! { #[doc(hidden)] Key }";
         let Ok(items) = made(text) else { panic!("it is understood") };
-        assert_eq!(items[1], "# [doc(hidden)] pub struct Key(u8) ;");
+        assert_eq!(items[1], "# [doc(hidden)] pub struct Key(u8);");
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod macros;
 mod modules;
 mod names;
 mod reach;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use std::collections::BTreeSet;

@@ -82,7 +82,7 @@ impl Walk<'_> {
         for meaning in meanings {
             match (meaning, &import.name) {
                 (Meaning::Definition(definition), Some(name)) => {
-                    self.definition(definition, below(path, name))
+                    self.definition(definition, below(path, name));
                 }
                 (Meaning::Definition(_), None) => {
                     bail!("the glob of {}: variants are not followed", import.path.join("::"))
@@ -124,7 +124,7 @@ impl Walk<'_> {
     }
 }
 
-fn below(path: &Path, name: &str) -> Path {
+pub(super) fn below(path: &Path, name: &str) -> Path {
     [path.as_slice(), &[name.to_owned()]].concat()
 }
 
