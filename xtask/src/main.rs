@@ -10,6 +10,7 @@ mod features;
 mod fix;
 mod process;
 mod sim;
+mod surface;
 mod tidy;
 
 use std::process::ExitCode;
@@ -35,6 +36,11 @@ const TASKS: &[Task] = &[
         name: "tidy",
         help: "the house rules that no compiler knows: layers, lengths, words, README",
         run: tidy::run,
+    },
+    Task {
+        name: "surface",
+        help: "lists the public items of the library crates: surface [--write]",
+        run: surface::run,
     },
     Task {
         name: "features",

@@ -12,6 +12,7 @@ mod ratchet;
 mod readme;
 mod rust;
 mod subjects;
+mod surface;
 mod tree;
 mod wired;
 mod words;
@@ -64,6 +65,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("readme", readme::check),
     ("wired", wired::check),
     ("subjects", subjects::check),
+    ("surface", surface::check),
 ];
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
