@@ -33,7 +33,6 @@ mod run;
 mod topology;
 mod traffic;
 mod troubles;
-mod wall;
 mod wire;
 mod workload;
 mod world;

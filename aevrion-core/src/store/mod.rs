@@ -12,7 +12,6 @@ pub mod conformance;
 mod cooperative;
 mod directory;
 mod memory;
-mod nearest;
 mod page;
 mod pages;
 
@@ -27,9 +26,9 @@ pub use batch::{Table, Write, WriteBatch};
 pub(crate) use cooperative::Cooperative;
 pub use directory::{Directory, DirectoryError};
 pub use memory::MemoryStore;
-pub(crate) use nearest::nearest;
 pub use page::{Direction, KeyRange, Page, PageBuilder, PageLimit, Projection, ScanRequest};
 pub use pages::Pages;
+pub(crate) use pages::nearest;
 
 /// The durability of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

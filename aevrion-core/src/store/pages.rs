@@ -1,6 +1,8 @@
-//! Reads a range of any length, one bounded page at a time.
+//! Reads a range of any length, one bounded page at a time, or its first valid row.
 
 use std::ops::Bound;
+
+use bytes::Bytes;
 
 use super::{Direction, KeyRange, Page, PageLimit, Projection, ScanRequest, StoreError, Table, View};
 
@@ -54,5 +56,28 @@ impl<'v> Pages<'v> {
             None => self.exhausted = true,
         }
         Ok((!page.is_empty()).then_some(page))
+    }
+}
+
+/// The first row of `range` whose key `parse` accepts, with the parsed key. Rows with invalid keys are skipped, as
+/// `verify` reports them, and they must not hide valid ones. Cost: one search.
+pub(crate) async fn nearest<T: Send>(
+    view: &dyn View,
+    table: Table,
+    range: KeyRange<'_>,
+    direction: Direction,
+    projection: Projection,
+    parse: impl Fn(&[u8]) -> Option<T> + Send,
+) -> Result<Option<(T, Bytes)>, StoreError> {
+    let mut passed: Option<Bytes> = None;
+    loop {
+        let range = passed.as_ref().map_or(range, |key| range.after(key, direction));
+        let limit = PageLimit::ONE;
+        let page = view.scan(ScanRequest { table, range, direction, projection, limit }).await?;
+        let Some((key, value)) = page.into_rows().next() else { return Ok(None) };
+        if let Some(parsed) = parse(&key) {
+            return Ok(Some((parsed, value)));
+        }
+        passed = Some(key);
     }
 }

@@ -39,10 +39,10 @@ use snapshot::Compared;
 use suspects::Suspects;
 use want_list::WantList;
 
+use super::Random;
 use super::broadcast::{InTransit, Missed};
 use super::common::{ClockReading, Common};
 use super::pace::Bucket;
-use super::random::Random;
 use super::tolerance::{Latecomers, Mistakes};
 use super::{HandleError, Now, Output, ReplicaView};
 use crate::message::{Listed, Nodes, Snapshot};
