@@ -1,5 +1,6 @@
 //! The status of a replica: its names, sizes and faults.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -47,8 +48,8 @@ pub struct Status {
     pub pending_index_rows: u64,
     /// Stored hashes and counts of the tree that were wrong and removed, since the replica was opened.
     pub healed_hashes: u64,
-    /// Arrivals that a watcher can resume from: the oldest kept, and the next to come.
-    pub arrivals: (u64, u64),
+    /// The kept arrivals, from which a watcher can resume.
+    pub arrivals: Range<u64>,
 }
 
 impl Replica {
@@ -82,7 +83,7 @@ impl Replica {
             clock_fault: shared.clock_fault(),
             pending_index_rows: u64::try_from(state.pending.len()).unwrap_or(u64::MAX),
             healed_hashes: self.healed_hashes(),
-            arrivals: (checkpoint.oldest_arrival, checkpoint.next_arrival),
+            arrivals: checkpoint.oldest_arrival..checkpoint.next_arrival,
         })
     }
 
