@@ -108,10 +108,10 @@ pub const TOP_ROW_NODES: usize = 1 << 19;
 pub const TOUCHED_TOP_NODES: usize = 1 << 16;
 
 /// Keys in the latest-value cache. A read enters its key.
-pub const TIP_SLOTS: usize = 8_192;
+pub const LATEST_SLOTS: usize = 8_192;
 
 /// Largest event in the latest-value cache, in bytes of key and value: with the slots it bounds the memory to 8 MiB.
-pub const TIP_BYTES: usize = 1 << 10;
+pub const LATEST_BYTES: usize = 1 << 10;
 
 /// Damage that `verify` lists one by one; further damage is only counted.
 pub const FINDINGS_LISTED: usize = 100;
@@ -254,10 +254,10 @@ pub const OPENED_NODES: usize = 65_536;
 
 /// Requests for events that do not exist, before the connection is closed. One is forgiven each minute: the holder of a
 /// damaged event cannot know that its neighbour lacks it.
-pub const MISTAKEN_WISHES: u32 = 16;
+pub const MISTAKEN_REQUESTS: u32 = 16;
 
 /// Hello messages before the clocks are settled.
-pub const GREETINGS: u32 = 64;
+pub const HELLOS: u32 = 64;
 
 /// Bytes of one setting of a node: it is read whole.
 pub const SETTING_BYTES: usize = 1 << 20;

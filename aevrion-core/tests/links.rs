@@ -68,9 +68,9 @@ async fn end(connection: &dyn Connection) -> String {
 
 /// Expects a handshake on this connection.
 async fn is_greeted(connection: &dyn Connection) {
-    let greeting = tokio::time::timeout(NEVER, connection.receive(Lane::Live, 1 << 20)).await;
-    let greeting = greeting.expect("it speaks").expect("the connection stands");
-    assert!(greeting.is_some());
+    let hello = tokio::time::timeout(NEVER, connection.receive(Lane::Live, 1 << 20)).await;
+    let hello = hello.expect("it speaks").expect("the connection stands");
+    assert!(hello.is_some());
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn neighbour_of(replica: &Replica) -> (Replication, Arc<dyn Connection>, M
 async fn one_that_has_more_and_more_said_and_reads_none_of_it_is_cut_off() {
     let replica = Replica::open(MemoryStore::new(), Options::default()).await.unwrap();
     let (replication, connection, _neighbour) = neighbour_of(&replica).await;
-    let greeting = async {
+    let hello = async {
         for number in 1_000..1_000_000 {
             send(&*connection, Lane::Live, &Message::Hello(hello(NEIGHBOUR, number, None, 3))).await;
             if replication.totals().faults.contains_key("does_not_read") {
@@ -45,7 +45,7 @@ async fn one_that_has_more_and_more_said_and_reads_none_of_it_is_cut_off() {
             }
         }
     };
-    tokio::time::timeout(NEVER, greeting).await.expect("it is cut off, or can go on");
+    tokio::time::timeout(NEVER, hello).await.expect("it is cut off, or can go on");
     assert_eq!(replication.totals().faults.get("does_not_read"), Some(&1));
     until(&replication, |replication| replication.neighbours().iter().all(|one| !one.is_connected())).await;
 }

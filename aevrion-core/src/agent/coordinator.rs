@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budget::{Budget, Budgets};
-use super::reconciliation::PATIENCE;
+use super::reconciliation::REPLY_TIMEOUT;
 use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
 use crate::{Event, EventKey, NodeId};
 
@@ -24,7 +24,7 @@ const TIDIED: Duration = Duration::from_millis(500);
 
 /// After this long without a sign of life a repair no longer blocks others. It is a little longer than the timeout of
 /// an answer: otherwise another neighbour would be asked for events that are still arriving.
-const REPAIR_LEASE: Duration = PATIENCE.saturating_add(Duration::from_secs(1));
+const REPAIR_LEASE: Duration = REPLY_TIMEOUT.saturating_add(Duration::from_secs(1));
 
 /// After this long a repair makes way for waiting ones, finished or not: the first one may be the slowest, or may
 /// never end.

@@ -318,7 +318,7 @@ impl Agent {
         line: LineState,
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
-        self.check_patience(now.steady, line)?;
+        self.check_timeouts(now.steady, line)?;
         if self.driver.resting.take_if(|until| *until <= now.steady).is_some() {
             self.overflowed(now);
         }
@@ -334,7 +334,7 @@ impl Agent {
     }
 
     /// Fails if the neighbour is silent for too long. Unread frames and a long frame in progress are not silence.
-    fn check_patience(&mut self, now: Duration, line: LineState) -> Result<(), AgentError> {
+    fn check_timeouts(&mut self, now: Duration, line: LineState) -> Result<(), AgentError> {
         if self.driver.proven_until.is_some_and(|until| until <= now) {
             return Err(AgentError::Expired);
         }

@@ -9,7 +9,7 @@ use super::common::{ClockReading, Common};
 use super::outgoing::send_live;
 use super::{AgentConfig, Fault, Incompatible, Now, Output};
 use crate::Incarnation;
-use crate::bounds::GREETINGS;
+use crate::bounds::HELLOS;
 use crate::message::{Echo, FEATURES, Hello, Message, PROTOCOL_VERSION};
 
 /// The neighbour's description of itself. Only its identity is proven.
@@ -84,7 +84,7 @@ impl Handshake {
     /// [`Fault::Incompatible`] if the two are not compatible, [`Fault::Babble`] after too many Hellos without an end.
     pub(super) fn handle(&mut self, hello: Hello, now: Now) -> Result<Option<Output>, Fault> {
         self.check_fit(&hello)?;
-        if !self.is_settled() && hello.number > GREETINGS {
+        if !self.is_settled() && hello.number > HELLOS {
             return Err(Fault::Babble);
         }
         if let Some(echo) = hello.echo {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Fault;
 use super::pace::{Bucket, Rate};
-use crate::bounds::MISTAKEN_WISHES;
+use crate::bounds::MISTAKEN_REQUESTS;
 
 /// How often a neighbour forgives a request for an event that does not exist.
 pub(super) const FORGIVEN_EACH: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ impl Mistakes {
             return Ok(());
         }
         self.count += 1;
-        let forgiven = Rate::apart(u64::from(MISTAKEN_WISHES), FORGIVEN_EACH);
+        let forgiven = Rate::apart(u64::from(MISTAKEN_REQUESTS), FORGIVEN_EACH);
         if self.bucket.allows(now, forgiven) { Ok(()) } else { Err(Fault::NoSuchEvents(self.count)) }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
     fn mistakes_are_forgiven_now_and_then() {
         let mut mistakes = Mistakes::default();
         let now = Duration::from_secs(1_000);
-        assert!((0..MISTAKEN_WISHES).all(|_| mistakes.note(1, now).is_ok()));
+        assert!((0..MISTAKEN_REQUESTS).all(|_| mistakes.note(1, now).is_ok()));
         assert!(mistakes.note(0, now).is_ok(), "this one is none");
         assert!(matches!(mistakes.note(1, now), Err(Fault::NoSuchEvents(_))));
         assert!(mistakes.note(1, now + FORGIVEN_EACH * 2).is_ok());

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 
-use crate::bounds::{TIP_BYTES, TIP_SLOTS};
+use crate::bounds::{LATEST_BYTES, LATEST_SLOTS};
 use crate::{Event, Timestamp};
 
 /// A bounded cache of newest versions. Keys in the same slot replace each other.
@@ -34,7 +34,7 @@ struct Tip {
 
 impl LatestCache {
     pub(crate) fn new() -> Self {
-        Self { slots: (0..TIP_SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new() }
+        Self { slots: (0..LATEST_SLOTS).map(|_| Slot::default()).collect(), hasher: RandomState::new() }
     }
 
     /// The newest version of `key`, if it is cached and not later than `at`.
@@ -50,7 +50,7 @@ impl LatestCache {
 
     /// Caches `event`, the newest version of its key in a state with `arrivals` arrivals.
     pub(crate) fn keep(&self, event: &Event, arrivals: u64) {
-        if event.weight() <= TIP_BYTES {
+        if event.weight() <= LATEST_BYTES {
             let tip = Tip { arrivals, event: event.clone() };
             self.slot(event.key()).tip.store(Some(tip.into()));
         }
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn large_values_are_not_kept() {
         let latest = LatestCache::new();
-        let large = Value::Data(vec![0; TIP_BYTES + 1].into());
+        let large = Value::Data(vec![0; LATEST_BYTES + 1].into());
         latest.keep(&Event::new("key".into(), large, Timestamp::MIN).unwrap(), 1);
         assert_eq!(latest.get(b"key", Timestamp::MAX), None);
     }

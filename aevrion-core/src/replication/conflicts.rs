@@ -150,13 +150,13 @@ pub(super) async fn examine(shared: &Arc<Shared>, arrival: &Arrival) -> Result<O
 
 /// Distinguishes this node itself from another machine with its identity; `None` if the other side does not say.
 async fn meet_oneself(shared: &Arc<Shared>, arrival: &Arrival) -> Option<TurnedAway> {
-    let greeting = Greeting { shared, arrival };
-    greeting.say(1, None, None).await?;
-    let theirs = greeting.hear().await?;
+    let hellos = HelloExchange { shared, arrival };
+    hellos.say(1, None, None).await?;
+    let theirs = hellos.hear().await?;
     // Messages in flight are lost when the connection closes, so wait for an answer, which shows that ours was read. If
     // the other side has closed, it has read ours, too.
-    greeting.say(2, Some(theirs.number), None).await;
-    while greeting.hear().await.is_some_and(|answer| answer.echo.is_none()) {}
+    hellos.say(2, Some(theirs.number), None).await;
+    while hellos.hear().await.is_some_and(|answer| answer.echo.is_none()) {}
     if theirs.incarnation == shared.replica.incarnation() {
         return Some(TurnedAway::Myself);
     }
@@ -172,16 +172,16 @@ async fn meet_oneself(shared: &Arc<Shared>, arrival: &Arrival) -> Option<TurnedA
 
 /// Handles a disputed identity while one of its two machines is connected.
 async fn meet_another(shared: &Arc<Shared>, arrival: &Arrival) -> Result<Option<Message>, TurnedAway> {
-    let greeting = Greeting { shared, arrival };
-    let theirs = greeting.hear().await.ok_or(TurnedAway::Duplicate)?;
+    let hellos = HelloExchange { shared, arrival };
+    let theirs = hellos.hear().await.ok_or(TurnedAway::Duplicate)?;
     let (neighbour, incarnation) = (arrival.connection.neighbour(), theirs.incarnation);
     let connected = shared.links.incarnation(neighbour).filter(|connected| *connected != incarnation);
     let this = (incarnation, place_of(&theirs.listens, &arrival.address));
     let other = connected.and_then(|connected| shared.conflicts.dispute(neighbour, connected, this));
     let Some(other) = other else { return Ok(Some(Message::Hello(theirs))) };
     shared.links.warn(neighbour);
-    greeting.say(1, Some(theirs.number), Some(other.clone())).await;
-    while greeting.hear().await.is_some_and(|answer| answer.echo.is_none()) {}
+    hellos.say(1, Some(theirs.number), Some(other.clone())).await;
+    while hellos.hear().await.is_some_and(|answer| answer.echo.is_none()) {}
     Err(TurnedAway::Conflict(other))
 }
 
@@ -191,12 +191,12 @@ pub(super) fn place_of(listens: &[String], from: &str) -> String {
 }
 
 /// A few Hellos on a connection without an agent.
-struct Greeting<'a> {
+struct HelloExchange<'a> {
     shared: &'a Arc<Shared>,
     arrival: &'a Arrival,
 }
 
-impl Greeting<'_> {
+impl HelloExchange<'_> {
     /// `None` when the connection has ended.
     async fn say(&self, number: u32, echo: Option<u32>, conflict: Option<String>) -> Option<()> {
         let Self { shared, arrival } = self;

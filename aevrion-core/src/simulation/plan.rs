@@ -224,9 +224,9 @@ impl Plan {
         let turns = u32::try_from(most_links(&links)).unwrap_or(u32::MAX);
         let turns = if self.clocks_are_apart() { turns.saturating_mul(3) } else { turns };
         let there_and_back = self.latency * 2;
-        let greeting = RECONNECT + REST + there_and_back * 3;
+        let handshake = RECONNECT + REST + there_and_back * 3;
         let budget = if self.budget == SMALL_BUDGET { FILLS } else { Duration::ZERO };
-        greeting + self.grace_at_most() * 5 + there_and_back * 5 * turns + TRANSFER * far + budget
+        handshake + self.grace_at_most() * 5 + there_and_back * 5 * turns + TRANSFER * far + budget
     }
 
     /// Whether some clocks differ by more than is allowed without alarm.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::agent::pace::{Bucket, Rate};
 use crate::agent::tolerance::FORGIVEN_EACH;
-use crate::bounds::{MENDED_AT_ONCE, MISTAKEN_WISHES};
+use crate::bounds::{MENDED_AT_ONCE, MISTAKEN_REQUESTS};
 use crate::{Event, EventKey, Timestamp};
 
 /// How long an answer is awaited, from its last frame on.
@@ -28,7 +28,7 @@ const ELSEWHERE: Duration = Duration::from_secs(3);
 
 /// Requests that are not answered in full. A neighbour forgives twice as many at once, which leaves room for this
 /// node's other mistakes.
-const IN_VAIN: Rate = Rate::apart(MISTAKEN_WISHES as u64 / 2, FORGIVEN_EACH);
+const IN_VAIN: Rate = Rate::apart(MISTAKEN_REQUESTS as u64 / 2, FORGIVEN_EACH);
 
 /// The damaged events of this node, and their requests to this neighbour.
 #[derive(Debug, Default)]
@@ -218,7 +218,7 @@ mod tests {
             }
             questions
         };
-        assert_eq!(in_vain(NOW, 0, &mut mending), MISTAKEN_WISHES / 2);
+        assert_eq!(in_vain(NOW, 0, &mut mending), MISTAKEN_REQUESTS / 2);
         assert_eq!(in_vain(NOW + FORGIVEN_EACH, 50, &mut mending), 1);
     }
 

@@ -33,7 +33,7 @@ use backfill::Backfill;
 use era::{ByEra, Era};
 use partitions::PartitionCursor;
 use schedule::{InTurn, Reach, Schedule};
-pub(super) use session::PATIENCE;
+pub(super) use session::REPLY_TIMEOUT;
 use session::RepairSession;
 use snapshot::Compared;
 use suspects::Suspects;
@@ -148,9 +148,9 @@ impl Reconciliation {
             Input::Snapshot(snapshot) => self.on_snapshot(snapshot, now, in_transit, view).await,
             Input::Nodes(nodes) => self.on_nodes(nodes, now, view).await,
             Input::Listed(lists) => self.on_lists(lists, now, in_transit, view).await,
-            Input::Requested(lists) => self.on_wished(&lists, now, view).await,
+            Input::Requested(lists) => self.on_requested(&lists, now, view).await,
             Input::Delivered { events, more, last } => {
-                self.on_wished_events(events, (more, last), now, view).await
+                self.on_requested_events(events, (more, last), now, view).await
             }
             Input::Block { span, rest, last, events } => {
                 self.on_block((span, rest, last), events, now, view).await
@@ -247,7 +247,7 @@ impl Reconciliation {
     async fn wake(&mut self, now: Now, view: &impl ReplicaView) -> Result<Vec<Output>, HandleError> {
         let quiet_at = self.session.quiet_at(self.clock.round_trip);
         if quiet_at.is_some_and(|at| at <= now.steady) && self.backfill.stores() == 0 {
-            self.end_of_exchange(now);
+            self.end_session(now);
         }
         self.check_suspects(now, view).await?;
         if self.schedule.ticks(now.steady) {

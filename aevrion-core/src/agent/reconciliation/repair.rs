@@ -235,9 +235,9 @@ impl Reconciliation {
         let window = ResponseBuilder::gather(&scopes, self.scannable(now), view).await?;
         let missing = lists.iter().zip(&window.unseen).filter(|(_, unseen)| !unseen.is_empty());
         let missing = missing.filter(|(list, _)| !self.is_coming(list, in_transit));
-        let wishes = missing.map(|(list, unseen)| list.only(unseen.iter().copied())).collect();
-        self.want_list.add(wishes);
-        let mut outputs: Vec<_> = self.wish(now).into_iter().collect();
+        let requests = missing.map(|(list, unseen)| list.only(unseen.iter().copied())).collect();
+        self.want_list.add(requests);
+        let mut outputs: Vec<_> = self.request(now).into_iter().collect();
         outputs.extend(self.send_window(window, now));
         Ok(to_the_end(outputs, span))
     }
@@ -254,14 +254,14 @@ impl Reconciliation {
     }
 
     /// Requests the next events from the neighbour's lists, unless a request is open.
-    fn wish(&mut self, now: Now) -> Option<Output> {
-        let wishes = self.want_list.next()?;
+    fn request(&mut self, now: Now) -> Option<Output> {
+        let requests = self.want_list.next()?;
         self.session.said(now.steady, 1);
-        Some(send_repair(Message::NeedEvents(NeedEvents::Of(wishes))))
+        Some(send_repair(Message::NeedEvents(NeedEvents::Of(requests))))
     }
 
     /// Answers a request for events by the ids that this side listed.
-    pub(super) async fn on_wished(
+    pub(super) async fn on_requested(
         &mut self,
         lists: &[Listed],
         now: Now,
@@ -285,7 +285,7 @@ impl Reconciliation {
     }
 
     /// Receives events that were requested from a list.
-    pub(super) async fn on_wished_events(
+    pub(super) async fn on_requested_events(
         &mut self,
         events: Vec<Event>,
         (more, last): (bool, bool),
@@ -298,14 +298,14 @@ impl Reconciliation {
         let mut outputs = Vec::new();
         if last && self.session.answered(now.steady) {
             self.want_list.answered(more);
-            outputs.extend(self.wish(now));
+            outputs.extend(self.request(now));
         }
         outputs.extend(self.take_in(events, now, view).await);
         Ok(outputs)
     }
 
     /// Drops the outstanding requests; the next comparison finds the missing events.
-    pub(super) fn forget_wishes(&mut self) {
+    pub(super) fn forget_requests(&mut self) {
         self.latecomers.give_up(self.want_list.clear(), MESSAGE_IDS);
     }
 

@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_millis(50);
 /// The silence that ends a repair for a side with an open question, because every question is answered. It also
 /// applies to a side that has only given: the other side stores the events, and knows better when it is done. An
 /// arriving frame is no silence, however long it takes.
-pub(in crate::agent) const PATIENCE: Duration = Duration::from_secs(10);
+pub(in crate::agent) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest delay of an answer beyond its timeout: after this it will not come.
 const OWED: Duration = Duration::from_secs(120);
@@ -188,12 +188,12 @@ impl RepairSession {
     /// When the silence ends the repair, if no message arrives.
     pub(super) fn quiet_at(&self, round_trip: Duration) -> Option<Duration> {
         let patient = self.unanswered > 0 || self.only_gave;
-        Some(self.active? + if patient { PATIENCE } else { QUIET.max(round_trip * 2) })
+        Some(self.active? + if patient { REPLY_TIMEOUT } else { QUIET.max(round_trip * 2) })
     }
 
     /// Whether the pause is long enough that a snapshot of the other side means the end.
     pub(super) fn has_paused(&self, now: Duration, round_trip: Duration) -> bool {
-        let pause = if self.unanswered > 0 { PATIENCE } else { QUIET.max(round_trip * 2) };
+        let pause = if self.unanswered > 0 { REPLY_TIMEOUT } else { QUIET.max(round_trip * 2) };
         self.active.is_none_or(|active| active + pause <= now)
     }
 
@@ -302,7 +302,7 @@ mod tests {
         let mut session = RepairSession::default();
         session.said(Duration::ZERO, 1);
         session.end();
-        let now = PATIENCE;
+        let now = REPLY_TIMEOUT;
         session.said(now, 1);
         assert!(!session.answered(now) && session.awaits());
         assert!(session.answered(now) && !session.awaits());

@@ -278,7 +278,7 @@ impl Reconciliation {
                 Outcome::InVain(_) => self.suspects.doubt(),
                 Outcome::Moved => self.suspects.dismiss(),
             }
-            self.forget_wishes();
+            self.forget_requests();
             self.backfill.forget();
             self.common.coordinator.repaired(self.common.neighbour);
             // Digests sent before it are out of date.
@@ -318,7 +318,7 @@ impl Reconciliation {
     }
 
     /// The repair has fallen silent: snapshots tell whether it is complete.
-    pub(super) fn end_of_exchange(&mut self, now: Now) {
+    pub(super) fn end_session(&mut self, now: Now) {
         self.conclude();
         if !self.session.is_given_up() {
             // One of the two waits a little longer: usually the other one's snapshot comes first.
@@ -352,7 +352,7 @@ impl Reconciliation {
         let differ = self.agreement.future == Some(false) || self.session.differs_after(span, self.grace());
         if differ || !settled {
             if self.session.is_active() && self.session.has_paused(now.steady, self.clock.round_trip) {
-                self.end_of_exchange(now);
+                self.end_session(now);
             }
             return;
         }

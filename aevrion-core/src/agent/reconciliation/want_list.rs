@@ -29,13 +29,13 @@ pub(super) struct WantList {
 
 impl WantList {
     /// Adds wanted ids. Beyond the limit the latest are left to the next comparison.
-    pub(super) fn add(&mut self, wishes: Vec<Listed>) {
+    pub(super) fn add(&mut self, requested: Vec<Listed>) {
         let mut len = self.len();
         if len == 0 {
             self.whole = Spans::default();
             self.shares.clear();
         }
-        for list in wishes {
+        for list in requested {
             if self.waiting.len() == MESSAGE_SPANS || len + list.ids.len() > MESSAGE_IDS * 2 {
                 continue;
             }

@@ -36,13 +36,13 @@ impl Issuer {
         sound(cluster.authority.store(directory.path()));
         let tokens = Tokens::in_directory(directory.path());
         let authority = sound(Authority::load(directory.path()));
-        let greeting = |node: NodeId, addresses: &[String]| {
+        let make_welcome = |node: NodeId, addresses: &[String]| {
             format!("{node} at {}", addresses.join(" and ")).into_bytes()
         };
         let credentials = Credentials::new(cluster.sound_node());
         let removals = credentials.removals().clone();
         let transport = bench.bind(credentials);
-        let registrar = Registrar::new(authority, tokens.clone(), removals.clone(), SystemWall, greeting);
+        let registrar = Registrar::new(authority, tokens.clone(), removals.clone(), SystemWall, make_welcome);
         transport.answer_joins(Arc::new(registrar));
         Self { cluster, transport, removals, tokens, directory }
     }

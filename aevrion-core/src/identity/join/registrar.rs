@@ -13,12 +13,12 @@ use crate::{NodeId, WallClock};
 
 /// Returns the cluster information for a new node, given its id and its addresses. It is called once for each admitted
 /// node, after its token was redeemed, and so may record the node as well.
-type Greeting = Box<dyn Fn(NodeId, &[String]) -> Vec<u8> + Send + Sync>;
+type MakeWelcome = Box<dyn Fn(NodeId, &[String]) -> Vec<u8> + Send + Sync>;
 
 /// Admits machines with a token, and renews the certificates of nodes. It runs where the authority's key is.
 pub struct Registrar {
     core: Arc<Core>,
-    greeting: Greeting,
+    make_welcome: MakeWelcome,
 }
 
 struct Core {
@@ -30,17 +30,17 @@ struct Core {
 }
 
 impl Registrar {
-    /// Refuses the nodes among the `removals`. `greeting` produces the opaque part of the welcome.
+    /// Refuses the nodes among the `removals`. `make_welcome` produces the opaque part of the welcome.
     pub fn new(
         authority: Authority,
         tokens: Tokens,
         removals: Removals,
         wall: impl WallClock,
-        greeting: impl Fn(NodeId, &[String]) -> Vec<u8> + Send + Sync + 'static,
+        make_welcome: impl Fn(NodeId, &[String]) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
         let (wall, validity) = (Arc::new(wall), CERTIFICATE_VALIDITY);
         let core = Core { authority, tokens, removals, wall, validity };
-        Self { core: Arc::new(core), greeting: Box::new(greeting) }
+        Self { core: Arc::new(core), make_welcome: Box::new(make_welcome) }
     }
 }
 
@@ -87,7 +87,7 @@ impl JoinHandler for Registrar {
         let (node, certificate) = joined.map_err(|_| JoinRefusal::Failed)??;
         tracing::info!(%node, from, "a new node has joined");
         let authority = self.core.authority.certificate().to_vec();
-        Ok(Welcome { certificate, authority, welcome: (self.greeting)(node, &addresses) })
+        Ok(Welcome { certificate, authority, welcome: (self.make_welcome)(node, &addresses) })
     }
 
     async fn renew(&self, node: NodeId, signing_request: Vec<u8>) -> Result<Vec<u8>, JoinRefusal> {
