@@ -1,7 +1,8 @@
 //! Deliberate bugs, to show that the simulation would find them.
 //!
-//! At each place with a possible serious bug, one condition asks whether that very bug is planted. Only the testkit can
-//! plant one, on its own thread; in every other build `planted` is `false` at compile time and the condition is gone.
+//! Each part of the code with a possible serious bug has one condition: whether that bug is planted. Only the testkit
+//! can plant one, on its own thread; in every other build `injected` is `false` at compile time and the condition is
+//! gone.
 
 /// A bug that can be planted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub(super) struct Fetches {
     look_at: Option<Duration>,
     /// Large events that have come, and may not be stored yet.
     came: Vec<EventKey>,
-    /// Lots of pushed events that are being stored.
+    /// Batches of pushed events in the commit queue.
     stores: usize,
 }
 

@@ -4,6 +4,7 @@
 //! which are outside the layers. Types that `lib.rs` re-exports at the root belong to the module they come from.
 
 mod paths;
+pub(super) mod picture;
 mod root_names;
 
 use super::Problem;
