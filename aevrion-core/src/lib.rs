@@ -47,6 +47,7 @@ mod replica;
 pub mod replication;
 #[cfg(feature = "testkit")]
 pub mod simulation;
+mod steady;
 pub mod store;
 mod tables;
 mod time;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::commit_batch::CommitBatch;
 use super::failure::RETRY_AFTER;
@@ -19,7 +18,7 @@ use super::writer::Writer;
 use crate::store::{Durability, StoreError, Table};
 use crate::tables::{EventRow, encode_event_key};
 use crate::timetable::{self, Due};
-use crate::{EventKey, ReadError, Timestamp};
+use crate::{EventKey, ReadError, Timestamp, steady};
 
 /// What expires within this time is told together: each commit costs a sync.
 const PACE: Duration = Duration::from_millis(20);
@@ -32,7 +31,7 @@ impl Writer {
             return;
         }
         let told = self.tell_expired_until(now).await;
-        self.expiry_alarm.after = Instant::now() + if told.is_ok() { PACE } else { RETRY_AFTER };
+        self.expiry_alarm.after = steady::now() + if told.is_ok() { PACE } else { RETRY_AFTER };
     }
 
     async fn tell_expired_until(&mut self, now: Timestamp) -> Result<(), StoreError> {

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::read_state::ReadState;
 use super::read_state::{read_checkpoint, recover};
 use super::state::Published;
@@ -14,7 +12,7 @@ use crate::events::outermost_event;
 use crate::fault_injection::{Bug, injected};
 use crate::store::{Direction, StoreError, Table};
 use crate::tables::name;
-use crate::{ReadError, Timestamp};
+use crate::{ReadError, Timestamp, steady};
 
 /// How long the store is left alone after a failure.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -23,7 +21,7 @@ impl Writer {
     /// Why writes are refused, if they are and it is too early to try again.
     pub(super) fn refusal(&self) -> Option<StoreError> {
         let retry_at = self.retry_at?;
-        if Instant::now() >= retry_at {
+        if steady::now() >= retry_at {
             return None;
         }
         Option::clone(&self.shared.failure.load())
@@ -65,7 +63,7 @@ impl Writer {
     /// Memory may hold less than the store, or more. The store is read again before the next commit, and before long.
     pub(super) fn fall_behind(&mut self) {
         self.is_behind = true;
-        self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        self.retry_at = Some(steady::now() + RETRY_AFTER);
     }
 
     /// Tries a store again that has failed. Nobody needs to write for it: a node that is asked for nothing because it
@@ -78,7 +76,7 @@ impl Writer {
                 let _ = self.commit_checkpoint(&state).await;
             }
             Ok(_) => {}
-            Err(_) => self.retry_at = Some(Instant::now() + RETRY_AFTER),
+            Err(_) => self.retry_at = Some(steady::now() + RETRY_AFTER),
         }
     }
 

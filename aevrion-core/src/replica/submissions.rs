@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::commit_batch::CommitBatch;
 use super::queue::{Content, Submission};
@@ -16,7 +15,7 @@ use crate::coop::{charge, rows_of};
 use crate::fault_injection::{Bug, injected};
 use crate::news::Origin;
 use crate::store::Durability;
-use crate::{Blocked, Event, EventKey, Timestamp, Value, WriteError};
+use crate::{Blocked, Event, EventKey, Timestamp, Value, WriteError, steady};
 
 /// A submission whose content is in the batch, and what to answer once that is stored.
 enum Outcome {
@@ -90,7 +89,7 @@ impl Writer {
                 }
                 Assembled::Waits(content, blocked) => {
                     let submission = Submission { content, durability, space, deadline };
-                    self.waiting.add(submission, blocked, Instant::now());
+                    self.waiting.add(submission, blocked, steady::now());
                 }
                 // What this submission has put into the batch cannot be told from the rest: none of it is stored.
                 Assembled::Failed(content, error) => {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::queue::{Content, Submission};
 use crate::bounds::{WAITING_BYTES, WAITING_WRITES};
 use crate::fault_injection::{Bug, injected};
-use crate::{Blocked, ClockFault, Timestamp, WriteError};
+use crate::{Blocked, ClockFault, Timestamp, WriteError, steady};
 
 /// How long a write waits at most.
 const WAIT_AT_MOST: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ pub(super) struct ExpiryAlarm {
 
 impl Default for ExpiryAlarm {
     fn default() -> Self {
-        Self { next: Some(Timestamp::MIN), after: Instant::now() }
+        Self { next: Some(Timestamp::MIN), after: steady::now() }
     }
 }
 
@@ -107,6 +107,6 @@ impl ExpiryAlarm {
     /// When to look, if the wall shows `now` and goes on as it should.
     pub(super) fn wake_at(&self, now: Timestamp) -> Option<Instant> {
         let wait = self.next?.ahead_of(now).min(WALL_CHECKED);
-        Some(self.after.max(Instant::now() + wait))
+        Some(self.after.max(steady::now() + wait))
     }
 }

@@ -27,7 +27,7 @@ use crate::index::Pending;
 use crate::store::{Durability, StoreError, Table, WriteBatch};
 use crate::tables::{Checkpoint, name, node_key, node_value};
 use crate::tree::NodePosition;
-use crate::{Clock, Timestamp};
+use crate::{Clock, Timestamp, steady};
 
 /// A buffered write is synced no later than this.
 const SYNC_WITHIN: Duration = Duration::from_millis(500);
@@ -269,7 +269,7 @@ impl Writer {
         self.commit_derived(batch, durability).await?;
         self.sync_at = match durability {
             Durability::Immediate => None,
-            Durability::Buffered => self.sync_at.or_else(|| Some(Instant::now() + SYNC_WITHIN)),
+            Durability::Buffered => self.sync_at.or_else(|| Some(steady::now() + SYNC_WITHIN)),
         };
         Ok(())
     }
@@ -511,7 +511,7 @@ impl Writer {
 async fn until(moment: Option<Instant>) {
     match moment {
         // A runtime without timers has none to wait for what is due.
-        Some(moment) if moment <= Instant::now() => {}
+        Some(moment) if moment <= steady::now() => {}
         Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }

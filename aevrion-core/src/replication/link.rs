@@ -26,7 +26,7 @@ use crate::message::Message;
 use crate::replica::{FeedReader, News, Replica};
 use crate::store::Durability;
 use crate::transport::{Connection, Lane, TransportError};
-use crate::{Event, Timestamp, WallClock, WriteError};
+use crate::{Event, Timestamp, WallClock, WriteError, steady};
 
 /// A command to a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub(super) async fn run(setup: Setup) -> LinkEnd {
     let incoming =
         ByLane { live: incoming(Lane::Live, &mut lanes), repair: incoming(Lane::Repair, &mut lanes) };
     let agent = match expires(&*connection, wall.now()) {
-        Some(span) => agent.proven_until((Instant::now() - setup.began).saturating_add(span)),
+        Some(span) => agent.proven_until((steady::now() - setup.began).saturating_add(span)),
         None => agent,
     };
     let mut link = Link {
@@ -299,7 +299,7 @@ impl Link {
     }
 
     fn now(&self) -> Now {
-        Now { steady: Instant::now() - self.began, wall: self.wall.now() }
+        Now { steady: steady::now() - self.began, wall: self.wall.now() }
     }
 
     fn report(&self) {

@@ -15,7 +15,7 @@ use super::{Members, Peer, Shared, lock};
 use crate::agent::{Agent, Introduction};
 use crate::message::Message;
 use crate::transport::{Connection, HANDSHAKE, Side, TransportError};
-use crate::{Incarnation, NodeId, Timestamp};
+use crate::{Incarnation, NodeId, Timestamp, steady};
 
 /// Why a connection was refused after its handshake. The other side is told the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -189,7 +189,9 @@ impl Links {
     fn enter(&self, neighbour: NodeId, entry: Entry, most: usize) -> Result<(), TurnedAway> {
         let mut entries = lock(&self.entries);
         match entries.get(&neighbour) {
-            Some(standing) if standing.dialler < entry.dialler && standing.since.elapsed() < HANDSHAKE => {
+            Some(standing)
+                if standing.dialler < entry.dialler && steady::since(standing.since) < HANDSHAKE =>
+            {
                 return Err(TurnedAway::Duplicate);
             }
             None if entries.len() >= most => {
@@ -257,7 +259,7 @@ fn serve(
         connection: Arc::clone(&arrival.connection),
         address: arrival.address.clone(),
         dialler: if arrival.dialled { node } else { neighbour },
-        since: Instant::now(),
+        since: steady::now(),
         commands,
         progress: seen.clone(),
     };

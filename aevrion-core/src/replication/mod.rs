@@ -38,7 +38,7 @@ use tokio::time::Instant;
 use crate::agent::{AgentConfig, Budget, RepairCoordinator};
 use crate::bounds::{LISTENS, NEIGHBOURS, PUSHED_BYTES};
 use crate::transport::{Refusal, Removal, Transport};
-use crate::{NodeId, Replica, Timestamp};
+use crate::{NodeId, Replica, Timestamp, steady};
 
 pub use crate::agent::StallTimeouts;
 use conflicts::Conflicts;
@@ -135,7 +135,7 @@ impl Replica {
             members: options.members.clone(),
             coordinator: Arc::new(RepairCoordinator::with_budget(options.budget)),
             options,
-            began: Instant::now(),
+            began: steady::now(),
             counters: Arc::default(),
             frames: Arc::default(),
             links: Links::default(),

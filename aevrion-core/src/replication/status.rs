@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Member, Peer};
 use crate::agent::{self, Agreement};
 use crate::transport::Traffic;
-use crate::{Incarnation, NodeId, TimeSpan, Timestamp};
+use crate::{Incarnation, NodeId, TimeSpan, Timestamp, steady};
 
 /// The activity of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -158,7 +158,7 @@ impl Neighbour {
         // Moving as many events as the counts differed by does not prove agreement.
         let settled = agreement.behind() == 0 && agreement.catch_up.is_none();
         let agrees = settled && agreement.until.is_some() && agreement.future != Some(false);
-        let elapsed = differs_since.map(|since| since.elapsed());
+        let elapsed = differs_since.map(steady::since);
         let catch_up = agreement.catch_up.zip(elapsed);
         let state = match activity {
             Activity::Settling => NeighbourState::Settling,

@@ -4,6 +4,7 @@
 //! tests can show with a few lines of input that it fails.
 
 mod crates;
+mod doors;
 mod layers;
 mod length;
 mod manifest;
@@ -59,6 +60,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("layers", layers::check),
     ("picture", layers::picture::check),
     ("crates", crates::check),
+    ("doors", doors::check),
     ("workspace", workspace::check),
     ("module doc", module_doc::check),
     ("length", length::check),
