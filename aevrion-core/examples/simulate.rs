@@ -4,6 +4,11 @@
 //! Simulations are independent of each other, so every core runs its own. The program ends with the first violation,
 //! and prints how to reproduce it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "how long it takes concerns who waits for it, not what is simulated"
+)]
+
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -82,10 +87,6 @@ impl Course {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long it takes concerns who waits for it, not what is simulated"
-)]
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments = parse()?;
     if arguments.messages {

@@ -55,6 +55,7 @@ mod replica;
 pub mod replication;
 #[cfg(feature = "testkit")]
 pub mod simulation;
+mod steady;
 pub mod store;
 mod tables;
 mod time;

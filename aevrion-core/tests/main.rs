@@ -2,6 +2,7 @@
 //! than the tests. `cargo test -p aevrion-core --all-features --test promises writing::` runs those of one file.
 
 #![allow(clippy::unwrap_used, reason = "in a test an error is a failure")]
+#![expect(clippy::disallowed_methods, reason = "a test measures")]
 
 mod support;
 

@@ -34,7 +34,7 @@ const TASKS: &[Task] = &[
     Task { name: "fix", help: "applies what clippy and rustfmt can mend by themselves", run: fix::run },
     Task {
         name: "tidy",
-        help: "the house rules that no compiler knows: layers, lengths, words, README",
+        help: "the house rules that no compiler knows: layers, doors, words; --write draws the layers",
         run: tidy::run,
     },
     Task {

@@ -19,6 +19,7 @@ use super::tree_changes::{Nodes, TreeChanges, WalkGrant};
 use crate::bounds::PENDING_LEFT;
 use crate::fault_injection::{Bug, injected};
 use crate::index::Pending;
+use crate::steady;
 use crate::store::{Durability, StoreError, Table, WriteBatch};
 use crate::tables::{Checkpoint, name, node_key, node_value};
 use crate::{Clock, ReadError, Timestamp};
@@ -296,7 +297,7 @@ impl Committer {
         self.commit_derived(writes, durability).await?;
         self.sync_at = match durability {
             Durability::Immediate => None,
-            Durability::Buffered => self.sync_at.or_else(|| Some(Instant::now() + SYNC_WITHIN)),
+            Durability::Buffered => self.sync_at.or_else(|| Some(steady::now() + SYNC_WITHIN)),
         };
         Ok(())
     }

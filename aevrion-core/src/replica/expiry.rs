@@ -15,6 +15,7 @@ use super::committer::Committer;
 use super::failure::RETRY_AFTER;
 use super::read_state::ReadState;
 use super::state::Shared;
+use crate::steady;
 use crate::store::{Durability, StoreError, Table};
 use crate::tables::{EventRow, encode_event_key};
 use crate::timetable::{self, Due};
@@ -34,13 +35,13 @@ pub(super) struct Expiry {
 
 impl Expiry {
     pub(super) fn new() -> Self {
-        Self { not_before: Instant::now() }
+        Self { not_before: steady::now() }
     }
 
     /// When to read the timetable, whose first row is at `next`, if the wall shows `now` and runs on.
     pub(super) fn wake_at(&self, next: Option<Timestamp>, now: Timestamp) -> Option<Instant> {
         let wait = next?.ahead_of(now).min(WALL_CHECKED);
-        Some(self.not_before.max(Instant::now() + wait))
+        Some(self.not_before.max(steady::now() + wait))
     }
 
     /// Lets events arrive as expired, as many as fit into one commit.
@@ -50,7 +51,7 @@ impl Expiry {
             return;
         }
         let committed = commit_due_at(now, committer).await;
-        self.not_before = Instant::now() + if committed.is_ok() { PACE } else { RETRY_AFTER };
+        self.not_before = steady::now() + if committed.is_ok() { PACE } else { RETRY_AFTER };
     }
 }
 

@@ -10,6 +10,7 @@ use super::read_state::{ReadState, read_checkpoint, recover};
 use super::state::Shared;
 use crate::events::outermost_event;
 use crate::fault_injection::{Bug, injected};
+use crate::steady;
 use crate::store::{Direction, StoreError, Table};
 use crate::tables::name;
 use crate::{ReadError, Timestamp};
@@ -30,7 +31,7 @@ impl StoreHealth {
     /// Why writes are refused, if they are and it is too early to try again.
     pub(super) fn refusal(&self, shared: &Shared) -> Option<StoreError> {
         let retry_at = self.retry_at?;
-        if Instant::now() >= retry_at {
+        if steady::now() >= retry_at {
             return None;
         }
         Option::clone(&shared.failure.load())
@@ -62,7 +63,7 @@ impl StoreHealth {
     }
 
     pub(super) fn retry_later(&mut self) {
-        self.retry_at = Some(Instant::now() + RETRY_AFTER);
+        self.retry_at = Some(steady::now() + RETRY_AFTER);
     }
 
     /// The store could not be read again.

@@ -15,7 +15,7 @@ use crate::coop::{charge, rows_of};
 use crate::fault_injection::{Bug, injected};
 use crate::news::Origin;
 use crate::store::Durability;
-use crate::{Blocked, Event, EventKey, Timestamp, Value, WriteError};
+use crate::{Blocked, Event, EventKey, Timestamp, Value, WriteError, steady};
 
 /// Puts submissions into commits.
 #[derive(Default)]
@@ -102,7 +102,7 @@ impl Submissions {
                 }
                 Assembled::Waits(content, blocked) => {
                     let submission = Submission { content, durability, space, deadline };
-                    self.waiting.add(submission, blocked, Instant::now());
+                    self.waiting.add(submission, blocked, steady::now());
                 }
                 // Its events in the batch cannot be told from the rest: none of the batch is stored.
                 Assembled::Failed(content, error) => {

@@ -19,6 +19,7 @@ use super::state::Published;
 use super::submissions::Submissions;
 use super::tree_changes::Nodes;
 use crate::bounds::{COMMIT_BYTES, COMMIT_EVENTS};
+use crate::steady;
 
 /// The loop of the task.
 pub(super) struct Writer {
@@ -183,7 +184,7 @@ impl Writer {
 async fn until(moment: Option<Instant>) {
     match moment {
         // A moment that has come needs no timer: the runtime may have none.
-        Some(moment) if moment <= Instant::now() => {}
+        Some(moment) if moment <= steady::now() => {}
         Some(moment) => sleep_until(moment).await,
         None => pending().await,
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::Shared;
 use crate::clock_fault::judge_by_neighbours;
 use crate::fault_injection::{Bug, injected};
+use crate::steady;
 use crate::{ClockFault, Replica};
 
 /// Judges the clock whenever the status of a neighbour changes.
@@ -53,7 +54,7 @@ pub(super) fn alarm(shared: &Shared) -> Option<String> {
 fn offsets(shared: &Shared) -> Vec<i64> {
     shared
         .links
-        .neighbours(shared.began.elapsed())
+        .neighbours(steady::since(shared.began))
         .iter()
         .filter_map(|neighbour| neighbour.clock_offset)
         .collect()

@@ -18,7 +18,7 @@ use crate::agent::{Now, hello};
 use crate::bounds::MEMBERS;
 use crate::message::{Echo, Hello, Message, decode, encode, longest_frame};
 use crate::transport::Lane;
-use crate::{Incarnation, NodeId};
+use crate::{Incarnation, NodeId, steady};
 
 /// How long a conflict lasts after its last sign: longer than the interval between two Hellos, and than the longest
 /// pause between two dials.
@@ -56,7 +56,7 @@ struct Incarnations {
 impl Incarnations {
     fn standing(&self) -> Option<&[(Incarnation, String); 2]> {
         let (places, last) = self.conflict.as_ref()?;
-        (last.elapsed() < STANDS).then_some(places)
+        (steady::since(*last) < STANDS).then_some(places)
     }
 }
 
@@ -76,7 +76,7 @@ impl Conflicts {
         known.drain(..known.len().saturating_sub(REMEMBERED));
         let other = present.filter(|(present, _)| is_back && *present != incarnation);
         if let Some(other) = &other {
-            *conflict = Some(([this, other.clone()], Instant::now()));
+            *conflict = Some(([this, other.clone()], steady::now()));
         }
         other.is_some()
     }
@@ -88,7 +88,7 @@ impl Conflicts {
         let of = seen.nodes.get_mut(&node).filter(|of| of.standing().is_some())?;
         let connected = of.known.iter().find(|(one, _)| *one == connected)?.clone();
         let place = connected.1.clone();
-        of.conflict = Some(([connected, other], Instant::now()));
+        of.conflict = Some(([connected, other], steady::now()));
         Some(place)
     }
 
@@ -106,16 +106,16 @@ impl Conflicts {
     /// Records the address of another machine with this node's identity.
     pub(super) fn told(&self, place: &str) {
         let mut seen = lock(&self.0);
-        seen.own.retain(|_, last| last.elapsed() < STANDS);
+        seen.own.retain(|_, last| steady::since(*last) < STANDS);
         if seen.own.len() < DOUBLES || seen.own.contains_key(place) {
-            seen.own.insert(place.to_owned(), Instant::now());
+            seen.own.insert(place.to_owned(), steady::now());
         }
     }
 
     /// A message about all conflicts, with advice.
     pub(super) fn alarm(&self) -> Option<String> {
         let seen = lock(&self.0);
-        let own = seen.own.iter().filter(|(_, last)| last.elapsed() < STANDS);
+        let own = seen.own.iter().filter(|(_, last)| steady::since(**last) < STANDS);
         let own = own.map(|(place, _)| format!("another machine, at {place}, has this node's identity"));
         let others = seen.nodes.iter().filter_map(|(node, of)| Some((node, of.standing()?)));
         let others = others.map(|(node, [(_, one), (_, other)])| {
@@ -200,7 +200,7 @@ impl HelloExchange<'_> {
     /// `None` when the connection has ended.
     async fn say(&self, number: u32, echo: Option<u32>, conflict: Option<String>) -> Option<()> {
         let Self { shared, arrival } = self;
-        let now = Now { steady: shared.began.elapsed(), wall: shared.replica.wall().now() };
+        let now = Now { steady: steady::since(shared.began), wall: shared.replica.wall().now() };
         let echo = echo.map(|number| Echo { number, held_us: 0 });
         let hello = Hello { echo, conflict, ..hello(&shared.config(arrival.node), number, now) };
         arrival.connection.send(Lane::Live, encode(&Message::Hello(hello))).await.ok()

@@ -5,13 +5,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::links::{self, Arrival, TurnedAway};
 use super::status::{Neighbour, NeighbourState};
 use super::{Member, Peer, Shared, lock};
-use crate::NodeId;
 use crate::transport::{Refusal, Transport, TransportError, host_and_port};
+use crate::{NodeId, steady};
 
 /// The first pause after a failure. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -169,7 +167,7 @@ enum Outcome {
 async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let began = Instant::now();
+        let began = steady::now();
         let (outcome, mut served) = {
             let Some(strong) = shared.upgrade() else { return };
             if !strong.dialled.drop_unless(|| strong.members.is_wanted(&peer), &peer) {
@@ -179,7 +177,7 @@ async fn dial_for_ever(shared: Weak<Shared>, peer: Peer) {
             let served = strong.served.subscribe();
             (attempt(&strong, &peer).await, served)
         };
-        if began.elapsed() >= LASTED && matches!(outcome, Outcome::Ended(_)) {
+        if steady::since(began) >= LASTED && matches!(outcome, Outcome::Ended(_)) {
             pause = FIRST_PAUSE;
         }
         let Some(strong) = shared.upgrade() else { return };

@@ -23,6 +23,7 @@ use super::storing::store;
 use crate::agent::{Agent, AgentError, Input, Now, Origin, Output, Progress};
 use crate::message::Message;
 use crate::replica::{FeedReader, News, Replica};
+use crate::steady;
 use crate::transport::{Connection, Lane};
 use crate::{Timestamp, WallClock, WriteError};
 
@@ -175,7 +176,7 @@ impl Link {
     }
 
     fn now(&self) -> Now {
-        Now { steady: Instant::now() - self.began, wall: self.wall.now() }
+        Now { steady: steady::since(self.began), wall: self.wall.now() }
     }
 
     fn report(&self) {

@@ -19,7 +19,7 @@ use super::{Members, Peer, Shared, lock};
 use crate::agent::{Agent, Introduction, Progress};
 use crate::message::Message;
 use crate::transport::{Connection, HANDSHAKE, Side, TransportError};
-use crate::{Incarnation, NodeId, Timestamp};
+use crate::{Incarnation, NodeId, Timestamp, steady};
 
 /// Why a connection was refused after its handshake. The other side is told the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,7 +194,9 @@ impl Links {
     fn enter(&self, neighbour: NodeId, entry: Entry, most: usize) -> Result<(), TurnedAway> {
         let mut entries = lock(&self.entries);
         match entries.get(&neighbour) {
-            Some(standing) if standing.dialler < entry.dialler && standing.since.elapsed() < HANDSHAKE => {
+            Some(standing)
+                if standing.dialler < entry.dialler && steady::since(standing.since) < HANDSHAKE =>
+            {
                 return Err(TurnedAway::Duplicate);
             }
             None if entries.len() >= most => {
@@ -262,7 +264,7 @@ fn serve(
         connection: Arc::clone(&arrival.connection),
         address: arrival.address.clone(),
         dialler: if arrival.dialled { node } else { neighbour },
-        since: Instant::now(),
+        since: steady::now(),
         commands,
         progress: seen.clone(),
     };
@@ -321,7 +323,7 @@ fn link_of(
     Link {
         agent: match connection.proven_until() {
             Some(until) => {
-                agent.proven_until(shared.began.elapsed().saturating_add(until.ahead_of(wall.now())))
+                agent.proven_until(steady::since(shared.began).saturating_add(until.ahead_of(wall.now())))
             }
             None => agent,
         },

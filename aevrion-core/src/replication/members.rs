@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Peer, lock};
 use crate::bounds::{MEMBERS, TOLD};
-use crate::{NodeId, Timestamp};
+use crate::{NodeId, Timestamp, steady};
 
 /// A node of the cluster, or an address whose node is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ struct Record {
 
 impl Record {
     fn new(member: Member) -> Self {
-        Self { member, settled: None, away: Some(Instant::now()) }
+        Self { member, settled: None, away: Some(steady::now()) }
     }
 }
 
@@ -212,7 +212,7 @@ impl Members {
         record.member.agreed_until = record.member.agreed_until.max(agreed);
         if record.away.is_none() {
             record.member.last_seen = Some(now);
-            record.away = Some(Instant::now());
+            record.away = Some(steady::now());
         }
     }
 
@@ -282,7 +282,10 @@ impl Members {
     /// The members that are not connected, and for how long this process has missed them.
     pub(super) fn away(&self) -> Vec<(Member, Duration)> {
         let records = self.records();
-        records.iter().filter_map(|record| Some((record.member.clone(), record.away?.elapsed()))).collect()
+        records
+            .iter()
+            .filter_map(|record| Some((record.member.clone(), steady::since(record.away?))))
+            .collect()
     }
 
     /// The time until which each node agreed at the end of its last connection to this process.

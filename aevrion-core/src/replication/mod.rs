@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use crate::agent::{AgentConfig, Budget, RepairCoordinator};
 use crate::bounds::{LISTENS, NEIGHBOURS, PUSHED_BYTES};
 use crate::transport::{Refusal, Removal, Transport};
-use crate::{NodeId, Replica, Timestamp};
+use crate::{NodeId, Replica, Timestamp, steady};
 
 pub use crate::agent::{CatchUp, StallTimeouts};
 use conflicts::Conflicts;
@@ -189,7 +189,7 @@ impl Replica {
             members: options.members.clone(),
             coordinator: Arc::new(RepairCoordinator::with_budget(options.budget)),
             options,
-            began: Instant::now(),
+            began: steady::now(),
             counters: Arc::default(),
             frames: Arc::default(),
             links: Links::default(),
@@ -370,7 +370,7 @@ impl Replication {
         let mut again = tokio::time::interval(Duration::from_secs(1));
         again.tick().await;
         loop {
-            let neighbours = self.shared.links.neighbours(self.shared.began.elapsed());
+            let neighbours = self.shared.links.neighbours(steady::since(self.shared.began));
             let agrees = |one: &Neighbour| {
                 one.state == NeighbourState::Agrees && one.agreed_until.is_some_and(|until| until > from)
             };
@@ -406,7 +406,8 @@ impl Shared {
             let member = neighbour.id.and_then(|id| self.members.get(id));
             neighbour.known_as(member, now)
         };
-        let connected: Vec<_> = self.links.neighbours(self.began.elapsed()).into_iter().map(known).collect();
+        let connected: Vec<_> =
+            self.links.neighbours(steady::since(self.began)).into_iter().map(known).collect();
         let away = dial::unreached(self, &connected);
         connected.into_iter().chain(away).collect()
     }

@@ -18,6 +18,8 @@
 //! # Ok::<(), String>(())
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "its time is that of a paused runtime")]
+
 mod clocks;
 mod disk;
 mod endpoint;

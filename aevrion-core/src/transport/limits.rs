@@ -72,6 +72,7 @@ impl Limits {
     ///
     /// # Errors
     /// The error of the last address if none answers, or else of the first one that answers and is not accepted.
+    #[expect(clippy::disallowed_methods, reason = "a door: how much of the timeout is left")]
     pub async fn one_of<T, F>(
         &self,
         address: &str,
@@ -117,6 +118,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    #[expect(clippy::disallowed_methods, reason = "the test measures")]
     async fn a_silent_address_leaves_time_for_the_next() {
         let began = Instant::now();
         assert_eq!(dial(&[SILENT, GONE, SILENT, THERE]).await.unwrap(), THERE);

@@ -24,6 +24,7 @@ impl<const N: usize> Default for RejectionCounters<N> {
 
 impl<const N: usize> RejectionCounters<N> {
     /// Increments the counter of the reason with this index, if it exists. Returns whether to log it.
+    #[expect(clippy::disallowed_methods, reason = "a door: how often the log may be told")]
     pub(crate) fn count(&self, reason: usize) -> bool {
         let Some(count) = self.counts.get(reason) else { return false };
         count.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,8 @@ const CORE: &str = "aevrion-core";
 const TEST_FEATURE: &str = "testkit";
 
 /// The permitted dependencies of a member among the members.
-enum Place {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
     Core,
     Adapter,
     Node,
@@ -17,7 +18,7 @@ enum Place {
     Tool,
 }
 
-fn place(name: &str) -> Option<Place> {
+pub(super) fn place(name: &str) -> Option<Place> {
     match name {
         CORE => Some(Place::Core),
         "aevrion-node" => Some(Place::Node),

@@ -4,10 +4,12 @@
 //! tests can show with a few lines of input that it fails.
 
 mod crates;
+mod doors;
 mod layers;
 mod length;
 mod manifest;
 mod module_doc;
+mod old_names;
 mod ratchet;
 mod readme;
 mod rust;
@@ -20,7 +22,7 @@ mod workspace;
 
 use std::fmt;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::process::{no_arguments, root};
 use tree::Tree;
@@ -57,20 +59,30 @@ type Check = fn(&Tree) -> Vec<Problem>;
 
 const CHECKS: &[(&str, Check)] = &[
     ("layers", layers::check),
+    ("picture", layers::picture::check),
     ("crates", crates::check),
+    ("doors", doors::check),
     ("workspace", workspace::check),
     ("module doc", module_doc::check),
     ("length", length::check),
     ("words", words::check),
+    ("old names", old_names::check),
     ("readme", readme::check),
     ("wired", wired::check),
     ("subjects", subjects::check),
     ("surface", surface::check),
 ];
 
+/// Checks everything; with `--write`, first writes the generated parts of documents anew.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    no_arguments(arguments)?;
-    let tree = Tree::read(&root())?;
+    let mut tree = Tree::read(&root())?;
+    match arguments {
+        [write] if write == "--write" => {
+            write_generated(&tree)?;
+            tree = Tree::read(&root())?;
+        }
+        _ => no_arguments(arguments)?,
+    }
     let mut found = 0;
     for (name, check) in CHECKS {
         let mut problems = check(&tree);
@@ -85,4 +97,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     println!("tidy: {} files, {} checks, nothing to mend", tree.files().count(), CHECKS.len());
     Ok(())
+}
+
+fn write_generated(tree: &Tree) -> Result<()> {
+    let document = layers::picture::redrawn(tree).map_err(|problem| anyhow!("{problem}"))?;
+    let path = root().join(layers::picture::DOCUMENT);
+    std::fs::write(&path, document).with_context(|| format!("cannot write {}", path.display()))
 }

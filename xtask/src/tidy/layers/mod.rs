@@ -4,6 +4,7 @@
 //! which are outside the layers. Types that `lib.rs` re-exports at the root belong to the module they come from.
 
 mod paths;
+pub(super) mod picture;
 mod root_names;
 
 use super::Problem;
@@ -43,6 +44,8 @@ const LAYERS: &[Layer] = &[
     blind(&["message", "news"]),
     // What a replica says to a neighbour, and what it makes of the answer. It knows neither sockets nor stores.
     blind(&["agent"]),
+    // Elapsed time, which nothing below may read.
+    blind(&["steady"]),
     blind(&["replica"]),
     blind(&["replication"]),
     // Whole networks of replicas, for tests.

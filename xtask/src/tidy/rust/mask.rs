@@ -1,20 +1,36 @@
 //! Blanks out comments and literals, byte for byte, so that offsets and lines stay the same.
 
 /// `text` with every comment, string and character literal replaced by blanks.
-pub(super) fn mask(text: &str) -> String {
+pub(in crate::tidy) fn mask(text: &str) -> String {
+    blank(text, Part::Code)
+}
+
+/// `text` with everything but its comments replaced by blanks.
+pub(in crate::tidy) fn comments(text: &str) -> String {
+    blank(text, Part::Comment)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Code,
+    Comment,
+    Literal,
+}
+
+/// `text` with every part but those of the kind `kept` replaced by blanks.
+fn blank(text: &str, kept: Part) -> String {
     let bytes = text.as_bytes();
     let mut masked = Vec::with_capacity(bytes.len());
     while masked.len() < bytes.len() {
         let at = masked.len();
         let previous = at.checked_sub(1).and_then(|before| bytes.get(before)).copied();
-        match skipped(&bytes[at..], previous) {
-            0 => masked.push(bytes[at]),
-            length => {
-                let blanks =
-                    bytes[at..].iter().take(length).map(|&byte| if byte == b'\n' { byte } else { b' ' });
-                masked.extend(blanks);
-            }
-        }
+        let (part, length) = match (skipped(&bytes[at..], previous), bytes[at]) {
+            (0, _) => (Part::Code, 1),
+            (length, b'/') => (Part::Comment, length),
+            (length, _) => (Part::Literal, length),
+        };
+        let visible = |byte: u8| if part == kept || byte == b'\n' { byte } else { b' ' };
+        masked.extend(bytes[at..].iter().take(length).map(|&byte| visible(byte)));
     }
     // Whole characters were replaced, so the text is still UTF-8.
     String::from_utf8_lossy(&masked).into_owned()
@@ -126,6 +142,14 @@ mod tests {
     #[test]
     fn comments_vanish() {
         assert_eq!(words("a // b {\nc /* d /* e */ \n f */ g"), "a c g");
+    }
+
+    #[test]
+    fn comments_can_be_kept_alone() {
+        let text = "a \"// no\" // yes\nb /* and é */ c";
+        let kept = comments(text);
+        assert_eq!(kept.len(), text.len(), "offsets must stay");
+        assert_eq!(kept.split_whitespace().collect::<Vec<_>>().join(" "), "// yes /* and é */");
     }
 
     #[test]

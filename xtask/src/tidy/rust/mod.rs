@@ -9,6 +9,7 @@ mod tokens;
 
 use std::ops::Range;
 
+pub(super) use mask::{comments, mask};
 pub(super) use tokens::{Kind, Token};
 
 /// A source file with its tokens.
@@ -22,7 +23,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn parse(text: &str) -> Self {
-        let masked = mask::mask(text);
+        let masked = mask(text);
         let tokens = tokens::tokens(&masked);
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         let tests = test_items(&tokens);
