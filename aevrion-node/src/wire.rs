@@ -52,6 +52,11 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, MalformedEscape> {
     Ok(percent_decode(text.as_bytes()).collect())
 }
 
+/// The key at the end of a path below `prefix`: any bytes.
+pub(crate) fn key_below(path: &str, prefix: &str) -> Result<Vec<u8>, MalformedEscape> {
+    unescape(path.strip_prefix(prefix).unwrap_or_default())
+}
+
 /// A builder of a path with its query.
 pub(crate) struct Target {
     text: String,

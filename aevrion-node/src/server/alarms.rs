@@ -7,7 +7,7 @@ use std::time::Duration;
 use aevrion_core::WriteError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::Node;
+use super::node::Node;
 
 /// How often the list is made for the log. It costs no more than a few locks.
 const LOOK: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::App;
+use super::limiters::BodyMemory;
 use super::limits::{BODY_BEGINNING, BODY_LEAST, BODY_PATIENCE, DRAIN_TIME, DRAINED_BYTES, PIECES_AHEAD};
 use super::pace::{Pace, TooSlow};
 use crate::problem::{Kind, Problem};
@@ -29,12 +29,12 @@ struct Share {
 
 impl Share {
     /// Extends the share to `bytes`; `end` is the final size of the body.
-    async fn reach(&mut self, app: &App, bytes: usize, end: usize) -> Result<(), Problem> {
+    async fn reach(&mut self, memory: &BodyMemory, bytes: usize, end: usize) -> Result<(), Problem> {
         if bytes <= self.bytes {
             return Ok(());
         }
         let wanted = if bytes <= BODY_BEGINNING { end.min(BODY_BEGINNING) } else { end }.max(bytes);
-        let more = app.gates.hold(wanted - self.bytes).await?;
+        let more = memory.acquire(wanted - self.bytes).await?;
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             None => self.permit = Some(more),
@@ -45,7 +45,7 @@ impl Share {
 }
 
 /// Reads a body of at most `most` bytes.
-pub(super) async fn whole(app: &App, body: Body, most: usize) -> Result<Whole, Problem> {
+pub(super) async fn whole(memory: &BodyMemory, body: Body, most: usize) -> Result<Whole, Problem> {
     let hint = body.size_hint();
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let (least, end) = (size(hint.lower()), hint.upper().map_or(most, size).min(most));
@@ -62,7 +62,7 @@ pub(super) async fn whole(app: &App, body: Body, most: usize) -> Result<Whole, P
             body.drain().await;
             return Err(too_large(most));
         }
-        share.reach(app, len, end).await?;
+        share.reach(memory, len, end).await?;
         if len > bytes.capacity() {
             bytes.reserve(share.bytes.min(least.max(len)) - bytes.len());
         }

@@ -19,9 +19,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
+use super::app::App;
 use super::limits::{GRACE, HEAD_BYTES, HEAD_TIME, HEADERS, RETRY_AFTER, WRITE_LEAST, WRITE_PATIENCE};
 use super::pace::{Pace, TooSlow};
-use super::{App, routes};
+use super::routes;
 
 /// Pause when the machine has no more descriptors: an immediate retry would only keep it busy.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
@@ -38,7 +39,7 @@ pub(super) async fn accept(listener: TcpListener, app: Arc<App>) -> usize {
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer)) => match app.gates.connections.enter() {
+            Ok((stream, peer)) => match app.limiters.connections.try_acquire() {
                 Ok(place) => {
                     let service = TowerToHyperService::new(service.clone());
                     connections.spawn(serve(stream, peer, service, Arc::clone(&app), place));
@@ -63,7 +64,7 @@ pub(super) async fn accept(listener: TcpListener, app: Arc<App>) -> usize {
 
 /// Answers that the node is full, as far as that needs no waiting.
 fn refuse(stream: &TcpStream, app: &App) {
-    app.metrics.refused_connection();
+    app.counters.refused_connection();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: {RETRY_AFTER}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     );
@@ -100,7 +101,7 @@ async fn serve(
     };
     if let Err(error) = ended {
         if error.is_timeout() {
-            app.metrics.late_head();
+            app.counters.head_timeout();
         }
         tracing::debug!(%peer, %error, "a connection broke off");
     }
@@ -130,7 +131,7 @@ impl Watched {
             let waited = self.stalled.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
             let taken = *result.as_ref().unwrap_or(&0);
             self.pace.note(waited, taken);
-            self.app.metrics.sent(taken);
+            self.app.counters.sent(taken);
             return outcome;
         }
         loop {
@@ -141,7 +142,7 @@ impl Watched {
             ready!(self.stalled.get_or_insert_with(begin).1.as_mut().poll(context));
             self.stalled = None;
             if let Err(TooSlow) = self.pace.spell_over() {
-                self.app.metrics.slow_reader();
+                self.app.counters.slow_reader();
                 let why = "the other end takes too little";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
             }
@@ -157,7 +158,7 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.app.metrics.received(buffer.filled().len() - before);
+        self.app.counters.received(buffer.filled().len() - before);
         outcome
     }
 }
@@ -202,7 +203,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::watch;
 
-    use super::super::Node;
+    use super::super::node::Node;
     use super::*;
 
     async fn app() -> Arc<App> {

@@ -12,8 +12,9 @@ use crate::moment::Moment;
 use crate::problem::Problem;
 use crate::report::Neighbour;
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
+use crate::server::metrics;
 use crate::server::query::Query;
-use crate::server::{App, metrics};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -15,8 +15,9 @@ use crate::moment::Span;
 use crate::problem::{Kind, Problem};
 use crate::report::{ForgetReport, RemovedNode, SyncReport, WaitReport};
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
+use crate::server::body;
 use crate::server::query::Query;
-use crate::server::{App, body};
 
 pub(super) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
@@ -78,7 +79,7 @@ pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
 /// it.
 pub(super) async fn remove(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Answer {
     Query::parse(uri.query())?.finish()?;
-    let statement = body::whole(&app, body, REMOVAL_BYTES).await?;
+    let statement = body::whole(&app.limiters.bodies, body, REMOVAL_BYTES).await?;
     let removal = app.node.membership()?.remove(&statement.bytes).await?;
     answer::json(&RemovedNode::from(&removal))
 }

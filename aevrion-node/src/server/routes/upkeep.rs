@@ -12,8 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::problem::Problem;
 use crate::report::{Done, Line, RebuildReport, Step, VerifyReport};
-use crate::server::App;
 use crate::server::answer::{self, Answer, JSON_LINES};
+use crate::server::app::App;
 use crate::server::limits::{HEARTBEAT, PROGRESS};
 use crate::server::query::Query;
 use crate::server::stream::{self, Gone, Sink};
@@ -48,7 +48,7 @@ where
     W: Future<Output = Result<T, Problem>> + Send + 'static,
 {
     Query::parse(uri.query())?.finish()?;
-    let place = app.gates.upkeep.enter()?;
+    let place = app.limiters.upkeep.try_acquire()?;
     let (told, steps) = watch::channel(None);
     let report: Report = Box::new(move |progress| {
         told.send_replace(Some(Step::from(progress)));

@@ -14,8 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::problem::Problem;
 use crate::record::Shown;
-use crate::server::App;
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
 use crate::server::limits::HEARTBEAT;
 use crate::server::query::Query;
 use crate::server::stream::{self, Gone, Sink};
@@ -29,7 +29,7 @@ pub(super) async fn watch(State(app): State<Arc<App>>, uri: Uri, headers: Header
     query.finish()?;
     // A reconnecting browser repeats its first URL, and adds its position.
     let cursor = last_event_id(&headers)?.or(given);
-    let place = app.gates.watchers.enter()?;
+    let place = app.limiters.watchers.try_acquire()?;
     let watch = app.node.replica.watch(prefix, cursor)?;
     let (sink, body) = stream::channel();
     tokio::spawn(async move {
