@@ -20,6 +20,7 @@ mod memory;
 mod moment;
 mod output;
 mod paging;
+mod peer;
 mod problem;
 mod progress;
 mod record;

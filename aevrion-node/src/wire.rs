@@ -1,8 +1,16 @@
-//! Escaping of bytes in URLs, and the header names shared by both ends of the HTTP interface.
+//! What both ends of the HTTP interface share: the escaping of bytes in URLs, names of headers, and limits.
+
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::moment::Moment;
+
+/// The default port of the HTTP interface.
+pub(crate) const HTTP_PORT: u16 = 7387;
+
+/// The longest wait in one request: a client that waits longer asks again.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// The timestamp of a written event.
 pub(crate) const TIMESTAMP: &str = "aevrion-timestamp";

@@ -11,11 +11,11 @@ use hyper::Method;
 
 use crate::cli::Global;
 use crate::client::Client;
-use crate::cluster::Whom;
 use crate::data::{self, Purpose};
 use crate::failure::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
+use crate::peer::MemberSelector;
 use crate::report::{
     Done, ForgetReport, RebuildReport, RemovedNode, StatusReport, Step, SyncReport, VerifyReport, WaitReport,
 };
@@ -204,9 +204,9 @@ impl Backend {
     }
 
     /// Makes the node forget a node or an address.
-    pub(crate) async fn forget(&self, whom: &Whom) -> Result<ForgetReport, Failure> {
-        let name = if matches!(whom, Whom::Node(_)) { "node" } else { "address" };
-        let target = Target::new("/v1/cluster/forget").with(name, whom.to_string().as_bytes());
+    pub(crate) async fn forget(&self, selector: &MemberSelector) -> Result<ForgetReport, Failure> {
+        let name = if matches!(selector, MemberSelector::IdPrefix(_)) { "node" } else { "address" };
+        let target = Target::new("/v1/cluster/forget").with(name, selector.to_string().as_bytes());
         self.node()?.json(Method::POST, &target, Bytes::new()).await
     }
 

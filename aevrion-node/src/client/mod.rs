@@ -21,14 +21,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::cli::HTTP_PORT;
 use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::paging::Page;
 use crate::problem::{Kind, Problem};
 use crate::record;
 use crate::report::Placed;
-use crate::wire::Target;
+use crate::wire::{HTTP_PORT, Target};
 
 pub(crate) use lines::Lines;
 pub(crate) use sight::Sight;

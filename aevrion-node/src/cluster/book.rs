@@ -5,16 +5,16 @@
 //! saved at once, for the past is not settled without it; where a member is, a little later; when it was seen, now
 //! and then.
 
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aevrion_core::replication::{Member, Members, NotAPeer, Peer};
+use aevrion_core::replication::{Member, Members, Peer};
 use aevrion_core::{Replica, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
+use crate::peer::MemberSelector;
 
 /// Under which name the store remembers them.
 const MEMBERS: &str = "members";
@@ -74,13 +74,13 @@ impl Book {
         self.save(self.members.list()).await
     }
 
-    /// Forgets those who are meant. Gives what was forgotten.
+    /// Forgets the selected members, and returns them.
     ///
     /// # Errors
-    /// Usage, if it could be one of several; else that it was not saved.
-    pub(crate) async fn forget(&self, whom: &Whom) -> Result<Vec<Member>, Failure> {
-        let forgotten = match whom {
-            Whom::Node(prefix) => match &self.members.named(prefix)[..] {
+    /// Usage, if the selector is ambiguous; else a failed save.
+    pub(crate) async fn forget(&self, selector: &MemberSelector) -> Result<Vec<Member>, Failure> {
+        let forgotten = match selector {
+            MemberSelector::IdPrefix(prefix) => match &self.members.named(prefix)[..] {
                 [] => Vec::new(),
                 [node] => self.members.forget(*node).into_iter().collect(),
                 several => {
@@ -91,7 +91,7 @@ impl Book {
                     )));
                 }
             },
-            Whom::At(address) => self.members.forget_at(|peer| match address.transport() {
+            MemberSelector::Address(address) => self.members.forget_at(|peer| match address.transport() {
                 Some(_) => peer == address,
                 None => peer.address() == address.address(),
             }),
@@ -147,33 +147,6 @@ impl Book {
     fn saved(&self) -> MutexGuard<'_, Vec<Member>> {
         // A list is whole whatever happened to who held it.
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whom to forget.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Whom {
-    /// The node whose identity begins so.
-    Node(String),
-    /// The node at this address: over the transport that it names, or over any if it names none.
-    At(Peer),
-}
-
-impl FromStr for Whom {
-    type Err = NotAPeer;
-
-    fn from_str(text: &str) -> Result<Self, NotAPeer> {
-        let is_node = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_node { Ok(Self::Node(text.to_ascii_lowercase())) } else { text.parse().map(Self::At) }
-    }
-}
-
-impl std::fmt::Display for Whom {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Node(prefix) => f.write_str(prefix),
-            Self::At(peer) => peer.fmt(f),
-        }
     }
 }
 

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 
 use super::parts::{AuthorityAt, Parts};
 use super::{Book, Home, Welcome, away, renewal, transports};
-use crate::cli::TransportKind;
 use crate::failure::Failure;
+use crate::peer::TransportKind;
 use crate::problem::Problem;
 
 /// A membership that runs.

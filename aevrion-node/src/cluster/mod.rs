@@ -16,11 +16,10 @@ mod renewal;
 mod transports;
 mod welcome;
 
-pub(crate) use book::{Book, Whom};
+pub(crate) use book::Book;
 pub(crate) use certified_wall::CertifiedWall;
 pub(crate) use home::{Home, NO_CLUSTER, TOKENS_BY_FILE};
 pub(crate) use joining::Newcomer;
 pub(crate) use membership::{Listening, Membership};
 pub(crate) use removal::{HOLDS_AUTHORITY, removed_from};
-pub(crate) use transports::parse_peer;
 use welcome::Welcome;

@@ -8,10 +8,11 @@ use aevrion_core::identity::join::Token;
 use aevrion_core::replication::{Neighbour, NeighbourState, Peer, Replication, Totals};
 use aevrion_core::{NodeId, Options, Replica};
 
-use crate::cli::{AWAY_ALARM, Global, StoreKind, TransportKind};
+use crate::cli::{AWAY_ALARM, Global, StoreKind};
 use crate::cluster::{Home, Listening, Membership, Newcomer};
 use crate::data;
 use crate::failure::Failure;
+use crate::peer::TransportKind;
 use crate::server::Node;
 
 /// A node: a store, and a membership of the cluster unless it is cut off.

@@ -56,7 +56,6 @@ use source::Source;
 
 pub(crate) use git::end_all as end_git;
 pub(crate) use reading::{Message, Stop};
-pub(crate) use text::encoding;
 
 /// Bad records that are reported one by one; further ones are counted.
 const REPORTED: u64 = 10;

@@ -10,6 +10,7 @@ use crate::cli::{Global, Serving};
 use crate::cluster::{self, CertifiedWall, Home, Listening, Membership};
 use crate::data;
 use crate::failure::Failure;
+use crate::peer::parse_peer;
 use crate::problem::{Kind, Problem};
 use crate::report::Neighbour;
 use crate::requests::PageError;
@@ -36,7 +37,7 @@ impl Node {
         let home = global.data.as_deref().map(Home::of);
         let identity = home.as_ref().map(Home::identity).transpose()?.flatten();
         let node = identity.as_ref().map(aevrion_core::identity::Identity::node);
-        let peers = serving.peers.iter().map(|peer| cluster::parse_peer(peer, serving.transports[0]));
+        let peers = serving.peers.iter().map(|peer| parse_peer(peer, serving.transports[0]));
         let peers = peers.collect::<Result<Vec<_>, _>>()?;
         if identity.is_none() && !peers.is_empty() {
             return Err(Failure::usage(

@@ -7,12 +7,13 @@ use aevrion_core::replication::Member;
 use aevrion_core::{Replica, Timestamp};
 
 use crate::backend::Backend;
-use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
-use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE, Whom};
+use crate::cli::{ClusterVerb, Format, Global, ServeFile};
+use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE};
 use crate::data::{self, Purpose};
 use crate::failure::Failure;
 use crate::moment;
 use crate::output::{print_all, print_document, print_fields, print_line, print_table};
+use crate::peer::{MemberSelector, TransportKind, parse_peer};
 use crate::report::{ForgetReport, Neighbour};
 use crate::say::say;
 
@@ -71,7 +72,7 @@ async fn join(
     home.expect_nobody()?;
     let token = if token == "-" { read_token()? } else { token.to_owned() };
     let token = token.trim().parse().map_err(Failure::usage)?;
-    let peer = cluster::parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
+    let peer = parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
     let addresses: Vec<String> = advertise
         .iter()
         .flat_map(|address| transports.iter().map(move |kind| format!("{}://{address}", kind.name())))
@@ -145,13 +146,13 @@ async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Fail
 }
 
 /// Forgets a node or an address: a running node does so itself, and stops dialling there.
-async fn forget(global: &Global, whom: &Whom) -> Result<(), Failure> {
+async fn forget(global: &Global, selector: &MemberSelector) -> Result<(), Failure> {
     let report = if global.data.is_none() {
-        Backend::open(global, Purpose::Read).await?.forget(whom).await?
+        Backend::open(global, Purpose::Read).await?.forget(selector).await?
     } else {
         let replica = data::open_for(global, Purpose::Mend).await?;
         let forgotten = match Book::of(&replica).await {
-            Ok(book) => book.forget(whom).await,
+            Ok(book) => book.forget(selector).await,
             Err(failure) => Err(failure),
         };
         replica.close().await?;
@@ -159,7 +160,7 @@ async fn forget(global: &Global, whom: &Whom) -> Result<(), Failure> {
     };
     let names = if report.forgotten.is_empty() { &report.nodes } else { &report.forgotten };
     if names.is_empty() {
-        return Err(Failure::not_found(format!("{whom} is not remembered: see `aevrion cluster nodes`")));
+        return Err(Failure::not_found(format!("{selector} is not remembered: see `aevrion cluster nodes`")));
     }
     match global.output.unwrap_or_default() {
         format @ (Format::Json | Format::Jsonl) => print_document(format, &report),

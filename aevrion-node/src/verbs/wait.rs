@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::neighbours::connected;
 use crate::backend::Backend;
-use crate::cli::{Format, Global, WAIT_AT_ONCE};
+use crate::cli::{Format, Global};
 use crate::failure::Failure;
 use crate::output::{print_document, print_fields};
 use crate::progress::{self, Bar, Counts};
 use crate::report::{Neighbour, WaitReport};
 use crate::text::{counted, thousands};
+use crate::wire::LONGEST_WAIT;
 
 /// Interval of updates to the bar.
 const LOOK: Duration = Duration::from_millis(500);
@@ -43,7 +44,7 @@ async fn wait(backend: &Backend, timeout: Duration) -> Result<WaitReport, Failur
     let began = Instant::now();
     loop {
         let left = timeout.saturating_sub(began.elapsed());
-        let report = backend.sync_wait(left.min(WAIT_AT_ONCE)).await?;
+        let report = backend.sync_wait(left.min(LONGEST_WAIT)).await?;
         if report.agrees || began.elapsed() >= timeout {
             return Ok(report);
         }

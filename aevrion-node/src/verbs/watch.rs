@@ -5,7 +5,6 @@ use aevrion_core::Cursor;
 use crate::backend::Backend;
 use crate::cli::Global;
 use crate::client::Sight;
-use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::output::Listing;
 use crate::say::say;
@@ -22,7 +21,7 @@ pub(super) async fn run(
              --from to see what has arrived since",
         ));
     }
-    let prefix = Encoding::of(global).decode("prefix", prefix.unwrap_or_default())?;
+    let prefix = global.encoding().decode("prefix", prefix.unwrap_or_default())?;
     let mut watch = backend.watch(prefix.into(), from)?;
     let mut listing = Listing::new(global.output.unwrap_or_default());
     while let Some(sight) = watch.next().await? {

@@ -4,12 +4,13 @@
 
 use std::path::PathBuf;
 
-use super::CHOICES;
 use super::dress::Dress;
-use crate::cli::import::Zone;
+use crate::cli::import::{Zone, encoding};
 use crate::cli::{ColumnArgs, FileFormat, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit};
-use crate::import::encoding;
 use crate::rfc3339::Fold;
+
+/// Bytes at the beginning of an input that make the choices.
+pub(in crate::import) const CHOICES: usize = 17;
 
 const NAMES: [&str; 8] =
     ["-", "file.csv", "file.tsv", "file.jsonl", "file.csv.gz", "file.zst", "file.bz2", "file.tab.xz"];

@@ -1,7 +1,7 @@
 //! The invariants of importing any file with any flags: events that are all in the file, with counts that add up to its
 //! records, or an error with its place. A target below `fuzz/` searches for a counterexample.
 
-mod choices;
+pub(super) mod choices;
 mod dress;
 mod reference;
 
@@ -13,9 +13,6 @@ use super::Stop;
 use super::outcome::{Outcome, source_of};
 use crate::cli::{ColumnArgs, FileFormat, ImportArgs, Quotes};
 use reference::Table;
-
-/// Bytes at the beginning of an input that make the choices.
-pub(super) const CHOICES: usize = 17;
 
 /// Longest text imported a second time.
 const LONGEST: u64 = 1 << 20;
