@@ -5,6 +5,7 @@
 //! [`main`]. Programs that embed a replica use `aevrion-core`.
 
 mod backend;
+mod cleanup;
 mod cli;
 mod client;
 mod cluster;
@@ -47,6 +48,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
+use cleanup::Cleanup;
 use cli::{Cli, Verb};
 use failure::Failure;
 use signals::Signals;
@@ -74,19 +76,19 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::error(format!("cannot start: {error}")))?;
     // A server shuts down gracefully, and a demo removes its files.
     let ends_itself = matches!(cli.verb, Verb::Serve(_) | Verb::Demo { .. });
+    let cleanup = Cleanup::default();
     runtime.block_on(async {
         if !ends_itself {
-            tokio::spawn(exit_when_told(Signals::listen()?));
+            tokio::spawn(exit_when_told(Signals::listen()?, cleanup.clone()));
         }
-        verbs::run(cli).await
+        verbs::run(cli, &cleanup).await
     })
 }
 
 /// Ends the process at a signal, whatever it is doing: acknowledged writes are durable, and nothing else matters.
-async fn exit_when_told(mut signals: Signals) {
+async fn exit_when_told(mut signals: Signals, cleanup: Cleanup) {
     let signal = signals.next().await;
-    drafts::remove_all();
-    import::end_git();
+    let _closed = cleanup.run();
     exit::now(&signal.failure());
 }
 

@@ -41,6 +41,7 @@ use aevrion_core::Parameters;
 use tokio::sync::mpsc;
 
 use crate::backend::Backend;
+use crate::cleanup::{Cleanup, CleanupScope};
 use crate::cli::{FileFormat, Format, ImportArgs, ImportFrom, Ties, TimeUnit};
 use crate::failure::Failure;
 use crate::output::Listing;
@@ -54,7 +55,6 @@ use reading::{Order, Reading, Records};
 use sink::Sink;
 use source::Source;
 
-pub(crate) use git::end_all as end_git;
 pub(crate) use reading::{Message, Stop};
 
 /// Bad records that are reported one by one; further ones are counted.
@@ -76,16 +76,20 @@ pub(crate) struct Opened {
     skip_bad: bool,
     ties: Option<Ties>,
     unit: Option<TimeUnit>,
+    /// Ends the git programs of this import, and of no other.
+    programs: CleanupScope,
 }
 
 impl Opened {
-    pub(crate) fn new(arguments: &ImportArgs) -> Result<Self, Failure> {
+    pub(crate) fn new(arguments: &ImportArgs, cleanup: &Cleanup) -> Result<Self, Failure> {
         let name = arguments.file.display().to_string();
         let ImportArgs { from, skip_bad, ties, time_unit: unit, .. } = *arguments;
+        let programs = cleanup.scope();
         if from == ImportFrom::Git {
-            let changes = GitChanges::new(arguments, &Parameters::default())?;
+            let changes = GitChanges::new(arguments, &Parameters::default(), programs.cleanup())?;
             let (read, length) = (changes.progress(), changes.length(arguments));
-            return Ok(Self { name, from, records: Box::new(changes), read, length, skip_bad, ties, unit });
+            let records = Box::new(changes);
+            return Ok(Self { name, from, records, read, length, skip_bad, ties, unit, programs });
         }
         if !arguments.paths.is_empty() {
             return Err(Failure::usage("--path is for a repository: say --from git if this is one"));
@@ -93,7 +97,8 @@ impl Opened {
         let source = Source::open(&arguments.file, arguments.encoding)
             .map_err(|error| Failure::error(format!("cannot read {name}: {error}")))?;
         let (read, length) = (source.progress(), source.length());
-        Ok(Self { name, from, records: records_of(source, arguments)?, read, length, skip_bad, ties, unit })
+        let records = records_of(source, arguments)?;
+        Ok(Self { name, from, records, read, length, skip_bad, ties, unit, programs })
     }
 
     /// Stores its events.
@@ -107,15 +112,9 @@ impl Opened {
         self.run(Parameters::default(), Sink::Shown(Listing::new(format), 0)).await
     }
 
-    async fn run(self, parameters: Parameters, store: Sink<'_>) -> Result<(), Failure> {
-        let done = self.read_into(parameters, store).await;
-        // After a failed import the git programs would run in vain.
-        end_git();
-        done
-    }
-
-    async fn read_into(self, parameters: Parameters, mut store: Sink<'_>) -> Result<(), Failure> {
-        let Self { name, from, records, read, length, skip_bad, ties, unit } = self;
+    async fn run(self, parameters: Parameters, mut store: Sink<'_>) -> Result<(), Failure> {
+        // Dropped at the end: after a failed import the git programs would run in vain.
+        let Self { name, from, records, read, length, skip_bad, ties, unit, programs: _programs } = self;
         let order = from.order();
         let reading = Reading { parameters, skip_bad, looks_for_ties: true, ties, unit, order };
         let mut messages = begin_reading(move || Ok(records), reading);

@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::backend::Backend;
+use crate::cleanup::Cleanup;
 use crate::cli::ExportFormat;
 use crate::drafts::Draft;
 use crate::exit::written;
@@ -26,6 +27,7 @@ pub(super) async fn run(
     backend: &Backend,
     file: Option<&Path>,
     format: Option<ExportFormat>,
+    cleanup: &Cleanup,
 ) -> Result<(), Failure> {
     let format = format.unwrap_or_else(|| file.map_or(ExportFormat::Jsonl, ExportFormat::of_name));
     let Some(path) = file.filter(|path| *path != Path::new("-")) else {
@@ -35,7 +37,7 @@ pub(super) async fn run(
     };
     let failed = |error: io::Error| Failure::error(format!("cannot write {}: {error}", path.display()));
     // The name appears only when the file is complete.
-    let draft = Draft::of(path).map_err(failed)?;
+    let draft = Draft::of(path, cleanup).map_err(failed)?;
     let told = |result: io::Result<()>| result.map_err(failed);
     let count = if path.extension().is_some_and(|extension| extension == "gz") {
         let mut out = GzEncoder::new(BufWriter::new(draft.file()), Compression::default());

@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicU64;
 use aevrion_core::{Event, Parameters, Value, WriteError};
 
 use super::reading::{Records, Wrong};
+use crate::cleanup::Cleanup;
 use crate::cli::{ImportArgs, TimeUnit};
 use crate::failure::Failure;
 use crate::progress;
@@ -27,8 +28,6 @@ use child::Git;
 use fields::Fields;
 use history::{Change, History, Kind};
 use repository::{Repository, cannot_run};
-
-pub(crate) use child::end_all;
 
 /// Digits of a commit's hash shown to people.
 const SHOWN_HASH: usize = 12;
@@ -57,18 +56,22 @@ pub(super) struct GitChanges {
 }
 
 impl GitChanges {
-    pub(super) fn new(arguments: &ImportArgs, parameters: &Parameters) -> Result<Self, Failure> {
+    pub(super) fn new(
+        arguments: &ImportArgs,
+        parameters: &Parameters,
+        cleanup: &Cleanup,
+    ) -> Result<Self, Failure> {
         if let Some(flag) = inapplicable(arguments) {
             return Err(Failure::usage(format!("{flag} does not apply to a git repository")));
         }
         let fields = Fields::new(&arguments.columns)?;
         let repository = Repository::open(&arguments.file, &arguments.paths)?;
         let start = |error: &_| cannot_run(error);
-        let log =
-            Git::start("git log", &mut repository.history(history::FORMAT)).map_err(|error| start(&error))?;
+        let log = Git::start("git log", &mut repository.history(history::FORMAT), cleanup)
+            .map_err(|error| start(&error))?;
         let commits = Arc::new(AtomicU64::new(0));
         let history = History::of(&log, Arc::clone(&commits)).map_err(|error| start(&error))?;
-        let blobs = fields.need_content().then(|| Blobs::of(&repository)).transpose();
+        let blobs = fields.need_content().then(|| Blobs::of(&repository, cleanup)).transpose();
         Ok(Self {
             blobs: blobs.map_err(|error| start(&error))?,
             repository,
