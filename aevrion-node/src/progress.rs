@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::human::thousands;
 use crate::report::Step;
-use crate::say::say;
-use crate::text::thousands;
+use crate::stderr::say;
 
 /// Shorter work shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::encoding::{from_base64, to_base64};
-use crate::text::bounded;
+use crate::human::abbreviated;
 use crate::times::{ReadTime, TimeStyle};
 
 /// An event to serialize. Bytes that are not UTF-8 are written as base64 under another name, and so is a long text that
@@ -124,7 +124,7 @@ pub(crate) struct BadField {
 
 impl BadField {
     pub(crate) fn new(field: &'static str, problem: impl Into<String>) -> Self {
-        Self { field, problem: bounded(problem.into()) }
+        Self { field, problem: abbreviated(problem.into()) }
     }
 }
 

@@ -7,7 +7,7 @@ use aevrion_core::{Options, ParameterOverrides, Replica};
 
 use super::{Book, Home, Welcome, joining_key, removed_from, transports};
 use crate::cli::Global;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
 /// A node that the cluster has let in, and whose store is still to be made.
 pub(crate) struct Newcomer {
@@ -30,7 +30,7 @@ impl Newcomer {
         let kept = joining_key::keep(home)?;
         let joined = match transports::join(&peer, token, &kept.key, addresses).await {
             Ok(joined) => joined,
-            Err(failure) if failure.is(Exit::NotAllowed) || failure.is(Exit::Usage) => {
+            Err(failure) if failure.is(FailureKind::NotAllowed) || failure.is(FailureKind::Usage) => {
                 kept.forget(home);
                 return Err(failure);
             }

@@ -11,9 +11,9 @@ use aevrion_core::{EventKey, Operation};
 use super::member::Member;
 use super::screen::{Screen, size, took};
 use crate::failure::Failure;
+use crate::human::thousands;
 use crate::import::{Message, Stop, read_lines};
 use crate::moment;
-use crate::text::thousands;
 
 /// A week of flights from New York.
 const FLIGHTS: &[u8] = include_bytes!("../../sample/flights-week.jsonl.gz");

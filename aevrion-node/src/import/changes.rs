@@ -3,8 +3,8 @@
 use super::succession::Succession;
 use super::ties::Moments;
 use crate::cli::Ties;
+use crate::human::{counted, thousands};
 use crate::record::Made;
-use crate::text::{counted, thousands};
 
 /// Counts of one file.
 #[derive(Debug, Clone, Default)]

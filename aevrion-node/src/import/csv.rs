@@ -13,8 +13,8 @@ use super::template::{Template, column};
 use super::reading::{Records, Wrong};
 use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
 use crate::failure::Failure;
+use crate::human::abbreviated;
 use crate::record::{BadField, Made};
-use crate::text::bounded;
 use crate::times::TimeStyle;
 
 /// The line before the header by which a spreadsheet names its delimiter.
@@ -70,7 +70,7 @@ impl CsvRows {
         if columns.value.is_none()
             && let Some(twice) = named_twice(&names)
         {
-            return Err(Failure::error(bounded(format!(
+            return Err(Failure::error(abbreviated(format!(
                 "two columns are called `{twice}`, and a JSON object has room for one: say with --value what to keep"
             ))));
         }

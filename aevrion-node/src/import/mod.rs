@@ -9,6 +9,7 @@
 mod batches;
 mod changes;
 mod csv;
+mod decoding;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod git;
@@ -24,7 +25,6 @@ mod sink;
 mod source;
 mod succession;
 mod template;
-mod text;
 mod ties;
 mod units;
 #[cfg(test)]
@@ -46,7 +46,7 @@ use crate::cli::{FileFormat, Format, ImportArgs, ImportFrom, Ties, TimeUnit};
 use crate::failure::Failure;
 use crate::output::Listing;
 use crate::progress::{Bar, Counts};
-use crate::say::say;
+use crate::stderr::say;
 use crate::times::TimeStyle;
 use batches::{Over, read_all};
 use changes::Changes;

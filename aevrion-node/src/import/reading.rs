@@ -4,8 +4,8 @@ use aevrion_core::{Event, Inserted, Parameters};
 
 use super::changes::Changes;
 use crate::cli::{Ties, TimeUnit};
+use crate::human::thousands;
 use crate::record::{BadField, Made};
-use crate::text::thousands;
 
 /// The reason for which a record brings no event.
 pub(super) enum Wrong {

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use aevrion_core::Parameters;
 use encoding_rs::Encoding;
 
+use super::decoding::decoded;
 use super::packed::unpacked;
-use super::text::decoded;
 
 const BUFFER: usize = 256 << 10;
 

@@ -31,9 +31,9 @@ use tokio::sync::watch;
 use crate::cli::{Global, Serving};
 use crate::exit;
 use crate::failure::Failure;
-use crate::say::say;
+use crate::human::thousands;
 use crate::signals::Signals;
-use crate::text::thousands;
+use crate::stderr::say;
 use app::App;
 pub(crate) use node::Node;
 

@@ -15,7 +15,7 @@ use crate::moment;
 use crate::output::{print_all, print_document, print_fields, print_line, print_table};
 use crate::peer::{MemberSelector, TransportKind, parse_peer};
 use crate::report::{ForgetReport, Neighbour};
-use crate::say::say;
+use crate::stderr::say;
 
 /// Runs a verb of `cluster`.
 pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> Result<(), Failure> {

@@ -11,13 +11,13 @@ use crate::backend::Backend;
 use crate::cleanup::Cleanup;
 use crate::cli::ExportFormat;
 use crate::drafts::Draft;
-use crate::exit::written;
 use crate::failure::Failure;
+use crate::human::thousands;
+use crate::output::written;
 use crate::progress::{Bar, Counts};
 use crate::record::Shown;
 use crate::report::Step;
-use crate::say::say;
-use crate::text::thousands;
+use crate::stderr::say;
 
 /// The columns of a table. `import` reads it back with `--key {key} --time timestamp --value {value}` and
 /// `--delete-if deleted=true --expires expires_at`.

@@ -8,11 +8,11 @@ use indicatif::HumanDuration;
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::failure::Failure;
+use crate::human::thousands;
 use crate::moment;
 use crate::output::{print_document, print_fields};
 use crate::progress::{Bar, Counts};
 use crate::report::{Neighbour, ScrubStatus, StatusReport, VerifyReport};
-use crate::text::thousands;
 
 pub(super) async fn status(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let status = backend.status().await?;

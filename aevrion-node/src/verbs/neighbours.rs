@@ -1,13 +1,13 @@
 //! How verbs name a neighbour and tell whether it is connected, so that every listing says the same.
 
 use crate::report::Neighbour;
-use crate::text::harmless;
+use crate::sanitize::sanitized;
 
 /// The cells of a table row for the identity, the address and the state of a neighbour.
 pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
     let state = match &neighbour.problem {
-        // The words may be the neighbour's.
-        Some(problem) => format!("{}: {}", neighbour.state, harmless(problem)),
+        // It may quote the neighbour.
+        Some(problem) => format!("{}: {}", neighbour.state, sanitized(problem)),
         None => neighbour.state.clone(),
     };
     let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());

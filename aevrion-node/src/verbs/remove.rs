@@ -11,10 +11,10 @@ use crate::cli::{Format, Global};
 use crate::client::Client;
 use crate::cluster::{self, Book, HOLDS_AUTHORITY, Home};
 use crate::data::{self, Opened, Purpose};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{print_document, print_fields};
 use crate::report::RemovedNode;
-use crate::say::say;
+use crate::stderr::say;
 
 /// Removes the node whose id is `text`, or begins with it.
 pub(super) async fn run(global: &Global, text: &str) -> Result<(), Failure> {
@@ -73,7 +73,7 @@ async fn in_store(replica: &Replica, home: &Home, signer: &Signer<'_>) -> Result
 /// A server runs on the directory, so it gets the statement.
 async fn by_node(global: &Global, signer: &Signer<'_>) -> Result<RemovedNode, Failure> {
     let node = Backend::Remote(Client::new(global.endpoint.as_deref(), global.patience())?);
-    let status = node.status().await.map_err(|failure| match failure.is(Exit::Unreachable) {
+    let status = node.status().await.map_err(|failure| match failure.is(FailureKind::Unreachable) {
         true => {
             failure.and("another process has --data open: give the --endpoint of the node that serves it")
         }
@@ -143,9 +143,9 @@ mod tests {
         let known = [one, other, third, third];
         assert_eq!(named("3", &known).unwrap(), third);
         assert_eq!(named("1F20", &known).unwrap(), one);
-        assert!(named("1f", &known).unwrap_err().is(Exit::Usage));
-        assert!(named("4", &known).unwrap_err().is(Exit::NotFound));
-        assert!(named("", &known).unwrap_err().is(Exit::NotFound));
+        assert!(named("1f", &known).unwrap_err().is(FailureKind::Usage));
+        assert!(named("4", &known).unwrap_err().is(FailureKind::NotFound));
+        assert!(named("", &known).unwrap_err().is(FailureKind::NotFound));
         // A node that is not known here.
         let unknown = node(0x77, 0x77);
         assert_eq!(named(&unknown.to_string(), &known).unwrap(), unknown);

@@ -8,11 +8,11 @@ use super::neighbours::{connected, name_of, or_dash, who_and_where};
 use crate::backend::Backend;
 use crate::cli::{Format, Global, SyncVerb};
 use crate::failure::Failure;
+use crate::human::{counted, thousands};
 use crate::moment;
 use crate::output::{print_all, print_document, print_line, print_table};
 use crate::progress::at_rate;
 use crate::report::{CatchUp, Neighbour};
-use crate::text::{counted, thousands};
 
 /// Runs a verb of `sync`.
 pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> Result<(), Failure> {

@@ -6,10 +6,10 @@ use aevrion_core::{EventKey, Timestamp};
 
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
-use crate::exit::written;
 use crate::failure::Failure;
 use crate::moment::{Moment, Span};
 use crate::output::print_document;
+use crate::output::written;
 use crate::report::Placed;
 use crate::requests::Put;
 

@@ -7,10 +7,10 @@ use super::neighbours::connected;
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::failure::Failure;
+use crate::human::{counted, thousands};
 use crate::output::{print_document, print_fields};
 use crate::progress::{self, Bar, Counts};
 use crate::report::{Neighbour, WaitReport};
-use crate::text::{counted, thousands};
 use crate::wire::LONGEST_WAIT;
 
 /// Interval of updates to the bar.

@@ -7,7 +7,7 @@ use crate::cli::Global;
 use crate::client::Sight;
 use crate::failure::Failure;
 use crate::output::Listing;
-use crate::say::say;
+use crate::stderr::say;
 
 pub(super) async fn run(
     backend: &Backend,

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::Uri;
 
 use crate::cluster::TOKENS_BY_FILE;
-use crate::failure::Exit;
+use crate::failure::FailureKind;
 use crate::moment::Span;
 use crate::peer::MemberSelector;
 use crate::problem::{Kind, Problem};
@@ -69,7 +69,7 @@ pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
         }
     };
     let forgotten = app.node.membership()?.book().forget(&selector).await;
-    let forgotten = forgotten.map_err(|failure| match failure.is(Exit::Usage) {
+    let forgotten = forgotten.map_err(|failure| match failure.is(FailureKind::Usage) {
         true => Problem::bad_request(failure),
         false => Problem::new(Kind::Failed, failure),
     })?;
