@@ -1,6 +1,6 @@
 //! Messages and numbers for people: short enough to read, with thousands set apart.
 
-/// The longest message that is said whole, in bytes.
+/// The longest message that is not abbreviated, in bytes.
 const LONGEST_MESSAGE: usize = 2_000;
 
 /// A message without its middle, if it is long: it quotes a file, where a cell or a name may be of any length.
@@ -21,7 +21,7 @@ pub(crate) fn thousands(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
-/// So many of something, whose plural is regular.
+/// A number with its noun, whose plural is regular.
 pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }

@@ -19,7 +19,7 @@ pub(crate) enum TransportKind {
 }
 
 impl TransportKind {
-    /// As addresses name it.
+    /// The name in addresses.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Quic => "quic",
@@ -27,7 +27,7 @@ impl TransportKind {
         }
     }
 
-    /// The one that is used where none is named: QUIC, if it is built in.
+    /// The default transport: QUIC, if it is compiled in.
     pub(crate) fn usual() -> Self {
         if cfg!(feature = "quic") { Self::Quic } else { Self::Tcp }
     }
@@ -37,7 +37,7 @@ impl TransportKind {
     }
 }
 
-/// Reads the address of a peer; one that names no transport gets the usual one.
+/// Parses the address of a peer; an address without a transport gets the usual one.
 pub(crate) fn parse_peer(text: &str, usual: TransportKind) -> Result<Peer, Failure> {
     let peer: Peer = text.parse().map_err(Failure::usage)?;
     match peer.transport() {

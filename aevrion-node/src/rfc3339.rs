@@ -13,7 +13,7 @@ pub(crate) enum Fold {
     Later,
 }
 
-/// The reason for which a text does not stand for a moment.
+/// The reason for which a text is no moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NotRead {
     OtherForm,
@@ -24,8 +24,8 @@ pub(crate) enum NotRead {
     Wrong(String),
 }
 
-/// Reads RFC 3339, and its extension by the name of a zone in brackets, RFC 9557. `zone` is that of times which name
-/// neither an offset nor a zone, `fold` decides where clocks were changed.
+/// Reads RFC 3339, and its extension by the name of a zone in brackets, RFC 9557. `zone` is the zone of times with
+/// neither an offset nor a zone; `fold` decides where clocks were changed.
 pub(crate) fn read_standard(
     text: &str,
     zone: Option<&TimeZone>,
@@ -75,7 +75,7 @@ fn beyond() -> NotRead {
 pub(crate) const LEAP_SECOND: &str =
     "it is a leap second, which no number stands for: say second 59, or the next minute";
 
-/// A moment of the library's as one of ours.
+/// Converts a moment of `jiff`.
 pub(crate) fn from_jiff(timestamp: jiff::Timestamp) -> Result<Timestamp, String> {
     // A fraction of a millisecond before 1970 would be cut to 1970 itself.
     let ms =

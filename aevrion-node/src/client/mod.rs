@@ -1,6 +1,6 @@
 //! The client of the HTTP interface: sends a running node the requests that `--data` sends a directory.
 //!
-//! Every silence has a time limit, but a long answer as a whole has none: it may take any time if only it goes on.
+//! Every silence has a time limit, but a long answer as a whole has none: it may take any time while bytes arrive.
 
 mod lines;
 mod sight;
@@ -56,7 +56,7 @@ pub(crate) struct Client {
 /// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The node is not there, or no longer.
+    /// The node does not answer, or stopped doing so.
     Unreachable(String),
     /// The node refuses, with its reason.
     Problem(Box<Problem>),

@@ -1,14 +1,14 @@
-//! One step of a watch, as a person sees it. A watch of a node and a watch of a directory tell the same.
+//! The items of a watch: the same for a watch of a node and of a directory.
 
 use aevrion_core::{Effect, Event};
 
-/// One thing that a watcher sees.
+/// One item of a watch.
 pub(crate) enum Sight {
     Event {
         event: Event,
         effect: Effect,
         cursor: String,
     },
-    /// Something for the person to know; the watch goes on.
+    /// A note for the user; the watch goes on.
     Note(String),
 }

@@ -21,7 +21,7 @@ pub(crate) struct RemoteWatch {
     /// The cursor of the last item.
     cursor: Option<String>,
     stream: Option<Lines>,
-    /// Whether there ever was a stream. A node that was never reached is a failure; one that has gone is waited for.
+    /// Whether a stream was ever open. A node that was never reached is a failure; a lost node is waited for.
     was_there: bool,
     retry: Duration,
 }

@@ -1,9 +1,8 @@
-//! The book of members: what the store remembers of them across restarts.
+//! The list of members in the store, which survives a restart.
 //!
-//! The members themselves are kept by the core, in memory. The store follows: each save writes all that is known by
-//! then, one after the other, so a node that comes at the same moment as another is not forgotten. Who is new is
-//! saved at once, for the past is not settled without it; where a member is, a little later; when it was seen, now
-//! and then.
+//! The core keeps the list in memory, and the store follows. Saves are serialized and each writes the whole list, so two
+//! nodes that join at once are both saved. A new member is saved at once: `stable_until` depends on it. A changed
+//! address is saved within seconds, and the time of the last connection within minutes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,31 +15,31 @@ use tokio::time::{Instant, sleep_until};
 use crate::failure::Failure;
 use crate::peer::MemberSelector;
 
-/// Under which name the store remembers them.
+/// The name of the list in the store.
 const MEMBERS: &str = "members";
 
-/// Under which an older release remembered their addresses.
+/// The name of an older release's list of addresses.
 const PEERS: &str = "peers";
 
-/// How often the store is written to for the sake of members that move about, at most.
+/// The longest delay of a save after a change of address. It bounds the writes for members that move often.
 const MOVES: Duration = Duration::from_secs(10);
 
-/// How often it is remembered when members were seen, and until when they agreed.
+/// The interval of saves of the times of last connection and agreement.
 const SIGHTS: Duration = Duration::from_secs(5 * 60);
 
-/// The book. Cloning shares it.
+/// The list of members and its copy in the store. Cloning shares both.
 #[derive(Clone)]
 pub(crate) struct Book {
     replica: Replica,
     members: Members,
-    /// What the store remembers.
+    /// The copy in the store.
     saved: Arc<Mutex<Vec<Member>>>,
-    /// Held while the store is written to.
+    /// Held during a save.
     saving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Book {
-    /// That of a store. What cannot be read is passed over: it can be learned again.
+    /// Reads the list of a store. Entries that cannot be read are skipped: the node learns of these members again.
     pub(crate) async fn of(replica: &Replica) -> Result<Self, Failure> {
         let saved = match replica.setting(MEMBERS).await? {
             Some(row) => serde_json::from_slice::<Vec<Entry>>(&row).unwrap_or_default(),
@@ -54,7 +53,7 @@ impl Book {
         Ok(book)
     }
 
-    /// Takes over what an older release remembered.
+    /// Takes over the addresses of an older release.
     async fn take_over(&self) -> Result<(), Failure> {
         let Some(row) = self.replica.setting(PEERS).await? else { return Ok(()) };
         let texts: Vec<String> = serde_json::from_slice(&row).unwrap_or_default();
@@ -63,12 +62,12 @@ impl Book {
         Ok(self.replica.remember(PEERS, None).await?)
     }
 
-    /// Those who are known. They are remembered with the next [`Book::save`].
+    /// The list in memory. The next [`Book::save`] writes it to the store.
     pub(crate) fn members(&self) -> &Members {
         &self.members
     }
 
-    /// Expects somebody at these addresses, also after a restart.
+    /// Adds addresses to dial, also after a restart.
     pub(super) async fn expect(&self, peers: &[Peer]) -> Result<(), Failure> {
         peers.iter().for_each(|peer| self.members.expect(peer));
         self.save(self.members.list()).await
@@ -100,7 +99,7 @@ impl Book {
         Ok(forgotten)
     }
 
-    /// Has the store remember these, unless it does.
+    /// Saves this list, unless the store has the same.
     pub(super) async fn save(&self, members: Vec<Member>) -> Result<(), Failure> {
         let _one_after_the_other = self.saving.lock().await;
         if *self.saved() == members {
@@ -113,7 +112,7 @@ impl Book {
         Ok(())
     }
 
-    /// Saves what `now` gives when it is time, for as long as it gives something.
+    /// Saves the list that `now` returns whenever a save is due, until it returns none.
     pub(super) async fn run(self, now: impl Fn() -> Option<Vec<Member>>) {
         let mut changes = self.members.changes();
         changes.mark_changed();
@@ -145,12 +144,12 @@ impl Book {
     }
 
     fn saved(&self) -> MutexGuard<'_, Vec<Member>> {
-        // A list is whole whatever happened to who held it.
+        // A panic of the holder cannot leave a partial list.
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A member as it is remembered. What a later release remembers besides is passed over.
+/// A member as the store has it. Fields of a later release are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,7 +176,7 @@ impl Entry {
         }
     }
 
-    /// Nothing, if its identity cannot be read.
+    /// The member, if its id can be read.
     fn member(&self) -> Option<Member> {
         let peers = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
         let id = self.id.as_ref().map(|id| id.parse()).transpose().ok()?;

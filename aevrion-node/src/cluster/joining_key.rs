@@ -1,7 +1,7 @@
-//! The key of a machine that asks to join: kept in its directory before it asks, and there for the next attempt.
+//! The key of a machine that asks to join: stored in its directory before the request, and reused by the next attempt.
 //!
-//! A token is good for one key. If the answer to a join is lost, the cluster takes the machine for a node and the machine
-//! knows nothing of it; it may ask again, but only as the same one.
+//! A token admits one key. If the answer to a join is lost, the cluster has admitted the machine and the machine does not
+//! know; it may ask again, but only with the same key.
 
 use std::fs;
 use std::io;
@@ -13,17 +13,17 @@ use aevrion_core::identity::NodeKey;
 use super::Home;
 use crate::failure::Failure;
 
-/// Where [`aevrion_core::identity::Identity`] expects it. It is no identity as long as there is no certificate.
+/// The file in which [`aevrion_core::identity::Identity`] looks for the key. Without a certificate there is no identity.
 const KEY_FILE: &str = "node.key";
 
-/// The key to ask with.
+/// The stored key.
 pub(super) struct Kept {
     pub(super) key: NodeKey,
-    /// The directories that were made for it, the innermost first; nothing if it is that of an earlier attempt.
+    /// The directories created for it, the innermost first; nothing for the key of an earlier attempt.
     new_in: Option<Vec<PathBuf>>,
 }
 
-/// The key that an earlier attempt left in a directory without identity, or else a new one, durable there.
+/// The key of an earlier attempt, from a directory without an identity, or else a new one, stored there durably.
 pub(super) fn keep(home: &Home) -> Result<Kept, Failure> {
     let path = home.path().join(KEY_FILE);
     let failed = |error: io::Error| Failure::error(format!("cannot keep {}: {error}", path.display()));
@@ -45,11 +45,11 @@ pub(super) fn keep(home: &Home) -> Result<Kept, Failure> {
 }
 
 impl Kept {
-    /// Nobody has taken it for a node: removes it, with the directories that were made for it. That of an earlier attempt
-    /// stays, for about that one nothing is known.
+    /// Removes a key that was not admitted, with the directories created for it. The key of an earlier attempt stays: it
+    /// may have been admitted.
     pub(super) fn forget(self, home: &Home) {
         let Some(made) = self.new_in else { return };
-        // What cannot be removed does no harm: the next attempt takes it.
+        // A key that cannot be removed does no harm: the next attempt reuses it.
         let _ = fs::remove_file(home.path().join(KEY_FILE));
         for directory in made {
             let _ = fs::remove_dir(directory);
@@ -57,7 +57,7 @@ impl Kept {
     }
 }
 
-/// The directories that are missing, the innermost first.
+/// The missing directories of a path, the innermost first.
 fn missing(directory: &Path) -> Vec<PathBuf> {
     let missing = |directory: &&Path| !directory.as_os_str().is_empty() && !directory.exists();
     directory.ancestors().take_while(missing).map(Path::to_owned).collect()

@@ -1,4 +1,4 @@
-//! A node's part in its cluster, while it runs: it listens, dials, lets others join, and keeps its certificate fresh.
+//! A running node's membership: it listens, dials, admits others, and renews its certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use crate::failure::Failure;
 use crate::peer::TransportKind;
 use crate::problem::Problem;
 
-/// A membership that runs.
+/// A running membership.
 pub(crate) struct Membership {
     parts: Arc<Parts>,
     tasks: [JoinHandle<()>; 2],
 }
 
-/// How a node listens, and whom it dials beside those it remembers.
+/// How a node listens, and the peers it dials beside the members of its store.
 #[derive(Debug, Clone)]
 pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
     pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<Peer>,
-    /// Take local writes also while the neighbours' clocks say that this node's is wrong.
+    /// Accept local writes although this node's clock differs too much from the neighbours'.
     pub(crate) write_despite_clocks: bool,
-    /// Members that are away for this long, and keep the past from being settled, are an alarm.
+    /// Members that are away for this long are an alarm.
     pub(crate) away_alarm: Duration,
 }
 
 impl Membership {
-    /// Takes part, as `identity`.
+    /// Starts the membership of `identity`.
     pub(crate) async fn begin(
         replica: &Replica,
         home: Home,
@@ -56,7 +56,7 @@ impl Membership {
             members,
             ..ReplicationOptions::default()
         });
-        // Whom the authority has removed gets no certificate, from the first question on.
+        // Before the first request: a removed node gets no certificate.
         replica.read_removals(credentials.removals()).await?;
         let place = if authority.is_some() { AuthorityAt::ThisNode } else { AuthorityAt::AnotherNode };
         if let Some(authority) = authority {
@@ -84,27 +84,27 @@ impl Membership {
         &self.parts.replication
     }
 
-    /// Why the certificate is an alarm, if it is.
+    /// The alarm about the certificate, if there is one.
     pub(crate) fn certificate_alarm(&self) -> Option<String> {
         renewal::alarm(&self.parts.credentials, self.parts.authority)
     }
 
-    /// How many members are away for so long that they are an alarm.
+    /// The number of members that are away for so long that they are an alarm.
     pub(crate) fn away(&self) -> usize {
         away::missing(&self.parts.replication, self.parts.away_alarm).len()
     }
 
-    /// Who they are, and what to do about it, if there are any.
+    /// The alarm about members that are away, if there are any.
     pub(crate) fn away_alarm(&self) -> Option<String> {
         away::alarm(&self.parts.replication, self.parts.away_alarm)
     }
 
-    /// When the certificate ends.
+    /// The expiry of the certificate.
     pub(crate) fn certificate_ends(&self) -> aevrion_core::Timestamp {
         self.parts.credentials.current().expires_at()
     }
 
-    /// Removes a node, as a statement of the authority says.
+    /// Removes a node by a statement of the authority.
     ///
     /// # Errors
     /// See [`Parts::remove`].
@@ -112,12 +112,12 @@ impl Membership {
         self.parts.remove(statement).await
     }
 
-    /// Those who belong to the cluster, as far as is known.
+    /// The known members.
     pub(crate) fn book(&self) -> &Book {
         &self.parts.book
     }
 
-    /// Leaves in an orderly way: neighbours are told.
+    /// Ends the membership, and notifies the neighbours.
     pub(crate) async fn end(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
         if let Err(failure) = self.parts.book.save(self.parts.replication.members()).await {
@@ -127,7 +127,7 @@ impl Membership {
     }
 }
 
-/// Lets others join, tells them of everyone, also of whom they are not to meet, and takes note of where they will be.
+/// The registrar that admits others: it tells them of the members and the removed nodes, and notes their addresses.
 fn registrar(
     authority: Authority,
     home: &Home,
@@ -141,7 +141,7 @@ fn registrar(
     Registrar::new(authority, home.tokens(), removals, SystemWall, move |node, addresses| {
         let welcome = Welcome::new(parameters, &book.members().list(), &removed.all());
         let peers: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        // One that does not say where it will be is known when it comes.
+        // A node without an address becomes known when it connects.
         if !peers.is_empty() {
             book.members().introduce(node, &peers);
         }

@@ -1,7 +1,7 @@
-//! The cluster that a node belongs to: its identity, whom it keeps in step with, and how others join.
+//! A node's cluster: its identity, its members, and the admission of others.
 //!
-//! Everything stands in the data directory: keys and certificates in `cluster/` beside the store, the addresses of
-//! neighbours in the store itself. A directory without `cluster/` is a node on its own, which nobody can reach.
+//! The data directory has all of it: keys and certificates in `cluster/` beside the store, the members in the store. A
+//! directory without `cluster/` is a single node, which accepts no peers.
 
 mod away;
 mod book;

@@ -1,4 +1,4 @@
-//! The transports that this program was built with.
+//! The transports that are compiled in.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -98,7 +98,7 @@ async fn import(screen: &mut Screen, members: &[Member]) -> Result<u64, Failure>
         "imported",
         format_args!("{events} events, {size}, in {import}; all three agree {after} later"),
     )?;
-    holdings(screen, members).await?;
+    show_roots(screen, members).await?;
     Ok(bytes)
 }
 
@@ -130,7 +130,7 @@ async fn part(screen: &mut Screen, members: &mut [Member]) -> Result<Parted, Fai
         .await?;
     let right = third.replica.put(CONTESTED, "closed").await?;
     agreement(&members[..2]).await?;
-    holdings(screen, members).await?;
+    show_roots(screen, members).await?;
     let (left_root, right_root) = (members[0].replica.root().await?, members[2].replica.root().await?);
     Ok(Parted { writes: [left, right], left: left_root.count, right: right_root.count })
 }
@@ -161,7 +161,7 @@ async fn heal(
             "{messages} messages, {wire} on the wire, handshakes included; a copy of all would be {whole}"
         ),
     )?;
-    holdings(screen, members).await
+    show_roots(screen, members).await
 }
 
 /// Shows the winner of the contested key, and the other write in the history.
@@ -193,7 +193,7 @@ async fn contest(screen: &mut Screen, members: &[Member], parted: &Parted) -> Re
 }
 
 /// Shows the root of each node.
-async fn holdings(screen: &mut Screen, members: &[Member]) -> Result<(), Failure> {
+async fn show_roots(screen: &mut Screen, members: &[Member]) -> Result<(), Failure> {
     let mut roots = Vec::with_capacity(members.len());
     for member in members {
         roots.push(member.replica.root().await?);

@@ -64,7 +64,7 @@ const REPORTED: u64 = 10;
 pub(crate) const BAD_LINES: &str = "bad lines";
 
 /// Batches parsed ahead of the store.
-const LOTS_AHEAD: usize = 2;
+const BATCHES_AHEAD: usize = 2;
 
 /// A file that was opened, and whose first lines make sense: nothing else is touched before.
 pub(crate) struct Opened {
@@ -179,7 +179,7 @@ impl ImportFrom {
     }
 }
 
-/// The records of the file, by what it holds. Flags that do not apply to that are refused.
+/// The records of a file, by its format. Flags that do not apply to the format are refused.
 fn records_of(source: Source, arguments: &ImportArgs) -> Result<Box<dyn Records>, Failure> {
     // The size limits are the same for every store.
     let parameters = &Parameters::default();
@@ -228,7 +228,7 @@ fn begin_reading(
     open: impl FnOnce() -> io::Result<Box<dyn Records>> + Send + 'static,
     reading: Reading,
 ) -> mpsc::Receiver<Message> {
-    let (sender, messages) = mpsc::channel(LOTS_AHEAD);
+    let (sender, messages) = mpsc::channel(BATCHES_AHEAD);
     // Detached on purpose: after a failed import it ends at its next send, and nothing waits for it.
     thread::spawn(move || match open() {
         // The listener is gone only after a failed import: no one needs the message.

@@ -101,7 +101,7 @@ fn read_token() -> Result<String, Failure> {
     Ok(token)
 }
 
-/// Lists the known nodes: a running node's neighbours, connected or not, or the addresses that a directory remembers.
+/// Lists the known nodes: a running node's neighbours, connected or not, or the members in a directory's store.
 async fn nodes(global: &Global) -> Result<(), Failure> {
     let neighbours = match &global.data {
         None => Backend::open(global, Purpose::Read).await?.status().await?.nodes(),
@@ -132,7 +132,7 @@ fn row(neighbour: &Neighbour) -> Vec<String> {
     row
 }
 
-/// The nodes that a directory remembers, and those it knows to be removed.
+/// The members and the removed nodes in a directory's store.
 async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Failure> {
     let members = Book::of(replica).await?.members().list();
     let removed = match Home::of(data).identity()? {

@@ -1,4 +1,4 @@
-//! How verbs name a neighbour and tell whether it is connected, so that every listing says the same.
+//! The name, the state and the table row of a neighbour, the same in every listing.
 
 use crate::report::Neighbour;
 use crate::sanitize::sanitized;

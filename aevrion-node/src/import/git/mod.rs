@@ -246,7 +246,7 @@ fn missing(change: &Change) -> String {
     format!("git does not have the blob {}: the repository is damaged, see git fsck", change.hash)
 }
 
-/// The place of a change, for people: as text where it is valid UTF-8.
+/// The place of a change, for people; a path that is not UTF-8 is escaped.
 fn place(change: &Change) -> String {
     let hash = change.commit.hash.get(..SHOWN_HASH).unwrap_or(&change.commit.hash);
     match std::str::from_utf8(&change.path) {
