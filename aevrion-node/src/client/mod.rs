@@ -3,9 +3,9 @@
 //! Every silence has a time limit, but a long answer as a whole has none: it may take any time while bytes arrive.
 
 mod lines;
-mod sight;
 mod upload;
 mod watch;
+mod watch_item;
 
 use std::time::Duration;
 
@@ -30,9 +30,9 @@ use crate::report::Placed;
 use crate::wire::{HTTP_PORT, Target};
 
 pub(crate) use lines::Lines;
-pub(crate) use sight::Sight;
 pub(crate) use upload::Upload;
 pub(crate) use watch::RemoteWatch;
+pub(crate) use watch_item::WatchItem;
 
 /// Time limit of connecting: a running node accepts at once, even on the other side of the world.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use aevrion_core::identity::join::Token;
 use aevrion_core::replication::{Peer, RemovalError};
 use aevrion_core::{Options, ParameterOverrides, Replica};
 
-use super::{Book, Home, Welcome, joining_key, removed_from, transports};
+use super::{ClusterDir, MemberStore, Welcome, joining_key, removed_from, transports};
 use crate::cli::Global;
 use crate::failure::{Failure, FailureKind};
 
@@ -18,20 +18,20 @@ pub(crate) struct Newcomer {
 }
 
 impl Newcomer {
-    /// Asks the node at `peer` to admit a node with the directory `home` and these addresses.
+    /// Asks the node at `peer` to admit a node with the directory `cluster_dir` and these addresses.
     ///
     /// The key is stored before the request: if the answer is lost, the token is used up, except for the same key.
     pub(crate) async fn ask(
-        home: &Home,
+        cluster_dir: &ClusterDir,
         peer: Peer,
         token: &Token,
         addresses: &[String],
     ) -> Result<Self, Failure> {
-        let kept = joining_key::keep(home)?;
+        let kept = joining_key::keep(cluster_dir)?;
         let joined = match transports::join(&peer, token, &kept.key, addresses).await {
             Ok(joined) => joined,
             Err(failure) if failure.is(FailureKind::NotAllowed) || failure.is(FailureKind::Usage) => {
-                kept.forget(home);
+                kept.forget(cluster_dir);
                 return Err(failure);
             }
             Err(failure) => {
@@ -79,12 +79,12 @@ impl Newcomer {
     }
 
     /// Stores the peers, the removals and the identity. The identity comes last: a directory that has it has the rest.
-    pub(crate) async fn settle(&self, replica: &Replica, home: &Home) -> Result<(), Failure> {
-        let book = Book::of(replica).await?;
+    pub(crate) async fn settle(&self, replica: &Replica, cluster_dir: &ClusterDir) -> Result<(), Failure> {
+        let member_store = MemberStore::of(replica).await?;
         // The node that admitted it comes first.
-        self.peers.iter().take(1).for_each(|peer| book.members().expect(peer));
-        self.welcome.introduce_to(book.members());
-        book.expect(&self.peers).await?;
+        self.peers.iter().take(1).for_each(|peer| member_store.members().expect(peer));
+        self.welcome.introduce_to(member_store.members());
+        member_store.expect(&self.peers).await?;
         let removals = removed_from(replica, self.identity.clone()).await?;
         for statement in self.welcome.removals() {
             match replica.remove_node(&removals, &statement).await {
@@ -93,6 +93,6 @@ impl Newcomer {
                 Err(error) => return Err(Failure::error(error).during("taking note of removed nodes")),
             }
         }
-        home.keep(&self.identity)
+        cluster_dir.keep(&self.identity)
     }
 }

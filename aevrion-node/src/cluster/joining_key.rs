@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use aevrion_core::files;
 use aevrion_core::identity::NodeKey;
 
-use super::Home;
+use super::ClusterDir;
 use crate::failure::Failure;
 
 /// The file in which [`aevrion_core::identity::Identity`] looks for the key. Without a certificate there is no identity.
@@ -24,8 +24,8 @@ pub(super) struct Kept {
 }
 
 /// The key of an earlier attempt, from a directory without an identity, or else a new one, stored there durably.
-pub(super) fn keep(home: &Home) -> Result<Kept, Failure> {
-    let path = home.path().join(KEY_FILE);
+pub(super) fn keep(cluster_dir: &ClusterDir) -> Result<Kept, Failure> {
+    let path = cluster_dir.path().join(KEY_FILE);
     let failed = |error: io::Error| Failure::error(format!("cannot keep {}: {error}", path.display()));
     match fs::read_to_string(&path) {
         Ok(text) => {
@@ -36,7 +36,7 @@ pub(super) fn keep(home: &Home) -> Result<Kept, Failure> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = NodeKey::generate().map_err(Failure::error)?;
-            let missing = missing(home.path());
+            let missing = missing(cluster_dir.path());
             files::write(&path, key.to_pem().as_bytes()).map_err(failed)?;
             Ok(Kept { key, new_in: Some(missing) })
         }
@@ -47,10 +47,10 @@ pub(super) fn keep(home: &Home) -> Result<Kept, Failure> {
 impl Kept {
     /// Removes a key that was not admitted, with the directories created for it. The key of an earlier attempt stays: it
     /// may have been admitted.
-    pub(super) fn forget(self, home: &Home) {
+    pub(super) fn forget(self, cluster_dir: &ClusterDir) {
         let Some(made) = self.new_in else { return };
         // A key that cannot be removed does no harm: the next attempt reuses it.
-        let _ = fs::remove_file(home.path().join(KEY_FILE));
+        let _ = fs::remove_file(cluster_dir.path().join(KEY_FILE));
         for directory in made {
             let _ = fs::remove_dir(directory);
         }
@@ -70,28 +70,28 @@ mod tests {
     #[test]
     fn the_key_of_an_attempt_is_that_of_the_next() {
         let place = tempfile::tempdir().unwrap();
-        let home = Home::of(&place.path().join("above/data"));
-        let first = keep(&home).unwrap();
-        let again = keep(&home).unwrap();
+        let cluster_dir = ClusterDir::of(&place.path().join("above/data"));
+        let first = keep(&cluster_dir).unwrap();
+        let again = keep(&cluster_dir).unwrap();
         assert_eq!(first.key.node(), again.key.node());
-        assert!(home.identity().unwrap().is_none(), "a key is no identity");
+        assert!(cluster_dir.identity().unwrap().is_none(), "a key is no identity");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let metadata = fs::metadata(home.path().join(KEY_FILE)).unwrap();
+            let metadata = fs::metadata(cluster_dir.path().join(KEY_FILE)).unwrap();
             assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
         }
-        again.forget(&home);
-        assert!(home.path().join(KEY_FILE).exists(), "the earlier attempt may have been heard");
-        first.forget(&home);
+        again.forget(&cluster_dir);
+        assert!(cluster_dir.path().join(KEY_FILE).exists(), "the earlier attempt may have been heard");
+        first.forget(&cluster_dir);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_directory_that_was_there_stays() {
         let place = tempfile::tempdir().unwrap();
-        let home = Home::of(place.path());
-        keep(&home).unwrap().forget(&home);
-        assert!(place.path().exists() && !home.path().exists());
+        let cluster_dir = ClusterDir::of(place.path());
+        keep(&cluster_dir).unwrap().forget(&cluster_dir);
+        assert!(place.path().exists() && !cluster_dir.path().exists());
     }
 }

@@ -12,7 +12,7 @@ use aevrion_core::{Replica, SystemWall};
 use tokio::task::JoinHandle;
 
 use super::parts::{AuthorityAt, Parts};
-use super::{Book, Home, Welcome, away, renewal, transports};
+use super::{ClusterDir, MemberStore, Welcome, away, renewal, transports};
 use crate::failure::Failure;
 use crate::peer::TransportKind;
 use crate::problem::Problem;
@@ -25,7 +25,7 @@ pub(crate) struct Membership {
 
 /// How a node listens, and the peers it dials beside the members of its store.
 #[derive(Debug, Clone)]
-pub(crate) struct Listening {
+pub(crate) struct ListenOptions {
     pub(crate) address: SocketAddr,
     pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<Peer>,
@@ -39,18 +39,18 @@ impl Membership {
     /// Starts the membership of `identity`.
     pub(crate) async fn begin(
         replica: &Replica,
-        home: Home,
+        cluster_dir: ClusterDir,
         identity: Identity,
-        listening: &Listening,
+        options: &ListenOptions,
     ) -> Result<Self, Failure> {
         let credentials = Credentials::new(identity);
-        let authority = home.authority()?;
-        let bind = |kind: &TransportKind| transports::bind(*kind, listening.address, &credentials);
-        let transports = listening.transports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let write_despite_clocks = listening.write_despite_clocks;
-        let book = Book::of(replica).await?;
-        book.expect(&listening.peers).await?;
-        let members = book.members().clone();
+        let authority = cluster_dir.authority()?;
+        let bind = |kind: &TransportKind| transports::bind(*kind, options.address, &credentials);
+        let transports = options.transports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let write_despite_clocks = options.write_despite_clocks;
+        let member_store = MemberStore::of(replica).await?;
+        member_store.expect(&options.peers).await?;
+        let members = member_store.members().clone();
         let replication = replica.replicate(ReplicationOptions {
             write_despite_clocks,
             members,
@@ -60,7 +60,8 @@ impl Membership {
         replica.read_removals(credentials.removals()).await?;
         let place = if authority.is_some() { AuthorityAt::ThisNode } else { AuthorityAt::AnotherNode };
         if let Some(authority) = authority {
-            let registrar = Arc::new(registrar(authority, &home, &credentials, replica, &book));
+            let registrar =
+                Arc::new(registrar(authority, &cluster_dir, &credentials, replica, &member_store));
             for transport in &transports {
                 transport.answer_joins(Arc::clone(&registrar) as _);
             }
@@ -68,14 +69,22 @@ impl Membership {
         for transport in &transports {
             replication.over(Arc::clone(transport));
         }
-        let (replica, authority, away_alarm) = (replica.clone(), place, listening.away_alarm);
-        let parts =
-            Parts { home, credentials, transports, replication, replica, authority, away_alarm, book };
+        let (replica, authority, away_alarm) = (replica.clone(), place, options.away_alarm);
+        let parts = Parts {
+            cluster_dir,
+            credentials,
+            transports,
+            replication,
+            replica,
+            authority,
+            away_alarm,
+            member_store,
+        };
         let parts = Arc::new(parts);
         let renewing = tokio::spawn(renewal::run(Arc::downgrade(&parts)));
         let weak = Arc::downgrade(&parts);
         let members = move || weak.upgrade().map(|parts| parts.replication.members());
-        let remembering = tokio::spawn(parts.book.clone().run(members));
+        let remembering = tokio::spawn(parts.member_store.clone().run(members));
         Ok(Self { parts, tasks: [renewing, remembering] })
     }
 
@@ -113,14 +122,14 @@ impl Membership {
     }
 
     /// The known members.
-    pub(crate) fn book(&self) -> &Book {
-        &self.parts.book
+    pub(crate) fn member_store(&self) -> &MemberStore {
+        &self.parts.member_store
     }
 
     /// Ends the membership, and notifies the neighbours.
     pub(crate) async fn end(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        if let Err(failure) = self.parts.book.save(self.parts.replication.members()).await {
+        if let Err(failure) = self.parts.member_store.save(self.parts.replication.members()).await {
             tracing::warn!(%failure, "what is known of the members was not remembered");
         }
         self.parts.replication.close().await;
@@ -130,20 +139,20 @@ impl Membership {
 /// The registrar that admits others: it tells them of the members and the removed nodes, and notes their addresses.
 fn registrar(
     authority: Authority,
-    home: &Home,
+    cluster_dir: &ClusterDir,
     credentials: &Credentials,
     replica: &Replica,
-    book: &Book,
+    member_store: &MemberStore,
 ) -> Registrar {
     let parameters = replica.parameters();
     let (removals, removed) = (credentials.removals().clone(), credentials.removals().clone());
-    let book = book.clone();
-    Registrar::new(authority, home.tokens(), removals, SystemWall, move |node, addresses| {
-        let welcome = Welcome::new(parameters, &book.members().list(), &removed.all());
+    let member_store = member_store.clone();
+    Registrar::new(authority, cluster_dir.tokens(), removals, SystemWall, move |node, addresses| {
+        let welcome = Welcome::new(parameters, &member_store.members().list(), &removed.all());
         let peers: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
         // A node without an address becomes known when it connects.
         if !peers.is_empty() {
-            book.members().introduce(node, &peers);
+            member_store.members().introduce(node, &peers);
         }
         welcome.to_bytes()
     })

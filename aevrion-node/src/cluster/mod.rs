@@ -4,11 +4,11 @@
 //! directory without `cluster/` is a single node, which accepts no peers.
 
 mod away;
-mod book;
 mod certified_wall;
-mod home;
+mod cluster_dir;
 mod joining;
 mod joining_key;
+mod member_store;
 mod membership;
 mod parts;
 mod removal;
@@ -16,10 +16,10 @@ mod renewal;
 mod transports;
 mod welcome;
 
-pub(crate) use book::Book;
 pub(crate) use certified_wall::CertifiedWall;
-pub(crate) use home::{Home, NO_CLUSTER, TOKENS_BY_FILE};
+pub(crate) use cluster_dir::{ClusterDir, NO_CLUSTER, TOKENS_BY_FILE};
 pub(crate) use joining::Newcomer;
-pub(crate) use membership::{Listening, Membership};
+pub(crate) use member_store::MemberStore;
+pub(crate) use membership::{ListenOptions, Membership};
 pub(crate) use removal::{HOLDS_AUTHORITY, removed_from};
 use welcome::Welcome;

@@ -78,11 +78,11 @@ fn in_words(refusals: &[RefusedBy]) -> String {
 }
 
 async fn renew(parts: &Parts, current: &Identity) -> Result<Arc<Identity>, RenewalError> {
-    let identity = match parts.home.authority().map_err(RenewalError::Authority)? {
+    let identity = match parts.cluster_dir.authority().map_err(RenewalError::Authority)? {
         Some(authority) => renew_here(&authority, current)?,
         None => renew_there(parts).await?,
     };
-    parts.home.keep(&identity).map_err(RenewalError::NotKept)?;
+    parts.cluster_dir.keep(&identity).map_err(RenewalError::NotKept)?;
     parts.credentials.replace(identity)?;
     Ok(parts.credentials.current())
 }

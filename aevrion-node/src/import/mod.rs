@@ -66,8 +66,8 @@ pub(crate) const BAD_LINES: &str = "bad lines";
 /// Batches parsed ahead of the store.
 const BATCHES_AHEAD: usize = 2;
 
-/// A file that was opened, and whose first lines make sense: nothing else is touched before.
-pub(crate) struct Opened {
+/// A file or repository that is open, and whose beginning is valid: nothing else is touched before.
+pub(crate) struct ImportSource {
     name: String,
     from: ImportFrom,
     records: Box<dyn Records>,
@@ -80,7 +80,7 @@ pub(crate) struct Opened {
     programs: CleanupScope,
 }
 
-impl Opened {
+impl ImportSource {
     pub(crate) fn new(arguments: &ImportArgs, cleanup: &Cleanup) -> Result<Self, Failure> {
         let name = arguments.file.display().to_string();
         let ImportArgs { from, skip_bad, ties, time_unit: unit, .. } = *arguments;

@@ -82,7 +82,7 @@ async fn serve(
     // Small answers go out at once. Best effort: without it they are only slower.
     let _ = stream.set_nodelay(true);
     let pace = Pace::new(WRITE_PATIENCE, WRITE_LEAST);
-    let stream = TokioIo::new(Watched::new(stream, Arc::clone(&app), pace));
+    let stream = TokioIo::new(MeteredStream::new(stream, Arc::clone(&app), pace));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -108,7 +108,7 @@ async fn serve(
 }
 
 /// A connection that counts its bytes, and fails when the other end takes too few of the bytes ready for it.
-struct Watched {
+struct MeteredStream {
     stream: TcpStream,
     app: Arc<App>,
     pace: Pace,
@@ -116,7 +116,7 @@ struct Watched {
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl Watched {
+impl MeteredStream {
     fn new(stream: TcpStream, app: Arc<App>, pace: Pace) -> Self {
         Self { stream, app, pace, stalled: None }
     }
@@ -150,7 +150,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for MeteredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -163,7 +163,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for MeteredStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -217,7 +217,7 @@ mod tests {
     async fn write_to_a_slow_reader(pace: Pace, most: usize) -> Option<io::ErrorKind> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut writer = Watched::new(listener.accept().await.unwrap().0, app().await, pace);
+        let mut writer = MeteredStream::new(listener.accept().await.unwrap().0, app().await, pace);
         let reading = tokio::spawn(async move {
             let mut client = client;
             let mut bytes = vec![0; 64 << 10];

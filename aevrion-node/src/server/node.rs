@@ -7,7 +7,7 @@ use aevrion_core::store::Table;
 use aevrion_core::{Options, ReadError, Replica, SystemWall, Timestamp, WallClock};
 
 use crate::cli::{Global, Serving};
-use crate::cluster::{self, CertifiedWall, Home, Listening, Membership};
+use crate::cluster::{self, CertifiedWall, ClusterDir, ListenOptions, Membership};
 use crate::data;
 use crate::failure::Failure;
 use crate::peer::parse_peer;
@@ -34,8 +34,8 @@ impl Node {
     }
 
     pub(super) async fn open(global: &Global, serving: &Serving) -> Result<Self, Failure> {
-        let home = global.data.as_deref().map(Home::of);
-        let identity = home.as_ref().map(Home::identity).transpose()?.flatten();
+        let cluster_dir = global.data.as_deref().map(ClusterDir::of);
+        let identity = cluster_dir.as_ref().map(ClusterDir::identity).transpose()?.flatten();
         let node = identity.as_ref().map(aevrion_core::identity::Identity::node);
         let peers = serving.peers.iter().map(|peer| parse_peer(peer, serving.transports[0]));
         let peers = peers.collect::<Result<Vec<_>, _>>()?;
@@ -54,16 +54,16 @@ impl Node {
             Some(path) => format!("{engine} in {}", path.display()),
             None => "memory, which keeps nothing".to_owned(),
         };
-        let listening = Listening {
+        let options = ListenOptions {
             address: serving.listen,
             transports: serving.transports.clone(),
             peers,
             write_despite_clocks: serving.write_despite_clocks,
             away_alarm: serving.away_alarm,
         };
-        let membership = match (home, identity) {
-            (Some(home), Some(identity)) => {
-                Some(Arc::new(Membership::begin(&replica, home, identity, &listening).await?))
+        let membership = match (cluster_dir, identity) {
+            (Some(cluster_dir), Some(identity)) => {
+                Some(Arc::new(Membership::begin(&replica, cluster_dir, identity, &options).await?))
             }
             _ => None,
         };

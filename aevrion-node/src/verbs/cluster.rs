@@ -8,7 +8,7 @@ use aevrion_core::{Replica, Timestamp};
 
 use crate::backend::Backend;
 use crate::cli::{ClusterVerb, Format, Global, ServeFile};
-use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE};
+use crate::cluster::{self, ClusterDir, MemberStore, Newcomer, TOKENS_BY_FILE};
 use crate::data::{self, Purpose};
 use crate::failure::Failure;
 use crate::moment;
@@ -33,11 +33,11 @@ pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> 
 
 /// Creates a cluster whose first node is this directory.
 async fn init(global: &Global) -> Result<(), Failure> {
-    let home = Home::of(data::directory(global)?);
-    home.expect_nobody()?;
+    let cluster_dir = ClusterDir::of(data::directory(global)?);
+    cluster_dir.expect_nobody()?;
     // The store first: a directory that cannot hold a store must not become a member.
     data::open(global).await?.close().await?;
-    let identity = home.found()?;
+    let identity = cluster_dir.found()?;
     print_fields(&[("node", identity.node().to_string()), ("authority", identity.authority().to_string())])?;
     say!("the key of the authority stays in this directory: keep a copy in a safe place");
     say!(
@@ -51,7 +51,7 @@ async fn init(global: &Global) -> Result<(), Failure> {
 /// not authenticate its clients.
 fn token(global: &Global) -> Result<(), Failure> {
     let data = global.data.as_ref().ok_or_else(|| Failure::not_allowed(TOKENS_BY_FILE))?;
-    print_line(&Home::of(data).issue_token()?.to_string())?;
+    print_line(&ClusterDir::of(data).issue_token()?.to_string())?;
     say!(
         "good for one node, within the hour: aevrion cluster join ADDRESS TOKEN --data DIR, where ADDRESS is that of \
          this node as the other one reaches it, such as host:7388"
@@ -68,8 +68,8 @@ async fn join(
     transports: &[TransportKind],
 ) -> Result<(), Failure> {
     let data = data::directory(global)?;
-    let home = Home::of(data);
-    home.expect_nobody()?;
+    let cluster_dir = ClusterDir::of(data);
+    cluster_dir.expect_nobody()?;
     let token = if token == "-" { read_token()? } else { token.to_owned() };
     let token = token.trim().parse().map_err(Failure::usage)?;
     let peer = parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
@@ -79,10 +79,10 @@ async fn join(
         .collect();
     // The token is good for one machine: every possible failure should come before its use.
     data::try_out(data, global).await?;
-    let newcomer = Newcomer::ask(&home, peer, &token, &addresses).await?;
+    let newcomer = Newcomer::ask(&cluster_dir, peer, &token, &addresses).await?;
     newcomer.expect_fitting(global)?;
     let replica = data::open_with(global, newcomer.options()).await?;
-    newcomer.settle(&replica, &home).await?;
+    newcomer.settle(&replica, &cluster_dir).await?;
     replica.close().await?;
     print_fields(&[
         ("node", newcomer.identity.node().to_string()),
@@ -134,8 +134,8 @@ fn row(neighbour: &Neighbour) -> Vec<String> {
 
 /// The members and the removed nodes in a directory's store.
 async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Failure> {
-    let members = Book::of(replica).await?.members().list();
-    let removed = match Home::of(data).identity()? {
+    let members = MemberStore::of(replica).await?.members().list();
+    let removed = match ClusterDir::of(data).identity()? {
         Some(identity) => cluster::removed_from(replica, identity).await?.all(),
         None => Vec::new(),
     };
@@ -151,8 +151,8 @@ async fn forget(global: &Global, selector: &MemberSelector) -> Result<(), Failur
         Backend::open(global, Purpose::Read).await?.forget(selector).await?
     } else {
         let replica = data::open_for(global, Purpose::Mend).await?;
-        let forgotten = match Book::of(&replica).await {
-            Ok(book) => book.forget(selector).await,
+        let forgotten = match MemberStore::of(&replica).await {
+            Ok(member_store) => member_store.forget(selector).await,
             Err(failure) => Err(failure),
         };
         replica.close().await?;

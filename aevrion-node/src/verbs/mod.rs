@@ -39,7 +39,7 @@ pub(crate) async fn run(cli: Cli, cleanup: &Cleanup) -> Result<(), Failure> {
         // Checked before a directory is created for nothing.
         Verb::Sync(_) if global.data.is_some() => return Err(backend::needs_a_node()),
         Verb::Import(arguments) => {
-            let file = import::Opened::new(&arguments, cleanup)?;
+            let file = import::ImportSource::new(&arguments, cleanup)?;
             if arguments.dry_run {
                 return file.show(global.output.unwrap_or_default()).await;
             }

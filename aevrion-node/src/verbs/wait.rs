@@ -60,15 +60,15 @@ async fn show(backend: &Backend) -> Infallible {
         look.tick().await;
         // A failing node ends the wait too, and the error is reported there.
         let Ok(report) = backend.sync_status().await else { continue };
-        let now = Standing::of(&report.neighbours);
+        let now = SyncProgress::of(&report.neighbours);
         // A new connection counts from zero.
         let done = now.moved.saturating_sub(*before.get_or_insert(now.moved));
-        bar.set_left(done, now.to_go, &now.who());
+        bar.set_left(done, now.to_go, &now.agreement());
     }
 }
 
 /// The combined progress of all neighbours.
-struct Standing {
+struct SyncProgress {
     connected: usize,
     agreeing: usize,
     /// Events transferred by repairs.
@@ -78,7 +78,7 @@ struct Standing {
     to_go: u64,
 }
 
-impl Standing {
+impl SyncProgress {
     fn of(neighbours: &[Neighbour]) -> Self {
         Self {
             connected: connected(neighbours).count(),
@@ -88,7 +88,7 @@ impl Standing {
         }
     }
 
-    fn who(&self) -> String {
+    fn agreement(&self) -> String {
         match self.connected {
             0 => "no neighbour is connected".to_owned(),
             connected => format!("{} of {connected} agree", self.agreeing),
@@ -138,15 +138,15 @@ mod tests {
             differences: Vec::new(),
         };
         let gone = neighbour("unreachable", None, 0, 0);
-        let nobody = Standing::of(std::slice::from_ref(&gone));
-        assert_eq!((nobody.to_go, nobody.who()), (0, "no neighbour is connected".into()));
+        let nobody = SyncProgress::of(std::slice::from_ref(&gone));
+        assert_eq!((nobody.to_go, nobody.agreement()), (0, "no neighbour is connected".into()));
         let some = [
             neighbour("agrees", Some(0), 5, 1),
             neighbour("repairing", Some(7), 2, 0),
             neighbour("repairing", Some(6), 0, 0),
             gone,
         ];
-        let some = Standing::of(&some);
-        assert_eq!((some.moved, some.to_go, some.who()), (8, 7, "1 of 3 agree".into()));
+        let some = SyncProgress::of(&some);
+        assert_eq!((some.moved, some.to_go, some.agreement()), (8, 7, "1 of 3 agree".into()));
     }
 }

@@ -4,7 +4,7 @@ use aevrion_core::Cursor;
 
 use crate::backend::Backend;
 use crate::cli::Global;
-use crate::client::Sight;
+use crate::client::WatchItem;
 use crate::failure::Failure;
 use crate::output::Listing;
 use crate::stderr::say;
@@ -26,8 +26,8 @@ pub(super) async fn run(
     let mut listing = Listing::new(global.output.unwrap_or_default());
     while let Some(sight) = watch.next().await? {
         match sight {
-            Sight::Event { event, effect, cursor } => listing.see(&event, effect, &cursor)?,
-            Sight::Note(note) => say!("aevrion: {note}"),
+            WatchItem::Event { event, effect, cursor } => listing.see(&event, effect, &cursor)?,
+            WatchItem::Note(note) => say!("aevrion: {note}"),
         }
     }
     Ok(())

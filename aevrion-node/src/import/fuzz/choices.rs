@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::dress::Dress;
+use super::variant::Variant;
 use crate::cli::import::{Zone, encoding};
 use crate::cli::{ColumnArgs, FileFormat, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit};
 use crate::rfc3339::Fold;
@@ -69,7 +69,7 @@ const QUOTES: [Option<Quotes>; 3] = [None, Some(Quotes::Double), Some(Quotes::No
 #[derive(Debug)]
 pub(super) struct Choices {
     pub(super) arguments: ImportArgs,
-    pub(super) dress: Dress,
+    pub(super) variant: Variant,
 }
 
 /// The bytes that make the choices, in order.
@@ -131,7 +131,7 @@ pub(super) fn read(input: &[u8]) -> Option<(Choices, &[u8])> {
         quote: picks.one(&QUOTES),
         trim: picks.one(&[false, true]),
     };
-    let dress = picks.one(&Dress::ALL);
+    let variant = picks.one(&Variant::ALL);
     let arguments = ImportArgs {
         file: file_name,
         from: ImportFrom::File,
@@ -145,5 +145,5 @@ pub(super) fn read(input: &[u8]) -> Option<(Choices, &[u8])> {
         times,
         columns,
     };
-    Some((Choices { arguments, dress }, file))
+    Some((Choices { arguments, variant }, file))
 }

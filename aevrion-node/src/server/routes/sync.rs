@@ -68,7 +68,7 @@ pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
             ));
         }
     };
-    let forgotten = app.node.membership()?.book().forget(&selector).await;
+    let forgotten = app.node.membership()?.member_store().forget(&selector).await;
     let forgotten = forgotten.map_err(|failure| match failure.is(FailureKind::Usage) {
         true => Problem::bad_request(failure),
         false => Problem::new(Kind::Failed, failure),

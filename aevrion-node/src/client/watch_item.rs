@@ -3,7 +3,7 @@
 use aevrion_core::{Effect, Event};
 
 /// One item of a watch.
-pub(crate) enum Sight {
+pub(crate) enum WatchItem {
     Event {
         event: Event,
         effect: Effect,

@@ -29,7 +29,7 @@ const SIGHTS: Duration = Duration::from_secs(5 * 60);
 
 /// The list of members and its copy in the store. Cloning shares both.
 #[derive(Clone)]
-pub(crate) struct Book {
+pub(crate) struct MemberStore {
     replica: Replica,
     members: Members,
     /// The copy in the store.
@@ -38,7 +38,7 @@ pub(crate) struct Book {
     saving: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl Book {
+impl MemberStore {
     /// Reads the list of a store. Entries that cannot be read are skipped: the node learns of these members again.
     pub(crate) async fn of(replica: &Replica) -> Result<Self, Failure> {
         let saved = match replica.setting(MEMBERS).await? {
@@ -48,9 +48,9 @@ impl Book {
         let saved: Vec<_> = saved.iter().filter_map(Entry::member).collect();
         let members = Members::new(saved.clone());
         let saved = Arc::new(Mutex::new(saved));
-        let book = Self { replica: replica.clone(), members, saved, saving: Arc::default() };
-        book.take_over().await?;
-        Ok(book)
+        let member_store = Self { replica: replica.clone(), members, saved, saving: Arc::default() };
+        member_store.take_over().await?;
+        Ok(member_store)
     }
 
     /// Takes over the addresses of an older release.
@@ -62,7 +62,7 @@ impl Book {
         Ok(self.replica.remember(PEERS, None).await?)
     }
 
-    /// The list in memory. The next [`Book::save`] writes it to the store.
+    /// The list in memory. The next [`MemberStore::save`] writes it to the store.
     pub(crate) fn members(&self) -> &Members {
         &self.members
     }
@@ -212,47 +212,49 @@ mod tests {
     #[tokio::test]
     async fn of_many_who_come_at_once_none_is_forgotten() {
         let replica = replica().await;
-        let book = Book::of(&replica).await.unwrap();
+        let member_store = MemberStore::of(&replica).await.unwrap();
         let mut coming = tokio::task::JoinSet::new();
         for n in 1..=50 {
-            let book = book.clone();
-            coming.spawn(async move { book.expect(&[Peer::over("tcp", format!("127.0.0.1:{n}"))]).await });
+            let member_store = member_store.clone();
+            coming.spawn(
+                async move { member_store.expect(&[Peer::over("tcp", format!("127.0.0.1:{n}"))]).await },
+            );
         }
         while let Some(remembered) = coming.join_next().await {
             remembered.unwrap().unwrap();
         }
-        assert_eq!(Book::of(&replica).await.unwrap().members().list().len(), 50);
+        assert_eq!(MemberStore::of(&replica).await.unwrap().members().list().len(), 50);
     }
 
     #[tokio::test]
     async fn who_is_forgotten_stays_forgotten() {
         let replica = replica().await;
-        let book = Book::of(&replica).await.unwrap();
+        let member_store = MemberStore::of(&replica).await.unwrap();
         let [quic, tcp, other] = ["quic://127.0.0.1:1", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"].map(peer);
-        book.expect(&[quic.clone(), tcp.clone(), other.clone()]).await.unwrap();
+        member_store.expect(&[quic.clone(), tcp.clone(), other.clone()]).await.unwrap();
         let forget = async |whom: &str| {
-            let forgotten = book.forget(&whom.parse().unwrap()).await.unwrap();
+            let forgotten = member_store.forget(&whom.parse().unwrap()).await.unwrap();
             forgotten.iter().flat_map(Member::addresses).cloned().collect::<Vec<_>>()
         };
         assert_eq!(forget("quic://127.0.0.1:2").await, []);
         assert_eq!(forget("tcp://127.0.0.1:1").await, std::slice::from_ref(&tcp));
-        book.expect(std::slice::from_ref(&tcp)).await.unwrap();
+        member_store.expect(std::slice::from_ref(&tcp)).await.unwrap();
         assert_eq!(forget("127.0.0.1:1").await, [quic, tcp]);
-        assert_eq!(Book::of(&replica).await.unwrap().members().peers(), [other]);
+        assert_eq!(MemberStore::of(&replica).await.unwrap().members().peers(), [other]);
     }
 
     #[tokio::test]
     async fn a_node_is_meant_by_the_beginning_of_its_identity() {
         let replica = replica().await;
-        let book = Book::of(&replica).await.unwrap();
-        book.members().introduce(id(0xab), &[peer("tcp://127.0.0.1:1")]);
-        book.members().introduce(id(0xac), &[]);
-        let forget = async |whom: &str| book.forget(&whom.parse().unwrap()).await;
+        let member_store = MemberStore::of(&replica).await.unwrap();
+        member_store.members().introduce(id(0xab), &[peer("tcp://127.0.0.1:1")]);
+        member_store.members().introduce(id(0xac), &[]);
+        let forget = async |whom: &str| member_store.forget(&whom.parse().unwrap()).await;
         let several = forget("a").await.unwrap_err().to_string();
         assert!(several.contains(&id(0xab).to_string()) && several.contains("give more of it"), "{several}");
         assert_eq!(forget("ABAB").await.unwrap()[0].id, Some(id(0xab)));
         assert_eq!(forget("abab").await.unwrap(), []);
-        let left = Book::of(&replica).await.unwrap().members().list();
+        let left = MemberStore::of(&replica).await.unwrap().members().list();
         assert_eq!(left.iter().map(|member| member.id).collect::<Vec<_>>(), [Some(id(0xac))]);
     }
 
@@ -261,7 +263,10 @@ mod tests {
         let replica = replica().await;
         replica.remember(PEERS, Some(r#"["quic://127.0.0.1:1","no peer"]"#.into())).await.unwrap();
         for _ in 0..2 {
-            assert_eq!(Book::of(&replica).await.unwrap().members().peers(), [peer("quic://127.0.0.1:1")]);
+            assert_eq!(
+                MemberStore::of(&replica).await.unwrap().members().peers(),
+                [peer("quic://127.0.0.1:1")]
+            );
         }
         assert_eq!(replica.setting(PEERS).await.unwrap(), None);
     }
@@ -270,24 +275,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_changes_all_the_time_is_saved_now_and_then() {
         let replica = replica().await;
-        let book = Book::of(&replica).await.unwrap();
+        let member_store = MemberStore::of(&replica).await.unwrap();
         let saved = async || {
             let row = replica.setting(MEMBERS).await.unwrap().unwrap_or_default();
             serde_json::from_slice::<Vec<Entry>>(&row).unwrap_or_default()
         };
         let minutes = Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let (of_now, members) = (Arc::clone(&minutes), book.members().clone());
+        let (of_now, members) = (Arc::clone(&minutes), member_store.members().clone());
         let now = move || {
             let seen = Timestamp::from_millis(of_now.load(std::sync::atomic::Ordering::SeqCst));
             Some(members.list().into_iter().map(|one| Member { last_seen: Some(seen), ..one }).collect())
         };
-        tokio::spawn(book.clone().run(now));
+        tokio::spawn(member_store.clone().run(now));
         tokio::task::yield_now().await;
         let pass = async |time| tokio::time::sleep(time).await;
-        book.members().introduce(id(1), &[]);
+        member_store.members().introduce(id(1), &[]);
         pass(Duration::from_millis(1)).await;
         assert_eq!(saved().await.len(), 1, "who is new is remembered at once");
-        book.members().introduce(id(1), &[peer("tcp://127.0.0.1:1")]);
+        member_store.members().introduce(id(1), &[peer("tcp://127.0.0.1:1")]);
         pass(Duration::from_secs(1)).await;
         assert_eq!(saved().await[0].told, Vec::<String>::new());
         pass(MOVES).await;

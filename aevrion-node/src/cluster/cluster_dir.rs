@@ -19,9 +19,9 @@ pub(crate) const TOKENS_BY_FILE: &str = "a token makes a machine a node of the c
 
 /// The directory `cluster/`.
 #[derive(Debug, Clone)]
-pub(crate) struct Home(PathBuf);
+pub(crate) struct ClusterDir(PathBuf);
 
-impl Home {
+impl ClusterDir {
     /// The directory in this data directory.
     pub(crate) fn of(data: &Path) -> Self {
         Self(data.join("cluster"))
