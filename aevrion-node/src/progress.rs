@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::human::thousands;
-use crate::report::Step;
+use crate::report::ProgressReport;
 use crate::stderr::say;
 
 /// Shorter work shows no bar.
@@ -63,7 +63,7 @@ impl Bar {
     }
 
     /// Shows the progress of long work, phase by phase.
-    pub(crate) fn follow(&mut self, step: Step) {
+    pub(crate) fn follow(&mut self, step: ProgressReport) {
         if step.phase != self.phase {
             self.bar.set_prefix(step.phase.clone());
             self.phase = step.phase;

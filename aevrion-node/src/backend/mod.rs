@@ -17,7 +17,8 @@ use crate::moment::{Moment, Span};
 use crate::paging::Page;
 use crate::peer::MemberSelector;
 use crate::report::{
-    Done, ForgetReport, RebuildReport, RemovedNode, StatusReport, Step, SyncReport, VerifyReport, WaitReport,
+    Done, ForgetReport, ProgressReport, RebuildReport, RemovedNode, StatusReport, SyncReport, VerifyReport,
+    WaitReport,
 };
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
@@ -166,7 +167,10 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn verify(&self, mut step: impl FnMut(Step) + Send) -> Result<VerifyReport, Failure> {
+    pub(crate) async fn verify(
+        &self,
+        mut step: impl FnMut(ProgressReport) + Send,
+    ) -> Result<VerifyReport, Failure> {
         match self {
             Self::Local(replica) => {
                 let found = replica.verify(|progress| step(progress.into())).await?;
@@ -176,7 +180,10 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn rebuild(&self, mut step: impl FnMut(Step) + Send) -> Result<RebuildReport, Failure> {
+    pub(crate) async fn rebuild(
+        &self,
+        mut step: impl FnMut(ProgressReport) + Send,
+    ) -> Result<RebuildReport, Failure> {
         match self {
             Self::Local(replica) => {
                 let rebuilt = replica.rebuild(|progress| step(progress.into())).await?;

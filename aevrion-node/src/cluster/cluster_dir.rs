@@ -67,8 +67,8 @@ impl ClusterDir {
     }
 
     /// Creates a cluster with this node as its first member.
-    pub(crate) fn found(&self) -> Result<Identity, Failure> {
-        self.expect_nobody()?;
+    pub(crate) fn create_cluster(&self) -> Result<Identity, Failure> {
+        self.expect_no_identity()?;
         let now = SystemWall.now();
         let found = || {
             let authority = Authority::make(now)?;
@@ -83,7 +83,7 @@ impl ClusterDir {
     }
 
     /// Fails if this node belongs to a cluster already.
-    pub(crate) fn expect_nobody(&self) -> Result<(), Failure> {
+    pub(crate) fn expect_no_identity(&self) -> Result<(), Failure> {
         match self.identity()? {
             None => Ok(()),
             Some(identity) => Err(Failure::error(format!(
@@ -95,7 +95,7 @@ impl ClusterDir {
     }
 
     /// Stores an identity.
-    pub(crate) fn keep(&self, identity: &Identity) -> Result<(), Failure> {
+    pub(crate) fn store_identity(&self, identity: &Identity) -> Result<(), Failure> {
         identity.store(&self.0).map_err(Failure::error)
     }
 

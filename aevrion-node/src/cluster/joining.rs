@@ -27,7 +27,7 @@ impl Newcomer {
         token: &Token,
         addresses: &[String],
     ) -> Result<Self, Failure> {
-        let kept = joining_key::keep(cluster_dir)?;
+        let kept = joining_key::load_or_create(cluster_dir)?;
         let joined = match transports::join(&peer, token, &kept.key, addresses).await {
             Ok(joined) => joined,
             Err(failure) if failure.is(FailureKind::NotAllowed) || failure.is(FailureKind::Usage) => {
@@ -93,6 +93,6 @@ impl Newcomer {
                 Err(error) => return Err(Failure::error(error).during("taking note of removed nodes")),
             }
         }
-        cluster_dir.keep(&self.identity)
+        cluster_dir.store_identity(&self.identity)
     }
 }

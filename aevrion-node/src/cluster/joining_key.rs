@@ -24,7 +24,7 @@ pub(super) struct Kept {
 }
 
 /// The key of an earlier attempt, from a directory without an identity, or else a new one, stored there durably.
-pub(super) fn keep(cluster_dir: &ClusterDir) -> Result<Kept, Failure> {
+pub(super) fn load_or_create(cluster_dir: &ClusterDir) -> Result<Kept, Failure> {
     let path = cluster_dir.path().join(KEY_FILE);
     let failed = |error: io::Error| Failure::error(format!("cannot keep {}: {error}", path.display()));
     match fs::read_to_string(&path) {
@@ -71,8 +71,8 @@ mod tests {
     fn the_key_of_an_attempt_is_that_of_the_next() {
         let place = tempfile::tempdir().unwrap();
         let cluster_dir = ClusterDir::of(&place.path().join("above/data"));
-        let first = keep(&cluster_dir).unwrap();
-        let again = keep(&cluster_dir).unwrap();
+        let first = load_or_create(&cluster_dir).unwrap();
+        let again = load_or_create(&cluster_dir).unwrap();
         assert_eq!(first.key.node(), again.key.node());
         assert!(cluster_dir.identity().unwrap().is_none(), "a key is no identity");
         #[cfg(unix)]
@@ -91,7 +91,7 @@ mod tests {
     fn a_directory_that_was_there_stays() {
         let place = tempfile::tempdir().unwrap();
         let cluster_dir = ClusterDir::of(place.path());
-        keep(&cluster_dir).unwrap().forget(&cluster_dir);
+        load_or_create(&cluster_dir).unwrap().forget(&cluster_dir);
         assert!(place.path().exists() && !cluster_dir.path().exists());
     }
 }

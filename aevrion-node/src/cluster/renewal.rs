@@ -82,7 +82,7 @@ async fn renew(parts: &Parts, current: &Identity) -> Result<Arc<Identity>, Renew
         Some(authority) => renew_here(&authority, current)?,
         None => renew_there(parts).await?,
     };
-    parts.cluster_dir.keep(&identity).map_err(RenewalError::NotKept)?;
+    parts.cluster_dir.store_identity(&identity).map_err(RenewalError::NotKept)?;
     parts.credentials.replace(identity)?;
     Ok(parts.credentials.current())
 }

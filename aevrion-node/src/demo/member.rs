@@ -30,7 +30,7 @@ impl Member {
         let (name, directory) = names(place, 1);
         // The store first, as in `cluster init`: a directory that cannot hold a store must not become a member.
         open(&directory, Options::default()).await?.close().await?;
-        let id = ClusterDir::of(&directory).found()?.node();
+        let id = ClusterDir::of(&directory).create_cluster()?.node();
         let replica = open(&directory, Options { node: Some(id), ..Options::default() }).await?;
         let mut first = Self { name, replica, id, directory, membership: None };
         first.begin(Vec::new()).await?;

@@ -12,7 +12,7 @@ use crate::data;
 use crate::failure::Failure;
 use crate::peer::parse_peer;
 use crate::problem::{Kind, Problem};
-use crate::report::Neighbour;
+use crate::report::NeighbourReport;
 use crate::requests::PageError;
 
 use super::scrub::Scrubbing;
@@ -121,12 +121,12 @@ impl Node {
     }
 
     /// The node's neighbours.
-    pub(super) fn neighbours(&self) -> Vec<Neighbour> {
+    pub(super) fn neighbours(&self) -> Vec<NeighbourReport> {
         self.replication()
             .map(Replication::neighbours)
             .unwrap_or_default()
             .iter()
-            .map(Neighbour::from)
+            .map(NeighbourReport::from)
             .collect()
     }
 

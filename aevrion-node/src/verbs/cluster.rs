@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::moment;
 use crate::output::{print_all, print_document, print_fields, print_line, print_table};
 use crate::peer::{MemberSelector, TransportKind, parse_peer};
-use crate::report::{ForgetReport, Neighbour};
+use crate::report::{ForgetReport, NeighbourReport};
 use crate::stderr::say;
 
 /// Runs a verb of `cluster`.
@@ -34,10 +34,10 @@ pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> 
 /// Creates a cluster whose first node is this directory.
 async fn init(global: &Global) -> Result<(), Failure> {
     let cluster_dir = ClusterDir::of(data::directory(global)?);
-    cluster_dir.expect_nobody()?;
+    cluster_dir.expect_no_identity()?;
     // The store first: a directory that cannot hold a store must not become a member.
     data::open(global).await?.close().await?;
-    let identity = cluster_dir.found()?;
+    let identity = cluster_dir.create_cluster()?;
     print_fields(&[("node", identity.node().to_string()), ("authority", identity.authority().to_string())])?;
     say!("the key of the authority stays in this directory: keep a copy in a safe place");
     say!(
@@ -69,7 +69,7 @@ async fn join(
 ) -> Result<(), Failure> {
     let data = data::directory(global)?;
     let cluster_dir = ClusterDir::of(data);
-    cluster_dir.expect_nobody()?;
+    cluster_dir.expect_no_identity()?;
     let token = if token == "-" { read_token()? } else { token.to_owned() };
     let token = token.trim().parse().map_err(Failure::usage)?;
     let peer = parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
@@ -124,7 +124,7 @@ async fn nodes(global: &Global) -> Result<(), Failure> {
     }
 }
 
-fn row(neighbour: &Neighbour) -> Vec<String> {
+fn row(neighbour: &NeighbourReport) -> Vec<String> {
     let mut row = super::neighbours::who_and_where(neighbour);
     for moment in [neighbour.last_seen, neighbour.agreed_until] {
         row.push(moment.map_or_else(|| "-".to_owned(), |ms| moment::show(Timestamp::from_millis(ms))));
@@ -133,15 +133,15 @@ fn row(neighbour: &Neighbour) -> Vec<String> {
 }
 
 /// The members and the removed nodes in a directory's store.
-async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Failure> {
+async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<NeighbourReport>, Failure> {
     let members = MemberStore::of(replica).await?.members().list();
     let removed = match ClusterDir::of(data).identity()? {
         Some(identity) => cluster::removed_from(replica, identity).await?.all(),
         None => Vec::new(),
     };
     let is_removed = |member: &&Member| removed.iter().any(|removal| member.id == Some(removal.node));
-    let members = members.iter().filter(|member| !is_removed(member)).map(Neighbour::remembered);
-    let removed = removed.iter().map(|removal| Neighbour::removed(&removal.into()));
+    let members = members.iter().filter(|member| !is_removed(member)).map(NeighbourReport::remembered);
+    let removed = removed.iter().map(|removal| NeighbourReport::removed(&removal.into()));
     Ok(members.chain(removed).collect())
 }
 

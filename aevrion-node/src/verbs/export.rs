@@ -16,7 +16,7 @@ use crate::human::thousands;
 use crate::output::written;
 use crate::progress::{Bar, Counts};
 use crate::record::Shown;
-use crate::report::Step;
+use crate::report::ProgressReport;
 use crate::stderr::say;
 
 /// The columns of a table. `import` reads it back with `--key {key} --time timestamp --value {value}` and
@@ -83,7 +83,7 @@ async fn write_all(
             }
             count += 1;
         }
-        bar.follow(Step { phase: "export".to_owned(), done: count, total });
+        bar.follow(ProgressReport { phase: "export".to_owned(), done: count, total });
     }
     Ok(count)
 }

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use aevrion_core::replication::NeighbourState;
+
 use super::neighbours::connected;
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
@@ -10,7 +12,7 @@ use crate::failure::Failure;
 use crate::human::{counted, thousands};
 use crate::output::{print_document, print_fields};
 use crate::progress::{self, Bar, Counts};
-use crate::report::{Neighbour, WaitReport};
+use crate::report::{NeighbourReport, WaitReport};
 use crate::wire::LONGEST_WAIT;
 
 /// Interval of updates to the bar.
@@ -79,10 +81,10 @@ struct SyncProgress {
 }
 
 impl SyncProgress {
-    fn of(neighbours: &[Neighbour]) -> Self {
+    fn of(neighbours: &[NeighbourReport]) -> Self {
         Self {
             connected: connected(neighbours).count(),
-            agreeing: neighbours.iter().filter(|one| agrees(one)).count(),
+            agreeing: neighbours.iter().filter(|one| one.is(NeighbourState::Agrees)).count(),
             moved: neighbours.iter().map(|one| one.received + one.sent).sum(),
             to_go: neighbours.iter().filter_map(|one| one.behind).max().unwrap_or(0),
         }
@@ -100,7 +102,7 @@ fn why_not(report: &WaitReport, timeout: Duration) -> String {
     if connected(&report.neighbours).count() == 0 {
         return format!("no neighbour was connected within {timeout:?}: see `aevrion sync status`");
     }
-    let open = connected(&report.neighbours).filter(|neighbour| !agrees(neighbour));
+    let open = connected(&report.neighbours).filter(|neighbour| !neighbour.is(NeighbourState::Agrees));
     let open = open.map(|one| match one.behind {
         Some(behind) => format!("{} {}, {} behind", one.address, one.state, thousands(behind)),
         None => format!("{} {}", one.address, one.state),
@@ -109,41 +111,25 @@ fn why_not(report: &WaitReport, timeout: Duration) -> String {
     format!("no agreement within {timeout:?}: {}", open.join("; "))
 }
 
-fn agrees(neighbour: &Neighbour) -> bool {
-    neighbour.state == "agrees"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn all_neighbours_together() {
-        let neighbour = |state: &str, behind: Option<u64>, received, sent| Neighbour {
-            id: None,
-            address: "quic://127.0.0.1:7388".into(),
-            addresses: Vec::new(),
-            last_seen: None,
-            state: state.into(),
-            clock_offset_ms: None,
-            agreed_until: None,
+        let neighbour = |state: NeighbourState, behind: Option<u64>, received, sent| NeighbourReport {
             behind,
-            catch_up: None,
-            problem: None,
-            round_trip_ms: None,
             received,
             sent,
-            bytes_received: 0,
-            bytes_sent: 0,
-            differences: Vec::new(),
+            ..NeighbourReport::listed(None, state.name())
         };
-        let gone = neighbour("unreachable", None, 0, 0);
+        let gone = neighbour(NeighbourState::Unreachable, None, 0, 0);
         let nobody = SyncProgress::of(std::slice::from_ref(&gone));
         assert_eq!((nobody.to_go, nobody.agreement()), (0, "no neighbour is connected".into()));
         let some = [
-            neighbour("agrees", Some(0), 5, 1),
-            neighbour("repairing", Some(7), 2, 0),
-            neighbour("repairing", Some(6), 0, 0),
+            neighbour(NeighbourState::Agrees, Some(0), 5, 1),
+            neighbour(NeighbourState::Repairing, Some(7), 2, 0),
+            neighbour(NeighbourState::Repairing, Some(6), 0, 0),
             gone,
         ];
         let some = SyncProgress::of(&some);

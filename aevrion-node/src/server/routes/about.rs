@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::moment::Moment;
 use crate::problem::Problem;
-use crate::report::Neighbour;
+use crate::report::NeighbourReport;
 use crate::server::answer::{self, Answer};
 use crate::server::app::App;
 use crate::server::metrics;
@@ -50,7 +50,7 @@ pub(super) async fn digest(State(app): State<Arc<App>>, uri: Uri) -> Answer {
 /// The node's neighbours.
 #[derive(Serialize)]
 struct Peers {
-    peers: Vec<Neighbour>,
+    peers: Vec<NeighbourReport>,
 }
 
 pub(super) async fn peers(State(app): State<Arc<App>>, uri: Uri) -> Answer {
