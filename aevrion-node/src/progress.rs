@@ -10,7 +10,7 @@ use crate::report::ProgressReport;
 use crate::stderr::say;
 
 /// Shorter work shows no bar.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BAR_DELAY: Duration = Duration::from_secs(1);
 
 /// A bar that appears when work takes long, and only on a terminal.
 pub(crate) struct Bar {
@@ -56,7 +56,7 @@ impl Bar {
     pub(crate) fn set(&mut self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
-        if !self.shown && self.began.elapsed() > PATIENCE {
+        if !self.shown && self.began.elapsed() > BAR_DELAY {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.shown = true;
         }

@@ -16,7 +16,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
     mut step: impl FnMut(ProgressReport) + Send,
 ) -> Result<T, Failure> {
     let answer = client.send(Method::POST, &Target::new(path), Bytes::new()).await?;
-    let mut lines = Lines::new(&client.patient(), answer);
+    let mut lines = Lines::new(&client.for_long_work(), answer);
     while let Some(line) = lines.next().await? {
         match client.parsed(&line)? {
             Line::Progress(progress) => step(progress),

@@ -56,7 +56,7 @@ impl Backend {
         if global.data.is_some() || global.memory_insisted_on {
             return data::open_for(global, purpose).await.map(Self::Local);
         }
-        Client::new(global.endpoint.as_deref(), global.patience()).map(Self::Remote)
+        Client::new(global.endpoint.as_deref(), global.timeout()).map(Self::Remote)
     }
 
     /// Closes the replica.
@@ -206,7 +206,7 @@ impl Backend {
     /// Waits until the node's neighbours agree with it, or for about `timeout`.
     pub(crate) async fn sync_wait(&self, timeout: Duration) -> Result<WaitReport, Failure> {
         let target = Target::new("/v1/sync/wait").with_some("timeout", Some(Span(timeout)));
-        let node = self.node()?.waiting(timeout + AFTER_WAIT);
+        let node = self.node()?.with_stall_timeout(timeout + AFTER_WAIT);
         node.json(Method::POST, &target, Bytes::new()).await
     }
 

@@ -24,7 +24,7 @@ impl Exporting {
             Backend::Local(replica) => Ok(Self::Local(replica.export()?)),
             Backend::Remote(client) => {
                 let answer = client.get(&Target::new("/v1/export")).await?;
-                let client = client.patient();
+                let client = client.for_long_work();
                 Ok(Self::Remote(Box::new((client.clone(), Lines::new(&client, answer)))))
             }
         }
@@ -61,7 +61,7 @@ impl<'b> Importing<'b> {
     pub(super) fn begin(backend: &'b Backend) -> Self {
         match backend {
             Backend::Local(replica) => Self::Local(replica.import()),
-            Backend::Remote(client) => Self::Remote(Upload::new(&client.patient())),
+            Backend::Remote(client) => Self::Remote(Upload::new(&client.for_long_work())),
         }
     }
 

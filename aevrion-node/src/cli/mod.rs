@@ -21,7 +21,7 @@ pub(crate) use import::{
 pub(crate) use serve::{AWAY_ALARM, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs};
 
 /// Default timeout of a verb.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -120,8 +120,8 @@ pub(crate) enum ExportFormat {
 
 impl Global {
     /// The timeout of a verb.
-    pub(crate) fn patience(&self) -> Duration {
-        self.timeout.map_or(PATIENCE, |Span(span)| span)
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.map_or(DEFAULT_TIMEOUT, |Span(span)| span)
     }
 
     /// The encoding of keys and values.

@@ -90,7 +90,7 @@ impl RemoteWatch {
         let target = Target::new("/v1/watch").with("prefix", &self.prefix);
         match self.client.get(&target.with_some("cursor", self.cursor.as_ref())).await {
             Ok(answer) => {
-                self.stream = Some(Lines::new(&self.client.patient(), answer));
+                self.stream = Some(Lines::new(&self.client.for_long_work(), answer));
                 self.was_there = true;
                 Ok(())
             }

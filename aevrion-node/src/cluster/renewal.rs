@@ -12,16 +12,16 @@ use super::parts::{AuthorityAt, Parts};
 use crate::failure::Failure;
 
 /// The interval of checks of the certificate.
-const LOOK: Duration = Duration::from_secs(60 * 60);
+const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// A certificate that expires within this time is an alarm.
 const ALARM: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// Renews the certificate for the lifetime of the membership.
 pub(super) async fn run(parts: Weak<Parts>) {
-    let mut look = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(INTERVAL);
     loop {
-        look.tick().await;
+        ticks.tick().await;
         let Some(parts) = parts.upgrade() else { return };
         let current = parts.credentials.current();
         if SystemWall.now() < current.renew_at() {

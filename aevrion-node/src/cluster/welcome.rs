@@ -14,7 +14,7 @@ pub(super) struct Welcome {
     peers: Vec<String>,
     /// The nodes at these addresses, as far as known. An older node does not send them.
     #[serde(default)]
-    members: Vec<Told>,
+    members: Vec<MemberAddresses>,
     /// The authority's statements of removal, hexadecimal. They also come with the events, but perhaps only after a
     /// removed node has connected.
     #[serde(default)]
@@ -23,7 +23,7 @@ pub(super) struct Welcome {
 
 /// A node and its addresses.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Told {
+struct MemberAddresses {
     id: String,
     addresses: Vec<String>,
 }
@@ -33,8 +33,9 @@ impl Welcome {
     pub(super) fn new(parameters: Parameters, members: &[Member], removals: &[Removal]) -> Self {
         let texts = |member: &Member| member.told.iter().map(ToString::to_string).collect::<Vec<_>>();
         let told = members.iter().filter(|member| !member.told.is_empty());
-        let told =
-            told.filter_map(|member| Some(Told { id: member.id?.to_string(), addresses: texts(member) }));
+        let told = told.filter_map(|member| {
+            Some(MemberAddresses { id: member.id?.to_string(), addresses: texts(member) })
+        });
         let removals = removals.iter().map(|removal| hex::encode(&removal.statement)).collect();
         Self {
             parameters,
@@ -66,7 +67,7 @@ impl Welcome {
 
     /// Adds these nodes to the members.
     pub(super) fn introduce_to(&self, members: &Members) {
-        for Told { id, addresses } in &self.members {
+        for MemberAddresses { id, addresses } in &self.members {
             if let Ok(id) = id.parse() {
                 members.introduce(id, &parsed(addresses));
             }

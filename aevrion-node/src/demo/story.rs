@@ -19,13 +19,13 @@ use crate::moment;
 const FLIGHTS: &[u8] = include_bytes!("../../sample/flights-week.jsonl.gz");
 
 /// Far longer than any step takes on a working machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Interval of checks for agreement.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Interval of requested comparisons during a wait; the nodes also compare by themselves, every minute.
-const COMPARE: Duration = Duration::from_secs(1);
+const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The key that both sides write while they are apart.
 const CONTESTED: &str = "gate:B4";
@@ -218,7 +218,8 @@ async fn agreement(members: &[Member]) -> Result<Root, Failure> {
     let began = Instant::now();
     let mut compared = 0;
     until("the nodes did not come to hold the same", || {
-        let due = u32::try_from(began.elapsed().as_millis() / COMPARE.as_millis()).unwrap_or(u32::MAX);
+        let due =
+            u32::try_from(began.elapsed().as_millis() / COMPARE_INTERVAL.as_millis()).unwrap_or(u32::MAX);
         let compare = due >= compared;
         compared = due.max(compared) + u32::from(compare);
         async move {
@@ -247,9 +248,9 @@ async fn until<T, F: Future<Output = Result<Option<T>, Failure>>>(
         if let Some(seen) = look().await? {
             return Ok(seen);
         }
-        if began.elapsed() > PATIENCE {
-            return Err(Failure::not_converged(format!("{otherwise} within {}", took(PATIENCE))));
+        if began.elapsed() > STEP_TIMEOUT {
+            return Err(Failure::not_converged(format!("{otherwise} within {}", took(STEP_TIMEOUT))));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

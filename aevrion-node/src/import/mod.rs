@@ -48,7 +48,7 @@ use crate::output::Listing;
 use crate::progress::{Bar, Counts};
 use crate::stderr::say;
 use crate::times::TimeStyle;
-use batches::{Over, read_all};
+use batches::{EndOfMessages, read_all};
 use changes::Changes;
 use git::GitChanges;
 use reading::{Order, Reading, Records};
@@ -233,7 +233,7 @@ fn begin_reading(
     thread::spawn(move || match open() {
         // The listener is gone only after a failed import: no one needs the message.
         Ok(records) => {
-            let mut tell = |message| sender.blocking_send(message).map_err(|_| Over);
+            let mut tell = |message| sender.blocking_send(message).map_err(|_| EndOfMessages);
             drop(read_all(records, &mut tell, reading));
         }
         Err(error) => drop(sender.blocking_send(Message::Stopped(Stop::of_file(source::explain(&error))))),

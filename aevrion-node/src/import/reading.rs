@@ -5,10 +5,10 @@ use aevrion_core::{Event, Inserted, Parameters};
 use super::changes::Changes;
 use crate::cli::{Ties, TimeUnit};
 use crate::human::thousands;
-use crate::record::{BadField, Made};
+use crate::record::{BadField, ReadEvent};
 
 /// The reason for which a record brings no event.
-pub(super) enum Wrong {
+pub(super) enum ImportError {
     /// The record cannot be imported. The next one may be.
     Record(BadField),
     /// The file cannot be read further.
@@ -17,7 +17,7 @@ pub(super) enum Wrong {
 
 /// Reads a file record by record.
 pub(super) trait Records: Send {
-    fn next(&mut self) -> Option<Result<Made, Wrong>>;
+    fn next(&mut self) -> Option<Result<ReadEvent, ImportError>>;
 
     /// The place of the last record, for people, such as `line 5`.
     fn place(&self) -> String;

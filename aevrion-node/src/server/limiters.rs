@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::limits::{BODIES_BYTES, BODIES_PATIENCE, CONNECTIONS, EXPORTS, IMPORTS, UPKEEP, WATCHERS};
+use super::limits::{BODY_MEMORY, BODY_MEMORY_TIMEOUT, CONNECTIONS, EXPORTS, IMPORTS, UPKEEP, WATCHERS};
 use crate::problem::{Kind, Problem};
 
 /// The limiters of one server.
@@ -26,7 +26,7 @@ impl Limiters {
             imports: Limiter::new("imports", IMPORTS),
             exports: Limiter::new("exports", EXPORTS),
             upkeep: Limiter::new("verifications or rebuilds", UPKEEP),
-            bodies: BodyMemory { free: Arc::new(Semaphore::new(BODIES_BYTES >> 10)) },
+            bodies: BodyMemory { free: Arc::new(Semaphore::new(BODY_MEMORY >> 10)) },
         }
     }
 }
@@ -67,8 +67,8 @@ impl BodyMemory {
     /// Waits for memory for `bytes` of a body.
     pub(super) async fn acquire(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let share = u32::try_from(bytes.div_ceil(1 << 10)).unwrap_or(u32::MAX);
-        let share = share.min(u32::try_from(BODIES_BYTES >> 10).unwrap_or(u32::MAX));
-        let permit = timeout(BODIES_PATIENCE, Arc::clone(&self.free).acquire_many_owned(share)).await;
+        let share = share.min(u32::try_from(BODY_MEMORY >> 10).unwrap_or(u32::MAX));
+        let permit = timeout(BODY_MEMORY_TIMEOUT, Arc::clone(&self.free).acquire_many_owned(share)).await;
         permit.ok().and_then(Result::ok).ok_or_else(|| {
             Problem::new(Kind::Busy, "too many large bodies are on their way: try again in a moment")
         })

@@ -16,10 +16,10 @@ mod limits;
 mod metrics;
 mod node;
 mod notify;
-mod pace;
 mod query;
 mod routes;
 mod scrub;
+mod stall;
 mod status;
 mod stream;
 

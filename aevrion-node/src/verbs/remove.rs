@@ -76,7 +76,7 @@ async fn in_store(
 
 /// A server runs on the directory, so it gets the statement.
 async fn by_node(global: &Global, signer: &Signer<'_>) -> Result<RemovedNode, Failure> {
-    let node = Backend::Remote(Client::new(global.endpoint.as_deref(), global.patience())?);
+    let node = Backend::Remote(Client::new(global.endpoint.as_deref(), global.timeout())?);
     let status = node.status().await.map_err(|failure| match failure.is(FailureKind::Unreachable) {
         true => {
             failure.and("another process has --data open: give the --endpoint of the node that serves it")

@@ -16,10 +16,10 @@ use crate::report::{NeighbourReport, WaitReport};
 use crate::wire::LONGEST_WAIT;
 
 /// Interval of updates to the bar.
-const LOOK: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(backend: &Backend, global: &Global) -> Result<(), Failure> {
-    let timeout = global.patience();
+    let timeout = global.timeout();
     // In parallel: a waiting node does not answer before its wait is over.
     let report = tokio::select! {
         report = wait(backend, timeout) => report?,
@@ -56,10 +56,10 @@ async fn wait(backend: &Backend, timeout: Duration) -> Result<WaitReport, Failur
 /// Shows the progress until dropped.
 async fn show(backend: &Backend) -> Infallible {
     let mut bar = Bar::new("sync", Counts::ToGo);
-    let mut look = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(INTERVAL);
     let mut before = None;
     loop {
-        look.tick().await;
+        ticks.tick().await;
         // A failing node ends the wait too, and the error is reported there.
         let Ok(report) = backend.sync_status().await else { continue };
         let now = SyncProgress::of(&report.neighbours);

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::cleanup::{Cleanup, Registration, Undo};
 
 /// The end of git's messages, in bytes that a person reads.
-const LAST_WORDS: u64 = 2_000;
+const ERRORS_READ: u64 = 2_000;
 
 /// Time for a program with invalid output to exit and say why.
-const PATIENCE: Duration = Duration::from_secs(1);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running git program, killed on drop, and by the cleanup of its import.
 pub(super) struct Git {
@@ -55,7 +55,7 @@ impl Git {
     /// Waits for its end, which must be a success; returns its messages all the same.
     pub(super) fn end(&mut self) -> Result<Option<String>, String> {
         let status = lock(&self.child).wait();
-        let words = self.last_words();
+        let words = self.error_messages();
         match status {
             Ok(status) if status.success() => Ok((!words.is_empty()).then_some(words)),
             Ok(status) if words.is_empty() => Err(format!("{} has failed ({status})", self.what)),
@@ -85,18 +85,18 @@ impl Git {
         loop {
             if lock(&self.child).try_wait().ok().flatten().is_some() {
                 return true;
-            } else if begin.elapsed() > PATIENCE {
+            } else if begin.elapsed() > EXIT_TIMEOUT {
                 return false;
             }
-            thread::sleep(PATIENCE / 50);
+            thread::sleep(EXIT_TIMEOUT / 50);
         }
     }
 
-    fn last_words(&mut self) -> String {
+    fn error_messages(&mut self) -> String {
         let mut said = Vec::new();
         let read = self.errors.metadata().and_then(|errors| {
-            self.errors.seek(SeekFrom::Start(errors.len().saturating_sub(LAST_WORDS)))?;
-            self.errors.by_ref().take(LAST_WORDS).read_to_end(&mut said)
+            self.errors.seek(SeekFrom::Start(errors.len().saturating_sub(ERRORS_READ)))?;
+            self.errors.by_ref().take(ERRORS_READ).read_to_end(&mut said)
         });
         match read {
             Ok(_) => String::from_utf8_lossy(&said).trim().to_owned(),

@@ -15,13 +15,13 @@ use std::sync::atomic::AtomicU64;
 
 use aevrion_core::{Event, Parameters, Value, WriteError};
 
-use super::reading::{Records, Wrong};
+use super::reading::{ImportError, Records};
 use crate::cleanup::Cleanup;
 use crate::cli::{ImportArgs, TimeUnit};
 use crate::failure::Failure;
 use crate::human::counted;
 use crate::progress;
-use crate::record::{BadField, Made};
+use crate::record::{BadField, ReadEvent};
 use crate::times::{ReadTime, TimeStyle};
 use blobs::{AHEAD, Answer, Blobs};
 use child::Git;
@@ -139,16 +139,16 @@ impl GitChanges {
         Ok(())
     }
 
-    fn made(&mut self, change: &Change) -> Result<Made, Wrong> {
+    fn made(&mut self, change: &Change) -> Result<ReadEvent, ImportError> {
         // First of all: the answer must be read even if the change has another fault.
         let content = match &mut self.blobs {
             Some(blobs) if change.after == Kind::Blob => {
-                Some(blobs.answer(self.largest.into()).map_err(Wrong::File)?)
+                Some(blobs.answer(self.largest.into()).map_err(ImportError::File)?)
             }
             _ => None,
         };
         let time = self.time(&change.commit.author_time);
-        let time = time.map_err(|problem| Wrong::Record(BadField::new("time", problem)))?;
+        let time = time.map_err(|problem| ImportError::Record(BadField::new("time", problem)))?;
         let value = match content {
             _ if change.after == Kind::Nothing => Value::Deletion,
             Some(Answer::Missing) => return Err(bad_value(missing(change))),
@@ -161,7 +161,7 @@ impl GitChanges {
         };
         let event = Event::new(self.fields.key(change).into(), value, time.at);
         let event = event.map_err(|error| bad_value(error.to_string()))?;
-        Ok(Made { event, time })
+        Ok(ReadEvent { event, time })
     }
 
     fn time(&self, seconds: &str) -> Result<ReadTime, String> {
@@ -174,7 +174,7 @@ impl GitChanges {
 }
 
 impl Records for GitChanges {
-    fn next(&mut self) -> Option<Result<Made, Wrong>> {
+    fn next(&mut self) -> Option<Result<ReadEvent, ImportError>> {
         if self.ended {
             return None;
         }
@@ -195,11 +195,11 @@ impl Records for GitChanges {
                         self.words.extend(words);
                         return None;
                     }
-                    Err(problem) => Err(Wrong::File(problem)),
+                    Err(problem) => Err(ImportError::File(problem)),
                 }
             }
         };
-        self.ended |= matches!(record, Err(Wrong::File(_)));
+        self.ended |= matches!(record, Err(ImportError::File(_)));
         Some(record)
     }
 
@@ -238,8 +238,8 @@ fn inapplicable(arguments: &ImportArgs) -> Option<&'static str> {
     .or(arguments.columns.given_but(&["--key", "--value"]))
 }
 
-fn bad_value(problem: String) -> Wrong {
-    Wrong::Record(BadField::new("value", problem))
+fn bad_value(problem: String) -> ImportError {
+    ImportError::Record(BadField::new("value", problem))
 }
 
 fn missing(change: &Change) -> String {

@@ -48,13 +48,13 @@ where
     W: Future<Output = Result<T, Problem>> + Send + 'static,
 {
     Query::parse(uri.query())?.finish()?;
-    let place = app.limiters.upkeep.try_acquire()?;
+    let permit = app.limiters.upkeep.try_acquire()?;
     let (told, steps) = watch::channel(None);
     let report: Report = Box::new(move |progress| {
         told.send_replace(Some(ProgressReport::from(progress)));
     });
     let (sink, body) = stream::channel();
-    tokio::spawn(follow(Arc::clone(app), work(Arc::clone(app), report), steps, sink, place));
+    tokio::spawn(follow(Arc::clone(app), work(Arc::clone(app), report), steps, sink, permit));
     Ok(answer::of(JSON_LINES, body))
 }
 
@@ -64,7 +64,7 @@ async fn follow<T: Serialize + Sync>(
     work: impl Future<Output = Result<T, Problem>>,
     steps: watch::Receiver<Option<ProgressReport>>,
     sink: Sink,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
     let telling = tell(steps, &sink);
     let outcome = tokio::select! {
