@@ -8,9 +8,10 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
 
-use crate::cli::{ClusterVerb, Format, Global, ScrubEvery, ServeFile, StoreKind, TransportKind, Verb};
+use crate::cli::{ClusterVerb, Format, Global, ScrubEvery, ServeFile, StoreKind, Verb};
 use crate::failure::Failure;
 use crate::moment::Span;
+use crate::peer::TransportKind;
 
 /// The contents of a configuration file. Unknown keys are errors: a misspelt setting is worse than none.
 #[derive(Debug, Default, Deserialize)]

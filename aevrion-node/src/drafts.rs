@@ -4,37 +4,43 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use tempfile::{Builder, NamedTempFile, TempPath};
 
-/// The existing drafts.
-static DRAFTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+use crate::cleanup::{Cleanup, Registration, Undo};
 
 /// A temporary file, removed on drop.
-#[derive(Debug)]
 pub(crate) struct Draft {
     file: File,
-    /// Its path and its future name; nothing if the target is no regular file, such as a pipe or a device: that keeps
-    /// its name.
-    place: Option<(TempPath, PathBuf)>,
+    /// Nothing if the target is no regular file, such as a pipe or a device: that keeps its name.
+    place: Option<Place>,
+}
+
+/// The paths of a draft.
+struct Place {
+    temporary: TempPath,
+    target: PathBuf,
+    registration: Registration,
 }
 
 impl Draft {
     /// Creates a draft of `target`, beside it, or beside the file it links to. Its permissions are those of any new
     /// file of this user.
-    pub(crate) fn of(target: &Path) -> io::Result<Self> {
+    pub(crate) fn of(target: &Path, cleanup: &Cleanup) -> io::Result<Self> {
         if fs::metadata(target).is_ok_and(|there| !there.is_file()) {
             return Ok(Self { file: File::options().write(true).open(target)?, place: None });
         }
         let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
         let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        // The lock covers the creation: a signal sees the draft either not created, or in the list.
-        let mut drafts = lock();
-        let draft = builder().tempfile_in(parent.unwrap_or(Path::new(".")))?;
-        drafts.push(draft.path().to_owned());
-        let (file, place) = NamedTempFile::into_parts(draft);
-        Ok(Self { file, place: Some((place, target)) })
+        let (draft, registration) = cleanup.make(|| {
+            let draft = builder().tempfile_in(parent.unwrap_or(Path::new(".")))?;
+            let path = draft.path().to_owned();
+            // It may be gone already, and an error has no reader any more.
+            let undo: Undo = Box::new(move || drop(fs::remove_file(&path)));
+            Ok::<_, io::Error>((draft, undo))
+        })?;
+        let (file, temporary) = NamedTempFile::into_parts(draft);
+        Ok(Self { file, place: Some(Place { temporary, target, registration }) })
     }
 
     /// The file to write to.
@@ -44,11 +50,9 @@ impl Draft {
 
     /// Makes it durable, and gives it its name, replacing a file of that name.
     pub(crate) fn finish(self) -> io::Result<()> {
-        let Some((place, target)) = self.place else { return Ok(()) };
+        let Some(Place { temporary, target, registration }) = self.place else { return Ok(()) };
         self.file.sync_all()?;
-        let mut drafts = lock();
-        drafts.retain(|draft| draft.as_path() != &*place);
-        place.persist(target).map_err(|error| error.error)
+        registration.finish(|| temporary.persist(target)).map_err(|error| error.error)
     }
 }
 
@@ -63,18 +67,4 @@ fn builder() -> Builder<'static, 'static> {
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     builder
-}
-
-/// Removes all drafts as the process ends. The lock is never released: creating another draft blocks until the end.
-pub(crate) fn remove_all() {
-    let drafts = lock();
-    for draft in drafts.iter() {
-        // It may be gone already, and an error has no reader any more.
-        let _ = fs::remove_file(draft);
-    }
-    std::mem::forget(drafts);
-}
-
-fn lock() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
-    DRAFTS.lock().unwrap_or_else(PoisonError::into_inner)
 }

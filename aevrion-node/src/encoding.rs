@@ -3,7 +3,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::cli::Global;
 use crate::failure::Failure;
 
 /// An encoding of bytes as text.
@@ -15,14 +14,6 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    pub(crate) fn of(global: &Global) -> Self {
-        match (global.hex, global.base64) {
-            (true, _) => Self::Hex,
-            (_, true) => Self::Base64,
-            _ => Self::Utf8,
-        }
-    }
-
     /// Decodes `text`; `what` names it in the error.
     pub(crate) fn decode(self, what: &str, text: &str) -> Result<Vec<u8>, Failure> {
         match self {

@@ -5,9 +5,9 @@ use std::fmt::Display;
 use aevrion_core::store::StoreError;
 use aevrion_core::{OpenError, ReadError, WatchError, WriteError};
 
-/// The sort of a failure. Fixed: scripts test for the numbers.
+/// The kind of a failure, by its exit code. The codes are fixed: scripts test for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub(crate) enum FailureKind {
     Error = 1,
     Usage = 2,
     NotFound = 3,
@@ -20,53 +20,53 @@ pub(crate) enum Exit {
     Terminated = 143,
 }
 
-/// An end other than success.
+/// The failure of a verb.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    exit: Exit,
+    kind: FailureKind,
     message: String,
 }
 
 impl Failure {
     pub(crate) fn error(message: impl Display) -> Self {
-        Self { exit: Exit::Error, message: message.to_string() }
+        Self { kind: FailureKind::Error, message: message.to_string() }
     }
 
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self { exit: Exit::Usage, message: message.to_string() }
+        Self { kind: FailureKind::Usage, message: message.to_string() }
     }
 
     pub(crate) fn not_found(message: impl Display) -> Self {
-        Self { exit: Exit::NotFound, message: message.to_string() }
+        Self { kind: FailureKind::NotFound, message: message.to_string() }
     }
 
     pub(crate) fn unreachable(message: impl Display) -> Self {
-        Self { exit: Exit::Unreachable, message: message.to_string() }
+        Self { kind: FailureKind::Unreachable, message: message.to_string() }
     }
 
     pub(crate) fn integrity(message: impl Display) -> Self {
-        Self { exit: Exit::Integrity, message: message.to_string() }
+        Self { kind: FailureKind::Integrity, message: message.to_string() }
     }
 
     pub(crate) fn not_allowed(message: impl Display) -> Self {
-        Self { exit: Exit::NotAllowed, message: message.to_string() }
+        Self { kind: FailureKind::NotAllowed, message: message.to_string() }
     }
 
     pub(crate) fn not_converged(message: impl Display) -> Self {
-        Self { exit: Exit::NotConverged, message: message.to_string() }
+        Self { kind: FailureKind::NotConverged, message: message.to_string() }
     }
 
     pub(crate) fn interrupted() -> Self {
-        Self { exit: Exit::Interrupted, message: "interrupted".into() }
+        Self { kind: FailureKind::Interrupted, message: "interrupted".into() }
     }
 
     pub(crate) fn terminated() -> Self {
-        Self { exit: Exit::Terminated, message: "terminated".into() }
+        Self { kind: FailureKind::Terminated, message: "terminated".into() }
     }
 
     /// A failure that a node reported, with the code that the same failure has here.
-    pub(crate) fn reported(exit: Exit, message: impl Display) -> Self {
-        Self { exit, message: message.to_string() }
+    pub(crate) fn reported(kind: FailureKind, message: impl Display) -> Self {
+        Self { kind, message: message.to_string() }
     }
 
     /// The same failure, told with what was being done.
@@ -79,19 +79,17 @@ impl Failure {
         Self { message: format!("{}\n{more}", self.message), ..self }
     }
 
-    /// Whether it is of this sort.
-    pub(crate) fn is(&self, exit: Exit) -> bool {
-        self.exit == exit
+    pub(crate) fn is(&self, kind: FailureKind) -> bool {
+        self.kind == kind
     }
 
-    /// The sort of the failure.
-    pub(crate) fn exit(&self) -> Exit {
-        self.exit
+    pub(crate) fn kind(&self) -> FailureKind {
+        self.kind
     }
 
     /// The exit code as a number.
     pub(crate) fn code(&self) -> i32 {
-        self.exit as i32
+        self.kind as i32
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`main`]. Programs that embed a replica use `aevrion-core`.
 
 mod backend;
+mod cleanup;
 mod cli;
 mod client;
 mod cluster;
@@ -15,21 +16,23 @@ mod drafts;
 mod encoding;
 mod exit;
 mod failure;
+mod human;
 mod import;
 mod memory;
 mod moment;
 mod output;
 mod paging;
+mod peer;
 mod problem;
 mod progress;
 mod record;
 mod report;
 mod requests;
 mod rfc3339;
-mod say;
+mod sanitize;
 mod server;
 mod signals;
-mod text;
+mod stderr;
 mod times;
 mod verbs;
 mod wire;
@@ -46,6 +49,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
+use cleanup::Cleanup;
 use cli::{Cli, Verb};
 use failure::Failure;
 use signals::Signals;
@@ -73,19 +77,19 @@ fn run(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::error(format!("cannot start: {error}")))?;
     // A server shuts down gracefully, and a demo removes its files.
     let ends_itself = matches!(cli.verb, Verb::Serve(_) | Verb::Demo { .. });
+    let cleanup = Cleanup::default();
     runtime.block_on(async {
         if !ends_itself {
-            tokio::spawn(exit_when_told(Signals::listen()?));
+            tokio::spawn(exit_when_told(Signals::listen()?, cleanup.clone()));
         }
-        verbs::run(cli).await
+        verbs::run(cli, &cleanup).await
     })
 }
 
 /// Ends the process at a signal, whatever it is doing: acknowledged writes are durable, and nothing else matters.
-async fn exit_when_told(mut signals: Signals) {
+async fn exit_when_told(mut signals: Signals, cleanup: Cleanup) {
     let signal = signals.next().await;
-    drafts::remove_all();
-    import::end_git();
+    let _closed = cleanup.run();
     exit::now(&signal.failure());
 }
 

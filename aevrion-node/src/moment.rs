@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aevrion_core::Timestamp;
 
-use crate::rfc3339::{NotRead, from_jiff, read_standard};
+use crate::rfc3339::{TimeError, from_jiff, read_standard};
 
 /// A time given on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl FromStr for Moment {
         }
         match read_standard(text, None, None) {
             Ok(moment) => from_jiff(moment).map(Self::At),
-            Err(NotRead::OtherForm) => match text.trim_end_matches("ago").trim().parse::<Span>() {
+            Err(TimeError::OtherForm) => match text.trim_end_matches("ago").trim().parse::<Span>() {
                 Ok(Span(span)) => Ok(Self::Ago(span)),
                 Err(_) => {
                     Err("give milliseconds since 1970, RFC 3339 such as 2013-07-04T12:00:00Z, or a span ago \
@@ -44,12 +44,12 @@ impl FromStr for Moment {
                         .into())
                 }
             },
-            Err(NotRead::NoTimeOfDay) => Err(format!("the time of day is missing: say {text}T00:00:00Z")),
-            Err(NotRead::NoOffset) => Err("the offset is missing: Z for UTC, or one such as +02:00".into()),
-            Err(NotRead::CameTwiceOrNever(zone)) => Err(format!(
+            Err(TimeError::NoTimeOfDay) => Err(format!("the time of day is missing: say {text}T00:00:00Z")),
+            Err(TimeError::NoOffset) => Err("the offset is missing: Z for UTC, or one such as +02:00".into()),
+            Err(TimeError::CameTwiceOrNever(zone)) => Err(format!(
                 "that came twice or not at all in {zone}, where clocks were changed: give an offset"
             )),
-            Err(NotRead::Wrong(why)) => Err(why),
+            Err(TimeError::Invalid(why)) => Err(why),
         }
     }
 }

@@ -6,12 +6,11 @@ use aevrion_core::{Effect, Event, Timestamp};
 use anstyle::{AnsiColor, Style};
 
 use crate::cli::Format;
-use crate::exit::written;
 use crate::failure::Failure;
 use crate::moment;
 use crate::record::Shown;
-use crate::say::say;
-use crate::text::text;
+use crate::sanitize::sanitized_bytes;
+use crate::stderr::say;
 
 /// Longest value shown in a table, in characters.
 const SHOWN_VALUE: usize = 80;
@@ -42,7 +41,8 @@ impl Listing {
 
     /// Adds a page of events.
     pub(crate) fn add(&mut self, events: &[Event]) -> Result<(), Failure> {
-        let widest = events.iter().map(|event| text(event.key()).chars().count()).max().unwrap_or(0);
+        let widest =
+            events.iter().map(|event| sanitized_bytes(event.key()).chars().count()).max().unwrap_or(0);
         self.key_width = self.key_width.max(widest.min(48)).max(3);
         for event in events {
             written(self.row(event))?;
@@ -78,7 +78,7 @@ impl Listing {
     /// Adds a watched event, with its cursor, and flushes it. (A list without end is no JSON document: each event is
     /// one.)
     pub(crate) fn see(&mut self, event: &Event, effect: Effect, cursor: &str) -> Result<(), Failure> {
-        self.key_width = self.key_width.max(text(event.key()).chars().count().min(48)).max(3);
+        self.key_width = self.key_width.max(sanitized_bytes(event.key()).chars().count().min(48)).max(3);
         let row = match self.format {
             Format::Table => self.table_row(event, effect, Some(cursor)),
             Format::Json | Format::Jsonl => {
@@ -127,7 +127,7 @@ impl Listing {
         }
         let time = moment::show(event.timestamp());
         let id = event.id().to_string();
-        let key = text(event.key());
+        let key = sanitized_bytes(event.key());
         write!(self.out, "{time:<24}  {key:<width$}  {FAINT}{}{FAINT:#}  ", &id[..8])?;
         match event.value().data() {
             _ if effect == Effect::Expired => write!(self.out, "{DELETED}expired{DELETED:#}")?,
@@ -149,7 +149,7 @@ fn shortened(data: &[u8]) -> String {
         Err(error) if data.len() > head.len() && error.error_len().is_none() => &head[..error.valid_up_to()],
         _ => head,
     };
-    let shown = text(head);
+    let shown = sanitized_bytes(head);
     let mut short: String = shown.chars().take(SHOWN_VALUE).collect();
     if short.len() < shown.len() || head.len() < data.len() {
         short.push('…');
@@ -205,6 +205,14 @@ pub(crate) fn print_all(format: Format, items: &[impl serde::Serialize]) -> Resu
     match format {
         Format::Jsonl => items.iter().try_for_each(|item| print_document(format, item)),
         _ => print_document(format, &items),
+    }
+}
+
+/// The result of writing to standard output. A reader that has seen enough (`| head`) is no failure.
+pub(crate) fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        result => result.map_err(|error| Failure::error(format!("cannot write the output: {error}"))),
     }
 }
 

@@ -5,7 +5,7 @@ use aevrion_core::store::StoreError;
 use aevrion_core::{Inserted, ReadError, WatchError, WriteError};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::requests::PageError;
 use crate::wire::MalformedEscape;
 
@@ -117,12 +117,12 @@ impl Problem {
         self.kind.strip_prefix(NAMESPACE) == Some(kind.facts().0)
     }
 
-    /// The exit code of the same failure on a directory.
-    fn exit(&self) -> Exit {
+    /// The kind of the same failure on a directory.
+    fn failure_kind(&self) -> FailureKind {
         if self.is(Kind::NoValue) {
-            Exit::NotFound
+            FailureKind::NotFound
         } else if self.is(Kind::Damaged) {
-            Exit::Integrity
+            FailureKind::Integrity
         } else if [
             Kind::ForeignHost,
             Kind::ForeignOrigin,
@@ -134,18 +134,18 @@ impl Problem {
         .any(|kind| self.is(*kind))
             || self.status == 401
         {
-            Exit::NotAllowed
+            FailureKind::NotAllowed
         } else if self.status == 412 {
-            Exit::ConditionNotMet
+            FailureKind::ConditionNotMet
         } else {
-            Exit::Error
+            FailureKind::Error
         }
     }
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self::reported(problem.exit(), problem.detail)
+        Self::reported(problem.failure_kind(), problem.detail)
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::report::Step;
-use crate::say::say;
-use crate::text::thousands;
+use crate::human::thousands;
+use crate::report::ProgressReport;
+use crate::stderr::say;
 
 /// Shorter work shows no bar.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BAR_DELAY: Duration = Duration::from_secs(1);
 
 /// A bar that appears when work takes long, and only on a terminal.
 pub(crate) struct Bar {
@@ -56,14 +56,14 @@ impl Bar {
     pub(crate) fn set(&mut self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
-        if !self.shown && self.began.elapsed() > PATIENCE {
+        if !self.shown && self.began.elapsed() > BAR_DELAY {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.shown = true;
         }
     }
 
     /// Shows the progress of long work, phase by phase.
-    pub(crate) fn follow(&mut self, step: Step) {
+    pub(crate) fn follow(&mut self, step: ProgressReport) {
         if step.phase != self.phase {
             self.bar.set_prefix(step.phase.clone());
             self.phase = step.phase;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::encoding::{from_base64, to_base64};
-use crate::text::bounded;
+use crate::human::abbreviated;
 use crate::times::{ReadTime, TimeStyle};
 
 /// An event to serialize. Bytes that are not UTF-8 are written as base64 under another name, and so is a long text that
@@ -105,7 +105,7 @@ struct Line<'l> {
 
 /// An event read from a record, and how its time was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Made {
+pub(crate) struct ReadEvent {
     pub(crate) event: Event,
     pub(crate) time: ReadTime,
 }
@@ -124,13 +124,13 @@ pub(crate) struct BadField {
 
 impl BadField {
     pub(crate) fn new(field: &'static str, problem: impl Into<String>) -> Self {
-        Self { field, problem: bounded(problem.into()) }
+        Self { field, problem: abbreviated(problem.into()) }
     }
 }
 
 /// Reads one JSON object. The store's limits are not checked here. An expiry seen by a watcher reads as the event once
 /// more.
-pub(crate) fn parse(line: &[u8], style: &TimeStyle) -> Result<Made, BadField> {
+pub(crate) fn parse(line: &[u8], style: &TimeStyle) -> Result<ReadEvent, BadField> {
     read(line, style).map(|(made, _)| made)
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn parse_seen(line: &[u8]) -> Result<(Event, Effect), BadField> {
     read(line, &TimeStyle::default()).map(|(made, effect)| (made.event, effect))
 }
 
-fn read(line: &[u8], style: &TimeStyle) -> Result<(Made, Effect), BadField> {
+fn read(line: &[u8], style: &TimeStyle) -> Result<(ReadEvent, Effect), BadField> {
     let line = std::str::from_utf8(line).map_err(|error| {
         let at = error.valid_up_to() + 1;
         BadField::new(
@@ -198,7 +198,7 @@ fn read(line: &[u8], style: &TimeStyle) -> Result<(Made, Effect), BadField> {
                 format!("it does not belong to this event, whose id is {}: the line was changed", event.id());
             Err(BadField::new("id", problem))
         }
-        _ => Ok((Made { event, time }, effect)),
+        _ => Ok((ReadEvent { event, time }, effect)),
     }
 }
 

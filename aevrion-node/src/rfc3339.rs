@@ -13,40 +13,40 @@ pub(crate) enum Fold {
     Later,
 }
 
-/// The reason for which a text does not stand for a moment.
+/// The reason for which a text is no moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NotRead {
+pub(crate) enum TimeError {
     OtherForm,
     NoTimeOfDay,
     NoOffset,
     /// Clocks were changed then, in the zone of this name.
     CameTwiceOrNever(String),
-    Wrong(String),
+    Invalid(String),
 }
 
-/// Reads RFC 3339, and its extension by the name of a zone in brackets, RFC 9557. `zone` is that of times which name
-/// neither an offset nor a zone, `fold` decides where clocks were changed.
+/// Reads RFC 3339, and its extension by the name of a zone in brackets, RFC 9557. `zone` is the zone of times with
+/// neither an offset nor a zone; `fold` decides where clocks were changed.
 pub(crate) fn read_standard(
     text: &str,
     zone: Option<&TimeZone>,
     fold: Option<Fold>,
-) -> Result<jiff::Timestamp, NotRead> {
-    let wrong = |error: jiff::Error| NotRead::Wrong(error.to_string());
-    let pieces = Pieces::parse(text).map_err(|_| NotRead::OtherForm)?;
+) -> Result<jiff::Timestamp, TimeError> {
+    let wrong = |error: jiff::Error| TimeError::Invalid(error.to_string());
+    let pieces = Pieces::parse(text).map_err(|_| TimeError::OtherForm)?;
     if text.contains(":60") && pieces.time().is_some_and(|time| time.second() == 59) {
-        return Err(NotRead::Wrong(LEAP_SECOND.to_owned()));
+        return Err(TimeError::Invalid(LEAP_SECOND.to_owned()));
     }
-    let local = DateTime::from_parts(pieces.date(), pieces.time().ok_or(NotRead::NoTimeOfDay)?);
+    let local = DateTime::from_parts(pieces.date(), pieces.time().ok_or(TimeError::NoTimeOfDay)?);
     let named = pieces.to_time_zone().map_err(wrong)?;
     if let Some(offset) = pieces.to_numeric_offset() {
         let moment = offset.to_timestamp(local).map_err(|_| beyond())?;
         let fits = |zone: &TimeZone| offset == jiff::tz::Offset::UTC || zone.to_offset(moment) == offset;
         if !named.as_ref().is_none_or(fits) {
-            return Err(NotRead::Wrong("its offset is not that of its zone".to_owned()));
+            return Err(TimeError::Invalid("its offset is not that of its zone".to_owned()));
         }
         return Ok(moment);
     }
-    resolve(local, named.as_ref().or(zone).ok_or(NotRead::NoOffset)?, fold)
+    resolve(local, named.as_ref().or(zone).ok_or(TimeError::NoOffset)?, fold)
 }
 
 /// The moment of a local time.
@@ -54,28 +54,28 @@ pub(crate) fn resolve(
     local: DateTime,
     zone: &TimeZone,
     fold: Option<Fold>,
-) -> Result<jiff::Timestamp, NotRead> {
+) -> Result<jiff::Timestamp, TimeError> {
     let moment = zone.to_ambiguous_timestamp(local);
     let moment = match fold {
         _ if !moment.is_ambiguous() => moment.compatible(),
         Some(Fold::Earlier) => moment.earlier(),
         Some(Fold::Later) => moment.later(),
         None => {
-            return Err(NotRead::CameTwiceOrNever(zone.iana_name().unwrap_or("its zone").to_owned()));
+            return Err(TimeError::CameTwiceOrNever(zone.iana_name().unwrap_or("its zone").to_owned()));
         }
     };
     moment.map_err(|_| beyond())
 }
 
-fn beyond() -> NotRead {
-    NotRead::Wrong(format!("texts end at {}: give later times in milliseconds", jiff::Timestamp::MAX))
+fn beyond() -> TimeError {
+    TimeError::Invalid(format!("texts end at {}: give later times in milliseconds", jiff::Timestamp::MAX))
 }
 
 /// The second 60 of a minute.
 pub(crate) const LEAP_SECOND: &str =
     "it is a leap second, which no number stands for: say second 59, or the next minute";
 
-/// A moment of the library's as one of ours.
+/// Converts a moment of `jiff`.
 pub(crate) fn from_jiff(timestamp: jiff::Timestamp) -> Result<Timestamp, String> {
     // A fraction of a millisecond before 1970 would be cut to 1970 itself.
     let ms =

@@ -7,7 +7,7 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
 use crate::cli::{TimeArgs, TimeUnit};
-use crate::rfc3339::{Fold, LEAP_SECOND, NotRead, from_jiff, read_standard, resolve};
+use crate::rfc3339::{Fold, LEAP_SECOND, TimeError, from_jiff, read_standard, resolve};
 
 /// How a file writes its times.
 #[derive(Debug, Clone, Default)]
@@ -109,21 +109,21 @@ fn strtime_says_60(time: &strtime::BrokenDownTime, format: &str) -> bool {
 }
 
 /// What to do about a text of a file.
-fn describe(text: &str, why: &NotRead) -> String {
+fn describe(text: &str, why: &TimeError) -> String {
     match why {
-        NotRead::OtherForm => {
+        TimeError::OtherForm => {
             format!("`{text}` is neither a number nor RFC 3339: say how it is written with --time-format")
         }
-        NotRead::NoTimeOfDay => {
+        TimeError::NoTimeOfDay => {
             format!("`{text}` has no time of day: if its beginning is meant, say --time-format '%Y-%m-%d'")
         }
-        NotRead::NoOffset => {
+        TimeError::NoOffset => {
             format!("`{text}` has no offset: say --time-zone, such as UTC or Europe/Berlin")
         }
-        NotRead::CameTwiceOrNever(zone) => format!(
+        TimeError::CameTwiceOrNever(zone) => format!(
             "`{text}` came twice or not at all in {zone}, where clocks were changed: say --fold earlier or --fold later"
         ),
-        NotRead::Wrong(why) => format!("`{text}`: {why}"),
+        TimeError::Invalid(why) => format!("`{text}`: {why}"),
     }
 }
 

@@ -1,8 +1,16 @@
-//! Escaping of bytes in URLs, and the header names shared by both ends of the HTTP interface.
+//! What both ends of the HTTP interface share: the escaping of bytes in URLs, names of headers, and limits.
+
+use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::moment::Moment;
+
+/// The default port of the HTTP interface.
+pub(crate) const HTTP_PORT: u16 = 7387;
+
+/// The longest wait in one request: a client that waits longer asks again.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// The timestamp of a written event.
 pub(crate) const TIMESTAMP: &str = "aevrion-timestamp";
@@ -50,6 +58,11 @@ pub(crate) fn check_escapes(text: &str) -> Result<(), MalformedEscape> {
 pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, MalformedEscape> {
     check_escapes(text)?;
     Ok(percent_decode(text.as_bytes()).collect())
+}
+
+/// The key at the end of a path below `prefix`: any bytes.
+pub(crate) fn key_below(path: &str, prefix: &str) -> Result<Vec<u8>, MalformedEscape> {
+    unescape(path.strip_prefix(prefix).unwrap_or_default())
 }
 
 /// A builder of a path with its query.

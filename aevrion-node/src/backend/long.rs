@@ -6,17 +6,17 @@ use serde::de::DeserializeOwned;
 
 use crate::client::{Client, Lines};
 use crate::failure::Failure;
-use crate::report::{Line, Step};
+use crate::report::{Line, ProgressReport};
 use crate::wire::Target;
 
 /// Starts long work on a node, and follows it.
 pub(super) async fn ask<T: DeserializeOwned>(
     client: &Client,
     path: &str,
-    mut step: impl FnMut(Step) + Send,
+    mut step: impl FnMut(ProgressReport) + Send,
 ) -> Result<T, Failure> {
     let answer = client.send(Method::POST, &Target::new(path), Bytes::new()).await?;
-    let mut lines = Lines::new(&client.patient(), answer);
+    let mut lines = Lines::new(&client.for_long_work(), answer);
     while let Some(line) = lines.next().await? {
         match client.parsed(&line)? {
             Line::Progress(progress) => step(progress),

@@ -11,13 +11,14 @@ use hyper::Method;
 
 use crate::cli::Global;
 use crate::client::Client;
-use crate::cluster::Whom;
 use crate::data::{self, Purpose};
 use crate::failure::Failure;
 use crate::moment::{Moment, Span};
 use crate::paging::Page;
+use crate::peer::MemberSelector;
 use crate::report::{
-    Done, ForgetReport, RebuildReport, RemovedNode, StatusReport, Step, SyncReport, VerifyReport, WaitReport,
+    Done, ForgetReport, ProgressReport, RebuildReport, RemovedNode, StatusReport, SyncReport, VerifyReport,
+    WaitReport,
 };
 use crate::requests::{self, History, Keys, Put, Scan};
 use crate::wire::Target;
@@ -55,7 +56,7 @@ impl Backend {
         if global.data.is_some() || global.memory_insisted_on {
             return data::open_for(global, purpose).await.map(Self::Local);
         }
-        Client::new(global.endpoint.as_deref(), global.patience()).map(Self::Remote)
+        Client::new(global.endpoint.as_deref(), global.timeout()).map(Self::Remote)
     }
 
     /// Closes the replica.
@@ -166,7 +167,10 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn verify(&self, mut step: impl FnMut(Step) + Send) -> Result<VerifyReport, Failure> {
+    pub(crate) async fn verify(
+        &self,
+        mut step: impl FnMut(ProgressReport) + Send,
+    ) -> Result<VerifyReport, Failure> {
         match self {
             Self::Local(replica) => {
                 let found = replica.verify(|progress| step(progress.into())).await?;
@@ -176,7 +180,10 @@ impl Backend {
         }
     }
 
-    pub(crate) async fn rebuild(&self, mut step: impl FnMut(Step) + Send) -> Result<RebuildReport, Failure> {
+    pub(crate) async fn rebuild(
+        &self,
+        mut step: impl FnMut(ProgressReport) + Send,
+    ) -> Result<RebuildReport, Failure> {
         match self {
             Self::Local(replica) => {
                 let rebuilt = replica.rebuild(|progress| step(progress.into())).await?;
@@ -199,14 +206,14 @@ impl Backend {
     /// Waits until the node's neighbours agree with it, or for about `timeout`.
     pub(crate) async fn sync_wait(&self, timeout: Duration) -> Result<WaitReport, Failure> {
         let target = Target::new("/v1/sync/wait").with_some("timeout", Some(Span(timeout)));
-        let node = self.node()?.waiting(timeout + AFTER_WAIT);
+        let node = self.node()?.with_stall_timeout(timeout + AFTER_WAIT);
         node.json(Method::POST, &target, Bytes::new()).await
     }
 
     /// Makes the node forget a node or an address.
-    pub(crate) async fn forget(&self, whom: &Whom) -> Result<ForgetReport, Failure> {
-        let name = if matches!(whom, Whom::Node(_)) { "node" } else { "address" };
-        let target = Target::new("/v1/cluster/forget").with(name, whom.to_string().as_bytes());
+    pub(crate) async fn forget(&self, selector: &MemberSelector) -> Result<ForgetReport, Failure> {
+        let name = if matches!(selector, MemberSelector::IdPrefix(_)) { "node" } else { "address" };
+        let target = Target::new("/v1/cluster/forget").with(name, selector.to_string().as_bytes());
         self.node()?.json(Method::POST, &target, Bytes::new()).await
     }
 

@@ -4,7 +4,7 @@ use aevrion_core::{Cursor, Event, Export, Import, Inserted, ReadError, Watch, Wa
 use bytes::Bytes;
 
 use super::Backend;
-use crate::client::{Client, Lines, RemoteWatch, Sight, Upload};
+use crate::client::{Client, Lines, RemoteWatch, Upload, WatchItem};
 use crate::failure::Failure;
 use crate::report::Line;
 use crate::wire::Target;
@@ -24,7 +24,7 @@ impl Exporting {
             Backend::Local(replica) => Ok(Self::Local(replica.export()?)),
             Backend::Remote(client) => {
                 let answer = client.get(&Target::new("/v1/export")).await?;
-                let client = client.patient();
+                let client = client.for_long_work();
                 Ok(Self::Remote(Box::new((client.clone(), Lines::new(&client, answer)))))
             }
         }
@@ -61,7 +61,7 @@ impl<'b> Importing<'b> {
     pub(super) fn begin(backend: &'b Backend) -> Self {
         match backend {
             Backend::Local(replica) => Self::Local(replica.import()),
-            Backend::Remote(client) => Self::Remote(Upload::new(&client.patient())),
+            Backend::Remote(client) => Self::Remote(Upload::new(&client.for_long_work())),
         }
     }
 
@@ -114,7 +114,7 @@ impl Watching {
     }
 
     /// The next item; `None` once the replica is closed.
-    pub(crate) async fn next(&mut self) -> Result<Option<Sight>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<WatchItem>, Failure> {
         let watch = match self {
             Self::Remote(watch) => return watch.next().await.map(Some),
             Self::Local(watch) => watch,
@@ -122,10 +122,12 @@ impl Watching {
         match watch.next().await {
             Ok(watched) => Ok(watched.map(|Watched { event, effect, cursor }| {
                 let cursor = cursor.to_string();
-                Sight::Event { event, effect, cursor }
+                WatchItem::Event { event, effect, cursor }
             })),
             // A damaged event is skipped; the watch goes on with the others.
-            Err(WatchError::Read(error @ ReadError::Damaged(_))) => Ok(Some(Sight::Note(error.to_string()))),
+            Err(WatchError::Read(error @ ReadError::Damaged(_))) => {
+                Ok(Some(WatchItem::Note(error.to_string())))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -1,12 +1,10 @@
 //! The command lines of `cluster` and `sync`.
 
-use std::time::Duration;
-
 use aevrion_core::transport::host_and_port;
 use clap::Subcommand;
 
 use super::TransportArgs;
-use crate::cluster::Whom;
+use crate::peer::MemberSelector;
 
 /// `cluster`.
 #[derive(Debug, Subcommand)]
@@ -50,7 +48,7 @@ pub(crate) enum ClusterVerb {
     Forget {
         /// The beginning of a node's id; or host:port, where quic://host:port or tcp://host:port mean one of them
         #[arg(value_name = "NODE|ADDR")]
-        whom: Whom,
+        whom: MemberSelector,
     },
 }
 
@@ -71,6 +69,3 @@ pub(crate) enum SyncVerb {
 fn reachable(address: &str) -> Result<String, String> {
     host_and_port(address).map(|_| address.to_owned()).map_err(|error| error.to_string())
 }
-
-/// The longest wait in one request to a node.
-pub(crate) const WAIT_AT_ONCE: Duration = Duration::from_secs(20);

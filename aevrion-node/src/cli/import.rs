@@ -8,7 +8,6 @@ use clap::{Args, ValueEnum};
 use encoding_rs::Encoding;
 use jiff::tz::TimeZone;
 
-use crate::import::encoding;
 use crate::rfc3339::Fold;
 
 #[derive(Debug, Args)]
@@ -214,6 +213,18 @@ fn time_format(text: &str) -> Result<String, String> {
         }
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Finds an encoding by its label on the web: `latin1` means Windows' superset of it.
+pub(crate) fn encoding(label: &str) -> Result<&'static Encoding, String> {
+    match label.to_ascii_lowercase().as_str() {
+        "utf-16" | "utf16" => {
+            Err("say utf-16le or utf-16be; a file with a byte order mark needs neither".to_owned())
+        }
+        label => Encoding::for_label(label.as_bytes()).ok_or_else(|| {
+            "give a name such as utf-8, utf-16le, latin1, windows-1252 or shift_jis".to_owned()
+        }),
     }
 }
 

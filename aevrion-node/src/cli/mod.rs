@@ -11,18 +11,17 @@ use aevrion_core::Cursor;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::encoding::Encoding;
 use crate::moment::{Moment, Span};
 
-pub(crate) use cluster::{ClusterVerb, SyncVerb, WAIT_AT_ONCE};
+pub(crate) use cluster::{ClusterVerb, SyncVerb};
 pub(crate) use import::{
     ColumnArgs, Condition, FileFormat, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit, may_delimit,
 };
-pub(crate) use serve::{
-    AWAY_ALARM, HTTP_PORT, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs, TransportKind,
-};
+pub(crate) use serve::{AWAY_ALARM, ScrubEvery, ServeArgs, ServeFile, Serving, TransportArgs};
 
 /// Default timeout of a verb.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -121,8 +120,17 @@ pub(crate) enum ExportFormat {
 
 impl Global {
     /// The timeout of a verb.
-    pub(crate) fn patience(&self) -> Duration {
-        self.timeout.map_or(PATIENCE, |Span(span)| span)
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.map_or(DEFAULT_TIMEOUT, |Span(span)| span)
+    }
+
+    /// The encoding of keys and values.
+    pub(crate) fn encoding(&self) -> Encoding {
+        match (self.hex, self.base64) {
+            (true, _) => Encoding::Hex,
+            (_, true) => Encoding::Base64,
+            _ => Encoding::Utf8,
+        }
     }
 }
 

@@ -4,14 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::moment::Span;
+use crate::peer::TransportKind;
+use crate::wire::HTTP_PORT;
 
-/// Default port of the HTTP interface.
-pub(crate) const HTTP_PORT: u16 = 7387;
 /// Default port for peers.
 const PEER_PORT: u16 = 7388;
 
@@ -92,7 +92,7 @@ impl TryFrom<String> for ScrubEvery {
     }
 }
 
-/// Which transports are meant, for whoever listens or says where it will.
+/// The transports of a node that listens, or announces its future addresses.
 #[derive(Debug, Args)]
 pub(crate) struct TransportArgs {
     /// How peers reach this node; once for each transport [default: quic]
@@ -118,16 +118,6 @@ impl TransportArgs {
         }
         if kinds.is_empty() { vec![TransportKind::usual()] } else { kinds }
     }
-}
-
-/// How peers are spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum TransportKind {
-    /// QUIC over UDP
-    Quic,
-    /// TLS over TCP
-    Tcp,
 }
 
 /// The settings of a configuration file for `serve`.

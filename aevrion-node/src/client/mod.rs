@@ -1,11 +1,11 @@
 //! The client of the HTTP interface: sends a running node the requests that `--data` sends a directory.
 //!
-//! Every silence has a time limit, but a long answer as a whole has none: it may take any time if only it goes on.
+//! Every silence has a time limit, but a long answer as a whole has none: it may take any time while bytes arrive.
 
 mod lines;
-mod sight;
 mod upload;
 mod watch;
+mod watch_item;
 
 use std::time::Duration;
 
@@ -21,19 +21,18 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::cli::HTTP_PORT;
 use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::paging::Page;
 use crate::problem::{Kind, Problem};
 use crate::record;
 use crate::report::Placed;
-use crate::wire::Target;
+use crate::wire::{HTTP_PORT, Target};
 
 pub(crate) use lines::Lines;
-pub(crate) use sight::Sight;
 pub(crate) use upload::Upload;
 pub(crate) use watch::RemoteWatch;
+pub(crate) use watch_item::WatchItem;
 
 /// Time limit of connecting: a running node accepts at once, even on the other side of the world.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -51,13 +50,13 @@ pub(crate) struct Client {
     /// Such as `http://127.0.0.1:7387`.
     endpoint: String,
     /// Stall timeout: before an answer or within it.
-    patience: Duration,
+    stall_timeout: Duration,
 }
 
 /// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The node is not there, or no longer.
+    /// The node does not answer, or stopped doing so.
     Unreachable(String),
     /// The node refuses, with its reason.
     Problem(Box<Problem>),
@@ -73,7 +72,7 @@ impl From<Refusal> for Failure {
 }
 
 impl Client {
-    pub(crate) fn new(endpoint: Option<&str>, patience: Duration) -> Result<Self, Failure> {
+    pub(crate) fn new(endpoint: Option<&str>, stall_timeout: Duration) -> Result<Self, Failure> {
         let default = format!("http://127.0.0.1:{HTTP_PORT}");
         let endpoint = endpoint.unwrap_or(&default).trim_end_matches('/');
         let usable = |uri: &Uri| {
@@ -86,23 +85,23 @@ impl Client {
             return Err(Failure::usage(format!("`{endpoint}` is no endpoint: give one such as {default}")));
         }
         let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT.min(patience)));
+        connector.set_connect_timeout(Some(CONNECT.min(stall_timeout)));
         connector.set_nodelay(true);
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .build(connector);
-        Ok(Self { http, endpoint: endpoint.to_owned(), patience })
+        Ok(Self { http, endpoint: endpoint.to_owned(), stall_timeout })
     }
 
     /// A client for long work, with a longer stall timeout.
-    pub(crate) fn patient(&self) -> Self {
-        self.waiting(self.patience.max(LONG_WORK))
+    pub(crate) fn for_long_work(&self) -> Self {
+        self.with_stall_timeout(self.stall_timeout.max(LONG_WORK))
     }
 
     /// A client with this stall timeout.
-    pub(crate) fn waiting(&self, patience: Duration) -> Self {
-        Self { patience, ..self.clone() }
+    pub(crate) fn with_stall_timeout(&self, stall_timeout: Duration) -> Self {
+        Self { stall_timeout, ..self.clone() }
     }
 
     pub(crate) async fn get(&self, target: &Target) -> Result<Response<Incoming>, Refusal> {
@@ -124,7 +123,7 @@ impl Client {
                 "the key does not fit in an address ({error}): work on the directory with --data"
             ))))
         })?;
-        let answer = match tokio::time::timeout(self.patience, self.http.request(request)).await {
+        let answer = match tokio::time::timeout(self.stall_timeout, self.http.request(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) if error.is_connect() => return Err(self.nobody(&error)),
             Ok(Err(error)) => return Err(self.gone(&root_cause(&error))),
@@ -179,7 +178,7 @@ impl Client {
 
     /// Applies the stall timeout to a part of an answer.
     async fn in_time<T>(&self, awaited: impl Future<Output = T>) -> Result<T, Refusal> {
-        tokio::time::timeout(self.patience, awaited).await.map_err(|_| self.silent(""))
+        tokio::time::timeout(self.stall_timeout, awaited).await.map_err(|_| self.silent(""))
     }
 
     /// One page of a listing, every event checked against its id.
@@ -250,7 +249,7 @@ impl Client {
         Refusal::Unreachable(format!(
             "the node at {} said nothing for {:.1} s: it has stopped, or is very busy.{and} --timeout waits longer",
             self.endpoint,
-            self.patience.as_secs_f64()
+            self.stall_timeout.as_secs_f64()
         ))
     }
 

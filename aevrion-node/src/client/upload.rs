@@ -1,4 +1,4 @@
-//! An import over HTTP: each batch is a request of its own, so that it is known whether the batch is stored.
+//! An import over HTTP: each batch is a request of its own, whose answer tells that the batch is stored.
 
 use std::collections::VecDeque;
 

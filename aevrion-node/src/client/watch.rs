@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Client, Lines, Refusal, Sight};
+use super::{Client, Lines, Refusal, WatchItem};
 use crate::failure::Failure;
 use crate::problem::{Kind, Problem};
 use crate::wire::Target;
@@ -21,7 +21,7 @@ pub(crate) struct RemoteWatch {
     /// The cursor of the last item.
     cursor: Option<String>,
     stream: Option<Lines>,
-    /// Whether there ever was a stream. A node that was never reached is a failure; one that has gone is waited for.
+    /// Whether a stream was ever open. A node that was never reached is a failure; a lost node is waited for.
     was_there: bool,
     retry: Duration,
 }
@@ -41,7 +41,7 @@ impl RemoteWatch {
     }
 
     /// The next event, or a note for the user.
-    pub(crate) async fn next(&mut self) -> Result<Sight, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<WatchItem, Failure> {
         loop {
             let Some(stream) = &mut self.stream else {
                 self.connect().await?;
@@ -62,14 +62,14 @@ impl RemoteWatch {
                     // Only an event shows that the node is well: a node whose store has failed begins a stream too, and
                     // ends it.
                     self.retry = FIRST_RETRY;
-                    return Ok(Sight::Event { event, effect, cursor });
+                    return Ok(WatchItem::Event { event, effect, cursor });
                 }
                 ("problem", _) => {
                     let problem: Problem = self.client.parsed(&block.data)?;
                     if problem.is(Kind::Compacted) {
                         return Err(problem.into());
                     }
-                    return Ok(Sight::Note(problem.detail));
+                    return Ok(WatchItem::Note(problem.detail));
                 }
                 ("end", _) => return Ok(self.lost("the node is stopping")),
                 _ => {}
@@ -77,9 +77,9 @@ impl RemoteWatch {
         }
     }
 
-    fn lost(&mut self, why: &str) -> Sight {
+    fn lost(&mut self, why: &str) -> WatchItem {
         self.stream = None;
-        Sight::Note(format!("{why}; going on when it is back"))
+        WatchItem::Note(format!("{why}; going on when it is back"))
     }
 
     async fn connect(&mut self) -> Result<(), Failure> {
@@ -90,7 +90,7 @@ impl RemoteWatch {
         let target = Target::new("/v1/watch").with("prefix", &self.prefix);
         match self.client.get(&target.with_some("cursor", self.cursor.as_ref())).await {
             Ok(answer) => {
-                self.stream = Some(Lines::new(&self.client.patient(), answer));
+                self.stream = Some(Lines::new(&self.client.for_long_work(), answer));
                 self.was_there = true;
                 Ok(())
             }

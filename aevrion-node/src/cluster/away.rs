@@ -1,4 +1,4 @@
-//! Members that are away for long: without them nothing more is settled, which is an alarm.
+//! The alarm about members that are away for long: without them `stable_until` does not advance.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use aevrion_core::replication::{Neighbour, NeighbourState, Replication};
 
 use crate::moment;
 
-/// Members that are away which an alarm names one by one.
+/// The number of members that the alarm names; further ones are counted.
 const NAMED: usize = 3;
 
-/// Those who keep the past from being settled by being away for longer than `limit`.
+/// The members that have been away for longer than `limit`, and so hold `stable_until` back.
 pub(super) fn missing(replication: &Replication, limit: Duration) -> Vec<Neighbour> {
     let is_missing =
         |one: &Neighbour| one.state != NeighbourState::Unserved && one.away.is_some_and(|away| away >= limit);
     replication.neighbours().into_iter().filter(is_missing).collect()
 }
 
-/// Who they are, and how to do without them.
+/// The alarm, which names the members and the remedy.
 pub(super) fn alarm(replication: &Replication, limit: Duration) -> Option<String> {
     let missing = missing(replication, limit);
     let first = missing.first()?;
@@ -35,7 +35,7 @@ pub(super) fn alarm(replication: &Replication, limit: Duration) -> Option<String
     ))
 }
 
-/// Who a member is, where, and since when it is away.
+/// A member's id, address and last connection, for people.
 fn name_of(member: &Neighbour) -> String {
     let seen = match member.last_seen {
         Some(seen) => format!("last seen {}", moment::show(seen)),
@@ -48,7 +48,7 @@ fn name_of(member: &Neighbour) -> String {
     }
 }
 
-/// The beginning of an identity, by which a person tells it from others.
+/// The first digits of an id, for people.
 fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }

@@ -1,8 +1,8 @@
-//! The wall clock of a node that has a certificate: before that was issued it cannot be right.
+//! The wall clock of a node with a certificate: a time before the issue of the certificate is wrong.
 
 use aevrion_core::{SystemWall, Timestamp, WallClock};
 
-/// The system's clock, with what a certificate says of it.
+/// The system's clock, with the time of the certificate as its lower bound.
 #[derive(Debug)]
 pub(crate) struct CertifiedWall {
     /// A little before the certificate was issued.

@@ -1,37 +1,37 @@
-//! Becoming a node: a token is shown to the cluster, and what comes back is an identity and what to open the store with.
+//! Joining a cluster: a machine shows a token to a node, and receives its identity and the parameters of its store.
 
 use aevrion_core::identity::Identity;
 use aevrion_core::identity::join::Token;
 use aevrion_core::replication::{Peer, RemovalError};
 use aevrion_core::{Options, Replica};
 
-use super::{Book, Home, Welcome, joining_key, removed_from, transports};
+use super::{ClusterDir, MemberStore, Welcome, joining_key, removed_from, transports};
 use crate::cli::Global;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 
-/// A node that the cluster has let in, and whose store is still to be made.
+/// A node that was admitted, and whose store does not exist yet.
 pub(crate) struct Newcomer {
     pub(crate) identity: Identity,
-    /// The node that let it in, and those that one knows.
+    /// The node that admitted it, and the peers of that node.
     pub(crate) peers: Vec<Peer>,
     welcome: Welcome,
 }
 
 impl Newcomer {
-    /// Asks the node at `peer` to let one in that will live in `home` and can be reached at `addresses`.
+    /// Asks the node at `peer` to admit a node with the directory `cluster_dir` and these addresses.
     ///
-    /// The key is kept before anyone hears of it: if the answer gets lost, the token is used up, but not for this key.
+    /// The key is stored before the request: if the answer is lost, the token is used up, except for the same key.
     pub(crate) async fn ask(
-        home: &Home,
+        cluster_dir: &ClusterDir,
         peer: Peer,
         token: &Token,
         addresses: &[String],
     ) -> Result<Self, Failure> {
-        let kept = joining_key::keep(home)?;
+        let kept = joining_key::load_or_create(cluster_dir)?;
         let joined = match transports::join(&peer, token, &kept.key, addresses).await {
             Ok(joined) => joined,
-            Err(failure) if failure.is(Exit::NotAllowed) || failure.is(Exit::Usage) => {
-                kept.forget(home);
+            Err(failure) if failure.is(FailureKind::NotAllowed) || failure.is(FailureKind::Usage) => {
+                kept.forget(cluster_dir);
                 return Err(failure);
             }
             Err(failure) => {
@@ -62,26 +62,26 @@ impl Newcomer {
         )))
     }
 
-    /// What its store must be opened with, so that it fits into the cluster.
+    /// The options of its store, with the parameters of the cluster.
     pub(crate) fn options(&self) -> Options {
         Options::default().parameters(self.welcome.parameters).joins().node(self.identity.node())
     }
 
-    /// Takes note of everything in its store and in its home. The identity comes last: where it is, there is everything.
-    pub(crate) async fn settle(&self, replica: &Replica, home: &Home) -> Result<(), Failure> {
-        let book = Book::of(replica).await?;
-        // The node that let it in comes first.
-        self.peers.iter().take(1).for_each(|peer| book.members().expect(peer));
-        self.welcome.introduce_to(book.members());
-        book.expect(&self.peers).await?;
+    /// Stores the peers, the removals and the identity. The identity comes last: a directory that has it has the rest.
+    pub(crate) async fn settle(&self, replica: &Replica, cluster_dir: &ClusterDir) -> Result<(), Failure> {
+        let member_store = MemberStore::of(replica).await?;
+        // The node that admitted it comes first.
+        self.peers.iter().take(1).for_each(|peer| member_store.members().expect(peer));
+        self.welcome.introduce_to(member_store.members());
+        member_store.expect(&self.peers).await?;
         let removals = removed_from(replica, self.identity.clone()).await?;
         for statement in self.welcome.removals() {
             match replica.remove_node(&removals, &statement).await {
-                // What the authority has not signed it has not said.
+                // A statement without a valid signature counts for nothing.
                 Ok(_) | Err(RemovalError::NotTrue) => {}
                 Err(error) => return Err(Failure::error(error).during("taking note of removed nodes")),
             }
         }
-        home.keep(&self.identity)
+        cluster_dir.store_identity(&self.identity)
     }
 }

@@ -1,4 +1,4 @@
-//! A node's part in its cluster, while it runs: it listens, dials, lets others join, and keeps its certificate fresh.
+//! A running node's membership: it listens, dials, admits others, and renews its certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,53 +12,54 @@ use aevrion_core::{Replica, SystemWall};
 use tokio::task::JoinHandle;
 
 use super::parts::{AuthorityAt, Parts};
-use super::{Book, Home, Welcome, away, renewal, transports};
-use crate::cli::TransportKind;
+use super::{ClusterDir, MemberStore, Welcome, away, renewal, transports};
 use crate::failure::Failure;
+use crate::peer::TransportKind;
 use crate::problem::Problem;
 
-/// A membership that runs.
+/// A running membership.
 pub(crate) struct Membership {
     parts: Arc<Parts>,
     tasks: [JoinHandle<()>; 2],
 }
 
-/// How a node listens, and whom it dials beside those it remembers.
+/// How a node listens, and the peers it dials beside the members of its store.
 #[derive(Debug, Clone)]
-pub(crate) struct Listening {
+pub(crate) struct ListenOptions {
     pub(crate) address: SocketAddr,
     pub(crate) transports: Vec<TransportKind>,
     pub(crate) peers: Vec<Peer>,
-    /// Take local writes also while the neighbours' clocks say that this node's is wrong.
+    /// Accept local writes although this node's clock differs too much from the neighbours'.
     pub(crate) write_despite_clocks: bool,
-    /// Members that are away for this long, and keep the past from being settled, are an alarm.
+    /// Members that are away for this long are an alarm.
     pub(crate) away_alarm: Duration,
 }
 
 impl Membership {
-    /// Takes part, as `identity`.
+    /// Starts the membership of `identity`.
     pub(crate) async fn begin(
         replica: &Replica,
-        home: Home,
+        cluster_dir: ClusterDir,
         identity: Identity,
-        listening: &Listening,
+        options: &ListenOptions,
     ) -> Result<Self, Failure> {
         let credentials = Credentials::new(identity);
-        let authority = home.authority()?;
-        let bind = |kind: &TransportKind| transports::bind(*kind, listening.address, &credentials);
-        let transports = listening.transports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
-        let write_despite_clocks = listening.write_despite_clocks;
-        let book = Book::of(replica).await?;
-        book.expect(&listening.peers).await?;
-        let members = book.members().clone();
+        let authority = cluster_dir.authority()?;
+        let bind = |kind: &TransportKind| transports::bind(*kind, options.address, &credentials);
+        let transports = options.transports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let write_despite_clocks = options.write_despite_clocks;
+        let member_store = MemberStore::of(replica).await?;
+        member_store.expect(&options.peers).await?;
+        let members = member_store.members().clone();
         let replication = replica.replicate(
             ReplicationOptions::default().write_despite_clocks(write_despite_clocks).members(members),
         );
-        // Whom the authority has removed gets no certificate, from the first question on.
+        // Before the first request: a removed node gets no certificate.
         replica.read_removals(credentials.removals()).await?;
         let place = if authority.is_some() { AuthorityAt::ThisNode } else { AuthorityAt::AnotherNode };
         if let Some(authority) = authority {
-            let registrar = Arc::new(registrar(authority, &home, &credentials, replica, &book));
+            let registrar =
+                Arc::new(registrar(authority, &cluster_dir, &credentials, replica, &member_store));
             for transport in &transports {
                 transport.answer_joins(Arc::clone(&registrar) as _);
             }
@@ -66,14 +67,22 @@ impl Membership {
         for transport in &transports {
             replication.over(Arc::clone(transport));
         }
-        let (replica, authority, away_alarm) = (replica.clone(), place, listening.away_alarm);
-        let parts =
-            Parts { home, credentials, transports, replication, replica, authority, away_alarm, book };
+        let (replica, authority, away_alarm) = (replica.clone(), place, options.away_alarm);
+        let parts = Parts {
+            cluster_dir,
+            credentials,
+            transports,
+            replication,
+            replica,
+            authority,
+            away_alarm,
+            member_store,
+        };
         let parts = Arc::new(parts);
         let renewing = tokio::spawn(renewal::run(Arc::downgrade(&parts)));
         let weak = Arc::downgrade(&parts);
         let members = move || weak.upgrade().map(|parts| parts.replication.members());
-        let remembering = tokio::spawn(parts.book.clone().run(members));
+        let remembering = tokio::spawn(parts.member_store.clone().run(members));
         Ok(Self { parts, tasks: [renewing, remembering] })
     }
 
@@ -82,27 +91,27 @@ impl Membership {
         &self.parts.replication
     }
 
-    /// Why the certificate is an alarm, if it is.
+    /// The alarm about the certificate, if there is one.
     pub(crate) fn certificate_alarm(&self) -> Option<String> {
         renewal::alarm(&self.parts.credentials, self.parts.authority)
     }
 
-    /// How many members are away for so long that they are an alarm.
+    /// The number of members that are away for so long that they are an alarm.
     pub(crate) fn away(&self) -> usize {
         away::missing(&self.parts.replication, self.parts.away_alarm).len()
     }
 
-    /// Who they are, and what to do about it, if there are any.
+    /// The alarm about members that are away, if there are any.
     pub(crate) fn away_alarm(&self) -> Option<String> {
         away::alarm(&self.parts.replication, self.parts.away_alarm)
     }
 
-    /// When the certificate ends.
+    /// The expiry of the certificate.
     pub(crate) fn certificate_ends(&self) -> aevrion_core::Timestamp {
         self.parts.credentials.current().expires_at()
     }
 
-    /// Removes a node, as a statement of the authority says.
+    /// Removes a node by a statement of the authority.
     ///
     /// # Errors
     /// See [`Parts::remove`].
@@ -110,38 +119,38 @@ impl Membership {
         self.parts.remove(statement).await
     }
 
-    /// Those who belong to the cluster, as far as is known.
-    pub(crate) fn book(&self) -> &Book {
-        &self.parts.book
+    /// The known members.
+    pub(crate) fn member_store(&self) -> &MemberStore {
+        &self.parts.member_store
     }
 
-    /// Leaves in an orderly way: neighbours are told.
+    /// Ends the membership, and notifies the neighbours.
     pub(crate) async fn end(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        if let Err(failure) = self.parts.book.save(self.parts.replication.members()).await {
+        if let Err(failure) = self.parts.member_store.save(self.parts.replication.members()).await {
             tracing::warn!(%failure, "what is known of the members was not remembered");
         }
         self.parts.replication.close().await;
     }
 }
 
-/// Lets others join, tells them of everyone, also of whom they are not to meet, and takes note of where they will be.
+/// The registrar that admits others: it tells them of the members and the removed nodes, and notes their addresses.
 fn registrar(
     authority: Authority,
-    home: &Home,
+    cluster_dir: &ClusterDir,
     credentials: &Credentials,
     replica: &Replica,
-    book: &Book,
+    member_store: &MemberStore,
 ) -> Registrar {
     let parameters = replica.parameters();
     let (removals, removed) = (credentials.removals().clone(), credentials.removals().clone());
-    let book = book.clone();
-    Registrar::new(authority, home.tokens(), removals, SystemWall, move |node, addresses| {
-        let welcome = Welcome::new(parameters, &book.members().list(), &removed.all());
+    let member_store = member_store.clone();
+    Registrar::new(authority, cluster_dir.tokens(), removals, SystemWall, move |node, addresses| {
+        let welcome = Welcome::new(parameters, &member_store.members().list(), &removed.all());
         let peers: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        // One that does not say where it will be is known when it comes.
+        // A node without an address becomes known when it connects.
         if !peers.is_empty() {
-            book.members().introduce(node, &peers);
+            member_store.members().introduce(node, &peers);
         }
         welcome.to_bytes()
     })

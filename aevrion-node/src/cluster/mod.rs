@@ -1,14 +1,14 @@
-//! The cluster that a node belongs to: its identity, whom it keeps in step with, and how others join.
+//! A node's cluster: its identity, its members, and the admission of others.
 //!
-//! Everything stands in the data directory: keys and certificates in `cluster/` beside the store, the addresses of
-//! neighbours in the store itself. A directory without `cluster/` is a node on its own, which nobody can reach.
+//! The data directory has all of it: keys and certificates in `cluster/` beside the store, the members in the store. A
+//! directory without `cluster/` is a single node, which accepts no peers.
 
 mod away;
-mod book;
 mod certified_wall;
-mod home;
+mod cluster_dir;
 mod joining;
 mod joining_key;
+mod member_store;
 mod membership;
 mod parts;
 mod removal;
@@ -16,11 +16,10 @@ mod renewal;
 mod transports;
 mod welcome;
 
-pub(crate) use book::{Book, Whom};
 pub(crate) use certified_wall::CertifiedWall;
-pub(crate) use home::{Home, NO_CLUSTER, TOKENS_BY_FILE};
+pub(crate) use cluster_dir::{ClusterDir, NO_CLUSTER, TOKENS_BY_FILE};
 pub(crate) use joining::Newcomer;
-pub(crate) use membership::{Listening, Membership};
+pub(crate) use member_store::MemberStore;
+pub(crate) use membership::{ListenOptions, Membership};
 pub(crate) use removal::{HOLDS_AUTHORITY, removed_from};
-pub(crate) use transports::parse_peer;
 use welcome::Welcome;

@@ -8,11 +8,11 @@ use aevrion_core::identity::Credentials;
 use aevrion_core::identity::join::Joining;
 use aevrion_core::replication::Replication;
 
-use super::{Book, Home};
+use super::{ClusterDir, MemberStore};
 
 /// The parts of one membership. Two memberships in one process share none of them.
 pub(super) struct Parts {
-    pub(super) home: Home,
+    pub(super) cluster_dir: ClusterDir,
     pub(super) credentials: Credentials,
     pub(super) transports: Vec<Arc<dyn Joining>>,
     pub(super) replication: Replication,
@@ -20,7 +20,7 @@ pub(super) struct Parts {
     pub(super) authority: AuthorityAt,
     /// Members that are away for this long are an alarm.
     pub(super) away_alarm: Duration,
-    pub(super) book: Book,
+    pub(super) member_store: MemberStore,
 }
 
 /// The place of the authority's key.

@@ -1,4 +1,4 @@
-//! Putting a node out of the cluster: the authority says so in a statement, and every node that has it obeys.
+//! Removal of a node from the cluster: the authority signs a statement, and every node that has it obeys.
 
 use aevrion_core::identity::{Credentials, Identity};
 use aevrion_core::replication::RemovalError;
@@ -8,7 +8,7 @@ use aevrion_core::{ReadError, Replica};
 use super::parts::{AuthorityAt, Parts};
 use crate::problem::{Kind, Problem};
 
-/// Those whom the authority of `identity` has removed, as far as a replica holds it.
+/// The removals by the authority of `identity` that a replica has.
 pub(crate) async fn removed_from(replica: &Replica, identity: Identity) -> Result<Removals, ReadError> {
     let removals = Credentials::new(identity).removals().clone();
     replica.read_removals(&removals).await?;
@@ -16,11 +16,11 @@ pub(crate) async fn removed_from(replica: &Replica, identity: Identity) -> Resul
 }
 
 impl Parts {
-    /// Removes a node, as a statement of the authority says. Its sender need not be asked who he is.
+    /// Removes a node by a statement of the authority. The signature suffices: the sender need not authenticate.
     ///
     /// # Errors
-    /// That the statement is not the authority's, or about the node that holds the authority; that this node was removed
-    /// itself; or what the store says.
+    /// The statement has no valid signature, or is about the node that holds the authority; this node was removed itself;
+    /// or the store failed.
     pub(super) async fn remove(&self, statement: &[u8]) -> Result<Removal, Problem> {
         let refused = |why: String| Problem::new(Kind::NotRemovable, why);
         let (own, removals) = (self.credentials.node(), self.credentials.removals());
@@ -39,6 +39,6 @@ impl Parts {
     }
 }
 
-/// Why the node of the authority stays.
+/// The reason for which the node of the authority stays.
 pub(crate) const HOLDS_AUTHORITY: &str = "this is the node that holds the cluster's authority: without it nobody could \
      let others in or renew certificates";

@@ -1,4 +1,4 @@
-//! Certificates renew themselves, well before they end: here if the authority is here, else at a neighbour that has it.
+//! Renewal of the certificate, well before its expiry: by this node if it has the authority, else by a peer that has it.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -11,17 +11,17 @@ use aevrion_core::{SystemWall, WallClock};
 use super::parts::{AuthorityAt, Parts};
 use crate::failure::Failure;
 
-/// The time between two looks at the certificate.
-const LOOK: Duration = Duration::from_secs(60 * 60);
+/// The interval of checks of the certificate.
+const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// With less than this left the end of the certificate is an alarm.
+/// A certificate that expires within this time is an alarm.
 const ALARM: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// Renews for as long as the membership lasts.
+/// Renews the certificate for the lifetime of the membership.
 pub(super) async fn run(parts: Weak<Parts>) {
-    let mut look = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(INTERVAL);
     loop {
-        look.tick().await;
+        ticks.tick().await;
         let Some(parts) = parts.upgrade() else { return };
         let current = parts.credentials.current();
         if SystemWall.now() < current.renew_at() {
@@ -34,12 +34,12 @@ pub(super) async fn run(parts: Weak<Parts>) {
     }
 }
 
-/// The reason for an alarm about the certificate, if there is one.
+/// The alarm about the certificate, if there is one.
 pub(super) fn alarm(credentials: &Credentials, authority: AuthorityAt) -> Option<String> {
     let left = credentials.current().expires_at().ahead_of(SystemWall.now());
     (left < ALARM).then(|| {
         let days = left.as_secs() / (24 * 60 * 60);
-        // A node with the authority needs nobody else: something here keeps it from renewing.
+        // A node with the authority depends on no other: the cause is here.
         let advice = match authority {
             AuthorityAt::ThisNode => {
                 "the log says why it was not renewed here; see that its directory can be written to"
@@ -78,11 +78,11 @@ fn in_words(refusals: &[RefusedBy]) -> String {
 }
 
 async fn renew(parts: &Parts, current: &Identity) -> Result<Arc<Identity>, RenewalError> {
-    let identity = match parts.home.authority().map_err(RenewalError::Authority)? {
+    let identity = match parts.cluster_dir.authority().map_err(RenewalError::Authority)? {
         Some(authority) => renew_here(&authority, current)?,
         None => renew_there(parts).await?,
     };
-    parts.home.keep(&identity).map_err(RenewalError::NotKept)?;
+    parts.cluster_dir.store_identity(&identity).map_err(RenewalError::NotKept)?;
     parts.credentials.replace(identity)?;
     Ok(parts.credentials.current())
 }
@@ -92,7 +92,7 @@ fn renew_here(authority: &Authority, current: &Identity) -> Result<Identity, Ide
     current.renewed(authority.issue(&request, SystemWall.now(), CERTIFICATE_VALIDITY)?)
 }
 
-/// Asks one node after the other: most do not hold the authority, and say so.
+/// Asks one node after the other: those without the authority refuse.
 async fn renew_there(parts: &Parts) -> Result<Identity, RenewalError> {
     let mut refusals = Vec::new();
     for peer in nodes_to_ask(&parts.replication) {
@@ -105,8 +105,8 @@ async fn renew_there(parts: &Parts) -> Result<Identity, RenewalError> {
     Err(if refusals.is_empty() { RenewalError::NobodyToAsk } else { RenewalError::Refused(refusals) })
 }
 
-/// The peers that this node dials come first: they listen there. The addresses of neighbours follow. Over TCP such an
-/// address leads nowhere if the neighbour has dialled.
+/// The peers that this node dials, which listen, and then the addresses of its neighbours. The address of a neighbour
+/// that dialled over TCP cannot be dialled.
 fn nodes_to_ask(replication: &Replication) -> Vec<Peer> {
     let mut peers = replication.peers();
     let neighbours = replication.neighbours().into_iter().filter_map(|one| one.address.parse().ok());

@@ -1,4 +1,4 @@
-//! The transports that this program was built with.
+//! The transports that are compiled in.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,39 +8,8 @@ use aevrion_core::identity::{Credentials, NodeKey};
 use aevrion_core::replication::Peer;
 use aevrion_core::transport::{Limits, TransportError};
 
-use crate::cli::TransportKind;
 use crate::failure::Failure;
-
-impl TransportKind {
-    /// As addresses name it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Quic => "quic",
-            Self::Tcp => "tcp",
-        }
-    }
-
-    /// The one that is used where none is named: QUIC, if it is built in.
-    pub(crate) fn usual() -> Self {
-        if cfg!(feature = "quic") { Self::Quic } else { Self::Tcp }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        [Self::Quic, Self::Tcp].into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-/// Reads the address of a peer; one that names no transport gets the usual one.
-pub(crate) fn parse_peer(text: &str, usual: TransportKind) -> Result<Peer, Failure> {
-    let peer: Peer = text.parse().map_err(Failure::usage)?;
-    match peer.transport() {
-        None => Ok(Peer::over(usual.name(), peer.address())),
-        Some(name) if TransportKind::named(name).is_some() => Ok(peer),
-        Some(name) => {
-            Err(Failure::usage(format!("`{name}` is no transport: give quic://host:port or tcp://host:port")))
-        }
-    }
-}
+use crate::peer::TransportKind;
 
 /// Listens at `address`.
 #[cfg_attr(

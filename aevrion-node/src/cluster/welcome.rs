@@ -1,4 +1,4 @@
-//! What a new node is told about the cluster, beside its certificate.
+//! The description of the cluster that a new node receives with its certificate.
 
 use aevrion_core::Parameters;
 use aevrion_core::replication::{Member, Members, Peer};
@@ -7,35 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
-/// The cluster's parameters, where its other nodes are, and which are none any more.
+/// The cluster's parameters, the addresses of its nodes, and the removed nodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Welcome {
     pub(super) parameters: Parameters,
     peers: Vec<String>,
-    /// Whose addresses they are, as far as that is known. An older node does not say.
+    /// The nodes at these addresses, as far as known. An older node does not send them.
     #[serde(default)]
-    members: Vec<Told>,
-    /// What the authority has said of removed nodes, hexadecimal. It would come with the events as well, but perhaps only
-    /// after a removed node has come.
+    members: Vec<MemberAddresses>,
+    /// The authority's statements of removal, hexadecimal. They also come with the events, but perhaps only after a
+    /// removed node has connected.
     #[serde(default)]
     removals: Vec<String>,
 }
 
 /// A node and its addresses.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Told {
+struct MemberAddresses {
     id: String,
     addresses: Vec<String>,
 }
 
 impl Welcome {
-    /// Tells of those whose addresses were named by people, or by themselves when they joined; and of those who were
-    /// removed.
+    /// Lists the addresses that people configured or that nodes gave when they joined, and the removals.
     pub(super) fn new(parameters: Parameters, members: &[Member], removals: &[Removal]) -> Self {
         let texts = |member: &Member| member.told.iter().map(ToString::to_string).collect::<Vec<_>>();
         let told = members.iter().filter(|member| !member.told.is_empty());
-        let told =
-            told.filter_map(|member| Some(Told { id: member.id?.to_string(), addresses: texts(member) }));
+        let told = told.filter_map(|member| {
+            Some(MemberAddresses { id: member.id?.to_string(), addresses: texts(member) })
+        });
         let removals = removals.iter().map(|removal| hex::encode(&removal.statement)).collect();
         Self {
             parameters,
@@ -55,19 +55,19 @@ impl Welcome {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Statements of removals. Whether they are true is for the reader to see.
+    /// The statements of removal. Their signatures are not checked here.
     pub(super) fn removals(&self) -> impl Iterator<Item = Vec<u8>> {
         self.removals.iter().filter_map(|text| hex::decode(text).ok())
     }
 
-    /// Where the others are, as far as their addresses make sense.
+    /// The addresses that can be parsed.
     pub(super) fn peers(&self) -> Vec<Peer> {
         parsed(&self.peers)
     }
 
-    /// Has them known.
+    /// Adds these nodes to the members.
     pub(super) fn introduce_to(&self, members: &Members) {
-        for Told { id, addresses } in &self.members {
+        for MemberAddresses { id, addresses } in &self.members {
             if let Ok(id) = id.parse() {
                 members.introduce(id, &parsed(addresses));
             }

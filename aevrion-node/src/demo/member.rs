@@ -8,10 +8,11 @@ use aevrion_core::identity::join::Token;
 use aevrion_core::replication::{Neighbour, NeighbourState, Peer, Replication, Totals};
 use aevrion_core::{NodeId, Options, Replica};
 
-use crate::cli::{AWAY_ALARM, Global, StoreKind, TransportKind};
-use crate::cluster::{Home, Listening, Membership, Newcomer};
+use crate::cli::{AWAY_ALARM, Global, StoreKind};
+use crate::cluster::{ClusterDir, ListenOptions, Membership, Newcomer};
 use crate::data;
 use crate::failure::Failure;
+use crate::peer::TransportKind;
 use crate::server::Node;
 
 /// A node: a store, and a membership of the cluster unless it is cut off.
@@ -29,7 +30,7 @@ impl Member {
         let (name, directory) = names(place, 1);
         // The store first, as in `cluster init`: a directory that cannot hold a store must not become a member.
         open(&directory, Options::default()).await?.close().await?;
-        let id = Home::of(&directory).found()?.node();
+        let id = ClusterDir::of(&directory).create_cluster()?.node();
         let replica = open(&directory, Options::default().node(id)).await?;
         let mut first = Self { name, replica, id, directory, membership: None };
         first.begin(Vec::new()).await?;
@@ -46,29 +47,29 @@ impl Member {
         let (name, directory) = names(place, number);
         let token = host.token()?;
         let peer = host.address().ok_or_else(|| Failure::error(format!("{} does not listen", host.name)))?;
-        let home = Home::of(&directory);
-        let newcomer = Newcomer::ask(&home, peer, &token, &[]).await?;
+        let cluster_dir = ClusterDir::of(&directory);
+        let newcomer = Newcomer::ask(&cluster_dir, peer, &token, &[]).await?;
         let replica = open(&directory, newcomer.options()).await?;
-        newcomer.settle(&replica, &home).await?;
+        newcomer.settle(&replica, &cluster_dir).await?;
         let mut member = Self { name, replica, id: newcomer.identity.node(), directory, membership: None };
         member.begin(others.iter().filter_map(Self::address).collect()).await?;
         Ok(member)
     }
 
     fn token(&self) -> Result<Token, Failure> {
-        Home::of(&self.directory).issue_token()
+        ClusterDir::of(&self.directory).issue_token()
     }
 
     /// Starts synchronisation on any free port, with the remembered neighbours and `peers`.
     pub(super) async fn begin(&mut self, peers: Vec<Peer>) -> Result<(), Failure> {
-        let home = Home::of(&self.directory);
-        let identity = home.identity()?;
+        let cluster_dir = ClusterDir::of(&self.directory);
+        let identity = cluster_dir.identity()?;
         let identity = identity.ok_or_else(|| Failure::error(format!("{} has no identity", self.name)))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let transports = vec![TransportKind::Quic];
         let away_alarm = AWAY_ALARM;
-        let listening = Listening { address, transports, peers, write_despite_clocks: false, away_alarm };
-        let membership = Membership::begin(&self.replica, home, identity, &listening).await?;
+        let options = ListenOptions { address, transports, peers, write_despite_clocks: false, away_alarm };
+        let membership = Membership::begin(&self.replica, cluster_dir, identity, &options).await?;
         self.membership = Some(Arc::new(membership));
         Ok(())
     }

@@ -9,7 +9,7 @@ use anstream::AutoStream;
 use anstyle::{AnsiColor, Color, Style};
 
 use crate::failure::Failure;
-use crate::text::thousands;
+use crate::human::thousands;
 
 const HEADING: Style = Style::new().bold();
 const FAINT: Style = Style::new().dimmed();

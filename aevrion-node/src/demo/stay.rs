@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 
 use super::member::Member;
 use super::screen::Screen;
-use crate::cli::HTTP_PORT;
 use crate::failure::Failure;
 use crate::server::serve_on;
 use crate::signals::Signals;
+use crate::wire::HTTP_PORT;
 
 /// Serves until a signal ends it; a second one ends it at once.
 pub(super) async fn serve(

@@ -11,21 +11,21 @@ use aevrion_core::{EventKey, Operation};
 use super::member::Member;
 use super::screen::{Screen, size, took};
 use crate::failure::Failure;
+use crate::human::thousands;
 use crate::import::{Message, Stop, read_lines};
 use crate::moment;
-use crate::text::thousands;
 
 /// A week of flights from New York.
 const FLIGHTS: &[u8] = include_bytes!("../../sample/flights-week.jsonl.gz");
 
 /// Far longer than any step takes on a working machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Interval of checks for agreement.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Interval of requested comparisons during a wait; the nodes also compare by themselves, every minute.
-const COMPARE: Duration = Duration::from_secs(1);
+const COMPARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The key that both sides write while they are apart.
 const CONTESTED: &str = "gate:B4";
@@ -98,7 +98,7 @@ async fn import(screen: &mut Screen, members: &[Member]) -> Result<u64, Failure>
         "imported",
         format_args!("{events} events, {size}, in {import}; all three agree {after} later"),
     )?;
-    holdings(screen, members).await?;
+    show_roots(screen, members).await?;
     Ok(bytes)
 }
 
@@ -130,7 +130,7 @@ async fn part(screen: &mut Screen, members: &mut [Member]) -> Result<Parted, Fai
         .await?;
     let right = third.replica.put(CONTESTED, "closed").await?;
     agreement(&members[..2]).await?;
-    holdings(screen, members).await?;
+    show_roots(screen, members).await?;
     let (left_root, right_root) = (members[0].replica.root().await?, members[2].replica.root().await?);
     Ok(Parted { writes: [left, right], left: left_root.count, right: right_root.count })
 }
@@ -161,7 +161,7 @@ async fn heal(
             "{messages} messages, {wire} on the wire, handshakes included; a copy of all would be {whole}"
         ),
     )?;
-    holdings(screen, members).await
+    show_roots(screen, members).await
 }
 
 /// Shows the winner of the contested key, and the other write in the history.
@@ -193,7 +193,7 @@ async fn contest(screen: &mut Screen, members: &[Member], parted: &Parted) -> Re
 }
 
 /// Shows the root of each node.
-async fn holdings(screen: &mut Screen, members: &[Member]) -> Result<(), Failure> {
+async fn show_roots(screen: &mut Screen, members: &[Member]) -> Result<(), Failure> {
     let mut roots = Vec::with_capacity(members.len());
     for member in members {
         roots.push(member.replica.root().await?);
@@ -218,7 +218,8 @@ async fn agreement(members: &[Member]) -> Result<Root, Failure> {
     let began = Instant::now();
     let mut compared = 0;
     until("the nodes did not come to hold the same", || {
-        let due = u32::try_from(began.elapsed().as_millis() / COMPARE.as_millis()).unwrap_or(u32::MAX);
+        let due =
+            u32::try_from(began.elapsed().as_millis() / COMPARE_INTERVAL.as_millis()).unwrap_or(u32::MAX);
         let compare = due >= compared;
         compared = due.max(compared) + u32::from(compare);
         async move {
@@ -247,9 +248,9 @@ async fn until<T, F: Future<Output = Result<Option<T>, Failure>>>(
         if let Some(seen) = look().await? {
             return Ok(seen);
         }
-        if began.elapsed() > PATIENCE {
-            return Err(Failure::not_converged(format!("{otherwise} within {}", took(PATIENCE))));
+        if began.elapsed() > STEP_TIMEOUT {
+            return Err(Failure::not_converged(format!("{otherwise} within {}", took(STEP_TIMEOUT))));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

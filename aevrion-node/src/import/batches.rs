@@ -5,12 +5,12 @@ use aevrion_core::bounds::{COMMIT_BYTES, COMMIT_EVENTS};
 use aevrion_core::{Event, Parameters, WriteError, is_reserved};
 
 use super::changes::Changes;
-use super::reading::{Message, Order, Reading, Records, Stop, Wrong};
+use super::reading::{ImportError, Message, Order, Reading, Records, Stop};
 use super::succession::Succession;
 use super::ties::Moments;
 use super::units::Units;
 use crate::cli::Ties;
-use crate::record::{BadField, Made};
+use crate::record::{BadField, ReadEvent};
 
 /// The state of a file being read, batch by batch.
 struct Batches<'l> {
@@ -26,13 +26,13 @@ struct Batches<'l> {
 }
 
 /// Receives the messages about a file.
-pub(super) type Listener<'l> = dyn FnMut(Message) -> Result<(), Over> + 'l;
+pub(super) type Listener<'l> = dyn FnMut(Message) -> Result<(), EndOfMessages> + 'l;
 
 /// No message follows: the last one was the reason, or the listener is gone, which happens only after a failed import.
-pub(super) struct Over;
+pub(super) struct EndOfMessages;
 
 impl Batches<'_> {
-    fn add(&mut self, made: Made) -> Result<(), Over> {
+    fn add(&mut self, made: ReadEvent) -> Result<(), EndOfMessages> {
         self.changes.note(&made);
         self.units.note(&made);
         if let Some(event) = self.place(made.event) {
@@ -55,7 +55,7 @@ impl Batches<'_> {
     }
 
     /// Sends the batch, once the unit of its times is known.
-    fn send(&mut self) -> Result<(), Over> {
+    fn send(&mut self) -> Result<(), EndOfMessages> {
         if let Some(problem) = self.units.problem() {
             return self.stop(Stop::of_file(problem));
         }
@@ -64,16 +64,16 @@ impl Batches<'_> {
         self.tell(Message::Batch(batch))
     }
 
-    fn stop(&mut self, stop: Stop) -> Result<(), Over> {
+    fn stop(&mut self, stop: Stop) -> Result<(), EndOfMessages> {
         self.tell(Message::Stopped(stop))?;
-        Err(Over)
+        Err(EndOfMessages)
     }
 
-    fn tell(&mut self, message: Message) -> Result<(), Over> {
+    fn tell(&mut self, message: Message) -> Result<(), EndOfMessages> {
         (self.listener)(message)
     }
 
-    fn end(mut self, remarks: Vec<String>) -> Result<(), Over> {
+    fn end(mut self, remarks: Vec<String>) -> Result<(), EndOfMessages> {
         self.send()?;
         self.changes.conclude(&self.moments, self.ties);
         if let Some(succession) = &self.succession {
@@ -90,7 +90,7 @@ pub(super) fn read_all<'l>(
     mut records: Box<dyn Records>,
     listener: &'l mut Listener<'l>,
     reading: Reading,
-) -> Result<(), Over> {
+) -> Result<(), EndOfMessages> {
     let Reading { parameters, skip_bad, looks_for_ties, ties, unit, order } = reading;
     let mut batches = Batches {
         listener,
@@ -108,7 +108,7 @@ pub(super) fn read_all<'l>(
                 batches.add(made)?;
                 continue;
             }
-            Err(Wrong::Record(BadField { field, problem })) => {
+            Err(ImportError::Record(BadField { field, problem })) => {
                 let what = format!("{}, {field}: {problem}", records.place());
                 if skip_bad {
                     batches.tell(Message::Skipped(what))?;
@@ -116,7 +116,7 @@ pub(super) fn read_all<'l>(
                 }
                 Stop { why: what, can_be_skipped: true }
             }
-            Err(Wrong::File(problem)) => Stop::of_file(format!("{}: {problem}", records.place())),
+            Err(ImportError::File(problem)) => Stop::of_file(format!("{}: {problem}", records.place())),
         };
         batches.send()?;
         return batches.stop(stop);
@@ -125,12 +125,12 @@ pub(super) fn read_all<'l>(
 }
 
 /// Checks an event against the limits of the store.
-fn checked(made: Made, parameters: &Parameters) -> Result<Made, Wrong> {
+fn checked(made: ReadEvent, parameters: &Parameters) -> Result<ReadEvent, ImportError> {
     let (field, error) = match parameters.check(made.event.key(), made.event.value()) {
         Ok(()) if is_reserved(made.event.key()) => ("key", WriteError::ReservedKey),
         Ok(()) => return Ok(made),
         Err(error @ WriteError::ValueTooLong { .. }) => ("value", error),
         Err(error) => ("key", error),
     };
-    Err(Wrong::Record(BadField::new(field, error.to_string())))
+    Err(ImportError::Record(BadField::new(field, error.to_string())))
 }

@@ -3,8 +3,8 @@
 use super::succession::Succession;
 use super::ties::Moments;
 use crate::cli::Ties;
-use crate::record::Made;
-use crate::text::{counted, thousands};
+use crate::human::{counted, thousands};
+use crate::record::ReadEvent;
 
 /// Counts of one file.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,7 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// Counts an event made from a record.
-    pub(super) fn note(&mut self, made: &Made) {
+    pub(super) fn note(&mut self, made: &ReadEvent) {
         self.as_utc += u64::from(made.time.as_utc);
         self.cut += u64::from(made.time.cut);
     }

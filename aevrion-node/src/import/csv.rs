@@ -10,11 +10,11 @@ use super::rows::{Begun, QuoteFault, Rows};
 use super::source::{Source, explain, longest_record};
 use super::template::{Template, column};
 
-use super::reading::{Records, Wrong};
+use super::reading::{ImportError, Records};
 use crate::cli::{ColumnArgs, Condition, FileFormat, Quotes, may_delimit};
 use crate::failure::Failure;
-use crate::record::{BadField, Made};
-use crate::text::bounded;
+use crate::human::abbreviated;
+use crate::record::{BadField, ReadEvent};
 use crate::times::TimeStyle;
 
 /// The line before the header by which a spreadsheet names its delimiter.
@@ -70,7 +70,7 @@ impl CsvRows {
         if columns.value.is_none()
             && let Some(twice) = named_twice(&names)
         {
-            return Err(Failure::error(bounded(format!(
+            return Err(Failure::error(abbreviated(format!(
                 "two columns are called `{twice}`, and a JSON object has room for one: say with --value what to keep"
             ))));
         }
@@ -99,7 +99,7 @@ impl CsvRows {
         })
     }
 
-    fn made(&self) -> Result<Made, BadField> {
+    fn made(&self) -> Result<ReadEvent, BadField> {
         if self.row.len() != self.names.len() {
             let (columns, names) = (self.row.len(), self.names.len());
             return Err(BadField::new("row", format!("it has {columns} columns, the header has {names}")));
@@ -115,7 +115,7 @@ impl CsvRows {
         let time = time.map_err(|problem| BadField::new("time", problem))?;
         let event = Event::new(key.into(), self.value()?, time.at)
             .map_err(|error| BadField::new("value", error.to_string()))?;
-        Ok(Made { event, time })
+        Ok(ReadEvent { event, time })
     }
 
     fn value(&self) -> Result<Value, BadField> {
@@ -146,28 +146,28 @@ impl CsvRows {
     }
 
     /// Turns the row just read, or the error of reading it, into an event or an error.
-    fn record(&mut self, begun: Option<Begun>, read: Result<(), BadField>) -> Result<Made, Wrong> {
+    fn record(&mut self, begun: Option<Begun>, read: Result<(), BadField>) -> Result<ReadEvent, ImportError> {
         match begun.and_then(|begun| begun.fault) {
             // The parser has swallowed the rest of the file, which may be other rows: no later row can be read.
             Some(QuoteFault::Open { line }) => {
                 self.broken = true;
-                Err(Wrong::File(format!(
+                Err(ImportError::File(format!(
                     "the quote that is opened in line {line} is not closed; if quotes are data here, say --quote none"
                 )))
             }
-            Some(QuoteFault::Stray { line }) => Err(Wrong::Record(BadField::new(
+            Some(QuoteFault::Stray { line }) => Err(ImportError::Record(BadField::new(
                 "row",
                 format!(
                     "text follows a closing quote in line {line}; if quotes are data here, say --quote none"
                 ),
             ))),
-            None => read.and_then(|()| self.made()).map_err(Wrong::Record),
+            None => read.and_then(|()| self.made()).map_err(ImportError::Record),
         }
     }
 }
 
 impl Records for CsvRows {
-    fn next(&mut self) -> Option<Result<Made, Wrong>> {
+    fn next(&mut self) -> Option<Result<ReadEvent, ImportError>> {
         if self.broken {
             return None;
         }
@@ -179,7 +179,7 @@ impl Records for CsvRows {
             Ok(true) => Ok(()),
             Err(error) if error.is_io_error() => {
                 self.broken = true;
-                return Some(Err(Wrong::File(problem(&error, &self.names))));
+                return Some(Err(ImportError::File(problem(&error, &self.names))));
             }
             Err(error) => Err(BadField::new("row", problem(&error, &self.names))),
         };
@@ -292,7 +292,7 @@ mod tests {
         let mut rows = CsvRows::new(source, FileFormat::Csv, &columns, style, &parameters)
             .map_err(|failure| failure.to_string())?;
         let wrong = |wrong| match wrong {
-            Wrong::Record(BadField { problem, .. }) | Wrong::File(problem) => problem,
+            ImportError::Record(BadField { problem, .. }) | ImportError::File(problem) => problem,
         };
         let mut read = Vec::new();
         while let Some(row) = rows.next() {

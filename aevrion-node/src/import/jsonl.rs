@@ -4,9 +4,9 @@ use std::io::{BufRead, Read};
 
 use aevrion_core::Parameters;
 
-use super::reading::{Records, Wrong};
+use super::reading::{ImportError, Records};
 use super::source::{Source, explain, longest_record};
-use crate::record::{self, BadField, Made};
+use crate::record::{self, BadField, ReadEvent};
 use crate::times::TimeStyle;
 
 /// JSON objects of bounded length: a file without line ends must not end up in memory.
@@ -51,7 +51,7 @@ impl JsonObjects {
     }
 
     /// Reads the next object into `self.object`; `None` at the end of the file.
-    fn read_object(&mut self) -> Result<Option<()>, Wrong> {
+    fn read_object(&mut self) -> Result<Option<()>, ImportError> {
         self.object.clear();
         if self.layout == Layout::Unknown {
             self.layout = match self.next_but_space()? {
@@ -72,7 +72,7 @@ impl JsonObjects {
         }
     }
 
-    fn read_line(&mut self) -> Result<Option<()>, Wrong> {
+    fn read_line(&mut self) -> Result<Option<()>, ImportError> {
         self.began = self.line;
         self.line += 1;
         let read = self.reader.by_ref().take(self.longest).read_until(b'\n', &mut self.object);
@@ -82,13 +82,13 @@ impl JsonObjects {
             _ => {
                 let problem = self.too_long();
                 self.reader.skip_until(b'\n').map_err(|error| self.broken(&explain(&error)))?;
-                Err(Wrong::Record(BadField::new("line", problem)))
+                Err(ImportError::Record(BadField::new("line", problem)))
             }
         }
     }
 
     /// Reads the next element of the array, if there is one.
-    fn read_element(&mut self, any: bool) -> Result<Option<()>, Wrong> {
+    fn read_element(&mut self, any: bool) -> Result<Option<()>, ImportError> {
         match self.next_but_space()? {
             Some(b']') => {
                 self.reader.consume(1);
@@ -131,7 +131,7 @@ impl JsonObjects {
     }
 
     /// Skips white space, and peeks at the byte behind it.
-    fn next_but_space(&mut self) -> Result<Option<u8>, Wrong> {
+    fn next_but_space(&mut self) -> Result<Option<u8>, ImportError> {
         loop {
             let bytes = match self.reader.fill_buf() {
                 Ok(bytes) => bytes,
@@ -154,12 +154,12 @@ impl JsonObjects {
         format!("it is longer than {} bytes, which no event of this store can need", self.longest)
     }
 
-    fn broken(&mut self, problem: &str) -> Wrong {
+    fn broken(&mut self, problem: &str) -> ImportError {
         self.broken = true;
         if self.layout != Layout::Lines {
             self.began = self.line;
         }
-        Wrong::File(problem.to_owned())
+        ImportError::File(problem.to_owned())
     }
 }
 
@@ -192,14 +192,16 @@ impl Depth {
 }
 
 impl Records for JsonObjects {
-    fn next(&mut self) -> Option<Result<Made, Wrong>> {
+    fn next(&mut self) -> Option<Result<ReadEvent, ImportError>> {
         while !self.broken {
             let record = match self.read_object() {
                 Ok(None) => return None,
                 Ok(Some(())) if self.layout == Layout::Lines && self.object.trim_ascii().is_empty() => {
                     continue;
                 }
-                Ok(Some(())) => record::parse(self.object.trim_ascii(), &self.style).map_err(Wrong::Record),
+                Ok(Some(())) => {
+                    record::parse(self.object.trim_ascii(), &self.style).map_err(ImportError::Record)
+                }
                 Err(wrong) => Err(wrong),
             };
             return Some(record);
@@ -222,7 +224,9 @@ mod tests {
         std::iter::from_fn(|| objects.next().map(|record| (objects.began, record)))
             .map(|(line, record)| match record {
                 Ok(made) => (line, Ok(String::from_utf8(made.event.key().to_vec()).unwrap())),
-                Err(Wrong::Record(BadField { problem, .. }) | Wrong::File(problem)) => (line, Err(problem)),
+                Err(ImportError::Record(BadField { problem, .. }) | ImportError::File(problem)) => {
+                    (line, Err(problem))
+                }
             })
             .collect()
     }

@@ -9,6 +9,7 @@
 mod batches;
 mod changes;
 mod csv;
+mod decoding;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod git;
@@ -24,7 +25,6 @@ mod sink;
 mod source;
 mod succession;
 mod template;
-mod text;
 mod ties;
 mod units;
 #[cfg(test)]
@@ -41,22 +41,21 @@ use aevrion_core::Parameters;
 use tokio::sync::mpsc;
 
 use crate::backend::Backend;
+use crate::cleanup::{Cleanup, CleanupScope};
 use crate::cli::{FileFormat, Format, ImportArgs, ImportFrom, Ties, TimeUnit};
 use crate::failure::Failure;
 use crate::output::Listing;
 use crate::progress::{Bar, Counts};
-use crate::say::say;
+use crate::stderr::say;
 use crate::times::TimeStyle;
-use batches::{Over, read_all};
+use batches::{EndOfMessages, read_all};
 use changes::Changes;
 use git::GitChanges;
 use reading::{Order, Reading, Records};
 use sink::Sink;
 use source::Source;
 
-pub(crate) use git::end_all as end_git;
 pub(crate) use reading::{Message, Stop};
-pub(crate) use text::encoding;
 
 /// Bad records that are reported one by one; further ones are counted.
 const REPORTED: u64 = 10;
@@ -65,10 +64,10 @@ const REPORTED: u64 = 10;
 pub(crate) const BAD_LINES: &str = "bad lines";
 
 /// Batches parsed ahead of the store.
-const LOTS_AHEAD: usize = 2;
+const BATCHES_AHEAD: usize = 2;
 
-/// A file that was opened, and whose first lines make sense: nothing else is touched before.
-pub(crate) struct Opened {
+/// A file or repository that is open, and whose beginning is valid: nothing else is touched before.
+pub(crate) struct ImportSource {
     name: String,
     from: ImportFrom,
     records: Box<dyn Records>,
@@ -77,16 +76,20 @@ pub(crate) struct Opened {
     skip_bad: bool,
     ties: Option<Ties>,
     unit: Option<TimeUnit>,
+    /// Ends the git programs of this import, and of no other.
+    programs: CleanupScope,
 }
 
-impl Opened {
-    pub(crate) fn new(arguments: &ImportArgs) -> Result<Self, Failure> {
+impl ImportSource {
+    pub(crate) fn new(arguments: &ImportArgs, cleanup: &Cleanup) -> Result<Self, Failure> {
         let name = arguments.file.display().to_string();
         let ImportArgs { from, skip_bad, ties, time_unit: unit, .. } = *arguments;
+        let programs = cleanup.scope();
         if from == ImportFrom::Git {
-            let changes = GitChanges::new(arguments, &Parameters::default())?;
+            let changes = GitChanges::new(arguments, &Parameters::default(), programs.cleanup())?;
             let (read, length) = (changes.progress(), changes.length(arguments));
-            return Ok(Self { name, from, records: Box::new(changes), read, length, skip_bad, ties, unit });
+            let records = Box::new(changes);
+            return Ok(Self { name, from, records, read, length, skip_bad, ties, unit, programs });
         }
         if !arguments.paths.is_empty() {
             return Err(Failure::usage("--path is for a repository: say --from git if this is one"));
@@ -94,7 +97,8 @@ impl Opened {
         let source = Source::open(&arguments.file, arguments.encoding)
             .map_err(|error| Failure::error(format!("cannot read {name}: {error}")))?;
         let (read, length) = (source.progress(), source.length());
-        Ok(Self { name, from, records: records_of(source, arguments)?, read, length, skip_bad, ties, unit })
+        let records = records_of(source, arguments)?;
+        Ok(Self { name, from, records, read, length, skip_bad, ties, unit, programs })
     }
 
     /// Stores its events.
@@ -108,15 +112,9 @@ impl Opened {
         self.run(Parameters::default(), Sink::Shown(Listing::new(format), 0)).await
     }
 
-    async fn run(self, parameters: Parameters, store: Sink<'_>) -> Result<(), Failure> {
-        let done = self.read_into(parameters, store).await;
-        // After a failed import the git programs would run in vain.
-        end_git();
-        done
-    }
-
-    async fn read_into(self, parameters: Parameters, mut store: Sink<'_>) -> Result<(), Failure> {
-        let Self { name, from, records, read, length, skip_bad, ties, unit } = self;
+    async fn run(self, parameters: Parameters, mut store: Sink<'_>) -> Result<(), Failure> {
+        // Dropped at the end: after a failed import the git programs would run in vain.
+        let Self { name, from, records, read, length, skip_bad, ties, unit, programs: _programs } = self;
         let order = from.order();
         let reading = Reading { parameters, skip_bad, looks_for_ties: true, ties, unit, order };
         let mut messages = begin_reading(move || Ok(records), reading);
@@ -181,7 +179,7 @@ impl ImportFrom {
     }
 }
 
-/// The records of the file, by what it holds. Flags that do not apply to that are refused.
+/// The records of a file, by its format. Flags that do not apply to the format are refused.
 fn records_of(source: Source, arguments: &ImportArgs) -> Result<Box<dyn Records>, Failure> {
     // The size limits are the same for every store.
     let parameters = &Parameters::default();
@@ -230,12 +228,12 @@ fn begin_reading(
     open: impl FnOnce() -> io::Result<Box<dyn Records>> + Send + 'static,
     reading: Reading,
 ) -> mpsc::Receiver<Message> {
-    let (sender, messages) = mpsc::channel(LOTS_AHEAD);
+    let (sender, messages) = mpsc::channel(BATCHES_AHEAD);
     // Detached on purpose: after a failed import it ends at its next send, and nothing waits for it.
     thread::spawn(move || match open() {
         // The listener is gone only after a failed import: no one needs the message.
         Ok(records) => {
-            let mut tell = |message| sender.blocking_send(message).map_err(|_| Over);
+            let mut tell = |message| sender.blocking_send(message).map_err(|_| EndOfMessages);
             drop(read_all(records, &mut tell, reading));
         }
         Err(error) => drop(sender.blocking_send(Message::Stopped(Stop::of_file(source::explain(&error))))),

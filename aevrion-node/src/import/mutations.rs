@@ -84,7 +84,7 @@ fn mutate(input: &mut Vec<u8>, seeds: &[(String, Vec<u8>)], random: &mut Random)
     match random.below(8) {
         // One of the choices at the front, which a random position rarely hits.
         0 | 1 => {
-            let at = random.below(fuzz::CHOICES.min(input.len()));
+            let at = random.below(fuzz::choices::CHOICES.min(input.len()));
             input[at] = b'0' + u8::try_from(random.below(12)).unwrap();
         }
         2 => input[at] ^= 1 << random.below(8),
@@ -95,7 +95,7 @@ fn mutate(input: &mut Vec<u8>, seeds: &[(String, Vec<u8>)], random: &mut Random)
             let (_, other) = random.one(seeds);
             input.splice(at.., other[other.len().min(at)..].iter().copied());
         }
-        _ => input.truncate(at.max(fuzz::CHOICES)),
+        _ => input.truncate(at.max(fuzz::choices::CHOICES)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use aevrion_core::{Event, Parameters};
 
-use super::batches::{Over, read_all};
+use super::batches::{EndOfMessages, read_all};
 use super::reading::{Message, Order, Reading, Stop};
 use super::{Source, records_of};
 use crate::cli::ImportArgs;
@@ -50,8 +50,8 @@ impl Outcome {
             outcome.note(message);
             Ok(())
         };
-        // `Over` only means that no message follows.
-        let (Ok(()) | Err(Over)) = read_all(records, &mut note, reading);
+        // `EndOfMessages` only means that no message follows.
+        let (Ok(()) | Err(EndOfMessages)) = read_all(records, &mut note, reading);
         assert!(ended, "a file that has no end");
         outcome
     }

@@ -1,15 +1,15 @@
-//! What readers of files and their listeners say to each other. Every format and every destination stands above it.
+//! The messages between a reader of a file and its listener. Every format and every destination stands above them.
 
 use aevrion_core::{Event, Inserted, Parameters};
 
 use super::changes::Changes;
 use crate::cli::{Ties, TimeUnit};
-use crate::record::{BadField, Made};
-use crate::text::thousands;
+use crate::human::thousands;
+use crate::record::{BadField, ReadEvent};
 
 /// The reason for which a record brings no event.
-pub(super) enum Wrong {
-    /// It cannot be imported. The next one may.
+pub(super) enum ImportError {
+    /// The record cannot be imported. The next one may be.
     Record(BadField),
     /// The file cannot be read further.
     File(String),
@@ -17,9 +17,9 @@ pub(super) enum Wrong {
 
 /// Reads a file record by record.
 pub(super) trait Records: Send {
-    fn next(&mut self) -> Option<Result<Made, Wrong>>;
+    fn next(&mut self) -> Option<Result<ReadEvent, ImportError>>;
 
-    /// The place of the last one, for people, such as `line 5`.
+    /// The place of the last record, for people, such as `line 5`.
     fn place(&self) -> String;
 
     /// Further remarks, once there are no more records.
@@ -34,7 +34,7 @@ pub(crate) enum Message {
     Skipped(String),
     /// Nothing follows.
     Stopped(Stop),
-    /// The file has come to its end, and this was done to it.
+    /// The end of the file, with the changes to its records.
     Ended(Changes),
 }
 
@@ -42,16 +42,16 @@ pub(crate) enum Message {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stop {
     pub(crate) why: String,
-    /// One record is wrong, and can be passed over.
+    /// One record is wrong, and can be skipped.
     pub(super) can_be_skipped: bool,
 }
 
-/// The rule that says which record of a key is the last one.
+/// The order that decides which record of a key is the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Their times, wherever they stand in the file.
+    /// The times of the records, wherever they are in the file.
     Times,
-    /// The order that they come in, whatever times they have.
+    /// The order of the file, whatever the times.
     History,
 }
 
@@ -60,10 +60,10 @@ pub(super) enum Order {
 pub(super) struct Reading {
     pub(super) parameters: Parameters,
     pub(super) skip_bad: bool,
-    /// Whether several values of a key in one moment are looked for, which takes memory.
+    /// Whether to detect several values of a key at one time, which takes memory.
     pub(super) looks_for_ties: bool,
     pub(super) ties: Option<Ties>,
-    /// What numbers that stand for times were said to count.
+    /// The configured unit of numeric times.
     pub(super) unit: Option<TimeUnit>,
     pub(super) order: Order,
 }
@@ -73,7 +73,7 @@ impl Stop {
         Self { why, can_be_skipped: false }
     }
 
-    /// What to do after so much was stored, and how to pass over `bad` records.
+    /// The advice after events were stored, and the flag that skips `bad` records.
     pub(crate) fn advice(&self, inserted: Inserted, bad: &str, how_to_skip: &str) -> Option<String> {
         let stored = inserted.new + inserted.known;
         let skip = match self.can_be_skipped {

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
-use crate::text::thousands;
+use crate::human::thousands;
 
 /// Columns that a row may have. A parser takes many bytes for each, so a few packed bytes could fill the memory.
 const MOST_COLUMNS: u64 = 1 << 18;

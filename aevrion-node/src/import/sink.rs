@@ -5,8 +5,8 @@ use aevrion_core::{Event, Inserted};
 use super::reading::Stop;
 use crate::backend::Importing;
 use crate::failure::Failure;
+use crate::human::{counted, thousands};
 use crate::output::Listing;
-use crate::text::{counted, thousands};
 
 /// Events that a dry run shows.
 const SHOWN: usize = 10;

@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use aevrion_core::Parameters;
 use encoding_rs::Encoding;
 
+use super::decoding::decoded;
 use super::packed::unpacked;
-use super::text::decoded;
 
 const BUFFER: usize = 256 << 10;
 
@@ -129,7 +129,7 @@ mod tests {
     fn a_signal_ends_nothing() {
         let file = Interrupted(Cursor::new(b"a\0b\0".to_vec()), false);
         let mut reader =
-            Source::new(Box::new(file), crate::import::encoding("utf-16le").ok()).unwrap().into_reader();
+            Source::new(Box::new(file), crate::cli::import::encoding("utf-16le").ok()).unwrap().into_reader();
         let mut text = Vec::new();
         while let [first, ..] = reader.fill_buf().unwrap() {
             text.push(*first);

@@ -3,7 +3,7 @@
 use csv::StringRecord;
 
 use crate::failure::Failure;
-use crate::text::bounded;
+use crate::human::abbreviated;
 
 /// A template of a row's key, time or value.
 pub(super) struct Template(Vec<Part>);
@@ -97,7 +97,7 @@ pub(super) fn column(flag: &str, name: &str, names: &StringRecord) -> Result<usi
             first + 1,
             second + 1
         ))),
-        (None, _) => Err(Failure::usage(bounded(unknown(flag, name, names)))),
+        (None, _) => Err(Failure::usage(abbreviated(unknown(flag, name, names)))),
     }
 }
 

@@ -7,7 +7,7 @@ use aevrion_core::Timestamp;
 
 use crate::cli::TimeUnit;
 use crate::moment::show;
-use crate::record::Made;
+use crate::record::ReadEvent;
 
 /// Milliseconds between the beginning of 1970 and of 1973: no file of real times in milliseconds lies within, but one
 /// in seconds does (from 1973 on, until the year 5138).
@@ -31,7 +31,7 @@ impl Units {
     }
 
     /// Notes the time of a record.
-    pub(super) fn note(&mut self, made: &Made) {
+    pub(super) fn note(&mut self, made: &ReadEvent) {
         if made.time.number && self.asked.is_none() {
             let time = made.event.timestamp();
             let (least, greatest) = self.range.unwrap_or((time, time));
@@ -73,7 +73,7 @@ mod tests {
         for ms in times {
             let at = Timestamp::from_millis(*ms);
             let event = Event::new("k".into(), Value::Deletion, at).unwrap();
-            units.note(&Made { event, time: ReadTime { at, number, as_utc: false, cut: false } });
+            units.note(&ReadEvent { event, time: ReadTime { at, number, as_utc: false, cut: false } });
         }
         units.problem()
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use aevrion_core::WriteError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::Node;
+use super::node::Node;
 
-/// How often the list is made for the log. It costs no more than a few locks.
-const LOOK: Duration = Duration::from_secs(1);
+/// The interval of checks for the log. A check costs no more than a few locks.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Advice for a removed node.
 const ANEW: &str = "no other node meets it any more; to come back it needs a new key: stop it, remove the \
@@ -120,11 +120,11 @@ pub(super) fn of(node: &Node) -> Vec<Alarm> {
 
 /// Logs the alarms of a node, without end.
 pub(super) async fn tell(node: &Node) -> Infallible {
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut standing = Vec::new();
     loop {
-        look.tick().await;
+        ticks.tick().await;
         let now = of(node);
         for transition in transitions(&standing, &now) {
             match transition {

@@ -9,13 +9,15 @@ use hyper::body::Body as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::App;
-use super::limits::{BODY_BEGINNING, BODY_LEAST, BODY_PATIENCE, DRAIN_TIME, DRAINED_BYTES, PIECES_AHEAD};
-use super::pace::{Pace, TooSlow};
+use super::limiters::BodyMemory;
+use super::limits::{
+    BODY_FIRST_BYTES, BODY_STALL_BYTES, BODY_STALL_TIMEOUT, DRAIN_TIME, DRAINED_BYTES, PIECES_AHEAD,
+};
+use super::stall::{StallDetector, Stalled};
 use crate::problem::{Kind, Problem};
 
 /// A whole body, and its share of the memory for bodies.
-pub(super) struct Whole {
+pub(super) struct WholeBody {
     pub(super) bytes: Bytes,
     _share: Share,
 }
@@ -29,12 +31,12 @@ struct Share {
 
 impl Share {
     /// Extends the share to `bytes`; `end` is the final size of the body.
-    async fn reach(&mut self, app: &App, bytes: usize, end: usize) -> Result<(), Problem> {
+    async fn reach(&mut self, memory: &BodyMemory, bytes: usize, end: usize) -> Result<(), Problem> {
         if bytes <= self.bytes {
             return Ok(());
         }
-        let wanted = if bytes <= BODY_BEGINNING { end.min(BODY_BEGINNING) } else { end }.max(bytes);
-        let more = app.gates.hold(wanted - self.bytes).await?;
+        let wanted = if bytes <= BODY_FIRST_BYTES { end.min(BODY_FIRST_BYTES) } else { end }.max(bytes);
+        let more = memory.acquire(wanted - self.bytes).await?;
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             None => self.permit = Some(more),
@@ -45,30 +47,30 @@ impl Share {
 }
 
 /// Reads a body of at most `most` bytes.
-pub(super) async fn whole(app: &App, body: Body, most: usize) -> Result<Whole, Problem> {
+pub(super) async fn whole(memory: &BodyMemory, body: Body, most: usize) -> Result<WholeBody, Problem> {
     let hint = body.size_hint();
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let (least, end) = (size(hint.lower()), hint.upper().map_or(most, size).min(most));
-    let mut body = Arriving::new(body);
+    let mut body = IncomingBody::new(body);
     if least > most {
         body.drain().await;
         return Err(too_large(most));
     }
     let mut share = Share::default();
-    let mut bytes = BytesMut::with_capacity(least.min(BODY_BEGINNING));
+    let mut bytes = BytesMut::with_capacity(least.min(BODY_FIRST_BYTES));
     while let Some(piece) = body.next_piece().await? {
         let len = bytes.len() + piece.len();
         if len > most {
             body.drain().await;
             return Err(too_large(most));
         }
-        share.reach(app, len, end).await?;
+        share.reach(memory, len, end).await?;
         if len > bytes.capacity() {
             bytes.reserve(share.bytes.min(least.max(len)) - bytes.len());
         }
         bytes.extend_from_slice(&piece);
     }
-    Ok(Whole { bytes: bytes.freeze(), _share: share })
+    Ok(WholeBody { bytes: bytes.freeze(), _share: share })
 }
 
 fn too_large(most: usize) -> Problem {
@@ -76,28 +78,28 @@ fn too_large(most: usize) -> Problem {
 }
 
 /// A body being received.
-struct Arriving {
+struct IncomingBody {
     body: Body,
-    pace: Pace,
+    stall_detector: StallDetector,
 }
 
-impl Arriving {
+impl IncomingBody {
     fn new(body: Body) -> Self {
-        Self { body, pace: Pace::new(BODY_PATIENCE, BODY_LEAST) }
+        Self { body, stall_detector: StallDetector::new(BODY_STALL_TIMEOUT, BODY_STALL_BYTES) }
     }
 
     /// The next bytes; `None` at the end.
     async fn next_piece(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             let began = Instant::now();
-            let Ok(frame) = timeout(self.pace.left(), self.body.frame()).await else {
-                self.pace.spell_over().map_err(|TooSlow| too_slow())?;
+            let Ok(frame) = timeout(self.stall_detector.remaining(), self.body.frame()).await else {
+                self.stall_detector.end_period().map_err(|Stalled| too_slow())?;
                 continue;
             };
             let Some(frame) = frame else { return Ok(None) };
             let broken = |error| Problem::bad_request(format!("the body ended in the middle: {error}"));
             let data = frame.map_err(broken)?.into_data();
-            self.pace.note(began.elapsed(), data.as_ref().map_or(0, Bytes::len));
+            self.stall_detector.record(began.elapsed(), data.as_ref().map_or(0, Bytes::len));
             // Trailers are ignored.
             if let Ok(data) = data {
                 return Ok(Some(data));
@@ -123,11 +125,11 @@ impl Arriving {
 }
 
 fn too_slow() -> Problem {
-    let seconds = BODY_PATIENCE.as_secs();
+    let seconds = BODY_STALL_TIMEOUT.as_secs();
     Problem::new(
         Kind::TooSlow,
         format!(
-            "less than {BODY_LEAST} bytes of the body came in {seconds} s, and it is not whole: send it again"
+            "less than {BODY_STALL_BYTES} bytes of the body came in {seconds} s, and it is not whole: send it again"
         ),
     )
 }
@@ -135,7 +137,7 @@ fn too_slow() -> Problem {
 /// A body as a reader for a thread of its own.
 pub(super) fn reader(body: Body) -> impl Read + Send + 'static {
     let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-    let mut body = Arriving::new(body);
+    let mut body = IncomingBody::new(body);
     tokio::spawn(async move {
         loop {
             let piece = match body.next_piece().await {

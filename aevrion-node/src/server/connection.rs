@@ -19,9 +19,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
-use super::limits::{GRACE, HEAD_BYTES, HEAD_TIME, HEADERS, RETRY_AFTER, WRITE_LEAST, WRITE_PATIENCE};
-use super::pace::{Pace, TooSlow};
-use super::{App, routes};
+use super::app::App;
+use super::limits::{
+    GRACE, HEAD_BYTES, HEAD_TIME, HEADERS, RETRY_AFTER, WRITE_STALL_BYTES, WRITE_STALL_TIMEOUT,
+};
+use super::routes;
+use super::stall::{StallDetector, Stalled};
 
 /// Pause when the machine has no more descriptors: an immediate retry would only keep it busy.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
@@ -38,10 +41,10 @@ pub(super) async fn accept(listener: TcpListener, app: Arc<App>) -> usize {
         };
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, peer)) => match app.gates.connections.enter() {
-                Ok(place) => {
+            Ok((stream, peer)) => match app.limiters.connections.try_acquire() {
+                Ok(permit) => {
                     let service = TowerToHyperService::new(service.clone());
-                    connections.spawn(serve(stream, peer, service, Arc::clone(&app), place));
+                    connections.spawn(serve(stream, peer, service, Arc::clone(&app), permit));
                 }
                 Err(_) => refuse(&stream, &app),
             },
@@ -63,7 +66,7 @@ pub(super) async fn accept(listener: TcpListener, app: Arc<App>) -> usize {
 
 /// Answers that the node is full, as far as that needs no waiting.
 fn refuse(stream: &TcpStream, app: &App) {
-    app.metrics.refused_connection();
+    app.counters.refused_connection();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: {RETRY_AFTER}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     );
@@ -76,12 +79,12 @@ async fn serve(
     peer: SocketAddr,
     service: TowerToHyperService<axum::Router>,
     app: Arc<App>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
     // Small answers go out at once. Best effort: without it they are only slower.
     let _ = stream.set_nodelay(true);
-    let pace = Pace::new(WRITE_PATIENCE, WRITE_LEAST);
-    let stream = TokioIo::new(Watched::new(stream, Arc::clone(&app), pace));
+    let stall_detector = StallDetector::new(WRITE_STALL_TIMEOUT, WRITE_STALL_BYTES);
+    let stream = TokioIo::new(MeteredStream::new(stream, Arc::clone(&app), stall_detector));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -100,24 +103,24 @@ async fn serve(
     };
     if let Err(error) = ended {
         if error.is_timeout() {
-            app.metrics.late_head();
+            app.counters.head_timeout();
         }
         tracing::debug!(%peer, %error, "a connection broke off");
     }
 }
 
 /// A connection that counts its bytes, and fails when the other end takes too few of the bytes ready for it.
-struct Watched {
+struct MeteredStream {
     stream: TcpStream,
     app: Arc<App>,
-    pace: Pace,
+    stall_detector: StallDetector,
     /// The beginning of the current stall, and its deadline.
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
-impl Watched {
-    fn new(stream: TcpStream, app: Arc<App>, pace: Pace) -> Self {
-        Self { stream, app, pace, stalled: None }
+impl MeteredStream {
+    fn new(stream: TcpStream, app: Arc<App>, stall_detector: StallDetector) -> Self {
+        Self { stream, app, stall_detector, stalled: None }
     }
 
     /// Passes on the number of written bytes, unless too few were taken for too long.
@@ -129,19 +132,19 @@ impl Watched {
         if let Poll::Ready(result) = &outcome {
             let waited = self.stalled.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
             let taken = *result.as_ref().unwrap_or(&0);
-            self.pace.note(waited, taken);
-            self.app.metrics.sent(taken);
+            self.stall_detector.record(waited, taken);
+            self.app.counters.sent(taken);
             return outcome;
         }
         loop {
             let begin = || {
                 let now = Instant::now();
-                (now, Box::pin(sleep_until(now + self.pace.left())))
+                (now, Box::pin(sleep_until(now + self.stall_detector.remaining())))
             };
             ready!(self.stalled.get_or_insert_with(begin).1.as_mut().poll(context));
             self.stalled = None;
-            if let Err(TooSlow) = self.pace.spell_over() {
-                self.app.metrics.slow_reader();
+            if let Err(Stalled) = self.stall_detector.end_period() {
+                self.app.counters.slow_reader();
                 let why = "the other end takes too little";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
             }
@@ -149,7 +152,7 @@ impl Watched {
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for MeteredStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -157,12 +160,12 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.app.metrics.received(buffer.filled().len() - before);
+        self.app.counters.received(buffer.filled().len() - before);
         outcome
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for MeteredStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -202,7 +205,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::watch;
 
-    use super::super::Node;
+    use super::super::node::Node;
     use super::*;
 
     async fn app() -> Arc<App> {
@@ -213,10 +216,10 @@ mod tests {
 
     /// Writes without end to a client that takes 64 KiB every now and then. Returns the error, if there was one within
     /// `most` bytes.
-    async fn write_to_a_slow_reader(pace: Pace, most: usize) -> Option<io::ErrorKind> {
+    async fn write_to_a_slow_reader(stall_detector: StallDetector, most: usize) -> Option<io::ErrorKind> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let mut writer = Watched::new(listener.accept().await.unwrap().0, app().await, pace);
+        let mut writer = MeteredStream::new(listener.accept().await.unwrap().0, app().await, stall_detector);
         let reading = tokio::spawn(async move {
             let mut client = client;
             let mut bytes = vec![0; 64 << 10];
@@ -239,10 +242,12 @@ mod tests {
     #[tokio::test]
     async fn who_takes_a_little_now_and_then_is_given_up() {
         // The client reads all the time, at 32 MiB a second at most.
-        let never_enough = Pace::new(Duration::from_millis(500), u64::MAX);
+        let never_enough = StallDetector::new(Duration::from_millis(500), u64::MAX);
         let ended = write_to_a_slow_reader(never_enough, usize::MAX).await;
         assert_eq!(ended, Some(io::ErrorKind::TimedOut));
-        let ended = write_to_a_slow_reader(Pace::new(WRITE_PATIENCE, WRITE_LEAST), 48 << 20).await;
+        let ended =
+            write_to_a_slow_reader(StallDetector::new(WRITE_STALL_TIMEOUT, WRITE_STALL_BYTES), 48 << 20)
+                .await;
         assert_eq!(ended, None, "it was quick enough");
     }
 }

@@ -24,29 +24,29 @@ pub(super) const HEADERS: usize = 64;
 
 /// Bytes a second that must move while one side waits for the other: less than any line in use can do (64 kbit/s). A
 /// trickling client would hold a permit, and memory, for as long as it likes.
-const LEAST_RATE: u64 = 8 << 10;
+const MINIMUM_RATE: u64 = 8 << 10;
 
 /// Stall timeout of a body: within each such time of waiting it ends, or arrives at the least rate.
-pub(super) const BODY_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Bytes of a body to arrive within that time.
-pub(super) const BODY_LEAST: u64 = LEAST_RATE * BODY_PATIENCE.as_secs();
+pub(super) const BODY_STALL_BYTES: u64 = MINIMUM_RATE * BODY_STALL_TIMEOUT.as_secs();
 
 /// Stall timeout of an answer that the client does not take. A watcher that keeps up causes no waiting.
-pub(super) const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Bytes of the answer to be taken within that time.
-pub(super) const WRITE_LEAST: u64 = LEAST_RATE * WRITE_PATIENCE.as_secs();
+pub(super) const WRITE_STALL_BYTES: u64 = MINIMUM_RATE * WRITE_STALL_TIMEOUT.as_secs();
 
 /// Bytes of bodies held in memory, of all requests together. A request waits for its share.
-pub(super) const BODIES_BYTES: usize = 256 << 20;
+pub(super) const BODY_MEMORY: usize = 256 << 20;
 
 /// Bytes of a body whose share grows as they arrive; then the whole rest gets its share at once. So a client that only
 /// announces a large body delays nobody, and bodies in progress do not wait for each other in the middle.
-pub(super) const BODY_BEGINNING: usize = 64 << 10;
+pub(super) const BODY_FIRST_BYTES: usize = 64 << 10;
 
 /// How long a request waits for its share before it is told to retry.
-pub(super) const BODIES_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const BODY_MEMORY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a batch as JSON: those of one atomic write as base64, and the JSON around them.
 pub(super) const BATCH_BODY: usize = BATCH_BYTES / 3 * 4 + BATCH_OPERATIONS * 256;
@@ -91,4 +91,4 @@ pub(super) const RETRY_AFTER: &str = "1";
 pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 // Every accepted body has a share, even while all connections have begun one.
-const _: () = assert!(BATCH_BODY + CONNECTIONS * BODY_BEGINNING <= BODIES_BYTES);
+const _: () = assert!(BATCH_BODY + CONNECTIONS * BODY_FIRST_BYTES <= BODY_MEMORY);

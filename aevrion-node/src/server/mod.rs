@@ -5,19 +5,21 @@
 
 mod alarms;
 mod answer;
+mod app;
 mod body;
 mod connection;
+mod counters;
 mod descriptors;
-mod gates;
 mod guard;
+mod limiters;
 mod limits;
 mod metrics;
 mod node;
 mod notify;
-mod pace;
 mod query;
 mod routes;
 mod scrub;
+mod stall;
 mod status;
 mod stream;
 
@@ -29,37 +31,11 @@ use tokio::sync::watch;
 use crate::cli::{Global, Serving};
 use crate::exit;
 use crate::failure::Failure;
-use crate::say::say;
+use crate::human::thousands;
 use crate::signals::Signals;
-use crate::text::thousands;
-use gates::Gates;
-use metrics::Metrics;
+use crate::stderr::say;
+use app::App;
 pub(crate) use node::Node;
-
-/// The state shared by all requests.
-pub(crate) struct App {
-    pub(crate) node: Node,
-    metrics: Metrics,
-    gates: Gates,
-    /// True once the node is to stop.
-    stopping: watch::Receiver<bool>,
-}
-
-impl App {
-    fn new(node: Node, stopping: watch::Receiver<bool>) -> Self {
-        Self { node, metrics: Metrics::default(), gates: Gates::new(), stopping }
-    }
-
-    fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
-    }
-
-    /// Waits until the node is to stop.
-    async fn stopped(&self) {
-        // The sender lives as long as the server.
-        let _ = self.stopping.clone().wait_for(|stopping| *stopping).await;
-    }
-}
 
 /// Serves until a signal ends it. Before the first request can arrive, and after the last, a signal ends the process at
 /// once: acknowledged writes are durable, and a store survives a sudden end.

@@ -7,11 +7,12 @@ use aevrion_core::store::Table;
 use aevrion_core::{Options, ReadError, Replica, SystemWall, Timestamp, WallClock};
 
 use crate::cli::{Global, Serving};
-use crate::cluster::{self, CertifiedWall, Home, Listening, Membership};
+use crate::cluster::{self, CertifiedWall, ClusterDir, ListenOptions, Membership};
 use crate::data;
 use crate::failure::Failure;
+use crate::peer::parse_peer;
 use crate::problem::{Kind, Problem};
-use crate::report::Neighbour;
+use crate::report::NeighbourReport;
 use crate::requests::PageError;
 
 use super::scrub::Scrubbing;
@@ -33,10 +34,10 @@ impl Node {
     }
 
     pub(super) async fn open(global: &Global, serving: &Serving) -> Result<Self, Failure> {
-        let home = global.data.as_deref().map(Home::of);
-        let identity = home.as_ref().map(Home::identity).transpose()?.flatten();
+        let cluster_dir = global.data.as_deref().map(ClusterDir::of);
+        let identity = cluster_dir.as_ref().map(ClusterDir::identity).transpose()?.flatten();
         let node = identity.as_ref().map(aevrion_core::identity::Identity::node);
-        let peers = serving.peers.iter().map(|peer| cluster::parse_peer(peer, serving.transports[0]));
+        let peers = serving.peers.iter().map(|peer| parse_peer(peer, serving.transports[0]));
         let peers = peers.collect::<Result<Vec<_>, _>>()?;
         if identity.is_none() && !peers.is_empty() {
             return Err(Failure::usage(
@@ -53,16 +54,16 @@ impl Node {
             Some(path) => format!("{engine} in {}", path.display()),
             None => "memory, which keeps nothing".to_owned(),
         };
-        let listening = Listening {
+        let options = ListenOptions {
             address: serving.listen,
             transports: serving.transports.clone(),
             peers,
             write_despite_clocks: serving.write_despite_clocks,
             away_alarm: serving.away_alarm,
         };
-        let membership = match (home, identity) {
-            (Some(home), Some(identity)) => {
-                Some(Arc::new(Membership::begin(&replica, home, identity, &listening).await?))
+        let membership = match (cluster_dir, identity) {
+            (Some(cluster_dir), Some(identity)) => {
+                Some(Arc::new(Membership::begin(&replica, cluster_dir, identity, &options).await?))
             }
             _ => None,
         };
@@ -120,12 +121,12 @@ impl Node {
     }
 
     /// The node's neighbours.
-    pub(super) fn neighbours(&self) -> Vec<Neighbour> {
+    pub(super) fn neighbours(&self) -> Vec<NeighbourReport> {
         self.replication()
             .map(Replication::neighbours)
             .unwrap_or_default()
             .iter()
-            .map(Neighbour::from)
+            .map(NeighbourReport::from)
             .collect()
     }
 

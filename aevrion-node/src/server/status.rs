@@ -4,8 +4,8 @@
 
 use aevrion_core::Timestamp;
 
-use super::Node;
 use super::alarms::{self, Alarm};
+use super::node::Node;
 use crate::problem::Problem;
 use crate::report::{RemovedNode, ScrubStatus, StatusReport};
 

@@ -7,14 +7,15 @@ use aevrion_core::replication::Member;
 use aevrion_core::{Replica, Timestamp};
 
 use crate::backend::Backend;
-use crate::cli::{ClusterVerb, Format, Global, ServeFile, TransportKind};
-use crate::cluster::{self, Book, Home, Newcomer, TOKENS_BY_FILE, Whom};
+use crate::cli::{ClusterVerb, Format, Global, ServeFile};
+use crate::cluster::{self, ClusterDir, MemberStore, Newcomer, TOKENS_BY_FILE};
 use crate::data::{self, Purpose};
 use crate::failure::Failure;
 use crate::moment;
 use crate::output::{print_all, print_document, print_fields, print_line, print_table};
-use crate::report::{ForgetReport, Neighbour};
-use crate::say::say;
+use crate::peer::{MemberSelector, TransportKind, parse_peer};
+use crate::report::{ForgetReport, NeighbourReport};
+use crate::stderr::say;
 
 /// Runs a verb of `cluster`.
 pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> Result<(), Failure> {
@@ -32,11 +33,11 @@ pub(super) async fn run(global: &Global, file: ServeFile, verb: ClusterVerb) -> 
 
 /// Creates a cluster whose first node is this directory.
 async fn init(global: &Global) -> Result<(), Failure> {
-    let home = Home::of(data::directory(global)?);
-    home.expect_nobody()?;
+    let cluster_dir = ClusterDir::of(data::directory(global)?);
+    cluster_dir.expect_no_identity()?;
     // The store first: a directory that cannot hold a store must not become a member.
     data::open(global).await?.close().await?;
-    let identity = home.found()?;
+    let identity = cluster_dir.create_cluster()?;
     print_fields(&[("node", identity.node().to_string()), ("authority", identity.authority().to_string())])?;
     say!("the key of the authority stays in this directory: keep a copy in a safe place");
     say!(
@@ -50,7 +51,7 @@ async fn init(global: &Global) -> Result<(), Failure> {
 /// not authenticate its clients.
 fn token(global: &Global) -> Result<(), Failure> {
     let data = global.data.as_ref().ok_or_else(|| Failure::not_allowed(TOKENS_BY_FILE))?;
-    print_line(&Home::of(data).issue_token()?.to_string())?;
+    print_line(&ClusterDir::of(data).issue_token()?.to_string())?;
     say!(
         "good for one node, within the hour: aevrion cluster join ADDRESS TOKEN --data DIR, where ADDRESS is that of \
          this node as the other one reaches it, such as host:7388"
@@ -67,21 +68,21 @@ async fn join(
     transports: &[TransportKind],
 ) -> Result<(), Failure> {
     let data = data::directory(global)?;
-    let home = Home::of(data);
-    home.expect_nobody()?;
+    let cluster_dir = ClusterDir::of(data);
+    cluster_dir.expect_no_identity()?;
     let token = if token == "-" { read_token()? } else { token.to_owned() };
     let token = token.trim().parse().map_err(Failure::usage)?;
-    let peer = cluster::parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
+    let peer = parse_peer(peer, transports.first().copied().unwrap_or_else(TransportKind::usual))?;
     let addresses: Vec<String> = advertise
         .iter()
         .flat_map(|address| transports.iter().map(move |kind| format!("{}://{address}", kind.name())))
         .collect();
     // The token is good for one machine: every possible failure should come before its use.
     data::try_out(data, global).await?;
-    let newcomer = Newcomer::ask(&home, peer, &token, &addresses).await?;
+    let newcomer = Newcomer::ask(&cluster_dir, peer, &token, &addresses).await?;
     newcomer.expect_fitting(global)?;
     let replica = data::open_with(global, newcomer.options()).await?;
-    newcomer.settle(&replica, &home).await?;
+    newcomer.settle(&replica, &cluster_dir).await?;
     replica.close().await?;
     print_fields(&[
         ("node", newcomer.identity.node().to_string()),
@@ -100,7 +101,7 @@ fn read_token() -> Result<String, Failure> {
     Ok(token)
 }
 
-/// Lists the known nodes: a running node's neighbours, connected or not, or the addresses that a directory remembers.
+/// Lists the known nodes: a running node's neighbours, connected or not, or the members in a directory's store.
 async fn nodes(global: &Global) -> Result<(), Failure> {
     let neighbours = match &global.data {
         None => Backend::open(global, Purpose::Read).await?.status().await?.nodes(),
@@ -123,7 +124,7 @@ async fn nodes(global: &Global) -> Result<(), Failure> {
     }
 }
 
-fn row(neighbour: &Neighbour) -> Vec<String> {
+fn row(neighbour: &NeighbourReport) -> Vec<String> {
     let mut row = super::neighbours::who_and_where(neighbour);
     for moment in [neighbour.last_seen, neighbour.agreed_until] {
         row.push(moment.map_or_else(|| "-".to_owned(), |ms| moment::show(Timestamp::from_millis(ms))));
@@ -131,27 +132,27 @@ fn row(neighbour: &Neighbour) -> Vec<String> {
     row
 }
 
-/// The nodes that a directory remembers, and those it knows to be removed.
-async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<Neighbour>, Failure> {
-    let members = Book::of(replica).await?.members().list();
-    let removed = match Home::of(data).identity()? {
+/// The members and the removed nodes in a directory's store.
+async fn known_in(data: &Path, replica: &Replica) -> Result<Vec<NeighbourReport>, Failure> {
+    let members = MemberStore::of(replica).await?.members().list();
+    let removed = match ClusterDir::of(data).identity()? {
         Some(identity) => cluster::removed_from(replica, identity).await?.all(),
         None => Vec::new(),
     };
     let is_removed = |member: &&Member| removed.iter().any(|removal| member.id == Some(removal.node));
-    let members = members.iter().filter(|member| !is_removed(member)).map(Neighbour::remembered);
-    let removed = removed.iter().map(|removal| Neighbour::removed(&removal.into()));
+    let members = members.iter().filter(|member| !is_removed(member)).map(NeighbourReport::remembered);
+    let removed = removed.iter().map(|removal| NeighbourReport::removed(&removal.into()));
     Ok(members.chain(removed).collect())
 }
 
 /// Forgets a node or an address: a running node does so itself, and stops dialling there.
-async fn forget(global: &Global, whom: &Whom) -> Result<(), Failure> {
+async fn forget(global: &Global, selector: &MemberSelector) -> Result<(), Failure> {
     let report = if global.data.is_none() {
-        Backend::open(global, Purpose::Read).await?.forget(whom).await?
+        Backend::open(global, Purpose::Read).await?.forget(selector).await?
     } else {
         let replica = data::open_for(global, Purpose::Mend).await?;
-        let forgotten = match Book::of(&replica).await {
-            Ok(book) => book.forget(whom).await,
+        let forgotten = match MemberStore::of(&replica).await {
+            Ok(member_store) => member_store.forget(selector).await,
             Err(failure) => Err(failure),
         };
         replica.close().await?;
@@ -159,7 +160,7 @@ async fn forget(global: &Global, whom: &Whom) -> Result<(), Failure> {
     };
     let names = if report.forgotten.is_empty() { &report.nodes } else { &report.forgotten };
     if names.is_empty() {
-        return Err(Failure::not_found(format!("{whom} is not remembered: see `aevrion cluster nodes`")));
+        return Err(Failure::not_found(format!("{selector} is not remembered: see `aevrion cluster nodes`")));
     }
     match global.output.unwrap_or_default() {
         format @ (Format::Json | Format::Jsonl) => print_document(format, &report),

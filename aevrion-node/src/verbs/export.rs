@@ -8,15 +8,16 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::backend::Backend;
+use crate::cleanup::Cleanup;
 use crate::cli::ExportFormat;
 use crate::drafts::Draft;
-use crate::exit::written;
 use crate::failure::Failure;
+use crate::human::thousands;
+use crate::output::written;
 use crate::progress::{Bar, Counts};
 use crate::record::Shown;
-use crate::report::Step;
-use crate::say::say;
-use crate::text::thousands;
+use crate::report::ProgressReport;
+use crate::stderr::say;
 
 /// The columns of a table. `import` reads it back with `--key {key} --time timestamp --value {value}` and
 /// `--delete-if deleted=true --expires expires_at`.
@@ -26,6 +27,7 @@ pub(super) async fn run(
     backend: &Backend,
     file: Option<&Path>,
     format: Option<ExportFormat>,
+    cleanup: &Cleanup,
 ) -> Result<(), Failure> {
     let format = format.unwrap_or_else(|| file.map_or(ExportFormat::Jsonl, ExportFormat::of_name));
     let Some(path) = file.filter(|path| *path != Path::new("-")) else {
@@ -35,7 +37,7 @@ pub(super) async fn run(
     };
     let failed = |error: io::Error| Failure::error(format!("cannot write {}: {error}", path.display()));
     // The name appears only when the file is complete.
-    let draft = Draft::of(path).map_err(failed)?;
+    let draft = Draft::of(path, cleanup).map_err(failed)?;
     let told = |result: io::Result<()>| result.map_err(failed);
     let count = if path.extension().is_some_and(|extension| extension == "gz") {
         let mut out = GzEncoder::new(BufWriter::new(draft.file()), Compression::default());
@@ -81,7 +83,7 @@ async fn write_all(
             }
             count += 1;
         }
-        bar.follow(Step { phase: "export".to_owned(), done: count, total });
+        bar.follow(ProgressReport { phase: "export".to_owned(), done: count, total });
     }
     Ok(count)
 }

@@ -4,7 +4,6 @@ use aevrion_core::Order;
 
 use crate::backend::Backend;
 use crate::cli::Global;
-use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::output::Listing;
@@ -19,7 +18,7 @@ pub(super) async fn run(
     reverse: bool,
 ) -> Result<(), Failure> {
     let mut history = History {
-        key: Encoding::of(global).decode("key", key)?.into(),
+        key: global.encoding().decode("key", key)?.into(),
         at,
         order: if reverse { Order::NewestFirst } else { Order::OldestFirst },
         limit,

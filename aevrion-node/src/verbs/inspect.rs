@@ -8,11 +8,11 @@ use indicatif::HumanDuration;
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::failure::Failure;
+use crate::human::thousands;
 use crate::moment;
 use crate::output::{print_document, print_fields};
 use crate::progress::{Bar, Counts};
-use crate::report::{Neighbour, ScrubStatus, StatusReport, VerifyReport};
-use crate::text::thousands;
+use crate::report::{NeighbourReport, ScrubStatus, StatusReport, VerifyReport};
 
 pub(super) async fn status(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let status = backend.status().await?;
@@ -74,12 +74,12 @@ fn scrub_field(scrub: &ScrubStatus) -> String {
     }
 }
 
-fn neighbour_field(neighbour: &Neighbour) -> String {
+fn neighbour_field(neighbour: &NeighbourReport) -> String {
     let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());
     let address = Some(&neighbour.address).filter(|address| !address.is_empty()).cloned();
     let behind = neighbour.behind.map(|events| format!("{} behind", thousands(events)));
     let moment = |what: &str, ms: u64| format!("{what} {}", moment::show(Timestamp::from_millis(ms)));
-    let is_away = !super::neighbours::is_connected(neighbour);
+    let is_away = !neighbour.is_connected();
     let seen = neighbour.last_seen.filter(|_| is_away).map(|seen| moment("last seen", seen));
     let agreed = neighbour.agreed_until.map(|until| moment("agreed until", until));
     let parts = [id, address, Some(neighbour.state.clone()), behind, seen, agreed];

@@ -14,6 +14,7 @@ mod wait;
 mod watch;
 
 use crate::backend::{self, Backend};
+use crate::cleanup::Cleanup;
 use crate::cli::{Cli, ClockVerb, Global, Verb};
 use crate::data::Purpose;
 use crate::demo;
@@ -22,7 +23,7 @@ use crate::import;
 use crate::server;
 
 /// Runs the command.
-pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
+pub(crate) async fn run(cli: Cli, cleanup: &Cleanup) -> Result<(), Failure> {
     let Cli { global, verb } = cli;
     let verb = match verb {
         Verb::Completions { shell } => return generate::completions(shell),
@@ -38,7 +39,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         // Checked before a directory is created for nothing.
         Verb::Sync(_) if global.data.is_some() => return Err(backend::needs_a_node()),
         Verb::Import(arguments) => {
-            let file = import::Opened::new(&arguments)?;
+            let file = import::ImportSource::new(&arguments, cleanup)?;
             if arguments.dry_run {
                 return file.show(global.output.unwrap_or_default()).await;
             }
@@ -46,7 +47,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         }
         verb => verb,
     };
-    on(&global, purpose(&verb), async |backend| on_backend(backend, &global, verb).await).await
+    on(&global, purpose(&verb), async |backend| on_backend(backend, &global, verb, cleanup).await).await
 }
 
 /// The purpose for which a verb opens a store.
@@ -71,7 +72,12 @@ async fn on(
     done.and(closed)
 }
 
-async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<(), Failure> {
+async fn on_backend(
+    backend: &Backend,
+    global: &Global,
+    verb: Verb,
+    cleanup: &Cleanup,
+) -> Result<(), Failure> {
     match verb {
         Verb::Put { key, value, ttl, at } => values::put(backend, global, &key, &value, ttl, at).await,
         Verb::Get { key, at } => values::get(backend, global, &key, at).await,
@@ -84,7 +90,7 @@ async fn on_backend(backend: &Backend, global: &Global, verb: Verb) -> Result<()
             scan::run(backend, global, keys, at, limit).await
         }
         Verb::Watch { prefix, from } => watch::run(backend, global, prefix.as_deref(), from).await,
-        Verb::Export { file, format } => export::run(backend, file.as_deref(), format).await,
+        Verb::Export { file, format } => export::run(backend, file.as_deref(), format, cleanup).await,
         Verb::Status => inspect::status(backend, global).await,
         Verb::Verify => inspect::verify(backend, global).await,
         Verb::Rebuild => inspect::rebuild(backend, global).await,

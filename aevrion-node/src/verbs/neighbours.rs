@@ -1,13 +1,13 @@
-//! How verbs name a neighbour and tell whether it is connected, so that every listing says the same.
+//! The name, the state and the table row of a neighbour, the same in every listing.
 
-use crate::report::Neighbour;
-use crate::text::harmless;
+use crate::report::NeighbourReport;
+use crate::sanitize::sanitized;
 
 /// The cells of a table row for the identity, the address and the state of a neighbour.
-pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
+pub(super) fn who_and_where(neighbour: &NeighbourReport) -> Vec<String> {
     let state = match &neighbour.problem {
-        // The words may be the neighbour's.
-        Some(problem) => format!("{}: {}", neighbour.state, harmless(problem)),
+        // It may quote the neighbour.
+        Some(problem) => format!("{}: {}", neighbour.state, sanitized(problem)),
         None => neighbour.state.clone(),
     };
     let id = neighbour.id.as_ref().map(|id| id.chars().take(8).collect());
@@ -16,7 +16,7 @@ pub(super) fn who_and_where(neighbour: &Neighbour) -> Vec<String> {
 }
 
 /// The name of a neighbour: its address, or else its identity.
-pub(super) fn name_of(neighbour: &Neighbour) -> &str {
+pub(super) fn name_of(neighbour: &NeighbourReport) -> &str {
     match &neighbour.id {
         Some(id) if neighbour.address.is_empty() => id,
         _ => &neighbour.address,
@@ -28,10 +28,6 @@ pub(super) fn or_dash(text: Option<String>) -> String {
 }
 
 /// The neighbours that are connected.
-pub(super) fn connected(neighbours: &[Neighbour]) -> impl Iterator<Item = &Neighbour> {
-    neighbours.iter().filter(|neighbour| is_connected(neighbour))
-}
-
-pub(super) fn is_connected(neighbour: &Neighbour) -> bool {
-    !["unserved", "unreachable"].contains(&neighbour.state.as_str())
+pub(super) fn connected(neighbours: &[NeighbourReport]) -> impl Iterator<Item = &NeighbourReport> {
+    neighbours.iter().filter(|neighbour| neighbour.is_connected())
 }

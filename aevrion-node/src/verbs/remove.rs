@@ -9,22 +9,22 @@ use bytes::Bytes;
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
 use crate::client::Client;
-use crate::cluster::{self, Book, HOLDS_AUTHORITY, Home};
+use crate::cluster::{self, ClusterDir, HOLDS_AUTHORITY, MemberStore};
 use crate::data::{self, Opened, Purpose};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Failure, FailureKind};
 use crate::output::{print_document, print_fields};
 use crate::report::RemovedNode;
-use crate::say::say;
+use crate::stderr::say;
 
 /// Removes the node whose id is `text`, or begins with it.
 pub(super) async fn run(global: &Global, text: &str) -> Result<(), Failure> {
-    let home = Home::of(data::directory(global)?);
-    let authority = home.expect_authority()?;
-    let own = home.identity()?.map(|identity| identity.node());
+    let cluster_dir = ClusterDir::of(data::directory(global)?);
+    let authority = cluster_dir.expect_authority()?;
+    let own = cluster_dir.identity()?.map(|identity| identity.node());
     let signer = Signer { authority, own, text };
     let removed = match data::try_open(global, Options::default(), Purpose::Write).await? {
         Opened::Here(replica) => {
-            let removed = in_store(&replica, &home, &signer).await;
+            let removed = in_store(&replica, &cluster_dir, &signer).await;
             replica.close().await?;
             removed?
         }
@@ -53,13 +53,17 @@ impl Signer<'_> {
 }
 
 /// No server runs on the directory: its neighbours get the statement when one does.
-async fn in_store(replica: &Replica, home: &Home, signer: &Signer<'_>) -> Result<RemovedNode, Failure> {
-    let identity = home.identity()?.ok_or_else(|| Failure::error(cluster::NO_CLUSTER))?;
+async fn in_store(
+    replica: &Replica,
+    cluster_dir: &ClusterDir,
+    signer: &Signer<'_>,
+) -> Result<RemovedNode, Failure> {
+    let identity = cluster_dir.identity()?.ok_or_else(|| Failure::error(cluster::NO_CLUSTER))?;
     let removals = cluster::removed_from(replica, identity).await?;
     if let Some(removal) = signer.own.and_then(|own| removals.of(own)) {
         return Err(Failure::not_allowed(format!("{}: it removes nobody", removal.own_words())));
     }
-    let members = Book::of(replica).await?.members().list();
+    let members = MemberStore::of(replica).await?.members().list();
     let members = members.iter().filter_map(|member| member.id);
     let known: Vec<_> = members.chain(removals.all().iter().map(|removal| removal.node)).collect();
     let statement = signer.statement(&known)?;
@@ -72,8 +76,8 @@ async fn in_store(replica: &Replica, home: &Home, signer: &Signer<'_>) -> Result
 
 /// A server runs on the directory, so it gets the statement.
 async fn by_node(global: &Global, signer: &Signer<'_>) -> Result<RemovedNode, Failure> {
-    let node = Backend::Remote(Client::new(global.endpoint.as_deref(), global.patience())?);
-    let status = node.status().await.map_err(|failure| match failure.is(Exit::Unreachable) {
+    let node = Backend::Remote(Client::new(global.endpoint.as_deref(), global.timeout())?);
+    let status = node.status().await.map_err(|failure| match failure.is(FailureKind::Unreachable) {
         true => {
             failure.and("another process has --data open: give the --endpoint of the node that serves it")
         }
@@ -143,9 +147,9 @@ mod tests {
         let known = [one, other, third, third];
         assert_eq!(named("3", &known).unwrap(), third);
         assert_eq!(named("1F20", &known).unwrap(), one);
-        assert!(named("1f", &known).unwrap_err().is(Exit::Usage));
-        assert!(named("4", &known).unwrap_err().is(Exit::NotFound));
-        assert!(named("", &known).unwrap_err().is(Exit::NotFound));
+        assert!(named("1f", &known).unwrap_err().is(FailureKind::Usage));
+        assert!(named("4", &known).unwrap_err().is(FailureKind::NotFound));
+        assert!(named("", &known).unwrap_err().is(FailureKind::NotFound));
         // A node that is not known here.
         let unknown = node(0x77, 0x77);
         assert_eq!(named(&unknown.to_string(), &known).unwrap(), unknown);

@@ -2,7 +2,6 @@
 
 use crate::backend::Backend;
 use crate::cli::Global;
-use crate::encoding::Encoding;
 use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::output::Listing;
@@ -15,7 +14,7 @@ pub(super) fn keys(
     from: Option<&str>,
     to: Option<&str>,
 ) -> Result<Keys, Failure> {
-    let encoding = Encoding::of(global);
+    let encoding = global.encoding();
     if let Some(prefix) = prefix {
         return Ok(Keys::Prefix(encoding.decode("prefix", prefix)?.into()));
     }

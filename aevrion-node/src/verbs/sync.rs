@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use aevrion_core::Timestamp;
+use aevrion_core::replication::NeighbourState;
 
 use super::neighbours::{connected, name_of, or_dash, who_and_where};
 use crate::backend::Backend;
 use crate::cli::{Format, Global, SyncVerb};
 use crate::failure::Failure;
+use crate::human::{counted, thousands};
 use crate::moment;
 use crate::output::{print_all, print_document, print_line, print_table};
 use crate::progress::at_rate;
-use crate::report::{CatchUp, Neighbour};
-use crate::text::{counted, thousands};
+use crate::report::{CatchUpReport, NeighbourReport};
 
 /// Runs a verb of `sync`.
 pub(super) async fn run(backend: &Backend, global: &Global, verb: SyncVerb) -> Result<(), Failure> {
@@ -52,7 +53,7 @@ async fn now(backend: &Backend, global: &Global) -> Result<(), Failure> {
     }
 }
 
-fn row(neighbour: &Neighbour) -> Vec<String> {
+fn row(neighbour: &NeighbourReport) -> Vec<String> {
     let agreed = neighbour.agreed_until.map(|until| moment::show(Timestamp::from_millis(until)));
     let mut row = who_and_where(neighbour);
     if let Some(catch_up) = &neighbour.catch_up {
@@ -70,7 +71,7 @@ fn row(neighbour: &Neighbour) -> Vec<String> {
 }
 
 /// Progress, rate and remaining time of a catch-up.
-fn progress_of(catch_up: &CatchUp) -> String {
+fn progress_of(catch_up: &CatchUpReport) -> String {
     let mut parts = vec![format!("{} of {} blocks agree", catch_up.blocks_agreed, catch_up.blocks)];
     // Once the counted difference has been transferred, only the next comparison tells the rest.
     if let Some(left) = catch_up.bytes_to_go.filter(|left| *left > 0) {
@@ -88,7 +89,7 @@ fn bytes(number: u64) -> String {
 /// Shows where neighbours differ. No known difference is no agreement: neighbours not yet compared with are named.
 async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
     let neighbours = backend.sync_status().await?.neighbours;
-    let differs = |neighbour: &&Neighbour| !neighbour.differences.is_empty();
+    let differs = |neighbour: &&NeighbourReport| !neighbour.differences.is_empty();
     let differing: Vec<_> = neighbours.iter().filter(differs).collect();
     if let format @ (Format::Json | Format::Jsonl) = global.output.unwrap_or_default() {
         print_all(format, &differing)?;
@@ -101,8 +102,8 @@ async fn diff(backend: &Backend, global: &Global) -> Result<(), Failure> {
         print_table(&["NEIGHBOUR", "FROM", "TO"], &rows.collect::<Vec<_>>())?;
     }
     // A neighbour without a common transport is never compared with.
-    let expected = neighbours.iter().filter(|one| one.state != "unserved");
-    let unknown = expected.filter(|one| one.state != "agrees" && !differs(one));
+    let expected = neighbours.iter().filter(|one| !one.is(NeighbourState::Unserved));
+    let unknown = expected.filter(|one| !one.is(NeighbourState::Agrees) && !differs(one));
     let unknown: Vec<_> = unknown.map(|one| format!("{} ({})", name_of(one), one.state)).collect();
     let mut told = Vec::new();
     if neighbours.is_empty() {

@@ -6,11 +6,10 @@ use aevrion_core::{EventKey, Timestamp};
 
 use crate::backend::Backend;
 use crate::cli::{Format, Global};
-use crate::encoding::Encoding;
-use crate::exit::written;
 use crate::failure::Failure;
 use crate::moment::{Moment, Span};
 use crate::output::print_document;
+use crate::output::written;
 use crate::report::Placed;
 use crate::requests::Put;
 
@@ -22,7 +21,7 @@ pub(super) async fn put(
     ttl: Option<Span>,
     at: Option<u64>,
 ) -> Result<(), Failure> {
-    let encoding = Encoding::of(global);
+    let encoding = global.encoding();
     let key = encoding.decode("key", key)?;
     let data = if value == "-" { read_stdin(backend).await? } else { encoding.decode("value", value)? };
     let put = Put {
@@ -49,7 +48,7 @@ pub(super) async fn get(
     key: &str,
     at: Option<Moment>,
 ) -> Result<(), Failure> {
-    let bytes = Encoding::of(global).decode("key", key)?;
+    let bytes = global.encoding().decode("key", key)?;
     let Some(value) = backend.get(&bytes, at).await? else {
         return Err(Failure::not_found(format!("`{key}` has no value")));
     };
@@ -59,7 +58,7 @@ pub(super) async fn get(
 }
 
 pub(super) async fn delete(backend: &Backend, global: &Global, key: &str) -> Result<(), Failure> {
-    let key = Encoding::of(global).decode("key", key)?;
+    let key = global.encoding().decode("key", key)?;
     print_address(global, backend.delete(&key).await?)
 }
 

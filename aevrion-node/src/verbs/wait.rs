@@ -3,20 +3,23 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use aevrion_core::replication::NeighbourState;
+
 use super::neighbours::connected;
 use crate::backend::Backend;
-use crate::cli::{Format, Global, WAIT_AT_ONCE};
+use crate::cli::{Format, Global};
 use crate::failure::Failure;
+use crate::human::{counted, thousands};
 use crate::output::{print_document, print_fields};
 use crate::progress::{self, Bar, Counts};
-use crate::report::{Neighbour, WaitReport};
-use crate::text::{counted, thousands};
+use crate::report::{NeighbourReport, WaitReport};
+use crate::wire::LONGEST_WAIT;
 
 /// Interval of updates to the bar.
-const LOOK: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(backend: &Backend, global: &Global) -> Result<(), Failure> {
-    let timeout = global.patience();
+    let timeout = global.timeout();
     // In parallel: a waiting node does not answer before its wait is over.
     let report = tokio::select! {
         report = wait(backend, timeout) => report?,
@@ -43,7 +46,7 @@ async fn wait(backend: &Backend, timeout: Duration) -> Result<WaitReport, Failur
     let began = Instant::now();
     loop {
         let left = timeout.saturating_sub(began.elapsed());
-        let report = backend.sync_wait(left.min(WAIT_AT_ONCE)).await?;
+        let report = backend.sync_wait(left.min(LONGEST_WAIT)).await?;
         if report.agrees || began.elapsed() >= timeout {
             return Ok(report);
         }
@@ -53,21 +56,21 @@ async fn wait(backend: &Backend, timeout: Duration) -> Result<WaitReport, Failur
 /// Shows the progress until dropped.
 async fn show(backend: &Backend) -> Infallible {
     let mut bar = Bar::new("sync", Counts::ToGo);
-    let mut look = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(INTERVAL);
     let mut before = None;
     loop {
-        look.tick().await;
+        ticks.tick().await;
         // A failing node ends the wait too, and the error is reported there.
         let Ok(report) = backend.sync_status().await else { continue };
-        let now = Standing::of(&report.neighbours);
+        let now = SyncProgress::of(&report.neighbours);
         // A new connection counts from zero.
         let done = now.moved.saturating_sub(*before.get_or_insert(now.moved));
-        bar.set_left(done, now.to_go, &now.who());
+        bar.set_left(done, now.to_go, &now.agreement());
     }
 }
 
 /// The combined progress of all neighbours.
-struct Standing {
+struct SyncProgress {
     connected: usize,
     agreeing: usize,
     /// Events transferred by repairs.
@@ -77,17 +80,17 @@ struct Standing {
     to_go: u64,
 }
 
-impl Standing {
-    fn of(neighbours: &[Neighbour]) -> Self {
+impl SyncProgress {
+    fn of(neighbours: &[NeighbourReport]) -> Self {
         Self {
             connected: connected(neighbours).count(),
-            agreeing: neighbours.iter().filter(|one| agrees(one)).count(),
+            agreeing: neighbours.iter().filter(|one| one.is(NeighbourState::Agrees)).count(),
             moved: neighbours.iter().map(|one| one.received + one.sent).sum(),
             to_go: neighbours.iter().filter_map(|one| one.behind).max().unwrap_or(0),
         }
     }
 
-    fn who(&self) -> String {
+    fn agreement(&self) -> String {
         match self.connected {
             0 => "no neighbour is connected".to_owned(),
             connected => format!("{} of {connected} agree", self.agreeing),
@@ -99,7 +102,7 @@ fn why_not(report: &WaitReport, timeout: Duration) -> String {
     if connected(&report.neighbours).count() == 0 {
         return format!("no neighbour was connected within {timeout:?}: see `aevrion sync status`");
     }
-    let open = connected(&report.neighbours).filter(|neighbour| !agrees(neighbour));
+    let open = connected(&report.neighbours).filter(|neighbour| !neighbour.is(NeighbourState::Agrees));
     let open = open.map(|one| match one.behind {
         Some(behind) => format!("{} {}, {} behind", one.address, one.state, thousands(behind)),
         None => format!("{} {}", one.address, one.state),
@@ -108,44 +111,28 @@ fn why_not(report: &WaitReport, timeout: Duration) -> String {
     format!("no agreement within {timeout:?}: {}", open.join("; "))
 }
 
-fn agrees(neighbour: &Neighbour) -> bool {
-    neighbour.state == "agrees"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn all_neighbours_together() {
-        let neighbour = |state: &str, behind: Option<u64>, received, sent| Neighbour {
-            id: None,
-            address: "quic://127.0.0.1:7388".into(),
-            addresses: Vec::new(),
-            last_seen: None,
-            state: state.into(),
-            clock_offset_ms: None,
-            agreed_until: None,
+        let neighbour = |state: NeighbourState, behind: Option<u64>, received, sent| NeighbourReport {
             behind,
-            catch_up: None,
-            problem: None,
-            round_trip_ms: None,
             received,
             sent,
-            bytes_received: 0,
-            bytes_sent: 0,
-            differences: Vec::new(),
+            ..NeighbourReport::listed(None, state.name())
         };
-        let gone = neighbour("unreachable", None, 0, 0);
-        let nobody = Standing::of(std::slice::from_ref(&gone));
-        assert_eq!((nobody.to_go, nobody.who()), (0, "no neighbour is connected".into()));
+        let gone = neighbour(NeighbourState::Unreachable, None, 0, 0);
+        let nobody = SyncProgress::of(std::slice::from_ref(&gone));
+        assert_eq!((nobody.to_go, nobody.agreement()), (0, "no neighbour is connected".into()));
         let some = [
-            neighbour("agrees", Some(0), 5, 1),
-            neighbour("repairing", Some(7), 2, 0),
-            neighbour("repairing", Some(6), 0, 0),
+            neighbour(NeighbourState::Agrees, Some(0), 5, 1),
+            neighbour(NeighbourState::Repairing, Some(7), 2, 0),
+            neighbour(NeighbourState::Repairing, Some(6), 0, 0),
             gone,
         ];
-        let some = Standing::of(&some);
-        assert_eq!((some.moved, some.to_go, some.who()), (8, 7, "1 of 3 agree".into()));
+        let some = SyncProgress::of(&some);
+        assert_eq!((some.moved, some.to_go, some.agreement()), (8, 7, "1 of 3 agree".into()));
     }
 }

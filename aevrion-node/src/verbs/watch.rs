@@ -4,11 +4,10 @@ use aevrion_core::Cursor;
 
 use crate::backend::Backend;
 use crate::cli::Global;
-use crate::client::Sight;
-use crate::encoding::Encoding;
+use crate::client::WatchItem;
 use crate::failure::Failure;
 use crate::output::Listing;
-use crate::say::say;
+use crate::stderr::say;
 
 pub(super) async fn run(
     backend: &Backend,
@@ -22,13 +21,13 @@ pub(super) async fn run(
              --from to see what has arrived since",
         ));
     }
-    let prefix = Encoding::of(global).decode("prefix", prefix.unwrap_or_default())?;
+    let prefix = global.encoding().decode("prefix", prefix.unwrap_or_default())?;
     let mut watch = backend.watch(prefix.into(), from)?;
     let mut listing = Listing::new(global.output.unwrap_or_default());
     while let Some(sight) = watch.next().await? {
         match sight {
-            Sight::Event { event, effect, cursor } => listing.see(&event, effect, &cursor)?,
-            Sight::Note(note) => say!("aevrion: {note}"),
+            WatchItem::Event { event, effect, cursor } => listing.see(&event, effect, &cursor)?,
+            WatchItem::Note(note) => say!("aevrion: {note}"),
         }
     }
     Ok(())

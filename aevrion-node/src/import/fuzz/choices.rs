@@ -4,12 +4,13 @@
 
 use std::path::PathBuf;
 
-use super::CHOICES;
-use super::dress::Dress;
-use crate::cli::import::Zone;
+use super::variant::Variant;
+use crate::cli::import::{Zone, encoding};
 use crate::cli::{ColumnArgs, FileFormat, ImportArgs, ImportFrom, Quotes, Ties, TimeArgs, TimeUnit};
-use crate::import::encoding;
 use crate::rfc3339::Fold;
+
+/// Bytes at the beginning of an input that make the choices.
+pub(in crate::import) const CHOICES: usize = 17;
 
 const NAMES: [&str; 8] =
     ["-", "file.csv", "file.tsv", "file.jsonl", "file.csv.gz", "file.zst", "file.bz2", "file.tab.xz"];
@@ -68,7 +69,7 @@ const QUOTES: [Option<Quotes>; 3] = [None, Some(Quotes::Double), Some(Quotes::No
 #[derive(Debug)]
 pub(super) struct Choices {
     pub(super) arguments: ImportArgs,
-    pub(super) dress: Dress,
+    pub(super) variant: Variant,
 }
 
 /// The bytes that make the choices, in order.
@@ -130,7 +131,7 @@ pub(super) fn read(input: &[u8]) -> Option<(Choices, &[u8])> {
         quote: picks.one(&QUOTES),
         trim: picks.one(&[false, true]),
     };
-    let dress = picks.one(&Dress::ALL);
+    let variant = picks.one(&Variant::ALL);
     let arguments = ImportArgs {
         file: file_name,
         from: ImportFrom::File,
@@ -144,5 +145,5 @@ pub(super) fn read(input: &[u8]) -> Option<(Choices, &[u8])> {
         times,
         columns,
     };
-    Some((Choices { arguments, dress }, file))
+    Some((Choices { arguments, variant }, file))
 }

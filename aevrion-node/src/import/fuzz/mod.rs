@@ -1,9 +1,9 @@
 //! The invariants of importing any file with any flags: events that are all in the file, with counts that add up to its
 //! records, or an error with its place. A target below `fuzz/` searches for a counterexample.
 
-mod choices;
-mod dress;
+pub(super) mod choices;
 mod reference;
+mod variant;
 
 use std::io::{Cursor, Read};
 
@@ -13,9 +13,6 @@ use super::Stop;
 use super::outcome::{Outcome, source_of};
 use crate::cli::{ColumnArgs, FileFormat, ImportArgs, Quotes};
 use reference::Table;
-
-/// Bytes at the beginning of an input that make the choices.
-pub(super) const CHOICES: usize = 17;
 
 /// Longest text imported a second time.
 const LONGEST: u64 = 1 << 20;
@@ -35,8 +32,8 @@ pub(super) fn outcome(input: &[u8]) -> Option<Outcome> {
     let outcome = Outcome::of(Cursor::new(file.to_vec()), file.len(), arguments);
     let judge = Judge::new(file, arguments, &outcome);
     judge.judge();
-    if let Some(dressed) = choices.dress.put_on(file, arguments) {
-        judge.judge_other(&Outcome::of(dressed, file.len(), arguments));
+    if let Some(other) = choices.variant.apply(file, arguments) {
+        judge.judge_other(&Outcome::of(other, file.len(), arguments));
     }
     Some(outcome)
 }
@@ -90,7 +87,7 @@ impl<'f> Judge<'f> {
     /// Compares the outcome with that of the same file in another form.
     fn judge_other(&self, other: &Outcome) {
         if self.read_on {
-            return assert_eq!(other, self.outcome, "the dress of the file makes a difference");
+            return assert_eq!(other, self.outcome, "the variant of the file makes a difference");
         }
         // The readable part of a damaged file depends on the bytes unpacked at once.
         let (one, other) = (self.outcome, other);

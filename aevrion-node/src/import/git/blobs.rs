@@ -6,6 +6,7 @@ use std::process::{ChildStdin, ChildStdout};
 
 use super::child::Git;
 use super::repository::Repository;
+use crate::cleanup::Cleanup;
 
 /// Most requested and unread blobs. Their ids fit into the smallest pipe of any system, so that a request never waits
 /// for a git that waits for its answers to be read.
@@ -29,8 +30,8 @@ pub(super) enum Answer {
 }
 
 impl Blobs {
-    pub(super) fn of(repository: &Repository) -> io::Result<Self> {
-        let git = Git::start("git cat-file", &mut repository.contents())?;
+    pub(super) fn of(repository: &Repository, cleanup: &Cleanup) -> io::Result<Self> {
+        let git = Git::start("git cat-file", &mut repository.contents(), cleanup)?;
         let (asked, answers) = (git.input()?, git.output()?);
         Ok(Self { git, asked: Some(asked), answers: BufReader::with_capacity(64 << 10, answers) })
     }

@@ -8,34 +8,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The running programs. A thread that reads from one may be blocked; ending the process must not wait for it.
-static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
+use crate::cleanup::{Cleanup, Registration, Undo};
 
 /// The end of git's messages, in bytes that a person reads.
-const LAST_WORDS: u64 = 2_000;
+const ERRORS_READ: u64 = 2_000;
 
 /// Time for a program with invalid output to exit and say why.
-const PATIENCE: Duration = Duration::from_secs(1);
+const EXIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A running git program, killed on drop.
-#[derive(Debug)]
+/// A running git program, killed on drop, and by the cleanup of its import.
 pub(super) struct Git {
     child: Arc<Mutex<Child>>,
     what: &'static str,
     /// Its standard error: a file, because a pipe would have to be read in time.
     errors: File,
+    /// Dropped after the program was killed.
+    _registration: Registration,
 }
 
 impl Git {
     /// Starts a program; `what` is its name for people.
-    pub(super) fn start(what: &'static str, command: &mut Command) -> io::Result<Self> {
+    pub(super) fn start(what: &'static str, command: &mut Command, cleanup: &Cleanup) -> io::Result<Self> {
         let errors = tempfile::tempfile()?;
         command.stdout(Stdio::piped()).stderr(errors.try_clone()?);
-        // The lock covers the start: `end_all` sees the program either not started, or in the list.
-        let mut running = lock(&RUNNING);
-        let child = Arc::new(Mutex::new(command.spawn()?));
-        running.push(Arc::clone(&child));
-        Ok(Self { child, what, errors })
+        let (child, registration) = cleanup.make(|| {
+            let child = Arc::new(Mutex::new(command.spawn()?));
+            let shared = Arc::clone(&child);
+            let undo: Undo = Box::new(move || end_unless_awaited(&shared));
+            Ok::<_, io::Error>((child, undo))
+        })?;
+        Ok(Self { child, what, errors, _registration: registration })
     }
 
     /// Its standard output. It can be taken once.
@@ -53,7 +55,7 @@ impl Git {
     /// Waits for its end, which must be a success; returns its messages all the same.
     pub(super) fn end(&mut self) -> Result<Option<String>, String> {
         let status = lock(&self.child).wait();
-        let words = self.last_words();
+        let words = self.error_messages();
         match status {
             Ok(status) if status.success() => Ok((!words.is_empty()).then_some(words)),
             Ok(status) if words.is_empty() => Err(format!("{} has failed ({status})", self.what)),
@@ -83,18 +85,18 @@ impl Git {
         loop {
             if lock(&self.child).try_wait().ok().flatten().is_some() {
                 return true;
-            } else if begin.elapsed() > PATIENCE {
+            } else if begin.elapsed() > EXIT_TIMEOUT {
                 return false;
             }
-            thread::sleep(PATIENCE / 50);
+            thread::sleep(EXIT_TIMEOUT / 50);
         }
     }
 
-    fn last_words(&mut self) -> String {
+    fn error_messages(&mut self) -> String {
         let mut said = Vec::new();
         let read = self.errors.metadata().and_then(|errors| {
-            self.errors.seek(SeekFrom::Start(errors.len().saturating_sub(LAST_WORDS)))?;
-            self.errors.by_ref().take(LAST_WORDS).read_to_end(&mut said)
+            self.errors.seek(SeekFrom::Start(errors.len().saturating_sub(ERRORS_READ)))?;
+            self.errors.by_ref().take(ERRORS_READ).read_to_end(&mut said)
         });
         match read {
             Ok(_) => String::from_utf8_lossy(&said).trim().to_owned(),
@@ -105,20 +107,17 @@ impl Git {
 
 impl Drop for Git {
     fn drop(&mut self) {
-        lock(&RUNNING).retain(|child| !Arc::ptr_eq(child, &self.child));
         end(&mut lock(&self.child));
     }
 }
 
-/// Kills all running programs.
-pub(crate) fn end_all() {
-    for child in lock(&RUNNING).iter() {
-        match child.try_lock() {
-            Ok(mut child) => end(&mut child),
-            Err(TryLockError::Poisoned(child)) => end(&mut child.into_inner()),
-            // A thread waits for it after the end of its output.
-            Err(TryLockError::WouldBlock) => {}
-        }
+/// Kills a program. A thread that reads from it may be blocked, and must not be waited for.
+fn end_unless_awaited(child: &Mutex<Child>) {
+    match child.try_lock() {
+        Ok(mut child) => end(&mut child),
+        Err(TryLockError::Poisoned(child)) => end(&mut child.into_inner()),
+        // A thread waits for it after the end of its output.
+        Err(TryLockError::WouldBlock) => {}
     }
 }
 

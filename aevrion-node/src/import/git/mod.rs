@@ -15,20 +15,19 @@ use std::sync::atomic::AtomicU64;
 
 use aevrion_core::{Event, Parameters, Value, WriteError};
 
-use super::reading::{Records, Wrong};
+use super::reading::{ImportError, Records};
+use crate::cleanup::Cleanup;
 use crate::cli::{ImportArgs, TimeUnit};
 use crate::failure::Failure;
+use crate::human::counted;
 use crate::progress;
-use crate::record::{BadField, Made};
-use crate::text::counted;
+use crate::record::{BadField, ReadEvent};
 use crate::times::{ReadTime, TimeStyle};
 use blobs::{AHEAD, Answer, Blobs};
 use child::Git;
 use fields::Fields;
 use history::{Change, History, Kind};
 use repository::{Repository, cannot_run};
-
-pub(crate) use child::end_all;
 
 /// Digits of a commit's hash shown to people.
 const SHOWN_HASH: usize = 12;
@@ -57,18 +56,22 @@ pub(super) struct GitChanges {
 }
 
 impl GitChanges {
-    pub(super) fn new(arguments: &ImportArgs, parameters: &Parameters) -> Result<Self, Failure> {
+    pub(super) fn new(
+        arguments: &ImportArgs,
+        parameters: &Parameters,
+        cleanup: &Cleanup,
+    ) -> Result<Self, Failure> {
         if let Some(flag) = inapplicable(arguments) {
             return Err(Failure::usage(format!("{flag} does not apply to a git repository")));
         }
         let fields = Fields::new(&arguments.columns)?;
         let repository = Repository::open(&arguments.file, &arguments.paths)?;
         let start = |error: &_| cannot_run(error);
-        let log =
-            Git::start("git log", &mut repository.history(history::FORMAT)).map_err(|error| start(&error))?;
+        let log = Git::start("git log", &mut repository.history(history::FORMAT), cleanup)
+            .map_err(|error| start(&error))?;
         let commits = Arc::new(AtomicU64::new(0));
         let history = History::of(&log, Arc::clone(&commits)).map_err(|error| start(&error))?;
-        let blobs = fields.need_content().then(|| Blobs::of(&repository)).transpose();
+        let blobs = fields.need_content().then(|| Blobs::of(&repository, cleanup)).transpose();
         Ok(Self {
             blobs: blobs.map_err(|error| start(&error))?,
             repository,
@@ -136,16 +139,16 @@ impl GitChanges {
         Ok(())
     }
 
-    fn made(&mut self, change: &Change) -> Result<Made, Wrong> {
+    fn made(&mut self, change: &Change) -> Result<ReadEvent, ImportError> {
         // First of all: the answer must be read even if the change has another fault.
         let content = match &mut self.blobs {
             Some(blobs) if change.after == Kind::Blob => {
-                Some(blobs.answer(self.largest.into()).map_err(Wrong::File)?)
+                Some(blobs.answer(self.largest.into()).map_err(ImportError::File)?)
             }
             _ => None,
         };
         let time = self.time(&change.commit.author_time);
-        let time = time.map_err(|problem| Wrong::Record(BadField::new("time", problem)))?;
+        let time = time.map_err(|problem| ImportError::Record(BadField::new("time", problem)))?;
         let value = match content {
             _ if change.after == Kind::Nothing => Value::Deletion,
             Some(Answer::Missing) => return Err(bad_value(missing(change))),
@@ -158,7 +161,7 @@ impl GitChanges {
         };
         let event = Event::new(self.fields.key(change).into(), value, time.at);
         let event = event.map_err(|error| bad_value(error.to_string()))?;
-        Ok(Made { event, time })
+        Ok(ReadEvent { event, time })
     }
 
     fn time(&self, seconds: &str) -> Result<ReadTime, String> {
@@ -171,7 +174,7 @@ impl GitChanges {
 }
 
 impl Records for GitChanges {
-    fn next(&mut self) -> Option<Result<Made, Wrong>> {
+    fn next(&mut self) -> Option<Result<ReadEvent, ImportError>> {
         if self.ended {
             return None;
         }
@@ -192,11 +195,11 @@ impl Records for GitChanges {
                         self.words.extend(words);
                         return None;
                     }
-                    Err(problem) => Err(Wrong::File(problem)),
+                    Err(problem) => Err(ImportError::File(problem)),
                 }
             }
         };
-        self.ended |= matches!(record, Err(Wrong::File(_)));
+        self.ended |= matches!(record, Err(ImportError::File(_)));
         Some(record)
     }
 
@@ -235,15 +238,15 @@ fn inapplicable(arguments: &ImportArgs) -> Option<&'static str> {
     .or(arguments.columns.given_but(&["--key", "--value"]))
 }
 
-fn bad_value(problem: String) -> Wrong {
-    Wrong::Record(BadField::new("value", problem))
+fn bad_value(problem: String) -> ImportError {
+    ImportError::Record(BadField::new("value", problem))
 }
 
 fn missing(change: &Change) -> String {
     format!("git does not have the blob {}: the repository is damaged, see git fsck", change.hash)
 }
 
-/// The place of a change, for people: as text where it is valid UTF-8.
+/// The place of a change, for people; a path that is not UTF-8 is escaped.
 fn place(change: &Change) -> String {
     let hash = change.commit.hash.get(..SHOWN_HASH).unwrap_or(&change.commit.hash);
     match std::str::from_utf8(&change.path) {

@@ -1,8 +1,8 @@
 //! Metrics of alarms.
 
-use super::Page;
-use crate::server::Node;
+use super::page::Page;
 use crate::server::alarms::{self, Kind};
+use crate::server::node::Node;
 
 /// The current alarms, and the certificate's expiry: for the latter, operators can set a limit of their own.
 pub(super) fn write(page: &mut Page, node: &Node) {

@@ -2,7 +2,7 @@
 
 use aevrion_core::replication::Neighbour;
 
-use super::Page;
+use super::page::Page;
 
 /// Bytes by neighbour and direction. They restart with each connection, as counters may. Labels are ids of
 /// authenticated nodes of the cluster: so their number is bounded, and strangers add none.

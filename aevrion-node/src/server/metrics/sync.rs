@@ -2,7 +2,7 @@
 
 use aevrion_core::replication::{Neighbour, NeighbourState, Replication};
 
-use super::Page;
+use super::page::Page;
 
 /// All counters of synchronisation. Labels are fixed names, and ids of authenticated nodes of the cluster: so their
 /// number is bounded, and strangers add none.

@@ -1,8 +1,8 @@
 //! Metrics of damage, repair and the scrub.
 
-use super::Page;
+use super::page::Page;
 use crate::report::{ScrubPassReport, StatusReport};
-use crate::server::Node;
+use crate::server::node::Node;
 
 /// Damaged events of every node, and the scrub's progress where there is one.
 pub(super) fn write(page: &mut Page, node: &Node, status: Option<&StatusReport>) {

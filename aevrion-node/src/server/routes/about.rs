@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use crate::moment::Moment;
 use crate::problem::Problem;
-use crate::report::Neighbour;
+use crate::report::NeighbourReport;
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
+use crate::server::metrics;
 use crate::server::query::Query;
-use crate::server::{App, metrics};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -49,7 +50,7 @@ pub(super) async fn digest(State(app): State<Arc<App>>, uri: Uri) -> Answer {
 /// The node's neighbours.
 #[derive(Serialize)]
 struct Peers {
-    peers: Vec<Neighbour>,
+    peers: Vec<NeighbourReport>,
 }
 
 pub(super) async fn peers(State(app): State<Arc<App>>, uri: Uri) -> Answer {

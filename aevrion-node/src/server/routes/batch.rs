@@ -17,9 +17,10 @@ use crate::problem::Problem;
 use crate::report::Placed;
 use crate::requests;
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
+use crate::server::body;
 use crate::server::limits::BATCH_BODY;
 use crate::server::query::Query;
-use crate::server::{App, body};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,7 +60,7 @@ struct Written {
 
 pub(super) async fn batch(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Result<Response, Problem> {
     Query::parse(uri.query())?.finish()?;
-    let body = body::whole(&app, body, BATCH_BODY).await?;
+    let body = body::whole(&app.limiters.bodies, body, BATCH_BODY).await?;
     let batch: Batch = serde_json::from_slice(&body.bytes).map_err(|error| {
         Problem::bad_request(format!(
             "{error}. A batch is {{\"ops\":[{{\"put\":{{\"key\":\"a\",\"value\":\"b\"}}}},{{\"delete\":{{\"key\":\"c\"}}}}]}}"

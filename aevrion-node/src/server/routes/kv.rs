@@ -7,20 +7,20 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::IntoResponse;
 
-use super::key_in;
 use crate::moment::{Moment, Span};
 use crate::problem::{Kind, Problem};
 use crate::report::Placed;
 use crate::requests::{self, Put};
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
+use crate::server::body;
 use crate::server::query::Query;
-use crate::server::{App, body};
 use crate::wire;
 
 const PATH: &str = "/v1/kv/";
 
 pub(super) async fn get(State(app): State<Arc<App>>, uri: Uri) -> Answer {
-    let key = key_in(uri.path(), PATH)?;
+    let key = wire::key_below(uri.path(), PATH)?;
     let mut query = Query::parse(uri.query())?;
     let at = query.get::<Moment>("at")?;
     query.finish()?;
@@ -51,9 +51,9 @@ pub(super) async fn put(State(app): State<Arc<App>>, uri: Uri, body: Body) -> An
     let (ttl, timestamp) = (query.get::<Span>("ttl")?, query.get("timestamp")?);
     query.finish()?;
     let most = usize::try_from(replica.parameters().largest_data).unwrap_or(usize::MAX);
-    let body = body::whole(&app, body, most).await?;
+    let body = body::whole(&app.limiters.bodies, body, most).await?;
     let put = Put {
-        key: key_in(uri.path(), PATH)?.into(),
+        key: wire::key_below(uri.path(), PATH)?.into(),
         data: body.bytes.clone(),
         ttl: ttl.map(|Span(span)| span),
         timestamp,
@@ -63,6 +63,6 @@ pub(super) async fn put(State(app): State<Arc<App>>, uri: Uri, body: Body) -> An
 
 pub(super) async fn delete(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
-    let address = app.node.replica.delete(key_in(uri.path(), PATH)?).await?;
+    let address = app.node.replica.delete(wire::key_below(uri.path(), PATH)?).await?;
     answer::json(&Placed::from(address))
 }

@@ -8,14 +8,14 @@ use axum::extract::State;
 use axum::http::Uri;
 use serde::Serialize;
 
-use super::key_in;
 use crate::paging::Page;
 use crate::problem::Problem;
 use crate::record::Shown;
 use crate::requests::{History, Keys, Scan};
-use crate::server::App;
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
 use crate::server::query::Query;
+use crate::wire;
 
 /// A page as JSON.
 #[derive(Serialize)]
@@ -41,7 +41,7 @@ fn listed(page: &Page, stable_until: Option<Timestamp>) -> Answer {
 pub(super) async fn history(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let history = History {
-        key: key_in(uri.path(), "/v1/history/")?.into(),
+        key: wire::key_below(uri.path(), "/v1/history/")?.into(),
         at: query.get("at")?,
         order: if query.switch("reverse")? { Order::NewestFirst } else { Order::OldestFirst },
         limit: query.limit()?,

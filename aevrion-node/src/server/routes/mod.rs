@@ -18,9 +18,10 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
-use super::{App, guard, metrics};
+use super::app::App;
+use super::{guard, metrics};
 use crate::problem::{Kind, Problem};
-use crate::wire::{check_escapes, unescape};
+use crate::wire::check_escapes;
 
 /// The whole interface.
 pub(super) fn all(app: &Arc<App>) -> Router {
@@ -77,9 +78,4 @@ async fn well_formed(request: Request, next: Next) -> Response {
         Ok(()) => next.run(request).await,
         Err(malformed) => Problem::from(malformed).into_response(),
     }
-}
-
-/// The key at the end of a path: any bytes.
-fn key_in(path: &str, below: &str) -> Result<Vec<u8>, Problem> {
-    Ok(unescape(path.strip_prefix(below).unwrap_or_default())?)
 }

@@ -8,15 +8,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
 
-use crate::cli::WAIT_AT_ONCE;
-use crate::cluster::{TOKENS_BY_FILE, Whom};
-use crate::failure::Exit;
+use crate::cluster::TOKENS_BY_FILE;
+use crate::failure::FailureKind;
 use crate::moment::Span;
+use crate::peer::MemberSelector;
 use crate::problem::{Kind, Problem};
 use crate::report::{ForgetReport, RemovedNode, SyncReport, WaitReport};
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
+use crate::server::body;
 use crate::server::query::Query;
-use crate::server::{App, body};
+use crate::wire::LONGEST_WAIT;
 
 pub(super) async fn status(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
@@ -34,11 +36,11 @@ pub(super) async fn now(State(app): State<Arc<App>>, uri: Uri) -> Answer {
 /// Waits until every connected neighbour agrees, or for the given time, whichever is sooner.
 pub(super) async fn wait(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
-    let timeout = query.get::<Span>("timeout")?.map_or(WAIT_AT_ONCE, |span| span.0);
+    let timeout = query.get::<Span>("timeout")?.map_or(LONGEST_WAIT, |span| span.0);
     query.finish()?;
     let replication = app.node.membership()?.replication();
     let agrees = tokio::select! {
-        waited = tokio::time::timeout(timeout.min(WAIT_AT_ONCE), replication.agreement()) => waited.is_ok(),
+        waited = tokio::time::timeout(timeout.min(LONGEST_WAIT), replication.agreement()) => waited.is_ok(),
         () = app.stopped() => false,
     };
     let root = app.node.replica.root().await?;
@@ -54,11 +56,11 @@ pub(super) async fn token() -> Problem {
 /// Forgets a node, or the node at an address.
 pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     let mut query = Query::parse(uri.query())?;
-    let address = query.get::<Peer>("address")?.map(Whom::At);
-    let node = query.get::<Whom>("node")?;
+    let address = query.get::<Peer>("address")?.map(MemberSelector::Address);
+    let node = query.get::<MemberSelector>("node")?;
     query.finish()?;
-    let whom = match (node, address) {
-        (Some(node @ Whom::Node(_)), None) => node,
+    let selector = match (node, address) {
+        (Some(node @ MemberSelector::IdPrefix(_)), None) => node,
         (None, Some(address)) => address,
         _ => {
             return Err(Problem::bad_request(
@@ -66,8 +68,8 @@ pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
             ));
         }
     };
-    let forgotten = app.node.membership()?.book().forget(&whom).await;
-    let forgotten = forgotten.map_err(|failure| match failure.is(Exit::Usage) {
+    let forgotten = app.node.membership()?.member_store().forget(&selector).await;
+    let forgotten = forgotten.map_err(|failure| match failure.is(FailureKind::Usage) {
         true => Problem::bad_request(failure),
         false => Problem::new(Kind::Failed, failure),
     })?;
@@ -78,7 +80,7 @@ pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
 /// it.
 pub(super) async fn remove(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Answer {
     Query::parse(uri.query())?.finish()?;
-    let statement = body::whole(&app, body, REMOVAL_BYTES).await?;
+    let statement = body::whole(&app.limiters.bodies, body, REMOVAL_BYTES).await?;
     let removal = app.node.membership()?.remove(&statement.bytes).await?;
     answer::json(&RemovedNode::from(&removal))
 }

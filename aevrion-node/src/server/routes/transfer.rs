@@ -13,16 +13,17 @@ use crate::problem::{Kind, Problem};
 use crate::record::Shown;
 use crate::report::{ImportReport, Line};
 use crate::server::answer::{self, Answer, JSON_LINES};
+use crate::server::app::App;
+use crate::server::body;
 use crate::server::limits::ERRORS_LISTED;
 use crate::server::query::Query;
 use crate::server::stream::{self, Gone, Sink};
-use crate::server::{App, body};
 
 pub(super) async fn import(State(app): State<Arc<App>>, uri: Uri, body: Body) -> Answer {
     let mut query = Query::parse(uri.query())?;
     let skip_bad = query.switch("skip_bad")?;
     query.finish()?;
-    let _place = app.gates.imports.enter()?;
+    let _permit = app.limiters.imports.try_acquire()?;
     let replica = &app.node.replica;
     let mut messages = import::read_lines(body::reader(body), replica.parameters(), skip_bad);
     let mut import = replica.import();
@@ -62,16 +63,16 @@ fn partly(error: impl Into<Problem>, inserted: Inserted) -> Problem {
 
 pub(super) async fn export(State(app): State<Arc<App>>, uri: Uri) -> Answer {
     Query::parse(uri.query())?.finish()?;
-    let place = app.gates.exports.enter()?;
+    let permit = app.limiters.exports.try_acquire()?;
     let export = app.node.replica.export()?;
     let (sink, body) = stream::channel();
-    tokio::spawn(send_all(export, sink, place));
+    tokio::spawn(send_all(export, sink, permit));
     Ok(answer::of(JSON_LINES, body))
 }
 
 /// Sends every event. If one cannot be read, the last line is the error, and the body breaks off: neither a program
 /// that reads lines nor one that only checks the end can take it for complete.
-async fn send_all(mut export: Export, sink: Sink, _place: OwnedSemaphorePermit) {
+async fn send_all(mut export: Export, sink: Sink, _permit: OwnedSemaphorePermit) {
     loop {
         let events = match export.next().await {
             Ok(Some(events)) => events,

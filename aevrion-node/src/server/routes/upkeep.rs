@@ -11,9 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::problem::Problem;
-use crate::report::{Done, Line, RebuildReport, Step, VerifyReport};
-use crate::server::App;
+use crate::report::{Done, Line, ProgressReport, RebuildReport, VerifyReport};
 use crate::server::answer::{self, Answer, JSON_LINES};
+use crate::server::app::App;
 use crate::server::limits::{HEARTBEAT, PROGRESS};
 use crate::server::query::Query;
 use crate::server::stream::{self, Gone, Sink};
@@ -48,13 +48,13 @@ where
     W: Future<Output = Result<T, Problem>> + Send + 'static,
 {
     Query::parse(uri.query())?.finish()?;
-    let place = app.gates.upkeep.enter()?;
+    let permit = app.limiters.upkeep.try_acquire()?;
     let (told, steps) = watch::channel(None);
     let report: Report = Box::new(move |progress| {
-        told.send_replace(Some(Step::from(progress)));
+        told.send_replace(Some(ProgressReport::from(progress)));
     });
     let (sink, body) = stream::channel();
-    tokio::spawn(follow(Arc::clone(app), work(Arc::clone(app), report), steps, sink, place));
+    tokio::spawn(follow(Arc::clone(app), work(Arc::clone(app), report), steps, sink, permit));
     Ok(answer::of(JSON_LINES, body))
 }
 
@@ -62,9 +62,9 @@ where
 async fn follow<T: Serialize + Sync>(
     app: Arc<App>,
     work: impl Future<Output = Result<T, Problem>>,
-    steps: watch::Receiver<Option<Step>>,
+    steps: watch::Receiver<Option<ProgressReport>>,
     sink: Sink,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
     let telling = tell(steps, &sink);
     let outcome = tokio::select! {
@@ -78,7 +78,7 @@ async fn follow<T: Serialize + Sync>(
 }
 
 /// Sends the progress at intervals; ends when the client has gone.
-async fn tell(mut steps: watch::Receiver<Option<Step>>, sink: &Sink) {
+async fn tell(mut steps: watch::Receiver<Option<ProgressReport>>, sink: &Sink) {
     let mut ticks = interval(PROGRESS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
@@ -92,7 +92,7 @@ async fn tell(mut steps: watch::Receiver<Option<Step>>, sink: &Sink) {
             continue;
         }
         let step = steps.borrow_and_update().clone();
-        let step = step.unwrap_or_else(|| Step { phase: "begin".to_owned(), done: 0, total: 0 });
+        let step = step.unwrap_or_else(|| ProgressReport { phase: "begin".to_owned(), done: 0, total: 0 });
         if let Err(Gone) = sink.send_line(&Line::<()>::Progress(step)).await {
             return;
         }

@@ -14,8 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::problem::Problem;
 use crate::record::Shown;
-use crate::server::App;
 use crate::server::answer::{self, Answer};
+use crate::server::app::App;
 use crate::server::limits::HEARTBEAT;
 use crate::server::query::Query;
 use crate::server::stream::{self, Gone, Sink};
@@ -29,12 +29,12 @@ pub(super) async fn watch(State(app): State<Arc<App>>, uri: Uri, headers: Header
     query.finish()?;
     // A reconnecting browser repeats its first URL, and adds its position.
     let cursor = last_event_id(&headers)?.or(given);
-    let place = app.gates.watchers.enter()?;
+    let permit = app.limiters.watchers.try_acquire()?;
     let watch = app.node.replica.watch(prefix, cursor)?;
     let (sink, body) = stream::channel();
     tokio::spawn(async move {
         // A client that has gone needs no end.
-        let _ = send_all(&app, watch, sink, place).await;
+        let _ = send_all(&app, watch, sink, permit).await;
     });
     Ok(answer::of(EVENTS, body))
 }
@@ -45,7 +45,12 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, Problem> {
     id.parse().map(Some).map_err(|error| Problem::bad_request(format!("Last-Event-ID: {error}")))
 }
 
-async fn send_all(app: &App, mut watch: Watch, sink: Sink, _place: OwnedSemaphorePermit) -> Result<(), Gone> {
+async fn send_all(
+    app: &App,
+    mut watch: Watch,
+    sink: Sink,
+    _permit: OwnedSemaphorePermit,
+) -> Result<(), Gone> {
     sink.send(format!(": from here on\nid: {}\n\n", watch.cursor())).await?;
     let mut beats = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);

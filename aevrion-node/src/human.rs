@@ -1,33 +1,10 @@
-//! Text for people: harmless to a terminal, short enough to read, with numbers set apart.
+//! Messages and numbers for people: short enough to read, with thousands set apart.
 
-/// Bytes as text that leaves a terminal in peace.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
-        Ok(text) => text.chars().flat_map(escape_control).collect(),
-        Err(_) => bytes.escape_ascii().to_string(),
-    }
-}
-
-/// The words of somebody else, as text that leaves a terminal in peace.
-pub(crate) fn harmless(said: &str) -> String {
-    text(said.as_bytes())
-}
-
-/// The same for words of several lines.
-pub(crate) fn harmless_lines(said: &str) -> String {
-    said.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
-}
-
-fn escape_control(char: char) -> Vec<char> {
-    if char.is_control() { char.escape_default().collect() } else { vec![char] }
-}
-
-/// The longest message that is said whole, in bytes.
+/// The longest message that is not abbreviated, in bytes.
 const LONGEST_MESSAGE: usize = 2_000;
 
 /// A message without its middle, if it is long: it quotes a file, where a cell or a name may be of any length.
-pub(crate) fn bounded(message: String) -> String {
+pub(crate) fn abbreviated(message: String) -> String {
     if message.len() <= LONGEST_MESSAGE {
         return message;
     }
@@ -44,7 +21,7 @@ pub(crate) fn thousands(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
-/// So many of something, whose plural is regular.
+/// A number with its noun, whose plural is regular.
 pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
@@ -56,9 +33,9 @@ mod tests {
     #[test]
     fn a_long_message_keeps_its_beginning_and_its_end() {
         for whole in ["é".repeat(1_000), "short".to_owned(), String::new()] {
-            assert_eq!(bounded(whole.clone()), whole);
+            assert_eq!(abbreviated(whole.clone()), whole);
         }
-        let cut = bounded(format!("in `{}`: say so", "é".repeat(1 << 20)));
+        let cut = abbreviated(format!("in `{}`: say so", "é".repeat(1 << 20)));
         assert!(cut.len() < 2_100 && cut.starts_with("in `é") && cut.ends_with("`: say so"), "{cut}");
         assert!(cut.contains("(… 2,095,1"), "{cut}");
     }

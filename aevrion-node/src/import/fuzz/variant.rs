@@ -12,7 +12,7 @@ use crate::import::packed;
 
 /// The form of a file in its second import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dress {
+pub(super) enum Variant {
     /// No second import.
     None,
     /// At most this many bytes per read.
@@ -43,7 +43,7 @@ impl Read for Pieces {
     }
 }
 
-impl Dress {
+impl Variant {
     pub(super) const ALL: [Self; 8] = [
         Self::None,
         Self::Pieces(1),
@@ -56,7 +56,7 @@ impl Dress {
     ];
 
     /// The file in this form, if it has one.
-    pub(super) fn put_on(self, file: &[u8], arguments: &ImportArgs) -> Option<Box<dyn Read + Send>> {
+    pub(super) fn apply(self, file: &[u8], arguments: &ImportArgs) -> Option<Box<dyn Read + Send>> {
         let pieces = |bytes, most| {
             let pieces = Pieces { bytes: Cursor::new(bytes), most, interrupted: false };
             Some(Box::new(pieces) as Box<dyn Read + Send>)

@@ -117,21 +117,10 @@ impl<R: BufRead> Read for Decoded<R> {
     }
 }
 
-/// Finds an encoding by its label on the web: `latin1` means Windows' superset of it.
-pub(crate) fn encoding(label: &str) -> Result<&'static Encoding, String> {
-    match label.to_ascii_lowercase().as_str() {
-        "utf-16" | "utf16" => {
-            Err("say utf-16le or utf-16be; a file with a byte order mark needs neither".to_owned())
-        }
-        label => Encoding::for_label(label.as_bytes()).ok_or_else(|| {
-            "give a name such as utf-8, utf-16le, latin1, windows-1252 or shift_jis".to_owned()
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::import::encoding;
 
     fn text(bytes: &[u8], named: Option<&str>) -> io::Result<String> {
         let named = named.map(|label| encoding(label).unwrap());

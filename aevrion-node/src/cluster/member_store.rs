@@ -1,46 +1,45 @@
-//! The book of members: what the store remembers of them across restarts.
+//! The list of members in the store, which survives a restart.
 //!
-//! The members themselves are kept by the core, in memory. The store follows: each save writes all that is known by
-//! then, one after the other, so a node that comes at the same moment as another is not forgotten. Who is new is
-//! saved at once, for the past is not settled without it; where a member is, a little later; when it was seen, now
-//! and then.
+//! The core keeps the list in memory, and the store follows. Saves are serialized and each writes the whole list, so two
+//! nodes that join at once are both saved. A new member is saved at once: `stable_until` depends on it. A changed
+//! address is saved within seconds, and the time of the last connection within minutes.
 
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aevrion_core::replication::{Member, Members, NotAPeer, Peer};
+use aevrion_core::replication::{Member, Members, Peer};
 use aevrion_core::{Replica, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
 use crate::failure::Failure;
+use crate::peer::MemberSelector;
 
-/// Under which name the store remembers them.
+/// The name of the list in the store.
 const MEMBERS: &str = "members";
 
-/// Under which an older release remembered their addresses.
+/// The name of an older release's list of addresses.
 const PEERS: &str = "peers";
 
-/// How often the store is written to for the sake of members that move about, at most.
+/// The longest delay of a save after a change of address. It bounds the writes for members that move often.
 const MOVES: Duration = Duration::from_secs(10);
 
-/// How often it is remembered when members were seen, and until when they agreed.
+/// The interval of saves of the times of last connection and agreement.
 const SIGHTS: Duration = Duration::from_secs(5 * 60);
 
-/// The book. Cloning shares it.
+/// The list of members and its copy in the store. Cloning shares both.
 #[derive(Clone)]
-pub(crate) struct Book {
+pub(crate) struct MemberStore {
     replica: Replica,
     members: Members,
-    /// What the store remembers.
+    /// The copy in the store.
     saved: Arc<Mutex<Vec<Member>>>,
-    /// Held while the store is written to.
+    /// Held during a save.
     saving: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl Book {
-    /// That of a store. What cannot be read is passed over: it can be learned again.
+impl MemberStore {
+    /// Reads the list of a store. Entries that cannot be read are skipped: the node learns of these members again.
     pub(crate) async fn of(replica: &Replica) -> Result<Self, Failure> {
         let saved = match replica.setting(MEMBERS).await? {
             Some(row) => serde_json::from_slice::<Vec<Entry>>(&row).unwrap_or_default(),
@@ -49,12 +48,12 @@ impl Book {
         let saved: Vec<_> = saved.iter().filter_map(Entry::member).collect();
         let members = Members::new(saved.clone());
         let saved = Arc::new(Mutex::new(saved));
-        let book = Self { replica: replica.clone(), members, saved, saving: Arc::default() };
-        book.take_over().await?;
-        Ok(book)
+        let member_store = Self { replica: replica.clone(), members, saved, saving: Arc::default() };
+        member_store.take_over().await?;
+        Ok(member_store)
     }
 
-    /// Takes over what an older release remembered.
+    /// Takes over the addresses of an older release.
     async fn take_over(&self) -> Result<(), Failure> {
         let Some(row) = self.replica.setting(PEERS).await? else { return Ok(()) };
         let texts: Vec<String> = serde_json::from_slice(&row).unwrap_or_default();
@@ -63,24 +62,24 @@ impl Book {
         Ok(self.replica.remember(PEERS, None).await?)
     }
 
-    /// Those who are known. They are remembered with the next [`Book::save`].
+    /// The list in memory. The next [`MemberStore::save`] writes it to the store.
     pub(crate) fn members(&self) -> &Members {
         &self.members
     }
 
-    /// Expects somebody at these addresses, also after a restart.
+    /// Adds addresses to dial, also after a restart.
     pub(super) async fn expect(&self, peers: &[Peer]) -> Result<(), Failure> {
         peers.iter().for_each(|peer| self.members.expect(peer));
         self.save(self.members.list()).await
     }
 
-    /// Forgets those who are meant. Gives what was forgotten.
+    /// Forgets the selected members, and returns them.
     ///
     /// # Errors
-    /// Usage, if it could be one of several; else that it was not saved.
-    pub(crate) async fn forget(&self, whom: &Whom) -> Result<Vec<Member>, Failure> {
-        let forgotten = match whom {
-            Whom::Node(prefix) => match &self.members.named(prefix)[..] {
+    /// Usage, if the selector is ambiguous; else a failed save.
+    pub(crate) async fn forget(&self, selector: &MemberSelector) -> Result<Vec<Member>, Failure> {
+        let forgotten = match selector {
+            MemberSelector::IdPrefix(prefix) => match &self.members.named(prefix)[..] {
                 [] => Vec::new(),
                 [node] => self.members.forget(*node).into_iter().collect(),
                 several => {
@@ -91,7 +90,7 @@ impl Book {
                     )));
                 }
             },
-            Whom::At(address) => self.members.forget_at(|peer| match address.transport() {
+            MemberSelector::Address(address) => self.members.forget_at(|peer| match address.transport() {
                 Some(_) => peer == address,
                 None => peer.address() == address.address(),
             }),
@@ -100,7 +99,7 @@ impl Book {
         Ok(forgotten)
     }
 
-    /// Has the store remember these, unless it does.
+    /// Saves this list, unless the store has the same.
     pub(super) async fn save(&self, members: Vec<Member>) -> Result<(), Failure> {
         let _one_after_the_other = self.saving.lock().await;
         if *self.saved() == members {
@@ -113,7 +112,7 @@ impl Book {
         Ok(())
     }
 
-    /// Saves what `now` gives when it is time, for as long as it gives something.
+    /// Saves the list that `now` returns whenever a save is due, until it returns none.
     pub(super) async fn run(self, now: impl Fn() -> Option<Vec<Member>>) {
         let mut changes = self.members.changes();
         changes.mark_changed();
@@ -145,39 +144,12 @@ impl Book {
     }
 
     fn saved(&self) -> MutexGuard<'_, Vec<Member>> {
-        // A list is whole whatever happened to who held it.
+        // A panic of the holder cannot leave a partial list.
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whom to forget.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Whom {
-    /// The node whose identity begins so.
-    Node(String),
-    /// The node at this address: over the transport that it names, or over any if it names none.
-    At(Peer),
-}
-
-impl FromStr for Whom {
-    type Err = NotAPeer;
-
-    fn from_str(text: &str) -> Result<Self, NotAPeer> {
-        let is_node = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_node { Ok(Self::Node(text.to_ascii_lowercase())) } else { text.parse().map(Self::At) }
-    }
-}
-
-impl std::fmt::Display for Whom {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Node(prefix) => f.write_str(prefix),
-            Self::At(peer) => peer.fmt(f),
-        }
-    }
-}
-
-/// A member as it is remembered. What a later release remembers besides is passed over.
+/// A member as the store has it. Fields of a later release are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,7 +176,7 @@ impl Entry {
         }
     }
 
-    /// Nothing, if its identity cannot be read.
+    /// The member, if its id can be read.
     fn member(&self) -> Option<Member> {
         let peers = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
         let id = self.id.as_ref().map(|id| id.parse()).transpose().ok()?;
@@ -240,47 +212,49 @@ mod tests {
     #[tokio::test]
     async fn of_many_who_come_at_once_none_is_forgotten() {
         let replica = replica().await;
-        let book = Book::of(&replica).await.unwrap();
+        let member_store = MemberStore::of(&replica).await.unwrap();
         let mut coming = tokio::task::JoinSet::new();
         for n in 1..=50 {
-            let book = book.clone();
-            coming.spawn(async move { book.expect(&[Peer::over("tcp", format!("127.0.0.1:{n}"))]).await });
+            let member_store = member_store.clone();
+            coming.spawn(
+                async move { member_store.expect(&[Peer::over("tcp", format!("127.0.0.1:{n}"))]).await },
+            );
         }
         while let Some(remembered) = coming.join_next().await {
             remembered.unwrap().unwrap();
         }
-        assert_eq!(Book::of(&replica).await.unwrap().members().list().len(), 50);
+        assert_eq!(MemberStore::of(&replica).await.unwrap().members().list().len(), 50);
     }
 
     #[tokio::test]
     async fn who_is_forgotten_stays_forgotten() {
         let replica = replica().await;
-        let book = Book::of(&replica).await.unwrap();
+        let member_store = MemberStore::of(&replica).await.unwrap();
         let [quic, tcp, other] = ["quic://127.0.0.1:1", "tcp://127.0.0.1:1", "tcp://127.0.0.1:2"].map(peer);
-        book.expect(&[quic.clone(), tcp.clone(), other.clone()]).await.unwrap();
+        member_store.expect(&[quic.clone(), tcp.clone(), other.clone()]).await.unwrap();
         let forget = async |whom: &str| {
-            let forgotten = book.forget(&whom.parse().unwrap()).await.unwrap();
+            let forgotten = member_store.forget(&whom.parse().unwrap()).await.unwrap();
             forgotten.iter().flat_map(Member::addresses).cloned().collect::<Vec<_>>()
         };
         assert_eq!(forget("quic://127.0.0.1:2").await, []);
         assert_eq!(forget("tcp://127.0.0.1:1").await, std::slice::from_ref(&tcp));
-        book.expect(std::slice::from_ref(&tcp)).await.unwrap();
+        member_store.expect(std::slice::from_ref(&tcp)).await.unwrap();
         assert_eq!(forget("127.0.0.1:1").await, [quic, tcp]);
-        assert_eq!(Book::of(&replica).await.unwrap().members().peers(), [other]);
+        assert_eq!(MemberStore::of(&replica).await.unwrap().members().peers(), [other]);
     }
 
     #[tokio::test]
     async fn a_node_is_meant_by_the_beginning_of_its_identity() {
         let replica = replica().await;
-        let book = Book::of(&replica).await.unwrap();
-        book.members().introduce(id(0xab), &[peer("tcp://127.0.0.1:1")]);
-        book.members().introduce(id(0xac), &[]);
-        let forget = async |whom: &str| book.forget(&whom.parse().unwrap()).await;
+        let member_store = MemberStore::of(&replica).await.unwrap();
+        member_store.members().introduce(id(0xab), &[peer("tcp://127.0.0.1:1")]);
+        member_store.members().introduce(id(0xac), &[]);
+        let forget = async |whom: &str| member_store.forget(&whom.parse().unwrap()).await;
         let several = forget("a").await.unwrap_err().to_string();
         assert!(several.contains(&id(0xab).to_string()) && several.contains("give more of it"), "{several}");
         assert_eq!(forget("ABAB").await.unwrap()[0].id, Some(id(0xab)));
         assert_eq!(forget("abab").await.unwrap(), []);
-        let left = Book::of(&replica).await.unwrap().members().list();
+        let left = MemberStore::of(&replica).await.unwrap().members().list();
         assert_eq!(left.iter().map(|member| member.id).collect::<Vec<_>>(), [Some(id(0xac))]);
     }
 
@@ -289,7 +263,10 @@ mod tests {
         let replica = replica().await;
         replica.remember(PEERS, Some(r#"["quic://127.0.0.1:1","no peer"]"#.into())).await.unwrap();
         for _ in 0..2 {
-            assert_eq!(Book::of(&replica).await.unwrap().members().peers(), [peer("quic://127.0.0.1:1")]);
+            assert_eq!(
+                MemberStore::of(&replica).await.unwrap().members().peers(),
+                [peer("quic://127.0.0.1:1")]
+            );
         }
         assert_eq!(replica.setting(PEERS).await.unwrap(), None);
     }
@@ -298,24 +275,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_changes_all_the_time_is_saved_now_and_then() {
         let replica = replica().await;
-        let book = Book::of(&replica).await.unwrap();
+        let member_store = MemberStore::of(&replica).await.unwrap();
         let saved = async || {
             let row = replica.setting(MEMBERS).await.unwrap().unwrap_or_default();
             serde_json::from_slice::<Vec<Entry>>(&row).unwrap_or_default()
         };
         let minutes = Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let (of_now, members) = (Arc::clone(&minutes), book.members().clone());
+        let (of_now, members) = (Arc::clone(&minutes), member_store.members().clone());
         let now = move || {
             let seen = Timestamp::from_millis(of_now.load(std::sync::atomic::Ordering::SeqCst));
             Some(members.list().into_iter().map(|one| Member { last_seen: Some(seen), ..one }).collect())
         };
-        tokio::spawn(book.clone().run(now));
+        tokio::spawn(member_store.clone().run(now));
         tokio::task::yield_now().await;
         let pass = async |time| tokio::time::sleep(time).await;
-        book.members().introduce(id(1), &[]);
+        member_store.members().introduce(id(1), &[]);
         pass(Duration::from_millis(1)).await;
         assert_eq!(saved().await.len(), 1, "who is new is remembered at once");
-        book.members().introduce(id(1), &[peer("tcp://127.0.0.1:1")]);
+        member_store.members().introduce(id(1), &[peer("tcp://127.0.0.1:1")]);
         pass(Duration::from_secs(1)).await;
         assert_eq!(saved().await[0].told, Vec::<String>::new());
         pass(MOVES).await;

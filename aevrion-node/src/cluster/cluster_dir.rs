@@ -1,4 +1,4 @@
-//! Where a node keeps what makes it a member: `cluster/` in its data directory.
+//! The directory `cluster/` in a node's data directory: its key, its certificate, and the authority's key if it has it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use aevrion_core::{SystemWall, WallClock};
 
 use crate::failure::Failure;
 
-/// What is said of a node on its own.
+/// The error of a request that only a node in a cluster can answer.
 pub(crate) const NO_CLUSTER: &str =
     "this node is no part of a cluster: `aevrion cluster init` makes one of its directory";
 
@@ -19,20 +19,20 @@ pub(crate) const TOKENS_BY_FILE: &str = "a token makes a machine a node of the c
 
 /// The directory `cluster/`.
 #[derive(Debug, Clone)]
-pub(crate) struct Home(PathBuf);
+pub(crate) struct ClusterDir(PathBuf);
 
-impl Home {
-    /// That of a data directory.
+impl ClusterDir {
+    /// The directory in this data directory.
     pub(crate) fn of(data: &Path) -> Self {
         Self(data.join("cluster"))
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Who this node is; `None` if it belongs to no cluster yet.
+    /// The node's identity; `None` if it belongs to no cluster yet.
     pub(crate) fn identity(&self) -> Result<Option<Identity>, Failure> {
         match Identity::load(&self.0) {
             Ok(identity) => Ok(Some(identity)),
@@ -41,7 +41,7 @@ impl Home {
         }
     }
 
-    /// The authority's key, if this node is the one that has it.
+    /// The authority's key, if this node has it.
     pub(crate) fn authority(&self) -> Result<Option<Authority>, Failure> {
         match Authority::load(&self.0) {
             Ok(authority) => Ok(Some(authority)),
@@ -50,10 +50,10 @@ impl Home {
         }
     }
 
-    /// The authority's key, where it is expected.
+    /// The authority's key, which this node must have.
     ///
     /// # Errors
-    /// Not allowed, if the authority is another node's.
+    /// Not allowed, if another node has it.
     pub(crate) fn expect_authority(&self) -> Result<Authority, Failure> {
         if let Some(authority) = self.authority()? {
             return Ok(authority);
@@ -66,9 +66,9 @@ impl Home {
         })
     }
 
-    /// Makes a cluster of which this node is the first.
-    pub(crate) fn found(&self) -> Result<Identity, Failure> {
-        self.expect_nobody()?;
+    /// Creates a cluster with this node as its first member.
+    pub(crate) fn create_cluster(&self) -> Result<Identity, Failure> {
+        self.expect_no_identity()?;
         let now = SystemWall.now();
         let found = || {
             let authority = Authority::make_at(now)?;
@@ -82,8 +82,8 @@ impl Home {
         found().map_err(Failure::error)
     }
 
-    /// Refuses if this node belongs to a cluster already.
-    pub(crate) fn expect_nobody(&self) -> Result<(), Failure> {
+    /// Fails if this node belongs to a cluster already.
+    pub(crate) fn expect_no_identity(&self) -> Result<(), Failure> {
         match self.identity()? {
             None => Ok(()),
             Some(identity) => Err(Failure::error(format!(
@@ -94,21 +94,21 @@ impl Home {
         }
     }
 
-    /// Keeps an identity.
-    pub(crate) fn keep(&self, identity: &Identity) -> Result<(), Failure> {
+    /// Stores an identity.
+    pub(crate) fn store_identity(&self, identity: &Identity) -> Result<(), Failure> {
         identity.store(&self.0).map_err(Failure::error)
     }
 
-    /// Permission for one machine to join within the hour.
+    /// Issues a token, by which one machine can join within the hour.
     ///
     /// # Errors
-    /// Not allowed, if the authority is another node's.
+    /// Not allowed, if another node has the authority's key.
     pub(crate) fn issue_token(&self) -> Result<Token, Failure> {
         let authority = self.expect_authority()?;
         self.tokens().issue(authority.fingerprint(), SystemWall.now(), TOKEN_VALIDITY).map_err(Failure::error)
     }
 
-    /// The book of tokens.
+    /// The issued tokens.
     pub(crate) fn tokens(&self) -> Tokens {
         Tokens::in_directory(&self.0)
     }
