@@ -9,13 +9,14 @@ use aevrion_core::transport::{Connection, Lane, Refusal};
 use aevrion_net::{Client, ConnectionPlace, TransportState};
 use async_trait::async_trait;
 use quinn::crypto::rustls::HandshakeData;
-use quinn::{Connecting, ConnectionError, RecvStream, SendStream};
+use quinn::{Connecting, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 
 use crate::connection::{CLOSED, QuicConnection};
 use crate::dial::shown;
 use crate::error::refusal_of;
 
+/// A QUIC connection and what its client has shown.
 pub(crate) struct QuicClient {
     connection: quinn::Connection,
     protocol: Option<Vec<u8>>,
@@ -23,8 +24,9 @@ pub(crate) struct QuicClient {
 }
 
 impl QuicClient {
+    /// Completes the handshake.
     pub(crate) async fn secure(connecting: Connecting) -> Result<Self, Refusal> {
-        let connection = connecting.await.map_err(broken)?;
+        let connection = connecting.await.map_err(|error| refusal_of(&error))?;
         let protocol = connection
             .handshake_data()
             .and_then(|data| data.downcast::<HandshakeData>().ok())
@@ -62,7 +64,8 @@ impl Client for QuicClient {
         node: Option<NodeId>,
         from: &str,
     ) -> Result<(), Refusal> {
-        let (mut sending, receiving) = self.connection.accept_bi().await.map_err(broken)?;
+        let (mut sending, receiving) =
+            self.connection.accept_bi().await.map_err(|error| refusal_of(&error))?;
         let mut stream = tokio::io::join(receiving, &mut sending);
         joins.answer(&mut stream, node, from).await.map_err(|_| Refusal::Broken)?;
         // The other side closes once it has read the answer.
@@ -75,11 +78,6 @@ impl Client for QuicClient {
     async fn turn_away(self: Box<Self>, words: &str) {
         self.connection.close(CLOSED, words.as_bytes());
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn broken(error: ConnectionError) -> Refusal {
-    refusal_of(&error)
 }
 
 /// Opens both lanes, and writes the name of each as its first byte.

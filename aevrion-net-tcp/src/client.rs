@@ -26,6 +26,7 @@ use crate::error::refusal_of;
 use crate::open_connections::OpenConnections;
 use crate::socket;
 
+/// A TLS stream, and the connections that it joins once it is admitted.
 pub(crate) struct TcpClient {
     stream: TlsStream<Counted>,
     from: SocketAddr,
@@ -33,6 +34,7 @@ pub(crate) struct TcpClient {
 }
 
 impl TcpClient {
+    /// Completes the handshake with the settings `config`.
     pub(crate) async fn secure(
         stream: TcpStream,
         from: SocketAddr,

@@ -27,7 +27,7 @@ pub struct ConnectionPlace {
 
 impl ConnectionPlaces {
     /// The places that `limits` allow.
-    pub fn new(limits: &Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         let most = limits.connections.min(Semaphore::MAX_PERMITS);
         let most = u32::try_from(most).unwrap_or(u32::MAX);
         Arc::new(Self {
@@ -39,7 +39,7 @@ impl ConnectionPlaces {
     }
 
     /// Takes a place for a connection dialled by `node`; `None` if the limit is reached.
-    pub fn admit(self: &Arc<Self>, node: NodeId) -> Option<ConnectionPlace> {
+    pub(crate) fn admit(self: &Arc<Self>, node: NodeId) -> Option<ConnectionPlace> {
         let mut place = self.place()?;
         let mut by_node = self.by_node();
         let count = by_node.entry(node).or_default();

@@ -35,7 +35,7 @@ struct Waiting {
 
 /// A place for a handshake, released on drop.
 #[derive(Debug)]
-pub struct HandshakePlace {
+pub(crate) struct HandshakePlace {
     places: Arc<HandshakePlaces>,
     number: u64,
     leave: Arc<Notify>,
@@ -43,12 +43,12 @@ pub struct HandshakePlace {
 
 impl HandshakePlaces {
     /// The places that `limits` allow.
-    pub fn new(limits: &Limits) -> Arc<Self> {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self { handshakes: Mutex::default(), most: limits.handshakes.max(1) })
     }
 
     /// Takes a place for a handshake from `from`. Another one may have to [leave](HandshakePlace::leave) for it.
-    pub fn enter(self: &Arc<Self>, from: IpAddr) -> HandshakePlace {
+    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> HandshakePlace {
         let mut handshakes = self.lock();
         if handshakes.waiting.len() >= self.most {
             let place = longest_of_the_busiest(&handshakes.waiting);
@@ -87,7 +87,7 @@ fn longest_of_the_busiest(waiting: &[Waiting]) -> usize {
 
 impl HandshakePlace {
     /// Waits until another handshake needs the place.
-    pub async fn leave(&self) {
+    pub(crate) async fn leave(&self) {
         self.leave.notified().await;
     }
 }

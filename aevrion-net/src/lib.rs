@@ -29,7 +29,7 @@ mod transport;
 pub use connections::{ConnectionPlace, ConnectionPlaces};
 pub use dialling::{first_to_answer, in_time};
 pub use error::BindError;
-pub use handshakes::{HandshakePlace, HandshakePlaces};
+pub use handshakes::HandshakePlaces;
 pub use network::{Client, GRACE, Network};
 pub use refusals::RefusalCounters;
 pub use resolve::resolve;

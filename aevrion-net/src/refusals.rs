@@ -23,7 +23,7 @@ impl RefusalCounters {
     }
 
     /// Refused connections by reason, in the order of [`Refusal::ALL`].
-    pub fn counts(&self) -> Vec<(Refusal, u64)> {
+    pub(crate) fn counts(&self) -> Vec<(Refusal, u64)> {
         Refusal::ALL.into_iter().zip(self.counters.counts()).collect()
     }
 }
