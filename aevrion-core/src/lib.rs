@@ -33,6 +33,8 @@ mod arrivals;
 pub mod bounds;
 mod clock;
 mod clock_fault;
+#[cfg(feature = "testkit")]
+pub mod conformance;
 mod coop;
 mod error;
 mod event;

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::identity::Member;
-use aevrion_core::transport::{
-    CloseReason, Connection, ConnectionPlace, Lane, Side, Traffic, TransportError, shortened,
-};
+use aevrion_core::transport::{CloseReason, Connection, Lane, Side, Traffic, TransportError, shortened};
 use aevrion_core::{NodeId, Timestamp};
+use aevrion_net::{ConnectionPlace, TransportState};
 use async_trait::async_trait;
 use bytes::Bytes;
-use quinn::ConnectionError;
+use quinn::{ConnectionError, VarInt};
 
 use crate::lane::{QuicLane, Trouble};
-use crate::state::{CLOSED, Core};
+
+/// The code of a close. The reason goes along in words; nothing depends on the number.
+pub(crate) const CLOSED: VarInt = VarInt::from_u32(0);
 
 /// Priority of the live lane's stream over the repair lane's, when both have bytes to send.
 const LIVE_FIRST: i32 = 1;
@@ -31,7 +32,7 @@ pub(crate) struct QuicConnection {
 impl QuicConnection {
     /// Wraps an admitted connection. The streams are in the order of [`Lane::ALL`].
     pub(crate) fn start(
-        core: &Core,
+        state: &TransportState,
         neighbour: Member,
         inner: quinn::Connection,
         streams: [(quinn::SendStream, quinn::RecvStream); 2],
@@ -50,7 +51,7 @@ impl QuicConnection {
             inner,
             lanes,
             close_reason: CloseReason::default(),
-            transport: Arc::clone(&core.close_reason),
+            transport: Arc::clone(&state.close_reason),
         }
     }
 

@@ -1,29 +1,15 @@
 //! Dialling another node.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use aevrion_core::identity::SERVER_NAME;
-use aevrion_core::transport::{Lane, Limits, Refusal, TransportError, resolve};
+use aevrion_core::transport::{Lane, Limits, Refusal, TransportError};
+use aevrion_net::{TransportState, first_to_answer, resolve};
 use quinn::{ClientConfig, Connection, Endpoint, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 
 use crate::connection::QuicConnection;
 use crate::error::{connect_error, dial_error};
-use crate::state::Core;
-
-/// Connects to the node at `address`, and waits for its admission of this node.
-pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<QuicConnection, TransportError> {
-    let dialled = async {
-        let connection = connect(&core.endpoint, core.address, address, &core.dialling, &core.limits).await?;
-        admitted(core, address, connection).await
-    };
-    tokio::select! {
-        biased;
-        error = core.close_reason.wait() => Err(error),
-        dialled = core.limits.in_time(address, dialled) => dialled,
-    }
-}
 
 /// Opens a connection to `address` from an endpoint at `here`. `config` verifies the server.
 pub(crate) async fn connect(
@@ -33,14 +19,14 @@ pub(crate) async fn connect(
     config: &ClientConfig,
     limits: &Limits,
 ) -> Result<Connection, TransportError> {
-    let mut places = resolve(address).await?;
-    places.retain(|at| here.is_ipv6() || at.is_ipv4());
+    let mut resolved = resolve(address).await?;
+    resolved.retain(|at| here.is_ipv6() || at.is_ipv4());
     let attempt = async |at| {
         let connecting = endpoint.connect_with(config.clone(), at, SERVER_NAME);
         let connecting = connecting.map_err(|error| connect_error(address, &error))?;
         connecting.await.map_err(|error| dial_error(address, &error))
     };
-    limits.one_of(address, &places, attempt).await
+    first_to_answer(limits, address, &resolved, attempt).await
 }
 
 /// The certificate chain of the other side.
@@ -49,16 +35,16 @@ pub(crate) fn shown(connection: &Connection) -> Option<Vec<CertificateDer<'stati
 }
 
 /// Turns a QUIC connection into a connection of the core, once the server has admitted this node.
-async fn admitted(
-    core: &Arc<Core>,
+pub(crate) async fn admitted(
+    state: &TransportState,
     address: &str,
     connection: Connection,
 ) -> Result<QuicConnection, TransportError> {
     let certificate = shown(&connection).and_then(|shown| shown.into_iter().next());
-    let neighbour = core.credentials.node_reached(address, certificate.as_ref())?;
+    let neighbour = state.credentials.node_reached(address, certificate.as_ref())?;
     let lanes = lanes(&connection, address).await.map_err(|error| error.said_by(neighbour.node))?;
-    let place = core.limiter.admit_dialled()?;
-    Ok(QuicConnection::start(core, neighbour, connection, lanes, place))
+    let place = state.connections.admit_dialled()?;
+    Ok(QuicConnection::start(state, neighbour, connection, lanes, place))
 }
 
 /// Waits for the lanes, which the server opens on admission; in the order of [`Lane::ALL`].

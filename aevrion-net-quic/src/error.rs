@@ -1,34 +1,9 @@
 //! Errors before a connection exists, and which side is at fault.
 
-use std::io;
-use std::net::SocketAddr;
-
-use aevrion_core::identity::{IdentityError, refusal_of_alert};
+use aevrion_core::identity::refusal_of_alert;
 use aevrion_core::transport::{Refusal, Side, TransportError};
 use quinn::{ConnectError, ConnectionError, TransportErrorCode};
 use rustls::AlertDescription;
-
-/// Why a transport cannot listen.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// The address is taken, or not an address of this machine.
-    #[error("cannot listen for peers at {address}: {source}")]
-    Listen {
-        /// The requested address.
-        address: SocketAddr,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The identity cannot be used.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// QUIC cannot provide these limits.
-    #[error("these limits cannot be had with QUIC: {0}")]
-    Settings(String),
-    /// No tokio runtime is running.
-    #[error("a transport needs a tokio runtime: bind it inside of one")]
-    NoRuntime,
-}
 
 /// The TLS alert in a QUIC error code (RFC 9001, 4.8).
 fn alert(code: TransportErrorCode) -> Option<AlertDescription> {

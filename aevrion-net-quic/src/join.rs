@@ -5,13 +5,14 @@ use std::net::{Ipv6Addr, SocketAddr};
 use aevrion_core::identity::join::{JoinError, Joined, Token, ask_to_join, ask_to_renew};
 use aevrion_core::identity::{Credentials, Identity, NodeKey};
 use aevrion_core::transport::{Limits, TransportError};
+use aevrion_net::{BindError, GRACE, in_time};
 use quinn::{Connection, Endpoint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::connection::CLOSED;
 use crate::dial::connect;
-use crate::error::{BindError, dial_error};
+use crate::error::dial_error;
 use crate::settings;
-use crate::state::{CLOSED, Core, GRACE};
 
 /// Asks the node at `address` to admit the holder of `key` to the cluster of `token`, as a node that can be reached at
 /// `addresses`. If the answer gets lost, the same key may ask again.
@@ -29,32 +30,29 @@ pub async fn join(
     let config = settings::client(Credentials::joining(token.authority)?, limits);
     let config = config.map_err(|error: BindError| unreachable(error.to_string()))?;
     let (endpoint, here) = endpoint().map_err(|error| unreachable(error.to_string()))?;
-    let joined = limits
-        .in_time(address, async {
-            let connection = connect(&endpoint, here, address, &config, limits).await?;
-            let mut stream = open(&connection, address).await?;
-            let joined = ask_to_join(&mut stream, token, key, addresses).await;
-            connection.close(CLOSED, b"");
-            joined
-        })
-        .await;
+    let joining = async {
+        let connection = connect(&endpoint, here, address, &config, limits).await?;
+        let mut stream = open(&connection, address).await?;
+        let joined = ask_to_join(&mut stream, token, key, addresses).await;
+        connection.close(CLOSED, b"");
+        joined
+    };
+    let joined = in_time(limits, address, joining).await;
     // Until the close is sent.
     let _ = tokio::time::timeout(GRACE, endpoint.wait_idle()).await;
     joined
 }
 
-/// Asks the node at `address` for a new certificate.
-pub(crate) async fn renew(core: &Core, address: &str) -> Result<Identity, JoinError> {
-    core.limits
-        .in_time(address, async {
-            let connection =
-                connect(&core.endpoint, core.address, address, &core.renewing, &core.limits).await?;
-            let mut stream = open(&connection, address).await?;
-            let renewed = ask_to_renew(&mut stream, &core.credentials.current()).await;
-            connection.close(CLOSED, b"");
-            renewed
-        })
-        .await
+/// Asks the node at the other end, which was dialled at `address`, for a new certificate.
+pub(crate) async fn renew(
+    connection: &Connection,
+    address: &str,
+    identity: &Identity,
+) -> Result<Identity, JoinError> {
+    let mut stream = open(connection, address).await?;
+    let renewed = ask_to_renew(&mut stream, identity).await;
+    connection.close(CLOSED, b"");
+    renewed
 }
 
 /// An endpoint to dial from before this node listens: for IPv4 and IPv6, where the system has both.

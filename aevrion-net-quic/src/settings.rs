@@ -4,12 +4,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use aevrion_core::transport::Limits;
+use aevrion_net::BindError;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
-
 use socket2::{Domain, Protocol, Socket, Type};
-
-use crate::error::BindError;
 
 /// Streams the other side may have open: one per lane. Joining takes one.
 const STREAMS: u32 = 2;
@@ -78,5 +76,5 @@ fn transport(limits: &Limits) -> Result<Arc<TransportConfig>, BindError> {
 }
 
 fn settings(error: &dyn std::error::Error) -> BindError {
-    BindError::Settings(error.to_string())
+    BindError::Limits { network: "QUIC", what: error.to_string() }
 }

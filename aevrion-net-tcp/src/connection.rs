@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::identity::Member;
-use aevrion_core::transport::{CloseReason, Connection, ConnectionPlace, Lane, Traffic, TransportError};
+use aevrion_core::transport::{CloseReason, Connection, Lane, Traffic, TransportError};
 use aevrion_core::{NodeId, Timestamp};
+use aevrion_net::{ConnectionPlace, TransportState};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::counted::Counts;
 use crate::drive::{Shared, Stream, drive};
-use crate::state::Core;
+use crate::open_connections::OpenConnections;
 
 /// One end of a connection. Dropping it closes it.
 pub(crate) struct TcpConnection {
@@ -26,17 +27,18 @@ pub(crate) struct TcpConnection {
 impl TcpConnection {
     /// Starts a connection on a mutually authenticated stream. `arrived` holds the bytes received after the handshake.
     pub(crate) fn start(
-        core: &Core,
+        state: &TransportState,
+        open: &OpenConnections,
         (neighbour, address): (Member, SocketAddr),
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
         counts: Arc<Counts>,
         arrived: BytesMut,
         place: ConnectionPlace,
     ) -> Self {
-        let shared = Arc::new(Shared::new(&core.limits));
+        let shared = Arc::new(Shared::new(&state.limits));
         let stream = Stream { inner: stream, counts: Arc::clone(&counts) };
-        tokio::spawn(drive(Arc::clone(&shared), stream, arrived, core.limits, place));
-        core.note(&shared);
+        tokio::spawn(drive(Arc::clone(&shared), stream, arrived, state.limits, place));
+        open.note(&shared, &state.close_reason);
         Self { neighbour, address, shared, counts }
     }
 }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use aevrion_core::identity::{PROTOCOL, SERVER_NAME};
-use aevrion_core::transport::{Limits, Refusal, TransportError, resolve};
+use aevrion_core::identity::SERVER_NAME;
+use aevrion_core::transport::{Limits, Refusal, TransportError};
+use aevrion_net::{TransportState, first_to_answer, resolve};
 use bytes::BytesMut;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -17,21 +18,8 @@ use crate::chunk::{self, Chunk};
 use crate::connection::TcpConnection;
 use crate::counted::Counted;
 use crate::error::dial_error;
+use crate::open_connections::OpenConnections;
 use crate::socket;
-use crate::state::Core;
-
-/// Connects to the node at `address`, and waits for its admission of this node.
-pub(crate) async fn dial(core: &Arc<Core>, address: &str) -> Result<TcpConnection, TransportError> {
-    let dialled = async {
-        let (stream, at) = connect(address, &core.dialling, PROTOCOL, &core.limits).await?;
-        admitted(core, address, stream, at).await
-    };
-    tokio::select! {
-        biased;
-        error = core.close_reason.wait() => Err(error),
-        dialled = core.limits.in_time(address, dialled) => dialled,
-    }
-}
 
 /// Opens a stream to `address` that speaks `protocol`. `config` verifies the server.
 pub(crate) async fn connect(
@@ -40,8 +28,8 @@ pub(crate) async fn connect(
     protocol: &[u8],
     limits: &Limits,
 ) -> Result<(TlsStream<Counted>, SocketAddr), TransportError> {
-    let places = resolve(address).await?;
-    let connected = limits.one_of(address, &places, |at| reach(address, at, config)).await;
+    let resolved = resolve(address).await?;
+    let connected = first_to_answer(limits, address, &resolved, |at| reach(address, at, config)).await;
     let (stream, at) = connected?;
     if stream.get_ref().1.alpn_protocol() != Some(protocol) {
         return Err(TransportError::not_trusted(address, Refusal::WrongProtocol));
@@ -71,19 +59,20 @@ async fn reach(
 }
 
 /// Turns a stream into a connection, once the server has admitted this node.
-async fn admitted(
-    core: &Arc<Core>,
+pub(crate) async fn admitted(
+    state: &TransportState,
+    open: &OpenConnections,
     address: &str,
     mut stream: TlsStream<Counted>,
     at: SocketAddr,
 ) -> Result<TcpConnection, TransportError> {
     let certificates = stream.get_ref().1.peer_certificates();
     let certificate = certificates.and_then(<[_]>::first);
-    let neighbour = core.credentials.node_reached(address, certificate)?;
+    let neighbour = state.credentials.node_reached(address, certificate)?;
     let arrived = welcomed(&mut stream, address).await.map_err(|error| error.said_by(neighbour.node))?;
     let counts = stream.get_ref().0.counts();
-    let place = core.limiter.admit_dialled()?;
-    Ok(TcpConnection::start(core, (neighbour, at), stream, counts, arrived, place))
+    let place = state.connections.admit_dialled()?;
+    Ok(TcpConnection::start(state, open, (neighbour, at), stream, counts, arrived, place))
 }
 
 /// Waits for the server's welcome, and returns the bytes received after it.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aevrion_core::transport::{CloseReason, ConnectionPlace, Lane, Limits, Side, TransportError};
+use aevrion_core::transport::{CloseReason, Lane, Limits, Side, TransportError};
+use aevrion_net::{ConnectionPlace, GRACE};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -15,9 +16,6 @@ use crate::chunk::{self, CHUNK, Chunk};
 use crate::counted::Counts;
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
-
-/// How long the last words may take: a close that cannot be said in this time is not said.
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Bytes handed to TLS at once: some chunks of each lane. What is in here waits for nothing any more, so it is short.
 const BATCH: usize = 4 * CHUNK;

@@ -1,30 +1,10 @@
 //! Errors before a connection exists, and which side is at fault.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 
-use aevrion_core::identity::{IdentityError, refusal_of_alert, refusal_of_error};
+use aevrion_core::identity::{refusal_of_alert, refusal_of_error};
 use aevrion_core::transport::{Refusal, TransportError};
 use rustls::{AlertDescription, Error};
-
-/// Why a transport cannot listen.
-#[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    /// The address is taken, or not an address of this machine.
-    #[error("cannot listen for peers at {address}: {source}")]
-    Listen {
-        /// The requested address.
-        address: SocketAddr,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The identity cannot be used.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// No tokio runtime is running.
-    #[error("a transport needs a tokio runtime: bind it inside of one")]
-    NoRuntime,
-}
 
 fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()

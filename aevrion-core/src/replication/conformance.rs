@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Neighbour, Replication, ReplicationOptions, StallTimeouts};
+use crate::conformance::PATIENCE;
 use crate::message::{
     Echo, EventList, Hello, Ids, Listed, Message, PROTOCOL_VERSION, Share, Snapshot, decode, encode,
     longest_frame,
@@ -16,9 +17,6 @@ use crate::{Hash, Incarnation, NodeId, Options, Replica, SystemWall, TimeSpan, T
 
 const READS: &str = "a neighbour that does not read a lane is cut off";
 const SPEAKS: &str = "a neighbour that says nothing any more is cut off";
-
-/// Far longer than anything here takes.
-const NEVER: Duration = Duration::from_secs(60);
 
 /// Far more than any transport buffers for a receiver that does not read.
 const EVENTS: usize = 48;
@@ -120,7 +118,7 @@ impl Pair {
                 }
             }
         };
-        let reason = tokio::time::timeout(NEVER, end).await;
+        let reason = tokio::time::timeout(PATIENCE, end).await;
         let reason =
             reason.unwrap_or_else(|_| panic!("{promise}: it is not: {:?}", self.replication.totals()));
         assert!(reason.contains(what), "{promise}: it is told `{reason}`");

@@ -1,10 +1,6 @@
-//! Addresses to dial: `host:port`, and their resolution.
+//! Addresses to dial: `host:port`. The transports resolve them.
 
 use super::TransportError;
-
-/// The most addresses tried for one host: more than any sensible name has.
-#[cfg(feature = "identity")]
-const MOST_ADDRESSES: usize = 8;
 
 /// Splits `host:port`. An IPv6 host is in brackets.
 ///
@@ -26,20 +22,6 @@ pub fn host_and_port(address: &str) -> Result<(&str, u16), TransportError> {
         _ if bare.unwrap_or(host).is_empty() => Err(bad("it has no host")),
         _ => Ok((bare.unwrap_or(host), port)),
     }
-}
-
-/// Resolves `address` with the system's resolver.
-///
-/// # Errors
-/// [`TransportError::BadAddress`], or [`TransportError::Unreachable`] if there is no such host.
-#[cfg(feature = "identity")]
-pub async fn resolve(address: &str) -> Result<Vec<std::net::SocketAddr>, TransportError> {
-    let (host, port) = host_and_port(address)?;
-    let unreachable = |what: String| TransportError::Unreachable { address: address.to_owned(), what };
-    let found =
-        tokio::net::lookup_host((host, port)).await.map_err(|error| unreachable(error.to_string()))?;
-    let found: Vec<_> = found.take(MOST_ADDRESSES).collect();
-    if found.is_empty() { Err(unreachable("the host has no address".to_owned())) } else { Ok(found) }
 }
 
 #[cfg(test)]

@@ -6,13 +6,11 @@
 //! New events must never wait behind a long repair, so there are two lanes. A transport must not let one lane block the
 //! other, neither on a slow network nor with a slow receiver.
 
-mod accept_queue;
 mod address;
 mod close_reason;
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod frame;
-mod limiter;
 mod limits;
 #[cfg(feature = "testkit")]
 pub mod memory;
@@ -28,15 +26,11 @@ use bytes::Bytes;
 
 use crate::{NodeId, Timestamp};
 
-pub use accept_queue::{AcceptQueue, accept_queue};
 pub use address::host_and_port;
-#[cfg(feature = "identity")]
-pub use address::resolve;
 pub use close_reason::{CloseReason, shortened};
 pub use frame::{FRAME_HEADER, FrameAssembly, frame_header};
-pub use limiter::{ConnectionLimiter, ConnectionPlace, HandshakePlace};
 pub use limits::{HANDSHAKE, Limits};
-pub(crate) use rejections::RejectionCounters;
+pub use rejections::RejectionCounters;
 pub use removals::{Removal, Removals};
 
 /// A lane of a connection.

@@ -11,7 +11,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Counters of `N` reasons.
 #[derive(Debug)]
-pub(crate) struct RejectionCounters<const N: usize> {
+pub struct RejectionCounters<const N: usize> {
     counts: [AtomicU64; N],
     logged: Mutex<[Option<Instant>; N]>,
 }
@@ -25,7 +25,7 @@ impl<const N: usize> Default for RejectionCounters<N> {
 impl<const N: usize> RejectionCounters<N> {
     /// Increments the counter of the reason with this index, if it exists. Returns whether to log it.
     #[expect(clippy::disallowed_methods, reason = "a door: how often the log may be told")]
-    pub(crate) fn count(&self, reason: usize) -> bool {
+    pub fn count(&self, reason: usize) -> bool {
         let Some(count) = self.counts.get(reason) else { return false };
         count.fetch_add(1, Ordering::Relaxed);
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,7 +37,7 @@ impl<const N: usize> RejectionCounters<N> {
     }
 
     /// The count of each reason.
-    pub(crate) fn counts(&self) -> [u64; N] {
+    pub fn counts(&self) -> [u64; N] {
         std::array::from_fn(|reason| self.counts[reason].load(Ordering::Relaxed))
     }
 }

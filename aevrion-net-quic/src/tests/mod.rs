@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use aevrion_core::identity::conformance::{Kit, run};
+use aevrion_core::identity::conformance::{Cluster, Kit, run};
 use aevrion_core::identity::join::{JoinError, Joined, Joining, Token};
-use aevrion_core::identity::{Authority, Credentials, NodeKey, PROTOCOL, SERVER_NAME};
+use aevrion_core::identity::{Credentials, NodeKey, PROTOCOL, SERVER_NAME};
 use aevrion_core::transport::{Limits, TransportError};
 use async_trait::async_trait;
 use quinn::Endpoint;
@@ -21,10 +21,10 @@ use crate::{QuicTransport, settings};
 
 const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
 
-struct Quic;
+struct QuicKit;
 
 #[async_trait]
-impl Kit for Quic {
+impl Kit for QuicKit {
     fn bind(&self, credentials: Credentials, limits: Limits) -> Result<Arc<dyn Joining>, String> {
         let bound = QuicTransport::bind(SocketAddr::from((LOOPBACK, 0)), credentials, limits);
         bound.map(|transport| Arc::new(transport) as Arc<dyn Joining>).map_err(|error| error.to_string())
@@ -55,10 +55,7 @@ impl Kit for Quic {
 async fn first_packets(number: usize) -> Vec<Vec<u8>> {
     let listener = UdpSocket::bind(SocketAddr::from((LOOPBACK, 0))).await.unwrap();
     let at = listener.local_addr().unwrap();
-    let authority = Authority::make().unwrap();
-    let key = NodeKey::generate().unwrap();
-    let identity = authority.admit(key).unwrap();
-    let tls = Credentials::new(identity).client_config(PROTOCOL).unwrap();
+    let tls = Credentials::new(Cluster::new().sound_node()).client_config(PROTOCOL).unwrap();
     let config = settings::client(tls, &Limits::default()).unwrap();
     let client = Endpoint::client(SocketAddr::from((LOOPBACK, 0))).unwrap();
     let mut begun = Vec::new();
@@ -77,5 +74,5 @@ async fn first_packets(number: usize) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn strangers_are_refused_and_honest_nodes_notice_nothing() {
-    run(Quic).await;
+    run(QuicKit).await;
 }

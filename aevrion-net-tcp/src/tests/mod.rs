@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 use crate::TcpTransport;
 use crate::dial::{connect, welcomed};
 
-struct Tcp;
+struct TcpKit;
 
 #[async_trait]
-impl Kit for Tcp {
+impl Kit for TcpKit {
     fn bind(&self, credentials: Credentials, limits: Limits) -> Result<Arc<dyn Joining>, String> {
         let bound = TcpTransport::bind(SocketAddr::from(([127, 0, 0, 1], 0)), credentials, limits);
         bound.map(|transport| Arc::new(transport) as Arc<dyn Joining>).map_err(|error| error.to_string())
@@ -47,5 +47,5 @@ impl Kit for Tcp {
 
 #[tokio::test]
 async fn strangers_are_refused_and_honest_nodes_notice_nothing() {
-    run(Tcp).await;
+    run(TcpKit).await;
 }

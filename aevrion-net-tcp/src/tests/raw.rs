@@ -1,70 +1,64 @@
 //! Bytes on a TCP port that no honest node sends.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aevrion_core::identity::{Authority, Credentials, NodeKey, PROTOCOL};
+use aevrion_core::conformance::within;
+use aevrion_core::identity::conformance::{Cluster, honest_node_gets_in};
+use aevrion_core::identity::{Credentials, PROTOCOL};
 use aevrion_core::transport::{Connection, Lane, Limits, Refusal, Side, Transport, TransportError};
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::TcpKit;
 use crate::TcpTransport;
 use crate::chunk;
 use crate::counted::Counted;
 use crate::dial::{connect, welcomed};
 
-/// Far beyond the duration of any step here.
-const PATIENCE: Duration = Duration::from_secs(60);
+const GARBAGE: &str = "garbage on the port is another protocol";
+const HALF: &str = "whoever hangs up in the midst of a frame takes nobody along";
+const KEEPS: &str = "a node that does not keep to the protocol is cut off and told why";
+const TAKES: &str = "a node that takes nothing is cut off";
+const BUSY: &str = "a node that is busy is not cut off";
+const SILENT: &str = "a silent network is noticed";
 
-struct Cluster {
-    authority: Authority,
+/// A cluster whose nodes have these limits.
+struct Limited {
+    cluster: Cluster,
     limits: Limits,
 }
 
-impl Cluster {
+impl Limited {
     fn new(idle: Duration) -> Self {
-        let authority = Authority::make().unwrap();
-        Self { authority, limits: Limits { idle, ..Limits::default() } }
-    }
-
-    fn credentials(&self) -> Credentials {
-        let key = NodeKey::generate().unwrap();
-        self.authority.admit(key).unwrap().into()
+        Self { cluster: Cluster::new(), limits: Limits { idle, ..Limits::default() } }
     }
 
     fn bind(&self) -> TcpTransport {
-        TcpTransport::bind(SocketAddr::from(([127, 0, 0, 1], 0)), self.credentials(), self.limits).unwrap()
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        TcpTransport::bind(here, self.cluster.sound_node(), self.limits).unwrap()
     }
 
     /// An admitted node of the cluster whose bytes the test writes from here on.
-    async fn rogue(&self, to: &TcpTransport) -> (TlsStream<Counted>, Arc<dyn Connection>) {
-        let config = Arc::new(self.credentials().client_config(PROTOCOL).unwrap());
+    async fn rogue(&self, promise: &str, to: &TcpTransport) -> (TlsStream<Counted>, Arc<dyn Connection>) {
+        let credentials = Credentials::new(self.cluster.sound_node());
+        let config = Arc::new(credentials.client_config(PROTOCOL).unwrap());
         let address = to.address();
         let rogue = async {
             let (mut stream, _) = connect(&address, &config, PROTOCOL, &self.limits).await.unwrap();
             welcomed(&mut stream, &address).await.unwrap();
             stream
         };
-        let (stream, connection) = within(async { tokio::join!(rogue, to.accept()) }).await;
+        let (stream, connection) = within(promise, async { tokio::join!(rogue, to.accept()) }).await;
         (stream, connection.unwrap())
     }
 
-    async fn honest_node_gets_in(&self, to: &TcpTransport) {
-        let node = self.bind();
-        let address = to.address();
-        let (near, far) = within(async { tokio::join!(node.dial(&address), to.accept()) }).await;
-        let near = near.unwrap();
-        near.send(Lane::Live, "honest".into()).await.unwrap();
-        assert_eq!(within(far.unwrap().receive(Lane::Live, 10)).await.unwrap().unwrap(), "honest");
+    async fn honest_node_gets_in(&self, promise: &str, to: &TcpTransport) {
+        honest_node_gets_in(promise, &TcpKit, &self.cluster, to).await;
     }
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("it ends in time")
 }
 
 fn count(transport: &TcpTransport, wanted: Refusal) -> u64 {
@@ -72,40 +66,40 @@ fn count(transport: &TcpTransport, wanted: Refusal) -> u64 {
 }
 
 /// The end of a connection for the core: its side, or `None` for a violation, and the reason.
-async fn end(connection: &dyn Connection) -> (Option<Side>, String) {
-    match within(connection.receive(Lane::Live, 100)).await {
+async fn end(promise: &str, connection: &dyn Connection) -> (Option<Side>, String) {
+    match within(promise, connection.receive(Lane::Live, 100)).await {
         Err(TransportError::Closed { by, reason }) => (Some(by), reason),
         Err(TransportError::Violation { what }) => (None, what),
-        other => panic!("it goes on: {other:?}"),
+        other => panic!("{promise}: it goes on: {other:?}"),
     }
 }
 
 #[tokio::test]
 async fn garbage_on_the_port_is_another_protocol() {
-    let cluster = Cluster::new(Duration::from_secs(30));
+    let cluster = Limited::new(Duration::from_secs(30));
     let here = cluster.bind();
     for garbage in [&b"GET / HTTP/1.1\r\nHost: aevrion\r\n\r\n"[..], b"PING\r\n", &[0xFF; 4096]] {
         let mut stream = TcpStream::connect(here.local_address()).await.unwrap();
         stream.write_all(garbage).await.unwrap();
         let mut answer = Vec::new();
         // The server answers with a TLS alert, if at all, and hangs up.
-        let _ = within(stream.read_to_end(&mut answer)).await;
+        let _ = within(GARBAGE, stream.read_to_end(&mut answer)).await;
         assert!(answer.len() < 100, "{answer:?}");
     }
-    within(async {
+    within(GARBAGE, async {
         while count(&here, Refusal::WrongProtocol) < 3 {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    cluster.honest_node_gets_in(&here).await;
+    cluster.honest_node_gets_in(GARBAGE, &here).await;
 }
 
 #[tokio::test]
 async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
-    let cluster = Cluster::new(Duration::from_secs(30));
+    let cluster = Limited::new(Duration::from_secs(30));
     let here = cluster.bind();
-    let (mut rogue, connection) = cluster.rogue(&here).await;
+    let (mut rogue, connection) = cluster.rogue(HALF, &here).await;
     let mut bytes = BytesMut::new();
     chunk::begin_data(&mut bytes, Lane::Live, 8);
     // The first four of a frame's 60 bytes.
@@ -113,14 +107,14 @@ async fn whoever_hangs_up_in_the_midst_of_a_frame_takes_nobody_along() {
     rogue.write_all(&bytes).await.unwrap();
     rogue.flush().await.unwrap();
     drop(rogue);
-    let (by, reason) = end(&*connection).await;
+    let (by, reason) = end(HALF, &*connection).await;
     assert!(by == Some(Side::Network) && reason.contains("broke off"), "{by:?}: {reason}");
-    cluster.honest_node_gets_in(&here).await;
+    cluster.honest_node_gets_in(HALF, &here).await;
 }
 
 #[tokio::test]
 async fn a_node_that_does_not_keep_to_the_protocol_is_cut_off_and_told_why() {
-    let cluster = Cluster::new(Duration::from_secs(30));
+    let cluster = Limited::new(Duration::from_secs(30));
     let here = cluster.bind();
     let mut overrun = BytesMut::new();
     for _ in 0..=cluster.limits.window / chunk::CHUNK {
@@ -134,16 +128,16 @@ async fn a_node_that_does_not_keep_to_the_protocol_is_cut_off_and_told_why() {
         (overrun, "it sent more than it was allowed to"),
         (credit, "it allowed more than there is"),
     ] {
-        let (mut rogue, connection) = cluster.rogue(&here).await;
+        let (mut rogue, connection) = cluster.rogue(KEEPS, &here).await;
         // The other side may hang up before all bytes are written.
-        let _ = within(rogue.write_all(&bytes)).await;
+        let _ = within(KEEPS, rogue.write_all(&bytes)).await;
         let _ = rogue.flush().await;
-        assert_eq!(end(&*connection).await, (None, wanted.to_owned()));
+        assert_eq!(end(KEEPS, &*connection).await, (None, wanted.to_owned()));
         let mut told = Vec::new();
-        let _ = within(rogue.read_to_end(&mut told)).await;
+        let _ = within(KEEPS, rogue.read_to_end(&mut told)).await;
         assert!(String::from_utf8_lossy(&told).ends_with(wanted), "what it is told: {told:?}");
     }
-    cluster.honest_node_gets_in(&here).await;
+    cluster.honest_node_gets_in(KEEPS, &here).await;
 }
 
 /// A node that takes next to none of the bytes sent to it: if it sends a chunk now and then it violates the protocol,
@@ -151,9 +145,9 @@ async fn a_node_that_does_not_keep_to_the_protocol_is_cut_off_and_told_why() {
 #[tokio::test]
 async fn a_node_that_takes_nothing_is_cut_off() {
     for speaks in [false, true] {
-        let cluster = Cluster::new(Duration::from_secs(2));
+        let cluster = Limited::new(Duration::from_secs(2));
         let here = cluster.bind();
-        let (mut rogue, connection) = cluster.rogue(&here).await;
+        let (mut rogue, connection) = cluster.rogue(TAKES, &here).await;
         let mut credit = BytesMut::new();
         for _ in 0..60 {
             chunk::put_credit(&mut credit, Lane::Repair, 16 << 20);
@@ -183,14 +177,14 @@ async fn a_node_that_takes_nothing_is_cut_off() {
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         });
-        match within(sending).await.unwrap() {
+        match within(TAKES, sending).await.unwrap() {
             TransportError::Violation { what } if speaks => assert!(what.contains("took nothing"), "{what}"),
             TransportError::Closed { by: Side::Network, reason } if !speaks => {
                 assert!(reason.contains("no sign of life"), "{reason}");
             }
             error => panic!("{speaks}: {error:?}"),
         }
-        cluster.honest_node_gets_in(&here).await;
+        cluster.honest_node_gets_in(TAKES, &here).await;
         chatter.abort();
     }
 }
@@ -198,10 +192,10 @@ async fn a_node_that_takes_nothing_is_cut_off() {
 /// A node whose user is busy for long, but which answers pings, keeps its connection.
 #[tokio::test]
 async fn a_node_that_is_busy_is_not_cut_off() {
-    let cluster = Cluster::new(Duration::from_millis(600));
+    let cluster = Limited::new(Duration::from_millis(600));
     let (here, there) = (cluster.bind(), cluster.bind());
     let address = there.address();
-    let (near, far) = within(async { tokio::join!(here.dial(&address), there.accept()) }).await;
+    let (near, far) = within(BUSY, async { tokio::join!(here.dial(&address), there.accept()) }).await;
     let (near, far) = (near.unwrap(), far.unwrap());
     let sending = {
         let near = Arc::clone(&near);
@@ -217,18 +211,18 @@ async fn a_node_that_is_busy_is_not_cut_off() {
     assert!(!sending.is_finished(), "it is held back meanwhile");
     assert!(near.round_trip().is_some(), "and pings come back");
     for _ in 0..8 {
-        assert_eq!(within(far.receive(Lane::Repair, 2 << 20)).await.unwrap().unwrap().len(), 1 << 20);
+        assert_eq!(within(BUSY, far.receive(Lane::Repair, 2 << 20)).await.unwrap().unwrap().len(), 1 << 20);
     }
-    within(sending).await.unwrap().unwrap();
+    within(BUSY, sending).await.unwrap().unwrap();
 }
 
 /// A pulled cable: no bytes get through, and no close is announced.
 #[tokio::test]
 async fn a_silent_network_is_noticed() {
-    let cluster = Cluster::new(Duration::from_secs(1));
+    let cluster = Limited::new(Duration::from_secs(1));
     let here = cluster.bind();
-    let (rogue, connection) = cluster.rogue(&here).await;
-    let (by, reason) = end(&*connection).await;
+    let (rogue, connection) = cluster.rogue(SILENT, &here).await;
+    let (by, reason) = end(SILENT, &*connection).await;
     assert!(by == Some(Side::Network) && reason.contains("no sign of life"), "{by:?}: {reason}");
     drop(rogue);
 }

@@ -25,8 +25,14 @@ use crate::process::root;
 use modules::{Crate, Files};
 
 /// The crates for embedders; the node is a program.
-pub(crate) const CRATES: [&str; 5] =
-    ["aevrion-core", "aevrion-net-quic", "aevrion-net-tcp", "aevrion-store-redb", "aevrion-store-sled"];
+pub(crate) const CRATES: [&str; 6] = [
+    "aevrion-core",
+    "aevrion-net",
+    "aevrion-net-quic",
+    "aevrion-net-tcp",
+    "aevrion-store-redb",
+    "aevrion-store-sled",
+];
 
 /// The file with the list of a crate.
 pub(crate) fn list_path(krate: &str) -> String {

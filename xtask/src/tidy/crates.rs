@@ -1,18 +1,23 @@
-//! The layers between crates (house rule 2): adapters depend on the core only, the node on all, the core on none, and
-//! the core's test features are built into nothing but tests.
+//! The layers between crates (house rule 2): adapters depend on the core only, those of networks also on their common
+//! part, the node on all adapters, the core on none, and the core's test features are built into nothing but tests.
 
 use super::Problem;
 use super::manifest::{self, Manifest, WORKSPACE};
 use super::tree::Tree;
 
 const CORE: &str = "aevrion-core";
+/// The common part of the network adapters.
+const NET: &str = "aevrion-net";
 const TEST_FEATURE: &str = "testkit";
 
 /// The permitted dependencies of a member among the members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Core,
-    Adapter,
+    /// The common part of the network adapters, which is for them alone.
+    Net,
+    NetAdapter,
+    StoreAdapter,
     Node,
     /// Tools around the product, which builds without them.
     Tool,
@@ -21,9 +26,11 @@ pub(super) enum Place {
 pub(super) fn place(name: &str) -> Option<Place> {
     match name {
         CORE => Some(Place::Core),
+        NET => Some(Place::Net),
         "aevrion-node" => Some(Place::Node),
         "xtask" => Some(Place::Tool),
-        _ if name.starts_with("aevrion-store-") || name.starts_with("aevrion-net-") => Some(Place::Adapter),
+        _ if name.starts_with("aevrion-net-") => Some(Place::NetAdapter),
+        _ if name.starts_with("aevrion-store-") => Some(Place::StoreAdapter),
         _ => None,
     }
 }
@@ -63,9 +70,13 @@ fn edges(member: &Manifest, members: &[Manifest]) -> Vec<Problem> {
         }
         let rule = match place {
             Place::Core => "the core depends on no other member",
-            Place::Adapter if there != CORE => "an adapter depends on the core only",
             Place::Tool => "xtask depends on no other member: it must build while they do not",
-            Place::Adapter | Place::Node => continue,
+            Place::NetAdapter if !matches!(there, CORE | NET) => {
+                "an adapter of a network depends on the core and aevrion-net only"
+            }
+            Place::Net | Place::StoreAdapter if there != CORE => "an adapter depends on the core only",
+            Place::Node if there == NET => "aevrion-net is for the adapters of networks only",
+            Place::Net | Place::NetAdapter | Place::StoreAdapter | Place::Node => continue,
         };
         problems.push(Problem::in_file(&member.path, format!("{name} depends on {there}, but {rule}")));
     }
@@ -124,6 +135,8 @@ mod tests {
         assert!(problems("aevrion-store-x", ON_CORE).is_empty());
         assert!(problems("aevrion-store-x", ON_NET)[0].contains("an adapter depends on the core only"));
         assert!(problems("aevrion-node", &format!("{ON_CORE}aevrion-net-tcp.workspace = true")).is_empty());
+        assert!(problems("aevrion-net-x", ON_NET)[0].contains("depends on the core and aevrion-net only"));
+        assert!(problems("aevrion-net", ON_NET)[0].contains("an adapter depends on the core only"));
         assert!(problems(CORE, ON_NET)[0].contains("the core depends on no other"));
         assert!(problems("xtask", ON_CORE)[0].contains("must build while they do not"));
         assert!(problems("aevrion-fresh", "")[0].contains("no place"));

@@ -122,7 +122,7 @@ fn is_library(path: &str) -> bool {
     library.is_some_and(|library| {
         library == "aevrion-core"
             || library.starts_with("aevrion-store-")
-            || library.starts_with("aevrion-net-")
+            || library.starts_with("aevrion-net")
     })
 }
 

@@ -1,17 +1,14 @@
 //! Shared helpers: clusters and nodes under test.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Kit;
+use crate::conformance::within;
 use crate::identity::join::Joining;
 use crate::identity::{Authority, CERTIFICATE_VALIDITY, Credentials, Identity, NodeKey};
 use crate::transport::{Lane, Limits, Refusal, Transport, TransportError};
 use crate::{SystemWall, Timestamp, WallClock};
-
-/// Far longer than anything here takes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Half of the handshake timeout, which some promises have to wait for.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -74,16 +71,12 @@ impl Bench {
     }
 
     pub(super) fn bind_with(&self, credentials: impl Into<Credentials>, limits: Limits) -> Arc<dyn Joining> {
-        let bound = self.kit.bind(credentials.into(), limits);
-        bound.unwrap_or_else(|error| panic!("the transport must bind: {error}"))
+        bind(&*self.kit, credentials.into(), limits)
     }
 }
 
-pub(super) async fn within<T>(promise: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(result) => result,
-        Err(_) => panic!("{promise}: still waiting after {PATIENCE:?}"),
-    }
+fn bind(kit: &dyn Kit, credentials: Credentials, limits: Limits) -> Arc<dyn Joining> {
+    kit.bind(credentials, limits).unwrap_or_else(|error| panic!("the transport must bind: {error}"))
 }
 
 /// The error of a dial that must fail.
@@ -112,9 +105,12 @@ pub(super) async fn counted(promise: &str, transport: &dyn Transport, wanted: &[
     }
 }
 
-/// Connects an honest node to `to`, and checks that frames pass both ways.
-pub(super) async fn honest_node_gets_in(promise: &str, bench: &Bench, cluster: &Cluster, to: &dyn Joining) {
-    let node = bench.bind(cluster.sound_node());
+/// Connects an honest node of `cluster` to `to`, and checks that frames pass both ways.
+///
+/// # Panics
+/// If they do not. The text begins with the promise.
+pub async fn honest_node_gets_in(promise: &str, kit: &dyn Kit, cluster: &Cluster, to: &dyn Joining) {
+    let node = bind(kit, cluster.sound_node().into(), limits());
     let address = to.address();
     let near = within(promise, node.dial(&address)).await;
     let near = near.unwrap_or_else(|error| panic!("{promise}: an honest node is kept out: {error}"));

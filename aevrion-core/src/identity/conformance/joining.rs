@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::bench::{Bench, Cluster, counted, honest_node_gets_in, now, sound, within};
+use super::bench::{Bench, Cluster, counted, honest_node_gets_in, now, sound};
+use crate::conformance::within;
 use crate::identity::join::{
     JoinError, JoinHandler, JoinRefusal, Joining, Registrar, Secret, TOKEN_VALIDITY, Token, Tokens,
 };
@@ -107,7 +108,7 @@ pub(super) async fn a_token_that_is_not_good_is_refused_with_the_reason(bench: &
     assert_eq!(refusal, JoinRefusal::UsedToken, "{GOOD}");
     let counted = [("unknown_token", 1), ("used_token", 1), ("expired_token", 1)];
     assert_eq!(refused_joins(&*issuer.transport), counted, "{GOOD}: and is counted");
-    honest_node_gets_in(GOOD, bench, &issuer.cluster, &*issuer.transport).await;
+    honest_node_gets_in(GOOD, &*bench.kit, &issuer.cluster, &*issuer.transport).await;
 }
 
 pub(super) async fn a_node_without_the_authority_says_so(bench: &Bench) {
@@ -116,7 +117,7 @@ pub(super) async fn a_node_without_the_authority_says_so(bench: &Bench) {
     let refusal = join_refusal(AUTHORITY, bench, &other.address(), &issuer.token()).await;
     assert_eq!(refusal, JoinRefusal::NotAuthority, "{AUTHORITY}");
     assert_eq!(refused_joins(&*other), [("not_authority", 1)], "{AUTHORITY}: and counts it");
-    honest_node_gets_in(AUTHORITY, bench, &issuer.cluster, &*other).await;
+    honest_node_gets_in(AUTHORITY, &*bench.kit, &issuer.cluster, &*other).await;
 }
 
 pub(super) async fn a_token_of_another_cluster_is_not_shown(bench: &Bench) {
@@ -133,7 +134,7 @@ pub(super) async fn a_token_of_another_cluster_is_not_shown(bench: &Bench) {
     // No node has seen the token, so it is still valid in its own cluster.
     let joined = within(OTHER, bench.kit.join(&issuer.transport.address(), &token, &key)).await;
     assert!(joined.is_ok(), "{OTHER}: {joined:?}");
-    honest_node_gets_in(OTHER, bench, &other.cluster, &*other.transport).await;
+    honest_node_gets_in(OTHER, &*bench.kit, &other.cluster, &*other.transport).await;
 }
 
 pub(super) async fn a_certificate_renews_itself_and_only_itself(bench: &Bench) {
@@ -162,5 +163,5 @@ pub(super) async fn a_certificate_renews_itself_and_only_itself(bench: &Bench) {
     let stranger = bench.bind(Cluster::new().sound_node());
     let renewed = within(RENEWS, stranger.renew(&issuer.transport.address())).await;
     assert!(matches!(renewed, Err(JoinError::Transport(_))), "{RENEWS}: {renewed:?}");
-    honest_node_gets_in(RENEWS, bench, &issuer.cluster, &*issuer.transport).await;
+    honest_node_gets_in(RENEWS, &*bench.kit, &issuer.cluster, &*issuer.transport).await;
 }

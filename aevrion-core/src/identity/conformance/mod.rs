@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-pub use bench::Cluster;
+pub use bench::{Cluster, honest_node_gets_in};
 use rustls::ClientConfig;
 
 use super::join::{JoinError, Joined, Joining, Token};

@@ -1,8 +1,9 @@
 //! Promises about removed nodes.
 
-use super::bench::{Bench, Cluster, counted, honest_node_gets_in, refused, sound, within};
+use super::bench::{Bench, Cluster, counted, honest_node_gets_in, refused, sound};
 use super::joining::{Issuer, refused_joins};
 use crate::Timestamp;
+use crate::conformance::within;
 use crate::identity::join::{JoinError, JoinRefusal};
 use crate::identity::{Credentials, NodeKey};
 use crate::transport::{Refusal, TransportError};
@@ -45,7 +46,7 @@ pub(super) async fn a_removed_node_is_refused_on_both_sides_and_told_when(bench:
         "{REFUSED}: the one that dialled sees {error:?}"
     );
     counted(REFUSED, &*node, &[(Refusal::Removed, 1)]).await;
-    honest_node_gets_in(REFUSED, bench, &cluster, &*here).await;
+    honest_node_gets_in(REFUSED, &*bench.kit, &cluster, &*here).await;
 }
 
 pub(super) async fn a_removed_node_gets_no_certificate(bench: &Bench) {
@@ -67,5 +68,5 @@ pub(super) async fn a_removed_node_gets_no_certificate(bench: &Bench) {
     // The token is still valid: the machine may return with a new key.
     let anew = within(NOTHING, bench.kit.join(&address, &token, &sound(NodeKey::generate()))).await;
     assert!(anew.is_ok(), "{NOTHING}: a new key lets the machine in: {anew:?}");
-    honest_node_gets_in(NOTHING, bench, &issuer.cluster, &*issuer.transport).await;
+    honest_node_gets_in(NOTHING, &*bench.kit, &issuer.cluster, &*issuer.transport).await;
 }

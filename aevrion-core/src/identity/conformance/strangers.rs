@@ -6,10 +6,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::bench::{
-    Bench, Cluster, PATIENCE, counted, honest_node_gets_in, limits, now, refused, sound, within,
-};
+use super::bench::{Bench, Cluster, counted, honest_node_gets_in, limits, now, refused, sound};
 use crate::ManualWall;
+use crate::conformance::{PATIENCE, within};
 use crate::identity::{CERTIFICATE_VALIDITY, Credentials, NodeKey, PROTOCOL};
 use crate::transport::{Limits, Refusal, TransportError};
 
@@ -54,7 +53,7 @@ pub(super) async fn a_node_of_another_cluster_is_refused_on_both_sides(bench: &B
     let error = error.unwrap_or_else(|| panic!("{FOREIGN}: it was let in"));
     expect_refused(FOREIGN, &error, Refusal::ForeignAuthority);
     counted(FOREIGN, &*here, &[(Refusal::ForeignAuthority, 2)]).await;
-    honest_node_gets_in(FOREIGN, bench, &ours, &*here).await;
+    honest_node_gets_in(FOREIGN, &*bench.kit, &ours, &*here).await;
 }
 
 pub(super) async fn whoever_shows_no_certificate_is_told_so(bench: &Bench) {
@@ -66,7 +65,7 @@ pub(super) async fn whoever_shows_no_certificate_is_told_so(bench: &Bench) {
     let error = error.unwrap_or_else(|| panic!("{NONE}: it was let in"));
     expect_refused(NONE, &error, Refusal::NoCertificate);
     counted(NONE, &*here, &[(Refusal::NoCertificate, 1)]).await;
-    honest_node_gets_in(NONE, bench, &cluster, &*here).await;
+    honest_node_gets_in(NONE, &*bench.kit, &cluster, &*here).await;
 }
 
 pub(super) async fn an_expired_certificate_is_refused_on_both_sides(bench: &Bench) {
@@ -81,7 +80,7 @@ pub(super) async fn an_expired_certificate_is_refused_on_both_sides(bench: &Benc
     let error = refused(EXPIRED, &*here, &*expired).await;
     expect_not_trusted(EXPIRED, &error, Refusal::Expired);
     counted(EXPIRED, &*expired, &[(Refusal::Expired, 1)]).await;
-    honest_node_gets_in(EXPIRED, bench, &cluster, &*here).await;
+    honest_node_gets_in(EXPIRED, &*bench.kit, &cluster, &*here).await;
 }
 
 pub(super) async fn a_certificate_of_the_future_is_refused(bench: &Bench) {
@@ -95,7 +94,7 @@ pub(super) async fn a_certificate_of_the_future_is_refused(bench: &Bench) {
     // A clock that is behind by less than certificates are backdated causes no failure.
     let slightly = ManualWall::at(now().before(Duration::from_secs(30 * 60)));
     let here = bench.bind(Credentials::with_wall(cluster.sound_node(), slightly));
-    honest_node_gets_in(FUTURE, bench, &cluster, &*here).await;
+    honest_node_gets_in(FUTURE, &*bench.kit, &cluster, &*here).await;
 }
 
 pub(super) async fn a_forged_certificate_is_refused(bench: &Bench) {
@@ -113,7 +112,7 @@ pub(super) async fn a_forged_certificate_is_refused(bench: &Bench) {
     );
     let said = said.unwrap_or_else(|| panic!("{FORGED}: it is told {error:?}"));
     counted(FORGED, &*here, &[(said, 1)]).await;
-    honest_node_gets_in(FORGED, bench, &cluster, &*here).await;
+    honest_node_gets_in(FORGED, &*bench.kit, &cluster, &*here).await;
 }
 
 pub(super) async fn another_protocol_is_refused(bench: &Bench) {
@@ -125,7 +124,7 @@ pub(super) async fn another_protocol_is_refused(bench: &Bench) {
     let error = error.unwrap_or_else(|| panic!("{PROTOCOLS}: it was let in"));
     expect_not_trusted(PROTOCOLS, &error, Refusal::WrongProtocol);
     counted(PROTOCOLS, &*here, &[(Refusal::WrongProtocol, 1)]).await;
-    honest_node_gets_in(PROTOCOLS, bench, &cluster, &*here).await;
+    honest_node_gets_in(PROTOCOLS, &*bench.kit, &cluster, &*here).await;
 }
 
 pub(super) async fn whoever_has_no_place_is_told_so(bench: &Bench) {
@@ -164,7 +163,7 @@ pub(super) async fn one_node_does_not_get_all_places(bench: &Bench) {
     let error = refused(GREEDY, &*greedy, &*here).await;
     expect_refused(GREEDY, &error, Refusal::TooMany);
     counted(GREEDY, &*here, &[(Refusal::TooMany, 1)]).await;
-    honest_node_gets_in(GREEDY, bench, &cluster, &*here).await;
+    honest_node_gets_in(GREEDY, &*bench.kit, &cluster, &*here).await;
 }
 
 pub(super) async fn a_thousand_silent_handshakes_keep_nobody_out(bench: &Bench) {
@@ -174,7 +173,7 @@ pub(super) async fn a_thousand_silent_handshakes_keep_nobody_out(bench: &Bench) 
     let here = bench.bind_with(cluster.sound_node(), limits);
     let address: SocketAddr = sound(here.address().parse());
     let silent = within(SILENT, bench.kit.begin_handshakes(address, MANY)).await;
-    honest_node_gets_in(SILENT, bench, &cluster, &*here).await;
+    honest_node_gets_in(SILENT, &*bench.kit, &cluster, &*here).await;
     // Each handshake that had a place has lost it in the end, and is counted.
     let turned_away = || {
         let counts = here.refusals().into_iter();
@@ -188,7 +187,7 @@ pub(super) async fn a_thousand_silent_handshakes_keep_nobody_out(bench: &Bench) 
     })
     .await;
     drop(silent);
-    honest_node_gets_in(SILENT, bench, &cluster, &*here).await;
+    honest_node_gets_in(SILENT, &*bench.kit, &cluster, &*here).await;
 }
 
 pub(super) async fn an_attempt_that_is_given_up_turns_nobody_away(bench: &Bench) {
@@ -223,7 +222,7 @@ pub(super) async fn an_attempt_that_is_given_up_turns_nobody_away(bench: &Bench)
         }
     })
     .await;
-    honest_node_gets_in(GIVEN_UP, bench, &cluster, &*here).await;
+    honest_node_gets_in(GIVEN_UP, &*bench.kit, &cluster, &*here).await;
     let others: Vec<_> = given_up().into_iter().filter(|(refusal, _)| *refusal != Refusal::GivenUp).collect();
     assert!(others.is_empty(), "{GIVEN_UP}: counted are {others:?}");
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, Cluster, now, sound, within};
+use super::bench::{Bench, Cluster, now, sound};
+use crate::conformance::within;
 use crate::identity::{CERTIFICATE_VALIDITY, Credentials};
 use crate::transport::{Lane, Refusal, TransportError};
 

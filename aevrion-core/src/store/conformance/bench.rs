@@ -6,12 +6,12 @@ use std::ops::Bound;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 
+use crate::conformance::within;
 use crate::store::{
     Direction, Durability, EventStore, KeyRange, Page, PageLimit, Projection, ScanRequest, Table, View,
     WriteBatch,
@@ -23,9 +23,6 @@ pub(super) type Row = (Bytes, Bytes);
 pub(super) type Opening<'a> = Pin<Box<dyn Future<Output = Result<Arc<dyn EventStore>, String>> + 'a>>;
 
 pub(super) const DIRECTIONS: [Direction; 2] = [Direction::Forward, Direction::Backward];
-
-/// Far longer than anything here takes: reaching it means a wait for an event that never comes.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Opens stores, each in its own directory, deleted with the bench.
 pub(super) struct Bench<'a> {
@@ -181,38 +178,6 @@ fn contains(range: KeyRange<'_>, key: &[u8]) -> bool {
     after_start && before_end
 }
 
-/// `length` pseudo-random bytes, different for each seed.
-pub(super) fn filler(seed: u64, length: usize) -> Bytes {
-    let mut numbers = Numbers::new(seed);
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        bytes.extend_from_slice(&numbers.next().to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes.into()
-}
-
-/// Reproducible pseudo-random numbers (splitmix64).
-pub(super) struct Numbers(u64);
-
-impl Numbers {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 32).unwrap_or_default() % bound
-    }
-}
-
 /// Starts `work` on its own thread, so that it runs concurrently on any flavour of runtime.
 pub(super) fn beside<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
@@ -223,10 +188,14 @@ pub(super) fn beside<T: Send + 'static>(
 
 /// Waits for work started by [`beside`], and propagates its panic.
 pub(super) async fn finished<T>(promise: &str, work: tokio::task::JoinHandle<T>) -> T {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Ok(Err(error)) => panic!("the suite's own task ended: {error}"),
-        Err(_) => panic!("{promise}: still waiting after {PATIENCE:?}"),
+    match within(promise, work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => panic!("the suite's own task ended: {error}"),
     }
+}
+
+/// Prints the promise that is skipped because of what the store declares, so that it does not look like a pass.
+pub(super) fn skipped(promise: &str, store: &dyn EventStore, declared: &str) {
+    println!("skipped: {promise} ({} declares {declared})", store.capabilities().name);
 }

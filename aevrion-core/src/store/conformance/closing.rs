@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use super::bench::{Bench, Row, batch_of, commit, commit_as, filler, read_table, view};
+use super::bench::{Bench, Row, batch_of, commit, commit_as, read_table, skipped, view};
+use crate::conformance::filler;
 use crate::store::{Durability, EventStore, StoreError, Table, WriteBatch};
 
 async fn close(store: &dyn EventStore) {
     store.close().await.unwrap_or_else(|error| panic!("close must succeed, also the second time: {error}"));
 }
 
-/// Prints the promise that is skipped for a store without persistence, so that it does not look like a pass.
-pub(super) fn skip(store: &dyn EventStore, what: &str) -> bool {
-    let capabilities = store.capabilities();
-    if !capabilities.persistent {
-        println!("skipped: {what} ({} declares that it is not persistent)", capabilities.name);
+/// Whether the promise is for persistent stores only, and this is none.
+pub(super) fn skip(store: &dyn EventStore, promise: &str) -> bool {
+    let persistent = store.capabilities().persistent;
+    if !persistent {
+        skipped(promise, store, "that it is not persistent");
     }
-    !capabilities.persistent
+    !persistent
 }
 
 pub(super) async fn a_closed_store_says_so(bench: &Bench<'_>) {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::bench::{Bench, Row, batch_of, commit, commit_as, filler, get, read_table, view};
+use super::bench::{Bench, Row, batch_of, commit, commit_as, get, read_table, view};
+use crate::conformance::filler;
 use crate::store::{Durability, Table, WriteBatch};
 
 pub(super) async fn a_commit_is_visible_to_every_view_from_then_on(bench: &Bench<'_>) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::bench::{
-    Bench, Row, all_of, batch_of, beside, commit, commit_as, finished, get, page, read_table, view,
+    Bench, Row, all_of, batch_of, beside, commit, commit_as, finished, get, page, read_table, skipped, view,
 };
 use crate::store::{Direction, Durability, EventStore, KeyRange, Table, View, WriteBatch};
 
@@ -22,10 +22,7 @@ const READERS: usize = 2;
 pub(super) async fn a_view_stays_as_it_was_taken(bench: &Bench<'_>) {
     let store = bench.fresh().await;
     if !store.capabilities().isolated_views {
-        println!(
-            "skipped: a view stays as it was taken ({} declares no isolated views)",
-            store.capabilities().name
-        );
+        skipped("a view stays as it was taken", &*store, "no isolated views");
         return;
     }
     let mut held: Vec<(Arc<dyn View>, Vec<Row>)> = Vec::new();

@@ -11,8 +11,9 @@ use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 
-use super::bench::{Bench, Row, commit_as, filler, finished, get, read_table, view};
+use super::bench::{Bench, Row, commit_as, finished, get, read_table, view};
 use super::closing::skip;
+use crate::conformance::filler;
 use crate::store::{Durability, EventStore, Table, View, WriteBatch};
 
 const PROMISE: &str = "a killed store opens again, with every acknowledged commit whole and no other half";

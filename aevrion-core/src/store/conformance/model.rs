@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::bench::{Bench, DIRECTIONS, Numbers, Row, commit_as, expected, filler, get, page, read, view};
+use super::bench::{Bench, DIRECTIONS, Row, commit_as, expected, get, page, read, view};
 use crate::bounds::PAGE_BYTES;
+use crate::conformance::{Numbers, filler};
 use crate::store::{
     Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table, View, WriteBatch,
 };

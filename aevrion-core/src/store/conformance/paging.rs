@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::bench::{Bench, DIRECTIONS, Row, all_of, expected, filler, page, read, view};
+use super::bench::{Bench, DIRECTIONS, Row, all_of, expected, page, read, view};
 use crate::bounds::{PAGE_BYTES, PAGE_ROWS};
+use crate::conformance::filler;
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table, View};
 
 /// Rows of very different sizes. Some keys are prefixes of others.

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 
-use super::bench::{
-    Bench, Row, all_of, batch_of, commit, commit_as, expected, filler, get, read, read_table, view,
-};
+use super::bench::{Bench, Row, all_of, batch_of, commit, commit_as, expected, get, read, read_table, view};
 use crate::bounds::LONGEST_KEY;
+use crate::conformance::filler;
 use crate::store::{Direction, Durability, KeyRange, Projection, ScanRequest, Table};
 
 const SIZES: [usize; 7] = [0, 1, 4 << 10, (4 << 10) + 1, 64 << 10, 1 << 20, 16 << 20];

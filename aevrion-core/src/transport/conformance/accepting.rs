@@ -1,6 +1,7 @@
 //! Promises about accepting connections, and about closing a transport.
 
-use super::bench::{Bench, LONGEST, connect, ended, look, round_trip, within};
+use super::bench::{Bench, LONGEST, connect, ended, look, round_trip};
+use crate::conformance::within;
 use crate::transport::{Lane, Side, TransportError};
 
 const ABANDONED: &str = "an accept that is dropped loses no connection";

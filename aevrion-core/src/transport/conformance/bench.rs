@@ -4,16 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::conformance::{filler, within};
 use crate::transport::{Connection, Lane, Side, Transport, TransportError};
 
 pub(super) type Opening = Pin<Box<dyn Future<Output = Result<Arc<dyn Transport>, String>> + Send>>;
-
-/// Far longer than anything here takes: reaching it means a wait for an event that never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longer than any frame here.
 pub(super) const LONGEST: usize = 32 << 20;
@@ -74,14 +71,6 @@ pub(super) async fn connect(
     (near, far.unwrap_or_else(|| panic!("an open transport accepts whoever connects")))
 }
 
-/// Runs `work` with a time limit.
-pub(super) async fn within<T>(promise: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(result) => result,
-        Err(_) => panic!("{promise}: still waiting after {PATIENCE:?}"),
-    }
-}
-
 /// Polls `future` once. `None` if it is pending.
 pub(super) fn look<T>(future: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
     match future.poll(&mut Context::from_waker(Waker::noop())) {
@@ -119,37 +108,5 @@ pub(super) fn ended<T>(promise: &str, result: Result<T, TransportError>) -> (Sid
         Err(TransportError::Closed { by, reason }) => (by, reason),
         Err(error) => panic!("{promise}: the error is not that the connection is closed: {error}"),
         Ok(_) => panic!("{promise}: it went on after the end"),
-    }
-}
-
-/// `length` pseudo-random bytes, different for each seed.
-pub(super) fn filler(seed: u64, length: usize) -> Bytes {
-    let mut numbers = Numbers::new(seed);
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        bytes.extend_from_slice(&numbers.next().to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes.into()
-}
-
-/// Reproducible pseudo-random numbers (splitmix64).
-pub(super) struct Numbers(u64);
-
-impl Numbers {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() >> 32).unwrap_or_default() % bound
     }
 }

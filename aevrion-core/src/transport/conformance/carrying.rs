@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::bench::{Bench, LONGEST, Numbers, filler, look, receive, round_trip, send, within};
+use super::bench::{Bench, LONGEST, look, receive, round_trip, send};
+use crate::conformance::{Numbers, filler, within};
 use crate::transport::{Connection, Lane};
 
 const ORDER: &str = "frames arrive once, whole and in the order in which they were sent";

@@ -1,6 +1,7 @@
 //! Promises about the end of a connection.
 
-use super::bench::{Bench, LONGEST, ended, filler, look, within};
+use super::bench::{Bench, LONGEST, ended, look};
+use crate::conformance::{filler, within};
 use crate::transport::{LONGEST_REASON, Lane, Side, TransportError};
 
 const TOO_LONG: &str = "a frame that is too long closes the connection with that error on both sides";

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::bench::{Bench, connect, filler, look, receive, round_trip, send, within};
+use super::bench::{Bench, connect, look, receive, round_trip, send};
+use crate::conformance::{filler, within};
 use crate::transport::{Lane, TransportError};
 
 const WHO: &str = "who is at the other end is said rightly";

@@ -2,7 +2,8 @@
 
 use tokio::sync::oneshot;
 
-use super::bench::{Bench, LONGEST, round_trip, within};
+use super::bench::{Bench, LONGEST, round_trip};
+use crate::conformance::within;
 use crate::transport::{Lane, Side, TransportError};
 
 const PROMISE: &str = "a killed neighbour is noticed in bounded time";

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::bench::{Bench, filler, receive, round_trip, send, within};
+use super::bench::{Bench, receive, round_trip, send};
+use crate::conformance::{filler, within};
 use crate::transport::{Connection, Lane};
 
 const BLIND: &str = "a lane that nobody reads does not block the other";

@@ -47,25 +47,30 @@ fn redraw(tree: &Tree, layers: &[Layer]) -> Result<String, Problem> {
         return Err(Problem::in_file(DOCUMENT, marks));
     };
     let members = manifest::members(tree)?;
-    let at = |wanted: Place| {
+    let at = |wanted: &[Place]| {
         let names = members.iter().map(|member| member.name.as_str());
-        names.filter(|name| crates::place(name) == Some(wanted)).collect::<Vec<_>>().join("   ")
+        names
+            .filter(|name| crates::place(name).is_some_and(|place| wanted.contains(&place)))
+            .collect::<Vec<_>>()
+            .join("   ")
     };
-    let picture = draw([&at(Place::Node), &at(Place::Adapter)], &at(Place::Core), layers);
+    let tiers = [&[Place::Node][..], &[Place::StoreAdapter, Place::NetAdapter], &[Place::Net]];
+    let above: Vec<String> = tiers.iter().map(|tier| at(tier)).filter(|tier| !tier.is_empty()).collect();
+    let picture = draw(&above, &at(&[Place::Core]), layers);
     Ok(format!("{before}{BEGIN}\n```text\n{picture}```\n\n{END}{after}"))
 }
 
 /// Crates above the core in one box each, then the core with its layers, the highest first.
-fn draw(above: [&str; 2], core: &str, layers: &[Layer]) -> String {
+fn draw(above: &[String], core: &str, layers: &[Layer]) -> String {
     let lines: Vec<String> = layers.iter().rev().map(line).collect();
-    let texts = above.into_iter().chain([core]).chain(lines.iter().map(String::as_str));
+    let texts = above.iter().map(String::as_str).chain([core]).chain(lines.iter().map(String::as_str));
     let width = texts.map(|text| text.chars().count()).max().unwrap_or_default();
     let rule = |left: char, right: char| format!("{left}{}{right}\n", "─".repeat(width + 2));
     let row = |text: &str| format!("│ {text}{} │\n", " ".repeat(width - text.chars().count()));
     let title = format!("├─ {core} {}┤\n", "─".repeat(width - core.chars().count() - 1));
     let inside: String = lines.iter().map(|line| row(line)).collect();
-    let [node, adapters] = above.map(row);
-    [rule('┌', '┐'), node, rule('├', '┤'), adapters, title, inside, rule('└', '┘')].concat()
+    let boxes: Vec<String> = above.iter().map(|tier| row(tier)).collect();
+    [rule('┌', '┐'), boxes.join(&rule('├', '┤')), title, inside, rule('└', '┘')].concat()
 }
 
 fn line(layer: &Layer) -> String {
