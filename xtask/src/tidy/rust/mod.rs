@@ -2,7 +2,7 @@
 //! parts.
 //!
 //! A full parser would be a heavy dependency. It is enough not to take braces, words and paths inside comments and
-//! literals for code, and [`mask`] ensures that.
+//! literals for code, and [`mask`](mask()) ensures that.
 
 mod mask;
 mod tokens;
