@@ -12,6 +12,7 @@
 mod blobs;
 mod error;
 mod layout;
+mod open;
 mod room;
 mod store;
 mod view;

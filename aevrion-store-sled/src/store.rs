@@ -1,12 +1,11 @@
 //! Opens, commits to and closes a sled store.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aevrion_core::files::{make_directory, sync_directory};
+use aevrion_core::files::make_directory;
 use aevrion_core::store::{
     Capabilities, Directory, Durability, EventStore, StoreError, View, WriteBatch, blocking,
 };
@@ -14,10 +13,9 @@ use async_trait::async_trait;
 use sled::Db;
 
 use crate::OpenError;
-use crate::blobs::Blobs;
-use crate::error::{into_store_error, into_unknown, unknown};
-use crate::layout::batch_of;
-use crate::room::{expect_room, expect_room_to_open};
+use crate::error::into_store_error;
+use crate::open::Open;
+use crate::room::expect_room_to_open;
 use crate::view::SledView;
 
 const ENGINE: &str = "sled";
@@ -63,23 +61,6 @@ pub struct SledStore {
     state: Mutex<Option<Arc<Open>>>,
 }
 
-/// A database in use. The fields are dropped in this order: sled first, then the lock on its directory.
-pub(crate) struct Open {
-    pub(crate) db: Db,
-    /// Read-locked by every read, and write-locked while a batch is applied in memory. Keeps the error of a batch that
-    /// failed half-way: any later read would show half a batch.
-    batches: RwLock<Result<(), StoreError>>,
-    disk: Mutex<Disk>,
-    directory: Directory,
-}
-
-/// The state to sync, and whether a sync ever failed.
-struct Disk {
-    log: File,
-    blobs: Blobs,
-    state: Result<(), StoreError>,
-}
-
 impl SledStore {
     /// Opens the store in the directory `path`, or creates one there.
     ///
@@ -101,10 +82,7 @@ impl SledStore {
         make_directory(&files).map_err(StoreError::from)?;
         forget_half_made(&files).map_err(StoreError::from)?;
         let db = open_sled(&files, options)?;
-        let log = File::options().read(true).write(true).open(files.join("db")).map_err(StoreError::from)?;
-        let disk = Disk { log, blobs: Blobs::new(files.join("blobs")), state: Ok(()) };
-        let open = Open { db, batches: RwLock::new(Ok(())), disk: Mutex::new(disk), directory };
-        open.sync_new_names(&files).map_err(StoreError::from)?;
+        let open = Open::new(db, &files, directory).map_err(StoreError::from)?;
         Ok(Self { state: Mutex::new(Some(Arc::new(open))) })
     }
 
@@ -148,56 +126,6 @@ fn open_sled(files: &Path, options: SledOptions) -> Result<Db, StoreError> {
         }
     }
     config.open().map_err(into_store_error)
-}
-
-impl Open {
-    /// Blocks batches while the guard lives.
-    pub(crate) fn reading(&self) -> Result<RwLockReadGuard<'_, Result<(), StoreError>>, StoreError> {
-        let batches = self.batches.read().map_err(|_| half_applied())?;
-        batches.clone()?;
-        Ok(batches)
-    }
-
-    fn commit(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
-        let mut disk = self.disk();
-        disk.state.clone()?;
-        if !batch.is_empty() {
-            expect_room(self.directory.path(), batch.bytes())?;
-            let rows = batch_of(batch);
-            let mut batches = self.batches.write().map_err(|_| half_applied())?;
-            batches.clone()?;
-            *batches = self.db.apply_batch(rows).map_err(into_unknown);
-            batches.clone()?;
-        }
-        match durability {
-            Durability::Immediate => self.sync(&mut disk),
-            Durability::Buffered => Ok(()),
-        }
-    }
-
-    fn sync(&self, disk: &mut Disk) -> Result<(), StoreError> {
-        disk.state.clone()?;
-        let Disk { log, blobs, state } = disk;
-        *state = blobs
-            .sync_around(|| self.db.flush().map(drop).map_err(io::Error::from))
-            .and_then(|()| log.sync_data())
-            .map_err(unknown);
-        state.clone()
-    }
-
-    fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes the names of sled's files durable, which sled omits.
-    fn sync_new_names(&self, files: &Path) -> io::Result<()> {
-        self.disk().log.sync_all()?;
-        [Some(files), files.parent()].into_iter().flatten().try_for_each(sync_directory)
-    }
-}
-
-fn half_applied() -> StoreError {
-    StoreError::Corrupt("sled stopped in the midst of a batch: open the store again".to_owned())
 }
 
 #[async_trait]

@@ -12,7 +12,7 @@ use sled::IVec;
 
 use crate::error::into_store_error;
 use crate::layout::{key_of, range_of, row_key};
-use crate::store::Open;
+use crate::open::Open;
 
 /// A handle to an open store, which stays open while a handle exists.
 pub(crate) struct SledView(pub(crate) Arc<Open>);

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::links::{Arrival, TurnedAway};
-use super::peer::claimed;
+use super::ends::{ADVICE, TurnedAway};
+use super::peer::place_of;
+use super::place::Arrival;
 use super::{Shared, lock};
 use crate::agent::{Now, hello};
 use crate::bounds::MEMBERS;
@@ -126,10 +127,6 @@ impl Conflicts {
     }
 }
 
-/// Advice for two machines with one identity.
-pub(super) const ADVICE: &str =
-    "stop one of the two, remove `cluster/` from its data directory, and let it join anew";
-
 /// Whether a new connection must show its incarnation before it may replace another connection.
 pub(super) fn is_doubtful(shared: &Shared, arrival: &Arrival) -> bool {
     let neighbour = arrival.connection.neighbour();
@@ -183,11 +180,6 @@ async fn meet_another(shared: &Arc<Shared>, arrival: &Arrival) -> Result<Option<
     hellos.say(1, Some(theirs.number), Some(other.clone())).await;
     while hellos.hear().await.is_some_and(|answer| answer.echo.is_none()) {}
     Err(TurnedAway::Conflict(other))
-}
-
-/// The address of a node: its first listening address, or else the address that it connects from.
-pub(super) fn place_of(listens: &[String], from: &str) -> String {
-    claimed(listens, from).first().map_or_else(|| from.to_owned(), ToString::to_string)
 }
 
 /// A few Hellos on a connection without an agent.

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use super::links::{self, Arrival, TurnedAway};
+use super::ends::TurnedAway;
+use super::links;
+use super::place::Arrival;
 use super::status::{Neighbour, NeighbourState};
 use super::{Member, Peer, Shared, lock};
 use crate::transport::{Refusal, Transport, TransportError, host_and_port};

@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::counters::Counters;
+use super::ends::LinkEnd;
 use super::frames::Frames;
 use super::lanes::{Incoming, Lanes};
-use super::link_end::LinkEnd;
-use super::links::Place;
+use super::place::Place;
 use super::storing::store;
 use crate::agent::{Agent, AgentError, Input, Now, Origin, Output, Progress};
 use crate::message::Message;

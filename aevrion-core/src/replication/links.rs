@@ -9,40 +9,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::conflicts::{self, ADVICE};
+use super::conflicts;
+use super::ends::{End, LinkEnd, TurnedAway};
 use super::lanes::Lanes;
 use super::link::{Command, Link};
-use super::link_end::LinkEnd;
-use super::peer::claimed;
+use super::place::{Arrival, Place};
 use super::status::Neighbour;
-use super::{Members, Peer, Shared, lock};
-use crate::agent::{Agent, Introduction, Progress};
+use super::{Members, Shared, lock};
+use crate::agent::{Agent, Progress};
 use crate::message::Message;
 use crate::transport::{Connection, HANDSHAKE, Side, TransportError};
 use crate::{Incarnation, NodeId, Timestamp, steady};
-
-/// Why a connection was refused after its handshake. The other side is told the reason.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum TurnedAway {
-    /// Not a failure for the dialling side.
-    #[error("there is a connection already")]
-    Duplicate,
-    /// The limit on connected neighbours is reached.
-    #[error("this node has as many neighbours as it takes")]
-    Full,
-    /// Both ends are this node.
-    #[error("this is the node itself")]
-    Myself,
-    /// The other node was removed from the cluster.
-    #[error("{0}")]
-    Removed(String),
-    /// This node was removed from the cluster.
-    #[error("{0}")]
-    OwnRemoval(String),
-    /// Another machine with the same identity was connected earlier.
-    #[error("another machine at {0} has this node's identity: {ADVICE}")]
-    Conflict(String),
-}
 
 /// Commands queued for a link. A second comparison in the queue adds nothing.
 const COMMANDS: usize = 4;
@@ -74,19 +51,6 @@ impl Entry {
         self.progress.borrow().agreement.until
     }
 }
-
-/// A connection that has no link yet.
-pub(super) struct Arrival {
-    /// This node's identity on this connection.
-    pub(super) node: NodeId,
-    pub(super) connection: Arc<dyn Connection>,
-    pub(super) address: String,
-    /// Whether this node dialled it.
-    pub(super) dialled: bool,
-}
-
-/// The reason for which the link ended, or for which the connection was refused.
-pub(super) type End = oneshot::Receiver<Result<String, TurnedAway>>;
 
 impl Links {
     /// The connected neighbours, at `now` on the steady clock.
@@ -217,9 +181,9 @@ impl Links {
 
     /// Removes a link, unless another one has replaced it. The neighbour becomes absent under the same lock, so that a
     /// caller finds it either here or among the absent members.
-    fn leave(&self, place: &Place, members: &Members, now: Timestamp) {
+    pub(super) fn leave(&self, place: &Place, members: &Members, now: Timestamp) {
         let mut entries = lock(&self.entries);
-        if let Some(entry) = entries.get(&place.neighbour).filter(|entry| place.is_of(entry)) {
+        if let Some(entry) = entries.get(&place.neighbour).filter(|entry| place.is_over(&entry.connection)) {
             members.parted(place.neighbour, entry.agreed_until(), now);
             entries.remove(&place.neighbour);
             self.turned_away.store(0, Ordering::Relaxed);
@@ -227,8 +191,8 @@ impl Links {
     }
 
     /// Whether a link is still the registered one.
-    fn has_place(&self, place: &Place) -> bool {
-        lock(&self.entries).get(&place.neighbour).is_some_and(|entry| place.is_of(entry))
+    pub(super) fn has_place(&self, place: &Place) -> bool {
+        lock(&self.entries).get(&place.neighbour).is_some_and(|entry| place.is_over(&entry.connection))
     }
 }
 
@@ -354,65 +318,6 @@ fn turn_away(arrival: &Arrival, reason: TurnedAway, ended: oneshot::Sender<Resul
     tracing::debug!(%neighbour, address = %arrival.address, %reason, "a connection was turned away");
     arrival.connection.close(&reason.to_string());
     let _ = ended.send(Err(reason));
-}
-
-/// A link's entry in the registry, removed when the link ends in any way.
-pub(super) struct Place {
-    shared: std::sync::Weak<Shared>,
-    neighbour: NodeId,
-    connection: Arc<dyn Connection>,
-    address: String,
-}
-
-impl Place {
-    fn is_of(&self, entry: &Entry) -> bool {
-        Arc::ptr_eq(&entry.connection, &self.connection)
-    }
-
-    /// The handshake with the neighbour is complete.
-    pub(super) fn settled(&self, introduction: &Introduction) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        // Messages on a replaced connection may be old.
-        if !shared.links.has_place(self) {
-            return;
-        }
-        let Introduction { incarnation, listens, .. } = introduction;
-        let own = shared.addresses();
-        let listens = claimed(listens, &self.address).into_iter().filter(|peer| !own.contains(peer));
-        let from = self.address.parse().ok();
-        shared.members.met(self.neighbour, from.as_ref(), listens.collect(), shared.replica.wall().now());
-        let place = conflicts::place_of(&introduction.listens, &self.address);
-        if shared.conflicts.met(self.neighbour, *incarnation, &place) {
-            let neighbour = self.neighbour;
-            tracing::error!(%neighbour, "two machines have the identity of this node; one of them is at {place}");
-            shared.links.note_change();
-        }
-    }
-
-    /// The neighbour knows of another machine with this node's identity.
-    pub(super) fn told_of_conflict(&self, there: &str) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        // Only a valid address is accepted, as it is shown to people.
-        if let Ok(there) = there.parse::<Peer>() {
-            shared.conflicts.told(&there.to_string());
-            shared.links.note_change();
-        }
-    }
-
-    /// The address of another machine with the neighbour's identity, if there is one.
-    pub(super) fn conflict(&self, incarnation: Incarnation) -> Option<String> {
-        self.shared.upgrade()?.conflicts.other_than(self.neighbour, incarnation)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.connection.close("this node ended the connection");
-        if let Some(shared) = self.shared.upgrade() {
-            shared.links.leave(self, &shared.members, shared.replica.wall().now());
-            shared.links.note_change();
-        }
-    }
 }
 
 /// Reports the changes of one link as changes of the registry.

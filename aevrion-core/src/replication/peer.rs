@@ -88,6 +88,11 @@ fn ip_of(peer: &Peer) -> Option<IpAddr> {
     host.parse().ok().map(|ip: IpAddr| ip.to_canonical())
 }
 
+/// The address of a node: its first listening address, or else the address that it connects from.
+pub(super) fn place_of(listens: &[String], from: &str) -> String {
+    claimed(listens, from).first().map_or_else(|| from.to_owned(), ToString::to_string)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

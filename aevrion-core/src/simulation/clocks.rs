@@ -1,51 +1,14 @@
-//! The clocks of the nodes: wall clocks with an offset that jump, and the wait until they reach the events in which the
-//! replicas differ.
+//! The time until the clocks reach the events in which the replicas differ.
 //!
 //! Two neighbours compare the past that both agree on, and the future that both agree on. The time between is left to
 //! announcements; if those are lost, it is compared once it is past or future for both, and no sooner. So agreement can
 //! be demanded only from then on. With right clocks and no writes ahead of them that is at once.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::world::World;
 use crate::{EventKey, ReadError, Timestamp, WallClock};
-
-/// The beginning of the time axis in every simulation: a round moment in 2024.
-pub(super) const START: Timestamp = Timestamp::from_millis(1_710_684_600_000);
-
-/// A wall clock that is `offset` milliseconds off the true time.
-#[derive(Debug)]
-pub(super) struct SkewedWall {
-    began: Instant,
-    offset: AtomicI64,
-}
-
-impl SkewedWall {
-    pub(super) fn new(began: Instant, offset: i64) -> Self {
-        Self { began, offset: AtomicI64::new(offset) }
-    }
-
-    /// Jumps by `by` milliseconds, forward or back.
-    pub(super) fn jump(&self, by: i64) {
-        self.offset.fetch_add(by, Ordering::SeqCst);
-    }
-
-    /// The offset from the true time, in milliseconds.
-    pub(super) fn offset(&self) -> i64 {
-        self.offset.load(Ordering::SeqCst)
-    }
-}
-
-impl WallClock for SkewedWall {
-    fn now(&self) -> Timestamp {
-        let truth = START.after(self.began.elapsed());
-        Timestamp::from_millis(truth.as_millis().saturating_add_signed(self.offset()))
-    }
-}
 
 /// How long until every event that some replica lacks is in the past for all its neighbours.
 ///

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::clocks::START;
 use super::model::Model;
 use super::random::Random;
+use super::wall::START;
 use super::world::World;
 use crate::bounds::PAGE_ROWS;
 use crate::index::{EntryQuery, Order, VersionQuery};

@@ -35,6 +35,7 @@ mod run;
 mod topology;
 mod traffic;
 mod troubles;
+mod wall;
 mod wire;
 mod workload;
 mod world;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use super::clocks::START;
 use super::plan::{LARGEST, LONGEST_BURST};
 use super::random::Random;
+use super::wall::START;
 use super::world::World;
 use crate::index::VersionQuery;
 use crate::store::Durability;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::clocks::SkewedWall;
 use super::disk::Disk;
 use super::ledger::Ledger;
 use super::plan::Plan;
 use super::random::Random;
 use super::traffic::Traffic;
+use super::wall::SkewedWall;
 use super::wire::{Path, Wire};
 use crate::agent::{AgentConfig, Now, RepairCoordinator, StallTimeouts};
 use crate::clock_fault::judge_by_neighbours;

@@ -10,7 +10,6 @@ use std::pin::Pin;
 
 use super::hash::inner_hash;
 use super::leaf::LeafIds;
-use super::root::add;
 use super::{Node, NodePosition, Shape};
 use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART};
 use crate::events::outermost_event;
@@ -366,4 +365,9 @@ fn gaps(row: &[Indexed], indexes: RangeInclusive<u64>) -> Vec<RangeInclusive<u64
     }
     gaps.extend(from.filter(|start| start <= indexes.end()).map(|start| start..=*indexes.end()));
     gaps
+}
+
+/// Adds counts. Damaged counts may have any value.
+pub(super) fn add(count: u64, more: u64) -> u64 {
+    count.saturating_add(more)
 }

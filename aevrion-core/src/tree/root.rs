@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use super::hash::RootHasher;
-use super::pass::{Indexed, NodeSink, TreePass};
+use super::pass::{Indexed, NodeSink, TreePass, add};
 use super::top_row::{Found, TopRow};
 use super::{NodePosition, Root, Shape};
 use crate::ReadError;
@@ -114,11 +114,6 @@ impl<S: NodeSink> TreePass<'_, S> {
         let (part, _) = self.part_of_row(Shape::TOP, index..=index).await?;
         Ok(part.into_iter().next())
     }
-}
-
-/// Adds counts. Damaged counts may have any value.
-pub(super) fn add(count: u64, more: u64) -> u64 {
-    count.saturating_add(more)
 }
 
 /// The part of `indexes` behind `read`.
