@@ -1,4 +1,4 @@
-//! The promise: every verb works on a data directory as documented under interfaces, to the byte, because scripts rely
+//! The promise: every verb works on a data directory to the byte, because scripts rely
 //! on it: standard output, exit codes, names in JSON, and the precedence of settings.
 
 use std::fs;

@@ -80,7 +80,7 @@ fn list(share: Share) -> Message {
 }
 
 /// A request for the earliest event of the past.
-fn wish() -> Message {
+fn request() -> Message {
     let ids = Ids::Short { salt: 7, ids: vec![shorten(7, event(0).id())] };
     Message::NeedEvents(NeedEvents::Of(vec![Listed { span: past(), share: Share::WHOLE, ids }]))
 }
@@ -142,7 +142,7 @@ async fn short_questions_about_everything_cost_no_more_than_the_budget() {
     for (what, question) in [
         ("one event that is not there", list(Share::WHOLE)),
         ("a share that is empty", list(Share { part: 0, of: 4_000_000_000 })),
-        ("the earliest event", wish()),
+        ("the earliest event", request()),
     ] {
         assert!(encode(&question).len() <= 24);
         let scene = scene().await;
@@ -214,7 +214,7 @@ async fn connecting_again_does_not_fill_the_budget() {
         let live = scene.ignore(Lane::Live);
         send(&*scene.connection, Lane::Live, &snapshot(past())).await;
         for _ in 0..10 {
-            scene.ask(&wish()).await;
+            scene.ask(&request()).await;
         }
         live.abort();
         if round == 2 {

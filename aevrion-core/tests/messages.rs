@@ -27,7 +27,7 @@ fn event(key: &'static str, value: Value, ms: u64) -> Event {
     Event::new(key.into(), value, at(ms)).unwrap()
 }
 
-fn address(byte: u8) -> EventKey {
+fn event_key(byte: u8) -> EventKey {
     EventKey { timestamp: at(1_700_000_000_000), id: EventId::from_bytes([byte; 32]) }
 }
 
@@ -112,9 +112,9 @@ fn samples() -> Vec<(&'static str, Message)> {
         ("Snapshot, nothing new", Message::Snapshot(equal)),
         ("Snapshot, with digest", Message::Snapshot(differs)),
         ("Nodes", Message::Nodes(Nodes { span: span(0, 1_710_684_599_999), parents })),
-        ("EventList, announced", Message::EventList(EventList::Announced(vec![address(1), address(2)]))),
+        ("EventList, announced", Message::EventList(EventList::Announced(vec![event_key(1), event_key(2)]))),
         ("EventList, held", Message::EventList(EventList::Held(vec![listed(short), shares]))),
-        ("NeedEvents, at", Message::NeedEvents(NeedEvents::At(vec![address(3)]))),
+        ("NeedEvents, at", Message::NeedEvents(NeedEvents::At(vec![event_key(3)]))),
         (
             "NeedEvents, of",
             Message::NeedEvents(NeedEvents::Of(vec![listed(Ids::Full(vec![EventId::from_bytes([4; 32])]))])),

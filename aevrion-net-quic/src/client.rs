@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aevrion_core::NodeId;
 use aevrion_core::identity::Member;
-use aevrion_core::identity::join::JoinDesk;
+use aevrion_core::identity::join::JoinServer;
 use aevrion_core::transport::{Connection, Lane, Refusal};
 use aevrion_net::{Client, ConnectionPlace, TransportState};
 use async_trait::async_trait;
@@ -60,7 +60,7 @@ impl Client for QuicClient {
 
     async fn answer(
         self: Box<Self>,
-        joins: &JoinDesk,
+        joins: &JoinServer,
         node: Option<NodeId>,
         from: &str,
     ) -> Result<(), Refusal> {

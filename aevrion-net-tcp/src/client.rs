@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aevrion_core::NodeId;
 use aevrion_core::identity::Member;
-use aevrion_core::identity::join::JoinDesk;
+use aevrion_core::identity::join::JoinServer;
 use aevrion_core::transport::{Connection, Refusal};
 use aevrion_net::{Client, ConnectionPlace, GRACE, TransportState};
 use async_trait::async_trait;
@@ -79,7 +79,7 @@ impl Client for TcpClient {
 
     async fn answer(
         mut self: Box<Self>,
-        joins: &JoinDesk,
+        joins: &JoinServer,
         node: Option<NodeId>,
         from: &str,
     ) -> Result<(), Refusal> {

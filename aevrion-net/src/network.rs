@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::NodeId;
-use aevrion_core::identity::join::{JoinDesk, JoinError};
+use aevrion_core::identity::join::{JoinError, JoinServer};
 use aevrion_core::identity::{Credentials, Identity, Member};
 use aevrion_core::transport::{Connection, Limits, Refusal, TransportError};
 use async_trait::async_trait;
@@ -91,13 +91,13 @@ pub trait Client: Send {
     ) -> Result<Arc<dyn Connection>, Refusal>;
 
     /// Lets `joins` answer the client's request, and ends the connection. `node` and `from` are for
-    /// [`JoinDesk::answer`].
+    /// [`JoinServer::answer`].
     ///
     /// # Errors
     /// The reason to count if there is no request, or no answer gets through.
     async fn answer(
         self: Box<Self>,
-        joins: &JoinDesk,
+        joins: &JoinServer,
         node: Option<NodeId>,
         from: &str,
     ) -> Result<(), Refusal>;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aevrion_core::identity::Credentials;
-use aevrion_core::identity::join::JoinDesk;
+use aevrion_core::identity::join::JoinServer;
 use aevrion_core::transport::{CloseReason, Limits};
 
 use crate::connections::ConnectionPlaces;
@@ -25,7 +25,7 @@ pub struct TransportState {
     /// The transport's close reason, which ends all its connections.
     pub close_reason: Arc<CloseReason>,
     /// Answers requests to join and to renew.
-    pub(crate) joins: JoinDesk,
+    pub(crate) joins: JoinServer,
 }
 
 impl TransportState {
@@ -37,7 +37,7 @@ impl TransportState {
             connections: ConnectionPlaces::new(&limits),
             refusals: RefusalCounters::default(),
             close_reason: Arc::default(),
-            joins: JoinDesk::default(),
+            joins: JoinServer::default(),
         }
     }
 }

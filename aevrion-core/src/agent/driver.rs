@@ -21,7 +21,7 @@ use crate::{EventKey, ReadError, TimeSpan, Timestamp, WriteError};
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Pause after a failed read or write of the replica.
-pub(crate) const REST: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// An input of an agent.
 #[derive(Debug)]
@@ -124,9 +124,9 @@ pub(super) struct Driver {
     /// Whether a large event may be put on the repair lane.
     room_for_large: bool,
     /// End of the pause after a failure of the replica.
-    resting: Option<Duration>,
-    heard: LastReceived,
-    awaited: PendingReply,
+    paused_until: Option<Duration>,
+    last_received: LastReceived,
+    pending_reply: PendingReply,
     /// Timeout of the longest frame.
     longest: Duration,
     /// Unanswered questions, and rests not asked for, because a lane was full.
@@ -141,9 +141,9 @@ impl Driver {
             stores: 0,
             held: None,
             room_for_large: true,
-            resting: None,
-            heard: LastReceived::default(),
-            awaited: PendingReply::default(),
+            paused_until: None,
+            last_received: LastReceived::default(),
+            pending_reply: PendingReply::default(),
             longest: config.timeouts.time_for(longest_frame(&config.parameters)),
             shed: 0,
         }
@@ -171,7 +171,7 @@ impl Agent {
         let outputs = match input {
             Input::Connected => {
                 self.driver.connected_at = now.steady;
-                self.driver.heard = LastReceived::at(now.steady, line.received);
+                self.driver.last_received = LastReceived::at(now.steady, line.received);
                 vec![self.handshake.start(now)]
             }
             Input::Received(lane, message) => self.receive(lane, message, now, line, view).await?,
@@ -180,7 +180,7 @@ impl Agent {
             Input::News(_) | Input::Compare(_) if !self.is_settled() => Vec::new(),
             Input::News(news) => {
                 let outputs = self.spread(broadcast::Input::News(news), now, view).await;
-                self.or_rest(outputs, now)?.unwrap_or_default()
+                self.or_pause(outputs, now)?.unwrap_or_default()
             }
             Input::NewsMissed => {
                 self.overflowed(now);
@@ -188,12 +188,12 @@ impl Agent {
             }
             Input::Damaged(event_keys) => {
                 let outputs = self.spread(broadcast::Input::Damaged(event_keys), now, view).await;
-                self.or_rest(outputs, now)?.unwrap_or_default()
+                self.or_pause(outputs, now)?.unwrap_or_default()
             }
             Input::Compare(wall) => {
                 let at = Now { wall, ..now };
                 let outputs = self.reconcile(reconciliation::Input::Compare, at, view).await;
-                self.or_rest(outputs, now)?.unwrap_or_default()
+                self.or_pause(outputs, now)?.unwrap_or_default()
             }
             Input::Conflict(there) => self.handshake.tell_conflict(there, now).into_iter().collect(),
             Input::Woken => self.woken(now, line, view).await?,
@@ -201,7 +201,7 @@ impl Agent {
         for output in &outputs {
             match output {
                 Output::Send(lane, message) if is_question(*lane, message) => {
-                    self.driver.awaited = PendingReply::at(now.steady, line.received);
+                    self.driver.pending_reply = PendingReply::at(now.steady, line.received);
                 }
                 Output::Send(..) => {}
                 Output::Store(..) => self.driver.stores += 1,
@@ -212,8 +212,8 @@ impl Agent {
 
     /// Whether the caller may read frames: not while the disk lags behind, nor past a snapshot that waits for it.
     pub fn reads(&self, now: Duration) -> bool {
-        let Driver { stores, held, resting, .. } = &self.driver;
-        *stores < STORES_AT_ONCE && held.is_none() && resting.is_none_or(|until| until <= now)
+        let Driver { stores, held, paused_until, .. } = &self.driver;
+        *stores < STORES_AT_ONCE && held.is_none() && paused_until.is_none_or(|until| until <= now)
     }
 
     /// Whether the caller may take new events off the feed.
@@ -223,15 +223,15 @@ impl Agent {
 
     /// The next time [`Input::Woken`] is due without other input.
     pub fn wake_at(&self, line: LineState) -> Option<Duration> {
-        let Driver { connected_at, resting, heard, .. } = &self.driver;
+        let Driver { connected_at, paused_until, last_received, .. } = &self.driver;
         let is_settled = self.is_settled();
         let settled = (!is_settled).then_some(*connected_at + SETTLE_WITHIN);
         let is_quiet = is_settled && line.unread == ByLane::default();
-        let silent = is_quiet.then(|| heard.since() + self.common.config.timeouts.silent);
-        let soonest = [self.due_at(), settled, silent, self.driver.proven_until, *resting];
+        let silent = is_quiet.then(|| last_received.since() + self.common.config.timeouts.silent);
+        let soonest = [self.due_at(), settled, silent, self.driver.proven_until, *paused_until];
         let soonest = soonest.into_iter().flatten().min();
         // During the pause all timers wait.
-        soonest.map(|soonest| resting.map_or(soonest, |until| soonest.max(until)))
+        soonest.map(|soonest| paused_until.map_or(soonest, |until| soonest.max(until)))
     }
 
     /// Number of unanswered questions, and of rests not asked for, because a lane was full.
@@ -247,9 +247,9 @@ impl Agent {
         line: LineState,
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
-        self.driver.heard = LastReceived::at(now.steady, line.received);
+        self.driver.last_received = LastReceived::at(now.steady, line.received);
         if lane == Lane::Repair && matches!(message, Message::Events(_)) {
-            self.driver.awaited = PendingReply::at(now.steady, line.received);
+            self.driver.pending_reply = PendingReply::at(now.steady, line.received);
         }
         if !line.has_room.repair && leave_rest(&mut message) {
             tracing::debug!("not asked on: the lane is full");
@@ -279,7 +279,7 @@ impl Agent {
         let declined = decline(&message);
         let outputs = self.on_message(message, now, self.driver.room_for_large, view).await;
         // If the replica cannot be read, the neighbour gets an empty answer and need not wait.
-        Ok(self.or_rest(outputs, now)?.or(declined).unwrap_or_default())
+        Ok(self.or_pause(outputs, now)?.or(declined).unwrap_or_default())
     }
 
     async fn finish_store(
@@ -296,12 +296,12 @@ impl Agent {
             Err(WriteError::Closed) => return Err(AgentError::Closed),
             Err(error) => {
                 tracing::warn!(%error, "events of a neighbour were not stored; comparing again later");
-                self.rest(now);
+                self.pause(now);
                 0
             }
         };
         let outputs = self.stored(new, origin, now, view).await;
-        let mut outputs = self.or_rest(outputs, now)?.unwrap_or_default();
+        let mut outputs = self.or_pause(outputs, now)?.unwrap_or_default();
         let stores_again = outputs.iter().any(|output| matches!(output, Output::Store(..)));
         if self.driver.stores == 0
             && !stores_again
@@ -319,18 +319,18 @@ impl Agent {
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
         self.check_timeouts(now.steady, line)?;
-        if self.driver.resting.take_if(|until| *until <= now.steady).is_some() {
+        if self.driver.paused_until.take_if(|until| *until <= now.steady).is_some() {
             self.overflowed(now);
         }
-        let Driver { awaited, longest, .. } = &mut self.driver;
+        let Driver { pending_reply, longest, .. } = &mut self.driver;
         // An unread answer has arrived, even if a slow disk delays its reading.
         if line.unread.repair
-            || awaited.is_arriving(now.steady, line.received, self.common.config.timeouts, *longest)
+            || pending_reply.is_arriving(now.steady, line.received, self.common.config.timeouts, *longest)
         {
             self.arriving(now);
         }
         let outputs = self.wake(now, view).await;
-        Ok(self.or_rest(outputs, now)?.unwrap_or_default())
+        Ok(self.or_pause(outputs, now)?.unwrap_or_default())
     }
 
     /// Fails if the neighbour is silent for too long. Unread frames and a long frame in progress are not silence.
@@ -342,13 +342,17 @@ impl Agent {
             let is_late = self.driver.connected_at + SETTLE_WITHIN <= now;
             return if is_late { Err(AgentError::NotSettled) } else { Ok(()) };
         }
-        let (heard, timeouts) = (&mut self.driver.heard, self.common.config.timeouts);
-        let is_due = line.unread == ByLane::default() && heard.since() + timeouts.silent <= now;
-        if is_due && !heard.goes_on(now, line.received, timeouts) { Err(AgentError::Silent) } else { Ok(()) }
+        let (last_received, timeouts) = (&mut self.driver.last_received, self.common.config.timeouts);
+        let is_due = line.unread == ByLane::default() && last_received.since() + timeouts.silent <= now;
+        if is_due && !last_received.goes_on(now, line.received, timeouts) {
+            Err(AgentError::Silent)
+        } else {
+            Ok(())
+        }
     }
 
     /// The outputs; `None`, and a pause, if the replica could not be read.
-    fn or_rest(
+    fn or_pause(
         &mut self,
         outputs: Result<Vec<Output>, HandleError>,
         now: Now,
@@ -359,14 +363,14 @@ impl Agent {
             Err(HandleError::Read(ReadError::Closed)) => Err(AgentError::Closed),
             Err(HandleError::Read(error)) => {
                 tracing::warn!(%error, "the replica could not be read for a neighbour; comparing again later");
-                self.rest(now);
+                self.pause(now);
                 Ok(None)
             }
         }
     }
 
-    fn rest(&mut self, now: Now) {
-        self.driver.resting = Some(now.steady + REST);
+    fn pause(&mut self, now: Now) {
+        self.driver.paused_until = Some(now.steady + PAUSE);
     }
 }
 

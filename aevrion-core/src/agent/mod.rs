@@ -38,7 +38,7 @@ pub(crate) use coordinator::CHECK_EVERY;
 pub use coordinator::RepairCoordinator;
 use driver::Driver;
 #[cfg(feature = "testkit")]
-pub(crate) use driver::REST;
+pub(crate) use driver::PAUSE;
 pub use driver::{AgentError, ByLane, Input, LineState};
 pub use fault::{Fault, Incompatible};
 use handshake::Handshake;
@@ -157,7 +157,7 @@ impl Agent {
         if !matches!(message, Message::Hello(_)) && !self.handshake.measured_enough() {
             return Err(Fault::Unsettled(message.name()).into());
         }
-        if let Some(outputs) = self.spare(&message, now) {
+        if let Some(outputs) = self.refuse_beyond_budget(&message, now) {
             return Ok(outputs);
         }
         let repair = match message {
@@ -229,7 +229,7 @@ impl Agent {
     }
 
     /// The refusal of a question while the neighbour's budget is used up; `None` to handle the message.
-    fn spare(&mut self, message: &Message, now: Now) -> Option<Vec<Output>> {
+    fn refuse_beyond_budget(&mut self, message: &Message, now: Now) -> Option<Vec<Output>> {
         let Common { coordinator, neighbour, .. } = &*self.common;
         coordinator.budgets.used_up_until(*neighbour, now.steady)?;
         let outputs = match message {

@@ -71,12 +71,12 @@ impl LastReceived {
 #[derive(Debug, Default)]
 pub(super) struct PendingReply {
     since: Duration,
-    heard: LastReceived,
+    last_received: LastReceived,
 }
 
 impl PendingReply {
     pub(super) fn at(now: Duration, bytes: u64) -> Self {
-        Self { since: now, heard: LastReceived::at(now, bytes) }
+        Self { since: now, last_received: LastReceived::at(now, bytes) }
     }
 
     /// Whether the frame is arriving. Its bytes cannot be told from those of the live lane and from acknowledgements,
@@ -88,7 +88,7 @@ impl PendingReply {
         timeouts: StallTimeouts,
         longest: Duration,
     ) -> bool {
-        now.saturating_sub(self.since) < longest && self.heard.goes_on(now, bytes, timeouts)
+        now.saturating_sub(self.since) < longest && self.last_received.goes_on(now, bytes, timeouts)
     }
 }
 
@@ -108,13 +108,13 @@ mod tests {
     #[test]
     fn bytes_at_the_least_rate_are_a_sign_of_life() {
         let (timeouts, second) = (StallTimeouts::default(), Duration::from_secs(1));
-        let mut heard = LastReceived::at(second, 100);
-        assert!(!heard.goes_on(second * 2, 100, timeouts));
-        assert!(!heard.goes_on(second * 2, 16_000, timeouts), "less than 16 KiB in a second");
-        assert!(heard.goes_on(second * 2, 20_000, timeouts));
-        assert_eq!(heard.since(), second * 2);
-        let mut awaited = PendingReply::at(second, 0);
-        assert!(awaited.is_arriving(second * 2, 20_000, timeouts, second * 10));
-        assert!(!awaited.is_arriving(second * 12, 1 << 30, timeouts, second * 10));
+        let mut last_received = LastReceived::at(second, 100);
+        assert!(!last_received.goes_on(second * 2, 100, timeouts));
+        assert!(!last_received.goes_on(second * 2, 16_000, timeouts), "less than 16 KiB in a second");
+        assert!(last_received.goes_on(second * 2, 20_000, timeouts));
+        assert_eq!(last_received.since(), second * 2);
+        let mut pending_reply = PendingReply::at(second, 0);
+        assert!(pending_reply.is_arriving(second * 2, 20_000, timeouts, second * 10));
+        assert!(!pending_reply.is_arriving(second * 12, 1 << 30, timeouts, second * 10));
     }
 }

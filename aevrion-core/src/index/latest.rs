@@ -23,10 +23,10 @@ pub(crate) struct LatestCache {
 struct Slot {
     /// The number of arrivals after the last write to a key of this slot.
     written: AtomicU64,
-    tip: ArcSwapOption<Tip>,
+    cached: ArcSwapOption<Cached>,
 }
 
-struct Tip {
+struct Cached {
     /// The number of arrivals in the state of the event's reader.
     arrivals: u64,
     event: Event,
@@ -40,8 +40,8 @@ impl LatestCache {
     /// The newest version of `key`, if it is cached and not later than `at`.
     pub(crate) fn get(&self, key: &[u8], at: Timestamp) -> Option<Event> {
         let slot = self.slot(key);
-        let tip = slot.tip.load();
-        let Tip { arrivals, event } = &**tip.as_ref()?;
+        let cached = slot.cached.load();
+        let Cached { arrivals, event } = &**cached.as_ref()?;
         let valid = event.key() == key
             && event.timestamp() <= at
             && slot.written.load(Ordering::Acquire) <= *arrivals;
@@ -51,8 +51,8 @@ impl LatestCache {
     /// Caches `event`, the newest version of its key in a state with `arrivals` arrivals.
     pub(crate) fn keep(&self, event: &Event, arrivals: u64) {
         if event.weight() <= LATEST_BYTES {
-            let tip = Tip { arrivals, event: event.clone() };
-            self.slot(event.key()).tip.store(Some(tip.into()));
+            let cached = Cached { arrivals, event: event.clone() };
+            self.slot(event.key()).cached.store(Some(cached.into()));
         }
     }
 
@@ -66,7 +66,7 @@ impl LatestCache {
     pub(crate) fn forget_all(&self, arrivals: u64) {
         for slot in &self.slots {
             slot.written.fetch_max(arrivals, Ordering::AcqRel);
-            slot.tip.store(None);
+            slot.cached.store(None);
         }
     }
 

@@ -67,7 +67,7 @@ impl Hello {
         }
         write!(f, " samples {}", self.samples)?;
         match &self.conflict {
-            Some(event_key) => write!(f, " conflict with {}", event_key.escape_debug()),
+            Some(address) => write!(f, " conflict with {}", address.escape_debug()),
             None => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! One end of a connection: a loop around an agent, like a link of [`sync`](crate::replication).
+//! One end of a connection: a loop around an agent, like a link of [`replication`](crate::replication).
 
 use std::sync::Arc;
 

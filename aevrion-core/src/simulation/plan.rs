@@ -7,7 +7,7 @@ use super::random::Random;
 use super::topology::{Topology, most_links, reach};
 use super::wire::Weather;
 use crate::Parameters;
-use crate::agent::{Budget, REST, Rate};
+use crate::agent::{Budget, PAUSE, Rate};
 use crate::bounds::PUSHED_BYTES;
 
 /// More nodes than this make a large calm network: some writes and one partition that heals.
@@ -209,7 +209,7 @@ impl Plan {
 
     /// The time for an agreement beside the two leaves:
     ///
-    /// * the links are restored after `RECONNECT`, a replica whose disk failed rests for `REST`, and clocks are settled
+    /// * the links are restored after `RECONNECT`, a replica whose disk failed rests for `PAUSE`, and clocks are settled
     ///   after three round trips;
     /// * each of the two leaves is compared a grace after it closed, and again and again while events are in flight, at
     ///   most three graces later;
@@ -224,7 +224,7 @@ impl Plan {
         let turns = u32::try_from(most_links(&links)).unwrap_or(u32::MAX);
         let turns = if self.clocks_are_apart() { turns.saturating_mul(3) } else { turns };
         let there_and_back = self.latency * 2;
-        let handshake = RECONNECT + REST + there_and_back * 3;
+        let handshake = RECONNECT + PAUSE + there_and_back * 3;
         let budget = if self.budget == SMALL_BUDGET { FILLS } else { Duration::ZERO };
         handshake + self.grace_at_most() * 5 + there_and_back * 5 * turns + TRANSFER * far + budget
     }

@@ -1,4 +1,4 @@
-//! The layers between crates (house rule 2): adapters depend on the core only, those of networks also on their common
+//! The layers between crates: adapters depend on the core only, those of networks also on their common
 //! part, the node on all adapters, the core on none, and the core's test features are built into nothing but tests.
 
 use super::Problem;

@@ -1,4 +1,4 @@
-//! The doors to time and chance (house rule 3): the libraries read a clock and draw randomness only in the files that a
+//! The doors to time and chance: the libraries read a clock and draw randomness only in the files that a
 //! table of docs/ARCHITECTURE.md names, and only as it says there.
 //!
 //! Tests are apart, and so are modules that only the testkit has: their time is a runtime's that stands still.

@@ -1,4 +1,4 @@
-//! The length of files and functions (house rule 4).
+//! The length of files and functions.
 //!
 //! A file counts without its `#[cfg(test)]` items, and not at all below `tests/`, `benches/` and `examples/`. A
 //! function counts in any place, from its `fn` to its closing brace: a test has to fit a screen too.

@@ -1,4 +1,4 @@
-//! Every source file states its purpose (house rule 5): it begins with a module doc. Test files may use their names
+//! Every source file states its purpose: it begins with a module doc. Test files may use their names
 //! instead.
 
 use super::Problem;

@@ -1,4 +1,4 @@
-//! Settings that every member inherits from the workspace: versions (house rule 12) and lints.
+//! Settings that every member inherits from the workspace: versions and lints.
 //!
 //! A version in a member would drift from the others, and without `lints.workspace` no lint applies to a member, not
 //! even the ban of `unsafe`.

@@ -1,4 +1,4 @@
-//! Events under way on this connection, which a comparison must not take for drift.
+//! Events under way on this connection, which a comparison must not take for a difference.
 //!
 //! Snapshots leave out the last seconds, and with them most events in flight. But an event may carry an old timestamp:
 //! an import, or a write of a node whose clock is slow. Where such events were sent or received just now, a difference

@@ -181,7 +181,7 @@ impl Broadcast {
         self.announce_at = None;
     }
 
-    /// Events on their way, which a comparison must not take for drift.
+    /// Events on their way, which a comparison must not take for a difference.
     pub(super) fn in_transit(&self) -> InTransit<'_> {
         InTransit::new(&self.fetches, &self.travelling, self.common.shape)
     }

@@ -7,7 +7,7 @@
 //! requests.
 //!
 //! Its interface is [`Reconciliation::handle`] and the few functions after it. From the broadcast it needs only the
-//! events [in transit](InTransit), so that they are not taken for drift.
+//! events [in transit](InTransit), so that they are not taken for a difference.
 
 mod agreement;
 mod backfill;

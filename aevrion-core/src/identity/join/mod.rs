@@ -32,7 +32,7 @@ use crate::transport::{Transport, TransportError};
 
 pub use ask::{Joined, ask_to_join, ask_to_renew};
 pub use registrar::Registrar;
-pub use serve::JoinDesk;
+pub use serve::JoinServer;
 pub use token::{NotAToken, Secret, Token};
 pub use tokens::{TOKEN_VALIDITY, Tokens};
 pub use wire::{JoinRefusal, JoinRequest, Welcome};

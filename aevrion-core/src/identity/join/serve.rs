@@ -12,12 +12,12 @@ use crate::transport::RejectionCounters;
 
 /// Answers the join requests of a transport by its handler, once it is set, and counts the refusals.
 #[derive(Default)]
-pub struct JoinDesk {
+pub struct JoinServer {
     handler: Mutex<Option<Arc<dyn JoinHandler>>>,
     refusals: RejectionCounters<{ JoinRefusal::ALL.len() }>,
 }
 
-impl JoinDesk {
+impl JoinServer {
     /// Sets the handler.
     pub fn answer_with(&self, handler: Arc<dyn JoinHandler>) {
         *self.handler() = Some(handler);

@@ -113,7 +113,7 @@ impl Tokens {
     /// The entries, without those past their remembered time.
     fn read(&self, now: Timestamp) -> Result<Vec<Entry>, IdentityError> {
         let path = self.directory.join(BOOK_FILE);
-        let text = match files::read(&path, "book of tokens") {
+        let text = match files::read(&path, "list of tokens") {
             Err(IdentityError::Missing { .. }) => return Ok(Vec::new()),
             text => text?,
         };

@@ -1,4 +1,4 @@
-//! The layers inside the core (house rule 2): no module names one above it.
+//! The layers inside the core: no module names one above it.
 //!
 //! The check reads paths in code that begin with `crate` or `super`; documentation may point upwards, and so may tests,
 //! which are outside the layers. Types that `lib.rs` re-exports at the root belong to the module they come from.
