@@ -7,21 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::pace::{Bucket, Rate};
-use super::{CheckedHashes, RepairCoordinator, ReplicaView, Walked};
+use crate::NodeId;
 use crate::bounds::{READ_A_SECOND, READ_AT_ONCE, SCANNED_A_SECOND, SCANNED_AT_ONCE};
-use crate::message::{Digest, NodeDigest};
-use crate::tree::{NodePosition, Root};
-use crate::{Event, EventKey, NodeId, ReadError, TimeSpan};
-
-/// The cost of a search beside the rows it returns, in rows.
-const SEARCH: u64 = 4;
-
-/// The cost of reading an event beside its key and value, in bytes.
-const EVENT: u64 = 512;
 
 /// The number of accounts beyond which those with a full budget are dropped: they carry no information.
 const ACCOUNTS: usize = 1_024;
@@ -101,7 +92,7 @@ impl Budgets {
         self.declined.load(Ordering::Relaxed)
     }
 
-    fn charge(&self, neighbour: NodeId, (rows, bytes): (u64, u64), now: Duration) {
+    pub(super) fn charge(&self, neighbour: NodeId, (rows, bytes): (u64, u64), now: Duration) {
         let mut accounts = self.accounts();
         if accounts.len() >= ACCOUNTS && !accounts.contains_key(&neighbour) {
             accounts.retain(|_, account| !account.rows.is_full(now) || !account.bytes.is_full(now));
@@ -114,72 +105,6 @@ impl Budgets {
     fn accounts(&self) -> MutexGuard<'_, BTreeMap<NodeId, Account>> {
         // No account can be left half changed.
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A replica view whose reads are charged to one neighbour.
-pub(super) struct Metered<'h, H> {
-    pub(super) view: &'h H,
-    pub(super) coordinator: Arc<RepairCoordinator>,
-    pub(super) neighbour: NodeId,
-    pub(super) now: Duration,
-}
-
-impl<H> Metered<'_, H> {
-    fn rows(&self, rows: u64) {
-        self.coordinator.budgets.charge(self.neighbour, (rows, 0), self.now);
-    }
-
-    fn bytes(&self, bytes: u64) {
-        self.coordinator.budgets.charge(self.neighbour, (0, bytes), self.now);
-    }
-}
-
-impl<H: ReplicaView> ReplicaView for Metered<'_, H> {
-    async fn digest(&self, span: TimeSpan) -> Result<Walked<(Root, Digest)>, ReadError> {
-        let digest = self.view.digest(span).await?;
-        self.rows(SEARCH + digest.rows);
-        Ok(digest)
-    }
-
-    async fn children(
-        &self,
-        span: TimeSpan,
-        parents: &[NodePosition],
-    ) -> Result<Walked<Vec<Vec<NodeDigest>>>, ReadError> {
-        let children = self.view.children(span, parents).await?;
-        self.rows(SEARCH * parents.len() as u64 + children.rows);
-        Ok(children)
-    }
-
-    async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
-        let checked = self.view.check_hashes(span).await?;
-        self.rows(SEARCH + checked.events);
-        Ok(checked)
-    }
-
-    async fn event_keys(
-        &self,
-        span: TimeSpan,
-        before: Option<EventKey>,
-        most: usize,
-    ) -> Result<Vec<EventKey>, ReadError> {
-        let event_keys = self.view.event_keys(span, before, most).await?;
-        self.rows(SEARCH + event_keys.len() as u64);
-        Ok(event_keys)
-    }
-
-    async fn event(&self, event_key: EventKey) -> Result<Option<Event>, ReadError> {
-        let event = self.view.event(event_key).await;
-        let weight = event.as_ref().ok().and_then(Option::as_ref).map_or(0, Event::weight);
-        self.bytes(EVENT + weight as u64);
-        event
-    }
-
-    async fn missing(&self, event_keys: &[EventKey]) -> Result<Vec<EventKey>, ReadError> {
-        let missing = self.view.missing(event_keys).await?;
-        self.rows(SEARCH * event_keys.len() as u64);
-        Ok(missing)
     }
 }
 

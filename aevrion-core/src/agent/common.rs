@@ -1,5 +1,6 @@
 //! Shared by the three machines of one agent: configuration, the node's coordinator, the reading of the neighbour's
-//! clock, and randomness. No machine knows another one.
+//! clock, randomness, and the losses that one machine reports to another. A machine sees nothing else of another one
+//! but the broadcast's events in transit, which the agent hands to the reconciliation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,18 @@ impl ClockReading {
     pub(super) fn neighbours_wall(self, wall: Timestamp) -> Timestamp {
         Timestamp::from_millis(wall.as_millis().saturating_add_signed(self.offset.unwrap_or(0)))
     }
+}
+
+/// A loss that only a comparison finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// This node could not announce its new events.
+    News,
+    /// A repair with another neighbour brought so many events that a comparison after it costs less than announcing
+    /// each.
+    Burst,
+    /// Announced events were not requested, or did not arrive.
+    Announced,
 }
 
 /// The randomness of one agent: a seed in, numbers out, so that every failure replays. SplitMix64 (Steele et al. 2014).

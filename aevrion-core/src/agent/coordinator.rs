@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budget::{Budget, Budgets};
-use super::reconciliation::REPLY_TIMEOUT;
+use super::stall::REPLY_TIMEOUT;
 use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
 use crate::{Event, EventKey, NodeId};
 

@@ -12,10 +12,10 @@ use super::outgoing::send_repair;
 use super::reconciliation;
 use super::stall::{LastReceived, PendingReply};
 use super::{Agent, AgentConfig, Fault, HandleError, NewEvent, Now, Origin, Output, ReplicaView};
-use crate::bounds::STORES_AT_ONCE;
+use crate::bounds::{LANE_BYTES, STORES_AT_ONCE};
 use crate::message::{EventList, Events, Message, NeedEvents, Reply, longest_frame};
 use crate::transport::Lane;
-use crate::{EventKey, ReadError, TimeSpan, Timestamp, WriteError};
+use crate::{EventKey, Parameters, ReadError, TimeSpan, Timestamp, WriteError};
 
 /// Timeout of the handshake.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -42,6 +42,8 @@ pub enum Input {
     Compare(Timestamp),
     /// The address of another machine with the neighbour's identity, if one was met.
     Conflict(Option<String>),
+    /// The transport has not taken a frame within [`StallTimeouts::stalled`](super::StallTimeouts::stalled).
+    Stalled,
     /// The time of [`Agent::wake_at`] has come.
     Woken,
 }
@@ -75,6 +77,8 @@ impl<T> ByLane<T> {
 pub struct LineState {
     /// Whether another answer may be queued.
     pub has_room: ByLane<bool>,
+    /// Whether more than [`most_waiting`] waits on a lane.
+    pub is_overfull: bool,
     /// Whether received frames wait to be read.
     pub unread: ByLane<bool>,
     /// Bytes received so far, including those of incomplete frames.
@@ -85,6 +89,7 @@ impl LineState {
     /// A link without any backlog.
     pub const IDLE: Self = Self {
         has_room: ByLane { live: true, repair: true },
+        is_overfull: false,
         unread: ByLane { live: false, repair: false },
         received: 0,
     };
@@ -100,6 +105,9 @@ pub enum AgentError {
     /// The neighbour is silent: not even its Hello of each minute came.
     #[error("it says nothing any more")]
     Silent,
+    /// The neighbour makes this node queue more and more without reading, or reads almost nothing for too long.
+    #[error("it does not read what it is sent")]
+    DoesNotRead,
     /// The handshake took too long.
     #[error("the clocks were not settled within {} seconds", SETTLE_WITHIN.as_secs())]
     NotSettled,
@@ -168,7 +176,11 @@ impl Agent {
         line: LineState,
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
+        if line.is_overfull {
+            return Err(AgentError::DoesNotRead);
+        }
         let outputs = match input {
+            Input::Stalled => return Err(AgentError::DoesNotRead),
             Input::Connected => {
                 self.driver.connected_at = now.steady;
                 self.driver.last_received = LastReceived::at(now.steady, line.received);
@@ -263,6 +275,7 @@ impl Agent {
             return Ok(declined);
         }
         if matches!(message, Message::Snapshot(_)) && self.driver.stores > 0 {
+            debug_assert!(self.driver.held.is_none(), "the caller read on although the agent did not");
             self.driver.held = Some(message);
             return Ok(Vec::new());
         }
@@ -372,6 +385,12 @@ impl Agent {
     fn pause(&mut self, now: Now) {
         self.driver.paused_until = Some(now.steady + PAUSE);
     }
+}
+
+/// Bytes waiting on a lane beyond which the neighbour is not merely slow: a full lane, one answer (events, the lists
+/// beside it and the questions asked meanwhile, a lane's worth each), and the longest event.
+pub fn most_waiting(parameters: &Parameters) -> usize {
+    (LANE_BYTES * 4).saturating_add(longest_frame(parameters))
 }
 
 /// The empty answer to a message with a large answer, if there is no room or the answer cannot be read. The neighbour

@@ -17,6 +17,7 @@ mod coordinator;
 mod driver;
 mod fault;
 mod handshake;
+mod metered;
 mod outgoing;
 mod pace;
 mod progress;
@@ -30,20 +31,20 @@ use std::time::Duration;
 
 use broadcast::Broadcast;
 pub use budget::Budget;
-use budget::Metered;
 pub use clocks::SAMPLES;
-use common::{Common, Random};
+use common::{Common, Missed, Random};
 #[cfg(feature = "testkit")]
 pub(crate) use coordinator::CHECK_EVERY;
 pub use coordinator::RepairCoordinator;
 use driver::Driver;
 #[cfg(feature = "testkit")]
 pub(crate) use driver::PAUSE;
-pub use driver::{AgentError, ByLane, Input, LineState};
+pub use driver::{AgentError, ByLane, Input, LineState, most_waiting};
 pub use fault::{Fault, Incompatible};
 use handshake::Handshake;
 pub use handshake::Introduction;
 pub(crate) use handshake::hello;
+use metered::Metered;
 pub use pace::Rate;
 pub use progress::{Activity, Progress};
 use reconciliation::Reconciliation;
@@ -51,7 +52,7 @@ pub use reconciliation::{Agreement, CatchUp};
 pub use replica_view::{CheckedHashes, ReplicaView, Walked};
 pub use stall::StallTimeouts;
 
-use crate::message::{EventList, Events, Message, NeedEvents, Reply};
+use crate::message::{EventList, Events, Message, NeedEvents, Reply, Snapshot};
 pub use crate::news::{NewEvent, Origin};
 use crate::transport::Lane;
 use crate::tree::Shape;
@@ -115,7 +116,8 @@ pub struct AgentConfig {
 /// inputs in any order, and [`Input::Woken`] at [`Agent::wake_at`]. The caller carries out all outputs, in order,
 /// before the next input. It takes frames off the lanes only while [`Agent::reads`], and new events off the feed only
 /// while [`Agent::takes_news`]. Unread frames hold the neighbour back; a comparison finds events lost from the feed.
-/// Each call gets the current [`LineState`].
+/// Each call gets the current [`LineState`]. After each Hello and each [`Input::Woken`] the caller passes
+/// [`Input::Conflict`].
 pub struct Agent {
     common: Arc<Common>,
     driver: Driver,
@@ -220,9 +222,16 @@ impl Agent {
     ) -> Result<Vec<Output>, HandleError> {
         let view = &self.metered(view, now);
         let in_transit = self.broadcast.in_transit();
-        let repair = self.reconciliation.handle(input, now, in_transit, view).await?;
+        let repair = self.reconciliation.handle(input, now, in_transit, view).await;
         self.broadcast.agreed(self.reconciliation.agreement().until);
-        let compares = repair.iter().any(|output| matches!(output, Output::Send(_, Message::Snapshot(_))));
+        let repair = repair?;
+        let compares = repair.iter().any(|output| match output {
+            // The bare answer of an agreement says nothing new.
+            Output::Send(_, Message::Snapshot(Snapshot { digest, answer, .. })) => {
+                *answer || digest.is_some()
+            }
+            Output::Send(..) | Output::Store(..) => false,
+        });
         let mut outputs = if compares { self.broadcast.announce() } else { Vec::new() };
         outputs.extend(repair);
         Ok(outputs)
@@ -239,7 +248,7 @@ impl Agent {
                 Vec::new()
             }
             Message::EventList(EventList::Announced(_)) => {
-                self.reconciliation.missed(broadcast::Missed::Announced, now.steady);
+                self.reconciliation.missed(Missed::Announced, now.steady);
                 Vec::new()
             }
             message => driver::decline(message)?,
@@ -299,7 +308,7 @@ impl Agent {
     /// The feed overflowed: a comparison finds the lost events.
     fn overflowed(&mut self, now: Now) {
         self.broadcast.drop_announcements();
-        self.reconciliation.missed(broadcast::Missed::News, now.steady);
+        self.reconciliation.missed(Missed::News, now.steady);
     }
 
     /// The connection is over: other neighbours may be asked for the events requested here.

@@ -5,6 +5,11 @@
 
 use std::time::Duration;
 
+/// The silence that ends a repair for a side with an open question, because every question is answered. It also
+/// applies to a side that has only given: the other side stores the events, and knows better when it is done. An
+/// arriving frame is no silence, however long it takes.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Timeouts after which a neighbour is given up. The defaults suit every usable network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StallTimeouts {

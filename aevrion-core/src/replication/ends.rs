@@ -47,9 +47,6 @@ pub(super) enum LinkEnd {
     /// The neighbour closed the connection.
     #[error("the neighbour closed the connection")]
     Left,
-    /// The neighbour makes this node queue more and more without reading, or reads almost nothing for too long.
-    #[error("it does not read what it is sent")]
-    DoesNotRead,
     /// This node ended it.
     #[error("this node ended the connection")]
     Dismissed,
@@ -62,9 +59,9 @@ impl LinkEnd {
             Self::Agent(AgentError::Fault(fault)) => Some(fault.name()),
             Self::Agent(AgentError::Silent) => Some("silent"),
             Self::Agent(AgentError::NotSettled) => Some("not_settled"),
+            Self::Agent(AgentError::DoesNotRead) => Some("does_not_read"),
             Self::Transport(TransportError::FrameTooLong { .. }) => Some("frame_too_long"),
             Self::Transport(TransportError::Violation { .. }) => Some("transport_violation"),
-            Self::DoesNotRead => Some("does_not_read"),
             Self::Agent(AgentError::Expired | AgentError::Closed)
             | Self::Transport(_)
             | Self::Left

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::StallTimeouts;
 use super::counters::Counters;
 use crate::Parameters;
-use crate::agent::{ByLane, Fault, LineState};
+use crate::agent::{ByLane, Fault, LineState, most_waiting};
 use crate::bounds::LANE_BYTES;
 use crate::message::{Message, decode, longest_frame};
 use crate::transport::{Connection, Lane, TransportError};
@@ -22,6 +22,7 @@ const READ_AHEAD: usize = 2;
 /// Both lanes of a connection, and the tasks that read and write them. They end with it.
 pub(super) struct Lanes {
     connection: Arc<dyn Connection>,
+    received: u64,
     pub(super) outgoing: ByLane<Outgoing>,
     pub(super) incoming: ByLane<mpsc::Receiver<Incoming>>,
     /// Notified when either lane stalls.
@@ -52,6 +53,7 @@ impl Lanes {
         let (live, repair) = (open(Lane::Live), open(Lane::Repair));
         Self {
             connection: Arc::clone(connection),
+            received: 0,
             outgoing: ByLane { live: live.0, repair: repair.0 },
             incoming: ByLane { live: live.1, repair: repair.1 },
             stalled,
@@ -59,23 +61,25 @@ impl Lanes {
         }
     }
 
+    /// The state of the line. The received bytes are as of the last [`count_received`](Self::count_received).
     pub(super) fn state(&self) -> LineState {
-        let Self { outgoing, incoming, connection, .. } = self;
+        let Self { outgoing, incoming, received, .. } = self;
         LineState {
             has_room: ByLane { live: outgoing.live.has_room(), repair: outgoing.repair.has_room() },
+            is_overfull: outgoing.live.is_overfull() || outgoing.repair.is_overfull(),
             unread: ByLane { live: !incoming.live.is_empty(), repair: !incoming.repair.is_empty() },
-            received: connection.traffic().received,
+            received: *received,
         }
+    }
+
+    /// Asks the transport for the received bytes, which may take the lock of the connection.
+    pub(super) fn count_received(&mut self) {
+        self.received = self.connection.traffic().received;
     }
 
     /// Queues a frame on a lane.
     pub(super) fn send(&self, lane: Lane, frame: Bytes) {
         self.outgoing.as_ref().of(lane).send(frame);
-    }
-
-    /// Whether more bytes wait on a lane than any honest repair session leaves waiting.
-    pub(super) fn are_overfull(&self) -> bool {
-        self.outgoing.live.is_overfull() || self.outgoing.repair.is_overfull()
     }
 }
 
@@ -94,12 +98,6 @@ pub(super) struct Outgoing {
     frames: mpsc::UnboundedSender<Bytes>,
     waiting: Arc<Waiting>,
     most: usize,
-}
-
-/// Bytes waiting on a lane beyond which the neighbour is not merely slow: a full lane, one answer (events, the lists
-/// beside it and the questions asked meanwhile, a lane's worth each), and the longest event.
-fn most_waiting(parameters: &Parameters) -> usize {
-    (LANE_BYTES * 4).saturating_add(longest_frame(parameters))
 }
 
 /// The cost of a frame beside its bytes.

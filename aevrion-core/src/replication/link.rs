@@ -103,7 +103,7 @@ impl Link {
                 Ok((origin, outcome)) => Ok(Some(Input::Stored(origin, outcome))),
                 Err(_) => Err(LinkEnd::Dismissed),
             },
-            () = stalled.notified() => Err(LinkEnd::DoesNotRead),
+            () = stalled.notified() => Ok(Some(Input::Stalled)),
             () = until(wake) => Ok(Some(Input::Woken)),
             // New events before questions: they are sent before a snapshot is found to differ by them.
             news = self.feed.next(), if takes_news => Ok(Some(match news {
@@ -136,6 +136,7 @@ impl Link {
 
     /// Passes an input to the agent, and carries out its outputs.
     async fn tell(&mut self, input: Input) -> Result<(), LinkEnd> {
+        self.lanes.count_received();
         let (now, line, shed) = (self.now(), self.lanes.state(), self.agent.shed());
         let outputs = self.agent.handle(input, now, line, &self.replica).await?;
         (shed..self.agent.shed()).for_each(|_| self.counters.shed());
@@ -154,7 +155,7 @@ impl Link {
                 }
             }
         }
-        if self.lanes.are_overfull() { Err(LinkEnd::DoesNotRead) } else { Ok(()) }
+        Ok(())
     }
 
     /// Records the neighbour's identity and its knowledge about this node.

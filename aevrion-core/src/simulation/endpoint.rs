@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::wire::{Arrival, Wire};
 use super::world::{Known, Process, World};
-use crate::agent::{Agent, AgentError, ByLane, Fault, Input, LineState, Origin, Output};
+use crate::agent::{Agent, AgentError, ByLane, Fault, Input, LineState, Origin, Output, most_waiting};
 use crate::message::{decode, encode};
 use crate::replica::{FeedReader, News};
 use crate::replication::storing::store;
@@ -44,6 +44,8 @@ pub(super) struct Endpoint {
     doubled: bool,
     /// Bytes of the received frames.
     received: u64,
+    /// Bytes that may wait on a lane.
+    most_waiting: usize,
     /// The process's knowledge of the neighbour.
     known: Known,
 }
@@ -58,6 +60,7 @@ impl Endpoint {
     ) -> Self {
         let Process { replica, coordinator, .. } = process;
         let agent = Agent::new(world.config(way.0), world.nodes[way.1].id, coordinator, seed);
+        let most_waiting = most_waiting(&world.plan.parameters);
         let feed = replica.feed();
         let (stores, world) = (JoinSet::new(), Arc::clone(world));
         Self {
@@ -71,6 +74,7 @@ impl Endpoint {
             stores,
             doubled: false,
             received: 0,
+            most_waiting,
             known: Known::default(),
         }
     }
@@ -165,6 +169,7 @@ impl Endpoint {
     fn line(&self) -> LineState {
         LineState {
             has_room: ByLane { live: self.out.has_room(Lane::Live), repair: self.out.has_room(Lane::Repair) },
+            is_overfull: self.out.is_overfull(self.most_waiting),
             unread: self.into.unread(Instant::now()),
             received: self.received,
         }

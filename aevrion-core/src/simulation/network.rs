@@ -40,15 +40,16 @@ pub(super) async fn keep_connected(world: Arc<World>, number: usize) {
         let tasks = ends.map(|end| tokio::spawn(end.run()));
         for (task, (here, there)) in tasks.into_iter().zip([(a, b), (b, a)]) {
             match task.await {
-                // A long-blocked path looks like a silent neighbour.
-                Ok(
-                    AgentError::Closed | AgentError::Silent | AgentError::NotSettled | AgentError::Expired,
-                ) => {}
+                Ok(AgentError::Closed) => {}
                 // Lost or doubled frames, which no transport produces, make honest neighbours look faulty.
                 Ok(AgentError::Fault(_)) if world.plan.is_harsh() => {}
+                // A path that is blocked or loses frames for long looks like a silent neighbour.
+                Ok(AgentError::Silent | AgentError::NotSettled)
+                    if world.plan.troubles.partitions || world.plan.is_harsh() => {}
                 Ok(AgentError::Fault(fault)) => {
                     world.wrong(format!("node {here} says of node {there}: {fault}"));
                 }
+                Ok(end) => world.wrong(format!("node {here} gives up node {there}: {end}")),
                 Err(panic) => world.wrong(format!("the agent of node {here} for node {there} died: {panic}")),
             }
         }

@@ -174,6 +174,11 @@ impl Wire {
         ByLane { live: live.is_due(now), repair: repair.is_due(now) }
     }
 
+    /// Whether more than `most` bytes wait on a lane.
+    pub(super) fn is_overfull(&self, most: usize) -> bool {
+        self.flow().lanes.iter().any(|queue| queue.bytes > most)
+    }
+
     pub(super) fn has_room(&self, lane: Lane) -> bool {
         self.flow().lanes[slot(lane)].bytes < self.room
     }

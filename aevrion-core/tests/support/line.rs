@@ -244,6 +244,7 @@ impl Line {
         let [live, repair] = arriving;
         LineState {
             has_room: ByLane { live: true, repair: self.has_room(side) },
+            is_overfull: false,
             unread: ByLane { live: !live.is_empty(), repair: !repair.is_empty() },
             received: *received,
         }

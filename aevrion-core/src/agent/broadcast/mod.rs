@@ -17,11 +17,11 @@ pub(super) use in_transit::InTransit;
 use in_transit::Travelling;
 use mending::Mending;
 
-use super::common::{ClockReading, Common};
+use super::common::{ClockReading, Common, Missed};
 use super::outgoing::{Readable, batches, readable, send_in_frames, send_live};
 use super::tolerance::{Latecomers, Mistakes};
 use super::{HandleError, NewEvent, Now, Origin, Output, ReplicaView};
-use crate::bounds::{ANNOUNCED_AT_ONCE, MESSAGE_EVENT_KEYS, WANTED_AT_ONCE, WINDOW_BYTES};
+use crate::bounds::{ANNOUNCED_AT_ONCE, MESSAGE_EVENT_KEYS, MESSAGE_IDS, WINDOW_BYTES};
 use crate::fault_injection::{Bug, injected};
 use crate::message::{EventList, Events, Message, NeedEvents, Push, Reply};
 use crate::transport::Lane;
@@ -52,18 +52,6 @@ pub(super) enum Input {
     Damaged(Vec<EventKey>),
     /// The time of [`Broadcast::wake_at`] is reached.
     Woken,
-}
-
-/// A loss that only a comparison finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missed {
-    /// This node could not announce its new events.
-    News,
-    /// A repair with another neighbour brought so many events that a comparison after it costs less than announcing
-    /// each.
-    Burst,
-    /// Announced events were not requested, or did not arrive.
-    Announced,
 }
 
 /// The effects of an input.
@@ -299,7 +287,7 @@ impl Broadcast {
     /// Gives up overdue events: others may be asked for them, and a comparison finds the rest.
     fn forget_overdue(&mut self, now: Duration) -> Option<Missed> {
         let overdue = self.fetches.overdue(now).len();
-        self.latecomers.give_up(overdue, WANTED_AT_ONCE);
+        self.latecomers.give_up(overdue, MESSAGE_IDS);
         (overdue > 0).then_some(Missed::Announced)
     }
 
@@ -364,7 +352,7 @@ impl Broadcast {
     /// Repeats a request for the events that had no room in an answer. The deadlines stay. Answers to some of it may
     /// be under way already.
     fn request_again(&mut self, event_keys: &[EventKey]) -> Option<Output> {
-        self.latecomers.give_up(event_keys.len(), WANTED_AT_ONCE);
+        self.latecomers.give_up(event_keys.len(), MESSAGE_IDS);
         (!event_keys.is_empty()).then(|| request(event_keys))
     }
 
@@ -395,7 +383,7 @@ impl Broadcast {
     /// Lets other neighbours be asked for damaged events that this one has not delivered. They may still arrive.
     fn give_up_mending(&mut self, now: Duration) {
         let missing = self.mending.give_up(now);
-        self.latecomers.give_up(missing.len(), WANTED_AT_ONCE);
+        self.latecomers.give_up(missing.len(), MESSAGE_IDS);
         self.common.coordinator.give_up(&missing);
     }
 

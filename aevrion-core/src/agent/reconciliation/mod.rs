@@ -33,15 +33,14 @@ use backfill::Backfill;
 use era::{ByEra, Era};
 use partitions::PartitionCursor;
 use schedule::{InTurn, Reach, Schedule};
-pub(super) use session::REPLY_TIMEOUT;
 use session::RepairSession;
 use snapshot::Compared;
 use suspects::Suspects;
 use want_list::WantList;
 
 use super::Random;
-use super::broadcast::{InTransit, Missed};
-use super::common::{ClockReading, Common};
+use super::broadcast::InTransit;
+use super::common::{ClockReading, Common, Missed};
 use super::pace::Bucket;
 use super::tolerance::{Latecomers, Mistakes};
 use super::{HandleError, Now, Output, ReplicaView};

@@ -7,17 +7,13 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::agent::stall::REPLY_TIMEOUT;
 use crate::bounds::OPENED_NODES;
 use crate::tree::{NodePosition, Shape};
 use crate::{TimeSpan, Timestamp};
 
 /// The least silence that ends a repair.
 const QUIET: Duration = Duration::from_millis(50);
-
-/// The silence that ends a repair for a side with an open question, because every question is answered. It also
-/// applies to a side that has only given: the other side stores the events, and knows better when it is done. An
-/// arriving frame is no silence, however long it takes.
-pub(in crate::agent) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest delay of an answer beyond its timeout: after this it will not come.
 const OWED: Duration = Duration::from_secs(120);
