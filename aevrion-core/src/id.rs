@@ -1,5 +1,6 @@
 //! Identifiers: of events, tree nodes, nodes of a cluster, and openings of a store.
 
+use crate::chance::random;
 use std::fmt;
 use std::str::FromStr;
 
@@ -115,13 +116,6 @@ impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", u64::from_be_bytes(self.0))
     }
-}
-
-fn random<const LEN: usize>() -> [u8; LEN] {
-    let mut bytes = [0; LEN];
-    #[expect(clippy::expect_used, reason = "nothing sensible can be done without an identity")]
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    bytes
 }
 
 impl Hash {

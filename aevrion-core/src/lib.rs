@@ -31,6 +31,7 @@ pub mod agent;
 mod arrivals;
 #[doc(hidden)]
 pub mod bounds;
+mod chance;
 mod clock;
 mod clock_fault;
 #[cfg(feature = "testkit")]

@@ -176,7 +176,7 @@ fn unknown_kinds_are_named() {
 }
 
 #[test]
-fn a_greeting_of_another_version_is_told_as_such_whatever_its_fields_are() {
+fn a_hello_of_another_version_is_told_as_such_whatever_its_fields_are() {
     let Some((_, Message::Hello(hello))) = samples().into_iter().next() else { panic!("it is the first") };
     let mut other = encode(&Message::Hello(Hello { version: 3, ..hello })).to_vec();
     assert_eq!(decode(&other, &parameters()), Err(Malformed::OtherVersion(3)));
@@ -203,7 +203,7 @@ fn a_list_longer_than_allowed_is_refused_though_all_of_it_is_there() {
 }
 
 #[test]
-fn a_greeting_tells_few_and_short_addresses() {
+fn a_hello_tells_few_and_short_addresses() {
     let Some((_, Message::Hello(hello))) = samples().into_iter().next() else { panic!("it is the first") };
     let of = |listens: Vec<String>, conflict| Message::Hello(Hello { listens, conflict, ..hello.clone() });
     let long = "a".repeat(PEER_TEXT);

@@ -160,7 +160,7 @@ async fn data_before_the_clocks_are_settled() {
 }
 
 #[tokio::test]
-async fn greetings_without_end() {
+async fn hellos_without_end() {
     let victim = victim().await;
     let connection = victim.connect().await;
     for number in 1..=100 {

@@ -10,6 +10,7 @@ use super::links;
 use super::place::Arrival;
 use super::status::{Neighbour, NeighbourState};
 use super::{Member, Peer, Shared, lock};
+use crate::chance::random;
 use crate::transport::{Refusal, Transport, TransportError, host_and_port};
 use crate::{NodeId, steady};
 
@@ -347,8 +348,8 @@ pub(super) fn transport_for(shared: &Shared, peer: &Peer) -> Option<Arc<dyn Tran
 /// The pause before the next attempt: a random time between half and all of the current pause, so that nodes that lost
 /// the same neighbour do not redial at the same moment.
 fn next_pause(pause: &mut Duration) -> Duration {
-    let [random, ..] = *NodeId::random().as_bytes();
-    let this = pause.mul_f64(0.5 + f64::from(random) / 510.0);
+    let [part] = random();
+    let this = pause.mul_f64(0.5 + f64::from(part) / 510.0);
     *pause = (*pause * 2).min(LONGEST_PAUSE);
     this
 }

@@ -17,6 +17,7 @@ use super::place::{Arrival, Place};
 use super::status::Neighbour;
 use super::{Members, Shared, lock};
 use crate::agent::{Agent, Progress};
+use crate::chance::random;
 use crate::message::Message;
 use crate::transport::{Connection, HANDSHAKE, Side, TransportError};
 use crate::{Incarnation, NodeId, Timestamp, steady};
@@ -281,8 +282,12 @@ fn link_of(
     commands: mpsc::Receiver<Command>,
     progress: watch::Sender<Progress>,
 ) -> Link {
-    let agent =
-        Agent::new(shared.config(node), connection.neighbour(), Arc::clone(&shared.coordinator), seed());
+    let agent = Agent::new(
+        shared.config(node),
+        connection.neighbour(),
+        Arc::clone(&shared.coordinator),
+        u64::from_be_bytes(random()),
+    );
     let wall = shared.replica.wall();
     Link {
         agent: match connection.proven_until() {
@@ -335,10 +340,4 @@ fn tell_end(end: &LinkEnd, neighbour: NodeId, address: &str) {
         Some(_) => tracing::warn!(%neighbour, %address, reason = %end, "a neighbour was cut off"),
         None => tracing::info!(%neighbour, %address, reason = %end, "disconnected"),
     }
-}
-
-/// A random seed for one agent.
-fn seed() -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *NodeId::random().as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

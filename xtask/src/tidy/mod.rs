@@ -9,6 +9,7 @@ mod layers;
 mod length;
 mod manifest;
 mod module_doc;
+mod named_files;
 mod old_names;
 mod ratchet;
 mod readme;
@@ -68,6 +69,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("words", words::check),
     ("old names", old_names::check),
     ("readme", readme::check),
+    ("named files", named_files::check),
     ("wired", wired::check),
     ("subjects", subjects::check),
     ("surface", surface::check),

@@ -26,7 +26,7 @@ const fn blind(modules: &'static [&'static str]) -> Layer {
 /// Lowest first.
 const LAYERS: &[Layer] = &[
     // Intentional bugs, which any layer may have, and what the conformance suites of all layers share.
-    blind(&["fault_injection", "conformance"]),
+    blind(&["chance", "fault_injection", "conformance"]),
     blind(&["bounds", "files", "id", "time"]),
     blind(&["event", "wall", "clock", "clock_fault", "coop"]),
     // The interface of an engine. It knows rows as bytes, not their contents.
