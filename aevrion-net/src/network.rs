@@ -1,4 +1,4 @@
-//! What a network provides to its transport.
+//! The interface between a network and its transport.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
