@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
-use aevrion_core::{EntryQuery, KeySpan, VersionQuery};
+use aevrion_core::{AsOf, EntryQuery, KeySpan, VersionQuery};
 use aevrion_core::{
     Event, ManualWall, Operation, Options, Parameters, Replica, Root, Timestamp, Value, WriteError,
 };
@@ -94,13 +94,10 @@ async fn all_reads(replica: &Replica) -> Vec<String> {
     let mut reads = Vec::new();
     for at in [0, 1_000_000, 25_000_000, 60_000_000, u64::MAX] {
         let at = Some(ms(at));
-        let entries = replica
-            .scan(&EntryQuery { as_of: at.map(Into::into), ..EntryQuery::default() })
-            .await
-            .expect("readable");
+        let entries = replica.scan(&EntryQuery::default().as_of(at.map(AsOf::from))).await.expect("readable");
         reads.push(format!("{:?}", entries.events));
         for key in 0..23 {
-            let query = VersionQuery { until: at, ..VersionQuery::default() };
+            let query = VersionQuery::default().until(at);
             let versions = replica.history(format!("key{key}"), &query).await.expect("readable");
             reads.push(format!("{:?}", versions.events));
         }

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use crate::support::random::Random;
 use crate::support::{ENGINES, aevrion, run_on, status};
+use aevrion_core::EntryQuery;
 use aevrion_core::bounds::COMMIT_EVENTS;
 use aevrion_core::store::Durability;
-use aevrion_core::{EntryQuery, KeySpan};
 use aevrion_core::{Operation, Replica};
 
 /// The signal number of `kill -9`.
@@ -314,7 +314,7 @@ fn value(number: u64) -> String {
 async fn expect_all(engine: &str, data: &Path, acknowledged: &BTreeSet<u64>) {
     let replica = engine::replica(engine, data).await;
     let mut parts: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut query = EntryQuery { span: KeySpan::prefix(Vec::<u8>::new()), ..EntryQuery::default() };
+    let mut query = EntryQuery::default();
     loop {
         let page = replica.scan(&query).await.expect("it can be read");
         for event in &page.events {

@@ -11,6 +11,7 @@ use crate::store::{StoreError, Table};
 
 /// A damaged stored row. It is reported, never served.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Damage {
     /// The table of the row.
     pub table: Table,
@@ -48,7 +49,8 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    pub(crate) fn damaged(table: Table, key: &[u8], what: impl Into<String>) -> Self {
+    /// The row of `table` at `key` is damaged.
+    pub fn damaged(table: Table, key: &[u8], what: impl Into<String>) -> Self {
         Self::Damaged(Damage { table, key: Bytes::copy_from_slice(key), what: what.into() })
     }
 }

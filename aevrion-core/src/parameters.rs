@@ -30,6 +30,7 @@ impl Default for Parameters {
 
 /// Required parameters; `None` accepts any value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct ParameterOverrides {
     /// The required [`Parameters::granularity`].
     pub granularity: Option<u64>,
@@ -42,6 +43,34 @@ pub struct ParameterOverrides {
 }
 
 impl ParameterOverrides {
+    /// Sets [`granularity`](Self::granularity).
+    #[must_use]
+    pub fn granularity(mut self, granularity: impl Into<Option<u64>>) -> Self {
+        self.granularity = granularity.into();
+        self
+    }
+
+    /// Sets [`branching`](Self::branching).
+    #[must_use]
+    pub fn branching(mut self, branching: impl Into<Option<u32>>) -> Self {
+        self.branching = branching.into();
+        self
+    }
+
+    /// Sets [`longest_key`](Self::longest_key).
+    #[must_use]
+    pub fn longest_key(mut self, longest_key: impl Into<Option<u32>>) -> Self {
+        self.longest_key = longest_key.into();
+        self
+    }
+
+    /// Sets [`largest_data`](Self::largest_data).
+    #[must_use]
+    pub fn largest_data(mut self, largest_data: impl Into<Option<u32>>) -> Self {
+        self.largest_data = largest_data.into();
+        self
+    }
+
     /// The required parameters, completed with those of `others`.
     pub fn or(self, others: Parameters) -> Parameters {
         Parameters {

@@ -52,10 +52,7 @@ impl Node {
     /// With the neighbours' clocks so many milliseconds ahead.
     async fn with_clock(number: u8, granularity: u64, ahead: i64) -> Self {
         let options = Options::default()
-            .parameters(ParameterOverrides {
-                granularity: Some(granularity),
-                ..ParameterOverrides::default()
-            })
+            .parameters(ParameterOverrides::default().granularity(granularity))
             .node(id(number))
             .wall(ManualWall::at(Timestamp::from_millis(NOW)));
         let replica = Replica::open(MemoryStore::new(), options).await.unwrap();
@@ -68,7 +65,7 @@ impl Node {
             grace: SECOND * 2,
             max_drift: SECOND * 60,
             pushed: PUSHED_BYTES,
-            timeouts: StallTimeouts { silent: SECOND * 86_400, ..StallTimeouts::default() },
+            timeouts: StallTimeouts::default().silent(SECOND * 86_400),
         };
         let coordinator = Arc::new(RepairCoordinator::default());
         let agents =

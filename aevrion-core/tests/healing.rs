@@ -67,11 +67,8 @@ impl Default for Setting {
 /// A store with these events and all hashes.
 async fn stored(events: &[Event], parameters: &Parameters) -> Kept {
     let store = Kept::default();
-    let parameters = ParameterOverrides {
-        granularity: Some(parameters.granularity),
-        branching: Some(parameters.branching),
-        ..ParameterOverrides::default()
-    };
+    let parameters =
+        ParameterOverrides::default().granularity(parameters.granularity).branching(parameters.branching);
     let options = Options::default().parameters(parameters);
     let replica = Replica::open(store.clone(), options).await.unwrap();
     replica.insert(events.to_vec(), Durability::Immediate).await.unwrap();

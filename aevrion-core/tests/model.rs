@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::Kept;
 use aevrion_core::store::Durability;
-use aevrion_core::{EntryQuery, KeySpan, Order, VersionQuery};
+use aevrion_core::{AsOf, EntryQuery, KeySpan, Order, VersionQuery};
 use aevrion_core::{
     Event, Hash, ManualWall, Operation, Options, ParameterOverrides, Parameters, Replica, Root, Timestamp,
     Value,
@@ -281,11 +281,7 @@ impl Pair {
 }
 
 async fn open(store: &Kept, wall: &Arc<ManualWall>, index_batch: usize) -> Replica {
-    let parameters = ParameterOverrides {
-        granularity: Some(GRANULARITY),
-        branching: Some(BRANCHING),
-        ..ParameterOverrides::default()
-    };
+    let parameters = ParameterOverrides::default().granularity(GRANULARITY).branching(BRANCHING);
     let wall = Arc::clone(wall);
     Replica::open(
         store.clone(),
@@ -297,7 +293,7 @@ async fn open(store: &Kept, wall: &Arc<ManualWall>, index_batch: usize) -> Repli
 
 /// The whole history, page by page.
 async fn history(replica: &Replica, key: &[u8], until: Timestamp, order: Order) -> Vec<Event> {
-    let mut query = VersionQuery { order, until: Some(until), after: None, limit: 2 };
+    let mut query = VersionQuery::default().order(order).until(until).limit(2);
     let mut events = Vec::new();
     loop {
         let versions = replica.history(key, &query).await.unwrap();
@@ -312,7 +308,7 @@ async fn history(replica: &Replica, key: &[u8], until: Timestamp, order: Order) 
 
 /// The whole span, page by page.
 async fn entries(replica: &Replica, span: KeySpan, at: Timestamp) -> Vec<Event> {
-    let mut query = EntryQuery { span, as_of: Some(at.into()), after: None, limit: 3 };
+    let mut query = EntryQuery::default().span(span).as_of(AsOf::from(at)).limit(3);
     let mut events = Vec::new();
     loop {
         let entries = replica.scan(&query).await.unwrap();

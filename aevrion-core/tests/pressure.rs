@@ -23,7 +23,7 @@ async fn neighbour_of(replica: &Replica) -> (Replication, Arc<dyn Connection>, M
     let transport = network.bind(NodeId::from_bytes([5; 32]));
     let address = transport.address();
     // No neighbour is cut off for slowness.
-    let timeouts = StallTimeouts { stalled: Duration::from_secs(86_400), ..StallTimeouts::default() };
+    let timeouts = StallTimeouts::default().stalled(Duration::from_secs(86_400));
     let replication = replica.replicate(ReplicationOptions::default().timeouts(timeouts));
     replication.over(transport);
     let neighbour = network.bind(NEIGHBOUR);

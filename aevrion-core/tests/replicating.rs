@@ -38,7 +38,7 @@ async fn node(network: &MemoryNetwork, number: u8) -> Node {
 async fn node_ahead(network: &MemoryNetwork, number: u8, ahead: Duration) -> Node {
     let transport = network.bind(id(number));
     let address = aevrion_core::transport::Transport::address(&transport);
-    let parameters = ParameterOverrides { granularity: Some(500), ..ParameterOverrides::default() };
+    let parameters = ParameterOverrides::default().granularity(500);
     let wall = Arc::new(Ahead(ahead));
     let options = Options::default().parameters(parameters).node(id(number)).wall(wall);
     let replica = Replica::open(MemoryStore::new(), options).await.unwrap();

@@ -289,7 +289,7 @@ async fn write(replica: &Replica, round: u64) {
 async fn what_is_written_meanwhile_is_never_taken_for_damage() {
     for isolated in [true, false] {
         let store = Yielding::new(isolated);
-        let parameters = ParameterOverrides { granularity: Some(1_000), ..ParameterOverrides::default() };
+        let parameters = ParameterOverrides::default().granularity(1_000);
         // Index batches and trimmed arrivals occur all the time.
         let options = Options::default().parameters(parameters).index_batch(50).arrivals_kept(400);
         let replica = Replica::open(store, options).await.unwrap();

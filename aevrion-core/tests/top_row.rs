@@ -175,11 +175,8 @@ impl Subject {
 const NOTHING: Root = Root { count: 0, hash: Hash::EMPTY };
 
 async fn open(store: &Kept) -> Replica {
-    let parameters = ParameterOverrides {
-        granularity: Some(GRANULARITY),
-        branching: u32::try_from(BRANCHING).ok(),
-        ..ParameterOverrides::default()
-    };
+    let parameters =
+        ParameterOverrides::default().granularity(GRANULARITY).branching(u32::try_from(BRANCHING).ok());
     let wall = Arc::new(ManualWall::at(Timestamp::from_millis(40_000)));
     Replica::open(store.clone(), Options::default().parameters(parameters).joins().wall(wall)).await.unwrap()
 }
@@ -192,7 +189,7 @@ async fn a_store_with_a_fine_tree_opens_and_none_is_made() {
     made.close().await.unwrap();
     let replica = Replica::open(store, Options::default()).await.unwrap();
     assert_eq!(replica.parameters().granularity, GRANULARITY);
-    let parameters = ParameterOverrides { granularity: Some(1), ..ParameterOverrides::default() };
+    let parameters = ParameterOverrides::default().granularity(1);
     let made = Replica::open(Kept::default(), Options::default().parameters(parameters)).await;
     let refused = made.unwrap_err().to_string();
     assert!(refused.contains("a day at least"), "{refused}");

@@ -39,6 +39,7 @@ enum Bug {
     HangsOnNobody,
     AcceptsForever,
     DialsAfterClose,
+    LeavesDialsWaiting,
     ClosesWithAnotherReason,
     InventsFramesOfTheDead,
 }
@@ -114,6 +115,10 @@ impl Transport for Broken {
             (_, Ok(connection)) => Ok(self.wrap(connection)),
             (Bug::CallsEveryAddressUnreachable, Err(TransportError::BadAddress { address, what })) => {
                 Err(TransportError::Unreachable { address, what })
+            }
+            (Bug::LeavesDialsWaiting, Err(error @ TransportError::Unreachable { .. })) => {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                Err(error)
             }
             (Bug::HangsOnNobody, Err(TransportError::Unreachable { .. })) => std::future::pending().await,
             (Bug::DialsAfterClose, Err(TransportError::Closed { reason, .. })) => {
@@ -313,6 +318,7 @@ catches! {
     a_dial_that_hangs: HangsOnNobody, "a dial to nobody fails in bounded time";
     an_accept_that_never_ends: AcceptsForever, "a closed transport accepts nobody";
     a_dial_after_close: DialsAfterClose, "a closed transport dials nobody";
+    a_dial_left_waiting: LeavesDialsWaiting, "a dial is refused at once";
     a_close_with_another_reason: ClosesWithAnotherReason, "its connections end with the reason";
     frames_of_the_dead: InventsFramesOfTheDead, "a killed neighbour is noticed in bounded time";
 }

@@ -77,7 +77,7 @@ impl Subject {
             assert_eq!(value, format!("{key} at {last}"));
             let history = replica.history(key, &VersionQuery::default()).await.unwrap();
             assert_eq!(history.events.len() as u64, VERSIONS);
-            let query = EntryQuery { span: KeySpan::prefix(key), ..EntryQuery::default() };
+            let query = EntryQuery::default().span(KeySpan::prefix(key));
             assert_eq!(replica.scan(&query).await.unwrap().events.len(), 1);
         }
         replica.put("apple", "once more").await.unwrap();
@@ -210,7 +210,7 @@ async fn an_index_row_that_cannot_be_read_is_an_error_of_its_key_alone() {
         let damaged = |error| assert!(matches!(error, ReadError::Damaged(_)), "{error}");
         damaged(replica.get("plum").await.unwrap_err());
         damaged(replica.history("plum", &VersionQuery::default()).await.unwrap_err());
-        let plums = EntryQuery { span: KeySpan::prefix("plum"), ..EntryQuery::default() };
+        let plums = EntryQuery::default().span(KeySpan::prefix("plum"));
         damaged(replica.scan(&plums).await.unwrap_err());
         subject.expect_mendable(&replica).await;
     }

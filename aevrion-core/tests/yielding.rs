@@ -102,7 +102,7 @@ async fn watch(replica: &Replica, prefix: &str, cursor: Cursor, events: u64) {
 }
 
 async fn history(replica: &Replica, order: Order) -> u64 {
-    let mut query = VersionQuery { order, ..VersionQuery::default() };
+    let mut query = VersionQuery::default().order(order);
     let mut versions = 0;
     loop {
         let page = replica.history(HOT, &query).await.unwrap();

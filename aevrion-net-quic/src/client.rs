@@ -16,7 +16,7 @@ use crate::connection::{CLOSED, QuicConnection};
 use crate::dial::shown;
 use crate::error::refusal_of;
 
-/// A QUIC connection and what its client has shown.
+/// A QUIC connection and the certificates of its client.
 pub(crate) struct QuicClient {
     connection: quinn::Connection,
     protocol: Option<Vec<u8>>,

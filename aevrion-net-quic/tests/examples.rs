@@ -1,4 +1,4 @@
-//! The example of two nodes does what it says.
+//! The example of two nodes keeps its promise.
 
 #[path = "../examples/two_nodes.rs"]
 mod two_nodes;

@@ -17,7 +17,7 @@ use crate::counted::Counts;
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
 
-/// Bytes handed to TLS at once: some chunks of each lane. What is in here waits for nothing any more, so it is short.
+/// Bytes handed to TLS at once: some chunks of each lane. A batch cannot be reordered any more, so it is short.
 const BATCH: usize = 4 * CHUNK;
 
 /// A mutually authenticated stream, and the counters of the bytes on the network below it.

@@ -1,7 +1,10 @@
 //! TCP as the network of a transport.
 
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use aevrion_core::identity::join::{JoinError, ask_to_renew};
@@ -21,7 +24,8 @@ const OUT_OF_SOCKETS: Duration = Duration::from_millis(100);
 
 /// TCP and TLS at one address.
 pub struct Tcp {
-    listener: TcpListener,
+    /// `None` once closed: the port is free as soon as the listener is dropped.
+    listener: Mutex<Option<TcpListener>>,
     address: SocketAddr,
     serving: Arc<ServerConfig>,
     dialling: Arc<ClientConfig>,
@@ -42,7 +46,7 @@ impl Network for Tcp {
         let listener = TcpListener::from_std(listener).map_err(listening)?;
         Ok(Self {
             address: listener.local_addr().map_err(listening)?,
-            listener,
+            listener: Mutex::new(Some(listener)),
             serving: Arc::new(credentials.server_config()?),
             dialling: Arc::new(credentials.client_config(PROTOCOL)?),
             renewing: Arc::new(credentials.client_config(JOIN_PROTOCOL)?),
@@ -56,7 +60,7 @@ impl Network for Tcp {
 
     async fn arrival(&self, _state: &TransportState) -> Option<(TcpStream, SocketAddr)> {
         loop {
-            match self.listener.accept().await {
+            match self.accept().await? {
                 Ok(arrival) => return Some(arrival),
                 Err(error) => {
                     tracing::warn!("cannot accept a connection: {error}");
@@ -86,11 +90,27 @@ impl Network for Tcp {
     }
 
     fn close(&self, reason: &str) {
+        drop(self.listener().take());
         self.open.close(reason);
     }
 
     async fn closed(&self, state: &TransportState) {
         // Connections release their places once they have sent their close reasons.
         let _ = tokio::time::timeout(GRACE * 2, state.connections.empty()).await;
+    }
+}
+
+impl Tcp {
+    fn listener(&self) -> MutexGuard<'_, Option<TcpListener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next connection; `None` once closed. Locks the listener only while it polls, so that a close can drop it.
+    async fn accept(&self) -> Option<io::Result<(TcpStream, SocketAddr)>> {
+        poll_fn(|context| match &*self.listener() {
+            Some(listener) => Poll::Ready(Some(ready!(listener.poll_accept(context)))),
+            None => Poll::Ready(None),
+        })
+        .await
     }
 }

@@ -15,8 +15,7 @@ fn bind(cluster: &Cluster, limits: Limits) -> Result<TcpTransport, BindError> {
 
 #[tokio::test]
 async fn keeps_the_contract() {
-    let limits =
-        Limits { handshake: Duration::from_secs(3), idle: Duration::from_secs(3), ..Limits::default() };
+    let limits = Limits::default().handshake(Duration::from_secs(3)).idle(Duration::from_secs(3));
     let cluster = Arc::new(Cluster::new());
     conformance::run(move || {
         let cluster = Arc::clone(&cluster);

@@ -1,4 +1,4 @@
-//! The accept queue: connections with a complete handshake, which nobody has taken yet.
+//! The accept queue: connections with a complete handshake that wait for an accept.
 
 use std::sync::Arc;
 

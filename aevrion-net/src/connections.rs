@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn no_node_takes_the_places_of_all() {
-        let places = ConnectionPlaces::new(&Limits { per_node: 2, ..Limits::default() });
+        let places = ConnectionPlaces::new(&Limits::default().per_node(2));
         let [greedy, other] = [1, 2].map(|node| NodeId::from_bytes([node; 32]));
         let taken = [places.admit(greedy), places.admit(greedy)];
         assert!(taken.iter().all(Option::is_some) && places.admit(greedy).is_none());
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_place_is_free_again_once_its_connection_is_gone() {
-        let places = ConnectionPlaces::new(&Limits { connections: 1, ..Limits::default() });
+        let places = ConnectionPlaces::new(&Limits::default().connections(1));
         let node = NodeId::from_bytes([1; 32]);
         let place = places.admit(node);
         assert!(place.is_some() && places.admit(node).is_none() && places.admit_dialled().is_err());

@@ -7,6 +7,7 @@ use aevrion_core::identity::IdentityError;
 
 /// Why a transport cannot listen.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum BindError {
     /// The address is taken, or not an address of this machine.
     #[error("cannot listen for peers at {address}: {source}")]

@@ -104,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_turns_out_itself_and_nobody_else() {
-        let places = HandshakePlaces::new(&Limits { handshakes: 4, ..Limits::default() });
+        let places = HandshakePlaces::new(&Limits::default().handshakes(4));
         let [honest, flood]: [IpAddr; 2] = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap());
         let first = places.enter(honest);
         let mut flooding: Vec<_> = (0..100).map(|_| places.enter(flood)).collect();
@@ -120,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_machine_with_a_network_of_addresses_is_one_machine() {
-        let places = HandshakePlaces::new(&Limits { handshakes: 4, ..Limits::default() });
+        let places = HandshakePlaces::new(&Limits::default().handshakes(4));
         let honest = places.enter("2001:db8:0:1::1".parse().unwrap());
         let flood =
             |n: u32| places.enter(Ipv6Addr::from_bits(0x20010db8_00000002 << 64 | u128::from(n)).into());

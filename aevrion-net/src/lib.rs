@@ -1,9 +1,9 @@
-//! What every network transport of Aevrion needs: resolving names, dialling in the time left, and listening within
+//! The common part of Aevrion's network transports: resolving names, dialling in the time left, and listening within
 //! limits.
 //!
 //! A transport is a [`Network`] inside a [`NetworkTransport`]. The network knows its sockets and its wire format; the
-//! transport decides everything else, so that all networks decide it alike: who is admitted, who gets a place, what is
-//! counted, and how long anything may take.
+//! transport decides everything else, so that all networks decide alike: about admission, places, counters and time
+//! limits.
 //!
 //! ```text
 //! arrival ─▶ place for a handshake ─▶ TLS ─▶ admission ─┬─▶ place for a connection ─▶ welcome ─▶ accept queue

@@ -1,4 +1,4 @@
-//! What a network provides to its transport.
+//! The interface between a network and its transport.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub trait Network: Sized + Send + Sync + 'static {
     /// [`JoinError`].
     async fn renew(&self, state: &TransportState, address: &str) -> Result<Identity, JoinError>;
 
-    /// Closes every connection with `reason`, without waiting. Called once.
+    /// Stops listening, and closes every connection with `reason`, without waiting. Called once.
     fn close(&self, reason: &str);
 
     /// Waits until the reasons of all closes are sent, for a bounded time.

@@ -1,4 +1,4 @@
-//! The state of one transport, whatever its network.
+//! The state of one transport, over any network.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Cleanup: what would outlive the process, such as a temporary file or a program that it started, is undone if a
-//! signal ends the process before its owner could.
+//! Cleanup: a temporary file or a started program would outlive the process, and is undone if a signal ends the process
+//! before its owner could.
 //!
 //! `main` makes the cleanup of the process and passes it on. A task within the process has a scope of it, so that its
-//! end undoes nothing of another task.
+//! end undoes nothing of another task. All scopes share one lock, so that a signal stops every task.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,20 +12,28 @@ pub(crate) type Undo = Box<dyn Fn() + Send>;
 
 /// The registered actions. Cloning shares them.
 #[derive(Clone, Default)]
-pub(crate) struct Cleanup(Arc<Mutex<Actions>>);
+pub(crate) struct Cleanup {
+    actions: Arc<Mutex<Actions>>,
+    /// The scope that this registers for.
+    scope: u64,
+}
 
 #[derive(Default)]
 struct Actions {
-    next: u64,
-    by_number: BTreeMap<u64, Undo>,
+    /// The last number of an action or a scope; the scope of the process is 0.
+    last: u64,
+    by_number: BTreeMap<u64, Action>,
+}
+
+struct Action {
+    scope: u64,
+    undo: Undo,
 }
 
 impl Actions {
-    fn register(&mut self, undo: Undo) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.by_number.insert(number, undo);
-        number
+    fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 }
 
@@ -35,13 +43,10 @@ pub(crate) struct Registration {
     number: u64,
 }
 
-/// The cleanup of one task: it runs when the task drops it, and with the cleanup that it is a scope of.
-pub(crate) struct CleanupScope {
-    own: Cleanup,
-    _registration: Registration,
-}
+/// The cleanup of one task: its actions run when the task drops it, or with all others.
+pub(crate) struct CleanupScope(Cleanup);
 
-/// A cleanup that was run. While this lives, nothing is made that it would have to undo.
+/// A cleanup that was run. While this lives, every task that makes something waits.
 #[must_use]
 pub(crate) struct Closed<'c>(#[expect(dead_code, reason = "it holds the lock")] MutexGuard<'c, Actions>);
 
@@ -54,28 +59,27 @@ impl Cleanup {
     ) -> Result<(T, Registration), E> {
         let mut actions = self.lock();
         let (made, undo) = make()?;
-        let number = actions.register(undo);
+        let number = actions.number();
+        actions.by_number.insert(number, Action { scope: self.scope, undo });
         Ok((made, Registration { cleanup: self.clone(), number }))
     }
 
     /// A scope for one task.
     pub(crate) fn scope(&self) -> CleanupScope {
-        let own = Self::default();
-        let undo = own.clone();
-        let number = self.lock().register(Box::new(move || drop(undo.run())));
-        CleanupScope { own, _registration: Registration { cleanup: self.clone(), number } }
+        let scope = self.lock().number();
+        CleanupScope(Self { actions: Arc::clone(&self.actions), scope })
     }
 
-    /// Undoes everything that is registered.
+    /// Undoes everything that is registered, in every scope.
     pub(crate) fn run(&self) -> Closed<'_> {
         let actions = self.lock();
-        actions.by_number.values().for_each(|undo| undo());
+        actions.by_number.values().for_each(|action| (action.undo)());
         Closed(actions)
     }
 
     fn lock(&self) -> MutexGuard<'_, Actions> {
-        // The actions are whole whatever happened to the holder of the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // The actions are whole even if the holder of the lock has panicked.
+        self.actions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,19 +101,27 @@ impl Drop for Registration {
 impl CleanupScope {
     /// The cleanup of this task alone.
     pub(crate) fn cleanup(&self) -> &Cleanup {
-        &self.own
+        &self.0
     }
 }
 
 impl Drop for CleanupScope {
     fn drop(&mut self) {
-        drop(self.own.run());
+        self.0.lock().by_number.retain(|_, action| {
+            let ended = action.scope == self.0.scope;
+            if ended {
+                (action.undo)();
+            }
+            !ended
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::mpsc::{RecvTimeoutError, channel};
+    use std::time::Duration;
 
     use super::*;
 
@@ -142,5 +154,21 @@ mod tests {
         drop(make(&process, &undone));
         drop(process.run());
         assert_eq!(undone.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn nothing_is_made_in_any_scope_after_a_signal() {
+        let undone = Arc::new(AtomicUsize::new(0));
+        let process = Cleanup::default();
+        let scope = process.scope();
+        let (say, made) = channel();
+        std::thread::scope(|threads| {
+            let closed = process.run();
+            threads.spawn(|| say.send(make(scope.cleanup(), &undone)));
+            let early = made.recv_timeout(Duration::from_millis(100));
+            assert!(matches!(early, Err(RecvTimeoutError::Timeout)), "the task waits");
+            drop(closed);
+            drop(made.recv().unwrap());
+        });
     }
 }

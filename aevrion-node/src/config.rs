@@ -63,8 +63,8 @@ impl Global {
         Ok(self)
     }
 
-    /// Fills in from the file what neither flags nor the environment set. (Those two are merged while parsing.) Returns
-    /// the server's own settings too.
+    /// Fills in from the file the settings that neither flags nor the environment give. (Those two are merged while
+    /// parsing.) Returns the server's own settings too.
     pub(crate) fn with_file(mut self) -> Result<(Self, ServeFile), Failure> {
         let Some(path) = &self.config else { return Ok((self, ServeFile::default())) };
         let problem =

@@ -5,7 +5,7 @@ use std::path::Path;
 #[cfg(any(feature = "redb", feature = "sled"))]
 use aevrion_core::store::DirectoryError;
 use aevrion_core::store::{Directory, EventStore};
-use aevrion_core::{Options, ParameterOverrides, Replica};
+use aevrion_core::{Options, Replica};
 #[cfg(feature = "redb")]
 use aevrion_store_redb::{OpenError, RedbOptions, RedbStore};
 
@@ -163,11 +163,10 @@ fn refused(error: DirectoryError) -> Result<Opened, Failure> {
     expect(dead_code, reason = "without a store this program asks others")
 )]
 async fn open_on(store: impl EventStore, global: &Global, options: Options) -> Result<Replica, Failure> {
-    let parameters = ParameterOverrides {
-        granularity: global.granularity.or(options.parameters.granularity),
-        branching: global.branching.or(options.parameters.branching),
-        ..options.parameters
-    };
+    let given = options.parameters;
+    let parameters = given
+        .granularity(global.granularity.or(given.granularity))
+        .branching(global.branching.or(given.branching));
     Ok(Replica::open(store, options.parameters(parameters)).await?)
 }
 

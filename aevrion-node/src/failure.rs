@@ -1,4 +1,4 @@
-//! The failure of a verb: a code that scripts can rely on, and a sentence that says what to do.
+//! The failure of a verb: a code that scripts can rely on, and a sentence that names the remedy.
 
 use std::fmt::Display;
 
@@ -69,7 +69,7 @@ impl Failure {
         Self { kind, message: message.to_string() }
     }
 
-    /// The same failure, told with what was being done.
+    /// The same failure, told with the work that it interrupted.
     pub(crate) fn during(self, what: impl Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }

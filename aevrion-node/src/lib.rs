@@ -86,7 +86,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     })
 }
 
-/// Ends the process at a signal, whatever it is doing: acknowledged writes are durable, and nothing else matters.
+/// Ends the process at a signal, in the middle of any work: acknowledged writes are durable, and nothing else matters.
 async fn exit_when_told(mut signals: Signals, cleanup: Cleanup) {
     let signal = signals.next().await;
     let _closed = cleanup.run();

@@ -235,11 +235,7 @@ mod tests {
     fn a_failure_has_the_same_code_here_and_there() {
         let errors = || {
             [
-                ReadError::Damaged(aevrion_core::Damage {
-                    table: aevrion_core::store::Table::Events,
-                    key: bytes::Bytes::new(),
-                    what: "spoilt".into(),
-                }),
+                ReadError::damaged(aevrion_core::store::Table::Events, &[], "spoilt"),
                 ReadError::Store(StoreError::Corrupt("spoilt".into())),
                 ReadError::Closed,
             ]

@@ -74,7 +74,7 @@ impl Bar {
         self.set(step.done, step.total);
     }
 
-    /// Shows `done` and the estimated remaining events, after the text `what`.
+    /// Shows `done` and the estimated remaining events, after the given text.
     pub(crate) fn set_left(&mut self, done: u64, left: u64, what: &str) {
         // A bar of total 0 would look complete.
         self.set(done, done.saturating_add(left).max(1));

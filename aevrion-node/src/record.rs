@@ -64,7 +64,7 @@ impl<'e> Shown<'e> {
     }
 }
 
-/// Texts up to this length fit the shortest line that an import takes, whatever they contain.
+/// Texts up to this length fit the shortest line that an import takes, with any contents.
 const NEVER_TOO_LONG: usize = 8 << 10;
 
 /// Whether JSON would more than double a long text: it writes most control characters in six bytes.

@@ -86,12 +86,8 @@ impl History {
     pub(crate) async fn page(&self, replica: &Replica) -> Result<Page, PageError> {
         let place = parsed::<HistoryPlace>(self.cursor.as_deref())?;
         let until = place.as_ref().map_or_else(|| resolve(replica, self.at).visible, |place| place.until);
-        let mut query = VersionQuery {
-            order: self.order,
-            until: Some(until),
-            after: place.map(|place| place.after),
-            ..VersionQuery::default()
-        };
+        let mut query =
+            VersionQuery::default().order(self.order).until(until).after(place.map(|place| place.after));
         query.limit = self.limit.unwrap_or(query.limit);
         let versions = replica.history(&self.key, &query).await?;
         let next = versions.next.map(|after| HistoryPlace { until, after }.to_string());
@@ -132,12 +128,8 @@ impl Scan {
     pub(crate) async fn page(&self, replica: &Replica) -> Result<Page, PageError> {
         let place = parsed::<ScanPlace>(self.cursor.as_deref())?;
         let as_of = place.as_ref().map_or_else(|| resolve(replica, self.at), |place| place.as_of);
-        let mut query = EntryQuery {
-            span: self.keys.span(),
-            as_of: Some(as_of),
-            after: place.map(|place| place.after),
-            ..EntryQuery::default()
-        };
+        let mut query =
+            EntryQuery::default().span(self.keys.span()).as_of(as_of).after(place.map(|place| place.after));
         query.limit = self.limit.unwrap_or(query.limit);
         let entries = replica.scan(&query).await?;
         let next = entries.next.map(|after| ScanPlace { as_of, after }.to_string());

@@ -108,7 +108,7 @@ fn strtime_says_60(time: &strtime::BrokenDownTime, format: &str) -> bool {
     time.to_string(format).is_ok_and(|text| text.contains("60"))
 }
 
-/// What to do about a text of a file.
+/// The remedy for an unreadable time in a file.
 fn describe(text: &str, why: &TimeError) -> String {
     match why {
         TimeError::OtherForm => {

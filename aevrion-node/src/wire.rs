@@ -1,4 +1,4 @@
-//! What both ends of the HTTP interface share: the escaping of bytes in URLs, names of headers, and limits.
+//! The part that both ends of the HTTP interface share: the escaping of bytes in URLs, names of headers, and limits.
 
 use std::time::Duration;
 

@@ -28,7 +28,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     for event in replica.history("plane:N14228", &VersionQuery::default()).await?.events {
         println!("  {} {:?}", event.timestamp(), event.value());
     }
-    let planes = EntryQuery { span: KeySpan::prefix("plane:"), ..EntryQuery::default() };
+    let planes = EntryQuery::default().span(KeySpan::prefix("plane:"));
     println!("{} planes are somewhere", replica.scan(&planes).await?.events.len());
     println!("root:   {}", replica.root().await?.hash);
     replica.close().await?;

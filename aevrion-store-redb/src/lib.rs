@@ -37,6 +37,7 @@ const DRAFT: &str = "events.redb.new";
 
 /// Options for opening a store.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct RedbOptions {
     /// Memory for pages of the file, in bytes (64 MiB).
     pub cache_bytes: usize,
@@ -48,6 +49,22 @@ pub struct RedbOptions {
 impl Default for RedbOptions {
     fn default() -> Self {
         Self { cache_bytes: 64 << 20, quick_repair: true }
+    }
+}
+
+impl RedbOptions {
+    /// Sets [`cache_bytes`](Self::cache_bytes).
+    #[must_use]
+    pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// Sets [`quick_repair`](Self::quick_repair).
+    #[must_use]
+    pub fn quick_repair(mut self, quick_repair: bool) -> Self {
+        self.quick_repair = quick_repair;
+        self
     }
 }
 

@@ -19,7 +19,7 @@ fn options() -> Options {
 }
 
 fn quick_or_full_repair(seed: u64) -> RedbOptions {
-    RedbOptions { quick_repair: !seed.is_multiple_of(4), cache_bytes: 1 << 20 }
+    RedbOptions::default().quick_repair(!seed.is_multiple_of(4)).cache_bytes(1 << 20)
 }
 
 /// Writes until the power fails. Returns the writes acknowledged as durable, and the atomic batches.

@@ -26,6 +26,7 @@ const ROWS_AT_ONCE: usize = 2048;
 
 /// Options for opening a store.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct SledOptions {
     /// Memory for pages of the file, in bytes (16 MiB). sled takes several times as much while it writes.
     pub cache_bytes: u64,
@@ -34,6 +35,15 @@ pub struct SledOptions {
 impl Default for SledOptions {
     fn default() -> Self {
         Self { cache_bytes: 16 << 20 }
+    }
+}
+
+impl SledOptions {
+    /// Sets [`cache_bytes`](Self::cache_bytes).
+    #[must_use]
+    pub fn cache_bytes(mut self, cache_bytes: u64) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
     }
 }
 

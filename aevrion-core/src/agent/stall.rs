@@ -12,6 +12,7 @@ pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Timeouts after which a neighbour is given up. The defaults suit every usable network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StallTimeouts {
     /// How long a lane with waiting bytes may stand still (60 s), beside the time to transfer the bytes: 30 s for the
     /// longest network outage that a transport tolerates, and 30 s for half a megabyte that the other side may receive
@@ -32,6 +33,27 @@ impl Default for StallTimeouts {
 }
 
 impl StallTimeouts {
+    /// Sets [`stalled`](Self::stalled).
+    #[must_use]
+    pub fn stalled(mut self, stalled: Duration) -> Self {
+        self.stalled = stalled;
+        self
+    }
+
+    /// Sets [`rate`](Self::rate).
+    #[must_use]
+    pub fn rate(mut self, rate: u32) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// Sets [`silent`](Self::silent).
+    #[must_use]
+    pub fn silent(mut self, silent: Duration) -> Self {
+        self.silent = silent;
+        self
+    }
+
     /// How long sending `bytes` may take.
     pub(crate) fn time_for(self, bytes: usize) -> Duration {
         let millis = (bytes as u64).saturating_mul(1_000) / u64::from(self.rate.max(1));

@@ -35,6 +35,7 @@ pub enum Order {
 
 /// A query for the versions of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct VersionQuery {
     /// The order of the versions.
     pub order: Order,
@@ -49,6 +50,36 @@ pub struct VersionQuery {
 impl Default for VersionQuery {
     fn default() -> Self {
         Self { order: Order::NewestFirst, until: None, after: None, limit: PAGE_ROWS }
+    }
+}
+
+impl VersionQuery {
+    /// Sets [`order`](Self::order).
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Sets [`until`](Self::until).
+    #[must_use]
+    pub fn until(mut self, until: impl Into<Option<Timestamp>>) -> Self {
+        self.until = until.into();
+        self
+    }
+
+    /// Sets [`after`](Self::after).
+    #[must_use]
+    pub fn after(mut self, after: impl Into<Option<EventKey>>) -> Self {
+        self.after = after.into();
+        self
+    }
+
+    /// Sets [`limit`](Self::limit).
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 }
 
@@ -102,6 +133,7 @@ fn behind_prefix(prefix: &[u8]) -> Option<Bytes> {
 
 /// A query for keys and their values at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EntryQuery {
     /// The span of keys.
     pub span: KeySpan,
@@ -116,6 +148,36 @@ pub struct EntryQuery {
 impl Default for EntryQuery {
     fn default() -> Self {
         Self { span: KeySpan::all(), as_of: None, after: None, limit: PAGE_ROWS }
+    }
+}
+
+impl EntryQuery {
+    /// Sets [`span`](Self::span).
+    #[must_use]
+    pub fn span(mut self, span: KeySpan) -> Self {
+        self.span = span;
+        self
+    }
+
+    /// Sets [`as_of`](Self::as_of).
+    #[must_use]
+    pub fn as_of(mut self, as_of: impl Into<Option<AsOf>>) -> Self {
+        self.as_of = as_of.into();
+        self
+    }
+
+    /// Sets [`after`](Self::after).
+    #[must_use]
+    pub fn after(mut self, after: impl Into<Option<Bytes>>) -> Self {
+        self.after = after.into();
+        self
+    }
+
+    /// Sets [`limit`](Self::limit).
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 }
 

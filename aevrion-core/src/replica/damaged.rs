@@ -16,6 +16,7 @@ use crate::{EventKey, ReadError, Timestamp};
 
 /// The events whose stored copy is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct DamagedEvents {
     /// The event keys of those that are not mended, in the order of time, each with the time of its discovery. At most
     /// [`bounds::DAMAGED_EVENTS`](DAMAGED_EVENTS).

@@ -15,6 +15,7 @@ use crate::{Damage, ReadError, TimeSpan};
 
 /// The progress of a long piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// The name of the present phase.
     pub phase: &'static str,

@@ -38,10 +38,9 @@ where
         opened.unwrap_or_else(|error| panic!("the transport must bind: {error}"))
     };
     let pair = async |timeouts| Pair::new(bind().await, bind().await, timeouts).await;
-    let hasty =
-        StallTimeouts { stalled: Duration::from_millis(500), rate: 8 << 20, ..StallTimeouts::default() };
+    let hasty = StallTimeouts::default().stalled(Duration::from_millis(500)).rate(8 << 20);
     one_that_does_not_read_is_cut_off(&pair(hasty).await).await;
-    let hasty = StallTimeouts { silent: Duration::from_millis(500), ..StallTimeouts::default() };
+    let hasty = StallTimeouts::default().silent(Duration::from_millis(500));
     one_that_says_nothing_is_cut_off(&pair(hasty).await).await;
 }
 

@@ -7,6 +7,7 @@ pub const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// The limits of a transport. The defaults suit a cluster of some dozens of nodes, on a LAN or across the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The handshake timeout ([10 s](HANDSHAKE)). Joining has the same timeout.
     pub handshake: Duration,
@@ -41,6 +42,48 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Sets [`handshake`](Self::handshake).
+    #[must_use]
+    pub fn handshake(mut self, handshake: Duration) -> Self {
+        self.handshake = handshake;
+        self
+    }
+
+    /// Sets [`idle`](Self::idle).
+    #[must_use]
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// Sets [`connections`](Self::connections).
+    #[must_use]
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// Sets [`per_node`](Self::per_node).
+    #[must_use]
+    pub fn per_node(mut self, per_node: usize) -> Self {
+        self.per_node = per_node;
+        self
+    }
+
+    /// Sets [`handshakes`](Self::handshakes).
+    #[must_use]
+    pub fn handshakes(mut self, handshakes: usize) -> Self {
+        self.handshakes = handshakes;
+        self
+    }
+
+    /// Sets [`window`](Self::window).
+    #[must_use]
+    pub fn window(mut self, window: usize) -> Self {
+        self.window = window;
+        self
+    }
+
     /// The keep-alive interval. Two keep-alives may get lost.
     pub fn keep_alive(&self) -> Duration {
         self.idle / 3

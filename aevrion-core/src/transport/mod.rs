@@ -93,7 +93,8 @@ pub trait Transport: Send + Sync + 'static {
         None
     }
 
-    /// Stops listening and closes every connection with `reason`. Closing twice is no error.
+    /// Stops listening and closes every connection with `reason`. From then on a dial to it is refused at once, and a
+    /// TCP port is free for others. Closing twice is no error.
     async fn close(&self, reason: &str);
 }
 

@@ -14,8 +14,7 @@ use aevrion_core::message::{Message, decode, encode};
 use aevrion_core::store::{Durability, MemoryStore, Table};
 use aevrion_core::transport::Lane;
 use aevrion_core::{
-    Damage, Event, EventKey, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica,
-    Timestamp,
+    Event, EventKey, Incarnation, ManualWall, NodeId, Options, Parameters, ReadError, Replica, Timestamp,
 };
 
 use super::held::Held;
@@ -301,10 +300,7 @@ fn decoded(frame: &[u8]) -> Message {
 
 /// The read error of the event at `damaged`.
 fn damage_at(damaged: Option<EventKey>) -> impl Fn(EventKey) -> Option<ReadError> {
-    move |address| {
-        let damage = Damage { table: Table::Events, key: bytes::Bytes::new(), what: "planted".into() };
-        (damaged == Some(address)).then_some(ReadError::Damaged(damage))
-    }
+    move |address| (damaged == Some(address)).then(|| ReadError::damaged(Table::Events, &[], "planted"))
 }
 
 fn agent_of(node: NodeId, neighbour: NodeId, coordinator: &Arc<RepairCoordinator>) -> Agent {

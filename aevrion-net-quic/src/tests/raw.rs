@@ -86,7 +86,7 @@ async fn one_that_was_killed_and_started_anew_ends_the_connections_it_forgot() {
     let identity = Credentials::new(cluster.sound_node());
     let (say_address, address) = oneshot::channel();
     // The shorter limit of the two sides counts.
-    let limits = Limits { idle: Duration::from_secs(600), ..Limits::default() };
+    let limits = Limits::default().idle(Duration::from_secs(600));
     let killed = {
         let identity = identity.clone();
         std::thread::spawn(move || doomed(identity, limits, say_address))

@@ -34,7 +34,7 @@ struct Limited {
 
 impl Limited {
     fn new(idle: Duration) -> Self {
-        Self { cluster: Cluster::new(), limits: Limits { idle, ..Limits::default() } }
+        Self { cluster: Cluster::new(), limits: Limits::default().idle(idle) }
     }
 
     fn bind(&self) -> TcpTransport {

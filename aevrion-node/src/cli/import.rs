@@ -127,7 +127,7 @@ pub(crate) enum ImportFrom {
     Git,
 }
 
-/// What a file to import holds.
+/// The format of a file to import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FileFormat {
     /// JSON objects, one a line or in an array: key, value, timestamp, perhaps `expires_at`
@@ -138,7 +138,7 @@ pub(crate) enum FileFormat {
     Tsv,
 }
 
-/// What a number that stands for a time counts.
+/// The unit of a number that stands for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum TimeUnit {
     /// Seconds since 1970
@@ -152,14 +152,14 @@ pub(crate) enum TimeUnit {
     Ns,
 }
 
-/// What to do about several values of a key in one moment.
+/// The treatment of several values of a key in one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Ties {
     /// Put each a millisecond later than the one before it in the file; of git also where times go backwards
     FileOrder,
 }
 
-/// What quotes in columns are.
+/// The meaning of quotes in columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Quotes {
     /// Around what holds delimiters or line ends, doubled where they stand for themselves

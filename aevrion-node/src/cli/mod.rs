@@ -142,7 +142,7 @@ impl ExportFormat {
     }
 }
 
-/// How to print what is listed.
+/// The form of a printed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Format {

@@ -124,7 +124,7 @@ fn names(place: &Path, number: usize) -> (String, PathBuf) {
     (format!("node {number}"), place.join(format!("node-{number}")))
 }
 
-/// Opens a redb store, whatever the environment says.
+/// Opens a redb store, even if the environment names another engine.
 async fn open(directory: &Path, options: Options) -> Result<Replica, Failure> {
     let global =
         Global { data: Some(directory.to_owned()), store: Some(StoreKind::Redb), ..Global::default() };

@@ -51,7 +51,7 @@ pub(crate) struct Stop {
 pub(super) enum Order {
     /// The times of the records, wherever they are in the file.
     Times,
-    /// The order of the file, whatever the times.
+    /// The order of the file, against the times if need be.
     History,
 }
 

@@ -1,6 +1,6 @@
 //! A check of the bytes given to the CSV parser. The parser accepts everything: an unclosed quote makes the rest of the
 //! file one row, and text behind a closing quote is appended. Here that is a fault of its row. Lines are counted here
-//! too, whatever their line ends.
+//! too, with any line ends.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};

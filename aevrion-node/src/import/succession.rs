@@ -1,4 +1,4 @@
-//! The order of a history. Its records follow each other, whatever their times: clocks were wrong, commits were
+//! The order of a history. Its records follow each other, even against their times: clocks were wrong, commits were
 //! rebased. But the value of a key is that of its latest timestamp, so the last change of a history may not count.
 
 use std::collections::HashMap;
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(overtaken(&[("a", "1", 5), ("a", "2", 4), ("b", "1", 5), ("b", "", 4)]), 2);
         // A value that came back, in time.
         assert_eq!(overtaken(&[("a", "1", 5), ("a", "2", 4), ("a", "3", 5)]), 0);
-        // The same value, whatever its times.
+        // The same value, in any order of times.
         assert_eq!(overtaken(&[("a", "1", 5), ("a", "2", 4), ("a", "1", 3)]), 0);
     }
 

@@ -78,7 +78,7 @@ impl NeighbourReport {
         }
     }
 
-    /// A removed node, whatever its address.
+    /// A removed node, with or without an address.
     pub(crate) fn removed(node: &RemovedNode) -> Self {
         let at = Timestamp::from_millis(node.removed_at);
         let problem = Some(format!("by the cluster's authority on {}", at.to_utc()));

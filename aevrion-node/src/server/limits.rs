@@ -19,7 +19,7 @@ pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// Bytes of the head of a request: the longest URL that can be parsed (64 KiB) and its headers.
 pub(super) const HEAD_BYTES: usize = 96 << 10;
 
-/// Headers of a request: three times what a browser sends.
+/// Headers of a request: three times those of a browser.
 pub(super) const HEADERS: usize = 64;
 
 /// Bytes a second that must move while one side waits for the other: less than any line in use can do (64 kbit/s). A
@@ -42,7 +42,7 @@ pub(super) const WRITE_STALL_BYTES: u64 = MINIMUM_RATE * WRITE_STALL_TIMEOUT.as_
 pub(super) const BODY_MEMORY: usize = 256 << 20;
 
 /// Bytes of a body whose share grows as they arrive; then the whole rest gets its share at once. So a client that only
-/// announces a large body delays nobody, and bodies in progress do not wait for each other in the middle.
+/// announces a large body delays no other, and bodies in progress do not wait for each other in the middle.
 pub(super) const BODY_FIRST_BYTES: usize = 64 << 10;
 
 /// How long a request waits for its share before it is told to retry.

@@ -1,4 +1,4 @@
-//! The status of a node: what the replica, the scrub, the alarms and the cluster say, in one report.
+//! The status of a node: the replica, the scrub, the alarms and the cluster, in one report.
 //!
 //! It stands above the alarms, which look at the node, so that the node knows neither.
 

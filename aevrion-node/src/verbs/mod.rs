@@ -28,7 +28,7 @@ pub(crate) async fn run(cli: Cli, cleanup: &Cleanup) -> Result<(), Failure> {
     let verb = match verb {
         Verb::Completions { shell } => return generate::completions(shell),
         Verb::Man => return generate::man(),
-        // Whatever the settings: it uses no existing data.
+        // Under any settings: it uses no existing data.
         Verb::Demo { exit } => return demo::run(exit).await,
         verb => verb,
     };

@@ -2,8 +2,8 @@
 //! `cargo xtask surface [--write]`.
 //!
 //! It is read from the source: so it needs no nightly compiler and no build, and types stand in a signature as they
-//! are written there. Listed is what embedders can name: not what only tests or the feature `testkit` build, not what
-//! is hidden from the documentation, and no `impl` of a trait.
+//! are written there. It lists the items that embedders can name: none that only tests or the feature `testkit` build,
+//! none that is hidden from the documentation, and no `impl` of a trait.
 
 mod attributes;
 mod lines;
@@ -79,7 +79,7 @@ impl fmt::Display for Changes {
     }
 }
 
-/// What to do with lists that are out of date.
+/// The treatment of lists that are out of date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Compare,

@@ -1,4 +1,4 @@
-//! The modules of a crate as its source declares them, without what only tests build.
+//! The modules of a crate as its source declares them, without those that only tests build.
 
 use anyhow::{Context, Result, bail};
 use syn::{Attribute, Ident, Item, ItemImpl, ItemMod, UseTree, Visibility};
@@ -23,7 +23,7 @@ pub(super) struct DefinitionId(usize);
 pub(super) enum Access {
     /// Everyone who may name its module.
     Public,
-    /// As public, but documented for nobody.
+    /// As public, but left out of the documentation.
     Hidden,
     /// The crate, or a part of it.
     Internal,
@@ -186,7 +186,7 @@ fn add_uses(tree: &UseTree, access: Access, prefix: &[String], uses: &mut Vec<Us
     }
 }
 
-/// What an item defines, if it can be named from other modules. A macro has no visibility.
+/// The name that an item defines, if it can be used from other modules. A macro has no visibility.
 fn name_and_visibility(item: &Item) -> Option<(Ident, Option<Visibility>)> {
     let (name, vis) = match item {
         Item::Const(item) => (&item.ident, &item.vis),

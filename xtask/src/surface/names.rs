@@ -65,7 +65,7 @@ impl Crate {
         found
     }
 
-    /// What a `use` brings in, or what it brings under `name` if it is a glob.
+    /// The item that a `use` brings in; of a glob, the one under `name`.
     fn through(
         &self,
         id: ModuleId,

@@ -19,7 +19,7 @@ pub(super) struct Reached {
     pub(super) modules: Vec<Path>,
     /// Each public definition, and its own path.
     pub(super) definitions: BTreeMap<DefinitionId, Path>,
-    /// Each further path, and what it stands for.
+    /// Each further path, and the item that it stands for.
     pub(super) reexports: Vec<(Path, Path)>,
 }
 

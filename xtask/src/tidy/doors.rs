@@ -61,7 +61,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
-/// What is wrong with a row.
+/// The faults of a row.
 fn faults(door: &Door, found: &Uses) -> Vec<Problem> {
     let unused = door.uses.iter().filter(|name| !found.contains_key(&(door.path, **name)));
     let mut faults: Vec<String> = unused

@@ -25,7 +25,7 @@ const BEFORE_SUBJECTS: &str = "a3c2980d00dfd89c559b96115eb5b104e90a4ba5";
 
 impl Tree {
     /// Reads the files that git tracks or would track after `git add`: a new file is checked before its commit. In a
-    /// copy without git, such as an unpacked archive, these are all files but what was built.
+    /// copy without git, such as an unpacked archive, these are all files but build products.
     pub(super) fn read(root: &Path) -> Result<Self> {
         let paths = if root.join(".git").exists() {
             paths_in_git(root)?

@@ -58,7 +58,7 @@ pub(super) fn sound<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 }
 
 pub(super) fn limits() -> Limits {
-    Limits { handshake: HANDSHAKE, ..Limits::default() }
+    Limits::default().handshake(HANDSHAKE)
 }
 
 impl Bench {

@@ -10,7 +10,7 @@ use super::bench::{Bench, Cluster, counted, honest_node_gets_in, limits, now, re
 use crate::ManualWall;
 use crate::conformance::{PATIENCE, within};
 use crate::identity::{CERTIFICATE_VALIDITY, Credentials, NodeKey, PROTOCOL};
-use crate::transport::{Limits, Refusal, TransportError};
+use crate::transport::{Refusal, TransportError};
 
 const FOREIGN: &str = "a node of another cluster is refused, and both sides know why";
 const NONE: &str = "whoever shows no certificate is told so";
@@ -129,7 +129,7 @@ pub(super) async fn another_protocol_is_refused(bench: &Bench) {
 
 pub(super) async fn whoever_has_no_place_is_told_so(bench: &Bench) {
     let cluster = Cluster::new();
-    let here = bench.bind_with(cluster.sound_node(), Limits { connections: 1, ..limits() });
+    let here = bench.bind_with(cluster.sound_node(), limits().connections(1));
     let [first, second] = [0; 2].map(|_| bench.bind(cluster.sound_node()));
     let address = here.address();
     let near = within(PLACES, first.dial(&address)).await;
@@ -151,7 +151,7 @@ pub(super) async fn whoever_has_no_place_is_told_so(bench: &Bench) {
 
 pub(super) async fn one_node_does_not_get_all_places(bench: &Bench) {
     let cluster = Cluster::new();
-    let limits = Limits { per_node: 2, ..limits() };
+    let limits = limits().per_node(2);
     let here = bench.bind_with(cluster.sound_node(), limits);
     let greedy = bench.bind(cluster.sound_node());
     let address = here.address();
@@ -169,7 +169,7 @@ pub(super) async fn one_node_does_not_get_all_places(bench: &Bench) {
 pub(super) async fn a_thousand_silent_handshakes_keep_nobody_out(bench: &Bench) {
     const MANY: usize = 1_000;
     let cluster = Cluster::new();
-    let limits = Limits { handshake: Duration::from_secs(3), handshakes: 32, ..limits() };
+    let limits = limits().handshake(Duration::from_secs(3)).handshakes(32);
     let here = bench.bind_with(cluster.sound_node(), limits);
     let address: SocketAddr = sound(here.address().parse());
     let silent = within(SILENT, bench.kit.begin_handshakes(address, MANY)).await;

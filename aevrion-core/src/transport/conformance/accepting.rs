@@ -1,5 +1,8 @@
 //! Promises about accepting connections, and about closing a transport.
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
 use super::bench::{Bench, LONGEST, connect, ended, look, round_trip};
 use crate::conformance::within;
 use crate::transport::{Lane, Side, TransportError};
@@ -9,6 +12,9 @@ const CLOSED: &str = "a closed transport accepts nobody, and its connections end
 /// The number of abandoned calls before the real one.
 const LOOKS: usize = 500;
 const DIALS: &str = "a closed transport dials nobody";
+const ADDRESS: &str = "after a close the address can be bound again, and a dial is refused at once";
+/// Far longer than a refusal takes, and shorter than the handshake timeout.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 pub(super) async fn an_abandoned_accept_loses_no_connection(bench: &Bench) {
     let (dialling, accepting) = (bench.transport().await, bench.transport().await);
@@ -61,4 +67,29 @@ pub(super) async fn a_closed_transport_dials_nobody(bench: &Bench) {
     within(DIALS, closed.close("done")).await;
     let error = within(DIALS, closed.dial(&open.address())).await.err();
     assert!(matches!(error, Some(TransportError::Closed { by: Side::Here, .. })), "{DIALS}: {error:?}");
+}
+
+/// The closed transport is kept, as its owner may do.
+pub(super) async fn a_closed_transport_gives_up_its_address(bench: &Bench) {
+    let (closed, open) = (bench.transport().await, bench.transport().await);
+    let address = closed.address();
+    let port = tcp_port(&address);
+    within(ADDRESS, closed.close("done")).await;
+    if let Some(port) = port {
+        assert!(TcpListener::bind(port).is_ok(), "{ADDRESS}: {port} is still taken");
+    }
+    let dialled = tokio::time::timeout(AT_ONCE, open.dial(&address)).await;
+    match dialled.map(|dialled| dialled.err()) {
+        Ok(Some(TransportError::Unreachable { .. } | TransportError::Refused { .. })) => {}
+        Ok(other) => panic!("{ADDRESS}: the dial ends with {other:?}"),
+        Err(_) => panic!("{ADDRESS}: the dial still waits after {AT_ONCE:?}"),
+    }
+    drop(closed);
+}
+
+/// The TCP port that listens at `address`. None does if the transport is in memory, or uses UDP: such a socket stays
+/// with its transport, to refuse dials.
+fn tcp_port(address: &str) -> Option<SocketAddr> {
+    let port = address.parse().ok()?;
+    TcpStream::connect_timeout(&port, AT_ONCE).is_ok().then_some(port)
 }

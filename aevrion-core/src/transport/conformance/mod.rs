@@ -38,7 +38,7 @@ use bench::Bench;
 /// ```
 ///
 /// The suite waits once for a dead neighbour to be detected and once for a dial to time out: set both limits of the
-/// transport to a few seconds. It takes a little longer than these, and up to 200 MiB of memory.
+/// transport to three seconds or a little more. It takes a little longer than these, and up to 200 MiB of memory.
 ///
 /// # Panics
 /// If a promise is broken. The text begins with the promise.
@@ -81,5 +81,6 @@ where
     closing::a_dropped_connection_ends(&bench).await;
     accepting::after_close_accept_ends_and_so_do_connections(&bench).await;
     accepting::a_closed_transport_dials_nobody(&bench).await;
+    accepting::a_closed_transport_gives_up_its_address(&bench).await;
     dying::a_killed_neighbour_is_noticed_in_bounded_time(&bench).await;
 }

@@ -27,7 +27,7 @@ pub(super) struct Git {
 }
 
 impl Git {
-    /// Starts a program; `what` is its name for people.
+    /// Starts a program, and names it for people.
     pub(super) fn start(what: &'static str, command: &mut Command, cleanup: &Cleanup) -> io::Result<Self> {
         let errors = tempfile::tempfile()?;
         command.stdout(Stdio::piped()).stderr(errors.try_clone()?);

@@ -1,4 +1,4 @@
-//! The imported repository: checked before anything is stored, and read in the same way whatever the settings of the
+//! The imported repository: checked before anything is stored, and read in the same way under any settings of the
 //! user and of the repository.
 
 use std::ffi::{OsStr, OsString};

@@ -25,7 +25,7 @@ const fn blind(modules: &'static [&'static str]) -> Layer {
 
 /// Lowest first.
 const LAYERS: &[Layer] = &[
-    // Intentional bugs, which any layer may have, and what the conformance suites of all layers share.
+    // Randomness, intentional bugs, which any layer may have, and the common part of all conformance suites.
     blind(&["chance", "fault_injection", "conformance"]),
     blind(&["bounds", "files", "id", "time"]),
     blind(&["event", "wall", "clock", "clock_fault", "coop"]),
@@ -40,9 +40,9 @@ const LAYERS: &[Layer] = &[
     Layer { modules: &["parameters", "error"], acquainted: true },
     blind(&["events", "arrivals"]),
     blind(&["tree", "index", "timetable"]),
-    // What nodes say to each other; and which events are new here, for the agent to pass on.
+    // The messages between nodes; and the events that are new here, for the agent to pass on.
     blind(&["message", "news"]),
-    // What a replica says to a neighbour, and what it makes of the answer. It knows neither sockets nor stores.
+    // A replica's side of the conversation with a neighbour. It knows neither sockets nor stores.
     blind(&["agent"]),
     // Elapsed time, which nothing below may read.
     blind(&["steady"]),
