@@ -1,5 +1,5 @@
-//! Shared by the three machines of one agent: configuration, the node's coordinator, the reading of the neighbour's
-//! clock, and randomness. No machine knows another one.
+//! Shared by the three machines of one agent: configuration, the node's coordinator, and the reading of the
+//! neighbour's clock. No machine knows another one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,23 +38,5 @@ impl ClockReading {
     /// The neighbour's wall clock, as far as it is known.
     pub(super) fn neighbours_wall(self, wall: Timestamp) -> Timestamp {
         Timestamp::from_millis(wall.as_millis().saturating_add_signed(self.offset.unwrap_or(0)))
-    }
-}
-
-/// The randomness of one agent: a seed in, numbers out, so that every failure replays. SplitMix64 (Steele et al. 2014).
-#[derive(Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn of(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
     }
 }

@@ -32,7 +32,7 @@ use broadcast::Broadcast;
 pub use budget::Budget;
 use budget::Metered;
 pub use clocks::SAMPLES;
-use common::{Common, Random};
+use common::Common;
 #[cfg(feature = "testkit")]
 pub(crate) use coordinator::CHECK_EVERY;
 pub use coordinator::RepairCoordinator;
@@ -53,6 +53,7 @@ pub use stall::StallTimeouts;
 
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 pub use crate::news::{NewEvent, Origin};
+use crate::random::SplitMix64;
 use crate::transport::Lane;
 use crate::tree::Shape;
 use crate::{Event, Incarnation, NodeId, Parameters, ReadError, Timestamp};
@@ -139,7 +140,7 @@ impl Agent {
             driver: Driver::new(&common.config),
             handshake: Handshake::new(Arc::clone(&common)),
             broadcast: Broadcast::new(Arc::clone(&common)),
-            reconciliation: Reconciliation::new(Arc::clone(&common), Random::of(seed)),
+            reconciliation: Reconciliation::new(Arc::clone(&common), SplitMix64::new(seed)),
             common,
         }
     }
