@@ -87,3 +87,40 @@ impl From<MembershipError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aevrion_core::identity::join::{JoinError, JoinRefusal};
+    use aevrion_core::transport::TransportError;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_may_be_lost_comes_with_advice_and_keeps_its_exit_code() {
+        let bad_address = TransportError::BadAddress { address: "x".into(), what: "no port".into() };
+        let refused = NotJoined::from(JoinError::Refused(JoinRefusal::UsedToken));
+        let bad_address = NotJoined::from(JoinError::Transport(bad_address));
+        let failed = NotJoined::from(JoinError::Protocol("short".into()));
+        let failure = Failure::from(AskError::NotAdmitted(refused));
+        assert_eq!(failure.kind(), FailureKind::NotAllowed);
+        assert_eq!(failure.to_string(), JoinError::Refused(JoinRefusal::UsedToken).to_string());
+        assert_eq!(Failure::from(AskError::NotAdmitted(bad_address)).kind(), FailureKind::Usage);
+        let failure = Failure::from(AskError::PerhapsAdmitted(failed));
+        assert_eq!(failure.kind(), FailureKind::Error);
+        assert_eq!(
+            failure.to_string(),
+            "the node does not keep to the protocol: short\njoin again with the same --data and token: if this attempt \
+             used it up, it still lets this directory in"
+        );
+    }
+
+    #[test]
+    fn only_the_authority_of_another_node_is_not_allowed() {
+        assert_eq!(Failure::from(AuthorityError::OnAnotherNode).kind(), FailureKind::NotAllowed);
+        let failure = Failure::from(AuthorityError::NoCluster);
+        assert_eq!(
+            (failure.kind(), failure.to_string()),
+            (FailureKind::Error, super::super::NO_CLUSTER.to_owned())
+        );
+    }
+}
