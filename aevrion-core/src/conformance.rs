@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::random::SplitMix64;
+
 /// Far longer than anything in a suite takes: reaching it means a wait for an event that never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -29,19 +31,16 @@ pub(crate) fn filler(seed: u64, length: usize) -> Bytes {
     bytes.into()
 }
 
-/// Reproducible pseudo-random numbers (splitmix64).
-pub(crate) struct Numbers(u64);
+/// Reproducible pseudo-random numbers.
+pub(crate) struct Numbers(SplitMix64);
 
 impl Numbers {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(SplitMix64::new(seed))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.next()
     }
 
     /// A number below `bound`.

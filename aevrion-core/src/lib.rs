@@ -54,6 +54,7 @@ mod index;
 pub mod message;
 mod news;
 mod parameters;
+mod random;
 mod replica;
 pub mod replication;
 #[cfg(feature = "testkit")]

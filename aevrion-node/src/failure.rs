@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use aevrion_core::identity::IdentityError;
 use aevrion_core::store::StoreError;
 use aevrion_core::{OpenError, ReadError, WatchError, WriteError};
 
@@ -127,6 +128,12 @@ impl From<OpenError> for Failure {
             OpenError::BadParameters(_) | OpenError::TreeTooFine(_) => Self::usage(error),
             error => Self::error(error),
         }
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        Self::error(error)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Shared by the three machines of one agent: configuration, the node's coordinator, the reading of the neighbour's
-//! clock, randomness, and the losses that one machine reports to another. A machine sees nothing else of another one
+//! clock, and the losses that one machine reports to another. A machine sees nothing else of another one
 //! but the broadcast's events in transit, which the agent hands to the reconciliation.
 
 use std::sync::Arc;
@@ -52,22 +52,4 @@ pub(super) enum Missed {
     Burst,
     /// Announced events were not requested, or did not arrive.
     Announced,
-}
-
-/// The randomness of one agent: a seed in, numbers out, so that every failure replays. SplitMix64 (Steele et al. 2014).
-#[derive(Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn of(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
 }

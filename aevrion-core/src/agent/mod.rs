@@ -32,7 +32,7 @@ use std::time::Duration;
 use broadcast::Broadcast;
 pub use budget::Budget;
 pub use clocks::SAMPLES;
-use common::{Common, Missed, Random};
+use common::{Common, Missed};
 #[cfg(feature = "testkit")]
 pub(crate) use coordinator::CHECK_EVERY;
 pub use coordinator::RepairCoordinator;
@@ -54,6 +54,7 @@ pub use stall::StallTimeouts;
 
 use crate::message::{EventList, Events, Message, NeedEvents, Reply, Snapshot};
 pub use crate::news::{NewEvent, Origin};
+use crate::random::SplitMix64;
 use crate::transport::Lane;
 use crate::tree::Shape;
 use crate::{Event, Incarnation, NodeId, Parameters, ReadError, Timestamp};
@@ -141,7 +142,7 @@ impl Agent {
             driver: Driver::new(&common.config),
             handshake: Handshake::new(Arc::clone(&common)),
             broadcast: Broadcast::new(Arc::clone(&common)),
-            reconciliation: Reconciliation::new(Arc::clone(&common), Random::of(seed)),
+            reconciliation: Reconciliation::new(Arc::clone(&common), SplitMix64::new(seed)),
             common,
         }
     }

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::certificate::{CERTIFICATE, Facts, from_pem, node_of_key, node_parameters, parameters, to_pem};
 use super::error::{IdentityError, not_made, unreadable};
-use super::files;
+use super::files::{self, AUTHORITY_FILE};
 use super::key::KEY;
 use super::{Fingerprint, Identity, NodeKey, removal};
 use crate::{NodeId, SystemWall, Timestamp, WallClock};
@@ -30,8 +30,6 @@ const AUTHORITY_VALIDITY: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
 
 const KEY_FILE: &str = "authority.key";
-/// Every node stores the authority's certificate under this name, too.
-pub(super) const CERTIFICATE_FILE: &str = "authority.crt";
 
 /// The authority with its private key. Anyone who has it can create nodes.
 pub struct Authority {
@@ -73,7 +71,7 @@ impl Authority {
     /// [`IdentityError::Missing`] if this machine does not hold the authority; others by their names.
     pub fn load(directory: &Path) -> Result<Self, IdentityError> {
         let key = files::read_key(&directory.join(KEY_FILE), "authority's private key")?;
-        let certificate = files::read(&directory.join(CERTIFICATE_FILE), "authority's certificate")?;
+        let certificate = files::read(&directory.join(AUTHORITY_FILE), "authority's certificate")?;
         Self::assemble(key, from_pem(certificate.as_bytes())?.swap_remove(0))
     }
 
@@ -83,7 +81,7 @@ impl Authority {
     /// [`IdentityError::Io`].
     pub fn store(&self, directory: &Path) -> Result<(), IdentityError> {
         files::write(&directory.join(KEY_FILE), self.key_pem.as_bytes())?;
-        files::write(&directory.join(CERTIFICATE_FILE), self.certificate_pem().as_bytes())
+        files::write(&directory.join(AUTHORITY_FILE), self.certificate_pem().as_bytes())
     }
 
     fn assemble(key_pem: String, certificate: CertificateDer<'static>) -> Result<Self, IdentityError> {

@@ -1,20 +1,16 @@
-//! The current identity, and its TLS configurations.
+//! The current identity, and the decision whether the other side is a node of its cluster.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
-use rustls::server::NoServerSessionStorage;
-use rustls::{ClientConfig, ServerConfig};
 
 use super::certificate::key_bits;
-use super::tls::{ClientCheck, Current, ServerCheck, Trust};
-use super::verify::{member_of, provider};
-use super::{Fingerprint, Identity, IdentityError, JOIN_PROTOCOL, PROTOCOL, removal};
+use super::verify::{Member, member_of};
+use super::{Identity, IdentityError, JOIN_PROTOCOL, PROTOCOL, removal};
 use crate::transport::{Refusal, Rejection, Removals, TransportError};
-use crate::{NodeId, SystemWall, Timestamp, WallClock};
+use crate::{NodeId, SystemWall, WallClock};
 
 /// A node's identity as used by the transports: shared, and replaced when the certificate is renewed. A clone shares
 /// it.
@@ -23,15 +19,6 @@ pub struct Credentials {
     current: Arc<ArcSwap<Identity>>,
     removals: Removals,
     wall: Arc<dyn WallClock>,
-}
-
-/// An authenticated node of the cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Member {
-    /// The node.
-    pub node: NodeId,
-    /// The expiry of its certificate.
-    pub until: Timestamp,
 }
 
 /// The rights of a connecting client.
@@ -89,54 +76,6 @@ impl Credentials {
         Ok(())
     }
 
-    /// The TLS configuration for listening, for [neighbours](PROTOCOL) and for [joining machines](JOIN_PROTOCOL). A
-    /// client that completes the handshake still has to be [admitted](Credentials::admit).
-    ///
-    /// # Errors
-    /// [`IdentityError::NotMade`].
-    pub fn server_config(&self) -> Result<ServerConfig, IdentityError> {
-        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(super::error::not_made("TLS settings"))?
-            .with_client_cert_verifier(ClientCheck::new())
-            .with_cert_resolver(Arc::new(Current(self.clone())));
-        config.alpn_protocols = vec![PROTOCOL.to_vec(), JOIN_PROTOCOL.to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok(config)
-    }
-
-    /// The TLS configuration for dialling a node of the same cluster with `protocol`: [`PROTOCOL`] or
-    /// [`JOIN_PROTOCOL`].
-    ///
-    /// # Errors
-    /// [`IdentityError::NotMade`].
-    pub fn client_config(&self, protocol: &[u8]) -> Result<ClientConfig, IdentityError> {
-        client_config(Trust::OwnCluster(self.clone()), Some(self.clone()), protocol)
-    }
-
-    /// The TLS configuration for a joining machine: it trusts any node of the cluster with this authority, and presents
-    /// no certificate.
-    ///
-    /// # Errors
-    /// [`IdentityError::NotMade`].
-    pub fn joining(authority: Fingerprint) -> Result<ClientConfig, IdentityError> {
-        client_config(Trust::Pinned(authority, Arc::new(SystemWall)), None, JOIN_PROTOCOL)
-    }
-
-    /// A dishonest TLS configuration: presents this identity to nodes of other clusters, and trusts them.
-    ///
-    /// # Errors
-    /// [`IdentityError::NotMade`].
-    #[cfg(feature = "testkit")]
-    pub(super) fn believing(
-        &self,
-        authority: Fingerprint,
-        protocol: &[u8],
-    ) -> Result<ClientConfig, IdentityError> {
-        client_config(Trust::Pinned(authority, Arc::new(SystemWall)), Some(self.clone()), protocol)
-    }
-
     /// Decides after a handshake, as the server, whether the client may stay and with which rights, by the negotiated
     /// protocol and the presented certificates.
     ///
@@ -183,26 +122,6 @@ impl Credentials {
     fn certified(&self, certificate: &CertificateDer<'_>) -> Result<Member, Refusal> {
         member_of(certificate, self.current.load().roots(), self.wall.now())
     }
-}
-
-fn client_config(
-    trust: Trust,
-    shown: Option<Credentials>,
-    protocol: &[u8],
-) -> Result<ClientConfig, IdentityError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(super::error::not_made("TLS settings"))?
-        // Stricter than the verifier that it replaces, except that it ignores the name: see the check.
-        .dangerous()
-        .with_custom_certificate_verifier(ServerCheck::new(trust));
-    let mut config = match shown {
-        Some(credentials) => builder.with_client_cert_resolver(Arc::new(Current(credentials))),
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![protocol.to_vec()];
-    config.resumption = Resumption::disabled();
-    Ok(config)
 }
 
 impl From<Identity> for Credentials {

@@ -7,6 +7,9 @@ use std::path::Path;
 use super::IdentityError;
 use crate::files;
 
+/// The authority's certificate, which every node stores beside its own.
+pub(super) const AUTHORITY_FILE: &str = "authority.crt";
+
 /// Writes a file atomically and durably, accessible to its owner only.
 pub(super) fn write(path: &Path, contents: &[u8]) -> Result<(), IdentityError> {
     let failed = |source| IdentityError::Io { doing: "cannot write", path: path.to_owned(), source };

@@ -33,12 +33,12 @@ mod verify;
 
 pub use authority::{Authority, CERTIFICATE_VALIDITY};
 pub use certificate::Fingerprint;
-pub use credentials::{Admission, Credentials, Member};
+pub use credentials::{Admission, Credentials};
 pub use error::IdentityError;
 pub use key::NodeKey;
 pub use node::Identity;
 pub use removal::REMOVAL_BYTES;
-pub use verify::{refusal_of_alert, refusal_of_error};
+pub use verify::{Member, refusal_of_alert, refusal_of_error};
 
 /// The protocol between neighbours (ALPN).
 pub const PROTOCOL: &[u8] = b"aevrion/1";

@@ -10,10 +10,9 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 
-use super::authority::CERTIFICATE_FILE as AUTHORITY_FILE;
 use super::certificate::{Facts, from_pem, to_pem};
 use super::error::{IdentityError, unreadable};
-use super::files;
+use super::files::{self, AUTHORITY_FILE};
 use super::key::KEY;
 use super::verify::{issued_by, roots};
 use super::{Fingerprint, NodeKey};

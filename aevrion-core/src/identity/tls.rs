@@ -1,23 +1,98 @@
-//! The callbacks of a TLS handshake: choosing the certificate to present, and verifying the other side's.
+//! TLS configurations, and their callbacks during a handshake: choosing the certificate to present, and verifying the
+//! other side's.
 //!
-//! They read the [`Credentials`] each time, so a renewed certificate is used from the next handshake on.
+//! The callbacks read the [`Credentials`] each time, so a renewed certificate is used from the next handshake on.
 
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible, ServerConfig,
+    SignatureScheme,
+};
 
+use super::error::not_made;
 use super::verify::{error_of_refusal, member_of, provider, roots};
-use super::{Credentials, Fingerprint};
-use crate::WallClock;
+use super::{Credentials, Fingerprint, IdentityError, JOIN_PROTOCOL, PROTOCOL};
 use crate::transport::Refusal;
+use crate::{SystemWall, WallClock};
+
+impl Credentials {
+    /// The TLS configuration for listening, for [neighbours](PROTOCOL) and for [joining machines](JOIN_PROTOCOL). A
+    /// client that completes the handshake still has to be [admitted](Credentials::admit).
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn server_config(&self) -> Result<ServerConfig, IdentityError> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(not_made("TLS settings"))?
+            .with_client_cert_verifier(ClientCheck::new())
+            .with_cert_resolver(Arc::new(Current(self.clone())));
+        config.alpn_protocols = vec![PROTOCOL.to_vec(), JOIN_PROTOCOL.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+
+    /// The TLS configuration for dialling a node of the same cluster with `protocol`: [`PROTOCOL`] or
+    /// [`JOIN_PROTOCOL`].
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn client_config(&self, protocol: &[u8]) -> Result<ClientConfig, IdentityError> {
+        client_config(Trust::OwnCluster(self.clone()), Some(self.clone()), protocol)
+    }
+
+    /// The TLS configuration for a joining machine: it trusts any node of the cluster with this authority, and presents
+    /// no certificate.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    pub fn joining(authority: Fingerprint) -> Result<ClientConfig, IdentityError> {
+        client_config(Trust::Pinned(authority, Arc::new(SystemWall)), None, JOIN_PROTOCOL)
+    }
+
+    /// A dishonest TLS configuration: presents this identity to nodes of other clusters, and trusts them.
+    ///
+    /// # Errors
+    /// [`IdentityError::NotMade`].
+    #[cfg(feature = "testkit")]
+    pub(super) fn believing(
+        &self,
+        authority: Fingerprint,
+        protocol: &[u8],
+    ) -> Result<ClientConfig, IdentityError> {
+        client_config(Trust::Pinned(authority, Arc::new(SystemWall)), Some(self.clone()), protocol)
+    }
+}
+
+fn client_config(
+    trust: Trust,
+    shown: Option<Credentials>,
+    protocol: &[u8],
+) -> Result<ClientConfig, IdentityError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(not_made("TLS settings"))?
+        // Stricter than the verifier that it replaces, except that it ignores the name: see the check.
+        .dangerous()
+        .with_custom_certificate_verifier(ServerCheck::new(trust));
+    let mut config = match shown {
+        Some(credentials) => builder.with_client_cert_resolver(Arc::new(Current(credentials))),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
 
 /// The servers that a client trusts.
 pub(super) enum Trust {

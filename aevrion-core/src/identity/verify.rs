@@ -11,10 +11,18 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{AlertDescription, CertificateError, Error, RootCertStore};
 
-use super::Member;
 use super::certificate::Facts;
-use crate::Timestamp;
 use crate::transport::Refusal;
+use crate::{NodeId, Timestamp};
+
+/// An authenticated node of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// The expiry of its certificate.
+    pub until: Timestamp,
+}
 
 /// The cryptography provider of this module.
 pub(super) fn provider() -> CryptoProvider {

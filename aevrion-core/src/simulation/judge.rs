@@ -55,9 +55,11 @@ pub(super) async fn judge(world: &World) -> Result<u64, String> {
             // Nothing spoils this disk, so the writer made the error.
             return Err(format!("node {number}: a stored hash was not that of its events"));
         }
-        compare(number, &replica, &model, root, if closely { &times } else { &[] })
-            .await
-            .map_err(|error| failed(number, &error))??;
+        let compared = compare(&replica, &model, root, if closely { &times } else { &[] }).await;
+        compared.map_err(|dissent| match dissent {
+            Dissent::Unreadable(error) => failed(number, &error),
+            Dissent::Wrong(what) => format!("node {number}: {what}"),
+        })?;
     }
     Ok(root.count)
 }
@@ -82,19 +84,22 @@ fn times(world: &World, model: &Model, random: &mut Random) -> Vec<Timestamp> {
     times
 }
 
-async fn compare(
-    number: usize,
-    replica: &Replica,
-    model: &Model,
-    root: Root,
-    times: &[Timestamp],
-) -> Result<Result<(), String>, ReadError> {
-    let wrong = |what: &str| Ok(Err(format!("node {number}: {what}")));
+/// Why a replica does not agree with the model.
+#[derive(Debug, thiserror::Error)]
+enum Dissent {
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+    #[error("{0}")]
+    Wrong(String),
+}
+
+async fn compare(replica: &Replica, model: &Model, root: Root, times: &[Timestamp]) -> Result<(), Dissent> {
+    let wrong = |what: &str| Err(Dissent::Wrong(what.to_owned()));
     if replica.root().await? != root {
         return wrong("its root is not that of its events, or it has other events than node 0");
     }
     if times.is_empty() {
-        return Ok(Ok(()));
+        return Ok(());
     }
     if events_of(replica).await? != *model.events() {
         return wrong("it has other events than node 0");
@@ -124,7 +129,7 @@ async fn compare(
     if !verified.is_clean() {
         return wrong(&format!("verify finds {:?} {:?}", verified.mendable, verified.lost));
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
 /// A spoilt hash below a sound one shows in no comparison, nor does one above the present: only the scrub finds them.

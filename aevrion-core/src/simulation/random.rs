@@ -1,30 +1,28 @@
-//! The one source of chance of a simulation: SplitMix64 (Steele et al. 2014), from the seed alone.
+//! The one source of chance of a simulation, from the seed alone.
 //!
 //! Each part has its own generator, made from the seed and its purpose: more or fewer draws in one part do not change
 //! those of the others.
 
+use crate::random::SplitMix64;
+
 /// A sequence of pseudo-random numbers.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(SplitMix64);
 
 impl Random {
     /// The sequence for one purpose, identified by `parts`.
     pub fn new(seed: u64, parts: &[u64]) -> Self {
-        let mut random = Self(seed ^ 0x5851_F42D_4C95_7F2D);
+        let mut random = SplitMix64::new(seed ^ 0x5851_F42D_4C95_7F2D);
         for part in parts {
-            random.0 = random.draw() ^ part.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            random = SplitMix64::new(random.next() ^ part.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         }
-        random.draw();
-        random
+        random.next();
+        Self(random)
     }
 
     /// The next number.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.next()
     }
 
     /// One of the numbers below `end`; 0 if there are none.

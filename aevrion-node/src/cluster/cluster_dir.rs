@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use aevrion_core::identity::join::{TOKEN_VALIDITY, Token, Tokens};
 use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Identity, IdentityError, NodeKey};
-use aevrion_core::{SystemWall, WallClock};
-
-use crate::failure::Failure;
+use aevrion_core::{NodeId, SystemWall, WallClock};
 
 /// The error of a request that only a node in a cluster can answer.
 pub(crate) const NO_CLUSTER: &str =
@@ -16,6 +14,31 @@ pub(crate) const NO_CLUSTER: &str =
 pub(crate) const TOKENS_BY_FILE: &str = "a token makes a machine a node of the cluster, so it is issued only to who may \
      write in the data directory of the node with the authority: run `aevrion cluster token --data DIR` there, also \
      while it is served";
+
+/// The authority's key cannot be used here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuthorityError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("{NO_CLUSTER}")]
+    NoCluster,
+    #[error(
+        "this node does not hold the cluster's authority: ask the node where `aevrion cluster init` was run"
+    )]
+    OnAnotherNode,
+}
+
+/// The directory cannot become a new node.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NewNodeError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(
+        "this directory is node {node} of a cluster already: choose another directory, or remove {} to leave it",
+        path.display()
+    )]
+    InCluster { node: NodeId, path: PathBuf },
+}
 
 /// The directory `cluster/`.
 #[derive(Debug, Clone)]
@@ -33,79 +56,64 @@ impl ClusterDir {
     }
 
     /// The node's identity; `None` if it belongs to no cluster yet.
-    pub(crate) fn identity(&self) -> Result<Option<Identity>, Failure> {
+    pub(crate) fn identity(&self) -> Result<Option<Identity>, IdentityError> {
         match Identity::load(&self.0) {
             Ok(identity) => Ok(Some(identity)),
             Err(IdentityError::Missing { .. }) => Ok(None),
-            Err(error) => Err(Failure::error(error)),
+            Err(error) => Err(error),
         }
     }
 
     /// The authority's key, if this node has it.
-    pub(crate) fn authority(&self) -> Result<Option<Authority>, Failure> {
+    pub(crate) fn authority(&self) -> Result<Option<Authority>, IdentityError> {
         match Authority::load(&self.0) {
             Ok(authority) => Ok(Some(authority)),
             Err(IdentityError::Missing { .. }) => Ok(None),
-            Err(error) => Err(Failure::error(error)),
+            Err(error) => Err(error),
         }
     }
 
     /// The authority's key, which this node must have.
-    ///
-    /// # Errors
-    /// Not allowed, if another node has it.
-    pub(crate) fn expect_authority(&self) -> Result<Authority, Failure> {
+    pub(crate) fn expect_authority(&self) -> Result<Authority, AuthorityError> {
         if let Some(authority) = self.authority()? {
             return Ok(authority);
         }
         Err(match self.identity()? {
-            None => Failure::error(NO_CLUSTER),
-            Some(_) => Failure::not_allowed(
-                "this node does not hold the cluster's authority: ask the node where `aevrion cluster init` was run",
-            ),
+            None => AuthorityError::NoCluster,
+            Some(_) => AuthorityError::OnAnotherNode,
         })
     }
 
     /// Creates a cluster with this node as its first member.
-    pub(crate) fn create_cluster(&self) -> Result<Identity, Failure> {
+    pub(crate) fn create_cluster(&self) -> Result<Identity, NewNodeError> {
         self.expect_no_identity()?;
         let now = SystemWall.now();
-        let found = || {
-            let authority = Authority::make_at(now)?;
-            let key = NodeKey::generate()?;
-            let certificate = authority.issue(&key.signing_request()?, now, CERTIFICATE_VALIDITY)?;
-            let identity = Identity::new(key, certificate, authority.certificate().to_vec())?;
-            authority.store(&self.0)?;
-            identity.store(&self.0)?;
-            Ok::<_, IdentityError>(identity)
-        };
-        found().map_err(Failure::error)
+        let authority = Authority::make_at(now)?;
+        let key = NodeKey::generate()?;
+        let certificate = authority.issue(&key.signing_request()?, now, CERTIFICATE_VALIDITY)?;
+        let identity = Identity::new(key, certificate, authority.certificate().to_vec())?;
+        authority.store(&self.0)?;
+        identity.store(&self.0)?;
+        Ok(identity)
     }
 
     /// Fails if this node belongs to a cluster already.
-    pub(crate) fn expect_no_identity(&self) -> Result<(), Failure> {
+    pub(crate) fn expect_no_identity(&self) -> Result<(), NewNodeError> {
         match self.identity()? {
             None => Ok(()),
-            Some(identity) => Err(Failure::error(format!(
-                "this directory is node {} of a cluster already: choose another directory, or remove {} to leave it",
-                identity.node(),
-                self.0.display()
-            ))),
+            Some(identity) => Err(NewNodeError::InCluster { node: identity.node(), path: self.0.clone() }),
         }
     }
 
     /// Stores an identity.
-    pub(crate) fn store_identity(&self, identity: &Identity) -> Result<(), Failure> {
-        identity.store(&self.0).map_err(Failure::error)
+    pub(crate) fn store_identity(&self, identity: &Identity) -> Result<(), IdentityError> {
+        identity.store(&self.0)
     }
 
     /// Issues a token, by which one machine can join within the hour.
-    ///
-    /// # Errors
-    /// Not allowed, if another node has the authority's key.
-    pub(crate) fn issue_token(&self) -> Result<Token, Failure> {
+    pub(crate) fn issue_token(&self) -> Result<Token, AuthorityError> {
         let authority = self.expect_authority()?;
-        self.tokens().issue(authority.fingerprint(), SystemWall.now(), TOKEN_VALIDITY).map_err(Failure::error)
+        Ok(self.tokens().issue(authority.fingerprint(), SystemWall.now(), TOKEN_VALIDITY)?)
     }
 
     /// The issued tokens.

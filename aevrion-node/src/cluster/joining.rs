@@ -1,13 +1,58 @@
 //! Joining a cluster: a machine shows a token to a node, and receives its identity and the parameters of its store.
 
-use aevrion_core::identity::Identity;
 use aevrion_core::identity::join::Token;
+use aevrion_core::identity::{Identity, IdentityError};
 use aevrion_core::replication::{Peer, RemovalError};
-use aevrion_core::{Options, Replica};
+use aevrion_core::{Options, ReadError, Replica};
 
-use super::{ClusterDir, MemberStore, Welcome, joining_key, removed_from, transports};
+use super::joining_key::{self, JoiningKeyError};
+use super::member_store::{MemberStore, MemberStoreError};
+use super::transports::{self, NotJoined};
+use super::welcome::{UnreadableWelcome, Welcome};
+use super::{ClusterDir, removed_from};
 use crate::cli::Global;
-use crate::failure::{Failure, FailureKind};
+
+/// A request to join was not granted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error(transparent)]
+    Key(#[from] JoiningKeyError),
+    /// The node certainly did not admit this machine.
+    #[error(transparent)]
+    NotAdmitted(NotJoined),
+    /// The node may have admitted this machine without its knowledge.
+    #[error(
+        "{0}\njoin again with the same --data and token: if this attempt used it up, it still lets this directory in"
+    )]
+    PerhapsAdmitted(NotJoined),
+    #[error(transparent)]
+    Welcome(#[from] UnreadableWelcome),
+}
+
+/// A setting differs from that of the cluster.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the {name} of the cluster is {has}, that of the settings {wanted}: leave --{name} out and join again with the same \
+     --data and token"
+)]
+pub(crate) struct MisfitError {
+    name: &'static str,
+    has: u64,
+    wanted: u64,
+}
+
+/// The directory of an admitted node could not be completed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettleError {
+    #[error(transparent)]
+    Members(#[from] MemberStoreError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("taking note of removed nodes: {0}")]
+    Removal(RemovalError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
 
 /// A node that was admitted, and whose store does not exist yet.
 pub(crate) struct Newcomer {
@@ -26,20 +71,15 @@ impl Newcomer {
         peer: Peer,
         token: &Token,
         addresses: &[String],
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, AskError> {
         let kept = joining_key::load_or_create(cluster_dir)?;
         let joined = match transports::join(&peer, token, &kept.key, addresses).await {
             Ok(joined) => joined,
-            Err(failure) if failure.is(FailureKind::NotAllowed) || failure.is(FailureKind::Usage) => {
+            Err(error @ (NotJoined::Refused(_) | NotJoined::BadAddress(_))) => {
                 kept.forget(cluster_dir);
-                return Err(failure);
+                return Err(AskError::NotAdmitted(error));
             }
-            Err(failure) => {
-                return Err(failure.and(
-                    "join again with the same --data and token: if this attempt used it up, it still lets this \
-                     directory in",
-                ));
-            }
+            Err(error) => return Err(AskError::PerhapsAdmitted(error)),
         };
         let welcome = Welcome::read(&joined.welcome)?;
         let mut peers = vec![peer];
@@ -48,7 +88,7 @@ impl Newcomer {
     }
 
     /// Refuses settings whose store would not fit into the cluster.
-    pub(crate) fn expect_fitting(&self, global: &Global) -> Result<(), Failure> {
+    pub(crate) fn expect_fitting(&self, global: &Global) -> Result<(), MisfitError> {
         let has = self.welcome.parameters;
         let wanted = [
             ("granularity", global.granularity, has.granularity),
@@ -56,10 +96,7 @@ impl Newcomer {
         ];
         let differs = wanted.into_iter().find(|(_, wanted, has)| wanted.is_some_and(|wanted| wanted != *has));
         let Some((name, Some(wanted), has)) = differs else { return Ok(()) };
-        Err(Failure::usage(format!(
-            "the {name} of the cluster is {has}, that of the settings {wanted}: leave --{name} out and join again with \
-             the same --data and token"
-        )))
+        Err(MisfitError { name, has, wanted })
     }
 
     /// The options of its store, with the parameters of the cluster.
@@ -68,7 +105,11 @@ impl Newcomer {
     }
 
     /// Stores the peers, the removals and the identity. The identity comes last: a directory that has it has the rest.
-    pub(crate) async fn settle(&self, replica: &Replica, cluster_dir: &ClusterDir) -> Result<(), Failure> {
+    pub(crate) async fn settle(
+        &self,
+        replica: &Replica,
+        cluster_dir: &ClusterDir,
+    ) -> Result<(), SettleError> {
         let member_store = MemberStore::of(replica).await?;
         // The node that admitted it comes first.
         self.peers.iter().take(1).for_each(|peer| member_store.members().expect(peer));
@@ -79,9 +120,9 @@ impl Newcomer {
             match replica.remove_node(&removals, &statement).await {
                 // A statement without a valid signature counts for nothing.
                 Ok(_) | Err(RemovalError::NotTrue) => {}
-                Err(error) => return Err(Failure::error(error).during("taking note of removed nodes")),
+                Err(error) => return Err(SettleError::Removal(error)),
             }
         }
-        cluster_dir.store_identity(&self.identity)
+        Ok(cluster_dir.store_identity(&self.identity)?)
     }
 }

@@ -8,13 +8,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aevrion_core::files;
-use aevrion_core::identity::NodeKey;
+use aevrion_core::identity::{IdentityError, NodeKey};
 
 use super::ClusterDir;
-use crate::failure::Failure;
 
 /// The file in which [`aevrion_core::identity::Identity`] looks for the key. Without a certificate there is no identity.
 const KEY_FILE: &str = "node.key";
+
+/// There is no key to ask with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JoiningKeyError {
+    #[error("cannot keep {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{}: {source}. Remove it to begin anew", path.display())]
+    Unreadable { path: PathBuf, source: IdentityError },
+    #[error(transparent)]
+    NotMade(IdentityError),
+}
 
 /// The stored key.
 pub(super) struct Kept {
@@ -24,18 +34,17 @@ pub(super) struct Kept {
 }
 
 /// The key of an earlier attempt, from a directory without an identity, or else a new one, stored there durably.
-pub(super) fn load_or_create(cluster_dir: &ClusterDir) -> Result<Kept, Failure> {
+pub(super) fn load_or_create(cluster_dir: &ClusterDir) -> Result<Kept, JoiningKeyError> {
     let path = cluster_dir.path().join(KEY_FILE);
-    let failed = |error: io::Error| Failure::error(format!("cannot keep {}: {error}", path.display()));
+    let failed = |source| JoiningKeyError::Io { path: path.clone(), source };
     match fs::read_to_string(&path) {
         Ok(text) => {
-            let key = NodeKey::from_pem(&text).map_err(|error| {
-                Failure::error(format!("{}: {error}. Remove it to begin anew", path.display()))
-            })?;
+            let unreadable = |source| JoiningKeyError::Unreadable { path: path.clone(), source };
+            let key = NodeKey::from_pem(&text).map_err(unreadable)?;
             Ok(Kept { key, new_in: None })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = NodeKey::generate().map_err(Failure::error)?;
+            let key = NodeKey::generate().map_err(JoiningKeyError::NotMade)?;
             let missing = missing(cluster_dir.path());
             files::write(&path, key.to_pem().as_bytes()).map_err(failed)?;
             Ok(Kept { key, new_in: Some(missing) })

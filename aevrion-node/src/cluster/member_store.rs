@@ -8,11 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aevrion_core::replication::{Member, Members, Peer};
-use aevrion_core::{Replica, Timestamp};
+use aevrion_core::{NodeId, ReadError, Replica, Timestamp, WriteError};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until};
 
-use crate::failure::Failure;
 use crate::peer::MemberSelector;
 
 /// The name of the list in the store.
@@ -27,6 +26,30 @@ const MOVES: Duration = Duration::from_secs(10);
 /// The interval of saves of the times of last connection and agreement.
 const SIGHTS: Duration = Duration::from_secs(5 * 60);
 
+/// The list of members cannot be read from the store, or saved there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MemberStoreError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Encode(#[from] serde_json::Error),
+}
+
+/// A member was not forgotten.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ForgetError {
+    #[error("`{prefix}` may be one of several: give more of it. There are {}", in_words(.several))]
+    Ambiguous { prefix: String, several: Vec<NodeId> },
+    #[error(transparent)]
+    Store(#[from] MemberStoreError),
+}
+
+fn in_words(nodes: &[NodeId]) -> String {
+    nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// The list of members and its copy in the store. Cloning shares both.
 #[derive(Clone)]
 pub(crate) struct MemberStore {
@@ -40,7 +63,7 @@ pub(crate) struct MemberStore {
 
 impl MemberStore {
     /// Reads the list of a store. Entries that cannot be read are skipped: the node learns of these members again.
-    pub(crate) async fn of(replica: &Replica) -> Result<Self, Failure> {
+    pub(crate) async fn of(replica: &Replica) -> Result<Self, MemberStoreError> {
         let saved = match replica.setting(MEMBERS).await? {
             Some(row) => serde_json::from_slice::<Vec<Entry>>(&row).unwrap_or_default(),
             None => Vec::new(),
@@ -54,7 +77,7 @@ impl MemberStore {
     }
 
     /// Takes over the addresses of an older release.
-    async fn take_over(&self) -> Result<(), Failure> {
+    async fn take_over(&self) -> Result<(), MemberStoreError> {
         let Some(row) = self.replica.setting(PEERS).await? else { return Ok(()) };
         let texts: Vec<String> = serde_json::from_slice(&row).unwrap_or_default();
         texts.iter().filter_map(|text| text.parse().ok()).for_each(|peer| self.members.expect(&peer));
@@ -68,26 +91,20 @@ impl MemberStore {
     }
 
     /// Adds addresses to dial, also after a restart.
-    pub(super) async fn expect(&self, peers: &[Peer]) -> Result<(), Failure> {
+    pub(super) async fn expect(&self, peers: &[Peer]) -> Result<(), MemberStoreError> {
         peers.iter().for_each(|peer| self.members.expect(peer));
         self.save(self.members.list()).await
     }
 
     /// Forgets the selected members, and returns them.
-    ///
-    /// # Errors
-    /// Usage, if the selector is ambiguous; else a failed save.
-    pub(crate) async fn forget(&self, selector: &MemberSelector) -> Result<Vec<Member>, Failure> {
+    pub(crate) async fn forget(&self, selector: &MemberSelector) -> Result<Vec<Member>, ForgetError> {
         let forgotten = match selector {
             MemberSelector::IdPrefix(prefix) => match &self.members.named(prefix)[..] {
                 [] => Vec::new(),
                 [node] => self.members.forget(*node).into_iter().collect(),
                 several => {
-                    let several: Vec<_> = several.iter().map(ToString::to_string).collect();
-                    return Err(Failure::usage(format!(
-                        "`{prefix}` may be one of several: give more of it. There are {}",
-                        several.join(", ")
-                    )));
+                    let (prefix, several) = (prefix.clone(), several.to_vec());
+                    return Err(ForgetError::Ambiguous { prefix, several });
                 }
             },
             MemberSelector::Address(address) => self.members.forget_at(|peer| match address.transport() {
@@ -100,13 +117,13 @@ impl MemberStore {
     }
 
     /// Saves this list, unless the store has the same.
-    pub(super) async fn save(&self, members: Vec<Member>) -> Result<(), Failure> {
+    pub(super) async fn save(&self, members: Vec<Member>) -> Result<(), MemberStoreError> {
         let _one_after_the_other = self.saving.lock().await;
         if *self.saved() == members {
             return Ok(());
         }
         let entries: Vec<_> = members.iter().map(Entry::of).collect();
-        let row = serde_json::to_vec(&entries).map_err(Failure::error)?;
+        let row = serde_json::to_vec(&entries)?;
         self.replica.remember(MEMBERS, Some(row.into())).await?;
         *self.saved() = members;
         Ok(())
@@ -130,8 +147,8 @@ impl MemberStore {
                 () = sleep_until(due) => {}
             }
             let Some(members) = now() else { return };
-            if let Err(failure) = self.save(members).await {
-                tracing::warn!(%failure, "what is known of the members was not remembered; trying again later");
+            if let Err(error) = self.save(members).await {
+                tracing::warn!(failure = %error, "what is known of the members was not remembered; trying again later");
             }
             due = Instant::now() + SIGHTS;
         }

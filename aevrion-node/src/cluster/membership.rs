@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::identity::join::Registrar;
-use aevrion_core::identity::{Authority, Credentials, Identity};
+use aevrion_core::identity::{Authority, Credentials, Identity, IdentityError};
 use aevrion_core::replication::{Peer, Replication, ReplicationOptions};
 use aevrion_core::transport::Removal;
-use aevrion_core::{Replica, SystemWall};
+use aevrion_core::{ReadError, Replica, SystemWall};
 use tokio::task::JoinHandle;
 
+use super::member_store::{MemberStore, MemberStoreError};
 use super::parts::{AuthorityAt, Parts};
-use super::{ClusterDir, MemberStore, Welcome, away, renewal, transports};
-use crate::failure::Failure;
+use super::transports::{self, ListenError};
+use super::{ClusterDir, Welcome, away, renewal};
 use crate::peer::TransportKind;
 use crate::problem::Problem;
 
@@ -35,6 +36,19 @@ pub(crate) struct ListenOptions {
     pub(crate) away_alarm: Duration,
 }
 
+/// A membership could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MembershipError {
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Members(#[from] MemberStoreError),
+    #[error(transparent)]
+    Removals(#[from] ReadError),
+}
+
 impl Membership {
     /// Starts the membership of `identity`.
     pub(crate) async fn begin(
@@ -42,7 +56,7 @@ impl Membership {
         cluster_dir: ClusterDir,
         identity: Identity,
         options: &ListenOptions,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, MembershipError> {
         let credentials = Credentials::new(identity);
         let authority = cluster_dir.authority()?;
         let bind = |kind: &TransportKind| transports::bind(*kind, options.address, &credentials);
@@ -127,8 +141,8 @@ impl Membership {
     /// Ends the membership, and notifies the neighbours.
     pub(crate) async fn end(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-        if let Err(failure) = self.parts.member_store.save(self.parts.replication.members()).await {
-            tracing::warn!(%failure, "what is known of the members was not remembered");
+        if let Err(error) = self.parts.member_store.save(self.parts.replication.members()).await {
+            tracing::warn!(failure = %error, "what is known of the members was not remembered");
         }
         self.parts.replication.close().await;
     }

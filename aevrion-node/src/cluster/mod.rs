@@ -6,6 +6,7 @@
 mod away;
 mod certified_wall;
 mod cluster_dir;
+mod failures;
 mod joining;
 mod joining_key;
 mod member_store;
@@ -19,7 +20,7 @@ mod welcome;
 pub(crate) use certified_wall::CertifiedWall;
 pub(crate) use cluster_dir::{ClusterDir, NO_CLUSTER, TOKENS_BY_FILE};
 pub(crate) use joining::Newcomer;
-pub(crate) use member_store::MemberStore;
+pub(crate) use member_store::{ForgetError, MemberStore};
 pub(crate) use membership::{ListenOptions, Membership};
 pub(crate) use removal::{HOLDS_AUTHORITY, removed_from};
 use welcome::Welcome;

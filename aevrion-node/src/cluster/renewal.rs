@@ -9,7 +9,6 @@ use aevrion_core::replication::{Peer, Replication};
 use aevrion_core::{SystemWall, WallClock};
 
 use super::parts::{AuthorityAt, Parts};
-use crate::failure::Failure;
 
 /// The interval of checks of the certificate.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -53,16 +52,12 @@ pub(super) fn alarm(credentials: &Credentials, authority: AuthorityAt) -> Option
 /// The renewal of a certificate failed.
 #[derive(Debug, thiserror::Error)]
 enum RenewalError {
-    #[error("{0}")]
-    Authority(Failure),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("there is no neighbour to ask")]
     NobodyToAsk,
     #[error("{}", in_words(.0))]
     Refused(Vec<RefusedBy>),
-    #[error("{0}")]
-    NotKept(Failure),
 }
 
 /// The answer of one node that did not renew the certificate.
@@ -78,11 +73,11 @@ fn in_words(refusals: &[RefusedBy]) -> String {
 }
 
 async fn renew(parts: &Parts, current: &Identity) -> Result<Arc<Identity>, RenewalError> {
-    let identity = match parts.cluster_dir.authority().map_err(RenewalError::Authority)? {
+    let identity = match parts.cluster_dir.authority()? {
         Some(authority) => renew_here(&authority, current)?,
         None => renew_there(parts).await?,
     };
-    parts.cluster_dir.store_identity(&identity).map_err(RenewalError::NotKept)?;
+    parts.cluster_dir.store_identity(&identity)?;
     parts.credentials.replace(identity)?;
     Ok(parts.credentials.current())
 }

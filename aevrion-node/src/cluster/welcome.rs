@@ -5,8 +5,6 @@ use aevrion_core::replication::{Member, Members, Peer};
 use aevrion_core::transport::Removal;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
-
 /// The cluster's parameters, the addresses of its nodes, and the removed nodes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Welcome {
@@ -28,6 +26,11 @@ struct MemberAddresses {
     addresses: Vec<String>,
 }
 
+/// The welcome cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("the node's welcome cannot be understood: {0}")]
+pub(crate) struct UnreadableWelcome(#[from] serde_json::Error);
+
 impl Welcome {
     /// Lists the addresses that people configured or that nodes gave when they joined, and the removals.
     pub(super) fn new(parameters: Parameters, members: &[Member], removals: &[Removal]) -> Self {
@@ -46,9 +49,8 @@ impl Welcome {
     }
 
     /// Fields that this version does not know are ignored: a newer node may say more.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Failure> {
-        serde_json::from_slice(bytes)
-            .map_err(|error| Failure::error(format!("the node's welcome cannot be understood: {error}")))
+    pub(super) fn read(bytes: &[u8]) -> Result<Self, UnreadableWelcome> {
+        Ok(serde_json::from_slice(bytes)?)
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

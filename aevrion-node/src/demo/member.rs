@@ -57,7 +57,7 @@ impl Member {
     }
 
     fn token(&self) -> Result<Token, Failure> {
-        ClusterDir::of(&self.directory).issue_token()
+        Ok(ClusterDir::of(&self.directory).issue_token()?)
     }
 
     /// Starts synchronisation on any free port, with the remembered neighbours and `peers`.

@@ -153,7 +153,7 @@ async fn forget(global: &Global, selector: &MemberSelector) -> Result<(), Failur
         let replica = data::open_for(global, Purpose::Mend).await?;
         let forgotten = match MemberStore::of(&replica).await {
             Ok(member_store) => member_store.forget(selector).await,
-            Err(failure) => Err(failure),
+            Err(error) => Err(error.into()),
         };
         replica.close().await?;
         ForgetReport::from(&forgotten?[..])

@@ -3,6 +3,7 @@
 //! Every check is a function from the [`Tree`] in memory to the problems it finds. It reads no file itself, so its
 //! tests can show with a few lines of input that it fails.
 
+mod circles;
 mod crates;
 mod doors;
 mod layers;
@@ -61,6 +62,7 @@ type Check = fn(&Tree) -> Vec<Problem>;
 const CHECKS: &[(&str, Check)] = &[
     ("layers", layers::check),
     ("picture", layers::picture::check),
+    ("circles", circles::check),
     ("crates", crates::check),
     ("doors", doors::check),
     ("workspace", workspace::check),

@@ -1,6 +1,9 @@
-//! Names that have been replaced by the terms of the field do not come back: one thing has one name.
+//! Names that have been replaced by the terms of the field do not come back: one thing has one name. A term that is a
+//! name in code exists there.
 //!
 //! The changelog is apart: it names things as they were called at the time.
+
+use std::collections::BTreeSet;
 
 use super::Problem;
 use super::rust::{comments, mask};
@@ -14,6 +17,8 @@ enum Place {
     /// As a module (in a path, after `mod`, or alone between backticks), and as the name of a file: the word itself is
     /// plain English.
     Module,
+    /// As a name in code: the word itself is plain English.
+    Code,
     /// In comments and documents, in the singular and the plural.
     Text,
 }
@@ -32,6 +37,10 @@ const fn module(old: &'static str, term: &'static str) -> OldName {
     OldName { old, term, place: Place::Module }
 }
 
+const fn code(old: &'static str, term: &'static str) -> OldName {
+    OldName { old, term, place: Place::Code }
+}
+
 const fn text(old: &'static str, term: &'static str) -> OldName {
     OldName { old, term, place: Place::Text }
 }
@@ -45,7 +54,8 @@ const OLD_NAMES: &[OldName] = &[
     name("NotACursor", "ParseCursorError"),
     name("WantedParameters", "ParameterOverrides"),
     name("Tips", "LatestCache"),
-    name("Gate", "ConnectionLimiter"),
+    name("Gate", "ConnectionPlaces"),
+    name("JoinDesk", "JoinServer"),
     name("Ending", "CloseReason"),
     name("Exchange", "RepairSession"),
     name("Wished", "WantList"),
@@ -64,6 +74,9 @@ const OLD_NAMES: &[OldName] = &[
     name("WISHED_AT_ONCE", "REQUESTED_IDS"),
     name("sync_over", "replicate_over"),
     module("planted", "fault_injection"),
+    code("Fresh", "NewEvent"),
+    code("greet", "handshake"),
+    code("wished", "requested"),
     text("lot", "commit batch"),
     text("desk", "repair coordinator"),
     text("holding", "replica view"),
@@ -71,11 +84,31 @@ const OLD_NAMES: &[OldName] = &[
 ];
 
 /// Files that name old names on purpose.
-const APART: [&str; 2] = ["CHANGELOG.md", "xtask/src/tidy/old_names.rs"];
+const APART: [&str; 2] = ["CHANGELOG.md", TABLE];
+
+/// This table.
+const TABLE: &str = "xtask/src/tidy/old_names.rs";
 
 pub(super) fn check(tree: &Tree) -> Vec<Problem> {
     let judged = tree.files().filter(|(path, _)| path.ends_with(".rs") || path.ends_with(".md"));
-    judged.filter(|(path, _)| !APART.contains(path)).flat_map(|(path, text)| in_file(path, text)).collect()
+    let judged = judged.filter(|(path, _)| !APART.contains(path));
+    judged.flat_map(|(path, text)| in_file(path, text)).chain(gone_terms(tree)).collect()
+}
+
+/// Terms for names in code that are no longer in code themselves. A tree without the table is an input of a test.
+fn gone_terms(tree: &Tree) -> Vec<Problem> {
+    if tree.text(TABLE).is_none() {
+        return Vec::new();
+    }
+    let others = tree.rust_files().filter(|(path, _)| *path != TABLE);
+    let code: Vec<String> = others.map(|(_, text)| mask(text)).collect();
+    let known: BTreeSet<&str> = code.iter().flat_map(|code| words(code)).map(|(_, word)| word).collect();
+    let terms = OLD_NAMES.iter().filter(|old| old.place != Place::Text);
+    let gone = terms.filter(|old| !known.contains(old.term));
+    gone.map(|old| {
+        Problem::in_file(TABLE, format!("`{}`, the term for `{}`, is no name in code", old.term, old.old))
+    })
+    .collect()
 }
 
 fn in_file(path: &str, text: &str) -> Vec<Problem> {
@@ -128,7 +161,8 @@ impl OldName {
         match (self.place, part) {
             (Place::Everywhere, _) => words(line).any(|(_, word)| word == self.old),
             (Place::Module, _) => words(line).any(|(at, word)| word == self.old && is_module(line, at, word)),
-            (Place::Text, Part::Code) => false,
+            (Place::Code, Part::Code) => words(line).any(|(_, word)| word == self.old),
+            (Place::Code, Part::Prose) | (Place::Text, Part::Code) => false,
             (Place::Text, Part::Prose) => words(line).any(|(_, word)| {
                 let word = word.to_lowercase();
                 word == self.old || word.strip_suffix('s') == Some(self.old)
@@ -160,9 +194,16 @@ mod tests {
     #[test]
     fn every_old_name_is_found_with_its_term() {
         for old in OLD_NAMES {
+            let message = format!("`{}` is an old name: the term is `{}`", old.old, old.term);
+            if old.place == Place::Code {
+                assert_eq!(
+                    found("a/b.rs", &format!("\nfn {}() {{}}\n", old.old)),
+                    [format!("a/b.rs:2: {message}")]
+                );
+                continue;
+            }
             let problems = found("a/b.md", &format!("fine\na `{}` b\n", old.old));
-            let message = format!("a/b.md:2: `{}` is an old name: the term is `{}`", old.old, old.term);
-            assert!(problems.contains(&message), "{problems:?}");
+            assert!(problems.contains(&format!("a/b.md:2: {message}")), "{problems:?}");
             let comment = found("a/b.rs", &format!("//! About `{}`.\n", old.old));
             assert!(!comment.is_empty(), "{}", old.old);
         }
@@ -183,6 +224,19 @@ mod tests {
         assert!(found("a.rs", "let planted = 1; // A planted bug.").is_empty());
         assert_eq!(found("a.rs", "f(); // Tiles of one lot.\n").len(), 2);
         assert!(found("a.rs", "fn holdings() { let lot = 1; }").is_empty());
+        assert_eq!(found("a.rs", "fn greet() {}\nstruct Fresh;").len(), 2);
+        assert!(found("a.rs", "// They greet.\nfn f() { greeting(\"greet\") }").is_empty());
+    }
+
+    #[test]
+    fn a_term_that_is_gone_is_not_recommended() {
+        let terms: Vec<&str> = OLD_NAMES.iter().map(|old| old.term).collect();
+        let gone = |code: &str| check(&Tree::of(&[(TABLE, ""), ("a.rs", code)]));
+        assert_eq!(gone(&terms.join(";")), []);
+        let without: Vec<&str> = terms.iter().copied().filter(|term| *term != "RepairSession").collect();
+        let found = gone(&format!("{}; // RepairSession", without.join(";")));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].to_string().contains("`RepairSession`, the term for `Exchange`"), "{found:?}");
     }
 
     #[test]

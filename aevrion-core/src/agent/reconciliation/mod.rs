@@ -38,13 +38,13 @@ use snapshot::Compared;
 use suspects::Suspects;
 use want_list::WantList;
 
-use super::Random;
 use super::broadcast::InTransit;
 use super::common::{ClockReading, Common, Missed};
 use super::pace::Bucket;
 use super::tolerance::{Latecomers, Mistakes};
 use super::{HandleError, Now, Output, ReplicaView};
 use crate::message::{Listed, Nodes, Snapshot};
+use crate::random::SplitMix64;
 use crate::{Event, TimeSpan};
 
 /// How long a burst of new events from a repair must be over before it causes a comparison of snapshots.
@@ -84,7 +84,7 @@ pub(super) enum Input {
 pub(super) struct Reconciliation {
     common: Arc<Common>,
     clock: ClockReading,
-    random: Random,
+    random: SplitMix64,
     /// The time of the next comparison.
     schedule: Schedule,
     /// How often the neighbour may make this side compare.
@@ -107,7 +107,7 @@ pub(super) struct Reconciliation {
 }
 
 impl Reconciliation {
-    pub(super) fn new(common: Arc<Common>, random: Random) -> Self {
+    pub(super) fn new(common: Arc<Common>, random: SplitMix64) -> Self {
         Self {
             common,
             clock: ClockReading::UNKNOWN,

@@ -34,7 +34,7 @@ pub use ask::{Joined, ask_to_join, ask_to_renew};
 pub use registrar::Registrar;
 pub use serve::JoinServer;
 pub use token::{NotAToken, Secret, Token};
-pub use tokens::{TOKEN_VALIDITY, Tokens};
+pub use tokens::{RedeemError, TOKEN_VALIDITY, Tokens};
 pub use wire::{JoinRefusal, JoinRequest, Welcome};
 
 /// Decides about joining and renewing. [`Registrar`] is the usual one, on the node with the authority's key.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{JoinHandler, JoinRefusal, JoinRequest, Secret, Tokens, Welcome};
+use super::{JoinHandler, JoinRefusal, JoinRequest, RedeemError, Secret, Tokens, Welcome};
 use crate::identity::{Authority, CERTIFICATE_VALIDITY, IdentityError};
 use crate::transport::Removals;
 use crate::{NodeId, WallClock};
@@ -51,7 +51,10 @@ impl Core {
         // Checked before the token: an invalid request must not use it up.
         let node = self.asking(&request.signing_request)?;
         let secret = Secret::from_bytes(request.secret);
-        self.tokens.redeem(&secret, node, now).map_err(|error| failed(&error))??;
+        self.tokens.redeem(&secret, node, now).map_err(|error| match error {
+            RedeemError::Refused(refusal) => refusal,
+            RedeemError::File(error) => failed(&error),
+        })?;
         Ok((node, self.issue(&request.signing_request)?))
     }
 

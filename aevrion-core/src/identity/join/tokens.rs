@@ -43,6 +43,18 @@ struct Entry {
     used_by: Option<NodeId>,
 }
 
+/// Why a token was not redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum RedeemError {
+    /// The bearer has no valid token: [`JoinRefusal::UnknownToken`], [`JoinRefusal::ExpiredToken`] or
+    /// [`JoinRefusal::UsedToken`].
+    #[error("{0}")]
+    Refused(JoinRefusal),
+    /// The token file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] IdentityError),
+}
+
 impl Tokens {
     /// The token file in `directory`, which is created with the first token.
     pub fn in_directory(directory: impl AsRef<Path>) -> Self {
@@ -74,28 +86,21 @@ impl Tokens {
     /// Redeems the token with this secret for the node `by`. The same node may repeat this. Blocks on the disk.
     ///
     /// # Errors
-    /// The outer error is the disk's. The inner one is for the bearer: [`JoinRefusal::UnknownToken`],
-    /// [`JoinRefusal::ExpiredToken`] or [`JoinRefusal::UsedToken`].
-    pub fn redeem(
-        &self,
-        secret: &Secret,
-        by: NodeId,
-        now: Timestamp,
-    ) -> Result<Result<(), JoinRefusal>, IdentityError> {
+    /// [`RedeemError`].
+    pub fn redeem(&self, secret: &Secret, by: NodeId, now: Timestamp) -> Result<(), RedeemError> {
         let _lock = self.lock()?;
         let mut entries = self.read(now)?;
         let hash = secret.hash();
         let Some(entry) = entries.iter_mut().find(|entry| entry.hash == hash) else {
-            return Ok(Err(JoinRefusal::UnknownToken));
+            return Err(RedeemError::Refused(JoinRefusal::UnknownToken));
         };
         match entry.used_by {
-            Some(node) if node != by => return Ok(Err(JoinRefusal::UsedToken)),
-            _ if entry.expires_at <= now => return Ok(Err(JoinRefusal::ExpiredToken)),
-            Some(_) => return Ok(Ok(())),
+            Some(node) if node != by => return Err(RedeemError::Refused(JoinRefusal::UsedToken)),
+            _ if entry.expires_at <= now => return Err(RedeemError::Refused(JoinRefusal::ExpiredToken)),
+            Some(_) => return Ok(()),
             None => entry.used_by = Some(by),
         }
-        self.write(&entries)?;
-        Ok(Ok(()))
+        Ok(self.write(&entries)?)
     }
 
     fn lock(&self) -> Result<File, IdentityError> {
@@ -158,39 +163,46 @@ mod tests {
     const ONE: NodeId = NodeId::from_bytes([1; 32]);
     const OTHER: NodeId = NodeId::from_bytes([2; 32]);
 
+    fn redeem(tokens: &Tokens, secret: &Secret, by: NodeId, now: Timestamp) -> Result<(), JoinRefusal> {
+        tokens.redeem(secret, by, now).map_err(|error| match error {
+            RedeemError::Refused(refusal) => refusal,
+            RedeemError::File(error) => panic!("{error}"),
+        })
+    }
+
     #[test]
     fn a_token_is_good_once_and_for_its_time() {
         let directory = tempfile::tempdir().unwrap();
         let tokens = Tokens::in_directory(directory.path().join("new"));
         let unknown = Secret::from_bytes([0; 16]);
-        assert_eq!(tokens.redeem(&unknown, ONE, NOW).unwrap(), Err(JoinRefusal::UnknownToken));
+        assert_eq!(redeem(&tokens, &unknown, ONE, NOW), Err(JoinRefusal::UnknownToken));
 
         let token = tokens.issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
-        assert_eq!(tokens.redeem(&token.secret, ONE, NOW).unwrap(), Ok(()));
-        assert_eq!(tokens.redeem(&token.secret, ONE, NOW).unwrap(), Ok(()), "the answer may get lost");
-        assert_eq!(tokens.redeem(&token.secret, OTHER, NOW).unwrap(), Err(JoinRefusal::UsedToken));
+        assert_eq!(redeem(&tokens, &token.secret, ONE, NOW), Ok(()));
+        assert_eq!(redeem(&tokens, &token.secret, ONE, NOW), Ok(()), "the answer may get lost");
+        assert_eq!(redeem(&tokens, &token.secret, OTHER, NOW), Err(JoinRefusal::UsedToken));
         let end = NOW.after(TOKEN_VALIDITY);
-        assert_eq!(tokens.redeem(&token.secret, ONE, end).unwrap(), Err(JoinRefusal::ExpiredToken));
+        assert_eq!(redeem(&tokens, &token.secret, ONE, end), Err(JoinRefusal::ExpiredToken));
 
         let token = tokens.issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
-        assert_eq!(tokens.redeem(&token.secret, ONE, end.previous()).unwrap(), Ok(()));
+        assert_eq!(redeem(&tokens, &token.secret, ONE, end.previous()), Ok(()));
         let token = tokens.issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
-        assert_eq!(tokens.redeem(&token.secret, ONE, end).unwrap(), Err(JoinRefusal::ExpiredToken));
+        assert_eq!(redeem(&tokens, &token.secret, ONE, end), Err(JoinRefusal::ExpiredToken));
         let forgotten = end.after(REMEMBERED);
-        assert_eq!(tokens.redeem(&token.secret, ONE, forgotten).unwrap(), Err(JoinRefusal::UnknownToken));
+        assert_eq!(redeem(&tokens, &token.secret, ONE, forgotten), Err(JoinRefusal::UnknownToken));
     }
 
     #[test]
     fn of_many_who_redeem_at_once_one_succeeds() {
         let directory = tempfile::tempdir().unwrap();
         let token = Tokens::in_directory(directory.path()).issue(AUTHORITY, NOW, TOKEN_VALIDITY).unwrap();
-        let redeem = |node: u8| {
+        let redeem_for = |node: u8| {
             // Each opens the file itself, as another process would.
             let tokens = Tokens::in_directory(directory.path());
-            tokens.redeem(&token.secret, NodeId::from_bytes([node; 32]), NOW).unwrap()
+            redeem(&tokens, &token.secret, NodeId::from_bytes([node; 32]), NOW)
         };
         let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..8).map(|node| scope.spawn(move || redeem(node))).collect();
+            let threads: Vec<_> = (0..8).map(|node| scope.spawn(move || redeem_for(node))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);

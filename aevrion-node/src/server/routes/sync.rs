@@ -8,8 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
 
-use crate::cluster::TOKENS_BY_FILE;
-use crate::failure::FailureKind;
+use crate::cluster::{ForgetError, TOKENS_BY_FILE};
 use crate::moment::Span;
 use crate::peer::MemberSelector;
 use crate::problem::{Kind, Problem};
@@ -69,9 +68,9 @@ pub(super) async fn forget(State(app): State<Arc<App>>, uri: Uri) -> Answer {
         }
     };
     let forgotten = app.node.membership()?.member_store().forget(&selector).await;
-    let forgotten = forgotten.map_err(|failure| match failure.is(FailureKind::Usage) {
-        true => Problem::bad_request(failure),
-        false => Problem::new(Kind::Failed, failure),
+    let forgotten = forgotten.map_err(|error| match error {
+        ForgetError::Ambiguous { .. } => Problem::bad_request(error),
+        ForgetError::Store(_) => Problem::new(Kind::Failed, error),
     })?;
     answer::json(&ForgetReport::from(&forgotten[..]))
 }

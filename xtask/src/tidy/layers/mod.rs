@@ -3,12 +3,11 @@
 //! The check reads paths in code that begin with `crate` or `super`; documentation may point upwards, and so may tests,
 //! which are outside the layers. Types that `lib.rs` re-exports at the root belong to the module they come from.
 
-mod paths;
 pub(super) mod picture;
 mod root_names;
 
 use super::Problem;
-use super::rust::{Source, is_test_file};
+use super::rust::{Source, crate_paths, is_test_file, module_path};
 use super::tree::Tree;
 use root_names::{Home, RootNames};
 
@@ -25,6 +24,7 @@ const fn blind(modules: &'static [&'static str]) -> Layer {
 
 /// Lowest first.
 const LAYERS: &[Layer] = &[
+    blind(&["random"]),
     // Randomness, intentional bugs, which any layer may have, and the common part of all conformance suites.
     blind(&["chance", "fault_injection", "conformance"]),
     blind(&["bounds", "files", "id", "time"]),
@@ -101,13 +101,17 @@ fn file_problems(
     let Some(&here) = module.first() else { return Vec::new() };
     let source = Source::parse(text);
     let mut problems = Vec::new();
-    for reference in paths::references(&source, module) {
-        let fault = match names.home(&reference.name) {
+    let mut paths = crate_paths(&source, module);
+    // A group below one name names it once.
+    paths.dedup_by(|next, path| next.offset == path.offset);
+    for path_named in paths {
+        let Some(name) = path_named.head() else { continue };
+        let fault = match names.home(name) {
             Home::Module(there) => fault(here, there, layers),
             Home::Elsewhere => None,
-            Home::Unknown => Some(format!("lib.rs has no `{}` whose layer could be known", reference.name)),
+            Home::Unknown => Some(format!("lib.rs has no `{name}` whose layer could be known")),
         };
-        problems.extend(fault.map(|what| Problem::at(path, source.line(reference.offset), what)));
+        problems.extend(fault.map(|what| Problem::at(path, source.line(path_named.offset), what)));
     }
     problems
 }
@@ -124,15 +128,6 @@ fn fault(here: &str, there: &str, layers: &[Layer]) -> Option<String> {
         (!layers[low].acquainted)
             .then(|| format!("`{here}` names `{there}`, and the two are blind to each other"))
     }
-}
-
-/// `tree/pass.rs` is `tree::pass`, and `tree/mod.rs` is `tree`.
-fn module_path(inside: &str) -> Vec<&str> {
-    let mut parts: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
-    if matches!(parts.last(), Some(&"mod")) {
-        parts.pop();
-    }
-    parts
 }
 
 #[cfg(test)]

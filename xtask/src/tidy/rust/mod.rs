@@ -5,11 +5,13 @@
 //! literals for code, and [`mask`](mask()) ensures that.
 
 mod mask;
+mod paths;
 mod tokens;
 
 use std::ops::Range;
 
 pub(super) use mask::{comments, mask};
+pub(super) use paths::{crate_paths, leaves};
 pub(super) use tokens::{Kind, Token};
 
 /// A source file with its tokens.
@@ -59,6 +61,15 @@ impl Source {
 /// Whether the whole file at `path` is test-only, by its path.
 pub(super) fn is_test_file(path: &str) -> bool {
     path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches" | "examples"))
+}
+
+/// The module of a file in `src`: `tree/pass.rs` is `tree::pass`, `tree/mod.rs` is `tree`, and `lib.rs` the root.
+pub(super) fn module_path(inside: &str) -> Vec<&str> {
+    let mut parts: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
+    if matches!(parts[..], ["lib" | "main"]) || matches!(parts.last(), Some(&"mod")) {
+        parts.pop();
+    }
+    parts
 }
 
 /// The items after `#[cfg(test)]` or `#[cfg(all(test, …))]`, with that attribute.
