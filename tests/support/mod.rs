@@ -1,6 +1,7 @@
 //! Shared helpers of the whole-system tests: the binary, its data, and its directories.
 
 #![allow(unreachable_pub, reason = "what all tests of a crate share")]
+#![cfg_attr(not(feature = "full"), allow(dead_code, reason = "some tests need the features of `full`"))]
 
 #[cfg(target_os = "linux")]
 pub mod disk;
