@@ -300,3 +300,22 @@ const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && REQUESTED_IDS <= WHOLE_ID
 // The list of members is stored as one setting, in text.
 const _: () = assert!(MEMBERS * ((LISTENS + TOLD) * (PEER_TEXT + 4) + 256) <= SETTING_BYTES);
 const _: () = assert!(COMMIT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);
+
+/// Cells of the sketch that a replica maintains: they decode 14,000 differences, take 128 KiB and stay in a core's
+/// cache.
+pub const SKETCH_CELLS: usize = 16_384;
+
+/// Regular cells in a Snapshot: 256 bytes that nearly always decode ten differences.
+pub const FIRST_CELLS: usize = 32;
+
+/// Cells of any sketch end before this index: 128 MiB, more than any exchange takes. Mappings compute with its bits.
+pub const CELL_INDEXES: u64 = 1 << 24;
+
+/// Bytes of a cell: 48 bits of locators, 8 bits of checks, 8 bits of count.
+pub const CELL_BYTES: usize = 8;
+
+/// Bits of the leaf's number in a locator. Leaves of a second come round in twelve days: a holder looks in few leaves.
+pub const LOCATOR_LEAF_BITS: u32 = 20;
+
+/// Bits of the event's hash in a locator: two of a thousand differences in one leaf share them once in 500 times.
+pub const LOCATOR_HASH_BITS: u32 = 28;

@@ -59,6 +59,8 @@ mod replica;
 pub mod replication;
 #[cfg(feature = "testkit")]
 pub mod simulation;
+#[doc(hidden)]
+pub mod sketch;
 mod steady;
 pub mod store;
 mod tables;

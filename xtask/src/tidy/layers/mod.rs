@@ -28,7 +28,7 @@ const LAYERS: &[Layer] = &[
     // Randomness, intentional bugs, which any layer may have, and the common part of all conformance suites.
     blind(&["chance", "fault_injection", "conformance"]),
     blind(&["bounds", "files", "id", "time"]),
-    blind(&["event", "wall", "clock", "clock_fault", "coop"]),
+    blind(&["event", "wall", "clock", "clock_fault", "coop", "sketch"]),
     // The interface of an engine. It knows rows as bytes, not their contents.
     blind(&["store", "transport"]),
     // The identity of a peer: transports present and check it.
