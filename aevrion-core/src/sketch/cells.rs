@@ -13,19 +13,19 @@ const CONTENTS: u64 = COUNT_UNIT - 1;
 /// The locators of one cell, summed up: the XOR of the locators (48 bits), the XOR of their checks (8 bits), their
 /// number modulo 256. In a difference the number is that of ours less that of theirs.
 ///
-/// In memory the count is the highest byte, so that an addition to it leaves the rest alone.
+/// In memory the count is the highest byte, so that an addition to it leaves the rest alone; the check is the lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cell(u64);
 
 impl Cell {
     /// The XOR of the locators, as if it were one.
     pub const fn sum(self) -> u64 {
-        self.0 & ((1 << 48) - 1)
+        (self.0 & CONTENTS) >> 8
     }
 
     /// The XOR of the checks of the locators.
     pub const fn check(self) -> u8 {
-        self.0.to_be_bytes()[1]
+        self.0.to_be_bytes()[7]
     }
 
     /// The number of locators, modulo 256.
@@ -50,7 +50,7 @@ impl Cell {
 
     /// Sum and check of one locator.
     pub(super) fn contents(locator: Locator) -> u64 {
-        locator.value() | u64::from(locator.mix().check) << 48
+        locator.value() << 8 | u64::from(locator.mix().check)
     }
 
     pub(super) fn insert(&mut self, contents: u64) {
@@ -216,6 +216,88 @@ impl Cells {
         for index in self.mapping.indexes(locator).take_while(|index| *index < end) {
             if let Some(cell) = index.checked_sub(self.from).and_then(|at| self.cells.get_mut(at)) {
                 change(index, cell);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn locator(value: u64) -> Locator {
+        Locator::from_value(value).unwrap()
+    }
+
+    fn of(mapping: Mapping, range: Range<usize>, locators: &[u64]) -> Cells {
+        let mut cells = Cells::part(mapping, range);
+        locators.iter().for_each(|value| cells.insert(locator(*value)));
+        cells
+    }
+
+    #[test]
+    fn bytes_are_pinned() {
+        let cells = of(Mapping::Irregular, 0..6, &[6, 7, 0x0123_4567_89AB]);
+        assert_eq!(
+            hex::encode(cells.to_bytes()),
+            "0123456789aaf9030123456789ad9a020123456789ab27010123456789ab270100000000000000000000000000000000"
+        );
+        let mut less = Cells::new(Mapping::Irregular, 1);
+        less.remove(locator(1));
+        assert_eq!(hex::encode(less.to_bytes()), "00000000000191ff");
+    }
+
+    #[test]
+    fn bytes_that_are_no_cells_are_refused() {
+        let from_bytes = |from, len| Cells::from_bytes(Mapping::Regular, from, &vec![0; len]);
+        assert_eq!(from_bytes(0, 12), Err(MalformedCells::CutOff(12)));
+        let last = usize::try_from(CELL_INDEXES).unwrap() - 1;
+        assert_eq!(from_bytes(last, 8).map(|cells| cells.len()), Ok(1));
+        assert_eq!(from_bytes(last, 16), Err(MalformedCells::TooMany { from: last, len: 2 }));
+        assert_eq!(from_bytes(usize::MAX, 16), Err(MalformedCells::TooMany { from: usize::MAX, len: 2 }));
+    }
+
+    #[test]
+    fn only_the_same_cells_are_subtracted_and_only_the_next_appended() {
+        let mut cells = of(Mapping::Regular, 0..10, &[1, 2]);
+        let before = cells.clone();
+        for other in [
+            Cells::new(Mapping::Irregular, 10),
+            Cells::new(Mapping::Regular, 9),
+            Cells::part(Mapping::Regular, 1..11),
+        ] {
+            assert_eq!(cells.subtract(&other), Err(CellsDiffer));
+        }
+        for later in [Cells::part(Mapping::Irregular, 10..12), Cells::part(Mapping::Regular, 11..12)] {
+            assert_eq!(cells.extend(&later), Err(CellsDiffer));
+        }
+        assert_eq!(cells, before);
+    }
+
+    proptest! {
+        #[test]
+        fn cells_depend_on_the_set_alone(
+            kept in proptest::collection::vec(0_u64..1 << 48, 0..40),
+            removed in proptest::collection::vec(0_u64..1 << 48, 0..40),
+            split in 0..100_usize,
+        ) {
+            for mapping in [Mapping::Regular, Mapping::Irregular] {
+                let whole = of(mapping, 0..100, &kept);
+                let mut changed = of(mapping, 0..100, &[&removed[..], &kept].concat());
+                removed.iter().rev().for_each(|value| changed.remove(locator(*value)));
+                prop_assert_eq!(&changed, &whole);
+                let mut joined = of(mapping, 0..split, &kept);
+                joined.extend(&of(mapping, split..100, &kept)).unwrap();
+                prop_assert_eq!(&joined, &whole);
+                prop_assert_eq!(whole.first(split), of(mapping, 0..split, &kept));
+                prop_assert_eq!(whole.after(split), of(mapping, split..100, &kept));
+                prop_assert_eq!(&Cells::from_bytes(mapping, 0, &whole.to_bytes()).unwrap(), &whole);
+                let mut difference = whole.clone();
+                difference.subtract(&of(mapping, 0..100, &removed)).unwrap();
+                removed.iter().for_each(|value| difference.insert(locator(*value)));
+                prop_assert_eq!(difference, whole);
             }
         }
     }

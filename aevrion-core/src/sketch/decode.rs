@@ -199,8 +199,14 @@ fn single(cell: Cell) -> Option<(Locator, Side)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::random::SplitMix64;
+
+    const MAPPINGS: [Mapping; 2] = [Mapping::Regular, Mapping::Irregular];
 
     fn locators(seed: u64, len: usize) -> Vec<Locator> {
         let mut random = SplitMix64::new(seed);
@@ -210,19 +216,165 @@ mod tests {
         locators
     }
 
-    fn cells(mapping: Mapping, len: usize, locators: &[Locator]) -> Cells {
+    fn cells<'l>(mapping: Mapping, len: usize, locators: impl IntoIterator<Item = &'l Locator>) -> Cells {
         let mut cells = Cells::new(mapping, len);
-        locators.iter().for_each(|locator| cells.insert(*locator));
+        locators.into_iter().for_each(|locator| cells.insert(*locator));
         cells
+    }
+
+    fn less(mut ours: Cells, theirs: &Cells) -> Cells {
+        ours.subtract(theirs).unwrap();
+        ours
     }
 
     #[test]
     fn the_cells_show_what_differs() {
-        for mapping in [Mapping::Regular, Mapping::Irregular] {
+        for mapping in MAPPINGS {
             let (both, ours, theirs) = (locators(1, 5_000), locators(2, 300), locators(3, 700));
-            let mut difference = cells(mapping, 1_600, &[&both[..], &ours].concat());
-            difference.subtract(&cells(mapping, 1_600, &[&both[..], &theirs].concat())).unwrap();
+            let difference = less(
+                cells(mapping, 1_600, both.iter().chain(&ours)),
+                &cells(mapping, 1_600, both.iter().chain(&theirs)),
+            );
             assert_eq!(decode(&difference), Ok(Difference { ours, theirs }));
+        }
+    }
+
+    #[test]
+    fn more_cells_show_what_few_do_not() {
+        for mapping in MAPPINGS {
+            let (ours, theirs) = (locators(2, 400), locators(3, 600));
+            let difference = less(cells(mapping, 1_600, &ours), &cells(mapping, 1_600, &theirs));
+            let mut decoder = Decoder::new(mapping);
+            let mut failures = 0;
+            let found = loop {
+                let next = difference.after(decoder.len()).first(100);
+                assert!(!next.is_empty());
+                decoder.add(next).unwrap();
+                match decoder.decode() {
+                    Ok(found) => break found,
+                    Err(Undecodable { left, .. }) => {
+                        assert!(left > 0);
+                        failures += 1;
+                    }
+                }
+            };
+            assert_eq!(found, Difference { ours, theirs });
+            assert!(failures > 5);
+        }
+    }
+
+    #[test]
+    fn only_the_next_cells_are_added() {
+        let mut decoder = Decoder::new(Mapping::Regular);
+        assert_eq!(decoder.add(Cells::part(Mapping::Regular, 1..4)), Err(CellsDiffer));
+        assert_eq!(decoder.add(Cells::new(Mapping::Irregular, 4)), Err(CellsDiffer));
+        assert_eq!(decoder.len(), 0);
+        assert!(decode(&Cells::part(Mapping::Regular, 1..4)).is_err());
+    }
+
+    #[test]
+    fn two_events_of_one_locator_are_no_success() {
+        for mapping in MAPPINGS {
+            let mut difference = cells(mapping, 64, &locators(2, 10));
+            let twice = Locator::from_value(77).unwrap();
+            difference.insert(twice);
+            difference.insert(twice);
+            let undecodable = decode(&difference).unwrap_err();
+            assert_eq!(undecodable.found.ours, locators(2, 10));
+            assert_eq!(undecodable.left, mapping.indexes(twice).take_while(|index| *index < 64).count());
+        }
+    }
+
+    /// A cell that shows a locator which the others do not hold.
+    #[test]
+    fn contradictory_cells_end() {
+        for mapping in MAPPINGS {
+            let mut bytes = Cells::new(mapping, 64).to_bytes();
+            bytes[..8].copy_from_slice(&cells(mapping, 1, &locators(2, 1)).to_bytes());
+            let undecodable = decode(&Cells::from_bytes(mapping, 0, &bytes).unwrap()).unwrap_err();
+            assert!(undecodable.left > 0 && undecodable.found.len() <= 1);
+        }
+    }
+
+    /// Each cell shows a locator of its own.
+    #[test]
+    fn cells_without_sense_end() {
+        for mapping in MAPPINGS {
+            for seed in 0..20 {
+                let singles = locators(seed, 500).into_iter().enumerate();
+                let bytes: Vec<u8> = singles
+                    .flat_map(|(at, locator)| {
+                        let mut cell = Cell::default();
+                        if at % 3 == 0 {
+                            cell.remove(Cell::contents(locator))
+                        } else {
+                            cell.insert(Cell::contents(locator))
+                        }
+                        cell.to_bytes()
+                    })
+                    .collect();
+                let undecodable = decode(&Cells::from_bytes(mapping, 0, &bytes).unwrap()).unwrap_err();
+                assert!(undecodable.left > 0 && undecodable.found.len() <= 500);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_decoded_difference_is_the_symmetric_difference(
+            ours in proptest::collection::btree_set(0_u64..1 << 48, 0..60),
+            theirs in proptest::collection::btree_set(0_u64..1 << 48, 0..60),
+            both in proptest::collection::btree_set(0_u64..1 << 48, 0..200),
+            len in 1_usize..400,
+            parts in 1_usize..400,
+        ) {
+            let set = |values: &BTreeSet<u64>| -> BTreeSet<Locator> {
+                values.union(&both).filter_map(|value| Locator::from_value(*value)).collect()
+            };
+            let (ours, theirs) = (set(&ours), set(&theirs));
+            let expected = Difference {
+                ours: ours.difference(&theirs).copied().collect(),
+                theirs: theirs.difference(&ours).copied().collect(),
+            };
+            for mapping in MAPPINGS {
+                let difference = less(cells(mapping, len, &ours), &cells(mapping, len, &theirs));
+                let whole = decode(&difference);
+                match &whole {
+                    Ok(found) => prop_assert_eq!(found, &expected),
+                    // With the first cell empty nothing differs; else there were too few cells.
+                    Err(Undecodable { left, .. }) => {
+                        prop_assert!(*left > 0 && len < 8 * expected.len() + 60, "{:?}", whole);
+                    }
+                }
+                let mut decoder = Decoder::new(mapping);
+                let mut topped_up = decoder.decode();
+                while decoder.len() < len {
+                    decoder.add(difference.after(decoder.len()).first(parts)).unwrap();
+                    topped_up = decoder.decode();
+                }
+                prop_assert_eq!(topped_up.ok(), whole.ok());
+            }
+        }
+
+        #[test]
+        fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..2_000), counts in any::<bool>()) {
+            let mut bytes = bytes;
+            bytes.truncate(bytes.len() / 8 * 8);
+            if counts {
+                bytes.iter_mut().skip(7).step_by(8).for_each(|count| *count = if *count < 128 { 1 } else { 255 });
+            }
+            for mapping in MAPPINGS {
+                let difference = Cells::from_bytes(mapping, 0, &bytes).unwrap();
+                match decode(&difference) {
+                    Ok(Difference { ours, theirs }) => {
+                        let again = less(cells(mapping, difference.len(), &ours), &cells(mapping, difference.len(), &theirs));
+                        prop_assert_eq!(again, difference);
+                    }
+                    Err(Undecodable { left, found }) => {
+                        prop_assert!(left > 0 && found.len() <= difference.len());
+                    }
+                }
+            }
         }
     }
 }

@@ -105,3 +105,46 @@ pub(super) struct Mix {
     /// The generator, after the first number.
     pub(super) random: SplitMix64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: SketchKey = SketchKey::from_bytes([7; 16]);
+    const ID: EventId = EventId::from_bytes([1; 32]);
+
+    #[test]
+    fn locators_are_pinned() {
+        let value = |key: &SketchKey, leaf| format!("{:012x}", Locator::new(key, leaf, &ID).value());
+        assert_eq!(value(&SketchKey::PUBLIC, 0), "000008263591");
+        assert_eq!(value(&KEY, 1_700_000_000), "3f10040568c7");
+        assert_eq!(format!("{:016x}", short_id(&KEY, &ID, 64)), "3368d141240568c7");
+        let mix = Locator::from_value(0x0123_4567_89AB).unwrap().mix();
+        assert_eq!((mix.check, mix.class), (0x27, 116));
+    }
+
+    #[test]
+    fn a_locator_has_the_leaf_and_the_hash() {
+        let locator = Locator::new(&KEY, 0x1234_5678, &ID);
+        assert_eq!(locator.leaf(), 0x4_5678);
+        assert_eq!(locator.value() & 0xFFF_FFFF, short_id(&KEY, &ID, 64) & 0xFFF_FFFF);
+        assert_eq!(Locator::from_value(locator.value()), Some(locator));
+        assert_eq!(Locator::from_value(1 << 48), None);
+        assert_eq!(locator.truncated(28), locator.value());
+        assert_eq!(locator.truncated(0), locator.leaf());
+        assert_eq!(locator.truncated(22), locator.value() >> 6);
+    }
+
+    #[test]
+    fn short_ids_are_the_first_bits() {
+        let whole = short_id(&KEY, &ID, 64);
+        assert_eq!(short_id(&KEY, &ID, 27), whole >> 37);
+        assert_eq!(short_id(&KEY, &ID, 0), 0);
+        assert_eq!(short_id(&KEY, &ID, u8::MAX), whole);
+    }
+
+    #[test]
+    fn the_key_is_not_printed() {
+        assert_eq!(format!("{KEY:?}"), "SketchKey(..)");
+    }
+}

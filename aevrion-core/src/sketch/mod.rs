@@ -29,10 +29,14 @@
 
 mod cells;
 mod decode;
+mod estimate;
+mod list;
 mod locator;
 mod mapping;
 
 pub use cells::{Cell, Cells, CellsDiffer, MalformedCells};
 pub use decode::{Decoder, Difference, Undecodable, decode};
+pub use estimate::{cells_for, counts_for, estimate};
+pub use list::{MalformedList, NumberList, Unlistable};
 pub use locator::{Locator, SketchKey, short_id};
 pub use mapping::{Indexes, Mapping};
