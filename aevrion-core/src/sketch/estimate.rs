@@ -89,7 +89,7 @@ fn weigh(cells: &[Sample], assumed: f64) -> f64 {
 }
 
 /// Numbers of differences, and of the irregular cells that decode them in 97 of 100 cases, as measured by
-/// `examples/sketch.rs`.
+/// `benches/sketch.rs`.
 const CELLS: [(u64, u64); 18] = [
     (0, 1),
     (1, 1),

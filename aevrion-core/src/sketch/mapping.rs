@@ -122,7 +122,7 @@ struct Powers {
 /// Regular, then the irregular classes in order.
 static POWERS: LazyLock<[Powers; 4]> = LazyLock::new(|| {
     let [dense, middle, sparse] = IRREGULAR;
-    [REGULAR, dense, middle, sparse].map(|class| Powers::new(class))
+    [REGULAR, dense, middle, sparse].map(Powers::new)
 });
 
 impl Powers {

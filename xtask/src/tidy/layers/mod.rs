@@ -28,7 +28,7 @@ const LAYERS: &[Layer] = &[
     // Randomness, intentional bugs, which any layer may have, and the common part of all conformance suites.
     blind(&["chance", "fault_injection", "conformance"]),
     blind(&["bounds", "files", "id", "time"]),
-    blind(&["event", "wall", "clock", "clock_fault", "coop", "sketch"]),
+    blind(&["event", "wall", "clock", "clock_fault", "coop"]),
     // The interface of an engine. It knows rows as bytes, not their contents.
     blind(&["store", "transport"]),
     // The identity of a peer: transports present and check it.
@@ -39,7 +39,7 @@ const LAYERS: &[Layer] = &[
     // of a damaged row describes its key.
     Layer { modules: &["parameters", "error"], acquainted: true },
     blind(&["events", "arrivals"]),
-    blind(&["tree", "index", "timetable"]),
+    blind(&["tree", "index", "timetable", "sketch"]),
     // The messages between nodes; and the events that are new here, for the agent to pass on.
     blind(&["message", "news"]),
     // A replica's side of the conversation with a neighbour. It knows neither sockets nor stores.
