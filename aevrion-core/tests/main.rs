@@ -20,6 +20,7 @@ mod digests;
 mod examples;
 mod expiring;
 mod failing;
+mod fuzzing;
 mod healing;
 mod lineage;
 mod links;

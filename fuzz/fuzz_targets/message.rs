@@ -1,0 +1,11 @@
+//! Reads any bytes as a message.
+
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+#[allow(dead_code, reason = "each target calls one check")]
+mod checks;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| checks::message(input));
