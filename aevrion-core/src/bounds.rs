@@ -301,9 +301,16 @@ const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && REQUESTED_IDS <= WHOLE_ID
 const _: () = assert!(MEMBERS * ((LISTENS + TOLD) * (PEER_TEXT + 4) + 256) <= SETTING_BYTES);
 const _: () = assert!(COMMIT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);
 
-/// Cells of the sketch that a replica maintains: they decode 14,000 differences, take 128 KiB and stay in a core's
-/// cache.
-pub const SKETCH_CELLS: usize = 16_384;
+/// Cells of the irregular mapping that a replica keeps: they decode 14,000 differences, take 128 KiB and stay in a
+/// core's cache.
+pub const KEPT_IRREGULAR: usize = 16_384;
+
+/// Cells of the regular mapping that a replica keeps, for some hundred differences: 4 KiB.
+pub const KEPT_REGULAR: usize = 512;
+
+/// Arrivals after which the kept cells are stored again: 132 KiB, two bytes an arrival. A start after a crash reads the
+/// arrivals since.
+pub const SKETCH_CHECKPOINT: u64 = 65_536;
 
 /// Regular cells in a Snapshot: 256 bytes that nearly always decode ten differences.
 pub const FIRST_CELLS: usize = 32;

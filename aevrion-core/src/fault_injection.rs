@@ -58,6 +58,12 @@ pub enum Bug {
     WaitingStarves,
     /// The settled time no longer binds the clock.
     SettledForgotten,
+    /// An event now and then is left out of the kept cells of one mapping.
+    CellForgotten,
+    /// An event is removed without storing the kept cells.
+    RemovalNotStored,
+    /// After a failed commit the kept cells are not taken from the store.
+    CellsNotReloaded,
 }
 
 #[cfg(feature = "testkit")]

@@ -1,6 +1,7 @@
 //! One agent beside others: its requests, the frequency of its comparisons, and its limits for a greedy neighbour. The
 //! neighbours are scripted, so that they can fail in every way.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use aevrion_core::message::{
     Digest, Echo, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, NodeDigest, Nodes, Parent,
     Push, Reply, Row, Share, Snapshot, decode, encode,
 };
+use aevrion_core::sketch::{Cells, Mapping, SketchKey};
 use aevrion_core::store::{Durability, MemoryStore, StoreError};
 use aevrion_core::transport::Lane;
 use aevrion_core::tree::{NodePosition, Root};
@@ -494,6 +496,19 @@ impl ReplicaView for Counting<'_> {
         let checked = ReplicaView::check_hashes(self.0, span).await?;
         self.1.fetch_add(checked.events, Ordering::SeqCst);
         Ok(checked)
+    }
+
+    fn sketch_key(&self) -> SketchKey {
+        self.0.sketch_key()
+    }
+
+    async fn cells(
+        &self,
+        span: TimeSpan,
+        mapping: Mapping,
+        range: Range<usize>,
+    ) -> Result<Walked<Cells>, ReadError> {
+        ReplicaView::cells(self.0, span, mapping, range).await
     }
 
     async fn event_keys(

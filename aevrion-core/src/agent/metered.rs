@@ -1,10 +1,12 @@
 //! The replica as one neighbour may read it: every read is charged to its budget.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CheckedHashes, RepairCoordinator, ReplicaView, Walked};
 use crate::message::{Digest, NodeDigest};
+use crate::sketch::{Cells, Mapping, SketchKey};
 use crate::tree::{NodePosition, Root};
 use crate::{Event, EventKey, NodeId, ReadError, TimeSpan};
 
@@ -53,6 +55,21 @@ impl<H: ReplicaView> ReplicaView for Metered<'_, H> {
         let checked = self.view.check_hashes(span).await?;
         self.rows(SEARCH + checked.events);
         Ok(checked)
+    }
+
+    fn sketch_key(&self) -> SketchKey {
+        self.view.sketch_key()
+    }
+
+    async fn cells(
+        &self,
+        span: TimeSpan,
+        mapping: Mapping,
+        range: Range<usize>,
+    ) -> Result<Walked<Cells>, ReadError> {
+        let cells = self.view.cells(span, mapping, range).await?;
+        self.rows(SEARCH + cells.rows);
+        Ok(cells)
     }
 
     async fn event_keys(

@@ -1,8 +1,10 @@
 //! The agent's interface to its replica.
 
 use std::future::Future;
+use std::ops::Range;
 
 use crate::message::{Digest, NodeDigest};
+use crate::sketch::{Cells, Mapping, SketchKey};
 use crate::tree::{NodePosition, Root};
 use crate::{Event, EventKey, ReadError, TimeSpan};
 
@@ -45,6 +47,18 @@ pub trait ReplicaView: Send + Sync {
     /// Checks the stored hashes and counts of the nodes in `span` and above it against the events, and drops the wrong
     /// ones.
     fn check_hashes(&self, span: TimeSpan) -> impl Future<Output = Result<CheckedHashes, ReadError>> + Send;
+
+    /// The key of the replica's sketch, the same on all nodes of a cluster.
+    fn sketch_key(&self) -> SketchKey;
+
+    /// The cells with the indexes `range` of the events in `span`. Those that the replica keeps cost no read if `span`
+    /// is all time; else the events in `span` are read, or those after it if `span` begins with time.
+    fn cells(
+        &self,
+        span: TimeSpan,
+        mapping: Mapping,
+        range: Range<usize>,
+    ) -> impl Future<Output = Result<Walked<Cells>, ReadError>> + Send;
 
     /// Keys of events of `span` before `before`, latest first, at most `most` of them.
     fn event_keys(

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::commit_batch::CommitBatch;
 use super::derived::still_wrong;
 use super::failure::{Reloaded, StoreHealth, reload, unreadable};
+use super::kept_sketch::Changes;
 use super::queue::{CountCorrection, SettingWrite};
 use super::read_state::ReadState;
 use super::state::{Published, Shared};
@@ -39,10 +40,17 @@ pub(super) struct Committer {
     pub(super) sync_at: Option<Instant>,
     /// The greatest timestamp stored.
     greatest: Option<Timestamp>,
+    /// The stored row of the sketch has the arrivals before this one; `None` if it is none that can be used.
+    pub(super) sketch_stored_until: Option<u64>,
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, clock: Clock, greatest: Option<Timestamp>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        clock: Clock,
+        greatest: Option<Timestamp>,
+        sketch_stored_until: u64,
+    ) -> Self {
         Self {
             shared,
             clock,
@@ -51,6 +59,7 @@ impl Committer {
             next_expiry: Some(Timestamp::MIN),
             sync_at: None,
             greatest,
+            sketch_stored_until: Some(sketch_stored_until),
         }
     }
 
@@ -67,7 +76,7 @@ impl Committer {
 
     /// As [`Committer::ready`], also while the store is left alone. The state is the one that readers see, read again
     /// if a commit before may have left another one in the store.
-    async fn base(&mut self) -> Result<Arc<ReadState>, StoreError> {
+    pub(super) async fn base(&mut self) -> Result<Arc<ReadState>, StoreError> {
         if self.health.is_behind {
             self.resync().await;
         }
@@ -102,8 +111,11 @@ impl Committer {
             self.fail(&error).await;
             return Err(error);
         }
+        let sketch_stored_until = self.store_sketch_if_due(&mut batch);
         batch.seal(&self.clock);
+        let changes = self.changes_of(&batch);
         self.commit(batch.writes, durability).await?;
+        self.sketch_stored_until = sketch_stored_until;
         // A batch that only mends brings no arrival: reads of the state before must become void all the same.
         let written = batch.checkpoint.next_arrival + u64::from(!batch.mended.is_empty());
         let mended_keys = batch.mended.iter().map(|(_, key)| key);
@@ -117,7 +129,7 @@ impl Committer {
         self.next_expiry = self.next_expiry.into_iter().chain(batch.next_expiry).min();
         self.shared.feed.offer(batch.news);
         self.tree.note_touched(batch.touched);
-        self.publish(batch.pending, batch.checkpoint).await;
+        self.publish_changed(batch.pending, batch.checkpoint, &changes).await;
         // The list says so after the publication: an event that it calls mended can be read.
         self.shared.damage.sound(&batch.sound);
         let mended: Vec<_> = batch.mended.iter().map(|(event_key, _)| *event_key).collect();
@@ -180,14 +192,17 @@ impl Committer {
             checkpoint.indexed_keys = checkpoint.indexed_keys.saturating_add_signed(indexed_keys);
             writes.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
         }
+        let changes = self.removed_by(&writes, &state).await?;
+        let sketch_stored_until = self.store_changed_sketch(&mut writes, &changes, &checkpoint);
         self.commit(writes, Durability::Immediate).await?;
+        self.sketch_stored_until = sketch_stored_until;
         // A walk under way may have read the wrong rows.
         self.tree.forget();
         self.next_expiry = Some(Timestamp::MIN);
         // An index row that was missing may make another version the newest, and a mended state has no more arrivals
         // than the one before: reads of either are not kept until the next write.
         self.shared.latest.forget_all(checkpoint.next_arrival + 1);
-        self.publish(state.pending.clone(), checkpoint).await;
+        self.publish_changed(state.pending.clone(), checkpoint, &changes).await;
         self.shared.digests.forget();
         Ok(())
     }
@@ -252,8 +267,10 @@ impl Committer {
         }
         let mut batch = self.batch(state);
         batch.apply_index().await?;
+        let sketch_stored_until = self.store_sketch_if_due(&mut batch);
         batch.seal(&self.clock);
         self.commit(batch.writes, Durability::Immediate).await?;
+        self.sketch_stored_until = sketch_stored_until;
         self.publish(batch.pending, batch.checkpoint).await;
         Ok(())
     }
@@ -286,6 +303,10 @@ impl Committer {
             // The next start makes these rows again.
             tracing::warn!(%error, "the pending index rows were not written");
         }
+        if let Err(error) = self.store_sketch_at_the_end().await {
+            // The next start reads the arrivals since the last row.
+            tracing::warn!(%error, "the sketch was not written");
+        }
         let synced = self.sync().await;
         self.shared.published.store(Arc::new(Published::Closed));
         self.shared.arrivals.send_modify(|_| ());
@@ -293,7 +314,11 @@ impl Committer {
         synced.and(closed)
     }
 
-    async fn commit(&mut self, writes: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+    pub(super) async fn commit(
+        &mut self,
+        writes: WriteBatch,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
         self.commit_derived(writes, durability).await?;
         self.sync_at = match durability {
             Durability::Immediate => None,
@@ -319,6 +344,16 @@ impl Committer {
     /// Shows the latest commit to readers, and tells watchers of it. View and pending rows stay a pair: if the store
     /// gives no view of the commit, reads fail until it does.
     async fn publish(&mut self, pending: Pending, checkpoint: Checkpoint) {
+        self.publish_changed(pending, checkpoint, &Changes::default()).await;
+    }
+
+    /// As [`Committer::publish`], of a commit that changed the events held.
+    pub(super) async fn publish_changed(
+        &mut self,
+        pending: Pending,
+        checkpoint: Checkpoint,
+        changes: &Changes,
+    ) {
         self.shared.show_clock(&self.clock);
         let published = match self.shared.store.view().await {
             Ok(view) => Published::State(Arc::new(ReadState { view, pending, checkpoint })),
@@ -328,7 +363,7 @@ impl Committer {
                 Published::Unreadable(error)
             }
         };
-        self.shared.published.store(Arc::new(published));
+        self.shared.sketch.change(changes, || self.shared.published.store(Arc::new(published)));
         self.show_arrivals(checkpoint.next_arrival);
     }
 
@@ -368,12 +403,12 @@ impl Committer {
         self.tree.forget();
         self.next_expiry = Some(Timestamp::MIN);
         match reload(&self.shared).await {
-            Ok(Reloaded { state, greatest }) => {
+            Ok(Reloaded { state, greatest, sketch }) => {
                 self.greatest = greatest;
                 self.health.is_behind = false;
                 self.shared.show_clock(&self.clock);
                 let next_arrival = state.checkpoint.next_arrival;
-                self.shared.published.store(Arc::new(Published::State(Arc::new(state))));
+                self.show_reloaded(state, sketch);
                 self.shared.digests.forget();
                 self.show_arrivals(next_arrival);
             }

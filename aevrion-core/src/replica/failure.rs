@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::read_state::{ReadState, read_checkpoint, recover};
+use super::kept_sketch::{self, Recovered};
+use super::read_state::{ReadState, read_checkpoint, read_sketch, recover};
 use super::state::Shared;
 use crate::events::outermost_event;
 use crate::fault_injection::{Bug, injected};
@@ -78,6 +79,7 @@ pub(super) struct Reloaded {
     pub(super) state: ReadState,
     /// The greatest timestamp stored.
     pub(super) greatest: Option<Timestamp>,
+    pub(super) sketch: Recovered,
 }
 
 /// Reads the store again. An engine that was reopened after a failure may have lost buffered commits, or have kept a
@@ -104,9 +106,11 @@ pub(super) async fn reload(shared: &Shared) -> Result<Reloaded, ReadError> {
             state
         }
     };
+    let stored = read_sketch(&*state.view).await?;
+    let sketch = kept_sketch::recover(&*state.view, &checkpoint, stored, shared.sketch.locators).await?;
     let known = published.map_or(0, |state| state.checkpoint.next_arrival);
     shared.latest.forget_all(checkpoint.next_arrival.max(known) + 1);
-    Ok(Reloaded { state, greatest: last.map(|event_key| event_key.timestamp) })
+    Ok(Reloaded { state, greatest: last.map(|event_key| event_key.timestamp), sketch })
 }
 
 /// The failure of a store that cannot be read, where no other is known.

@@ -18,6 +18,7 @@ mod feed;
 mod handle;
 mod heal;
 mod import;
+mod kept_sketch;
 mod open;
 mod operation;
 mod options;

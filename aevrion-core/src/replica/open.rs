@@ -6,14 +6,16 @@ use bytes::Bytes;
 
 use super::committer::Committer;
 use super::handle::Replica;
+use super::kept_sketch::{self, KeptCells, KeptSketch, Locators, Recovered, StoredSketch};
 use super::options::Options;
 use super::queue::Queue;
-use super::read_state::{read_checkpoint, recover};
+use super::read_state::{ReadState, read_checkpoint, read_sketch, recover};
 use super::state::Names;
 use super::state::Shared;
 use super::writer::Writer;
 use crate::events::outermost_event;
 use crate::fault_injection::{Bug, injected};
+use crate::sketch::SketchKey;
 use crate::store::{
     Cooperative, Direction, Durability, EventStore, KeyRange, PageLimit, Projection, ScanRequest, Table,
     View, WriteBatch,
@@ -64,6 +66,7 @@ impl Replica {
             identity.node = node;
         }
         let (state, damaged) = recover(&*store, store.view().await?, identity.checkpoint).await?;
+        let (sketch, stored_until) = recover_sketch(&*store, &state, &options, &identity.parameters).await?;
         let last_until = async |until| {
             let event = outermost_event(&*state.view, (Timestamp::MIN, until), Direction::Backward).await;
             event.map(|event| event.map(|event_key| event_key.timestamp))
@@ -82,9 +85,9 @@ impl Replica {
             |lineage| lineage.continued(incarnation, checkpoint.next_arrival),
         );
         let names = Names { node, incarnation, lineage };
-        let shared = Arc::new(Shared::new(store, parameters, names, &options, state, &clock));
+        let shared = Arc::new(Shared::new(store, parameters, names, &options, (state, sketch), &clock));
         shared.damage.found(damaged, shared.wall.now());
-        let committer = Committer::new(Arc::clone(&shared), clock, greatest);
+        let committer = Committer::new(Arc::clone(&shared), clock, greatest, stored_until);
         Writer::new(committer, requests).spawn();
         Ok(Self { shared, queue })
     }
@@ -132,6 +135,27 @@ async fn make_timetable(store: &dyn EventStore, now: Timestamp) -> Result<(), Op
     Ok(())
 }
 
+/// The sketch of the store, and the sequence up to which its row has it. If it was made anew, the row is written.
+async fn recover_sketch(
+    store: &dyn EventStore,
+    state: &ReadState,
+    options: &Options,
+    parameters: &Parameters,
+) -> Result<(KeptSketch, u64), OpenError> {
+    let stored = read_sketch(&*state.view).await?;
+    let key = options.sketch_key.or(stored.as_ref().map(StoredSketch::key)).unwrap_or(SketchKey::PUBLIC);
+    let locators = Locators::new(key, parameters);
+    let recovered = kept_sketch::recover(&*state.view, &state.checkpoint, stored, locators).await?;
+    let Recovered { cells, stored_until } = recovered;
+    let next_arrival = state.checkpoint.next_arrival;
+    if stored_until.is_none() {
+        let mut batch = WriteBatch::new();
+        batch.put(Table::Meta, name::SKETCH, kept_sketch::encode(key, next_arrival, &cells));
+        store.commit(batch, Durability::Immediate).await?;
+    }
+    Ok((KeptSketch::new(locators, cells), stored_until.unwrap_or(next_arrival)))
+}
+
 /// Gives the store another identity: a node that has joined a cluster is named after its key.
 async fn rename(store: &dyn EventStore, node: NodeId) -> Result<(), OpenError> {
     let mut batch = WriteBatch::new();
@@ -160,6 +184,8 @@ async fn make(
     batch.put(Table::Meta, name::NODE, Bytes::copy_from_slice(node.as_bytes()));
     batch.put(Table::Meta, name::CHECKPOINT, checkpoint.encode());
     batch.put(Table::Meta, name::LINEAGE, lineage.encode());
+    let key = options.sketch_key.unwrap_or(SketchKey::PUBLIC);
+    batch.put(Table::Meta, name::SKETCH, kept_sketch::encode(key, 0, &KeptCells::empty()));
     timetable::put_told_until(Timestamp::MIN, &mut batch);
     store.commit(batch, Durability::Immediate).await?;
     Ok(Identity { parameters, node, checkpoint, lineage: Some(lineage), has_timetable: true })

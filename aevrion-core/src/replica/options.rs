@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bounds::{ARRIVALS_KEPT, PENDING_ROWS};
+use crate::sketch::SketchKey;
 use crate::{Incarnation, MAX_DRIFT, NodeId, ParameterOverrides, SystemWall, WallClock};
 
 /// The options of an opening. The defaults suit most stores.
@@ -32,6 +33,10 @@ pub struct Options {
     pub index_batch: usize,
     /// The newest arrivals that watchers can resume from (a million); at least an index batch is kept.
     pub arrivals_kept: u64,
+    /// The key of the sketch, the same on all nodes of a cluster. If `None`, an existing store keeps its own, and a new
+    /// one has the public key. With another key than before the sketch is made anew: all keys of events are read.
+    #[doc(hidden)]
+    pub sketch_key: Option<SketchKey>,
 }
 
 impl Options {
@@ -90,6 +95,14 @@ impl Options {
         self.arrivals_kept = arrivals;
         self
     }
+
+    /// Sets [`sketch_key`](Self::sketch_key).
+    #[doc(hidden)]
+    #[must_use]
+    pub fn sketch_key(mut self, key: impl Into<Option<SketchKey>>) -> Self {
+        self.sketch_key = key.into();
+        self
+    }
 }
 
 impl Default for Options {
@@ -103,6 +116,7 @@ impl Default for Options {
             wall: Arc::new(SystemWall),
             index_batch: PENDING_ROWS,
             arrivals_kept: ARRIVALS_KEPT,
+            sketch_key: None,
         }
     }
 }
@@ -117,6 +131,7 @@ impl fmt::Debug for Options {
             .field("max_drift", &self.max_drift)
             .field("index_batch", &self.index_batch)
             .field("arrivals_kept", &self.arrivals_kept)
+            .field("sketch_key", &self.sketch_key)
             .finish_non_exhaustive()
     }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::kept_sketch::KeptCells;
 use super::operation::{Inserted, Operation};
 use super::tree_changes::WalkGrant;
 use crate::bounds::{QUEUE_BYTES, QUEUE_REQUESTS};
@@ -22,6 +23,8 @@ pub(super) enum Request {
     Walk { told: Option<Timestamp>, known: u64, reply: oneshot::Sender<WalkGrant> },
     /// Commit these rows of derived tables, and correct the counts.
     Mend(WriteBatch, Option<CountCorrection>, oneshot::Sender<Result<(), StoreError>>),
+    /// Correct the kept cells.
+    MendSketch(SketchCorrection, oneshot::Sender<Result<(), StoreError>>),
     /// Write a local setting.
     WriteSetting(SettingWrite, oneshot::Sender<Result<(), StoreError>>),
     /// A read failed: publish a fresh view.
@@ -40,6 +43,13 @@ pub(super) struct SettingWrite {
     pub(super) row: String,
     /// The new value; `None` removes the row.
     pub(super) value: Option<Bytes>,
+}
+
+/// A correction of the kept cells, to be added to them.
+pub(super) struct SketchCorrection {
+    pub(super) lacking: KeptCells,
+    /// The number of reloads before the check: later cells are others.
+    pub(super) reloads: u64,
 }
 
 /// Content to store.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use super::kept_sketch::StoredSketch;
 use crate::arrivals::{Arrival, Effect, Runs};
 use crate::fault_injection::{Bug, injected};
 use crate::index::{IndexReader, Pending};
@@ -28,6 +29,16 @@ impl ReadState {
 pub(super) async fn read_checkpoint(view: &dyn View) -> Result<Option<Checkpoint>, ReadError> {
     let row = view.get(Table::Meta, name::CHECKPOINT.as_bytes()).await?;
     Ok(row.and_then(|row| Checkpoint::parse(&row)))
+}
+
+/// The stored sketch; `None` if it is missing or damaged.
+pub(super) async fn read_sketch(view: &dyn View) -> Result<Option<StoredSketch>, ReadError> {
+    let row = view.get(Table::Meta, name::SKETCH.as_bytes()).await?;
+    let stored = row.as_ref().and_then(|row| StoredSketch::parse(row));
+    if row.is_some() && stored.is_none() {
+        tracing::error!("the row of the sketch is damaged");
+    }
+    Ok(stored)
 }
 
 /// The state of the store, with the index rows that were pending when it was last open: those of the arrivals since

@@ -1,14 +1,16 @@
 //! The questions of agents to their replica.
 
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use super::handle::Replica;
 use super::heal;
+use super::kept_sketch;
 use super::tree_walk::TreeWalk;
 use crate::agent::{CheckedHashes, ReplicaView, Walked};
 use crate::bounds::{DIGEST_NODES, PAGE_ROWS};
 use crate::events::read_event;
 use crate::message::{Digest, NodeDigest, Row};
+use crate::sketch::{Cells, Mapping, SketchKey};
 use crate::store::{Direction, KeyRange, PageLimit, Projection, ScanRequest, Table};
 use crate::tables::{encode_event_key, parse_event_key, time_range};
 use crate::tree::{NodePosition, Root, Shape};
@@ -58,6 +60,19 @@ impl ReplicaView for Replica {
 
     async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
         self.noting(heal::check_stored_hashes(self, span).await)
+    }
+
+    fn sketch_key(&self) -> SketchKey {
+        self.shared.sketch.locators.key
+    }
+
+    async fn cells(
+        &self,
+        span: TimeSpan,
+        mapping: Mapping,
+        range: Range<usize>,
+    ) -> Result<Walked<Cells>, ReadError> {
+        self.noting(kept_sketch::cells_of(self, span, mapping, range).await)
     }
 
     async fn event_keys(

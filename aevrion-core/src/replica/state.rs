@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, watch};
 use super::damaged::{DamageList, damaged_event};
 use super::digests::Digests;
 use super::feed::Feed;
+use super::kept_sketch::{KeptCells, KeptSketch};
 use super::options::Options;
 use super::read_state::ReadState;
 use super::recent::RecentArrivals;
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     /// Stored hashes that were wrong and removed.
     pub(super) healed_hashes: AtomicU64,
     pub(super) digests: Digests,
+    pub(super) sketch: KeptSketch,
 }
 
 impl Shared {
@@ -93,7 +95,7 @@ impl Shared {
         parameters: Parameters,
         names: Names,
         options: &Options,
-        state: ReadState,
+        (state, sketch): (ReadState, KeptSketch),
         clock: &Clock,
     ) -> Self {
         let capabilities = store.capabilities();
@@ -126,6 +128,7 @@ impl Shared {
             tree_walk: Mutex::default(),
             healed_hashes: AtomicU64::new(0),
             digests: Digests::default(),
+            sketch,
         }
     }
 
@@ -136,6 +139,12 @@ impl Shared {
             Published::Unreadable(error) => Err(ReadError::Store(error.clone())),
             Published::Closed => Err(ReadError::Closed),
         }
+    }
+
+    /// The state that reads begin from, and the kept cells of its events.
+    pub(super) fn state_and_cells(&self) -> Result<(Arc<ReadState>, Arc<KeptCells>), ReadError> {
+        let (state, cells) = self.sketch.with(|| self.state());
+        Ok((state?, cells))
     }
 
     /// Shows the clock to readers.

@@ -4,6 +4,7 @@
 use super::check::{Check, Finding, Findings, Remedy, TableWalk, fault_of_node};
 use super::derived::node_has_events;
 use super::handle::Replica;
+use super::kept_sketch::{KeptCells, lacking};
 use super::read_state::ReadState;
 use super::state::Shared;
 use super::tree_walk::unchanging;
@@ -57,11 +58,13 @@ impl Replica {
     /// # Errors
     /// [`ReadError`] if the store cannot be read. Damage is part of the result, and no error.
     pub async fn verify(&self, progress: impl FnMut(Progress) + Send) -> Result<Verification, ReadError> {
-        let (state, _unchanging) = unchanging(&self.shared, &self.queue).await?;
+        let (_, _unchanging) = unchanging(&self.shared, &self.queue).await?;
+        let (state, cells) = self.shared.state_and_cells()?;
         let verify = Verify {
             shared: &self.shared,
             view: &*state.view,
             state: &state,
+            cells: &cells,
             findings: Remedies::default(),
             progress,
         };
@@ -93,6 +96,8 @@ impl Remedies {
 struct Verify<'s, P> {
     shared: &'s Shared,
     state: &'s ReadState,
+    /// The kept cells of the state.
+    cells: &'s KeptCells,
     view: &'s dyn View,
     findings: Remedies,
     progress: P,
@@ -108,6 +113,7 @@ impl<P: FnMut(Progress) + Send> Verify<'_, P> {
         self.table(Table::Arrivals, "arrivals", arrivals).await?;
         self.table(Table::Timetable, "timetable", 0).await?;
         let root = self.tree().await?;
+        self.sketch().await?;
         self.counts(root.count, keys);
         let pending_keys = self.state.pending.count_new_keys(self.view).await?;
         let Remedies { mendable, lost, count } = self.findings;
@@ -169,6 +175,21 @@ impl<P: FnMut(Progress) + Send> Verify<'_, P> {
             }
         }
         self.findings.add(findings);
+        Ok(())
+    }
+
+    /// Checks the kept cells against those computed from the events.
+    async fn sketch(&mut self) -> Result<(), ReadError> {
+        let total = self.state.checkpoint.events;
+        let progress = |done: u64| {
+            (self.progress)(Progress { phase: "sketch", done, total: total.max(done) });
+        };
+        if lacking(self.view, self.cells, self.shared.sketch.locators, progress).await?.is_some() {
+            let mut findings = Findings::default();
+            let what = "the kept cells are not those of the events";
+            findings.mendable(Remedy::MakeAgain, Table::Meta, name::SKETCH.as_bytes(), what);
+            self.findings.add(findings);
+        }
         Ok(())
     }
 

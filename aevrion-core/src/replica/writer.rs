@@ -144,6 +144,9 @@ impl Writer {
             }
             Request::Walk { told, known, reply } => committer.begin_walk(told, known, reply),
             Request::Mend(writes, counted, reply) => drop(reply.send(committer.mend(writes, counted).await)),
+            Request::MendSketch(correction, reply) => {
+                drop(reply.send(committer.mend_sketch(correction).await));
+            }
             Request::WriteSetting(setting, reply) => {
                 drop(reply.send(committer.commit_setting(setting).await));
             }

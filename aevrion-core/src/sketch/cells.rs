@@ -61,6 +61,10 @@ impl Cell {
         self.0 = (self.0 ^ contents).wrapping_sub(COUNT_UNIT);
     }
 
+    fn add(&mut self, other: Self) {
+        self.0 = (self.0 ^ (other.0 & CONTENTS)).wrapping_add(other.0 & !CONTENTS);
+    }
+
     fn subtract(&mut self, other: Self) {
         self.0 = (self.0 ^ (other.0 & CONTENTS)).wrapping_sub(other.0 & !CONTENTS);
     }
@@ -159,6 +163,13 @@ impl Cells {
         Self { mapping: self.mapping, from: self.from + len.min(self.len()), cells }
     }
 
+    /// The cells with these indexes, as many as there are.
+    pub fn within(&self, range: Range<usize>) -> Self {
+        let skipped = range.start.saturating_sub(self.from);
+        let cells = self.cells.iter().skip(skipped).take(range.len()).copied().collect();
+        Self { mapping: self.mapping, from: self.from + skipped, cells }
+    }
+
     /// Appends the cells that follow these.
     ///
     /// # Errors
@@ -181,6 +192,18 @@ impl Cells {
             return Err(CellsDiffer);
         }
         self.cells.iter_mut().zip(&other.cells).for_each(|(cell, other)| cell.subtract(*other));
+        Ok(())
+    }
+
+    /// Undoes [`Cells::subtract`]: a difference is added to the set that it leads to.
+    ///
+    /// # Errors
+    /// As [`Cells::subtract`].
+    pub fn add(&mut self, difference: &Self) -> Result<(), CellsDiffer> {
+        if (difference.mapping, difference.from, difference.len()) != (self.mapping, self.from, self.len()) {
+            return Err(CellsDiffer);
+        }
+        self.cells.iter_mut().zip(&difference.cells).for_each(|(cell, other)| cell.add(*other));
         Ok(())
     }
 

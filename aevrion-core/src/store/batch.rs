@@ -86,6 +86,11 @@ impl WriteBatch {
         self.tables.iter().all(Vec::is_empty)
     }
 
+    /// The keys of the rows of a table that are removed.
+    pub(crate) fn removed(&self, table: Table) -> impl Iterator<Item = &Bytes> {
+        self.tables[table.slot()].iter().filter(|write| write.value.is_none()).map(|write| &write.key)
+    }
+
     /// Bytes of all keys and values.
     pub fn bytes(&self) -> usize {
         let weight = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, Bytes::len);

@@ -29,6 +29,11 @@ impl<'v> Pages<'v> {
         }
     }
 
+    /// Whether no page follows. Known after each page.
+    pub(crate) fn are_at_end(&self) -> bool {
+        self.exhausted
+    }
+
     /// The next page; `None` after the last one. No page is empty.
     ///
     /// # Errors

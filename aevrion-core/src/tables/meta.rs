@@ -22,6 +22,8 @@ pub(crate) mod name {
     /// The [`Lineage`](super::super::Lineage), written with the first arrival of an incarnation.
     pub(crate) const LINEAGE: &str = "lineage";
 
+    /// The kept cells: see [`crate::replica`].
+    pub(crate) const SKETCH: &str = "sketch";
     /// `u64` time until which expiries were reported to watchers: see [`crate::timetable`].
     pub(crate) const EXPIRED: &str = "expired";
 

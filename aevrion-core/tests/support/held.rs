@@ -1,7 +1,10 @@
 //! A replica view with unreadable events.
 
+use std::ops::Range;
+
 use aevrion_core::agent::{CheckedHashes, ReplicaView, Walked};
 use aevrion_core::message::{Digest, NodeDigest};
+use aevrion_core::sketch::{Cells, Mapping, SketchKey};
 use aevrion_core::tree::{NodePosition, Root};
 use aevrion_core::{Event, EventKey, ReadError, Replica, TimeSpan};
 
@@ -23,6 +26,19 @@ impl<F: Fn(EventKey) -> Option<ReadError> + Send + Sync> ReplicaView for Held<'_
 
     async fn check_hashes(&self, span: TimeSpan) -> Result<CheckedHashes, ReadError> {
         ReplicaView::check_hashes(self.0, span).await
+    }
+
+    fn sketch_key(&self) -> SketchKey {
+        self.0.sketch_key()
+    }
+
+    async fn cells(
+        &self,
+        span: TimeSpan,
+        mapping: Mapping,
+        range: Range<usize>,
+    ) -> Result<Walked<Cells>, ReadError> {
+        ReplicaView::cells(self.0, span, mapping, range).await
     }
 
     async fn event_keys(

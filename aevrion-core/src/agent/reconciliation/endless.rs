@@ -1,9 +1,11 @@
 //! A replica view without end, for tests of scan limits: one event in every millisecond.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::agent::{CheckedHashes, ReplicaView, Walked};
 use crate::message::{Digest, NodeDigest};
+use crate::sketch::{Cells, Mapping, SketchKey};
 use crate::tree::{NodePosition, Root};
 use crate::{Event, EventId, EventKey, ReadError, TimeSpan, Timestamp};
 
@@ -37,6 +39,14 @@ impl ReplicaView for Endless {
     }
 
     async fn check_hashes(&self, _: TimeSpan) -> Result<CheckedHashes, ReadError> {
+        Err(ReadError::Closed)
+    }
+
+    fn sketch_key(&self) -> SketchKey {
+        SketchKey::PUBLIC
+    }
+
+    async fn cells(&self, _: TimeSpan, _: Mapping, _: Range<usize>) -> Result<Walked<Cells>, ReadError> {
         Err(ReadError::Closed)
     }
 
