@@ -36,6 +36,7 @@ mod replicating;
 mod scrubbing;
 mod simulation;
 mod simulation_catches;
+mod sketching;
 mod slow_links;
 mod top_row;
 mod transcripts;

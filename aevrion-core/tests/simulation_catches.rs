@@ -59,6 +59,8 @@ catches! {
     going_on_from_stale_memory: StaleReload, by ["does not notice", "ran back", "does not win", "not what its", "is lost", "verify", "no agreement", "not what its events say", "root is not that of its events", "cannot be read", "does not read"];
     waiting_writes_that_starve: WaitingStarves, by ["left hanging", "left waiting"];
     a_settled_time_that_is_written_to: SettledForgotten, by ["told all to be settled"];
+    cells_without_an_event: CellForgotten, by ["kept cells are not"];
+    cells_that_are_not_read_again: CellsNotReloaded, by ["kept cells are not"];
     values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];
 }
 

@@ -8,9 +8,8 @@ use bytes::{Bytes, BytesMut};
 use super::derived::{Mend, stands_for_event};
 use super::handle::Replica;
 use super::kept_sketch;
-use super::queue::{CountCorrection, Request, SketchCorrection};
+use super::queue::CountCorrection;
 use super::read_state::ReadState;
-use super::tree_walk::unchanging;
 use super::verify::Progress;
 use crate::event::is_reserved;
 use crate::events::EventPages;
@@ -44,7 +43,7 @@ impl Replica {
         let (rows_added, damaged_events) = rebuild.add_missing_rows().await?;
         let rows_removed = rebuild.remove_wrong_rows().await?;
         rebuild.drop_hashes().await?;
-        rebuild.mend_sketch().await?;
+        kept_sketch::mend(self, &mut rebuild.progress).await?;
         let root = self.root().await?;
         Ok(Rebuilt { rows_added, rows_removed, damaged_events, root })
     }
@@ -147,23 +146,6 @@ impl<P: FnMut(Progress) + Send> Rebuild<'_, P> {
             (self.progress)(Progress { phase: "tree", done: mend.rows(), total: mend.rows() });
         }
         mend.finish(None).await.map(drop)
-    }
-
-    /// Corrects the kept cells by what they lack in one state: writes go on meanwhile, and change both alike.
-    async fn mend_sketch(&mut self) -> Result<(), WriteError> {
-        let Replica { shared, queue } = self.replica;
-        let (reloads, lacking) = {
-            let (_, _unchanging) = unchanging(shared, queue).await?;
-            let reloads = shared.sketch.reloads();
-            let (state, cells) = shared.state_and_cells()?;
-            let total = state.checkpoint.events;
-            let progress = |done: u64| {
-                (self.progress)(Progress { phase: "sketch", done, total: total.max(done) });
-            };
-            (reloads, kept_sketch::lacking(&*state.view, &cells, shared.sketch.locators, progress).await?)
-        };
-        let Some(lacking) = lacking else { return Ok(()) };
-        queue.write(|reply| Request::MendSketch(SketchCorrection { lacking, reloads }, reply)).await
     }
 }
 

@@ -6,9 +6,11 @@ use super::model::Model;
 use super::random::Random;
 use super::wall::START;
 use super::world::World;
-use crate::bounds::PAGE_ROWS;
+use crate::agent::ReplicaView;
+use crate::bounds::{KEPT_IRREGULAR, KEPT_REGULAR, PAGE_ROWS};
 use crate::index::{EntryQuery, Order, VersionQuery};
-use crate::{Event, EventKey, ReadError, Replica, Root, Timestamp, WriteError};
+use crate::sketch::Mapping;
+use crate::{Event, EventKey, Parameters, ReadError, Replica, Root, TimeSpan, Timestamp, WriteError};
 
 /// Versions and entries of one page: few, to test paging as well.
 const PAGE: usize = 7;
@@ -55,7 +57,8 @@ pub(super) async fn judge(world: &World) -> Result<u64, String> {
             // Nothing spoils this disk, so the writer made the error.
             return Err(format!("node {number}: a stored hash was not that of its events"));
         }
-        let compared = compare(&replica, &model, root, if closely { &times } else { &[] }).await;
+        let expected = (&world.plan.parameters, root);
+        let compared = compare(&replica, &model, expected, if closely { &times } else { &[] }).await;
         compared.map_err(|dissent| match dissent {
             Dissent::Unreadable(error) => failed(number, &error),
             Dissent::Wrong(what) => format!("node {number}: {what}"),
@@ -93,7 +96,12 @@ enum Dissent {
     Wrong(String),
 }
 
-async fn compare(replica: &Replica, model: &Model, root: Root, times: &[Timestamp]) -> Result<(), Dissent> {
+async fn compare(
+    replica: &Replica,
+    model: &Model,
+    (parameters, root): (&Parameters, Root),
+    times: &[Timestamp],
+) -> Result<(), Dissent> {
     let wrong = |what: &str| Err(Dissent::Wrong(what.to_owned()));
     if replica.root().await? != root {
         return wrong("its root is not that of its events, or it has other events than node 0");
@@ -123,6 +131,12 @@ async fn compare(replica: &Replica, model: &Model, root: Root, times: &[Timestam
             if history(replica, &key, order).await? != versions {
                 return wrong(&format!("the history of {key:?} is not what its events say"));
             }
+        }
+    }
+    for (mapping, len) in [(Mapping::Regular, KEPT_REGULAR), (Mapping::Irregular, KEPT_IRREGULAR)] {
+        let cells = model.cells(&replica.sketch_key(), parameters, mapping, len);
+        if replica.cells(TimeSpan::ALL, mapping, 0..len).await?.answer != cells {
+            return wrong("its kept cells are not those of its events");
         }
     }
     let verified = replica.verify(|_| ()).await?;

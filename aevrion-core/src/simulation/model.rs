@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
+use crate::sketch::{Cells, Locator, Mapping, SketchKey};
 use crate::{Event, EventKey, Hash, Parameters, Root, Timestamp, Value};
 
 /// A set of events.
@@ -34,6 +35,22 @@ impl Model {
             Value::Data(_) => true,
             Value::Expiring { expires_at, .. } => at < *expires_at,
         })
+    }
+
+    /// The first `len` cells of a sketch of all events.
+    pub(super) fn cells(
+        &self,
+        key: &SketchKey,
+        parameters: &Parameters,
+        mapping: Mapping,
+        len: usize,
+    ) -> Cells {
+        let mut cells = Cells::new(mapping, len);
+        for event_key in self.0.keys() {
+            let leaf = event_key.timestamp.as_millis() / parameters.granularity;
+            cells.insert(Locator::new(key, leaf, &event_key.id));
+        }
+        cells
     }
 
     /// The root of the tree over all events.

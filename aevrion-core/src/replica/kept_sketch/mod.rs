@@ -22,7 +22,7 @@ use crate::tree::Shape;
 use crate::{EventKey, Parameters};
 
 pub(super) use answer::cells_of;
-pub(super) use check::lacking;
+pub(super) use check::{lacking, mend};
 pub(super) use recover::{Recovered, recover};
 pub(super) use row::{StoredSketch, encode};
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::check::{Check, Checked, Finding, Findings, Remedy, fault_of_node};
 use super::derived::{Mend, node_of};
 use super::handle::Replica;
+use super::kept_sketch;
 use super::queue::CountCorrection;
 use super::tree_walk::{TreeWalk, unchanging};
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
@@ -282,6 +283,9 @@ impl Scrub {
         }
         let now = self.replica.shared.wall.now();
         let done = self.place.pass.done.unwrap_or_default();
+        if done.found > 0 {
+            kept_sketch::mend(&self.replica, |_| {}).await?;
+        }
         self.place = Place { pass: Pass::default(), last: Some(ScrubPass { ended: now, ..done }) };
         let ScrubPass { rows, found, mended, damaged, .. } = done;
         tracing::info!(rows, found, mended, damaged, "the scrub has seen everything");
