@@ -19,6 +19,7 @@
 
 mod authority;
 mod certificate;
+mod cluster_key;
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod credentials;
@@ -33,6 +34,7 @@ mod verify;
 
 pub use authority::{Authority, CERTIFICATE_VALIDITY};
 pub use certificate::Fingerprint;
+pub use cluster_key::ClusterKey;
 pub use credentials::{Admission, Credentials};
 pub use error::IdentityError;
 pub use key::NodeKey;

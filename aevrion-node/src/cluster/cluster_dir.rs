@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use aevrion_core::identity::join::{TOKEN_VALIDITY, Token, Tokens};
-use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, Identity, IdentityError, NodeKey};
+use aevrion_core::identity::{Authority, CERTIFICATE_VALIDITY, ClusterKey, Identity, IdentityError, NodeKey};
+use aevrion_core::sketch::SketchKey;
 use aevrion_core::{NodeId, SystemWall, WallClock};
 
 /// The error of a request that only a node in a cluster can answer.
@@ -73,6 +74,20 @@ impl ClusterDir {
         }
     }
 
+    /// The key of the cluster; `None` in a cluster of an older release.
+    pub(crate) fn cluster_key(&self) -> Result<Option<ClusterKey>, IdentityError> {
+        ClusterKey::load(&self.0)
+    }
+
+    /// The key of the sketch of a member's store.
+    pub(crate) fn sketch_key(&self) -> Result<SketchKey, IdentityError> {
+        let key = self.cluster_key()?;
+        if key.is_none() {
+            tracing::info!("the cluster has no key of its own: its sketches have the public one");
+        }
+        Ok(sketch_key(key))
+    }
+
     /// The authority's key, which this node must have.
     pub(crate) fn expect_authority(&self) -> Result<Authority, AuthorityError> {
         if let Some(authority) = self.authority()? {
@@ -93,6 +108,7 @@ impl ClusterDir {
         let certificate = authority.issue(&key.signing_request()?, now, CERTIFICATE_VALIDITY)?;
         let identity = Identity::new(key, certificate, authority.certificate().to_vec())?;
         authority.store(&self.0)?;
+        ClusterKey::generate().store(&self.0)?;
         identity.store(&self.0)?;
         Ok(identity)
     }
@@ -103,6 +119,11 @@ impl ClusterDir {
             None => Ok(()),
             Some(identity) => Err(NewNodeError::InCluster { node: identity.node(), path: self.0.clone() }),
         }
+    }
+
+    /// Stores the key of the cluster.
+    pub(crate) fn store_cluster_key(&self, key: ClusterKey) -> Result<(), IdentityError> {
+        key.store(&self.0)
     }
 
     /// Stores an identity.
@@ -120,4 +141,9 @@ impl ClusterDir {
     pub(crate) fn tokens(&self) -> Tokens {
         Tokens::in_directory(&self.0)
     }
+}
+
+/// The key of the sketches in a cluster with this key, or without one.
+pub(super) fn sketch_key(key: Option<ClusterKey>) -> SketchKey {
+    key.map_or(SketchKey::PUBLIC, |key| SketchKey::from_bytes(*key.as_bytes()))
 }

@@ -45,7 +45,7 @@ impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         let kind = match &error {
             AskError::NotAdmitted(why) | AskError::PerhapsAdmitted(why) => kind(why),
-            AskError::Key(_) | AskError::Welcome(_) => FailureKind::Error,
+            AskError::Key(_) | AskError::Welcome(_) | AskError::ClusterKey(_) => FailureKind::Error,
         };
         Self::reported(kind, error)
     }

@@ -1,10 +1,11 @@
 //! Joining a cluster: a machine shows a token to a node, and receives its identity and the parameters of its store.
 
 use aevrion_core::identity::join::Token;
-use aevrion_core::identity::{Identity, IdentityError};
+use aevrion_core::identity::{ClusterKey, Identity, IdentityError};
 use aevrion_core::replication::{Peer, RemovalError};
 use aevrion_core::{Options, ReadError, Replica};
 
+use super::cluster_dir::sketch_key;
 use super::joining_key::{self, JoiningKeyError};
 use super::member_store::{MemberStore, MemberStoreError};
 use super::transports::{self, NotJoined};
@@ -27,6 +28,8 @@ pub(crate) enum AskError {
     PerhapsAdmitted(NotJoined),
     #[error(transparent)]
     Welcome(#[from] UnreadableWelcome),
+    #[error(transparent)]
+    ClusterKey(#[from] IdentityError),
 }
 
 /// A setting differs from that of the cluster.
@@ -59,6 +62,7 @@ pub(crate) struct Newcomer {
     pub(crate) identity: Identity,
     /// The node that admitted it, and the peers of that node.
     pub(crate) peers: Vec<Peer>,
+    cluster_key: Option<ClusterKey>,
     welcome: Welcome,
 }
 
@@ -84,7 +88,8 @@ impl Newcomer {
         let welcome = Welcome::read(&joined.welcome)?;
         let mut peers = vec![peer];
         peers.extend(welcome.peers());
-        Ok(Self { identity: joined.identity, peers, welcome })
+        let cluster_key = welcome.cluster_key()?;
+        Ok(Self { identity: joined.identity, peers, cluster_key, welcome })
     }
 
     /// Refuses settings whose store would not fit into the cluster.
@@ -99,12 +104,14 @@ impl Newcomer {
         Err(MisfitError { name, has, wanted })
     }
 
-    /// The options of its store, with the parameters of the cluster.
+    /// The options of its store, with the parameters and the key of the cluster.
     pub(crate) fn options(&self) -> Options {
-        Options::default().parameters(self.welcome.parameters).joins().node(self.identity.node())
+        let sketch_key = sketch_key(self.cluster_key);
+        let options = Options::default().parameters(self.welcome.parameters).sketch_key(sketch_key);
+        options.joins().node(self.identity.node())
     }
 
-    /// Stores the peers, the removals and the identity. The identity comes last: a directory that has it has the rest.
+    /// Stores the peers, the removals, the key of the cluster and the identity. The identity comes last: a directory that has it has the rest.
     pub(crate) async fn settle(
         &self,
         replica: &Replica,
@@ -122,6 +129,9 @@ impl Newcomer {
                 Ok(_) | Err(RemovalError::NotTrue) => {}
                 Err(error) => return Err(SettleError::Removal(error)),
             }
+        }
+        if let Some(key) = self.cluster_key {
+            cluster_dir.store_cluster_key(key)?;
         }
         Ok(cluster_dir.store_identity(&self.identity)?)
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aevrion_core::identity::join::Registrar;
-use aevrion_core::identity::{Authority, Credentials, Identity, IdentityError};
+use aevrion_core::identity::{Authority, ClusterKey, Credentials, Identity, IdentityError};
 use aevrion_core::replication::{Peer, Replication, ReplicationOptions};
 use aevrion_core::transport::Removal;
-use aevrion_core::{ReadError, Replica, SystemWall};
+use aevrion_core::{Parameters, ReadError, Replica, SystemWall};
 use tokio::task::JoinHandle;
 
 use super::member_store::{MemberStore, MemberStoreError};
@@ -59,6 +59,7 @@ impl Membership {
     ) -> Result<Self, MembershipError> {
         let credentials = Credentials::new(identity);
         let authority = cluster_dir.authority()?;
+        let cluster_key = cluster_dir.cluster_key()?;
         let bind = |kind: &TransportKind| transports::bind(*kind, options.address, &credentials);
         let transports = options.transports.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let write_despite_clocks = options.write_despite_clocks;
@@ -72,8 +73,9 @@ impl Membership {
         replica.read_removals(credentials.removals()).await?;
         let place = if authority.is_some() { AuthorityAt::ThisNode } else { AuthorityAt::AnotherNode };
         if let Some(authority) = authority {
+            let welcoming = (replica.parameters(), cluster_key);
             let registrar =
-                Arc::new(registrar(authority, &cluster_dir, &credentials, replica, &member_store));
+                Arc::new(registrar(authority, &cluster_dir, &credentials, welcoming, &member_store));
             for transport in &transports {
                 transport.answer_joins(Arc::clone(&registrar) as _);
             }
@@ -153,14 +155,13 @@ fn registrar(
     authority: Authority,
     cluster_dir: &ClusterDir,
     credentials: &Credentials,
-    replica: &Replica,
+    (parameters, cluster_key): (Parameters, Option<ClusterKey>),
     member_store: &MemberStore,
 ) -> Registrar {
-    let parameters = replica.parameters();
     let (removals, removed) = (credentials.removals().clone(), credentials.removals().clone());
     let member_store = member_store.clone();
     Registrar::new(authority, cluster_dir.tokens(), removals, SystemWall, move |node, addresses| {
-        let welcome = Welcome::new(parameters, &member_store.members().list(), &removed.all());
+        let welcome = Welcome::new(parameters, cluster_key, &member_store.members().list(), &removed.all());
         let peers: Vec<Peer> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
         // A node without an address becomes known when it connects.
         if !peers.is_empty() {

@@ -1,12 +1,13 @@
 //! The description of the cluster that a new node receives with its certificate.
 
 use aevrion_core::Parameters;
+use aevrion_core::identity::{ClusterKey, IdentityError};
 use aevrion_core::replication::{Member, Members, Peer};
 use aevrion_core::transport::Removal;
 use serde::{Deserialize, Serialize};
 
-/// The cluster's parameters, the addresses of its nodes, and the removed nodes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The cluster's parameters and its key, the addresses of its nodes, and the removed nodes. Not printed.
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Welcome {
     pub(super) parameters: Parameters,
     peers: Vec<String>,
@@ -17,6 +18,9 @@ pub(super) struct Welcome {
     /// removed node has connected.
     #[serde(default)]
     removals: Vec<String>,
+    /// The key of the cluster, hexadecimal. An older cluster has none.
+    #[serde(default)]
+    cluster_key: Option<String>,
 }
 
 /// A node and its addresses.
@@ -33,7 +37,12 @@ pub(crate) struct UnreadableWelcome(#[from] serde_json::Error);
 
 impl Welcome {
     /// Lists the addresses that people configured or that nodes gave when they joined, and the removals.
-    pub(super) fn new(parameters: Parameters, members: &[Member], removals: &[Removal]) -> Self {
+    pub(super) fn new(
+        parameters: Parameters,
+        cluster_key: Option<ClusterKey>,
+        members: &[Member],
+        removals: &[Removal],
+    ) -> Self {
         let texts = |member: &Member| member.told.iter().map(ToString::to_string).collect::<Vec<_>>();
         let told = members.iter().filter(|member| !member.told.is_empty());
         let told = told.filter_map(|member| {
@@ -45,7 +54,13 @@ impl Welcome {
             peers: members.iter().flat_map(texts).collect(),
             members: told.collect(),
             removals,
+            cluster_key: cluster_key.map(|key| key.to_hex()),
         }
+    }
+
+    /// The key of the cluster.
+    pub(super) fn cluster_key(&self) -> Result<Option<ClusterKey>, IdentityError> {
+        self.cluster_key.as_deref().map(ClusterKey::from_hex).transpose()
     }
 
     /// Fields that this version does not know are ignored: a newer node may say more.

@@ -30,8 +30,10 @@ impl Member {
         let (name, directory) = names(place, 1);
         // The store first, as in `cluster init`: a directory that cannot hold a store must not become a member.
         open(&directory, Options::default()).await?.close().await?;
-        let id = ClusterDir::of(&directory).create_cluster()?.node();
-        let replica = open(&directory, Options::default().node(id)).await?;
+        let cluster_dir = ClusterDir::of(&directory);
+        let id = cluster_dir.create_cluster()?.node();
+        let options = Options::default().node(id).sketch_key(cluster_dir.sketch_key()?);
+        let replica = open(&directory, options).await?;
         let mut first = Self { name, replica, id, directory, membership: None };
         first.begin(Vec::new()).await?;
         Ok(first)

@@ -48,7 +48,10 @@ impl Node {
             Some(identity) => Arc::new(CertifiedWall { certified_from: identity.valid_from() }),
             None => Arc::new(SystemWall),
         };
-        let replica = data::open_with(global, Options::default().node(node).wall(wall)).await?;
+        let sketch_key =
+            cluster_dir.as_ref().filter(|_| node.is_some()).map(ClusterDir::sketch_key).transpose()?;
+        let options = Options::default().node(node).wall(wall).sketch_key(sketch_key);
+        let replica = data::open_with(global, options).await?;
         let engine = replica.status().await?.store.name;
         let place = match &global.data {
             Some(path) => format!("{engine} in {}", path.display()),
