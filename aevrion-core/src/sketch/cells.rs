@@ -165,9 +165,8 @@ impl Cells {
 
     /// The cells with these indexes, as many as there are.
     pub fn within(&self, range: Range<usize>) -> Self {
-        let skipped = range.start.saturating_sub(self.from);
-        let cells = self.cells.iter().skip(skipped).take(range.len()).copied().collect();
-        Self { mapping: self.mapping, from: self.from + skipped, cells }
+        let (first, end) = (self.from.max(range.start), self.from + self.len());
+        self.after(first.min(end) - self.from).first(end.min(range.end).saturating_sub(first))
     }
 
     /// Appends the cells that follow these.
@@ -292,6 +291,7 @@ mod tests {
             Cells::part(Mapping::Regular, 1..11),
         ] {
             assert_eq!(cells.subtract(&other), Err(CellsDiffer));
+            assert_eq!(cells.add(&other), Err(CellsDiffer));
         }
         for later in [Cells::part(Mapping::Irregular, 10..12), Cells::part(Mapping::Regular, 11..12)] {
             assert_eq!(cells.extend(&later), Err(CellsDiffer));
@@ -316,9 +316,14 @@ mod tests {
                 prop_assert_eq!(&joined, &whole);
                 prop_assert_eq!(whole.first(split), of(mapping, 0..split, &kept));
                 prop_assert_eq!(whole.after(split), of(mapping, split..100, &kept));
+                prop_assert_eq!(whole.within(split..100), of(mapping, split..100, &kept));
+                prop_assert_eq!(whole.after(split).within(split..90), whole.within(split..90));
                 prop_assert_eq!(&Cells::from_bytes(mapping, 0, &whole.to_bytes()).unwrap(), &whole);
                 let mut difference = whole.clone();
                 difference.subtract(&of(mapping, 0..100, &removed)).unwrap();
+                let mut led_to = of(mapping, 0..100, &removed);
+                led_to.add(&difference).unwrap();
+                prop_assert_eq!(&led_to, &whole);
                 removed.iter().for_each(|value| difference.insert(locator(*value)));
                 prop_assert_eq!(difference, whole);
             }

@@ -22,7 +22,7 @@ pub(crate) mod name {
     /// The [`Lineage`](super::super::Lineage), written with the first arrival of an incarnation.
     pub(crate) const LINEAGE: &str = "lineage";
 
-    /// The kept cells: see [`crate::replica`].
+    /// The kept cells of all events, and the sequence up to which they are complete.
     pub(crate) const SKETCH: &str = "sketch";
     /// `u64` time until which expiries were reported to watchers: see [`crate::timetable`].
     pub(crate) const EXPIRED: &str = "expired";

@@ -6,7 +6,7 @@
 //! by_key    escaped key ‖ 00 00 ‖ ¬u64 timestamp ‖ ¬id[..8]   →  nothing
 //! nodes     u8 level ‖ u64 index                              →  u64 count ‖ hash
 //! arrivals  u64 sequence of the first                         →  [01, if expired] ‖ u64 timestamp ‖ id, up to 256 times
-//! meta      name                                              →  see `meta`
+//! meta      name                                              →  see `meta`; `sketch`: see `replica::kept_sketch`
 //! timetable u64 moment of expiry ‖ u64 timestamp ‖ id         →  nothing
 //! ```
 //!
