@@ -64,6 +64,29 @@ fn a_lost_answer_does_not_use_the_token_up() {
     agree(&[(&first, 1), (&second, 1)]);
 }
 
+/// The key of a cluster comes with joining. A cluster of an older release has none, and does without.
+#[test]
+fn the_nodes_of_a_cluster_share_a_key_that_no_other_has() {
+    let place = Place::new();
+    let mut first = place.first("first");
+    let mut second = Member::join(place.at("second"), "redb", "tcp", &first, true);
+    let file = |member: &Member| file_of(&member.data, "cluster.key");
+    let key = |member: &Member| fs::read_to_string(file(member)).expect("it has one");
+    assert_eq!(key(&first), key(&second));
+    assert_ne!(key(&first), key(&place.first("stranger")));
+    for member in [&mut first, &mut second] {
+        member.stop();
+        fs::remove_file(file(member)).expect("it was there");
+        member.serve(&[]);
+    }
+    first.run(&["put", "k", "v"]).ok();
+    agree(&[(&first, 1), (&second, 1)]);
+    for member in [&first, &second] {
+        member.run(&["verify"]).ok();
+        assert!(!file(member).exists(), "no node has a key that the others lack");
+    }
+}
+
 /// Starts a server for a joined node.
 fn serve(place: &Place, name: &str) -> Member {
     let mut member = Member::joined(place.at(name), "tcp");

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use aevrion_core::EventId;
-use aevrion_core::bounds::{FIRST_CELLS, KEPT_IRREGULAR};
+use aevrion_core::bounds::{KEPT_IRREGULAR, KEPT_REGULAR};
 use aevrion_core::sketch::{Cells, Locator, Mapping, SketchKey, decode};
 
 const MAPPINGS: [Mapping; 2] = [Mapping::Regular, Mapping::Irregular];
@@ -52,18 +52,18 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 fn inserts() {
     const ROUND: u64 = 1_000;
-    let mut first = Cells::new(Mapping::Regular, FIRST_CELLS);
-    let mut sketch = Cells::new(Mapping::Irregular, KEPT_IRREGULAR);
+    let mut regular = Cells::new(Mapping::Regular, KEPT_REGULAR);
+    let mut irregular = Cells::new(Mapping::Irregular, KEPT_IRREGULAR);
     let times = (0..1_000).map(|round| {
         let start = Instant::now();
         for number in round * ROUND..(round + 1) * ROUND {
             let locator = locator(number);
-            first.insert(locator);
-            sketch.insert(locator);
+            regular.insert(locator);
+            irregular.insert(locator);
         }
         start.elapsed() / u32::try_from(ROUND).unwrap()
     });
-    println!("an event into {FIRST_CELLS} and {KEPT_IRREGULAR} cells: {:?}", median(times.collect()));
+    println!("an event into {KEPT_REGULAR} and {KEPT_IRREGULAR} cells: {:?}", median(times.collect()));
 }
 
 fn decodings() {

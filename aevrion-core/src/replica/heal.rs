@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::derived::Mend;
 use super::handle::Replica;
-use super::kept_sketch;
+use super::sketch_check::mend_sketch;
 use super::tree_walk::{TreeWalk, unchanging};
 use crate::agent::{CheckedHashes, Walked};
 use crate::bounds::{CHECKED_EVENTS, HASH_ROWS};
@@ -105,7 +105,7 @@ pub(super) async fn check_stored_hashes(
     if !wrong.is_empty() && !injected(Bug::HashNotHealed) {
         remove_nodes(replica, &wrong, wrong.len()).await?;
         // The hashes may have been right, and an event be lost.
-        kept_sketch::mend(replica, |_| {}).await.map_err(not_mended)?;
+        mend_sketch(replica, |_| {}).await.map_err(not_mended)?;
     }
     let leaves = computed.nodes.range(..NodePosition { level: 1, index: 0 });
     let events = leaves.map(|(_, leaf)| leaf.count).sum();

@@ -7,9 +7,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::derived::{Mend, stands_for_event};
 use super::handle::Replica;
-use super::kept_sketch;
 use super::queue::CountCorrection;
 use super::read_state::ReadState;
+use super::sketch_check::mend_sketch;
 use super::verify::Progress;
 use crate::event::is_reserved;
 use crate::events::EventPages;
@@ -43,7 +43,7 @@ impl Replica {
         let (rows_added, damaged_events) = rebuild.add_missing_rows().await?;
         let rows_removed = rebuild.remove_wrong_rows().await?;
         rebuild.drop_hashes().await?;
-        kept_sketch::mend(self, &mut rebuild.progress).await?;
+        mend_sketch(self, &mut rebuild.progress).await?;
         let root = self.root().await?;
         Ok(Rebuilt { rows_added, rows_removed, damaged_events, root })
     }

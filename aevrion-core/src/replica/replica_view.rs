@@ -4,7 +4,7 @@ use std::ops::{Bound, Range};
 
 use super::handle::Replica;
 use super::heal;
-use super::kept_sketch;
+use super::sketch_answer::cells_of;
 use super::tree_walk::TreeWalk;
 use crate::agent::{CheckedHashes, ReplicaView, Walked};
 use crate::bounds::{DIGEST_NODES, PAGE_ROWS};
@@ -72,7 +72,7 @@ impl ReplicaView for Replica {
         mapping: Mapping,
         range: Range<usize>,
     ) -> Result<Walked<Cells>, ReadError> {
-        self.noting(kept_sketch::cells_of(self, span, mapping, range).await)
+        self.noting(cells_of(self, span, mapping, range).await)
     }
 
     async fn event_keys(

@@ -1,16 +1,14 @@
 //! The kept sketch: the first cells of both mappings over all events held, so that a comparison of two replicas reads
 //! no events.
 //!
-//! The cells follow the rows of `events`. The writer changes them together with the publication of a commit, so a
-//! reader gets a state and its cells as a pair; a failed commit changes nothing. They are stored now and then, in one
-//! [row](row) in the batch of a commit, and a start [goes on](recover) from there with the arrivals since. A commit
-//! that removes an event brings no arrival, and so carries the row.
+//! The cells follow the rows of `events`. The [writer](super::sketch_upkeep) changes them together with the publication
+//! of a commit, so a reader gets a state and its cells as a pair; a failed commit changes nothing. They are stored now
+//! and then, in one [row](row) in the batch of a commit, and a start [goes on](recover) from there with the arrivals
+//! since. A commit that removes an event brings no arrival, and so carries the row.
 
-mod answer;
 mod check;
 mod recover;
 mod row;
-mod upkeep;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,8 +19,7 @@ use crate::sketch::{Cells, Locator, Mapping, SketchKey};
 use crate::tree::Shape;
 use crate::{EventKey, Parameters};
 
-pub(super) use answer::cells_of;
-pub(super) use check::{lacking, mend};
+pub(super) use check::lacking;
 pub(super) use recover::{Recovered, recover};
 pub(super) use row::{StoredSketch, encode};
 
@@ -78,7 +75,7 @@ impl KeptCells {
         }
     }
 
-    fn remove(&mut self, locator: Locator) {
+    pub(super) fn remove(&mut self, locator: Locator) {
         self.regular.remove(locator);
         self.irregular.remove(locator);
     }
@@ -107,7 +104,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.lacking.is_none()
     }
 
@@ -164,7 +161,7 @@ impl KeptSketch {
     }
 
     /// Takes cells from the store, together with the publication of their state.
-    fn reload(&self, cells: KeptCells, publish: impl FnOnce()) {
+    pub(super) fn reload(&self, cells: KeptCells, publish: impl FnOnce()) {
         self.replace(cells, || {
             self.reloads.fetch_add(1, Ordering::Relaxed);
             publish();

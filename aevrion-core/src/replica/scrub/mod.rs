@@ -14,8 +14,8 @@ use bytes::Bytes;
 use super::check::{Check, Checked, Finding, Findings, Remedy, fault_of_node};
 use super::derived::{Mend, node_of};
 use super::handle::Replica;
-use super::kept_sketch;
 use super::queue::CountCorrection;
+use super::sketch_check::mend_sketch;
 use super::tree_walk::{TreeWalk, unchanging};
 use crate::bounds::{FINDINGS_LISTED, PAGE_ROWS};
 use crate::events::read_event;
@@ -284,7 +284,7 @@ impl Scrub {
         let now = self.replica.shared.wall.now();
         let done = self.place.pass.done.unwrap_or_default();
         if done.found > 0 {
-            kept_sketch::mend(&self.replica, |_| {}).await?;
+            mend_sketch(&self.replica, |_| {}).await?;
         }
         self.place = Place { pass: Pass::default(), last: Some(ScrubPass { ended: now, ..done }) };
         let ScrubPass { rows, found, mended, damaged, .. } = done;

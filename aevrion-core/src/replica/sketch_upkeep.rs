@@ -1,29 +1,29 @@
-//! The writer's part: the changes of each commit, and the commits that carry the row.
+//! The writer's part of the kept sketch: the changes of each commit, and the commits that carry the row.
 
 use std::sync::Arc;
 
-use super::{Changes, KeptCells, Recovered, encode};
+use super::commit_batch::CommitBatch;
+use super::committer::Committer;
+use super::kept_sketch::{Changes, KeptCells, Recovered, encode};
+use super::queue::SketchCorrection;
+use super::read_state::ReadState;
+use super::state::Published;
 use crate::arrivals::Effect;
 use crate::bounds::{PENDING_LEFT, SKETCH_CHECKPOINT};
 use crate::fault_injection::{Bug, injected};
-use crate::replica::commit_batch::CommitBatch;
-use crate::replica::committer::Committer;
-use crate::replica::queue::SketchCorrection;
-use crate::replica::read_state::ReadState;
-use crate::replica::state::Published;
 use crate::store::{Durability, StoreError, Table, WriteBatch};
 use crate::tables::{Checkpoint, name, parse_event_key};
 
 impl Committer {
     /// The changes by a batch of new events.
-    pub(in crate::replica) fn changes_of(&self, batch: &CommitBatch) -> Changes {
+    pub(super) fn changes_of(&self, batch: &CommitBatch) -> Changes {
         let arrived = if batch.effect == Effect::Stored { &batch.arrived[..] } else { &[] };
         let added = arrived.iter().map(|(event_key, _)| self.shared.sketch.locators.of(*event_key));
         Changes { added: added.collect(), ..Changes::default() }
     }
 
     /// The changes by a batch that removes events.
-    pub(in crate::replica) async fn removed_by(
+    pub(super) async fn removed_by(
         &self,
         writes: &WriteBatch,
         state: &ReadState,
@@ -40,7 +40,7 @@ impl Committer {
 
     /// Stores the sketch with this batch if many arrivals have come since, or the batch trims arrivals behind it. The
     /// events of the batch are not in the row. Returns the sequence up to which a row has the sketch then.
-    pub(in crate::replica) fn store_sketch_if_due(&self, batch: &mut CommitBatch) -> Option<u64> {
+    pub(super) fn store_sketch_if_due(&self, batch: &mut CommitBatch) -> Option<u64> {
         let next = batch.base.checkpoint.next_arrival;
         let oldest = batch.checkpoint.oldest_arrival;
         let is_fresh = |until: &u64| next.saturating_sub(*until) < SKETCH_CHECKPOINT && oldest <= *until;
@@ -53,7 +53,7 @@ impl Committer {
 
     /// Stores the sketch with a batch that changes it without an arrival. Returns as
     /// [`Committer::store_sketch_if_due`].
-    pub(in crate::replica) fn store_changed_sketch(
+    pub(super) fn store_changed_sketch(
         &self,
         writes: &mut WriteBatch,
         changes: &Changes,
@@ -72,7 +72,7 @@ impl Committer {
     }
 
     /// Stores the sketch before the store is closed, unless a start has few arrivals to read.
-    pub(in crate::replica) async fn store_sketch_at_the_end(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn store_sketch_at_the_end(&mut self) -> Result<(), StoreError> {
         let state = self.base().await?;
         let next = state.checkpoint.next_arrival;
         if self.sketch_stored_until.is_some_and(|until| next.saturating_sub(until) <= PENDING_LEFT as u64) {
@@ -82,10 +82,7 @@ impl Committer {
     }
 
     /// Corrects the kept cells, and stores them.
-    pub(in crate::replica) async fn mend_sketch(
-        &mut self,
-        correction: SketchCorrection,
-    ) -> Result<(), StoreError> {
+    pub(super) async fn mend_sketch(&mut self, correction: SketchCorrection) -> Result<(), StoreError> {
         // Cells that were read again since are others than those that were checked.
         let is_current = correction.reloads == self.shared.sketch.reloads();
         let lacking = Some(correction.lacking).filter(|_| is_current);
@@ -104,7 +101,7 @@ impl Committer {
     }
 
     /// Shows a state that was read again, and its sketch.
-    pub(in crate::replica) fn show_reloaded(&mut self, state: ReadState, sketch: Recovered) {
+    pub(super) fn show_reloaded(&mut self, state: ReadState, sketch: Recovered) {
         let publish = || self.shared.published.store(Arc::new(Published::State(Arc::new(state))));
         if injected(Bug::CellsNotReloaded) {
             publish();

@@ -1,11 +1,11 @@
-//! The cells of the events in a span of time.
+//! The cells of the events in a span of time, for agents.
 
 use std::ops::Range;
 
-use super::{KeptCells, Locators};
+use super::handle::Replica;
+use super::kept_sketch::{KeptCells, Locators};
+use super::tree_walk::unchanging;
 use crate::agent::Walked;
-use crate::replica::handle::Replica;
-use crate::replica::tree_walk::unchanging;
 use crate::sketch::{Cells, Locator, Mapping};
 use crate::store::{KeyRange, Pages, Projection, Table, View};
 use crate::tables::{parse_event_key, time_range};
@@ -14,7 +14,7 @@ use crate::{ReadError, TimeSpan, Timestamp};
 /// The cells `range` of the events in `span`. If they are kept, and `span` begins with time, the kept cells lose the
 /// events after `span`; else the events of `span` are read. Cost: the keys of these events, twice those of the smaller
 /// part at most. In a store without isolated views writes wait meanwhile.
-pub(in crate::replica) async fn cells_of(
+pub(super) async fn cells_of(
     replica: &Replica,
     span: TimeSpan,
     mapping: Mapping,
