@@ -70,7 +70,7 @@ impl KeptCells {
     /// Adds an event. Cost: some 200 ns.
     pub(super) fn insert(&mut self, locator: Locator) {
         self.regular.insert(locator);
-        if !(injected(Bug::CellForgotten) && locator.value() % 64 == 0) {
+        if !(injected(Bug::CellForgotten) && locator.value().is_multiple_of(64)) {
             self.irregular.insert(locator);
         }
     }
