@@ -3,7 +3,7 @@
 //!
 //! The cells follow the rows of `events`. The [writer](super::sketch_upkeep) changes them together with the publication
 //! of a commit, so a reader gets a state and its cells as a pair; a failed commit changes nothing. They are stored now
-//! and then, in one [row](row) in the batch of a commit, and a start [goes on](recover) from there with the arrivals
+//! and then, in one [row](row) in the batch of a commit, and a start [goes on](mod@recover) from there with the arrivals
 //! since. A commit that removes an event brings no arrival, and so carries the row.
 
 mod check;
