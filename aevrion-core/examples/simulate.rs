@@ -1,5 +1,5 @@
-//! Runs simulations: `simulate [--seed N] [--seeds M] [--nodes K] [--topology full|ring|line|star|random-D] [--verbose]
-//! [--messages]`.
+//! Runs simulations: `simulate [--seed N] [--seeds M] [--nodes K] [--topology T] [--calm] [--verbose] [--messages]`,
+//! where T is full, ring, line, star, random-D or regular-D.
 //!
 //! Simulations are independent of each other, so every core runs its own. The program ends with the first violation,
 //! and prints how to reproduce it.
@@ -23,6 +23,7 @@ struct Arguments {
     seeds: u64,
     nodes: Option<usize>,
     topology: Option<Topology>,
+    calm: bool,
     verbose: bool,
     messages: bool,
 }
@@ -37,6 +38,7 @@ fn parse() -> Result<Arguments, Box<dyn Error>> {
             "--seeds" => arguments.seeds = value()?.parse()?,
             "--nodes" => arguments.nodes = Some(value()?.parse()?),
             "--topology" => arguments.topology = Some(value()?.parse()?),
+            "--calm" => arguments.calm = true,
             "--verbose" => arguments.verbose = true,
             "--messages" => arguments.messages = true,
             _ => return Err(format!("there is no argument `{name}`").into()),
@@ -66,6 +68,7 @@ impl Course {
                 return;
             }
             let plan = Plan::from_seed(seed).reshaped(self.arguments.nodes, self.arguments.topology);
+            let plan = if self.arguments.calm { plan.calmed() } else { plan };
             match run(&plan) {
                 Ok(report) => self.tell(&plan, &report),
                 Err(violation) => {

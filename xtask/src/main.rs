@@ -50,7 +50,7 @@ const TASKS: &[Task] = &[
     Task { name: "bench", help: "runs a benchmark by name: bench NAME [ARGUMENTS]", run: bench::run },
     Task {
         name: "sim",
-        help: "simulates networks in trouble: sim --seed N [--seeds M] [--nodes K --topology T]",
+        help: "simulates networks in trouble: sim --seed N [--seeds M] [--nodes K --topology T] [--calm]",
         run: sim::run,
     },
     Task {

@@ -1,4 +1,5 @@
-//! Simulations of whole networks: `cargo xtask sim --seed N [--seeds M] [--nodes K --topology T] [--messages]`.
+//! Simulations of whole networks: `cargo xtask sim --seed N [--seeds M] [--nodes K --topology T] [--calm]
+//! [--messages]`.
 //!
 //! The core's example that runs them is built for release and gets the arguments unchanged: the command line printed
 //! with a violation can be pasted.

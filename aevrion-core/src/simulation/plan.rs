@@ -157,6 +157,16 @@ impl Plan {
         if self.nodes > CROWD { self.crowd() } else { self }
     }
 
+    /// The same plan without any trouble.
+    #[must_use]
+    pub fn calmed(self) -> Self {
+        let skews = skews(self.nodes, true, &mut Random::new(self.seed, &[2]));
+        let (troubles, weather) = (Troubles::default(), Weather::default());
+        // Without trouble nothing may be left out for want of room.
+        let room = self.room.max(1_000_000);
+        Self { skews, troubles, weather, room, budget: Budget::default(), ..self }
+    }
+
     /// A large calm network.
     fn crowd(self) -> Self {
         Self {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::plan::Plan;
+use super::spread::Spread;
 use super::topology::Topology;
 use super::world::World;
 
@@ -26,6 +27,8 @@ pub struct Report {
     pub clocks_reach: Duration,
     /// The greatest number of links that an event took to reach a node.
     pub rounds: u32,
+    /// The later half of the events, in a simulation without trouble.
+    pub later: Option<Spread>,
     /// The number of messages sent.
     pub messages: u64,
     /// The bytes of these messages.
@@ -65,6 +68,7 @@ impl Report {
             agreement_within: agreement.within,
             clocks_reach: agreement.reach,
             rounds: traffic.rounds(),
+            later: world.plan.is_calm().then(|| traffic.later()).flatten(),
             messages: traffic.messages,
             bytes: traffic.bytes,
             repairs: traffic.repairs,
@@ -99,6 +103,9 @@ impl fmt::Display for Report {
         )?;
         write!(f, "; an event was sent {:.2} times for each time that it was new", self.redundancy())?;
         write!(f, " and came {} times where it was known", self.again)?;
+        if let Some(later) = &self.later {
+            write!(f, "; {later}")?;
+        }
         write!(f, "; transcript {}", self.transcript)
     }
 }
@@ -124,6 +131,9 @@ fn replay(plan: &Plan) -> String {
     if own.topology != *topology || own.nodes != *nodes {
         let topology: Topology = *topology;
         line.push_str(&format!(" --topology {topology}"));
+    }
+    if plan.is_calm() && !own.reshaped(Some(*nodes), Some(*topology)).is_calm() {
+        line.push_str(" --calm");
     }
     line
 }

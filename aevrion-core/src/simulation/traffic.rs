@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::plan::Plan;
 use super::redundancy::Redundancy;
+use super::spread::Spread;
 use crate::EventKey;
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 
@@ -144,6 +145,22 @@ impl Traffic {
     /// The greatest number of links that an event took to reach a node.
     pub(super) fn rounds(&self) -> u32 {
         self.came.values().map(|came| came.hops).max().unwrap_or(0)
+    }
+
+    /// The spread of the later half of the events written by clients.
+    pub(super) fn later(&self) -> Option<Spread> {
+        let writes = self.came.iter().filter(|(_, came)| came.hops == 0);
+        let mut writes: Vec<_> = writes.map(|((_, event_key), came)| (came.at, *event_key)).collect();
+        writes.sort_unstable();
+        let later: BTreeMap<_, _> =
+            writes.split_off(writes.len() / 2).into_iter().map(|(at, event_key)| (event_key, at)).collect();
+        let sent = self.told.iter().filter(|((_, _, event_key), _)| later.contains_key(event_key));
+        let sent = sent.map(|(_, told)| u64::from(told.sent)).sum();
+        let arrivals = self.came.iter().filter(|(_, came)| came.hops > 0);
+        let arrivals = arrivals.filter_map(|((_, event_key), came)| {
+            later.get(event_key).map(|written| (came.hops, came.at.saturating_duration_since(*written)))
+        });
+        Spread::new(later.len(), sent, arrivals.collect())
     }
 
     /// Without trouble an event is sent and announced at most once in either direction of a link, and not announced to

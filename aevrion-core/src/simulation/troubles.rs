@@ -38,7 +38,7 @@ pub(super) async fn rage(world: Arc<World>, end: Instant) {
         let trouble = possible[random.place(possible.len())];
         under_way.spawn(make(Arc::clone(&world), trouble, Random::new(random.draw(), &[])));
     }
-    if world.plan.is_crowd() {
+    if world.plan.is_crowd() && world.plan.troubles.partitions {
         split_crowd(&world, end, &mut random).await;
     }
     tokio::time::sleep_until(end).await;
