@@ -136,21 +136,8 @@ pub const MESSAGE_EVENTS: usize = 16_384;
 /// Event keys in one message, 38 B each: they fit in [`BATCH_FRAME`].
 pub const MESSAGE_EVENT_KEYS: usize = 16_384;
 
-/// Ids in all the lists of one message, 5 B each when shortened.
+/// Numbers in all the lists of one message: at eight bits each they take 128 KiB, at 64 a frame.
 pub const MESSAGE_IDS: usize = 131_072;
-
-/// Whole ids in one message, 32 B each: they fit in [`BATCH_FRAME`].
-pub const WHOLE_IDS: usize = MESSAGE_IDS / 8;
-
-/// Messages of ids in one answer. A fuller span takes several rounds.
-pub const LISTS_AT_ONCE: usize = 8;
-
-/// Shares of one span that are listed at once: no more than a lane takes, or the resulting requests would be declined
-/// for want of room.
-pub const SHARES_AT_ONCE: usize = 3;
-
-/// Ids of the neighbour's lists in one request: about as many events as one answer holds.
-pub const REQUESTED_IDS: usize = 16_384;
 
 /// Scopes listed in one message.
 pub const MESSAGE_SPANS: usize = 4_096;
@@ -158,7 +145,7 @@ pub const MESSAGE_SPANS: usize = 4_096;
 /// Tree nodes whose children are named in one message.
 pub const MESSAGE_PARENTS: usize = 512;
 
-/// Children named in one message, about 40 B each.
+/// Children named in one message, about 11 B each.
 pub const MESSAGE_CHILDREN: usize = 16_384;
 
 /// Rows of a digest: two for each level.
@@ -197,8 +184,7 @@ pub const TOLD: usize = 4;
 /// follows when the neighbour asks again: it sets the pace.
 pub const WINDOW_BYTES: usize = 2 << 20;
 
-/// Event keys scanned for one scope of a list, beside those of one further moment, as a moment cannot be split. A scope
-/// is a leaf or a small tree node; a million ids in it are sent in shares, so each of them walks all of it.
+/// Event keys scanned for one question. The answer to a longer one stops there, and the asker asks on.
 pub const SCANNED_EVENT_KEYS: usize = 1 << 22;
 
 /// Events whose hashes are checked at once after a repair that moved nothing; the leaf of the last one is checked to
@@ -208,16 +194,6 @@ pub const CHECKED_EVENTS: usize = 1 << 14;
 
 /// Spans of futile repairs that await a hash check. Further ones are found by the next repair.
 pub const SUSPECTED_SPANS: usize = 256;
-
-/// Event keys compared with a list for each id that it names, or would name if its span were listed whole. If this side
-/// holds so much more, only the events that the other side lacks matter.
-pub const COMPARED_FOR_ONE: usize = 64;
-
-/// Event keys that are compared with any list: more than the events of an answer.
-pub const COMPARED_AT_LEAST: usize = 1 << 16;
-
-/// Most shares that a neighbour may claim for a span. A span of four million events has forty.
-pub const COMPARED_SHARES: usize = 1_024;
 
 /// Rows that may be scanned for one neighbour at once. The largest honest repair session covers a leaf that fits in no
 /// message: if one side holds a million events there and the other 800,000 of them, it scans 22 million rows.
@@ -248,9 +224,6 @@ pub const ANNOUNCED_AT_ONCE: usize = 1_024;
 
 /// Remembered leaves with events in flight: current writes touch a few, an import of history more.
 pub const LEAVES_IN_FLIGHT: usize = 4_096;
-
-/// Tree nodes of one repair whose children were named.
-pub const OPENED_NODES: usize = 65_536;
 
 /// Requests for events that do not exist, before the connection is closed. One is forgiven each minute: the holder of a
 /// damaged event cannot know that its neighbour lacks it.
@@ -292,11 +265,9 @@ pub const FEED_PAGE: usize = 1_024;
 // A page holds at least one row of any table but `bodies`, and a batch fits in the queue.
 const _: () = assert!(LONGEST_KEY as usize * 2 + INLINE_DATA < PAGE_BYTES);
 const _: () = assert!(COMMIT_BYTES <= QUEUE_BYTES && BATCH_BYTES <= QUEUE_BYTES);
-const _: () = assert!(MESSAGE_EVENT_KEYS * 42 <= BATCH_FRAME && MESSAGE_IDS * 5 <= BATCH_FRAME);
-const _: () = assert!(SHARES_AT_ONCE * MESSAGE_IDS * 5 <= LANE_BYTES);
+const _: () = assert!(MESSAGE_EVENT_KEYS * 42 <= BATCH_FRAME && MESSAGE_IDS * 8 <= BATCH_FRAME);
 const _: () =
     assert!(SCANNED_EVENT_KEYS as u64 <= SCANNED_AT_ONCE / 4 && WINDOW_BYTES as u64 * 4 <= READ_A_SECOND);
-const _: () = assert!(WHOLE_IDS * 32 <= BATCH_FRAME && REQUESTED_IDS <= WHOLE_IDS);
 // The list of members is stored as one setting, in text.
 const _: () = assert!(MEMBERS * ((LISTENS + TOLD) * (PEER_TEXT + 4) + 256) <= SETTING_BYTES);
 const _: () = assert!(COMMIT_EVENTS <= PENDING_ROWS && PENDING_ROWS as u64 <= ARRIVALS_KEPT);
@@ -312,8 +283,20 @@ pub const KEPT_REGULAR: usize = 512;
 /// arrivals since.
 pub const SKETCH_CHECKPOINT: u64 = 65_536;
 
-/// Regular cells in a Snapshot: 256 bytes that nearly always decode ten differences.
-pub const FIRST_CELLS: usize = 32;
+/// Regular cells in a Snapshot: 240 bytes that nearly always decode ten differences.
+pub const FIRST_CELLS: usize = 30;
+
+/// Counts of cells in one message, a byte each: more would cost more than they save.
+pub const CELL_COUNTS: usize = 1_024;
+
+/// Stretches, spans and nodes of one plan. The next comparison finds the rest.
+pub const PLANNED: usize = MESSAGE_SPANS;
+
+/// Named events of one plan, 8 B each.
+pub const PLANNED_EVENTS: usize = MESSAGE_IDS * 2;
+
+/// Event keys in one list of held events at most. It is a few steps' work, and a tenth of a frame.
+pub const LISTED_AT_ONCE: usize = 65_536;
 
 /// Cells of any sketch end before this index: 128 MiB, more than any exchange takes. Mappings compute with its bits.
 pub const CELL_INDEXES: u64 = 1 << 24;

@@ -34,8 +34,8 @@ pub enum Bug {
     DeletionDropped,
     /// Of two neighbours that differ neither acts.
     NobodyActs,
-    /// Of two neighbours that differ both act, and request events in flight.
-    BothAct,
+    /// A question is asked while another one is open.
+    TwoQuestions,
     /// Snapshots with the same count are taken for equal.
     CountIsEquality,
     /// A restart forgets the index rows in memory.

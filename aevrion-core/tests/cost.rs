@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use crate::support::pair::Pair;
-use aevrion_core::message::{Digest, Message, NodeDigest, Row, Snapshot, encode};
+use aevrion_core::message::{Digest, Message, NodeDigest, Nodes, Row, ShortHash, encode};
 use aevrion_core::tree::Shape;
-use aevrion_core::{Event, Hash, Parameters, TimeSpan, Timestamp, Value};
+use aevrion_core::{Event, Parameters, TimeSpan, Timestamp, Value};
 
 const MINUTE: u64 = 60_000;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
 const YEAR: u64 = 365 * 24 * 60 * MINUTE;
 const NOW: u64 = 56 * YEAR;
 
@@ -28,35 +30,167 @@ fn weight(events: &[Event]) -> u64 {
     events.iter().map(|event| event.canonical_bytes().len() as u64).sum()
 }
 
+/// An event that no other call makes.
+fn other(ms: u64, number: u64) -> Event {
+    event(ms, 1_000_000_000 + number, 60)
+}
+
+/// `count` events for each side, at random moments in `span` milliseconds from `begin` on.
+fn scattered(begin: u64, span: u64, count: u64, seed: u64) -> [Vec<Event>; 2] {
+    let mut random = seed;
+    let mut next = || {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random >> 16
+    };
+    let mut sides = [Vec::new(), Vec::new()];
+    for number in 0..count {
+        let at = begin + next() % span;
+        sides[usize::from(number % 2 == 1)].push(other(at, seed * 10_000_000 + number));
+    }
+    sides
+}
+
+/// The cost of a repair.
+struct Cost {
+    bytes: u64,
+    round_trips: f64,
+    transcript: String,
+}
+
+/// Adds events to each side, connects them anew, and counts until both hold the same.
+async fn repair(pair: &mut Pair, name: &str, [left, right]: [Vec<Event>; 2]) -> Cost {
+    let began = std::time::Instant::now();
+    let different = left.len() + right.len();
+    pair.hold(0, left).await;
+    pair.hold(1, right).await;
+    let held = began.elapsed();
+    pair.begin_to_count();
+    pair.reconnect().await;
+    pair.pass_time(Duration::from_secs(2)).await;
+    assert!(pair.agree().await, "{name}: they differ:\n{}", pair.transcript);
+    let (turns, bytes) = pair.repaired;
+    let cost = Cost {
+        bytes: bytes - pair.event_bytes,
+        round_trips: turns as f64 / 2.0,
+        transcript: pair.transcript.clone(),
+    };
+    let seconds = (began.elapsed() - held).as_secs_f64();
+    println!(
+        "{name}: {different} events of {} B, {} B beside them in {} round trips, {} came again, {seconds:.2} s",
+        pair.event_bytes, cost.bytes, cost.round_trips, pair.sent_again
+    );
+    if std::env::var_os("AEVRION_SHOW").is_some() {
+        println!("{}", pair.transcript);
+    }
+    // A number in a list may stand for another event, too.
+    let again = pair.sent_again;
+    assert!(again * 100 <= different as u64, "{name}: {again} events came twice:\n{}", pair.transcript);
+    cost
+}
+
+fn check(name: &str, cost: &Cost, bytes: u64, round_trips: f64) {
+    assert!(cost.bytes <= bytes, "{name}: {} B are more than {bytes}:\n{}", cost.bytes, cost.transcript);
+    assert!(
+        cost.round_trips <= round_trips,
+        "{name}: {} round trips:\n{}",
+        cost.round_trips,
+        cost.transcript
+    );
+}
+
+const MILLION: u64 = 1_000_000;
+
 #[tokio::test]
-async fn agreeing_nodes_say_so_in_a_hundred_bytes() {
+async fn differences_among_a_million_events_of_two_years_cost_little_more_than_their_number() {
+    let (begin, span) = (NOW - 2 * YEAR, 2 * YEAR);
     let mut pair = Pair::new(Parameters::default(), NOW).await;
     for side in 0..2 {
-        pair.hold(side, spread(NOW - YEAR, YEAR, 20_000, 60)).await;
+        pair.hold(side, spread(begin, span - HOUR, MILLION, 60)).await;
     }
+    pair.begin_to_count();
     pair.connect().await;
+    let first = pair.longest_frame();
+    println!("equal: the first snapshot takes {first} B");
+    assert!(first <= 300, "{first}");
     pair.begin_to_count();
     pair.pass_time(Duration::from_secs(60)).await;
-    println!("{}", pair.transcript);
-    assert_eq!(pair.frames(), 4, "a snapshot each, and an answer");
-    assert!(pair.bytes() <= 4 * 60, "{} bytes", pair.bytes());
+    println!("equal: the minute's takes {} B", pair.longest_frame());
+    assert!(pair.longest_frame() <= 50, "{}", pair.transcript);
+    let recent = NOW - 5 * MINUTE;
+    for (name, differences, bytes, round_trips) in [
+        ("10 in the last five minutes", scattered(recent, 4 * MINUTE, 10, 1), 500, 2.0),
+        ("10 anywhere", scattered(begin, span - HOUR, 10, 2), 500, 2.0),
+        ("1,000 anywhere", scattered(begin, span - HOUR, 1_000, 3), 16_000, 4.0),
+        ("10,000 anywhere", scattered(begin, span - HOUR, 10_000, 4), 140_000, 8.0),
+        ("1,000 in an hour a year ago", scattered(NOW - YEAR, HOUR, 1_000, 5), 40_000, 12.0),
+    ] {
+        let cost = repair(&mut pair, name, differences).await;
+        check(name, &cost, bytes, round_trips);
+    }
 }
 
 #[tokio::test]
-async fn one_event_missing_a_year_back_is_found_in_a_few_messages() {
+async fn differences_among_a_million_events_of_a_day_cost_little_more_than_their_number() {
     let mut pair = Pair::new(Parameters::default(), NOW).await;
-    let events = spread(NOW - YEAR, YEAR, 200_000, 60);
-    let without: Vec<_> =
-        events.iter().enumerate().filter(|(n, _)| *n != 777).map(|(_, e)| e.clone()).collect();
-    pair.hold(0, events).await;
-    pair.hold(1, without).await;
-    pair.connect().await;
-    assert!(pair.agree().await);
-    let (turns, bytes) = pair.repaired;
-    println!("{}repaired after {bytes} bytes in {turns} turns", pair.transcript);
-    println!("confirmed after {} bytes in {} turns, {} frames", pair.bytes(), pair.turns, pair.frames());
-    assert!(pair.bytes() <= 20_000, "{} bytes", pair.bytes());
-    assert!(turns <= 10, "{turns} turns are more than five round trips");
+    for side in 0..2 {
+        pair.hold(side, spread(NOW - DAY - HOUR, DAY - 6 * HOUR, 750_000, 60)).await;
+    }
+    let latest = spread(NOW - 7 * HOUR, 6 * HOUR, 250_000, 60);
+    let latest =
+        latest.into_iter().map(|event| other(event.timestamp().as_millis(), event.timestamp().as_millis()));
+    let cost = repair(&mut pair, "the last six hours", [latest.collect(), Vec::new()]).await;
+    // Beside the questions, each frame of events has some bytes.
+    check("the last six hours", &cost, 6_000, f64::MAX);
+    let (turns, bytes) = pair.to_first_events.expect("events came");
+    println!("the last six hours: {bytes} B, {} round trips to the first events", turns as f64 / 2.0);
+    let thousand = scattered(NOW - DAY - HOUR, DAY, 1_000, 6);
+    let cost = repair(&mut pair, "1,000 in 24 hours", thousand).await;
+    check("1,000 in 24 hours", &cost, 16_384, 4.0);
+}
+
+#[tokio::test]
+async fn differences_in_a_leaf_of_a_million_events_cost_no_more_than_elsewhere() {
+    let leaf = NOW - HOUR;
+    let mut pair = Pair::new(Parameters::default(), NOW).await;
+    for side in 0..2 {
+        pair.hold(side, (0..MILLION).map(|number| event(leaf + number % MINUTE, number, 60)).collect()).await;
+    }
+    let [one, _] = scattered(leaf, MINUTE, 1, 7);
+    let cost = repair(&mut pair, "one in a leaf", [one, Vec::new()]).await;
+    check("one in a leaf", &cost, 500, 1.5);
+    let cost = repair(&mut pair, "10,000 in a leaf", scattered(leaf, MINUTE, 10_000, 8)).await;
+    // So many events of one leaf need all bits of a locator, and some share them.
+    check("10,000 in a leaf", &cost, 140_000, 7.0);
+}
+
+#[tokio::test]
+async fn what_is_missing_by_half_costs_little_more_than_itself() {
+    let mut pair = Pair::new(Parameters::default(), NOW).await;
+    let events = spread(NOW - YEAR, YEAR - HOUR, MILLION, 60);
+    let (one, two): (Vec<_>, Vec<_>) =
+        events.into_iter().enumerate().partition(|(number, _)| number % 2 == 0);
+    let only = |events: Vec<(usize, Event)>| events.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
+    let (one, two) = (only(one), only(two));
+    pair.hold(0, one.clone()).await;
+    pair.hold(1, one).await;
+    let missing = weight(&two);
+    let cost = repair(&mut pair, "half of a million", [two, Vec::new()]).await;
+    println!("half of a million: {:.3} of the missing events", 1.0 + cost.bytes as f64 / missing as f64);
+    assert!(cost.bytes * 20 <= missing, "{} B beside {missing}", cost.bytes);
+}
+
+#[tokio::test]
+async fn an_empty_node_receives_little_more_than_the_events() {
+    for side in 0..2 {
+        let mut pair = Pair::new(Parameters::default(), NOW).await;
+        let events = spread(NOW - YEAR, YEAR - HOUR, MILLION / 4, 60);
+        let canonical = weight(&events);
+        let mut sides = [Vec::new(), Vec::new()];
+        sides[side] = events;
+        repair(&mut pair, "an empty node", sides).await;
+        println!("an empty node: {:.3} of the events", pair.bytes() as f64 / canonical as f64);
+        assert!(pair.bytes() * 20 <= canonical * 21, "{} B for {canonical}", pair.bytes());
+    }
 }
 
 #[tokio::test]
@@ -90,7 +224,7 @@ async fn two_nodes_a_week_apart_exchange_little_more_than_what_is_missing() {
 }
 
 #[test]
-fn a_snapshot_of_everything_is_a_map_of_bounded_size() {
+fn a_digest_of_everything_is_a_map_of_bounded_size() {
     let shape = Shape::new(&Parameters::default());
     // The moment just before a new node of the top level begins has the longest cover of those two years.
     let top = shape.span(Shape::TOP);
@@ -99,15 +233,15 @@ fn a_snapshot_of_everything_is_a_map_of_bounded_size() {
         for now in [moment, moment / top * top + top - 1] {
             let Some(span) = TimeSpan::before(Timestamp::from_millis(now)) else { continue };
             let (nodes, bytes) = fullest(shape, span);
-            let (most_tiles, most_bytes) = if now < 32 * top { (160, 6_600) } else { (192, 7_900) };
+            let (most_tiles, most_bytes) = if now < 32 * top { (160, 2_700) } else { (192, 3_300) };
             assert!(nodes <= most_tiles && bytes <= most_bytes, "{nodes} nodes, {bytes} bytes in {year}");
         }
     }
 }
 
-/// The snapshot of a history without gaps, of a million events a minute: node digests and bytes.
+/// The digest of a history without gaps, of a million events a minute: nodes and bytes.
 fn fullest(shape: Shape, span: TimeSpan) -> (usize, usize) {
-    let hash = Hash::from_bytes([0xAB; 32]);
+    let hash = ShortHash([0xAB; 8]);
     let rows: Vec<_> = shape
         .cover(span)
         .into_iter()
@@ -118,6 +252,5 @@ fn fullest(shape: Shape, span: TimeSpan) -> (usize, usize) {
         .collect();
     let nodes = rows.iter().map(|row| row.nodes.len()).sum();
     let digest = Some(Digest { rows });
-    let snapshot = Snapshot { span, root: hash, count: 6_600_000_000, digest, answer: true };
-    (nodes, encode(&Message::Snapshot(snapshot)).len())
+    (nodes, encode(&Message::Nodes(Nodes::Cover { span, digest, counts: None })).len())
 }

@@ -7,6 +7,7 @@
 mod support;
 
 mod agent;
+mod answering;
 mod answers;
 mod budget;
 mod clocks;
@@ -22,6 +23,7 @@ mod expiring;
 mod failing;
 mod fuzzing;
 mod healing;
+mod large_claims;
 mod lineage;
 mod links;
 mod many_neighbours;
@@ -31,6 +33,7 @@ mod messages;
 mod misbehaving;
 mod model;
 mod pressure;
+mod pulling;
 mod removing;
 mod replicating;
 mod scrubbing;

@@ -96,7 +96,7 @@ async fn what_a_hundred_compare_is_computed_once() {
     let ask = async |connection: &dyn Connection, end: u64| {
         let span = TimeSpan::before(Timestamp::from_millis(end)).unwrap();
         let root = Hash::EMPTY;
-        let snapshot = Snapshot { span, root, count: 0, digest: None, answer: true };
+        let snapshot = Snapshot { span, root, count: 0, cells: None, answer: true };
         send(connection, Lane::Live, &Message::Snapshot(snapshot)).await;
         loop {
             match receive(connection, Lane::Live).await {

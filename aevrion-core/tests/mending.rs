@@ -437,7 +437,7 @@ async fn asked(answer: Event) -> (Node, String) {
     // The neighbour claims to agree.
     let (root, span) =
         (node.replica.root().await.unwrap(), aevrion_core::TimeSpan::before(BEGINNING).unwrap());
-    let snapshot = Snapshot { span, root: root.hash, count: root.count, digest: None, answer: true };
+    let snapshot = Snapshot { span, root: root.hash, count: root.count, cells: None, answer: true };
     send(&*connection, Lane::Live, &Message::Snapshot(snapshot)).await;
     let wanted = loop {
         match receive(&*connection, Lane::Live).await.expect("it goes on") {

@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use crate::support::scripted::{handshake, hello, receive, send, send_bytes};
 use crate::support::waiting::{NEVER, until};
+use aevrion_core::bounds::FIRST_CELLS;
 use aevrion_core::message::{
-    Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, NodeDigest, Nodes, Parent, Push,
-    Reply, Row, Share, Snapshot, encode,
+    Differing, End, EventList, Events, Hello, Listed, Message, Naming, NeedEvents, NodeDigest, Nodes,
+    PROTOCOL_VERSION, Parent, Push, Reply, ShortHash, Snapshot, Stretch, encode,
 };
 use aevrion_core::replication::{NeighbourState, Peer, Replication};
+use aevrion_core::sketch::{Cells, Locator, Mapping, NumberList};
 use aevrion_core::store::{Durability, MemoryStore};
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
 use aevrion_core::transport::{Connection, Lane, Transport, TransportError};
 use aevrion_core::tree::NodePosition;
 use aevrion_core::{Event, EventId, EventKey, Hash, NodeId, Options, Replica, TimeSpan, Timestamp, Value};
 
-const HOSTILE: NodeId = NodeId::from_bytes([9; 32]);
+/// The side with the smaller id shows cells, and the victim asks.
+const HOSTILE: NodeId = NodeId::from_bytes([1; 32]);
 
 struct Victim {
     replica: Replica,
@@ -79,18 +82,35 @@ impl Victim {
     }
 }
 
-/// The span of a received snapshot. The lanes are read independently: the answer confirms receipt.
-async fn compared(connection: &dyn Connection) -> TimeSpan {
-    let span = TimeSpan::before(Timestamp::from_millis(1 << 42)).unwrap();
-    let snapshot = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true };
-    send(connection, Lane::Live, &Message::Snapshot(snapshot)).await;
-    loop {
-        match receive(connection, Lane::Live).await {
-            Some(Message::Snapshot(answer)) if answer.span == span => return span,
-            Some(_) => {}
-            None => panic!("a snapshot was not answered"),
-        }
-    }
+fn past(end: u64) -> TimeSpan {
+    TimeSpan::before(Timestamp::from_millis(end)).unwrap()
+}
+
+/// All events of the victim lie before this time.
+const END: u64 = 1 << 41;
+
+/// A snapshot of `count` events that the victim lacks, with cells that do not decode.
+fn differing(count: u64) -> Message {
+    let mut cells = Cells::new(Mapping::Regular, FIRST_CELLS);
+    let locator = |number: u64| Locator::from_value(number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16);
+    (0..count).filter_map(locator).for_each(|locator| cells.insert(locator));
+    let root = Hash::from_bytes([3; 32]);
+    Message::Snapshot(Snapshot { span: past(END), root, count, cells: Some(cells), answer: false })
+}
+
+/// The next question of the victim.
+async fn question(connection: &dyn Connection) -> Message {
+    let next = receive(connection, Lane::Repair);
+    tokio::time::timeout(NEVER, next).await.expect("it asks").expect("it goes on")
+}
+
+fn listed(stretch: Stretch, bits: u8, numbers: &[u64]) -> Listed {
+    let numbers = NumberList::new(bits, numbers.to_vec()).unwrap();
+    Listed { stretch, naming: Naming::Locators, numbers }
+}
+
+fn answer(ending: End, events: Vec<Event>) -> Message {
+    Message::Events(Events { reply: Reply::End(ending), events })
 }
 
 /// Reads on until the end of the connection, and returns its reason.
@@ -135,10 +155,10 @@ async fn a_frame_that_is_too_long() {
 async fn another_version_other_parameters_another_space_another_name() {
     type Change = fn(&mut Hello);
     let cases: [(Change, &str); 4] = [
-        (|hello| hello.version = 3, "version 3 of the protocol, this node 2"),
+        (|hello| hello.version = PROTOCOL_VERSION + 1, "version 4 of the protocol, this node 3"),
         (|hello| hello.parameters.granularity = 1_000, "granularity is 60000 here and 1000 there"),
         (|hello| hello.space = "other".into(), "it keeps the space `other`, this node `default`"),
-        (|hello| hello.node = NodeId::from_bytes([1; 32]), "has proven to be"),
+        (|hello| hello.node = NodeId::from_bytes([9; 32]), "has proven to be"),
     ];
     for (change, what) in cases {
         let victim = victim().await;
@@ -202,17 +222,102 @@ async fn an_event_that_is_not_the_one_asked_for() {
     assert_eq!(victim.replica.get("forged").await.unwrap(), None);
 }
 
+/// Each kind of answer on the repair lane, without any question.
 #[tokio::test]
-async fn a_block_with_events_outside_its_span() {
+async fn answers_that_nobody_asked_for() {
+    let victim = victim().await;
+    let some = || vec![event("unasked", 1_000)];
+    let answers = [
+        Message::Nodes(Nodes::Differing(vec![Differing::Count(past(END), 1)])),
+        Message::EventList(EventList::Cells(Cells::new(Mapping::Irregular, 16))),
+        Message::Events(Events { reply: Reply::Part, events: some() }),
+        answer(End::Complete, some()),
+        answer(End::Later, Vec::new()),
+    ];
+    for (number, message) in (1..).zip(&answers) {
+        let connection = victim.settled().await;
+        send(&*connection, Lane::Repair, message).await;
+        let reason = tokio::time::timeout(NEVER, end(&*connection)).await.expect("the connection ends");
+        assert!(reason.contains("that nobody asked for"), "{message}: {reason}");
+        until(&victim.replication, |it| it.totals().faults.get("unasked") == Some(&number)).await;
+    }
+    assert_eq!(victim.replica.get("unasked").await.unwrap(), None);
+    victim.others_go_on().await;
+}
+
+/// Each kind of answer to a question for something else: for all that the victim lacks.
+#[tokio::test]
+async fn answers_to_another_question() {
+    for (name, what, message) in [
+        (
+            "unasked",
+            "that nobody asked for",
+            Message::Nodes(Nodes::Differing(vec![Differing::Count(past(END), 1)])),
+        ),
+        (
+            "unasked",
+            "that nobody asked for",
+            Message::EventList(EventList::Cells(Cells::new(Mapping::Irregular, 16))),
+        ),
+        ("unasked", "1 events that nobody asked for", answer(End::Complete, vec![event("late", END)])),
+    ] {
+        let victim = victim().await;
+        let connection = victim.settled().await;
+        send(&*connection, Lane::Repair, &Message::EventList(EventList::LackedIn(vec![past(END)]))).await;
+        let asked = question(&*connection).await;
+        assert!(matches!(asked, Message::EventList(EventList::Held(_))), "{asked}");
+        send(&*connection, Lane::Repair, &message).await;
+        victim.cuts_off(&*connection, name, what).await;
+        assert_eq!(victim.replica.get("late").await.unwrap(), None);
+    }
+}
+
+/// An event of another leaf, which was not named.
+#[tokio::test]
+async fn events_that_were_not_among_those_asked_for() {
     let victim = victim().await;
     let connection = victim.settled().await;
-    let span = TimeSpan::new(Timestamp::from_millis(0), Timestamp::from_millis(999)).unwrap();
-    let events = Events {
-        reply: Reply::Block { span, rest: None, last: false },
-        events: vec![event("outside", 1_000)],
-    };
-    send(&*connection, Lane::Repair, &Message::Events(events)).await;
-    victim.cuts_off(&*connection, "unasked", "that nobody asked for").await;
+    // It lacks the event of this locator, and is brought one of the next leaf.
+    let lacked = listed(Stretch::of(past(END)), 48, &[7 << 28]);
+    send(&*connection, Lane::Repair, &Message::EventList(EventList::Lacked(lacked))).await;
+    let asked = question(&*connection).await;
+    assert!(matches!(asked, Message::NeedEvents(NeedEvents::Of(_))), "{asked}");
+    send(&*connection, Lane::Repair, &answer(End::Complete, vec![event("other", 8 * 60_000)])).await;
+    victim.cuts_off(&*connection, "unasked", "1 events that nobody asked for").await;
+    assert_eq!(victim.replica.get("other").await.unwrap(), None);
+}
+
+/// A comparison of cells is answered with cells of another index, another mapping, or none at all.
+#[tokio::test]
+async fn cells_that_were_not_asked_for() {
+    for cells in [
+        Cells::part(Mapping::Irregular, 1..17),
+        Cells::new(Mapping::Regular, 16),
+        Cells::new(Mapping::Irregular, 0),
+    ] {
+        let victim = victim().await;
+        victim.replica.put("held", "here").await.unwrap();
+        let connection = victim.settled().await;
+        send(&*connection, Lane::Live, &differing(1_000)).await;
+        let asked = question(&*connection).await;
+        assert!(matches!(asked, Message::Nodes(Nodes::Cover { .. })), "{asked}");
+        send(&*connection, Lane::Repair, &Message::EventList(EventList::Cells(cells))).await;
+        victim.cuts_off(&*connection, "strange_cells", "cells that nobody asked for").await;
+    }
+}
+
+/// The cells of a snapshot are not the first ones, or those of another mapping.
+#[tokio::test]
+async fn strange_cells_in_a_snapshot() {
+    for cells in [Cells::part(Mapping::Regular, 5..9), Cells::new(Mapping::Irregular, FIRST_CELLS)] {
+        let victim = victim().await;
+        victim.replica.put("held", "here").await.unwrap();
+        let connection = victim.settled().await;
+        let (root, count) = (Hash::from_bytes([3; 32]), 1_000);
+        let snapshot = Snapshot { span: past(END), root, count, cells: Some(cells), answer: false };
+        send(&*connection, Lane::Live, &Message::Snapshot(snapshot)).await;
+        victim.cuts_off(&*connection, "malformed", "a Snapshot with a field that is out of bounds").await;
+    }
 }
 
 #[tokio::test]
@@ -231,93 +336,64 @@ async fn wishes_for_what_does_not_exist() {
 async fn listed_wishes_for_what_does_not_exist() {
     let victim = victim().await;
     let connection = victim.settled().await;
-    let span = compared(&*connection).await;
-    for number in 0..100_u8 {
-        let ids = Ids::Full(vec![EventId::from_bytes([number; 32])]);
-        let list = Listed { span, share: Share::WHOLE, ids };
-        send(&*connection, Lane::Repair, &Message::NeedEvents(NeedEvents::Of(vec![list]))).await;
+    for number in 0..100 {
+        let list = listed(Stretch::of(past(END)), 48, &[number]);
+        send(&*connection, Lane::Repair, &Message::NeedEvents(NeedEvents::Of(list))).await;
     }
     victim.cuts_off(&*connection, "no_such_events", "for events that do not exist").await;
 }
 
+/// Nodes and spans outside of the compared one.
 #[tokio::test]
-async fn nodes_that_are_not_children_of_what_was_asked() {
-    let victim = victim().await;
-    let connection = victim.settled().await;
-    let span = TimeSpan::before(Timestamp::from_millis(10 * 60_000)).unwrap();
-    let node = NodeDigest { index: 0, count: 1, hash: Hash::from_bytes([1; 32]) };
-    let snapshot = Snapshot {
-        span,
-        root: Hash::from_bytes([2; 32]),
-        count: 1,
-        digest: Some(Digest { rows: vec![Row { level: 0, nodes: vec![node] }] }),
-        answer: false,
-    };
-    send(&*connection, Lane::Live, &Message::Snapshot(snapshot)).await;
-    let nodes = |span| {
-        let parent = Parent { node: NodePosition { level: 1, index: 500 }, children: vec![node] };
-        Message::Nodes(Nodes { span, parents: vec![parent] })
-    };
-    send(&*connection, Lane::Live, &nodes(span)).await;
-    victim.cuts_off(&*connection, "strange_nodes", "not children of what was asked").await;
-}
-
-#[tokio::test]
-async fn lists_of_a_span_that_was_never_compared() {
-    let victim = victim().await;
-    for wishes in [false, true] {
+async fn nodes_that_were_not_asked_about() {
+    let node = NodeDigest { index: 0, count: 1, hash: ShortHash([1; 8]) };
+    let last = Timestamp::from_millis(END);
+    let later = Parent { node: NodePosition { level: 1, index: END / 60_000 }, children: vec![node] };
+    for differing_there in [
+        Differing::Count(TimeSpan::from(last), 1),
+        Differing::Count(TimeSpan::new(Timestamp::MIN, last).unwrap(), 1),
+        Differing::Children(later),
+    ] {
+        let victim = victim().await;
+        victim.replica.put("held", "here").await.unwrap();
         let connection = victim.settled().await;
-        let ids = Ids::Full(vec![EventId::from_bytes([1; 32])]);
-        let list = vec![Listed { span: TimeSpan::ALL, share: Share::WHOLE, ids }];
-        let message = if wishes {
-            Message::NeedEvents(NeedEvents::Of(list))
-        } else {
-            Message::EventList(EventList::Held(list))
-        };
-        send(&*connection, Lane::Repair, &message).await;
-        let reason = tokio::time::timeout(NEVER, end(&*connection)).await.expect("the connection ends");
-        assert!(reason.contains("which no snapshot was about"), "{reason}");
+        send(&*connection, Lane::Live, &differing(1_000)).await;
+        let asked = question(&*connection).await;
+        assert!(matches!(asked, Message::Nodes(Nodes::Cover { .. })), "{asked}");
+        let differing_there = Message::Nodes(Nodes::Differing(vec![differing_there]));
+        send(&*connection, Lane::Repair, &differing_there).await;
+        victim.cuts_off(&*connection, "strange_nodes", "nodes that nobody asked about").await;
     }
-    assert_eq!(victim.replication.totals().faults.get("strange_span"), Some(&2));
-    victim.others_go_on().await;
 }
 
-/// Each block of this neighbour claims a rest, which provokes a list of all events of this node there; it reads none.
+/// Every answer of this neighbour says that there is more before a time that was not reached yet, which provokes the
+/// same list of all held events again.
 #[tokio::test]
-async fn blocks_that_promise_more_and_more() {
+async fn answers_that_promise_more_and_more() {
     let victim = victim().await;
     let events: Vec<_> = (0..40_000).map(|ms| event("held", ms)).collect();
     for batch in events.chunks(4_000) {
         victim.replica.insert(batch.to_vec(), Durability::Immediate).await.unwrap();
     }
     let connection = victim.settled().await;
-    let span = compared(&*connection).await;
-    let block = |events| {
-        Message::Events(Events { reply: Reply::Block { span, rest: Some(span), last: true }, events })
-    };
+    let lacked_in = Message::EventList(EventList::LackedIn(vec![past(END)]));
+    send(&*connection, Lane::Repair, &lacked_in).await;
+    let mut asked = 0;
     let promising = async {
-        while victim.replication.totals().shed < 300 {
-            send(&*connection, Lane::Repair, &block(Vec::new())).await;
+        while let Some(message) = receive(&*connection, Lane::Repair).await {
+            if matches!(message, Message::EventList(EventList::Held(_))) {
+                asked += 1;
+                let never_reached = event("never", END).event_key();
+                send(&*connection, Lane::Repair, &answer(End::Before(never_reached), Vec::new())).await;
+            }
+            if asked == 1_000 {
+                return;
+            }
         }
     };
-    let promising = tokio::time::timeout(NEVER, promising).await;
-    assert!(promising.is_ok(), "it is not asked on without end: {:?}", victim.replication.totals());
-    // The events of the blocks are stored nonetheless.
-    let mut watch = victim.replica.watch("brought", None).unwrap();
-    send(&*connection, Lane::Repair, &block(vec![event("brought", 7)])).await;
-    let brought = tokio::time::timeout(NEVER, watch.next()).await.expect("it is stored");
-    assert_eq!(brought.unwrap().unwrap().event, event("brought", 7));
-    assert!(victim.replication.totals().faults.is_empty(), "{:?}", victim.replication.totals());
+    let promising = tokio::time::timeout(std::time::Duration::from_secs(10), promising).await;
+    assert!(asked < 1_000, "it is asked the same again and again: {promising:?}");
     victim.others_go_on().await;
-}
-
-#[tokio::test]
-async fn nodes_of_a_span_that_was_never_compared() {
-    let victim = victim().await;
-    let connection = victim.settled().await;
-    let span = TimeSpan::new(Timestamp::from_millis(5), Timestamp::from_millis(6)).unwrap();
-    send(&*connection, Lane::Repair, &Message::Nodes(Nodes { span, parents: Vec::new() })).await;
-    victim.cuts_off(&*connection, "strange_span", "which no snapshot was about").await;
 }
 
 #[tokio::test]
@@ -329,8 +405,7 @@ async fn one_that_takes_nothing_and_asks_for_everything() {
     }
     let connection = victim.settled().await;
     // The neighbour requests 64 MiB a thousand times over, and reads none of it.
-    let list = Listed { span: compared(&*connection).await, share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
-    let question = Message::EventList(EventList::Held(vec![list]));
+    let question = Message::EventList(EventList::Held(vec![listed(Stretch::of(past(END)), 8, &[])]));
     let asking = async {
         for _ in 0..1_000 {
             send(&*connection, Lane::Repair, &question).await;

@@ -1,9 +1,9 @@
 //! A simulation without findings proves nothing unless it can find bugs: each planted bug is found within a few
 //! hundred seeds, most within a few dozen.
 //!
-//! One bug is excluded: never requesting the rest of a span that did not fit one answer. An answer holds megabytes and
-//! a simulation kilobytes, so no answer has a rest here. Even if one had, the comparison after the repair would find
-//! the missing events and repair again, which is slower and not wrong.
+//! One bug is excluded: never asking on after an answer that did not hold everything. An answer holds megabytes and a
+//! simulation kilobytes, so no answer ends early here. Even if one did, the comparison after the repair would find the
+//! missing events and repair again, which is slower and not wrong.
 
 use aevrion_core::fault_injection::{Bug, inject};
 use aevrion_core::simulation::{Plan, run};
@@ -48,7 +48,7 @@ catches! {
     largest_values_that_are_refused: LargestRefused, by ["no agreement"];
     deletions_that_are_not_replicated: DeletionDropped, by ["no agreement"];
     differences_on_which_nobody_acts: NobodyActs, by ["no agreement"];
-    differences_on_which_both_act: BothAct, by ["came twice from the same node"];
+    two_questions_at_a_time: TwoQuestions, by ["that nobody asked for"];
     counts_taken_for_equality: CountIsEquality, by ["no agreement"];
     index_rows_forgotten_by_a_restart: PendingForgotten, by ["not what its events say", "does not win", "does not read", "than its history says", "ran back", "verify"];
     a_future_that_is_not_compared: FutureIgnored, by ["no agreement"];

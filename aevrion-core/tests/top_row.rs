@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::support::Kept;
 use aevrion_core::agent::ReplicaView;
 use aevrion_core::bounds::DIGEST_NODES;
+use aevrion_core::message::ShortHash;
 use aevrion_core::store::Durability;
 use aevrion_core::{
     Event, Hash, ManualWall, Options, ParameterOverrides, Replica, Root, TimeSpan, Timestamp, Value,
@@ -132,9 +133,10 @@ impl Subject {
         if first == 0 && last == u64::MAX {
             assert_eq!(self.replica.root().await.unwrap(), root);
             let top = self.level(first, last, 4);
-            let latest: Vec<_> = top.into_iter().rev().take(DIGEST_NODES).rev().collect();
+            let short = |(index, hash): (u64, [u8; 32])| (index, ShortHash::from(Hash::from_bytes(hash)));
+            let latest: Vec<_> = top.into_iter().rev().take(DIGEST_NODES).rev().map(short).collect();
             let nodes = digest.rows.iter().find(|row| row.level == 4).map_or(&[][..], |row| &row.nodes);
-            let nodes: Vec<_> = nodes.iter().map(|node| (node.index, *node.hash.as_bytes())).collect();
+            let nodes: Vec<_> = nodes.iter().map(|node| (node.index, node.hash)).collect();
             assert_eq!(nodes, latest);
         }
     }

@@ -13,9 +13,9 @@ use super::reconciliation;
 use super::stall::{LastReceived, PendingReply};
 use super::{Agent, AgentConfig, Fault, HandleError, NewEvent, Now, Origin, Output, ReplicaView};
 use crate::bounds::{LANE_BYTES, STORES_AT_ONCE};
-use crate::message::{EventList, Events, Message, NeedEvents, Reply, longest_frame};
+use crate::message::{End, EventList, Events, Message, NeedEvents, Nodes, Reply, longest_frame};
 use crate::transport::Lane;
-use crate::{EventKey, Parameters, ReadError, TimeSpan, Timestamp, WriteError};
+use crate::{EventKey, Parameters, ReadError, Timestamp, WriteError};
 
 /// Timeout of the handshake.
 const SETTLE_WITHIN: Duration = Duration::from_secs(20);
@@ -105,6 +105,9 @@ pub enum AgentError {
     /// The neighbour is silent: not even its Hello of each minute came.
     #[error("it says nothing any more")]
     Silent,
+    /// The neighbour has not answered a question, although its line was free.
+    #[error("it does not answer")]
+    DoesNotAnswer,
     /// The neighbour makes this node queue more and more without reading, or reads almost nothing for too long.
     #[error("it does not read what it is sent")]
     DoesNotRead,
@@ -179,6 +182,7 @@ impl Agent {
         if line.is_overfull {
             return Err(AgentError::DoesNotRead);
         }
+        let awaited = self.awaits_answer();
         let outputs = match input {
             Input::Stalled => return Err(AgentError::DoesNotRead),
             Input::Connected => {
@@ -212,12 +216,12 @@ impl Agent {
         };
         for output in &outputs {
             match output {
-                Output::Send(lane, message) if is_question(*lane, message) => {
-                    self.driver.pending_reply = PendingReply::at(now.steady, line.received);
-                }
                 Output::Send(..) => {}
                 Output::Store(..) => self.driver.stores += 1,
             }
+        }
+        if self.awaits_answer() && !awaited {
+            self.driver.pending_reply = PendingReply::at(now.steady, line.received);
         }
         Ok(outputs)
     }
@@ -240,7 +244,10 @@ impl Agent {
         let settled = (!is_settled).then_some(*connected_at + SETTLE_WITHIN);
         let is_quiet = is_settled && line.unread == ByLane::default();
         let silent = is_quiet.then(|| last_received.since() + self.common.config.timeouts.silent);
-        let soonest = [self.due_at(), settled, silent, self.driver.proven_until, *paused_until];
+        let timeouts = self.common.config.timeouts;
+        let answer = self.awaits_answer().then(|| self.driver.pending_reply.due_at(timeouts));
+        let answer = answer.filter(|_| !line.unread.repair);
+        let soonest = [self.due_at(), settled, silent, answer, self.driver.proven_until, *paused_until];
         let soonest = soonest.into_iter().flatten().min();
         // During the pause all timers wait.
         soonest.map(|soonest| paused_until.map_or(soonest, |until| soonest.max(until)))
@@ -254,18 +261,14 @@ impl Agent {
     async fn receive(
         &mut self,
         lane: Lane,
-        mut message: Message,
+        message: Message,
         now: Now,
         line: LineState,
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, AgentError> {
         self.driver.last_received = LastReceived::at(now.steady, line.received);
-        if lane == Lane::Repair && matches!(message, Message::Events(_)) {
+        if lane == Lane::Repair && self.awaits_answer() {
             self.driver.pending_reply = PendingReply::at(now.steady, line.received);
-        }
-        if !line.has_room.repair && leave_rest(&mut message) {
-            tracing::debug!("not asked on: the lane is full");
-            self.driver.shed += 1;
         }
         if !line.has_room.of(lane)
             && let Some(declined) = decline(&message)
@@ -335,13 +338,7 @@ impl Agent {
         if self.driver.paused_until.take_if(|until| *until <= now.steady).is_some() {
             self.overflowed(now);
         }
-        let Driver { pending_reply, longest, .. } = &mut self.driver;
-        // An unread answer has arrived, even if a slow disk delays its reading.
-        if line.unread.repair
-            || pending_reply.is_arriving(now.steady, line.received, self.common.config.timeouts, *longest)
-        {
-            self.arriving(now);
-        }
+        self.check_answer(now, line)?;
         let outputs = self.wake(now, view).await;
         Ok(self.or_pause(outputs, now)?.unwrap_or_default())
     }
@@ -362,6 +359,20 @@ impl Agent {
         } else {
             Ok(())
         }
+    }
+
+    /// Fails if an answer is overdue. An unread answer has arrived, even if a slow disk delays its reading.
+    fn check_answer(&mut self, now: Now, line: LineState) -> Result<(), AgentError> {
+        let timeouts = self.common.config.timeouts;
+        let Driver { pending_reply, longest, .. } = &mut self.driver;
+        let is_arriving =
+            line.unread.repair || pending_reply.is_arriving(now.steady, line.received, timeouts, *longest);
+        if is_arriving {
+            self.arriving(now);
+        } else if self.awaits_answer() && self.driver.pending_reply.due_at(timeouts) <= now.steady {
+            return Err(AgentError::DoesNotAnswer);
+        }
+        Ok(())
     }
 
     /// The outputs; `None`, and a pause, if the replica could not be read.
@@ -396,33 +407,16 @@ pub fn most_waiting(parameters: &Parameters) -> usize {
 /// The empty answer to a message with a large answer, if there is no room or the answer cannot be read. The neighbour
 /// need not wait, and compares again. `None` for other messages.
 pub(super) fn decline(message: &Message) -> Option<Vec<Output>> {
-    let reply = match message {
-        Message::Nodes(_) | Message::EventList(EventList::Held(_)) => {
-            Reply::Block { span: TimeSpan::ALL, rest: None, last: true }
+    match message {
+        Message::Nodes(Nodes::Cover { .. } | Nodes::Children { .. })
+        | Message::EventList(EventList::Held(_))
+        | Message::NeedEvents(NeedEvents::Of(_) | NeedEvents::Cells { .. }) => {
+            let reply = Reply::End(End::Later);
+            Some(vec![send_repair(Message::Events(Events { reply, events: Vec::new() }))])
         }
-        Message::NeedEvents(NeedEvents::Of(_)) => Reply::Of { more: true, last: true },
         // The neighbour asks others for late events.
-        Message::NeedEvents(NeedEvents::At(_)) => return Some(Vec::new()),
-        _ => return None,
-    };
-    Some(vec![send_repair(Message::Events(Events { reply, events: Vec::new() }))])
-}
-
-/// Removes the rest from a block, and returns whether there was one: asking for it means to list the local events
-/// there. The events of the block stay; a comparison finds the rest.
-fn leave_rest(message: &mut Message) -> bool {
-    match message {
-        Message::Events(Events { reply: Reply::Block { rest, .. }, .. }) => rest.take().is_some(),
-        _ => false,
-    }
-}
-
-/// Whether the answer to a message comes over the repair lane.
-fn is_question(lane: Lane, message: &Message) -> bool {
-    match message {
-        Message::NeedEvents(_) => true,
-        Message::Events(_) => false,
-        _ => lane == Lane::Repair,
+        Message::NeedEvents(NeedEvents::At(_)) => Some(Vec::new()),
+        _ => None,
     }
 }
 

@@ -23,13 +23,16 @@ pub enum Fault {
     /// Events that were not requested.
     #[error("it sent {0} events that nobody asked for")]
     Unasked(usize),
-    /// Nodes that are not children of the compared ones.
-    #[error("it named nodes that are not children of what was asked")]
+    /// Nodes outside of the compared span.
+    #[error("it named nodes that nobody asked about")]
     StrangeNodes,
-    /// A comparison over a span that no snapshot was about.
-    #[error("it compares {0}, which no snapshot was about")]
+    /// A snapshot of a span that is neither the past nor the future.
+    #[error("it compares {0}, which is neither the past nor the future")]
     StrangeSpan(TimeSpan),
-    /// Repeated requests for events that were never announced or listed.
+    /// Cells that were not asked for.
+    #[error("it sent cells that nobody asked for")]
+    StrangeCells,
+    /// Repeated requests for events that this node does not hold.
     #[error("it asked {0} times for events that do not exist")]
     NoSuchEvents(u32),
     /// Events that this node cannot store.
@@ -58,6 +61,7 @@ impl Fault {
             Self::Unasked(_) => "unasked",
             Self::StrangeNodes => "strange_nodes",
             Self::StrangeSpan(_) => "strange_span",
+            Self::StrangeCells => "strange_cells",
             Self::NoSuchEvents(_) => "no_such_events",
             Self::CannotStore(_) => "cannot_store",
         }

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CheckedHashes, RepairCoordinator, ReplicaView, Walked};
+use super::common::Common;
+use super::{CheckedHashes, Now, RepairCoordinator, ReplicaView, Walked};
 use crate::message::{Digest, NodeDigest};
 use crate::sketch::{Cells, Mapping, SketchKey};
 use crate::tree::{NodePosition, Root};
@@ -18,13 +19,18 @@ const EVENT: u64 = 512;
 
 /// A replica view whose reads are charged to one neighbour.
 pub(super) struct Metered<'h, H> {
-    pub(super) view: &'h H,
-    pub(super) coordinator: Arc<RepairCoordinator>,
-    pub(super) neighbour: NodeId,
-    pub(super) now: Duration,
+    view: &'h H,
+    coordinator: Arc<RepairCoordinator>,
+    neighbour: NodeId,
+    now: Duration,
 }
 
-impl<H> Metered<'_, H> {
+impl<'h, H> Metered<'h, H> {
+    pub(super) fn new(view: &'h H, common: &Common, now: Now) -> Self {
+        let Common { coordinator, neighbour, .. } = common;
+        Self { view, coordinator: Arc::clone(coordinator), neighbour: *neighbour, now: now.steady }
+    }
+
     fn rows(&self, rows: u64) {
         self.coordinator.budgets.charge(self.neighbour, (rows, 0), self.now);
     }

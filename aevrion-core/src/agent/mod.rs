@@ -163,7 +163,7 @@ impl Agent {
         if let Some(outputs) = self.refuse_beyond_budget(&message, now) {
             return Ok(outputs);
         }
-        let repair = match message {
+        match message {
             Message::Hello(hello) => {
                 let was_settled = self.is_settled();
                 let answer = self.handshake.handle(hello, now)?;
@@ -173,30 +173,20 @@ impl Agent {
                 if !was_settled && self.is_settled() {
                     outputs.extend(self.reconcile(Repair::Settled, now, view).await?);
                 }
-                return Ok(outputs);
+                Ok(outputs)
             }
-            Message::Push(push) => return self.spread(News::Push(push), now, view).await,
+            Message::Push(push) => self.spread(News::Push(push), now, view).await,
             Message::EventList(EventList::Announced(event_keys)) => {
-                return self.spread(News::Announced(event_keys), now, view).await;
+                self.spread(News::Announced(event_keys), now, view).await
             }
             Message::NeedEvents(NeedEvents::At(event_keys)) => {
-                return self.spread(News::Requested { event_keys, room_for_large }, now, view).await;
+                self.spread(News::Requested { event_keys, room_for_large }, now, view).await
             }
             Message::Events(Events { reply: Reply::At { more }, events }) => {
-                return self.spread(News::Delivered { events, more }, now, view).await;
+                self.spread(News::Delivered { events, more }, now, view).await
             }
-            Message::Snapshot(snapshot) => Repair::Snapshot(snapshot),
-            Message::Nodes(nodes) => Repair::Nodes(nodes),
-            Message::EventList(EventList::Held(lists)) => Repair::Listed(lists),
-            Message::NeedEvents(NeedEvents::Of(lists)) => Repair::Requested(lists),
-            Message::Events(Events { reply: Reply::Of { more, last }, events }) => {
-                Repair::Delivered { events, more, last }
-            }
-            Message::Events(Events { reply: Reply::Block { span, rest, last }, events }) => {
-                Repair::Block { span, rest, last, events }
-            }
-        };
-        self.reconcile(repair, now, view).await
+            message => self.reconcile(Repair::Received(message), now, view).await,
+        }
     }
 
     /// Gives an input to the broadcast, and reports its losses to the reconciliation.
@@ -206,7 +196,7 @@ impl Agent {
         now: Now,
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, HandleError> {
-        let view = &self.metered(view, now);
+        let view = &Metered::new(view, &self.common, now);
         let effects = self.broadcast.handle(input, now, view).await?;
         if let Some(missed) = effects.missed {
             self.reconciliation.missed(missed, now.steady);
@@ -221,16 +211,14 @@ impl Agent {
         now: Now,
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, HandleError> {
-        let view = &self.metered(view, now);
         let in_transit = self.broadcast.in_transit();
-        let repair = self.reconciliation.handle(input, now, in_transit, view).await;
+        // On the heap: its state is large, and callers nest it.
+        let repair = Box::pin(self.reconciliation.handle(input, now, in_transit, view)).await;
         self.broadcast.agreed(self.reconciliation.agreement().until);
         let repair = repair?;
         let compares = repair.iter().any(|output| match output {
             // The bare answer of an agreement says nothing new.
-            Output::Send(_, Message::Snapshot(Snapshot { digest, answer, .. })) => {
-                *answer || digest.is_some()
-            }
+            Output::Send(_, Message::Snapshot(Snapshot { cells, answer, .. })) => *answer || cells.is_some(),
             Output::Send(..) | Output::Store(..) => false,
         });
         let mut outputs = if compares { self.broadcast.announce() } else { Vec::new() };
@@ -256,12 +244,6 @@ impl Agent {
         };
         coordinator.budgets.decline(*neighbour, now.steady);
         Some(outputs)
-    }
-
-    /// The replica view that charges reads to the neighbour's budget.
-    fn metered<'h, H: ReplicaView>(&self, view: &'h H, now: Now) -> Metered<'h, H> {
-        let Common { coordinator, neighbour, .. } = &*self.common;
-        Metered { view, coordinator: Arc::clone(coordinator), neighbour: *neighbour, now: now.steady }
     }
 
     /// A commit is done; `new` counts its new events.
@@ -298,6 +280,11 @@ impl Agent {
     fn due_at(&self) -> Option<Duration> {
         let due = [self.broadcast.wake_at(), self.reconciliation.wake_at()];
         due.into_iter().flatten().min().filter(|_| self.is_settled())
+    }
+
+    /// Whether an answer to a question of the repair lane is awaited.
+    fn awaits_answer(&self) -> bool {
+        self.reconciliation.awaits()
     }
 
     /// Bytes of a long answer arrive, but no whole frame yet: the neighbour is not silent.

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-/// The silence that ends a repair for a side with an open question, because every question is answered. It also
-/// applies to a side that has only given: the other side stores the events, and knows better when it is done. An
-/// arriving frame is no silence, however long it takes.
+/// The silence after which a neighbour that repairs loses its turn to others.
 pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Timeouts after which a neighbour is given up. The defaults suit every usable network.
@@ -104,6 +102,11 @@ pub(super) struct PendingReply {
 impl PendingReply {
     pub(super) fn at(now: Duration, bytes: u64) -> Self {
         Self { since: now, last_received: LastReceived::at(now, bytes) }
+    }
+
+    /// When the answer is overdue, unless bytes arrive.
+    pub(super) fn due_at(&self, timeouts: StallTimeouts) -> Duration {
+        self.last_received.since + timeouts.stalled
     }
 
     /// Whether the frame is arriving. Its bytes cannot be told from those of the live lane and from acknowledgements,

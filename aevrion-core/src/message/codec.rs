@@ -5,8 +5,15 @@
 
 use bytes::Bytes;
 
-use super::{EventList, Ids, Listed, Message, NeedEvents, PROTOCOL_VERSION, Share};
-use crate::bounds::{BATCH_FRAME, FRAME_OVERHEAD, MESSAGE_CHILDREN};
+use super::{
+    Differing, EventList, Message, Naming, NeedEvents, NodeDigest, Nodes, PROTOCOL_VERSION, Parent, Row,
+    Snapshot,
+};
+use crate::bounds::{
+    BATCH_FRAME, FIRST_CELLS, FRAME_OVERHEAD, KEPT_IRREGULAR, LOCATOR_HASH_BITS, LOCATOR_LEAF_BITS,
+    MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS,
+};
+use crate::sketch::Mapping;
 use crate::tree::LEVELS;
 use crate::{Event, Parameters};
 
@@ -94,35 +101,52 @@ fn check_events(events: &[Event], parameters: &Parameters) -> Result<(), Malform
 }
 
 fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
-    let ascends = |mut indexes: Box<dyn Iterator<Item = u64> + '_>| {
-        let mut last = None;
-        indexes.all(|index| last.replace(index).is_none_or(|last| last < index))
-    };
     match message {
-        Message::Snapshot(snapshot) => snapshot
-            .digest
-            .iter()
-            .flat_map(|digest| &digest.rows)
-            .all(|row| row.level < LEVELS && ascends(Box::new(row.nodes.iter().map(|node| node.index)))),
-        Message::Nodes(nodes)
-            if nodes.parents.iter().map(|parent| parent.children.len()).sum::<usize>() > MESSAGE_CHILDREN =>
-        {
-            false
+        Message::Nodes(Nodes::Cover { digest, counts, .. }) => {
+            let rows = digest.iter().flat_map(|digest| &digest.rows);
+            let sound = |row: &Row| row.level < LEVELS && ascend(&row.nodes);
+            rows.clone().all(sound) && (digest.is_some() || counts.is_some())
         }
-        Message::Nodes(nodes) => nodes.parents.iter().all(|parent| {
-            (1..LEVELS).contains(&parent.node.level)
-                && parent.children.iter().all(|child| child.index < u64::from(parameters.branching))
-                && ascends(Box::new(parent.children.iter().map(|child| child.index)))
-        }),
-        Message::EventList(EventList::Held(lists)) | Message::NeedEvents(NeedEvents::Of(lists)) => {
-            lists.iter().all(list_makes_sense)
-                && lists.iter().map(|list| list.ids.len()).sum::<usize>() <= crate::bounds::MESSAGE_IDS
+        Message::Nodes(Nodes::Children { parents, .. }) => parents_make_sense(parents.iter(), parameters),
+        Message::Nodes(Nodes::Differing(differing)) => {
+            let parents = differing.iter().filter_map(|differing| match differing {
+                Differing::Count(..) => None,
+                Differing::Children(parent) => Some(parent),
+            });
+            parents_make_sense(parents, parameters)
+        }
+        Message::Snapshot(Snapshot { cells: Some(cells), .. }) => {
+            (cells.mapping(), cells.from()) == (Mapping::Regular, 0) && cells.len() <= FIRST_CELLS
+        }
+        Message::EventList(EventList::Lacked(listed)) => {
+            let bits = LOCATOR_LEAF_BITS..=LOCATOR_LEAF_BITS + LOCATOR_HASH_BITS;
+            listed.naming == Naming::Locators && bits.contains(&u32::from(listed.numbers.bits()))
+        }
+        Message::EventList(EventList::Held(lists)) => {
+            lists.iter().map(|list| list.numbers.numbers().len()).sum::<usize>() <= MESSAGE_IDS
+        }
+        Message::NeedEvents(NeedEvents::Cells { from, len, .. }) => {
+            u64::from(*from) + u64::from(*len) <= KEPT_IRREGULAR as u64
         }
         _ => true,
     }
 }
 
-fn list_makes_sense(list: &Listed) -> bool {
-    let Share { part, of } = list.share;
-    part < of && (of == 1 || matches!(list.ids, Ids::Short { .. }))
+fn parents_make_sense<'p>(parents: impl Iterator<Item = &'p Parent>, parameters: &Parameters) -> bool {
+    let branching = u64::from(parameters.branching);
+    let (mut number, mut children) = (0, 0);
+    for parent in parents {
+        (number, children) = (number + 1, children + parent.children.len());
+        let sound = (1..LEVELS).contains(&parent.node.level)
+            && parent.children.last().is_none_or(|last| last.index < branching)
+            && ascend(&parent.children);
+        if !sound {
+            return false;
+        }
+    }
+    number <= MESSAGE_PARENTS && children <= MESSAGE_CHILDREN
+}
+
+fn ascend(nodes: &[NodeDigest]) -> bool {
+    nodes.is_sorted_by(|one, next| one.index < next.index)
 }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use super::{
-    Digest, EventList, Events, Hello, Ids, Listed, Message, NeedEvents, Nodes, Parent, Push, Reply, Share,
-    Snapshot,
+    Differing, Digest, End, EventList, Events, Hello, Listed, Message, Naming, NeedEvents, Nodes, Parent,
+    Push, Reply, Snapshot, Stretch,
 };
+use crate::sketch::{Cells, Mapping};
 use crate::{Event, Hash, TimeSpan, Timestamp};
 
 /// The number of items of a list that are written out.
@@ -18,43 +19,87 @@ impl fmt::Display for Message {
             Self::Hello(hello) => hello.describe(f),
             Self::Push(Push { events }) => list(f, events, describe_event),
             Self::Snapshot(snapshot) => snapshot.describe(f),
-            Self::Nodes(Nodes { span, parents }) => {
-                write!(f, " of {}", Brief(*span))?;
-                list(f, parents, describe_parent)
-            }
-            Self::EventList(EventList::Announced(event_keys)) => {
-                write!(f, " announced")?;
-                list(f, event_keys, |f, event_key| write!(f, "{}", event_key.timestamp))
-            }
-            Self::EventList(EventList::Held(lists)) => {
-                write!(f, " held")?;
-                list(f, lists, describe_list)
-            }
+            Self::Nodes(nodes) => nodes.describe(f),
+            Self::EventList(list) => list.describe(f),
             Self::NeedEvents(NeedEvents::At(event_keys)) => {
                 list(f, event_keys, |f, event_key| write!(f, "{}", event_key.timestamp))
             }
-            Self::NeedEvents(NeedEvents::Of(lists)) => list(f, lists, describe_list),
+            Self::NeedEvents(NeedEvents::Of(listed)) => {
+                write!(f, " ")?;
+                describe_listed(f, listed)
+            }
+            Self::NeedEvents(NeedEvents::Cells { span, from, len }) => {
+                write!(f, " {len} cells from {from} of {}", Brief(*span))
+            }
             Self::Events(Events { reply, events }) => {
-                match reply {
-                    Reply::At { .. } => write!(f, " announced")?,
-                    Reply::Of { .. } => write!(f, " wanted")?,
-                    Reply::Block { span, .. } => write!(f, " of {}", Brief(*span))?,
+                if let Reply::At { .. } = reply {
+                    write!(f, " announced")?;
                 }
                 list(f, events, describe_event)?;
                 match reply {
-                    Reply::At { more } => more_to_ask(f, *more),
-                    Reply::Of { more, last } => {
-                        more_to_ask(f, *more)?;
-                        end(f, *last)
+                    Reply::At { more: true } => write!(f, " more"),
+                    Reply::At { more: false } | Reply::Part => Ok(()),
+                    Reply::End(End::Complete) => write!(f, " end"),
+                    Reply::End(End::Before(event_key)) => {
+                        write!(f, " more before {}", event_key.timestamp)
                     }
-                    Reply::Block { rest, last, .. } => {
-                        if let Some(rest) = rest {
-                            write!(f, " rest {}", Brief(*rest))?;
-                        }
-                        end(f, *last)
-                    }
+                    Reply::End(End::Later) => write!(f, " later"),
+                    Reply::End(End::TooDifferent) => write!(f, " too different"),
                 }
             }
+        }
+    }
+}
+
+impl Nodes {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cover { span, digest, counts } => {
+                write!(f, " covering {}", Brief(*span))?;
+                for row in digest.iter().flat_map(|Digest { rows }| rows) {
+                    write!(f, " level {}:", row.level)?;
+                    list(f, &row.nodes, |f, node| write!(f, "{}×{}", node.index, node.count))?;
+                }
+                match counts {
+                    Some(counts) => write!(f, " {} counts of {} events", counts.counts.len(), counts.events),
+                    None => Ok(()),
+                }
+            }
+            Self::Children { span, parents } => {
+                write!(f, " below, of {}", Brief(*span))?;
+                list(f, parents, describe_parent)
+            }
+            Self::Differing(differing) => {
+                write!(f, " differing")?;
+                list(f, differing, |f, differing| match differing {
+                    Differing::Count(span, count) => write!(f, "{}: {count}", Brief(*span)),
+                    Differing::Children(parent) => describe_parent(f, parent),
+                })
+            }
+        }
+    }
+}
+
+impl EventList {
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Announced(event_keys) => {
+                write!(f, " announced")?;
+                list(f, event_keys, |f, event_key| write!(f, "{}", event_key.timestamp))
+            }
+            Self::Held(lists) => {
+                write!(f, " held")?;
+                list(f, lists, describe_listed)
+            }
+            Self::Lacked(listed) => {
+                write!(f, " lacked ")?;
+                describe_listed(f, listed)
+            }
+            Self::LackedIn(spans) => {
+                write!(f, " lacked in")?;
+                list(f, spans, |f, span| write!(f, "{}", Brief(*span)))
+            }
+            Self::Cells(cells) => describe_cells(f, cells),
         }
     }
 }
@@ -76,11 +121,8 @@ impl Hello {
 impl Snapshot {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, " of {} count {} root {}", Brief(self.span), self.count, short(self.root))?;
-        if let Some(Digest { rows }) = &self.digest {
-            for row in rows {
-                write!(f, " level {}:", row.level)?;
-                list(f, &row.nodes, |f, node| write!(f, "{}×{}", node.index, node.count))?;
-            }
+        if let Some(cells) = &self.cells {
+            describe_cells(f, cells)?;
         }
         if self.answer { write!(f, " answer") } else { Ok(()) }
     }
@@ -95,17 +137,30 @@ fn describe_parent(f: &mut fmt::Formatter<'_>, parent: &Parent) -> fmt::Result {
     list(f, &parent.children, |f, node| write!(f, "{}×{}", node.index, node.count))
 }
 
-fn describe_list(f: &mut fmt::Formatter<'_>, list: &Listed) -> fmt::Result {
-    let kind = match &list.ids {
-        Ids::Full(_) => "ids",
-        Ids::Short { .. } => "short ids",
+fn describe_listed(f: &mut fmt::Formatter<'_>, listed: &Listed) -> fmt::Result {
+    let Stretch { span, from, before } = &listed.stretch;
+    let kind = match listed.naming {
+        Naming::Locators => "locators",
+        Naming::Short(_) => "short ids",
     };
-    write!(f, "{}: {} {kind}", Brief(list.span), list.ids.len())?;
-    if list.share == Share::WHOLE {
-        Ok(())
-    } else {
-        write!(f, " of share {}/{}", list.share.part, list.share.of)
+    let (count, bits) = (listed.numbers.numbers().len(), listed.numbers.bits());
+    write!(f, "{}: {count} {kind} of {bits} bits", Brief(*span))?;
+    if let Some(from) = from {
+        write!(f, " from {}", from.timestamp)?;
     }
+    if let Some(before) = before {
+        write!(f, " before {}", before.timestamp)?;
+    }
+    Ok(())
+}
+
+fn describe_cells(f: &mut fmt::Formatter<'_>, cells: &Cells) -> fmt::Result {
+    let mapping = match cells.mapping() {
+        Mapping::Regular => "regular",
+        Mapping::Irregular => "irregular",
+    };
+    write!(f, " {} {mapping} cells", cells.len())?;
+    if cells.from() > 0 { write!(f, " from {}", cells.from()) } else { Ok(()) }
 }
 
 /// The first items of a list, and their total number.
@@ -125,14 +180,6 @@ fn list<T>(
         Some(left) => write!(f, ", and {left} more]"),
         None => write!(f, "]"),
     }
-}
-
-fn more_to_ask(f: &mut fmt::Formatter<'_>, more: bool) -> fmt::Result {
-    if more { write!(f, " more") } else { Ok(()) }
-}
-
-fn end(f: &mut fmt::Formatter<'_>, last: bool) -> fmt::Result {
-    if last { write!(f, " last") } else { Ok(()) }
 }
 
 fn short(hash: Hash) -> String {

@@ -4,36 +4,34 @@
 //! |---|---|---|
 //! | [`Hello`] | versions, parameters, identity and time | a Hello, until the clocks are settled |
 //! | [`Push`] | new events | nothing |
-//! | [`Snapshot`] | the root and digest of a span of time | nothing if equal; else Nodes, EventList or Events |
-//! | [`Nodes`] | the children of named nodes | Nodes one level down, EventList, Events |
-//! | [`EventList`] | the ids of held events | Events, NeedEvents |
-//! | [`NeedEvents`] | the ids of requested events | Events |
-//! | [`Events`] | events | the next request, if a budget ran out |
+//! | [`Snapshot`] | the root of a span of time, the first cells of its sketch | nothing if equal; else a question |
+//! | [`Nodes`] | tree nodes: of the asker, or those that differ | Nodes, EventList (cells) or Events |
+//! | [`EventList`] | ids of events, or cells of their sketch | Events, NeedEvents |
+//! | [`NeedEvents`] | the ids of requested events, or more cells | Events, EventList (cells) |
+//! | [`Events`] | events, and the end of an answer | the next question |
 //!
-//! `docs/PROTOCOL.md` defines the fields to the byte, with transcripts. New ways to compare (sketches) become new
-//! variants of the enums here, announced by a feature bit in Hello, not new messages.
+//! `docs/PROTOCOL.md` defines the fields to the byte, with transcripts. New ways to compare become new variants of the
+//! enums here, announced by a feature bit in Hello, not new messages.
 
 mod codec;
 mod describe;
-mod ids;
 mod wire;
 
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{
-    DIGEST_NODES, DIGEST_ROWS, LISTENS, MESSAGE_EVENT_KEYS, MESSAGE_EVENTS, MESSAGE_PARENTS, MESSAGE_SPANS,
-    PEER_TEXT, SPACE_NAME, WIDEST_NODE,
+    CELL_COUNTS, DIGEST_NODES, DIGEST_ROWS, LISTENS, MESSAGE_EVENT_KEYS, MESSAGE_EVENTS, MESSAGE_PARENTS,
+    MESSAGE_SPANS, PEER_TEXT, SPACE_NAME, WIDEST_NODE,
 };
+use crate::sketch::{Cells, NumberList};
 use crate::tree::{Node, NodePosition};
 use crate::{Event, EventKey, Hash, Incarnation, NodeId, Parameters, TimeSpan, Timestamp};
 
 pub use codec::{Malformed, decode, encode, longest_frame};
-pub(crate) use ids::Salted;
-pub use ids::{Ids, Share, ShortId, shorten};
-use wire::{bounded, bounded_option, bounded_text, bounded_texts};
+use wire::{as_run, bounded, bounded_option, bounded_run, bounded_text, bounded_texts};
 
 /// The protocol version of this crate. Nodes of different versions do not talk.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 /// Additions to the protocol without a new version: a bit is in use if both sides have it.
 pub const FEATURES: u64 = 0;
@@ -45,13 +43,13 @@ pub enum Message {
     Hello(Hello),
     /// New events.
     Push(Push),
-    /// The sender's events in the shortest form: a root and a digest.
+    /// The sender's events in the shortest form: a root and some cells.
     Snapshot(Snapshot),
-    /// The children of tree nodes.
+    /// Tree nodes.
     Nodes(Nodes),
-    /// The events that the sender holds.
+    /// Events of the sender, by their ids or in a sketch.
     EventList(EventList),
-    /// The events that the sender requests.
+    /// The events or cells that the sender requests.
     NeedEvents(NeedEvents),
     /// Events in reply.
     Events(Events),
@@ -141,9 +139,8 @@ pub struct Snapshot {
     pub root: Hash,
     /// The number of these events.
     pub count: u64,
-    /// The tree nodes behind the root, if the sender expects the roots to differ: the non-empty nodes of
-    /// [`Shape::cover`](crate::tree::Shape::cover) of the span.
-    pub digest: Option<Digest>,
+    /// The first cells of their sketch, if the sender expects the roots to differ.
+    pub cells: Option<Cells>,
     /// Whether the receiver must reply even if everything is equal.
     pub answer: bool,
 }
@@ -173,24 +170,74 @@ pub struct NodeDigest {
     pub index: u64,
     /// The number of events below it.
     pub count: u64,
-    /// The hash of the events below it.
-    pub hash: Hash,
+    /// The beginning of the hash of the events below it.
+    pub hash: ShortHash,
 }
 
 impl NodeDigest {
     pub(crate) fn new(index: u64, node: Node) -> Self {
-        Self { index, count: node.count, hash: node.hash }
+        Self { index, count: node.count, hash: node.hash.into() }
     }
 }
 
-/// The sender's children of tree nodes in which the two sides differ.
+/// The first eight bytes of a hash: enough to find differences. The whole roots decide whether any are left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ShortHash(pub [u8; 8]);
+
+impl ShortHash {
+    /// Of no events.
+    pub const EMPTY: Self = Self([0; 8]);
+}
+
+impl From<Hash> for ShortHash {
+    fn from(hash: Hash) -> Self {
+        let mut short = Self::EMPTY;
+        short.0.copy_from_slice(&hash.as_bytes()[..8]);
+        short
+    }
+}
+
+/// A comparison of tree nodes: two questions, and their answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Nodes {
-    /// The span of the compared events.
-    pub span: TimeSpan,
-    /// The tree nodes with their children.
-    #[serde(deserialize_with = "bounded::<_, _, MESSAGE_PARENTS>")]
-    pub parents: Vec<Parent>,
+pub enum Nodes {
+    /// What differs in the span? The answer is [`Nodes::Differing`], the cells of a sketch, or the end alone.
+    Cover {
+        /// The span of the compared events.
+        span: TimeSpan,
+        /// The non-empty nodes of [`Shape::cover`](crate::tree::Shape::cover), if nodes are wanted.
+        digest: Option<Digest>,
+        /// The counts of the first cells, if cells are wanted.
+        counts: Option<CellCounts>,
+    },
+    /// What differs below these nodes? The answer is [`Nodes::Differing`], or the end alone.
+    Children {
+        /// The span of the compared events.
+        span: TimeSpan,
+        /// The nodes, with the sender's children.
+        #[serde(deserialize_with = "bounded::<_, _, MESSAGE_PARENTS>")]
+        parents: Vec<Parent>,
+    },
+    /// The nodes of a question that differ, latest first.
+    Differing(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Differing>),
+}
+
+/// The counts of the first irregular cells of a sketch, from which the receiver estimates the number of differences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CellCounts {
+    /// The number of events in the sketch.
+    pub events: u64,
+    /// The counts, modulo 256.
+    #[serde(serialize_with = "as_run", deserialize_with = "bounded_run::<_, CELL_COUNTS>")]
+    pub counts: Vec<u8>,
+}
+
+/// A tree node that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Differing {
+    /// One side holds no or few events there: the sender holds this number.
+    Count(TimeSpan, u64),
+    /// Both hold many: the sender's children.
+    Children(Parent),
 }
 
 /// A tree node and its non-empty children.
@@ -203,45 +250,84 @@ pub struct Parent {
     pub children: Vec<NodeDigest>,
 }
 
-/// Events that the sender holds.
+/// A run of events in the order of their event keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// The time span of the run.
+    pub span: TimeSpan,
+    /// Its first event key, if the run begins in the midst of the span.
+    pub from: Option<EventKey>,
+    /// The event key that the run ends before, if it does not reach the end of the span.
+    pub before: Option<EventKey>,
+}
+
+impl Stretch {
+    /// All events of a span.
+    pub fn of(span: TimeSpan) -> Self {
+        Self { span, from: None, before: None }
+    }
+
+    /// Whether the run covers this event key, be there an event or not.
+    pub fn contains(&self, event_key: EventKey) -> bool {
+        self.span.contains(event_key.timestamp)
+            && self.from.is_none_or(|from| from <= event_key)
+            && self.before.is_none_or(|before| event_key < before)
+    }
+}
+
+/// Some events of a stretch, by numbers that stand for their ids.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The stretch.
+    pub stretch: Stretch,
+    /// The meaning of the numbers.
+    pub naming: Naming,
+    /// The numbers.
+    pub numbers: NumberList,
+}
+
+/// The numbers that stand for events in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Naming {
+    /// [Locators](crate::sketch::Locator) under the cluster's key, without some of the low bits: as many bits as the
+    /// list has.
+    Locators,
+    /// [Short ids](crate::sketch::short_id) under a key drawn for this list: these bytes, twice.
+    Short([u8; 8]),
+}
+
+/// Events of the sender, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventList {
     /// These event keys, seen for the first time, among others.
     Announced(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENT_KEYS>")] Vec<EventKey>),
-    /// Exactly these events within each scope.
+    /// A question: the sender holds exactly these events in these stretches, given latest first. Which ones does it
+    /// lack?
     Held(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
+    /// The sender holds these events, and the receiver lacks them.
+    Lacked(Listed),
+    /// The sender holds many events in these spans that the receiver lacks.
+    LackedIn(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<TimeSpan>),
+    /// An answer: cells of the sender's sketch.
+    Cells(Cells),
 }
 
-/// Ids of events within a scope.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listed {
-    /// The time span of the scope.
-    pub span: TimeSpan,
-    /// The share of the span's ids. Only short ids come in shares.
-    pub share: Share,
-    /// The ids.
-    pub ids: Ids,
-}
-
-impl Listed {
-    /// The same scope with only the ids at these positions.
-    pub(crate) fn only(&self, places: impl Iterator<Item = usize>) -> Self {
-        Self { ids: self.ids.select(places), ..self.clone() }
-    }
-
-    /// Whether the list covers all ids of its span.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.share == Share::WHOLE
-    }
-}
-
-/// A request for events.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NeedEvents {
     /// The events with these keys.
     At(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENT_KEYS>")] Vec<EventKey>),
-    /// The events with these ids within each scope.
-    Of(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
+    /// The listed events.
+    Of(Listed),
+    /// More irregular cells of the sketch of a span.
+    Cells {
+        /// The span of the sketch.
+        span: TimeSpan,
+        /// The index of the first cell.
+        from: u32,
+        /// The number of cells.
+        len: u32,
+    },
 }
 
 /// Events for the other side.
@@ -256,8 +342,9 @@ pub struct Events {
 
 /// The kind of reply in [`Events`].
 ///
-/// Every request on the repair lane ([`Nodes`], a held [`EventList`], [`NeedEvents::Of`]) is answered, and its answer
-/// ends with an [`Events`] whose `last` is set: otherwise a pause in a long answer could not be told from its end.
+/// Every question on the repair lane ([`Nodes`] but for [`Nodes::Differing`], a held [`EventList`], [`NeedEvents::Of`]
+/// and [`NeedEvents::Cells`]) has one answer: [`Nodes::Differing`], [`EventList::Cells`], or events, of which the last
+/// say [`Reply::End`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// To [`NeedEvents::At`]: all events were requested.
@@ -265,20 +352,21 @@ pub enum Reply {
         /// Some requested events are left out because a budget ran out: ask again.
         more: bool,
     },
-    /// To [`NeedEvents::Of`]: all events were requested.
-    Of {
-        /// Some requested events are left out because a budget ran out: ask again.
-        more: bool,
-        /// The answer ends here.
-        last: bool,
-    },
-    /// After a comparison: the events lie within a span, and the receiver lacks them.
-    Block {
-        /// The span.
-        span: TimeSpan,
-        /// The span of further events that a budget left out: the receiver should list its own there.
-        rest: Option<TimeSpan>,
-        /// The answer to a request ends here. Never set without a request.
-        last: bool,
-    },
+    /// A part of an answer on the repair lane, latest events first; more follows.
+    Part,
+    /// The last part of an answer on the repair lane.
+    End(End),
+}
+
+/// The end of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// The answer is complete. Without events: there is nothing.
+    Complete,
+    /// A budget ran out. The answer is complete but for events before this event key.
+    Before(EventKey),
+    /// The sender cannot answer now.
+    Later,
+    /// The two sides differ too much for an answer of this kind: ask for the events themselves.
+    TooDifferent,
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::bounds::{KEPT_IRREGULAR, MESSAGE_IDS};
+use crate::sketch::{Cells, Mapping, NumberList};
 use crate::{Event, EventId, EventKey, TimeSpan, Timestamp, Value};
 
 /// A list of at most `MOST`.
@@ -102,6 +104,63 @@ impl<'de> Deserialize<'de> for EventKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (timestamp, id) = <(Timestamp, EventId)>::deserialize(deserializer)?;
         Ok(Self { timestamp, id })
+    }
+}
+
+/// Writes bytes as one run.
+pub(super) fn as_run<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    Run(bytes).serialize(serializer)
+}
+
+/// At most `MOST` bytes as one run.
+pub(super) fn bounded_run<'de, D: Deserializer<'de>, const MOST: usize>(
+    deserializer: D,
+) -> Result<Vec<u8>, D::Error> {
+    let Run(bytes) = Run::deserialize(deserializer)?;
+    if bytes.len() > MOST {
+        return Err(D::Error::invalid_length(bytes.len(), &"fewer bytes"));
+    }
+    Ok(bytes.to_vec())
+}
+
+/// Cells: the number of their mapping, the index of the first, their bytes.
+impl Serialize for Cells {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mapping = match self.mapping() {
+            Mapping::Regular => 0_u8,
+            Mapping::Irregular => 1,
+        };
+        (mapping, self.from() as u64, Run(&self.to_bytes())).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cells {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (mapping, from, bytes) = <(u8, u32, Run<'_>)>::deserialize(deserializer)?;
+        let mapping = match mapping {
+            0 => Mapping::Regular,
+            1 => Mapping::Irregular,
+            _ => return Err(D::Error::custom("there is no such mapping")),
+        };
+        let from = usize::try_from(from).map_err(D::Error::custom)?;
+        let cells = Self::from_bytes(mapping, from, bytes.0).map_err(D::Error::custom)?;
+        if cells.len() > KEPT_IRREGULAR {
+            return Err(D::Error::invalid_length(cells.len(), &"fewer cells"));
+        }
+        Ok(cells)
+    }
+}
+
+impl Serialize for NumberList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Run(&self.to_bytes()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for NumberList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Run(bytes) = Run::deserialize(deserializer)?;
+        Self::from_bytes(bytes, MESSAGE_IDS).map_err(D::Error::custom)
     }
 }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::{Neighbour, Replication, ReplicationOptions, StallTimeouts};
 use crate::conformance::PATIENCE;
 use crate::message::{
-    Echo, EventList, Hello, Ids, Listed, Message, PROTOCOL_VERSION, Share, Snapshot, decode, encode,
+    Echo, EventList, Hello, Listed, Message, Naming, PROTOCOL_VERSION, Snapshot, Stretch, decode, encode,
     longest_frame,
 };
+use crate::sketch::NumberList;
 use crate::store::MemoryStore;
 use crate::transport::{Connection, Lane, Transport, TransportError};
 use crate::{Hash, Incarnation, NodeId, Options, Replica, SystemWall, TimeSpan, Timestamp, WallClock};
@@ -136,12 +137,14 @@ async fn one_that_does_not_read_is_cut_off(pair: &Pair) {
     }
     // Up to the year 2109.
     let span = TimeSpan::before(Timestamp::from_millis(1 << 42)).unwrap_or(TimeSpan::ALL);
-    let snapshot = Snapshot { span, root: Hash::EMPTY, count: 0, digest: None, answer: true };
+    let snapshot = Snapshot { span, root: Hash::EMPTY, count: 0, cells: None, answer: true };
     pair.send(Lane::Live, &Message::Snapshot(snapshot)).await;
     while !matches!(pair.receive().await, Message::Snapshot(answer) if answer.span == span) {}
-    let all = Listed { span, share: Share::WHOLE, ids: Ids::Full(Vec::new()) };
+    #[expect(clippy::expect_used, reason = "no numbers ascend")]
+    let numbers = NumberList::new(1, Vec::new()).expect("a list may be empty");
+    let nothing = Listed { stretch: Stretch::of(span), naming: Naming::Short([0; 8]), numbers };
     for _ in 0..8 {
-        pair.send(Lane::Repair, &Message::EventList(EventList::Held(vec![all.clone()]))).await;
+        pair.send(Lane::Repair, &Message::EventList(EventList::Held(vec![nothing.clone()]))).await;
     }
     pair.is_cut_off(READS, "does_not_read", "does not read").await;
 }

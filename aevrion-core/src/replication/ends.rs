@@ -59,6 +59,7 @@ impl LinkEnd {
             Self::Agent(AgentError::Fault(fault)) => Some(fault.name()),
             Self::Agent(AgentError::Silent) => Some("silent"),
             Self::Agent(AgentError::NotSettled) => Some("not_settled"),
+            Self::Agent(AgentError::DoesNotAnswer) => Some("does_not_answer"),
             Self::Agent(AgentError::DoesNotRead) => Some("does_not_read"),
             Self::Transport(TransportError::FrameTooLong { .. }) => Some("frame_too_long"),
             Self::Transport(TransportError::Violation { .. }) => Some("transport_violation"),

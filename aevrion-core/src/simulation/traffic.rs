@@ -83,8 +83,7 @@ impl Traffic {
         self.messages += 1;
         self.bytes += frame.len() as u64;
         self.repairs += u64::from(is_repair(message));
-        self.digests +=
-            u64::from(matches!(message, Message::Snapshot(snapshot) if snapshot.digest.is_some()));
+        self.digests += u64::from(matches!(message, Message::Snapshot(snapshot) if snapshot.cells.is_some()));
         self.transmissions += message.events().len() as u64;
         if let Message::EventList(EventList::Announced(event_keys)) = message {
             self.redundancy.announced(event_keys.len());
@@ -193,9 +192,11 @@ impl Traffic {
 fn is_repair(message: &Message) -> bool {
     match message {
         Message::Nodes(_)
-        | Message::EventList(EventList::Held(_))
-        | Message::NeedEvents(NeedEvents::Of(_))
-        | Message::Events(Events { reply: Reply::Of { .. } | Reply::Block { .. }, .. }) => true,
+        | Message::EventList(
+            EventList::Held(_) | EventList::Lacked(_) | EventList::LackedIn(_) | EventList::Cells(_),
+        )
+        | Message::NeedEvents(NeedEvents::Of(_) | NeedEvents::Cells { .. })
+        | Message::Events(Events { reply: Reply::Part | Reply::End(_), .. }) => true,
         Message::Hello(_)
         | Message::Push(_)
         | Message::Snapshot(_)

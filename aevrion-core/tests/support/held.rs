@@ -29,7 +29,7 @@ impl<F: Fn(EventKey) -> Option<ReadError> + Send + Sync> ReplicaView for Held<'_
     }
 
     fn sketch_key(&self) -> SketchKey {
-        self.0.sketch_key()
+        ReplicaView::sketch_key(self.0)
     }
 
     async fn cells(

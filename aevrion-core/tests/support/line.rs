@@ -268,6 +268,9 @@ impl Line {
     /// New events overtake repairs, as over any transport; frames of a lane keep their order.
     fn send(&mut self, from: usize, lane: Lane, message: &Message) {
         let frame = encode(message).to_vec();
+        if std::env::var_os("AEVRION_SHOW").is_some() && !matches!(message, Message::Hello(_)) {
+            println!("{:?} {from}: {message} ({} B)", self.now, frame.len());
+        }
         let takes = Duration::from_micros(frame.len() as u64 * 1_000_000 / self.speed.bandwidth);
         let side = &mut self.sides[from];
         side.sent += frame.len() as u64 + 4;

@@ -8,6 +8,7 @@ pub mod custom_backend;
 pub mod dressed;
 pub mod held;
 pub mod line;
+pub mod node;
 pub mod pair;
 pub mod running;
 pub mod scripted;

@@ -10,7 +10,7 @@ use aevrion_core::agent::{
     Agent, AgentConfig, Input, LineState, NewEvent, Now, Origin, Output, RepairCoordinator, StallTimeouts,
 };
 use aevrion_core::bounds::PUSHED_BYTES;
-use aevrion_core::message::{Message, decode, encode};
+use aevrion_core::message::{Message, Push, decode, encode};
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
 use aevrion_core::transport::Lane;
 use aevrion_core::{Event, Incarnation, ManualWall, NodeId, Options, Parameters, Replica, Timestamp};
@@ -41,6 +41,31 @@ pub(crate) struct Pair {
     last_speaker: Option<usize>,
     /// Turns and bytes up to the last transfer of events: later ones only confirmed it.
     pub(crate) repaired: (u64, u64),
+    /// Turns and bytes before the first events.
+    pub(crate) to_first_events: Option<(u64, u64)>,
+    /// The length of the longest frame.
+    longest: usize,
+    /// Bytes of the events sent, with their fields and lengths.
+    pub(crate) event_bytes: u64,
+    /// Events sent that the other side had.
+    pub(crate) sent_again: u64,
+}
+
+/// The agent of node 1 or 2 for the connection to the other one.
+fn agent(number: u8, parameters: Parameters) -> Agent {
+    let config = AgentConfig {
+        node: NodeId::from_bytes([number; 32]),
+        incarnation: Incarnation::from_bytes([0; 8]),
+        listens: Vec::new(),
+        parameters,
+        space: "default".into(),
+        grace: Duration::from_secs(2),
+        max_drift: Duration::from_secs(60),
+        pushed: PUSHED_BYTES,
+        timeouts: StallTimeouts::default(),
+    };
+    let neighbour = NodeId::from_bytes([3 - number; 32]);
+    Agent::new(config, neighbour, Arc::new(RepairCoordinator::default()), u64::from(number))
 }
 
 /// The default one-way latency.
@@ -56,29 +81,16 @@ impl Pair {
     /// As [`Pair::new`], in stores that may hold data.
     pub(crate) async fn over<S: EventStore>([a, b]: [S; 2], parameters: Parameters, wall: u64) -> Self {
         let wall = Timestamp::from_millis(wall);
-        let side = async |store: S, number: u8, other: u8, name| {
+        let side = async |store: S, number: u8, name| {
             let node = NodeId::from_bytes([number; 32]);
             let options =
                 Options::default().parameters(parameters).joins().node(node).wall(ManualWall::at(wall));
             let replica = Replica::open(store, options).await.unwrap();
-            let config = AgentConfig {
-                node,
-                incarnation: Incarnation::from_bytes([0; 8]),
-                listens: Vec::new(),
-                parameters,
-                space: "default".into(),
-                grace: Duration::from_secs(2),
-                max_drift: Duration::from_secs(60),
-                pushed: PUSHED_BYTES,
-                timeouts: StallTimeouts::default(),
-            };
-            let neighbour = NodeId::from_bytes([other; 32]);
-            let agent =
-                Agent::new(config, neighbour, Arc::new(RepairCoordinator::default()), u64::from(number));
+            let agent = agent(number, parameters);
             let (ahead, inbox) = (Duration::ZERO, VecDeque::new());
             Side { replica, agent, ahead, inbox, name, sent_frames: 0, sent_bytes: 0 }
         };
-        let sides = [side(a, 1, 2, "a").await, side(b, 2, 1, "b").await];
+        let sides = [side(a, 1, "a").await, side(b, 2, "b").await];
         Self {
             sides,
             transcript: String::new(),
@@ -88,6 +100,10 @@ impl Pair {
             turns: 0,
             last_speaker: None,
             repaired: (0, 0),
+            to_first_events: None,
+            longest: 0,
+            event_bytes: 0,
+            sent_again: 0,
         }
     }
 
@@ -128,6 +144,15 @@ impl Pair {
             self.tell(side, Input::Connected).await;
         }
         self.settle().await;
+    }
+
+    /// Connects the two anew: nothing is remembered of earlier comparisons.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub(crate) async fn reconnect(&mut self) {
+        for (side, number) in self.sides.iter_mut().zip(1..) {
+            side.agent = agent(number, side.replica.parameters());
+        }
+        self.connect().await;
     }
 
     /// Runs the next timers of the agents, the minute's comparison included.
@@ -176,7 +201,8 @@ impl Pair {
         while let Some(input) = inputs.pop_front() {
             let now = self.now(side);
             let Side { agent, replica, .. } = &mut self.sides[side];
-            let outputs = agent.handle(input, now, LineState::IDLE, replica).await.unwrap();
+            let outputs = agent.handle(input, now, LineState::IDLE, replica).await;
+            let outputs = outputs.unwrap_or_else(|error| panic!("{error}:\n{}", self.transcript));
             for output in outputs {
                 match output {
                     Output::Send(lane, message) => self.send(side, lane, &message),
@@ -187,6 +213,7 @@ impl Pair {
                                 self.sides[side].replica.insert(batch.to_vec(), Durability::Immediate);
                             new += stored.await.unwrap().new;
                         }
+                        self.sent_again += events.len() as u64 - new;
                         inputs.push_back(Input::Stored(origin, Ok(new)));
                     }
                 }
@@ -202,9 +229,14 @@ impl Pair {
                 self.turns += 1;
                 self.last_speaker = Some(side);
             }
+            self.longest = self.longest.max(frame.len());
+            if !message.events().is_empty() {
+                self.to_first_events = self.to_first_events.or(Some((self.turns, self.bytes())));
+            }
             self.sides[side].sent_frames += 1;
             self.sides[side].sent_bytes += frame.len() as u64 + 4;
-            if matches!(message, Message::Events(_)) {
+            self.event_bytes += message.events().iter().map(size_of_event).sum::<u64>();
+            if !message.events().is_empty() {
                 self.repaired = (self.turns, self.bytes());
             }
         }
@@ -219,6 +251,8 @@ impl Pair {
         self.transcript.clear();
         self.turns = 0;
         self.last_speaker = None;
+        (self.to_first_events, self.longest) = (None, 0);
+        (self.repaired, self.event_bytes, self.sent_again) = ((0, 0), 0, 0);
         for side in &mut self.sides {
             (side.sent_frames, side.sent_bytes) = (0, 0);
         }
@@ -235,8 +269,20 @@ impl Pair {
         self.sides.iter().map(|side| side.sent_frames).sum()
     }
 
+    /// The length of the longest frame, without handshakes.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub(crate) fn longest_frame(&self) -> usize {
+        self.longest
+    }
+
     /// Whether both hold the same events.
     pub(crate) async fn agree(&self) -> bool {
         self.sides[0].replica.root().await.unwrap() == self.sides[1].replica.root().await.unwrap()
     }
+}
+
+/// The length of an event in a message.
+fn size_of_event(event: &Event) -> u64 {
+    let push = Push { events: vec![event.clone()] };
+    encode(&Message::Push(push)).len() as u64 - 2
 }

@@ -57,10 +57,6 @@ const OLD_NAMES: &[OldName] = &[
     name("Gate", "ConnectionPlaces"),
     name("JoinDesk", "JoinServer"),
     name("Ending", "CloseReason"),
-    name("Exchange", "RepairSession"),
-    name("Wished", "WantList"),
-    name("Intake", "Backfill"),
-    name("Rotation", "PartitionCursor"),
     name("Heard", "LastReceived"),
     name("Awaited", "PendingReply"),
     name("Patience", "StallTimeouts"),
@@ -71,12 +67,10 @@ const OLD_NAMES: &[OldName] = &[
     name("DIGEST_TILES", "DIGEST_NODES"),
     name("LOT_EVENTS", "COMMIT_EVENTS"),
     name("LOT_BYTES", "COMMIT_BYTES"),
-    name("WISHED_AT_ONCE", "REQUESTED_IDS"),
     name("sync_over", "replicate_over"),
     module("planted", "fault_injection"),
     code("Fresh", "NewEvent"),
     code("greet", "handshake"),
-    code("wished", "requested"),
     text("lot", "commit batch"),
     text("desk", "repair coordinator"),
     text("holding", "replica view"),
@@ -233,10 +227,10 @@ mod tests {
         let terms: Vec<&str> = OLD_NAMES.iter().map(|old| old.term).collect();
         let gone = |code: &str| check(&Tree::of(&[(TABLE, ""), ("a.rs", code)]));
         assert_eq!(gone(&terms.join(";")), []);
-        let without: Vec<&str> = terms.iter().copied().filter(|term| *term != "RepairSession").collect();
-        let found = gone(&format!("{}; // RepairSession", without.join(";")));
+        let without: Vec<&str> = terms.iter().copied().filter(|term| *term != "AgentError").collect();
+        let found = gone(&format!("{}; // AgentError", without.join(";")));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].to_string().contains("`RepairSession`, the term for `Exchange`"), "{found:?}");
+        assert!(found[0].to_string().contains("`AgentError`, the term for `Halt`"), "{found:?}");
     }
 
     #[test]

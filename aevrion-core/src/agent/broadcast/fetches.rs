@@ -115,6 +115,12 @@ impl Fetches {
         promised || self.came.iter().any(|event_key| span.contains(event_key.timestamp))
     }
 
+    /// The large events that may be arriving or waiting for their commit.
+    pub(super) fn coming(&self) -> impl Iterator<Item = EventKey> {
+        let promised = self.asked.iter().filter(|_| self.promised > 0);
+        promised.chain(&self.came).copied()
+    }
+
     /// All awaited events.
     pub(super) fn asked(&self) -> &BTreeSet<EventKey> {
         &self.asked

@@ -4,11 +4,12 @@
 //! an import, or a write of a node whose clock is slow. Where such events were sent or received just now, a difference
 //! may be nothing but their delay.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::fetches::Fetches;
-use crate::bounds::LEAVES_IN_FLIGHT;
+use crate::bounds::{LEAVES_IN_FLIGHT, LOCATOR_LEAF_BITS};
+use crate::sketch::Locator;
 use crate::tree::Shape;
 use crate::{EventKey, TimeSpan};
 
@@ -30,9 +31,40 @@ impl<'b> InTransit<'b> {
         self.fetches.is_coming(span)
     }
 
+    /// The leaves of events that are on their way or being stored; `may`: also those that may be under way.
+    pub(in crate::agent) fn leaves(self, may: bool, now: Duration) -> LeavesInTransit {
+        let coming = self.fetches.coming().map(|event_key| self.shape.node_at(0, event_key.timestamp).index);
+        let travelling = self.travelling.leaves.iter().filter(|(_, until)| may && **until > now);
+        let part = |leaf: u64| leaf & ((1 << LOCATOR_LEAF_BITS) - 1);
+        LeavesInTransit {
+            all: may && self.travelling.overflowed > now,
+            parts: coming.chain(travelling.map(|(leaf, _)| *leaf)).map(part).collect(),
+        }
+    }
+
     /// Whether events of `span` may be under way.
     pub(in crate::agent) fn may_travel(self, span: TimeSpan, now: Duration) -> bool {
         self.travelling.touches(span, self.shape, now)
+    }
+}
+
+/// The leaves of events that may be under way, as locators tell them.
+#[derive(Debug)]
+pub(in crate::agent) struct LeavesInTransit {
+    all: bool,
+    /// Numbers of leaves, modulo 2²⁰.
+    parts: BTreeSet<u64>,
+}
+
+impl LeavesInTransit {
+    /// Whether the event of this locator may be under way.
+    pub(in crate::agent) fn may_hold(&self, locator: Locator) -> bool {
+        self.holds_leaf(locator.leaf())
+    }
+
+    /// Whether an event of the leaf with this number, modulo 2²⁰, may be under way.
+    pub(in crate::agent) fn holds_leaf(&self, leaf: u64) -> bool {
+        self.all || self.parts.contains(&leaf)
     }
 }
 

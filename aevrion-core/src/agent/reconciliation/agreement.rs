@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use super::compare::Blocks;
 use super::era::{ByEra, Era};
 use crate::{Event, Timestamp};
 
@@ -91,7 +90,7 @@ impl Moved {
 impl Agreement {
     /// Events still to move in either direction, estimated from counts; 0 in agreement.
     pub fn behind(&self) -> u64 {
-        self.behind.past + self.behind.future
+        self.behind.past.saturating_add(self.behind.future)
     }
 
     /// Whether the last comparisons found both sides equal. Equal counts after a repair do not prove it.
@@ -143,13 +142,17 @@ impl Agreement {
         }
     }
 
-    /// Notes a comparison of the blocks of this era.
-    pub(super) fn compared(&mut self, era: Era, blocks: &Blocks) {
-        self.raise_behind(era, blocks.apart);
+    /// Notes a comparison of the blocks of this era: `left` of them differ, in `apart` events or more.
+    pub(super) fn compared(&mut self, era: Era, blocks: usize, left: usize, apart: u64) {
+        self.apart(era, apart);
         if let Some(repair) = &mut self.repair {
-            *repair.compared.of_mut(era) =
-                Some(Compared { blocks: blocks.all, left: blocks.differing.len() });
+            *repair.compared.of_mut(era) = Some(Compared { blocks, left });
         }
+    }
+
+    /// The two sides differ in so many events of this era, or more.
+    pub(super) fn apart(&mut self, era: Era, events: u64) {
+        self.raise_behind(era, events);
     }
 
     /// Of the compared blocks, `left` still differ.
@@ -194,16 +197,14 @@ impl Agreement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TimeSpan;
 
     #[test]
     fn the_past_and_the_future_are_counted_apart() {
         let mut agreement = Agreement::default();
         agreement.differ(Era::Past, 10, Duration::ZERO);
-        let blocks = |all, differing, apart| Blocks { all, differing: vec![TimeSpan::ALL; differing], apart };
-        agreement.compared(Era::Past, &blocks(30, 20, 12));
+        agreement.compared(Era::Past, 30, 20, 12);
         agreement.differ(Era::Future, 4, Duration::ZERO);
-        agreement.compared(Era::Future, &blocks(3, 3, 1));
+        agreement.compared(Era::Future, 3, 3, 1);
         agreement.received(7);
         agreement.blocks_left(Era::Past, 6);
         let of = |agreement: &Agreement| agreement.catch_up(Duration::ZERO).map(|it| (it.blocks, it.agreed));

@@ -47,11 +47,6 @@ impl Schedule {
         self.of_tick = false;
     }
 
-    /// Delays a due comparison until `until`.
-    pub(super) fn put_off(&mut self, until: Duration) {
-        self.compare_at = Some(until);
-    }
-
     /// Compare at `at` or before.
     pub(super) fn compare_by(&mut self, at: Duration) {
         self.compare_at = Some(self.compare_at.map_or(at, |planned| planned.min(at)));
@@ -139,7 +134,7 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.tick(at(60));
         assert!(schedule.ticks(at(60)));
-        schedule.put_off(at(61));
+        schedule.due(at(60));
         assert_eq!((schedule.compared(), schedule.compared()), (Reach::Closed, Reach::Settled));
         schedule.tick(at(120));
         assert!(schedule.ticks(at(120)));

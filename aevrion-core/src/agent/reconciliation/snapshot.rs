@@ -1,25 +1,27 @@
-//! Snapshots: their timing and content, and the steps after a difference.
+//! Snapshots: their timing and content, and the plan after a difference.
 
 use std::time::Duration;
 
-use super::compare::{Step, compare_digests, differing_blocks};
+use super::differing::{self, Digests};
+use super::plan::Means;
 use super::schedule::Reach;
-use super::session::Outcome;
-use super::{Era, Reconciliation};
+use super::{Era, FRUITLESS, Reconciliation};
 use crate::agent::broadcast::InTransit;
+use crate::agent::metered::Metered;
 use crate::agent::outgoing::send_live;
 use crate::agent::pace::Rate;
 use crate::agent::{Fault, HandleError, Now, Output, ReplicaView};
-use crate::bounds::CHECKED_EVENTS;
+use crate::bounds::{CHECKED_EVENTS, FIRST_CELLS};
 use crate::fault_injection::{Bug, injected};
-use crate::message::{Digest, Message, Snapshot};
+use crate::message::{Message, Snapshot};
+use crate::sketch::{Cells, Decoder, Mapping, estimate};
 use crate::tree::Root;
 use crate::{Hash, ReadError, TimeSpan, Timestamp};
 
-/// How long a sent digest counts as current, at least: its answer may be on the way.
-const DIGEST_FRESH: Duration = Duration::from_millis(200);
+/// How long sent cells count as current, at least: the answer may be on the way.
+const CELLS_FRESH: Duration = Duration::from_millis(200);
 
-/// Extra wait for a message that the other side usually sends first, or for events to become old enough.
+/// Extra wait for events to become old enough.
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// The longest interval of comparisons: leaves may close more often.
@@ -29,26 +31,24 @@ const TICK_MS: u64 = 60_000;
 /// after the tick, the leaf has closed.
 const SLEWED: Duration = Duration::from_millis(50);
 
-/// Differing spans kept for display.
-const DIFFERENCES_SHOWN: usize = 16;
-
 /// Snapshots in a row that may be ignored because events are in flight.
 const DEFERRED: u32 = 3;
+
+/// Differences that are asked for with cells at once: more of them may be in few places.
+const FEW_DIFFERENCES: u64 = 200;
 
 /// The comparison of one era.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
-    /// The last digest sent.
-    digest_sent: Option<DigestSent>,
+    /// The last cells sent.
+    pub(super) cells_sent: Option<CellsSent>,
     agreed: AgreedRoots,
     /// Snapshots in a row that were ignored because events were in flight.
     deferred: u32,
-    /// The blocks of the last digests that still differ, as far as is known.
-    pub(super) blocks_left: Vec<TimeSpan>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct DigestSent {
+pub(super) struct CellsSent {
     at: Duration,
     span: TimeSpan,
 }
@@ -80,27 +80,28 @@ impl Reconciliation {
         now: Now,
         view: &impl ReplicaView,
         reach: Reach,
-    ) -> Result<Vec<Output>, HandleError> {
+    ) -> Result<Vec<Output>, ReadError> {
         if injected(Bug::NoSnapshots) {
             return Ok(Vec::new());
         }
+        self.conclude();
         let mut snapshots = Vec::new();
         let everything = reach == Reach::Everything;
         let (past, future) = match reach {
             Reach::Everything => (TimeSpan::before(now.wall.next()), TimeSpan::from(now.wall.next())),
             Reach::Settled => {
-                // A neighbour whose clock is far ahead has compared more than this side's own past, and was put off.
-                let end = self.session.differs_before().max(Some(self.settled(now.wall)));
+                // A neighbour whose clock is far ahead has compared more than this side's own past.
+                let end = self.differ_until.map(Timestamp::next).max(Some(self.settled(now.wall)));
                 (end.and_then(TimeSpan::before), self.future(now.wall))
             }
             Reach::Closed => (TimeSpan::before(self.closed(self.settled(now.wall))), self.future(now.wall)),
         };
-        let in_short = std::mem::take(&mut self.session.in_short) && !everything;
+        let in_short = std::mem::take(&mut self.in_short) && !everything;
         if let Some(past) = past {
-            let (root, digest) = view.digest(past).await?.answer;
-            snapshots.push(self.snapshot(past, root, (!in_short).then_some(digest), true, now));
+            let root = view.digest(past).await?.answer.0;
+            snapshots.push(self.snapshot(past, root, !in_short, true, now, view).await?);
         }
-        let (root, digest) = view.digest(future).await?.answer;
+        let root = view.digest(future).await?.answer.0;
         if injected(Bug::FutureIgnored) {
             self.agreement.future = Some(true);
         } else if everything || root.count > 0 || self.agreement.future == Some(false) {
@@ -108,7 +109,7 @@ impl Reconciliation {
             // answer: the neighbour may have learned of more events since.
             let known = self.agreement.future.filter(|_| !everything);
             self.agreement.future = Some(known.unwrap_or(false));
-            snapshots.push(self.snapshot(future, root, (!in_short).then_some(digest), true, now));
+            snapshots.push(self.snapshot(future, root, !in_short, true, now, view).await?);
         } else if self.agreement.future.is_none() {
             // The neighbour reports any events there.
             self.agreement.future = Some(true);
@@ -120,23 +121,27 @@ impl Reconciliation {
         Ok(snapshots)
     }
 
-    /// A snapshot of `span`. Its digest is left out if nothing has changed since both sides agreed, and if an answer
-    /// will report any change.
-    fn snapshot(
+    /// A snapshot of `span`. One side alone shows cells, and not if nothing has changed since both sides agreed and an
+    /// answer will report any change.
+    async fn snapshot(
         &mut self,
         span: TimeSpan,
         root: Root,
-        digest: Option<Digest>,
+        with_cells: bool,
         answer: bool,
         now: Now,
-    ) -> Output {
-        self.session.compared(span);
+        view: &impl ReplicaView,
+    ) -> Result<Output, ReadError> {
         let compared = self.compared.of_mut(Era::of(span));
-        let digest = digest.filter(|_| !answer || !compared.agreed.contains(root.hash));
-        if digest.is_some() {
-            compared.digest_sent = Some(DigestSent { at: now.steady, span });
-        }
-        send_live(Message::Snapshot(Snapshot { span, root: root.hash, count: root.count, digest, answer }))
+        let shows = with_cells && (!answer || !compared.agreed.contains(root.hash));
+        let cells = if shows && self.shows_cells() {
+            self.compared.of_mut(Era::of(span)).cells_sent = Some(CellsSent { at: now.steady, span });
+            Some(view.cells(span, Mapping::Regular, 0..FIRST_CELLS).await?.answer)
+        } else {
+            None
+        };
+        let snapshot = Snapshot { span, root: root.hash, count: root.count, cells, answer };
+        Ok(send_live(Message::Snapshot(snapshot)))
     }
 
     pub(super) async fn on_snapshot(
@@ -148,20 +153,23 @@ impl Reconciliation {
     ) -> Result<Vec<Output>, HandleError> {
         let span = theirs.span;
         let era = Era::of_compared(span).ok_or(Fault::StrangeSpan(span))?;
+        if era == Era::Future {
+            self.future_from = Some(span.first());
+        }
         if !self.pace.allows(now.steady, Rate::of_snapshots(self.common.config.grace)) {
             // One comparison of this side, a little later, answers all excessive snapshots.
             self.compare_again(now);
             return Ok(Vec::new());
         }
-        self.session.compared(span);
-        let (root, digest) = view.digest(span).await?.answer;
+        let metered = Metered::new(view, &self.common, now);
+        let root = metered.digest(span).await?.answer.0;
         let same_count = root.count == theirs.count;
         if root.hash == theirs.root || (injected(Bug::CountIsEquality) && same_count) {
             self.note_agreement(span, now);
             if same_count {
                 self.compared.of_mut(era).agreed.note(theirs.root, theirs.answer);
-                self.rest_assured(span, now);
-                let equal = Snapshot { digest: None, answer: false, ..theirs };
+                self.rest_assured(span);
+                let equal = Snapshot { cells: None, answer: false, ..theirs };
                 return Ok(theirs.answer.then(|| send_live(Message::Snapshot(equal))).into_iter().collect());
             }
             // Equal events with different counts: the stored data of one side is wrong, and is found like a
@@ -174,115 +182,122 @@ impl Reconciliation {
         } else {
             self.note_difference(span, root.count.abs_diff(theirs.count), now);
         }
-        let steps = theirs.digest.map(|theirs| self.steps(span, &digest, &theirs));
-        if !self.session.has_paused(now.steady, self.clock.round_trip) {
+        if self.is_busy() {
             // The difference is being repaired; afterwards snapshots are compared again.
-            self.session.pass_over(span);
             return Ok(Vec::new());
         }
-        self.conclude();
-        self.session.differs(span);
-        let Some(steps) = steps else {
-            // The neighbour believed both equal. This is the digest; it must send its own.
-            return Ok(self.tell(span, (root, digest), true, now));
+        let Some(cells) = theirs.cells.as_ref().filter(|_| !injected(Bug::NobodyActs)) else {
+            return Ok(self.show_cells(span, root, theirs.answer, now, view).await?);
         };
-        let (mine, left): (Vec<_>, Vec<_>) = steps.into_iter().partition(|step| self.is_mine(*step));
-        let mut outputs = Vec::new();
-        if theirs.answer && self.is_to_know(&left, span, now) {
-            // Before the questions: a side that has begun to answer those ignores snapshots.
-            outputs.extend(self.tell(span, (root, digest), false, now));
-        }
-        outputs.extend(self.act(mine, span, now, in_transit, view).await?);
-        Ok(outputs)
-    }
-
-    /// The steps for two differing digests, for either side. Notes the difference in events.
-    fn steps(&mut self, span: TimeSpan, mine: &Digest, theirs: &Digest) -> Vec<Step> {
-        let steps = compare_digests(self.common.shape, span, mine, theirs);
-        self.differences =
-            steps.iter().map(|step| step.span(self.common.shape)).take(DIFFERENCES_SHOWN).collect();
-        let blocks = differing_blocks(self.common.shape, mine, theirs);
-        self.agreement.compared(Era::of(span), &blocks);
-        self.compared.of_mut(Era::of(span)).blocks_left = blocks.differing;
-        steps
-    }
-
-    /// Whether the neighbour, which takes these steps, needs this side's digest. It does not if it has the digest. If
-    /// another neighbour delivers the same events, snapshots are compared later.
-    fn is_to_know(&mut self, left: &[Step], span: TimeSpan, now: Now) -> bool {
-        if left.is_empty() || self.digest_is_fresh(span, now) {
-            return false;
-        }
-        // Giving hinders no other repair. Receiving from two sides at once would bring the same events twice.
-        let only_gives = left.iter().all(|step| matches!(step, Step::Give(_)));
-        let in_turn = only_gives || self.common.coordinator.is_free_for(self.common.neighbour, now.steady);
-        if !in_turn {
-            self.compare_in_turn(now);
-        }
-        in_turn
-    }
-
-    /// Sends this side's digest, for the neighbour to act on.
-    fn tell(
-        &mut self,
-        span: TimeSpan,
-        (root, digest): (Root, Digest),
-        answer: bool,
-        now: Now,
-    ) -> Vec<Output> {
-        vec![self.snapshot(span, root, Some(digest), answer, now)]
-    }
-
-    /// Begins a repair, unless the difference may be in flight or another neighbour delivers it.
-    async fn act(
-        &mut self,
-        mut steps: Vec<Step>,
-        span: TimeSpan,
-        now: Now,
-        in_transit: InTransit<'_>,
-        view: &impl ReplicaView,
-    ) -> Result<Vec<Output>, HandleError> {
-        if steps.is_empty() || self.session.is_given_up() {
+        self.conclude();
+        if self.fruitless >= FRUITLESS {
             return Ok(Vec::new());
         }
-        let shape = self.common.shape;
-        let all = steps.len();
-        steps.retain(|step| !in_transit.is_coming(step.span(shape)));
-        if steps.is_empty() && all > 0 {
-            self.schedule.look_again(now.steady + self.grace());
-            return Ok(Vec::new());
-        }
-        let deferred = &mut self.compared.of_mut(Era::of(span)).deferred;
-        if *deferred < DEFERRED {
-            steps.retain(|step| !in_transit.may_travel(step.span(shape), now.steady));
-            if steps.is_empty() {
-                *deferred += 1;
-                self.schedule.look_again(now.steady + self.grace());
-                return Ok(Vec::new());
-            }
-        }
-        *deferred = 0;
         if !self.common.coordinator.may_repair(self.common.neighbour, now.steady) {
             self.compare_in_turn(now);
             return Ok(Vec::new());
         }
-        self.take(steps, span, now, view).await
+        let theirs = (cells, theirs.count);
+        self.plan_for(span, root, theirs, now, in_transit, view).await
     }
 
-    /// Ends the running repair, if any.
-    fn conclude(&mut self) {
-        if self.session.is_active() {
-            match self.session.end() {
-                Outcome::Unfinished => {}
-                Outcome::InVain(2..) => self.suspects.confirm(),
-                Outcome::InVain(_) => self.suspects.doubt(),
-                Outcome::Moved => self.suspects.dismiss(),
+    /// Answers a snapshot without cells that differs: with cells, or so that the neighbour shows its own.
+    async fn show_cells(
+        &mut self,
+        span: TimeSpan,
+        root: Root,
+        is_asked: bool,
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, ReadError> {
+        if self.shows_cells() {
+            // Its answer may be on the way.
+            let fresh = self.cells_are_fresh(span, now);
+            return if fresh { Ok(Vec::new()) } else { self.show(span, root, false, now, view).await };
+        }
+        if is_asked { self.show(span, root, true, now, view).await } else { Ok(Vec::new()) }
+    }
+
+    /// A snapshot in answer to one that differs.
+    async fn show(
+        &mut self,
+        span: TimeSpan,
+        root: Root,
+        answer: bool,
+        now: Now,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, ReadError> {
+        self.conclude();
+        Ok(vec![self.snapshot(span, root, true, answer, now, view).await?])
+    }
+
+    /// Makes a plan for a span that differs.
+    async fn plan_for(
+        &mut self,
+        span: TimeSpan,
+        root: Root,
+        (theirs, count): (&Cells, u64),
+        now: Now,
+        in_transit: InTransit<'_>,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Output>, HandleError> {
+        self.begin_repair(now);
+        self.differs(span);
+        let mut outputs = Vec::new();
+        self.means = if self.in_doubt { Means::Nodes } else { Means::CellsOrNodes };
+        if count == 0 {
+            let digest = view.digest(span).await?.answer.1;
+            let differences = differing::differences(
+                self.common.shape,
+                span,
+                &differing::of_digest(&digest),
+                &Digests::new(),
+            );
+            self.note_blocks(span, &digest, &differences);
+            let spans = differences.iter().map(|it| (it.span, it.ours, it.theirs)).collect();
+            outputs = self.take(span, spans, now, in_transit);
+        } else if root.count == 0 || self.means == Means::Nodes {
+            self.plan.compare(span, Means::Nodes);
+        } else {
+            let range = theirs.from()..theirs.from() + theirs.len();
+            let metered = Metered::new(view, &self.common, now);
+            let mut difference = metered.cells(span, theirs.mapping(), range).await?.answer;
+            self.apart = estimate(Mapping::Regular, difference.counts(), theirs.counts(), root.count, count);
+            let mut decoder = Decoder::new(Mapping::Regular);
+            let fits = difference.subtract(theirs).and_then(|()| decoder.add(difference));
+            fits.map_err(|_| Fault::StrangeCells)?;
+            match decoder.decode() {
+                Ok(decoded) if !decoded.is_empty() => {
+                    outputs = self.act(span, decoded, now, in_transit, view).await?;
+                }
+                // Two events of one locator, or a stored hash that is wrong.
+                Ok(_) => self.plan.compare(span, Means::Nodes),
+                Err(_) if self.apart <= FEW_DIFFERENCES => self.plan.compare(span, Means::Cells),
+                Err(_) => self.plan.compare(span, Means::CellsOrNodes),
             }
-            self.forget_requests();
-            self.backfill.forget();
-            self.common.coordinator.repaired(self.common.neighbour);
-            // Digests sent before it are out of date.
-            (self.compared.past.digest_sent, self.compared.future.digest_sent) = (None, None);
+        }
+        outputs.extend(self.advance(now, view).await?);
+        Ok(outputs)
+    }
+
+    /// Counts the repair since the last comparison, if there was one.
+    fn conclude(&mut self) {
+        if !std::mem::take(&mut self.judged) {
+            return;
+        }
+        self.told = None;
+        let asked = std::mem::take(&mut self.asked);
+        if std::mem::take(&mut self.moved) > 0 {
+            (self.fruitless, self.in_doubt) = (0, false);
+            self.suspects.dismiss();
+            return;
+        }
+        self.fruitless += 1;
+        // Events that the neighbour was told of may be on their way to it: that proves nothing.
+        if asked && std::mem::replace(&mut self.in_doubt, true) {
+            self.suspects.confirm();
+        } else if asked {
+            self.suspects.doubt();
         }
     }
 
@@ -292,7 +307,7 @@ impl Reconciliation {
         now: Now,
         view: &impl ReplicaView,
     ) -> Result<(), ReadError> {
-        let due = !self.session.is_active() && self.common.coordinator.checks_at() <= now.steady;
+        let due = !self.is_busy() && self.common.coordinator.checks_at() <= now.steady;
         if !due || !self.suspects.are_there() {
             return Ok(());
         }
@@ -311,20 +326,10 @@ impl Reconciliation {
         }
         self.common.coordinator.checked(events, now.steady);
         if wrong > 0 {
-            self.session.begin_anew();
+            (self.fruitless, self.in_doubt) = (0, false);
             self.schedule.compare_by(now.steady);
         }
         Ok(())
-    }
-
-    /// The repair has fallen silent: snapshots tell whether it is complete.
-    pub(super) fn end_session(&mut self, now: Now) {
-        self.conclude();
-        if !self.session.is_given_up() {
-            // One of the two waits a little longer: usually the other one's snapshot comes first.
-            let wait = if self.looks_into() { self.clock.round_trip * 2 + MARGIN } else { Duration::ZERO };
-            self.schedule.compare(now.steady + wait);
-        }
     }
 
     /// Both sides hold the same events in `span`.
@@ -333,6 +338,7 @@ impl Reconciliation {
         self.compared.of_mut(Era::of(span)).deferred = 0;
         if Era::of(span) == Era::Past {
             self.differences = std::sync::Arc::default();
+            self.blocks = Vec::new();
             // The side whose clock is ahead names a time for which the other may still write events.
             let until = span.last().next().min(now.wall.min(self.clock.neighbours_wall(now.wall)).next());
             self.agreement.until = self.agreement.until.max(Some(until));
@@ -341,29 +347,48 @@ impl Reconciliation {
         }
     }
 
-    /// Cancels further steps for `span`, and for all other spans, unless the two differ about the future or about more
-    /// of the past. Then a paused repair of it is over, because the neighbour would not compare.
-    fn rest_assured(&mut self, span: TimeSpan, now: Now) {
-        let reach = TimeSpan::new(span.first(), span.last().after(self.grace())).unwrap_or(span);
+    /// Whether differences of this span may be left alone because they may be in flight.
+    pub(super) fn may_defer(&self, span: TimeSpan) -> bool {
+        self.compared.of(self.era_of(span)).deferred < DEFERRED
+    }
+
+    /// Notes whether all or some differences of a span were left alone: those are compared once more.
+    pub(super) fn defer(&mut self, span: TimeSpan, all: bool, some: bool, now: Now) {
+        let era = self.era_of(span);
+        let deferred = &mut self.compared.of_mut(era).deferred;
+        *deferred = if all { *deferred + 1 } else { 0 };
+        if some {
+            self.schedule.look_again(now.steady + self.grace());
+        }
+        if all {
+            // Nothing was tried, so nothing was in vain.
+            self.is_repairing = !self.plan.is_empty() || self.awaits();
+            self.judged = false;
+            self.common.coordinator.repaired(self.common.neighbour);
+        }
+    }
+
+    /// Cancels further steps for `span`: both sides agree. With distant clocks the two sides compare spans of different
+    /// ends, and an agreement about the shorter one does not settle the longer one.
+    fn rest_assured(&mut self, span: TimeSpan) {
+        let grace = self.grace();
+        let reach = TimeSpan::new(span.first(), span.last().after(grace)).unwrap_or(span);
         let settled = self.suspects.settle(reach);
         if Era::of(span) == Era::Future {
             return;
         }
-        let differ = self.agreement.future == Some(false) || self.session.differs_after(span, self.grace());
-        if differ || !settled {
-            if self.session.is_active() && self.session.has_paused(now.steady, self.clock.round_trip) {
-                self.end_session(now);
-            }
-            return;
+        let differs_later = self.differ_until.is_some_and(|until| until.ahead_of(span.last()) > grace);
+        if self.agreement.future != Some(false) && !differs_later && settled {
+            self.differ_until = None;
+            (self.fruitless, self.in_doubt) = (0, false);
+            (self.judged, self.told) = (false, None);
         }
-        if self.session.is_active() {
-            if self.session.has_passed_over() {
-                self.compare_again(now);
-            }
-            self.backfill.forget();
-            self.common.coordinator.repaired(self.common.neighbour);
+    }
+
+    fn differs(&mut self, span: TimeSpan) {
+        if Era::of(span) == Era::Past {
+            self.differ_until = self.differ_until.max(Some(span.last()));
         }
-        self.session.agreed();
     }
 
     fn note_difference(&mut self, span: TimeSpan, by: u64, now: Now) {
@@ -375,30 +400,19 @@ impl Reconciliation {
         }
     }
 
-    /// Whether this side takes the step. The side that lacks events requests them, because it knows the outstanding
-    /// ones. One side alone examines the spans in which both hold events.
-    fn is_mine(&self, step: Step) -> bool {
-        match step {
-            Step::Ask(_) => !injected(Bug::NobodyActs),
-            Step::Drill(_) | Step::List(_) => self.looks_into(),
-            Step::Give(_) => false,
-        }
+    /// Whether this side shows its cells. The other one, with the greater id, makes the plan.
+    fn shows_cells(&self) -> bool {
+        self.common.config.node < self.common.neighbour
     }
 
-    /// Whether this side examines the differing spans in which both hold events.
-    fn looks_into(&self) -> bool {
-        (self.common.config.node < self.common.neighbour || injected(Bug::BothAct))
-            && !injected(Bug::NobodyActs)
-    }
-
-    fn digest_is_fresh(&self, span: TimeSpan, now: Now) -> bool {
-        // With distant clocks spans differ: the sent digest must be about the same time.
+    fn cells_are_fresh(&self, span: TimeSpan, now: Now) -> bool {
+        // With distant clocks spans differ: the cells must be about the same time.
         let era = Era::of(span);
         let end = |span: TimeSpan| if era == Era::Past { span.last() } else { span.first() };
         let near =
             |sent: TimeSpan| end(sent).ahead_of(end(span)).max(end(span).ahead_of(end(sent))) <= self.grace();
-        let is_fresh = |sent: DigestSent| sent.at + self.freshness() > now.steady && near(sent.span);
-        self.compared.of(era).digest_sent.is_some_and(is_fresh)
+        let is_fresh = |sent: CellsSent| sent.at + self.freshness() > now.steady && near(sent.span);
+        self.compared.of(era).cells_sent.is_some_and(is_fresh)
     }
 
     /// Compares again after any other neighbour's repair: before that it would find the same difference.
@@ -412,15 +426,15 @@ impl Reconciliation {
         self.schedule.compare(at);
     }
 
-    /// A time at which the neighbour must answer again: it treats its own digest as known while that is current. The
+    /// A time at which the neighbour must answer again: it takes its own cells for known while they are current. The
     /// time differs between the agents of a node.
     fn again_at(&mut self, now: Now) -> Duration {
         now.steady + self.freshness() + Duration::from_millis(self.random.next() % 50)
     }
 
-    /// How long a sent digest counts as current.
+    /// How long sent cells count as current.
     fn freshness(&self) -> Duration {
-        DIGEST_FRESH.max(self.clock.round_trip * 4)
+        CELLS_FRESH.max(self.clock.round_trip * 4)
     }
 
     /// Compares at once, and again when the lost events are old enough for a snapshot.
