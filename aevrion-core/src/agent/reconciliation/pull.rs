@@ -26,7 +26,7 @@ use crate::tree::NodePosition;
 use crate::{Event, EventKey, ReadError, TimeSpan};
 
 /// The number of differences up to which cells are asked for at once: the nodes would cost more.
-const FEW_DIFFERENCES: u64 = 200;
+pub(super) const FEW_DIFFERENCES: u64 = 200;
 
 /// How often more cells are asked for.
 const TOP_UPS: u32 = 3;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::differing::{self, Digests};
 use super::plan::Means;
+use super::pull::FEW_DIFFERENCES;
 use super::schedule::Reach;
 use super::{Era, FRUITLESS, Reconciliation};
 use crate::agent::broadcast::InTransit;
@@ -33,9 +34,6 @@ const SLEWED: Duration = Duration::from_millis(50);
 
 /// Snapshots in a row that may be ignored because events are in flight.
 const DEFERRED: u32 = 3;
-
-/// Differences that are asked for with cells at once: more of them may be in few places.
-const FEW_DIFFERENCES: u64 = 200;
 
 /// The comparison of one era.
 #[derive(Debug, Default)]
