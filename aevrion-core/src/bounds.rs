@@ -287,7 +287,7 @@ pub const SKETCH_CHECKPOINT: u64 = 65_536;
 pub const FIRST_CELLS: usize = 30;
 
 /// Counts of cells in one message, a byte each: more would cost more than they save.
-pub const CELL_COUNTS: usize = 1_024;
+pub const CELL_COUNTS: usize = 2_048;
 
 /// Stretches, spans and nodes of one plan. The next comparison finds the rest.
 pub const PLANNED: usize = MESSAGE_SPANS;

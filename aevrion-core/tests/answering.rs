@@ -97,7 +97,7 @@ async fn what_is_listed_and_not_here_is_asked_for() {
     let said = messages(node.hear(0, Message::EventList(EventList::Held(vec![list]))).await);
     assert_eq!(answer(&said), (Vec::new(), End::Complete));
     let [Message::NeedEvents(NeedEvents::Of(wanted))] = questions(&said)[..] else { panic!("{said:?}") };
-    assert_eq!(*wanted, listed(Stretch::of(past(NOW)), SHORT, 50, &theirs));
+    assert_eq!(wanted[..], [listed(Stretch::of(past(NOW)), SHORT, 50, &theirs)]);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn the_listed_events_of_a_request_are_brought_and_no_others() {
     for (naming, bits) in [(SHORT, 64), (SHORT, 40), (Naming::Locators, 48), (Naming::Locators, 40)] {
         for (stretch, expected) in [(Stretch::of(past(NOW)), &wanted[..]), (within, &wanted[10..70])] {
             let request = listed(stretch, naming, bits, expected);
-            let said = messages(node.hear(0, Message::NeedEvents(NeedEvents::Of(request))).await);
+            let said = messages(node.hear(0, Message::NeedEvents(NeedEvents::Of(vec![request]))).await);
             assert_eq!(answer(&said), (keys(expected), End::Complete), "{naming:?} of {bits} bits");
         }
     }
@@ -155,7 +155,7 @@ async fn what_does_not_fit_comes_when_the_neighbour_asks_on() {
     assert!(answers.len() > 3, "{} answers", answers.len());
     assert_eq!(answers.concat(), keys(&events[1_000..]));
     let wanted = |stretch| {
-        Message::NeedEvents(NeedEvents::Of(listed(stretch, Naming::Locators, 48, &events[..5_000])))
+        Message::NeedEvents(NeedEvents::Of(vec![listed(stretch, Naming::Locators, 48, &events[..5_000])]))
     };
     let answers = ask_on(&mut node, wanted).await;
     assert!(answers.len() > 2, "{} answers", answers.len());

@@ -91,7 +91,7 @@ fn list() -> Message {
 
 /// A request for the earliest event of the past.
 fn request() -> Message {
-    Message::NeedEvents(NeedEvents::Of(listed(0)))
+    Message::NeedEvents(NeedEvents::Of(vec![listed(0)]))
 }
 
 /// The span of all events, for which no cells are kept: it does not begin with the beginning of time.

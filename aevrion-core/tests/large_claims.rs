@@ -85,8 +85,8 @@ fn lists() -> Vec<(String, Message)> {
                     let listed = Listed { stretch, naming, numbers };
                     let messages = [
                         Message::EventList(EventList::Held(vec![listed.clone()])),
-                        Message::EventList(EventList::Lacked(listed.clone())),
-                        Message::NeedEvents(NeedEvents::Of(listed)),
+                        Message::EventList(EventList::Lacked(vec![listed.clone()])),
+                        Message::NeedEvents(NeedEvents::Of(vec![listed])),
                     ];
                     all.extend(
                         messages.map(|message| (format!("{message} of {stretch:?}, {naming:?}"), message)),

@@ -154,7 +154,7 @@ fn sample_lists() -> [(&'static str, Message); 5] {
     [
         ("EventList, announced", EventList::Announced(vec![event_key(1), event_key(2)])),
         ("EventList, held", EventList::Held(vec![short, empty])),
-        ("EventList, lacked", EventList::Lacked(lacked)),
+        ("EventList, lacked", EventList::Lacked(vec![lacked, listed(30, &[9])])),
         ("EventList, lacked in", EventList::LackedIn(vec![span(60_000, 119_999), span(0, 59_999)])),
         ("EventList, cells", EventList::Cells(cells(Mapping::Irregular, 4..8))),
     ]
@@ -164,7 +164,7 @@ fn sample_lists() -> [(&'static str, Message); 5] {
 fn sample_requests() -> [(&'static str, Message); 3] {
     [
         ("NeedEvents, at", NeedEvents::At(vec![event_key(3)])),
-        ("NeedEvents, of", NeedEvents::Of(listed(30, &[9, 1_000_000]))),
+        ("NeedEvents, of", NeedEvents::Of(vec![listed(30, &[9, 1_000_000]), listed(48, &[7])])),
         ("NeedEvents, cells", NeedEvents::Cells { span: span(0, 59_999), from: 200, len: 25 }),
     ]
     .map(|(name, request)| (name, Message::NeedEvents(request)))
@@ -314,11 +314,12 @@ fn held(lists: Vec<Listed>) -> Message {
 /// Lists of the greatest length are read, longer ones are refused, be it one list or all of them together.
 #[test]
 fn the_numbers_of_a_message_are_limited() {
-    let lacked = |listed| Message::EventList(EventList::Lacked(listed));
-    let of = |listed| Message::NeedEvents(NeedEvents::Of(listed));
+    let lacked = |lists| Message::EventList(EventList::Lacked(lists));
+    let of = |lists| Message::NeedEvents(NeedEvents::Of(lists));
     let most = MESSAGE_IDS;
     for (name, fits, longer) in [
-        ("NeedEvents", of(numbered(most)), of(numbered(most + 1))),
+        ("NeedEvents", of(vec![numbered(most)]), of(vec![numbered(most + 1)])),
+        ("NeedEvents", of(vec![numbered(most - 1), numbered(1)]), of(vec![numbered(most), numbered(1)])),
         ("EventList", held(vec![numbered(most - 1), numbered(1)]), held(vec![numbered(most), numbered(1)])),
         ("EventList", held(vec![numbered(0); MESSAGE_SPANS]), held(vec![numbered(0); MESSAGE_SPANS + 1])),
     ] {
@@ -327,7 +328,7 @@ fn the_numbers_of_a_message_are_limited() {
         assert_eq!(bad(&longer), Malformed::BadField(name));
     }
     // These have 64 bits, and locators 48.
-    assert_eq!(bad(&lacked(numbered(1))), Malformed::BadField("EventList"));
+    assert_eq!(bad(&lacked(vec![numbered(1)])), Malformed::BadField("EventList"));
 }
 
 #[test]

@@ -279,7 +279,7 @@ async fn events_that_were_not_among_those_asked_for() {
     let connection = victim.settled().await;
     // It lacks the event of this locator, and is brought one of the next leaf.
     let lacked = listed(Stretch::of(past(END)), 48, &[7 << 28]);
-    send(&*connection, Lane::Repair, &Message::EventList(EventList::Lacked(lacked))).await;
+    send(&*connection, Lane::Repair, &Message::EventList(EventList::Lacked(vec![lacked]))).await;
     let asked = question(&*connection).await;
     assert!(matches!(asked, Message::NeedEvents(NeedEvents::Of(_))), "{asked}");
     send(&*connection, Lane::Repair, &answer(End::Complete, vec![event("other", 8 * 60_000)])).await;
@@ -338,7 +338,7 @@ async fn listed_wishes_for_what_does_not_exist() {
     let connection = victim.settled().await;
     for number in 0..100 {
         let list = listed(Stretch::of(past(END)), 48, &[number]);
-        send(&*connection, Lane::Repair, &Message::NeedEvents(NeedEvents::Of(list))).await;
+        send(&*connection, Lane::Repair, &Message::NeedEvents(NeedEvents::Of(vec![list]))).await;
     }
     victim.cuts_off(&*connection, "no_such_events", "for events that do not exist").await;
 }

@@ -31,11 +31,11 @@ fn lacked(events: &[Event]) -> Message {
     let mut numbers: Vec<_> = events.iter().map(locator).collect();
     numbers.sort_unstable();
     let numbers = NumberList::new(48, numbers).unwrap();
-    Message::EventList(EventList::Lacked(Listed {
+    Message::EventList(EventList::Lacked(vec![Listed {
         stretch: Stretch::of(past(NOW)),
         naming: Naming::Locators,
         numbers,
-    }))
+    }]))
 }
 
 fn lacked_in(spans: &[TimeSpan]) -> Message {
@@ -113,7 +113,8 @@ async fn what_came_in_the_meantime_is_not_asked_for() {
     node.hear(0, lacked(&events[1..])).await;
     node.replica.insert(vec![events[1].clone()], Durability::Immediate).await.unwrap();
     let said = messages(node.hear(0, answer(End::Complete, Vec::new())).await);
-    let [Message::NeedEvents(NeedEvents::Of(listed))] = &said[..] else { panic!("{said:?}") };
+    let [Message::NeedEvents(NeedEvents::Of(lists))] = &said[..] else { panic!("{said:?}") };
+    let [listed] = &lists[..] else { panic!("{lists:?}") };
     let (bits, wanted) = (listed.numbers.bits(), locator(&events[2]));
     assert_eq!(listed.numbers.numbers(), [wanted >> (48 - bits)]);
 }
@@ -129,8 +130,8 @@ async fn two_events_of_one_number_may_come_in_two_frames() {
     assert!(alike.len() > 2);
     let numbers = NumberList::new(21, vec![number]).unwrap();
     let listed = Listed { stretch: Stretch::of(past(NOW)), naming: Naming::Locators, numbers };
-    let asked = messages(node.hear(0, Message::EventList(EventList::Lacked(listed.clone()))).await);
-    assert_eq!(asked, [Message::NeedEvents(NeedEvents::Of(listed))]);
+    let asked = messages(node.hear(0, Message::EventList(EventList::Lacked(vec![listed.clone()]))).await);
+    assert_eq!(asked, [Message::NeedEvents(NeedEvents::Of(vec![listed]))]);
     let part = Events { reply: Reply::Part, events: vec![alike[0].clone()] };
     for message in [Message::Events(part), answer(End::Complete, alike[1..].to_vec())] {
         let outputs = node.try_to_tell(0, Input::Received(Lane::Repair, message)).await;

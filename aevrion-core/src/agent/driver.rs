@@ -339,8 +339,11 @@ impl Agent {
             self.overflowed(now);
         }
         self.check_answer(now, line)?;
+        // A store that cannot be read does not silence this node.
+        let hello = self.tick(now);
         let outputs = self.wake(now, view).await;
-        Ok(self.or_pause(outputs, now)?.unwrap_or_default())
+        let outputs = self.or_pause(outputs, now)?.unwrap_or_default();
+        Ok(hello.into_iter().chain(outputs).collect())
     }
 
     /// Fails if the neighbour is silent for too long. Unread frames and a long frame in progress are not silence.

@@ -254,13 +254,15 @@ impl Agent {
         now: Now,
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, HandleError> {
-        use reconciliation::Input::{NewsStored, Stored};
-        if matches!(origin, Origin::Repaired(_)) {
-            return self.reconcile(Stored(new), now, view).await;
+        match origin {
+            Origin::Repaired(_) => self.reconcile(reconciliation::Input::Stored(new), now, view).await,
+            Origin::Local | Origin::Pushed(_) => self.spread(broadcast::Input::Stored, now, view).await,
         }
-        let mut outputs = self.spread(broadcast::Input::Stored, now, view).await?;
-        outputs.extend(self.reconcile(NewsStored, now, view).await?);
-        Ok(outputs)
+    }
+
+    /// The Hello of the minute, if it is due.
+    fn tick(&mut self, now: Now) -> Option<Output> {
+        (self.is_settled() && self.reconciliation.ticks(now.steady)).then(|| self.handshake.start(now))
     }
 
     /// Runs the due timers.
@@ -269,10 +271,7 @@ impl Agent {
             return Ok(Vec::new());
         }
         let mut outputs = self.spread(broadcast::Input::Woken, now, view).await?;
-        let starts = self.reconciliation.ticks(now.steady);
-        let compared = self.reconcile(reconciliation::Input::Woken, now, view).await?;
-        outputs.extend(starts.then(|| self.handshake.start(now)));
-        outputs.extend(compared);
+        outputs.extend(self.reconcile(reconciliation::Input::Woken, now, view).await?);
         Ok(outputs)
     }
 

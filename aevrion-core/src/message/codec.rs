@@ -6,8 +6,8 @@
 use bytes::Bytes;
 
 use super::{
-    Differing, EventList, Message, Naming, NeedEvents, NodeDigest, Nodes, PROTOCOL_VERSION, Parent, Row,
-    Snapshot,
+    Differing, EventList, Listed, Message, Naming, NeedEvents, NodeDigest, Nodes, PROTOCOL_VERSION, Parent,
+    Row, Snapshot,
 };
 use crate::bounds::{
     BATCH_FRAME, FIRST_CELLS, FRAME_OVERHEAD, KEPT_IRREGULAR, LOCATOR_HASH_BITS, LOCATOR_LEAF_BITS,
@@ -118,18 +118,25 @@ fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
         Message::Snapshot(Snapshot { cells: Some(cells), .. }) => {
             (cells.mapping(), cells.from()) == (Mapping::Regular, 0) && cells.len() <= FIRST_CELLS
         }
-        Message::EventList(EventList::Lacked(listed)) => {
+        Message::EventList(EventList::Lacked(lists)) => {
             let bits = LOCATOR_LEAF_BITS..=LOCATOR_LEAF_BITS + LOCATOR_HASH_BITS;
-            listed.naming == Naming::Locators && bits.contains(&u32::from(listed.numbers.bits()))
+            let sound = |list: &Listed| {
+                list.naming == Naming::Locators && bits.contains(&u32::from(list.numbers.bits()))
+            };
+            lists.iter().all(sound) && fits(lists)
         }
-        Message::EventList(EventList::Held(lists)) => {
-            lists.iter().map(|list| list.numbers.numbers().len()).sum::<usize>() <= MESSAGE_IDS
+        Message::EventList(EventList::Held(lists)) | Message::NeedEvents(NeedEvents::Of(lists)) => {
+            fits(lists)
         }
         Message::NeedEvents(NeedEvents::Cells { from, len, .. }) => {
             u64::from(*from) + u64::from(*len) <= KEPT_IRREGULAR as u64
         }
         _ => true,
     }
+}
+
+fn fits(lists: &[Listed]) -> bool {
+    lists.iter().map(|list| list.numbers.numbers().len()).sum::<usize>() <= MESSAGE_IDS
 }
 
 fn parents_make_sense<'p>(parents: impl Iterator<Item = &'p Parent>, parameters: &Parameters) -> bool {

@@ -24,10 +24,7 @@ impl fmt::Display for Message {
             Self::NeedEvents(NeedEvents::At(event_keys)) => {
                 list(f, event_keys, |f, event_key| write!(f, "{}", event_key.timestamp))
             }
-            Self::NeedEvents(NeedEvents::Of(listed)) => {
-                write!(f, " ")?;
-                describe_listed(f, listed)
-            }
+            Self::NeedEvents(NeedEvents::Of(lists)) => list(f, lists, describe_listed),
             Self::NeedEvents(NeedEvents::Cells { span, from, len }) => {
                 write!(f, " {len} cells from {from} of {}", Brief(*span))
             }
@@ -91,9 +88,9 @@ impl EventList {
                 write!(f, " held")?;
                 list(f, lists, describe_listed)
             }
-            Self::Lacked(listed) => {
-                write!(f, " lacked ")?;
-                describe_listed(f, listed)
+            Self::Lacked(lists) => {
+                write!(f, " lacked")?;
+                list(f, lists, describe_listed)
             }
             Self::LackedIn(spans) => {
                 write!(f, " lacked in")?;

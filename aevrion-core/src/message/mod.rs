@@ -305,7 +305,7 @@ pub enum EventList {
     /// lack?
     Held(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
     /// The sender holds these events, and the receiver lacks them.
-    Lacked(Listed),
+    Lacked(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
     /// The sender holds many events in these spans that the receiver lacks.
     LackedIn(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<TimeSpan>),
     /// An answer: cells of the sender's sketch.
@@ -317,8 +317,8 @@ pub enum EventList {
 pub enum NeedEvents {
     /// The events with these keys.
     At(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENT_KEYS>")] Vec<EventKey>),
-    /// The listed events.
-    Of(Listed),
+    /// The listed events. The answer goes through the lists in their order.
+    Of(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
     /// More irregular cells of the sketch of a span.
     Cells {
         /// The span of the sketch.

@@ -125,7 +125,7 @@ pub fn cells_for(differences: u64) -> usize {
 pub fn counts_for(differences: u64) -> usize {
     let worth =
         |counts: &usize| (*counts as u128).pow(3) <= (6 * u128::from(differences.min(1 << 32))).pow(2);
-    [1_024, 512, 256, 128, 64].into_iter().find(|counts| worth(counts)).unwrap_or(32)
+    [2_048, 1_024, 512, 256, 128, 64].into_iter().find(|counts| worth(counts)).unwrap_or(32)
 }
 
 #[cfg(test)]
@@ -201,6 +201,6 @@ mod tests {
         assert!(numbers.clone().map(cells_for).is_sorted());
         assert!(numbers.map(counts_for).is_sorted());
         assert_eq!((cells_for(0), cells_for(10_000)), (1, 11_303));
-        assert_eq!([10, 100, 1_000, 10_000, u64::MAX].map(counts_for), [32, 64, 256, 1_024, 1_024]);
+        assert_eq!([10, 100, 1_000, 10_000, u64::MAX].map(counts_for), [32, 64, 256, 1_024, 2_048]);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::Reconciliation;
 use super::differing::{self, Difference};
 use super::plan::Wanted;
-use super::walk::{EventKeys, Named, Namer};
+use super::walk::{EventKeys, Named};
 use crate::agent::broadcast::InTransit;
 use crate::agent::metered::Metered;
 use crate::agent::outgoing::{Readable, batches, readable, send_repair};
@@ -38,8 +38,8 @@ const LISTED_BYTES: u64 = 7;
 /// differences are takes further questions.
 const CLEARLY: u64 = 4;
 
-/// Differences more than estimated, at most, for which cells are sent. If there are more, further cells are asked for.
-const SPARE_CELLS: u64 = 256;
+/// If differences were anywhere, at least so many of them would be outside the nodes that differ: so they are not.
+const SURELY: u64 = 8;
 
 /// The cost of an event beside its key and value, in memory and in a frame.
 const EVENT_COST: usize = 48;
@@ -58,10 +58,15 @@ pub(super) fn opens(difference: &Difference) -> bool {
 }
 
 /// The best answer to the question for `differences` (if nodes were asked for) between `held` events of the asker and
-/// this side's, which differ in about `apart` events (if cells were asked for).
-fn closer(differences: Option<&[Difference]>, apart: Option<u64>, held: u64, branching: u64) -> Closer {
-    let Some(apart) = apart else { return Closer::Nodes };
-    let cells = cells_for(apart.saturating_add((apart / 16).min(SPARE_CELLS) + 1));
+/// this side's, which differ in about `apart` events (if cells were asked for), by an estimate from so many counts.
+fn closer(
+    differences: Option<&[Difference]>,
+    apart: Option<(u64, usize)>,
+    held: u64,
+    branching: u64,
+) -> Closer {
+    let Some((apart, counts)) = apart else { return Closer::Nodes };
+    let cells = cells_for(apart.saturating_add(spare(apart, counts)));
     let cell_bytes = (cells as u64).saturating_mul(8).saturating_add(apart.saturating_mul(LISTED_BYTES));
     let (mut node_bytes, mut one_sided, mut shared) = (0_u64, 0_u64, 0_u64);
     for difference in differences.unwrap_or_default() {
@@ -75,8 +80,9 @@ fn closer(differences: Option<&[Difference]>, apart: Option<u64>, held: u64, bra
         let sum = if difference.is_shared() { &mut shared } else { &mut one_sided };
         *sum = events.saturating_add(*sum);
     }
-    // Nodes that hold most events narrow nothing down.
-    let narrows = shared < held;
+    // Nodes that hold nearly all events narrow nothing down.
+    let outside = u128::from(held.saturating_sub(shared / 2)) * u128::from(apart);
+    let narrows = shared == 0 || outside >= u128::from(held) * u128::from(SURELY);
     let is_local = differences.is_some() && narrows && node_bytes.saturating_mul(CLEARLY) <= cell_bytes;
     if is_local || one_sided.saturating_mul(2) > apart {
         return Closer::Nodes;
@@ -89,6 +95,13 @@ fn closer(differences: Option<&[Difference]>, apart: Option<u64>, held: u64, bra
         Some(_) => Closer::Nodes,
         None => Closer::TooDifferent,
     }
+}
+
+/// Differences beside an estimate of so many counts, for which cells are sent: one and a half standard errors (√(2/n) for
+/// n counts). If there are still more, further cells are asked for.
+fn spare(apart: u64, counts: usize) -> u64 {
+    let root = counts.isqrt().max(1) as u64;
+    (apart / 8).saturating_mul(17) / root + 1
 }
 
 /// The events of an answer, latest first, up to its budget.
@@ -170,6 +183,7 @@ impl Reconciliation {
             self.note_blocks(span, &ours, differences);
         }
         let known = differences.as_ref().map(|(differences, _)| &differences[..]);
+        let apart = apart.zip(counts.map(|counts| counts.counts.len()));
         match closer(known, apart, held, self.common.shape.branching()) {
             Closer::Cells(len) => {
                 let cells = view.cells(span, Mapping::Irregular, 0..len).await?.answer;
@@ -257,9 +271,9 @@ impl Reconciliation {
             let some = view.event_keys(untold, None, 1).await?.len() as u64;
             differing.push(Differing::Count(untold, some));
         }
-        (self.judged, self.asked) = (true, true);
+        self.outcome.answer();
         let counted = differences.iter().filter(|difference| !opens(difference));
-        counted.for_each(|difference| self.suspects.list(difference.span));
+        counted.for_each(|difference| self.outcome.suspects.list(difference.span));
         if differing.is_empty() {
             return Ok(vec![end(End::Complete)]);
         }
@@ -290,12 +304,11 @@ impl Reconciliation {
     ) -> Result<Vec<Output>, HandleError> {
         let metered = self.metered(view, now);
         let mut window = self.window(now);
-        (self.judged, self.asked) = (true, true);
+        self.outcome.answer();
         let earliest = lists.last().map(|listed| listed.stretch);
         for listed in lists {
-            self.suspects.list(listed.stretch.span);
-            let namer =
-                Namer::new(self.common.shape, view.sketch_key(), listed.naming, listed.numbers.bits());
+            self.outcome.suspects.list(listed.stretch.span);
+            let namer = self.namer(listed.naming, listed.numbers.bits(), view);
             let mut unseen: BTreeSet<_> = listed.numbers.numbers().iter().copied().collect();
             let mut pages = EventKeys::of(listed.stretch);
             while !window.is_full
@@ -330,28 +343,29 @@ impl Reconciliation {
     /// Answers a request for listed events.
     pub(super) async fn on_requested(
         &mut self,
-        listed: Listed,
+        lists: Vec<Listed>,
         now: Now,
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, HandleError> {
         let metered = self.metered(view, now);
-        let bits = listed.numbers.bits();
-        let namer = Namer::new(self.common.shape, view.sketch_key(), listed.naming, bits);
-        let numbers: BTreeSet<_> = listed.numbers.into_numbers().into_iter().collect();
-        let mut unseen = numbers.clone();
         let mut window = self.window(now);
-        let mut pages = Named::of(listed.stretch, &namer, &numbers, &metered).await?;
-        while !window.is_full
-            && let Some(page) = pages.next(&metered).await?
-        {
-            let wanted = |event_key| {
-                let number = namer.number(event_key);
-                unseen.remove(&number);
-                numbers.contains(&number)
-            };
-            window.add(page, wanted, &metered).await?;
-        }
-        if !window.is_full {
+        for Wanted { stretch, naming, bits, numbers, .. } in lists.into_iter().map(Wanted::all_of) {
+            let namer = self.namer(naming, bits, view);
+            let mut unseen = numbers.clone();
+            let mut pages = Named::of(stretch, &namer, &numbers, &metered).await?;
+            while !window.is_full
+                && let Some(page) = pages.next(&metered).await?
+            {
+                let wanted = |event_key| {
+                    let number = namer.number(event_key);
+                    unseen.remove(&number);
+                    numbers.contains(&number)
+                };
+                window.add(page, wanted, &metered).await?;
+            }
+            if window.is_full {
+                break;
+            }
             self.mistakes.note(unseen.len(), now.steady)?;
         }
         Ok(self.send_window(window, now))
@@ -427,7 +441,7 @@ mod tests {
 
     #[test]
     fn the_closer_answer_is_the_cheaper_one() {
-        let cells = |apart: u64| Closer::Cells(cells_for(apart + apart / 16 + 1));
+        let cells = |apart: u64| Closer::Cells(cells_for(apart + spare(apart, 256)));
         for (why, differences, apart, held, expected) in [
             ("cells were not asked for", Some(nodes(1_000, 9, 9)), None, 0, Closer::Nodes),
             ("few differences in many events", None, Some(10), 1_000_000, cells(10)),
@@ -436,11 +450,14 @@ mod tests {
             ("more than the sketch tells", None, Some(100_000), 100_000_000, Closer::TooDifferent),
             ("and nodes do", Some(nodes(1_000, 999, 999)), Some(100_000), 100_000_000, Closer::Nodes),
             ("scattered differences", Some(nodes(1_000, 999, 999)), Some(1_000), 1_000_000, cells(1_000)),
+            ("all in half of them", Some(nodes(1, 500_000, 500_000)), Some(1_000), 1_000_000, Closer::Nodes),
+            ("few in half of them", Some(nodes(1, 500_000, 500_000)), Some(9), 1_000_000, cells(9)),
             ("all in one node", Some(nodes(1, 9_000, 9_000)), Some(1_000), 1_000_000, Closer::Nodes),
             ("most on one side", Some(nodes(40, 0, 20)), Some(1_000), 1_000_000, Closer::Nodes),
             ("some on one side", Some(nodes(20, 0, 20)), Some(1_000), 1_000_000, Closer::Nodes),
             ("equal nodes, unequal counts", Some(Vec::new()), Some(0), 1_000_000, Closer::Nodes),
         ] {
+            let apart = apart.map(|apart| (apart, 256));
             assert_eq!(closer(differences.as_deref(), apart, held, 32), expected, "{why}");
         }
     }
@@ -451,7 +468,7 @@ mod tests {
         for apart in [None, Some(0), Some(1 << 40), Some(u64::MAX)] {
             for held in [0, u64::MAX] {
                 for differences in [None, Some(&most[..1]), Some(&most[2..]), Some(&most[..])] {
-                    closer(differences, apart, held, 256);
+                    closer(differences, apart.map(|apart| (apart, 0)), held, 256);
                 }
             }
         }
@@ -509,7 +526,7 @@ mod tests {
     async fn a_request_for_what_lies_beyond_what_may_be_looked_at_ends_there() {
         let (mut reconciliation, view) = (reconciliation(), Endless::default());
         let request = listed(0, MANY - 1, vec![1, 2, 3]);
-        let outputs = reconciliation.on_requested(request.clone(), NOW, &view).await.unwrap();
+        let outputs = reconciliation.on_requested(vec![request.clone()], NOW, &view).await.unwrap();
         let looked_at = view.looked_at();
         assert!((SCANNED_EVENT_KEYS..SCANNED_EVENT_KEYS + SCAN_PAGE).contains(&looked_at), "{looked_at}");
         let reached = event_key(MANY - looked_at as u64);
@@ -517,7 +534,7 @@ mod tests {
         // A smaller budget ends it sooner.
         leave_rows(&reconciliation, 10_000);
         let view = Endless::default();
-        let outputs = reconciliation.on_requested(request, NOW, &view).await.unwrap();
+        let outputs = reconciliation.on_requested(vec![request], NOW, &view).await.unwrap();
         assert!((10_000..10_000 + SCAN_PAGE).contains(&view.looked_at()), "{}", view.looked_at());
         assert!(matches!(ending(&outputs), End::Before(_)));
     }
@@ -543,7 +560,7 @@ mod tests {
         let outputs = reconciliation.on_held(lists, NOW, broadcast.in_transit(), &view).await.unwrap();
         assert_eq!(ending(&outputs), End::Complete);
         let wanted = Wanted::all_of(listed(0, 999, vec![5]));
-        assert_eq!(reconciliation.plan.next(), Some(super::super::plan::Step::Want(wanted)));
+        assert_eq!(reconciliation.plan.next(), Some(super::super::plan::Step::Want(vec![wanted])));
     }
 
     /// Requests for events that nobody holds are mistakes, unless the answer did not get to them.
@@ -551,7 +568,8 @@ mod tests {
     async fn requests_for_what_nobody_holds_are_mistakes() {
         let mut reconciliation = reconciliation();
         let mut answered = 0;
-        while reconciliation.on_requested(listed(0, 9, vec![5]), NOW, &Endless::default()).await.is_ok() {
+        while reconciliation.on_requested(vec![listed(0, 9, vec![5])], NOW, &Endless::default()).await.is_ok()
+        {
             answered += 1;
         }
         assert_eq!(answered, crate::bounds::MISTAKEN_REQUESTS);
@@ -559,7 +577,7 @@ mod tests {
         for _ in 0..=answered {
             leave_rows(&reconciliation, 0);
             let request = listed(0, 9_999, vec![5]);
-            let outputs = reconciliation.on_requested(request, NOW, &Endless::default()).await.unwrap();
+            let outputs = reconciliation.on_requested(vec![request], NOW, &Endless::default()).await.unwrap();
             assert!(matches!(ending(&outputs), End::Before(_)));
         }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::plan::Wanted;
 use super::walk::{EventKeys, LEAF_BITS, LOCATOR_BITS};
 use crate::agent::ReplicaView;
-use crate::bounds::MESSAGE_IDS;
 use crate::message::{Listed, Stretch};
 use crate::sketch::NumberList;
 use crate::{EventKey, ReadError, TimeSpan};
@@ -20,9 +19,14 @@ pub(super) fn number_list(bits: u8, numbers: BTreeSet<u64>) -> NumberList {
     NumberList::new(bits, numbers.into_iter().collect()).expect("a set of numbers can be listed")
 }
 
-pub(super) fn listed(wanted: &Wanted) -> Listed {
-    let numbers = wanted.numbers.iter().copied().take(MESSAGE_IDS).collect();
-    Listed { stretch: wanted.stretch, naming: wanted.naming, numbers: number_list(wanted.bits, numbers) }
+/// The lists of wanted events for one message.
+pub(super) fn listed(wanted: &[Wanted]) -> Vec<Listed> {
+    let list = |Wanted { stretch, naming, bits, numbers, .. }: &Wanted| Listed {
+        stretch: *stretch,
+        naming: *naming,
+        numbers: number_list(*bits, numbers.clone()),
+    };
+    wanted.iter().map(list).collect()
 }
 
 /// The events held in a stretch: all of them, or the latest, about `most`; then the rest of the stretch is left.
@@ -66,49 +70,94 @@ pub(super) fn left_before(asked: &[Stretch], reached: EventKey) -> Vec<Stretch> 
     asked.iter().filter_map(part).collect()
 }
 
-/// How many bits it takes to tell some numbers from others.
-#[derive(Debug)]
-pub(super) struct Distinct([usize; 65]);
-
-impl Default for Distinct {
-    fn default() -> Self {
-        Self([0; 65])
-    }
+/// The parts of lists that an answer left out, if it went through them in their order and `reached` this event. Next to
+/// each list are the numbers of the events that came.
+pub(super) fn left_of(asked: Vec<(Wanted, BTreeSet<u64>)>, reached: EventKey) -> Vec<Wanted> {
+    let unfinished =
+        asked.into_iter().skip_while(|(wanted, _)| !wanted.stretch.contains(reached)).enumerate();
+    let left = unfinished.filter_map(|(place, (mut wanted, came))| {
+        wanted.numbers.retain(|number| !came.contains(number));
+        if place == 0 {
+            wanted.stretch = left_before(&[wanted.stretch], reached).pop()?;
+        }
+        Some(wanted)
+    });
+    left.collect()
 }
+
+/// Locators, each with the number of first bits that it shares with another event at most: one bit more tells it from
+/// all others.
+#[derive(Debug)]
+pub(super) struct Distinct(Vec<(u64, u8)>);
 
 impl Distinct {
-    /// Notes another number of `bits`: how many of its high bits one of the `numbers` shares, at most.
-    pub(super) fn note(&mut self, numbers: &BTreeSet<u64>, other: u64, bits: u8) {
-        let below = numbers.range(..=other).next_back();
-        let above = numbers.range(other..).next();
-        let unlike = |number: &u64| 64 - (number ^ other).leading_zeros();
-        let low = [below, above].into_iter().flatten().map(unlike).min().unwrap_or(u32::from(bits));
-        let shared = u32::from(bits).saturating_sub(low);
-        if low > 0 {
-            self.0[shared as usize] += 1;
+    pub(super) fn new(locators: &BTreeSet<u64>) -> Self {
+        Self(locators.iter().map(|locator| (*locator, 0)).collect())
+    }
+
+    /// Notes the locator of another event. No number of bits tells equal locators apart.
+    pub(super) fn note(&mut self, other: u64) {
+        let above = self.0.partition_point(|(locator, _)| *locator < other);
+        let (below, above) = self.0.split_at_mut(above);
+        for (locator, shared) in below.last_mut().into_iter().chain(above.first_mut()) {
+            let unlike = u64::BITS - (*locator ^ other).leading_zeros();
+            if unlike > 0 {
+                *shared = (*shared).max(LOCATOR_BITS.saturating_sub(u8::try_from(unlike).unwrap_or(u8::MAX)));
+            }
         }
     }
 
-    /// The least number of bits that `most` of the others share with none of the numbers, but for so many.
-    fn bits(&self, but_for: usize, bits: u8) -> u8 {
-        let mut alike = 0;
-        for shared in (0..=usize::from(bits).min(64)).rev() {
-            alike += self.0[shared];
-            if alike > but_for {
-                return u8::try_from(shared + 1).unwrap_or(bits).min(bits);
+    /// Those of the locators that are wanted, in short: no number stands for another event noted.
+    pub(super) fn name(mut self, wanted: &Wanted) -> Vec<Wanted> {
+        self.0.retain(|(locator, _)| wanted.numbers.contains(locator));
+        let Divided { bits, short, whole } = self.divided();
+        let lists = [(bits, short), (LOCATOR_BITS, whole)].into_iter();
+        let lists = lists.filter(|(_, numbers)| !numbers.is_empty());
+        lists.map(|(bits, numbers)| Wanted { bits, numbers, is_new: false, ..*wanted }).collect()
+    }
+
+    /// Divides the locators into numbers of few bits, each of which stands for no other event noted, and those that
+    /// take all their bits. Together they are as short as can be.
+    fn divided(&self) -> Divided {
+        let mut sharing = [0_usize; LOCATOR_BITS as usize + 1];
+        self.0.iter().for_each(|(_, shared)| sharing[usize::from(*shared)] += 1);
+        let mut alike = self.0.len();
+        let mut shortest = (u64::MAX, LOCATOR_BITS);
+        for bits in 0..=LOCATOR_BITS {
+            let cost = cost_of(self.0.len() - alike, bits) + cost_of(alike, LOCATOR_BITS);
+            if bits >= LEAF_BITS {
+                shortest = shortest.min((cost, bits));
+            }
+            alike -= sharing[usize::from(bits)];
+        }
+        let bits = shortest.1;
+        let cut = |locator: u64| locator >> (LOCATOR_BITS - bits);
+        let (mut short, mut whole) = (BTreeSet::new(), BTreeSet::new());
+        for group in self.0.chunk_by(|(one, _), (next, _)| cut(*one) == cut(*next)) {
+            if group.iter().all(|(_, shared)| *shared < bits) {
+                short.insert(cut(group[0].0));
+            } else {
+                whole.extend(group.iter().map(|(locator, _)| *locator));
             }
         }
-        1
+        Divided { bits, short, whole }
     }
 }
 
-/// Cuts locators down to the bits that tell them from the others, but for one in a hundred if they are
-/// many: an event too many costs less than more bits for all.
-pub(super) fn cut(wanted: &mut Wanted, others: &Distinct) {
-    let but_for = if wanted.numbers.len() > 1_024 { wanted.numbers.len() / 100 } else { 0 };
-    let bits = others.bits(but_for, LOCATOR_BITS).clamp(LEAF_BITS, LOCATOR_BITS);
-    wanted.numbers = wanted.numbers.iter().map(|number| number >> (LOCATOR_BITS - bits)).collect();
-    wanted.bits = bits;
+/// Locators as numbers that stand for no other event.
+struct Divided {
+    /// The number of bits of the short numbers.
+    bits: u8,
+    short: BTreeSet<u64>,
+    whole: BTreeSet<u64>,
+}
+
+/// The bits of a list, about.
+fn cost_of(numbers: usize, bits: u8) -> u64 {
+    /// The stretch of another list, and the lengths.
+    const LIST: u64 = 160;
+    let Some(saved) = numbers.checked_ilog2() else { return 0 };
+    LIST + numbers as u64 * u64::from(u32::from(bits).saturating_sub(saved) + 2)
 }
 
 #[cfg(test)]
@@ -118,7 +167,6 @@ mod tests {
     use super::super::endless::{Endless, event_key};
     use super::*;
     use crate::Timestamp;
-    use crate::message::Naming;
 
     fn span(first: u64, last: u64) -> TimeSpan {
         TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap()
@@ -179,31 +227,38 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn numbers_cut_down_stand_for_no_other_event(
-            (mut numbers, mut others) in prop_oneof![
+        fn locators_cut_down_stand_for_no_other_event(
+            (numbers, mut others) in prop_oneof![
                 (numbers(40), numbers(400)), (numbers(2_500), numbers(5_000)), (numbers(3), numbers(5_000)),
             ],
         ) {
-            let whole = std::mem::take(&mut numbers);
-            others.retain(|other| !whole.contains(other));
-            let mut distinct = Distinct::default();
-            others.iter().for_each(|other| distinct.note(&whole, *other, LOCATOR_BITS));
-            let stretch = Stretch::of(TimeSpan::ALL);
-            let mut wanted =
-                Wanted { stretch, naming: Naming::Locators, bits: LOCATOR_BITS, numbers: whole.clone(), is_new: false };
-            cut(&mut wanted, &distinct);
-            let but_for = if whole.len() > 1_024 { whole.len() / 100 } else { 0 };
-            let alike = |bits: u8| {
-                let cut_down = |number: &u64| number >> (LOCATOR_BITS - bits);
-                let numbers: BTreeSet<_> = whole.iter().map(cut_down).collect();
-                others.iter().filter(|other| numbers.contains(&cut_down(other))).count()
-            };
-            prop_assert!(alike(wanted.bits) <= but_for, "{} of {}", alike(wanted.bits), others.len());
-            let cut_down: BTreeSet<_> = whole.iter().map(|it| it >> (LOCATOR_BITS - wanted.bits)).collect();
-            prop_assert_eq!(&wanted.numbers, &cut_down);
-            // Not a bit too many, but for those of the leaf.
-            prop_assert!(wanted.bits == LEAF_BITS || alike(wanted.bits - 1) > but_for, "{} bits", wanted.bits);
+            others.retain(|other| !numbers.contains(other));
+            let mut distinct = Distinct::new(&numbers);
+            others.iter().for_each(|other| distinct.note(*other));
+            let Divided { bits, short, whole } = distinct.divided();
+            let cut = |locator: &u64| locator >> (LOCATOR_BITS - bits);
+            let is_named = |locator: &u64| short.contains(&cut(locator)) || whole.contains(locator);
+            prop_assert!(others.iter().all(|other| !is_named(other)));
+            prop_assert!(numbers.iter().all(is_named));
+            prop_assert!(numbers.iter().all(|it| short.contains(&cut(it)) != whole.contains(it)), "twice");
+            prop_assert!((LEAF_BITS..=LOCATOR_BITS).contains(&bits));
         }
+    }
+
+    /// Of ten thousand events among a million some take all bits, so that all others take few.
+    #[test]
+    fn most_locators_are_cut_down_to_what_tells_them_from_most_events() {
+        let mut random = crate::random::SplitMix64::new(1);
+        let mut locators =
+            |count| (0..count).map(|_| random.next() >> (64 - LOCATOR_BITS)).collect::<BTreeSet<_>>();
+        let (wanted, others) = (locators(5_000), locators(1_000_000));
+        let mut distinct = Distinct::new(&wanted);
+        others.iter().for_each(|other| distinct.note(*other));
+        let Divided { bits, short, whole } = distinct.divided();
+        assert!((23..=26).contains(&bits) && (50..500).contains(&whole.len()), "{bits}, {}", whole.len());
+        let bytes = |bits, numbers| number_list(bits, numbers).to_bytes().len();
+        let bytes = bytes(bits, short) + bytes(LOCATOR_BITS, whole);
+        assert!(bytes < 9_700, "{bytes} B, where all of one length take 11,200");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod differing;
 mod endless;
 mod era;
 mod lists;
+mod outcome;
 mod plan;
 mod pull;
 mod schedule;
@@ -31,11 +32,11 @@ use std::time::Duration;
 
 pub use agreement::{Agreement, CatchUp};
 use era::{ByEra, Era};
+use outcome::Outcome;
 use plan::{Means, Plan, Wanted};
 use pull::Open;
 use schedule::{InTurn, Reach, Schedule};
 use snapshot::Compared;
-use suspects::Suspects;
 
 use super::broadcast::InTransit;
 use super::common::{ClockReading, Common, Missed};
@@ -53,9 +54,6 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// How long after the last message of a repair a side counts as giving, and its neighbour as asking.
 const GIVING: Duration = Duration::from_secs(1);
 
-/// Repairs in a row that moved nothing, after which the next one waits for its minute.
-const FRUITLESS: u32 = 3;
-
 /// Differing spans kept for display.
 const DIFFERENCES_SHOWN: usize = 16;
 
@@ -71,8 +69,6 @@ pub(super) enum Input {
     Received(Message),
     /// A commit of repaired events is done, with so many new ones.
     Stored(u64),
-    /// A commit of broadcast events is done.
-    NewsStored,
     /// Compare everything, including the future and regardless of events in flight.
     Compare,
     /// The time of [`Reconciliation::wake_at`] is reached.
@@ -102,24 +98,13 @@ pub(super) struct Reconciliation {
     listed_at_once: usize,
     /// The means of the running repair.
     means: Means,
-    /// Whether a repair was begun, and not ended yet.
-    is_repairing: bool,
-    /// Whether a repair has ended since the last comparison: if it moved nothing, it was in vain.
-    judged: bool,
-    /// Whether a list of held events was asked about, or answered, since then.
-    asked: bool,
-    /// Whether a repair with such lists was in vain: then nodes and whole ids are compared.
-    in_doubt: bool,
+    outcome: Outcome,
     /// Answers in a row that brought nothing and were not complete.
     idle: u32,
     /// When to compare after the neighbour was told of events that it lacks. It compares itself when it has them.
     told: Option<Duration>,
     /// Until when this side counts as giving.
     giving_until: Option<Duration>,
-    /// Events moved since the repair began.
-    moved: u64,
-    /// Repairs in a row that moved nothing.
-    fruitless: u32,
     /// The estimate of the differences from the last snapshot.
     apart: u64,
     /// The beginning of the future in the last comparison of it.
@@ -128,8 +113,6 @@ pub(super) struct Reconciliation {
     differ_until: Option<Timestamp>,
     /// Whether the next snapshot goes without cells: the two sides are equal most likely.
     in_short: bool,
-    /// Spans in which stored hashes may be wrong.
-    suspects: Suspects,
     mistakes: Mistakes,
     agreement: Agreement,
     /// The spans that differed in the last comparison, latest first; empty in agreement.
@@ -157,20 +140,14 @@ impl Reconciliation {
             fetches_ahead: false,
             listed_at_once: LISTED_AT_ONCE / 4,
             means: Means::Cells,
-            is_repairing: false,
-            judged: false,
-            asked: false,
-            in_doubt: false,
+            outcome: Outcome::default(),
             idle: 0,
             told: None,
             giving_until: None,
-            moved: 0,
-            fruitless: 0,
             apart: 0,
             future_from: None,
             differ_until: None,
             in_short: false,
-            suspects: Suspects::default(),
             mistakes: Mistakes::default(),
             agreement: Agreement::default(),
             differences: Arc::default(),
@@ -218,7 +195,6 @@ impl Reconciliation {
                 self.on_stored(new, now.steady);
                 Ok(self.advance(now, view).await?)
             }
-            Input::NewsStored => Ok(Vec::new()),
             Input::Compare => self.compare_now(now, view).await,
             Input::Woken => Ok(self.wake(now, view).await?),
         }
@@ -254,10 +230,10 @@ impl Reconciliation {
                 self.on_more_cells((span, from, len), now, view).await?
             }
             Message::EventList(EventList::Held(lists)) => self.on_held(lists, now, in_transit, view).await?,
-            Message::NeedEvents(NeedEvents::Of(listed)) => self.on_requested(listed, now, view).await?,
+            Message::NeedEvents(NeedEvents::Of(lists)) => self.on_requested(lists, now, view).await?,
             // What the neighbour tells.
-            Message::EventList(EventList::Lacked(listed)) => {
-                self.on_lacked(Wanted::all_of(listed), now, in_transit);
+            Message::EventList(EventList::Lacked(lists)) => {
+                lists.into_iter().for_each(|listed| self.on_lacked(Wanted::all_of(listed), now, in_transit));
                 Vec::new()
             }
             Message::EventList(EventList::LackedIn(spans)) => {
@@ -319,7 +295,7 @@ impl Reconciliation {
     pub(super) fn wake_at(&self) -> Option<Duration> {
         let planned = self.schedule.wake_at(self.is_busy());
         let turn = self.turn_at.filter(|_| self.open.is_none() && !self.plan.is_empty());
-        let checks = self.suspects.are_there() && !self.is_busy();
+        let checks = self.outcome.suspects.are_there() && !self.is_busy();
         let check = checks.then(|| self.common.coordinator.checks_at());
         let told = self.told.filter(|_| !self.is_busy());
         [planned, turn, check, told, self.giving_until].into_iter().flatten().min()
@@ -379,7 +355,7 @@ impl Reconciliation {
         self.agreement.differ(era, 1, now.steady);
         self.agreement.compared(era, spans.len(), spans.len(), 0);
         self.show_differing(era, spans.clone());
-        spans.iter().for_each(|span| self.suspects.list(*span));
+        spans.iter().for_each(|span| self.outcome.suspects.list(*span));
         // Some of these events may be on their way into the store.
         self.fetches_ahead = false;
         differing::joined(spans).into_iter().for_each(|span| self.plan.fetch(span));
@@ -387,31 +363,27 @@ impl Reconciliation {
     }
 
     fn begin_repair(&mut self, now: Now) {
-        if !self.is_repairing {
-            self.is_repairing = true;
-            self.moved = 0;
-        }
+        self.outcome.begin();
         self.turn_at = Some(now.steady);
     }
 
     /// Goes on with the repair, and keeps the turn.
     fn repair(&mut self, now: Now) {
-        self.is_repairing = true;
+        self.outcome.go_on();
         self.common.coordinator.may_repair(self.common.neighbour, now.steady);
     }
 
     /// All questions are answered, and all events stored: a comparison tells whether anything is left.
     fn end_repair(&mut self, now: Now) {
-        if !self.is_repairing {
+        if !self.outcome.is_open() {
             return;
         }
-        self.is_repairing = false;
-        self.judged = true;
+        self.outcome.end();
         self.common.coordinator.repaired(self.common.neighbour);
-        self.in_short |= self.moved > 0;
+        self.in_short |= self.outcome.has_moved();
         match self.told {
             Some(_) => {}
-            None if self.moved > 0 => self.schedule.compare_by(now.steady),
+            None if self.outcome.has_moved() => self.schedule.compare_by(now.steady),
             // The neighbour takes its cells for current.
             None => self.compare_again(now),
         }
@@ -421,8 +393,7 @@ impl Reconciliation {
     fn give_up(&mut self, now: Now) {
         self.plan.clear();
         self.open = None;
-        self.is_repairing = false;
-        self.judged = true;
+        self.outcome.end();
         self.idle = 0;
         self.told = None;
         self.common.coordinator.repaired(self.common.neighbour);
@@ -432,7 +403,7 @@ impl Reconciliation {
     /// Notes events sent in an answer.
     fn gave(&mut self, events: &[Event], now: Now) {
         let count = events.len() as u64;
-        self.moved += count;
+        self.outcome.moved(count);
         self.agreement.sent(count);
         self.agreement.carried(events);
         self.giving_until = Some(now.steady + GIVING);
@@ -440,20 +411,20 @@ impl Reconciliation {
 
     fn on_stored(&mut self, new: u64, now: Duration) {
         self.stores = self.stores.saturating_sub(1);
-        self.moved += new;
-        if self.is_repairing {
+        self.outcome.moved(new);
+        if self.outcome.is_open() {
             self.common.coordinator.may_repair(self.common.neighbour, now);
         }
         self.agreement.received(new);
     }
 
     async fn compare_now(&mut self, now: Now, view: &impl ReplicaView) -> Result<Vec<Output>, HandleError> {
+        self.outcome.forget();
         if self.is_busy() {
-            // A repair ends with a comparison; this makes it include the future.
-            self.agreement.future = Some(false);
+            // A repair ends with a comparison.
+            self.schedule.reach_everything();
             return Ok(Vec::new());
         }
-        (self.fruitless, self.in_doubt) = (0, false);
         Ok(self.compare(now, view, Reach::Everything).await?)
     }
 
@@ -469,7 +440,7 @@ impl Reconciliation {
         self.check_suspects(now, view).await?;
         if self.schedule.ticks(now.steady) {
             self.schedule.tick(now.steady + self.until_tick(now.wall));
-            self.fruitless = self.fruitless.min(FRUITLESS - 1);
+            self.outcome.tick();
         }
         let Common { coordinator, neighbour, .. } = &*self.common;
         match self.schedule.due(now.steady).filter(|_| !self.is_busy()) {

@@ -6,10 +6,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::walk::LOCATOR_BITS;
 use crate::TimeSpan;
-use crate::bounds::{PLANNED, PLANNED_EVENTS};
+use crate::bounds::{MESSAGE_IDS, PLANNED, PLANNED_EVENTS};
 use crate::message::{Listed, Naming, Stretch};
 use crate::tree::NodePosition;
+
+/// Wanted lists in one question.
+const WANTED_AT_ONCE: usize = 64;
 
 /// How closely to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +39,12 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// The events of a span with these locators.
+    pub(super) fn of_locators(span: TimeSpan, locators: BTreeSet<u64>) -> Self {
+        let (naming, bits) = (Naming::Locators, LOCATOR_BITS);
+        Self { stretch: Stretch::of(span), naming, bits, numbers: locators, is_new: false }
+    }
+
     /// The events of a list.
     pub(super) fn all_of(listed: Listed) -> Self {
         let Listed { stretch, naming, numbers } = listed;
@@ -48,7 +58,7 @@ impl Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Ask for these events.
-    Want(Wanted),
+    Want(Vec<Wanted>),
     /// Compare the children of these nodes, within the span.
     Descend(TimeSpan, Vec<NodePosition>),
     /// Compare a span.
@@ -151,10 +161,29 @@ impl Plan {
             && !self.stretches.is_empty()
     }
 
+    /// Takes as much of what is wanted as goes into one question.
+    fn next_wants(&mut self) -> Vec<Wanted> {
+        let (mut wants, mut room) = (Vec::new(), MESSAGE_IDS);
+        while wants.len() < WANTED_AT_ONCE
+            && let Some(mut wanted) = self.wants.pop_front()
+        {
+            if let Some(first) = wanted.numbers.iter().nth(room).copied() {
+                let rest = wanted.numbers.split_off(&first);
+                self.wants.push_front(Wanted { numbers: rest, ..wanted });
+            }
+            room -= wanted.numbers.len();
+            wants.push(wanted);
+            if room == 0 {
+                break;
+            }
+        }
+        wants
+    }
+
     /// Takes the next step.
     pub(super) fn next(&mut self) -> Option<Step> {
-        if let Some(wanted) = self.wants.pop_front() {
-            return Some(Step::Want(wanted));
+        if !self.wants.is_empty() {
+            return Some(Step::Want(self.next_wants()));
         }
         if let Some((span, nodes)) = self.descents.pop_front() {
             return Some(Step::Descend(span, nodes));
@@ -208,8 +237,7 @@ mod tests {
         assert!(!plan.fetches_next());
         let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
         let expected = [
-            Step::Want(wanted(0..1)),
-            Step::Want(wanted(1..2)),
+            Step::Want(vec![wanted(0..1), wanted(1..2)]),
             Step::Descend(span(20, 29), vec![node(1)]),
             Step::Compare(span(10, 19), Means::Cells),
             Step::Compare(span(30, 39), Means::Nodes),
@@ -227,7 +255,7 @@ mod tests {
         assert!(plan.is_empty());
         plan.want(wanted(0..5));
         plan.want(wanted(0..5));
-        assert_eq!((plan.next(), plan.next()), (Some(Step::Want(wanted(0..5))), None));
+        assert_eq!((plan.next(), plan.next()), (Some(Step::Want(vec![wanted(0..5)])), None));
     }
 
     #[test]
@@ -267,14 +295,15 @@ mod tests {
         }
         let steps: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
         let Some(Step::Fetch(stretches)) = steps.last() else { panic!("whole stretches come last") };
-        assert_eq!((steps.len(), stretches.len()), (PLANNED * 3 + 1, PLANNED));
-        let all = PLANNED_EVENTS as u64;
+        assert_eq!((steps.len(), stretches.len()), (PLANNED / WANTED_AT_ONCE + PLANNED * 2 + 1, PLANNED));
+        let (one, all) = (MESSAGE_IDS as u64, PLANNED_EVENTS as u64);
         plan.want(wanted(0..all));
         plan.want(wanted(all..all + 1));
+        let questions: Vec<_> = std::iter::from_fn(|| plan.next()).collect();
+        let halves = [0..one, one..all].map(|half| Step::Want(vec![wanted(half)]));
         assert_eq!(
-            (plan.next().is_some(), plan.next()),
-            (true, None),
-            "all numbers together are bounded, too"
+            questions, halves,
+            "all numbers together are bounded, too, and so are those of a question"
         );
     }
 

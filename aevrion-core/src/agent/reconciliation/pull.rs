@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::answer::opens;
 use super::differing::{self, Difference};
-use super::lists::{Distinct, bits_of, cut, held, left_before, listed, number_list};
+use super::lists::{Distinct, bits_of, held, left_before, left_of, listed, number_list};
 use super::plan::{Means, Step, Wanted};
 use super::walk::{LOCATOR_BITS, Named, Namer};
 use super::{Era, GIVING, Reconciliation};
@@ -61,8 +61,8 @@ pub(super) enum Open {
     Descend { span: TimeSpan, nodes: Vec<NodePosition>, means: Means },
     /// What is missing in these stretches? The others were left out of the question.
     Fetch { asked: Vec<Stretch>, rest: Vec<Stretch> },
-    /// These events. Two of them may share a number.
-    Want { wanted: Wanted, came: BTreeSet<u64> },
+    /// These events. Next to each list are the numbers of those that came; two events may share a number.
+    Want(Vec<(Wanted, BTreeSet<u64>)>),
 }
 
 impl Reconciliation {
@@ -112,7 +112,7 @@ impl Reconciliation {
         view: &impl ReplicaView,
     ) -> Result<Option<Message>, ReadError> {
         self.fetches_ahead = false;
-        self.asked = true;
+        self.outcome.ask();
         match step {
             Step::Want(wanted) => self.request(wanted, now, view).await,
             Step::Descend(span, nodes) => self.compare_below(span, nodes, view).await.map(Some),
@@ -133,9 +133,11 @@ impl Reconciliation {
         } else {
             let apart =
                 if means == Means::Cells { FEW_DIFFERENCES } else { self.apart.max(root.count / 1_024) };
-            // The first cells tell roughly: there may be some times as many differences.
-            let cells =
-                view.cells(span, Mapping::Irregular, 0..counts_for(apart.saturating_mul(3))).await?.answer;
+            // The first cells tell roughly: there may be some times as many differences. If there are too many for
+            // cells, no close estimate is needed.
+            let likely =
+                if apart > KEPT_IRREGULAR as u64 { FEW_DIFFERENCES } else { apart.saturating_mul(3) };
+            let cells = view.cells(span, Mapping::Irregular, 0..counts_for(likely)).await?.answer;
             Some(CellCounts { events: root.count, counts: cells.counts().collect() })
         };
         self.open = Some(Open::Compare(span, means));
@@ -166,7 +168,7 @@ impl Reconciliation {
             if let Some(rest) = rest {
                 stretches.push_front(rest);
             }
-            self.suspects.list(stretch.span);
+            self.outcome.suspects.list(stretch.span);
             lists.push(self.short_list(stretch, &held, view));
             asked.push(stretch);
             if room == 0 || lists.len() == MESSAGE_SPANS {
@@ -183,7 +185,7 @@ impl Reconciliation {
             Means::Cells | Means::CellsOrNodes => bits_of(held.len()) + SPARE_BITS,
         };
         let naming = Naming::Short(self.random.next().to_be_bytes());
-        let namer = Namer::new(self.common.shape, view.sketch_key(), naming, bits);
+        let namer = self.namer(naming, bits, view);
         let numbers: BTreeSet<_> = held.iter().map(|event_key| namer.number(*event_key)).collect();
         Listed { stretch, naming, numbers: number_list(bits, numbers) }
     }
@@ -191,45 +193,54 @@ impl Reconciliation {
     /// Asks for the events that are still missing.
     async fn request(
         &mut self,
-        mut wanted: Wanted,
+        all: Vec<Wanted>,
         now: Now,
         view: &impl ReplicaView,
     ) -> Result<Option<Message>, ReadError> {
-        if wanted.is_new {
-            self.name_in_short(&mut wanted, view).await?;
-        } else {
-            // The neighbour may have named anything.
-            let view = &self.metered(view, now);
-            self.name_in_short(&mut wanted, view).await?;
+        let mut wanted = Vec::new();
+        for one in all {
+            if one.is_new {
+                wanted.extend(self.still_missing(one, view).await?);
+            } else {
+                // The neighbour may have named anything.
+                wanted.extend(self.still_missing(one, &self.metered(view, now)).await?);
+            }
         }
-        if wanted.numbers.is_empty() {
+        if wanted.is_empty() {
             return Ok(None);
         }
-        let listed = listed(&wanted);
-        self.open = Some(Open::Want { wanted, came: BTreeSet::new() });
-        Ok(Some(Message::NeedEvents(NeedEvents::Of(listed))))
+        let lists = listed(&wanted);
+        self.open = Some(Open::Want(wanted.into_iter().map(|one| (one, BTreeSet::new())).collect()));
+        Ok(Some(Message::NeedEvents(NeedEvents::Of(lists))))
     }
 
-    /// Leaves out the events that this side has received meanwhile, and whole locators are cut down to as many bits as tell them from
-    /// the events held here, most likely the same as there.
-    async fn name_in_short(&self, wanted: &mut Wanted, view: &impl ReplicaView) -> Result<(), ReadError> {
-        let namer = Namer::new(self.common.shape, view.sketch_key(), wanted.naming, wanted.bits);
+    /// Leaves out the events that this side has received meanwhile. Whole locators are cut down to as many bits as tell
+    /// them from the events held here, most likely the same as there.
+    async fn still_missing(
+        &self,
+        mut wanted: Wanted,
+        view: &impl ReplicaView,
+    ) -> Result<Vec<Wanted>, ReadError> {
+        let namer = self.namer(wanted.naming, wanted.bits, view);
         let mut pages = Named::of(wanted.stretch, &namer, &wanted.numbers, view).await?;
-        let mut others = Distinct::default();
-        let numbers = wanted.numbers.clone();
+        let is_whole = wanted.naming == Naming::Locators && wanted.bits == LOCATOR_BITS;
+        let mut others = is_whole.then(|| Distinct::new(&wanted.numbers));
         while let Some(page) = pages.next(view).await? {
             for number in page.into_iter().map(|event_key| namer.number(event_key)) {
                 if !wanted.is_new {
                     wanted.numbers.remove(&number);
                 }
-                others.note(&numbers, number, wanted.bits);
+                others.iter_mut().for_each(|others| others.note(number));
             }
         }
-        wanted.is_new = false;
-        if wanted.naming == Naming::Locators && wanted.bits == LOCATOR_BITS {
-            cut(wanted, &others);
-        }
-        Ok(())
+        Ok(match others {
+            Some(others) => others.name(&wanted),
+            None => Vec::from_iter((!wanted.numbers.is_empty()).then_some(wanted)),
+        })
+    }
+
+    pub(super) fn namer(&self, naming: Naming, bits: u8, view: &impl ReplicaView) -> Namer {
+        Namer::new(self.common.shape, view.sketch_key(), naming, bits)
     }
 
     /// Tells the neighbour which of this side's events it lacks.
@@ -246,13 +257,12 @@ impl Reconciliation {
             return Ok(Vec::new());
         }
         self.told = Some(now.steady + GIVING);
-        let (naming, bits) = (Naming::Locators, LOCATOR_BITS);
-        let mut lacked = Wanted { stretch: Stretch::of(span), naming, bits, numbers, is_new: false };
-        let namer = Namer::new(self.common.shape, view.sketch_key(), naming, bits);
+        let mut lacked = Wanted::of_locators(span, numbers);
+        let namer = self.namer(lacked.naming, lacked.bits, view);
         let mut pages = Named::of(lacked.stretch, &namer, &lacked.numbers, view).await?;
-        let mut others = Distinct::default();
+        let mut others = Distinct::new(&lacked.numbers);
         // The neighbour must not take its own events for them.
-        theirs.iter().for_each(|locator| others.note(&lacked.numbers, locator.value(), bits));
+        theirs.iter().for_each(|locator| others.note(locator.value()));
         let mut found: BTreeMap<u64, Vec<EventKey>> = BTreeMap::new();
         while let Some(page) = pages.next(view).await? {
             for event_key in page {
@@ -260,7 +270,7 @@ impl Reconciliation {
                 if lacked.numbers.contains(&number) {
                     found.entry(number).or_default().push(event_key);
                 } else {
-                    others.note(&lacked.numbers, number, bits);
+                    others.note(number);
                 }
             }
         }
@@ -268,11 +278,11 @@ impl Reconciliation {
         found.retain(|_, alike| alike.len() > 1);
         found.keys().for_each(|number| _ = lacked.numbers.remove(number));
         let event_keys: Vec<_> = found.into_values().flatten().take(MESSAGE_EVENT_KEYS).collect();
-        cut(&mut lacked, &others);
-        let announced = send_live(Message::EventList(EventList::Announced(event_keys.clone())));
-        let lacked_list = send_repair(Message::EventList(EventList::Lacked(listed(&lacked))));
-        let is_told = [(!event_keys.is_empty(), announced), (!lacked.numbers.is_empty(), lacked_list)];
-        Ok(is_told.into_iter().filter_map(|(is_told, output)| is_told.then_some(output)).collect())
+        let lists = listed(&others.name(&lacked));
+        let announced =
+            (!event_keys.is_empty()).then(|| send_live(Message::EventList(EventList::Announced(event_keys))));
+        let lacked = (!lists.is_empty()).then(|| send_repair(Message::EventList(EventList::Lacked(lists))));
+        Ok(announced.into_iter().chain(lacked).collect())
     }
 
     /// Takes cells of the neighbour, and acts on the difference if they show it.
@@ -334,8 +344,7 @@ impl Reconciliation {
         self.agreement.apart(self.era_of(span), left as u64);
         let told = self.tell(span, ours, &theirs, now, view).await?;
         let numbers = theirs.into_iter().map(Locator::value).collect();
-        let (naming, bits) = (Naming::Locators, LOCATOR_BITS);
-        self.plan.want(Wanted { stretch: Stretch::of(span), naming, bits, numbers, is_new: true });
+        self.plan.want(Wanted { is_new: true, ..Wanted::of_locators(span, numbers) });
         Ok(told)
     }
 
@@ -414,7 +423,10 @@ impl Reconciliation {
             differing::below(shape, parent.node, &parent.children),
         );
         let differences = differing::differences(shape, span, &ours, &theirs);
-        let (deep, flat): (Vec<_>, Vec<_>) = differences.into_iter().partition(opens);
+        // To list about as many events as differ costs less than to find out where they are.
+        let few = self.apart.saturating_mul(2);
+        let is_deep = |it: &Difference| opens(it) && it.ours.max(it.theirs) > few;
+        let (deep, flat): (Vec<_>, Vec<_>) = differences.into_iter().partition(is_deep);
         (flat, deep.into_iter().map(|it| it.node).collect())
     }
 
@@ -467,14 +479,14 @@ impl Reconciliation {
         let lists = differing::joined(lists.into_iter().map(|(span, ..)| span));
         lists.into_iter().for_each(|span| self.plan.fetch(span));
         let neither = spans.iter().filter(|(_, ours, theirs)| *ours == 0 && *theirs == 0);
-        neither.for_each(|(span, ..)| self.suspects.list(*span));
+        neither.for_each(|(span, ..)| self.outcome.suspects.list(*span));
         let ours = spans.iter().filter(|(_, ours, theirs)| *ours > 0 && *theirs == 0).map(|(span, ..)| *span);
         let lacked: Vec<_> = ours.take(MESSAGE_SPANS).collect();
         if lacked.is_empty() {
             return Vec::new();
         }
         self.told = Some(now.steady + GIVING);
-        lacked.iter().for_each(|span| self.suspects.list(*span));
+        lacked.iter().for_each(|span| self.outcome.suspects.list(*span));
         vec![send_repair(Message::EventList(EventList::LackedIn(lacked)))]
     }
 
@@ -519,12 +531,17 @@ impl Reconciliation {
                     |event: &&Event| !asked.iter().any(|stretch| stretch.contains(event.event_key()));
                 events.iter().filter(strange).count()
             }
-            Some(Open::Want { wanted, came }) => {
-                let namer = Namer::new(self.common.shape, view.sketch_key(), wanted.naming, wanted.bits);
-                let numbers = || events.iter().map(|event| namer.number(event.event_key()));
-                let unasked = numbers().filter(|number| !wanted.numbers.contains(number)).count();
-                came.extend(numbers());
-                unasked
+            Some(Open::Want(asked)) => {
+                let namer =
+                    |one: &Wanted| Namer::new(self.common.shape, view.sketch_key(), one.naming, one.bits);
+                let namers: Vec<_> = asked.iter().map(|(wanted, _)| namer(wanted)).collect();
+                let mut names = |event: &&Event| {
+                    let lists = asked.iter_mut().zip(&namers);
+                    lists.fold(false, |is_asked, ((wanted, came), namer)| {
+                        is_asked | note_if_wanted(event.event_key(), wanted, came, namer)
+                    })
+                };
+                events.iter().filter(|event| !names(event)).count()
             }
             Some(_) => events.len(),
         };
@@ -548,13 +565,12 @@ impl Reconciliation {
                 self.plan.fetch(span);
             }
             // All nodes are equal, and the roots are not: the last resort.
-            (Open::Compare(span, Means::Nodes), _) if self.fruitless > 1 => self.plan.fetch(span),
-            (Open::Compare(span, Means::Nodes), _) => self.suspects.list(span),
+            (Open::Compare(span, Means::Nodes), _) if self.outcome.is_last_resort() => self.plan.fetch(span),
+            (Open::Compare(span, Means::Nodes), _) => self.outcome.suspects.list(span),
             // All children are equal, and the nodes are not.
             (Open::Descend { nodes, .. }, _) => self.suspect(nodes),
-            (Open::Want { mut wanted, came }, End::Before(_)) if !came.is_empty() => {
-                wanted.numbers.retain(|number| !came.contains(number));
-                self.plan.want(wanted);
+            (Open::Want(asked), End::Before(reached)) => {
+                left_of(asked, reached).into_iter().for_each(|wanted| self.plan.want(wanted));
             }
             (Open::Fetch { asked, rest }, ending) => {
                 let left = match ending {
@@ -576,7 +592,7 @@ impl Reconciliation {
     /// Notes nodes whose stored hashes may be wrong.
     pub(super) fn suspect(&mut self, nodes: impl IntoIterator<Item = NodePosition>) {
         let spans = nodes.into_iter().map(|node| self.common.shape.time_of(node));
-        spans.for_each(|span| self.suspects.list(span));
+        spans.for_each(|span| self.outcome.suspects.list(span));
     }
 
     /// Asks the same again, a little later.
@@ -586,7 +602,7 @@ impl Reconciliation {
             Open::Cells { span, .. } => self.plan.compare(span, self.means),
             Open::Descend { span, nodes, .. } => self.plan.descend(span, nodes),
             Open::Fetch { asked, rest } => self.plan.fetch_on([asked, rest].concat()),
-            Open::Want { wanted, .. } => self.plan.want(wanted),
+            Open::Want(asked) => asked.into_iter().for_each(|(wanted, _)| self.plan.want(wanted)),
         }
         self.common.coordinator.repaired(self.common.neighbour);
         self.turn_at = Some(now.steady + GIVING);
@@ -597,4 +613,17 @@ impl Reconciliation {
         let left = self.blocks.iter().filter(|block| self.plan.touches(**block)).count();
         self.agreement.blocks_left(self.era, left);
     }
+}
+
+/// Whether an event is one of a list; then its number is noted among those that `came`.
+fn note_if_wanted(event_key: EventKey, wanted: &Wanted, came: &mut BTreeSet<u64>, namer: &Namer) -> bool {
+    if !wanted.stretch.contains(event_key) {
+        return false;
+    }
+    let number = namer.number(event_key);
+    let is_wanted = wanted.numbers.contains(&number);
+    if is_wanted {
+        came.insert(number);
+    }
+    is_wanted
 }

@@ -14,6 +14,8 @@ pub(super) struct Schedule {
     in_turn: bool,
     /// Whether it is the comparison of the tick.
     of_tick: bool,
+    /// Whether the next comparison is of everything.
+    is_of_everything: bool,
     /// When events too young for the last comparison, or in flight, can be compared.
     look_again_at: Option<Duration>,
 }
@@ -59,6 +61,11 @@ impl Schedule {
         self.in_turn = true;
     }
 
+    /// The next comparison is of everything.
+    pub(super) fn reach_everything(&mut self) {
+        self.is_of_everything = true;
+    }
+
     /// Compare once more at `at`.
     pub(super) fn look_again(&mut self, at: Duration) {
         self.look_again_at = Some(at);
@@ -77,7 +84,11 @@ impl Schedule {
     pub(super) fn compared(&mut self) -> Reach {
         self.compare_at = None;
         self.in_turn = false;
-        if std::mem::take(&mut self.of_tick) { Reach::Closed } else { Reach::Settled }
+        match (std::mem::take(&mut self.is_of_everything), std::mem::take(&mut self.of_tick)) {
+            (true, _) => Reach::Everything,
+            (false, true) => Reach::Closed,
+            (false, false) => Reach::Settled,
+        }
     }
 
     /// The next planned time. During a repair none is: it ends with a comparison.
@@ -140,6 +151,16 @@ mod tests {
         assert!(schedule.ticks(at(120)));
         schedule.compare(at(121));
         assert_eq!(schedule.compared(), Reach::Settled, "something else is the matter");
+    }
+
+    #[test]
+    fn a_comparison_of_everything_waits_for_the_next_one() {
+        let mut schedule = Schedule::default();
+        schedule.reach_everything();
+        assert_eq!(schedule.due(at(1)), None);
+        schedule.tick(at(60));
+        assert!(schedule.ticks(at(60)));
+        assert_eq!((schedule.compared(), schedule.compared()), (Reach::Everything, Reach::Settled));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::differing::{self, Digests};
 use super::plan::Means;
 use super::pull::FEW_DIFFERENCES;
 use super::schedule::Reach;
-use super::{Era, FRUITLESS, Reconciliation};
+use super::{Era, Reconciliation};
 use crate::agent::broadcast::InTransit;
 use crate::agent::metered::Metered;
 use crate::agent::outgoing::send_live;
@@ -188,7 +188,7 @@ impl Reconciliation {
             return Ok(self.show_cells(span, root, theirs.answer, now, view).await?);
         };
         self.conclude();
-        if self.fruitless >= FRUITLESS {
+        if self.outcome.waits() {
             return Ok(Vec::new());
         }
         if !self.common.coordinator.may_repair(self.common.neighbour, now.steady) {
@@ -242,7 +242,7 @@ impl Reconciliation {
         self.begin_repair(now);
         self.differs(span);
         let mut outputs = Vec::new();
-        self.means = if self.in_doubt { Means::Nodes } else { Means::CellsOrNodes };
+        self.means = if self.outcome.is_in_doubt() { Means::Nodes } else { Means::CellsOrNodes };
         if count == 0 {
             let digest = view.digest(span).await?.answer.1;
             let differences = differing::differences(
@@ -278,24 +278,10 @@ impl Reconciliation {
         Ok(outputs)
     }
 
-    /// Counts the repair since the last comparison, if there was one.
+    /// Judges the repair since the last comparison, if there was one.
     fn conclude(&mut self) {
-        if !std::mem::take(&mut self.judged) {
-            return;
-        }
-        self.told = None;
-        let asked = std::mem::take(&mut self.asked);
-        if std::mem::take(&mut self.moved) > 0 {
-            (self.fruitless, self.in_doubt) = (0, false);
-            self.suspects.dismiss();
-            return;
-        }
-        self.fruitless += 1;
-        // Events that the neighbour was told of may be on their way to it: that proves nothing.
-        if asked && std::mem::replace(&mut self.in_doubt, true) {
-            self.suspects.confirm();
-        } else if asked {
-            self.suspects.doubt();
+        if self.outcome.conclude() {
+            self.told = None;
         }
     }
 
@@ -306,25 +292,25 @@ impl Reconciliation {
         view: &impl ReplicaView,
     ) -> Result<(), ReadError> {
         let due = !self.is_busy() && self.common.coordinator.checks_at() <= now.steady;
-        if !due || !self.suspects.are_there() {
+        if !due || !self.outcome.suspects.are_there() {
             return Ok(());
         }
         // The agents of other neighbours wait from now on.
         self.common.coordinator.checked(0, now.steady);
         let (mut events, mut wrong) = (0, 0);
         while events < CHECKED_EVENTS as u64
-            && let Some(span) = self.suspects.next()
+            && let Some(span) = self.outcome.suspects.next()
         {
             let checked = view.check_hashes(span).await?;
             events += checked.events;
             wrong += checked.wrong;
             if let Some(rest) = checked.rest {
-                self.suspects.go_on(rest);
+                self.outcome.suspects.go_on(rest);
             }
         }
         self.common.coordinator.checked(events, now.steady);
         if wrong > 0 {
-            (self.fruitless, self.in_doubt) = (0, false);
+            self.outcome.forget();
             self.schedule.compare_by(now.steady);
         }
         Ok(())
@@ -359,9 +345,7 @@ impl Reconciliation {
             self.schedule.look_again(now.steady + self.grace());
         }
         if all {
-            // Nothing was tried, so nothing was in vain.
-            self.is_repairing = !self.plan.is_empty() || self.awaits();
-            self.judged = false;
+            self.outcome.defer(!self.plan.is_empty() || self.awaits());
             self.common.coordinator.repaired(self.common.neighbour);
         }
     }
@@ -371,15 +355,15 @@ impl Reconciliation {
     fn rest_assured(&mut self, span: TimeSpan) {
         let grace = self.grace();
         let reach = TimeSpan::new(span.first(), span.last().after(grace)).unwrap_or(span);
-        let settled = self.suspects.settle(reach);
+        let settled = self.outcome.suspects.settle(reach);
         if Era::of(span) == Era::Future {
             return;
         }
         let differs_later = self.differ_until.is_some_and(|until| until.ahead_of(span.last()) > grace);
         if self.agreement.future != Some(false) && !differs_later && settled {
             self.differ_until = None;
-            (self.fruitless, self.in_doubt) = (0, false);
-            (self.judged, self.told) = (false, None);
+            self.outcome.settle();
+            self.told = None;
         }
     }
 
