@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::support::node::{
-    NOW, Node, SECOND, answer, cells_of_a_thousand, differing, event, id, is_question, messages, past,
-    questions, snapshots,
+    NOW, Node, SECOND, answer, cells_of_a_thousand, differing, event, event_at, id, is_question, messages,
+    past, questions, snapshots,
 };
 use crate::support::pair::Pair;
 use aevrion_core::agent::{Input, LineState, Origin, Output, ReplicaView};
@@ -86,22 +86,40 @@ async fn one_question_is_open_at_a_time() {
 }
 
 #[tokio::test]
-async fn each_answer_brings_the_next_question_when_its_events_are_stored() {
+async fn an_answer_brings_one_question_for_all_that_is_wanted_when_its_events_are_stored() {
     let mut node = Node::new(5, 60_000).await;
     let events: Vec<_> = (0..3).map(|number| event(&number.to_string())).collect();
     for event in &events {
         node.hear(0, lacked(std::slice::from_ref(event))).await;
     }
-    for (number, event) in events.iter().enumerate() {
-        let outputs = node.hear(0, answer(End::Complete, vec![event.clone()])).await;
+    for (came, next) in [(&events[..1], 1), (&events[1..], 0)] {
+        let outputs = node.hear(0, answer(End::Complete, came.to_vec())).await;
         assert!(
             matches!(&outputs[..], [Output::Store(_, Origin::Repaired(by))] if *by == id(1)),
             "{outputs:?}"
         );
         let asked = store(&mut node, outputs).await;
-        assert_eq!(questions(&asked).len(), usize::from(number < 2), "after answer {number}");
+        assert_eq!(questions(&asked).len(), next, "after {} events", came.len());
     }
     assert_eq!(node.replica.root().await.unwrap().count, 3);
+}
+
+/// An answer whose budget ran out before any event was found is no end of the search.
+#[tokio::test]
+async fn what_an_answer_did_not_reach_is_asked_for_again() {
+    let mut node = Node::new(5, 60_000).await;
+    let wanted = event("early");
+    node.hear(0, lacked(std::slice::from_ref(&wanted))).await;
+    let reached = event_at("late", wanted.timestamp().as_millis() + 1).event_key();
+    let said = messages(node.hear(0, answer(End::Before(reached), Vec::new())).await);
+    let [Message::NeedEvents(NeedEvents::Of(lists))] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(lists.len(), 1);
+    assert_eq!(lists[0].stretch.before, Some(reached));
+    assert!(lists[0].stretch.contains(wanted.event_key()));
+    // There is nothing before the beginning.
+    let earliest = EventKey { timestamp: Timestamp::MIN, id: EventId::from_bytes([0; 32]) };
+    let said = messages(node.hear(0, answer(End::Before(earliest), Vec::new())).await);
+    assert_eq!(questions(&said).len(), 0);
 }
 
 /// What is here by the time of the question is not asked for, however it came.

@@ -101,7 +101,7 @@ fn closer(
 /// n counts). If there are still more, further cells are asked for.
 fn spare(apart: u64, counts: usize) -> u64 {
     let root = counts.isqrt().max(1) as u64;
-    (apart / 8).saturating_mul(17) / root + 1
+    ((apart / 8).saturating_mul(17) / root).saturating_add(1)
 }
 
 /// The events of an answer, latest first, up to its budget.

@@ -196,6 +196,28 @@ mod tests {
         assert_eq!((left[0], left[1].span), (stretch(40, 50, None, Some(50)), asked[2].span));
     }
 
+    #[test]
+    fn lists_that_were_not_reached_are_left_and_the_first_one_that_covers_what_was_is_cut_there() {
+        let list = |first, last, numbers: &[u64], came: &[u64]| {
+            let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap();
+            let numbers = numbers.iter().copied().collect();
+            (Wanted::of_locators(span, numbers), came.iter().copied().collect::<BTreeSet<_>>())
+        };
+        let asked = vec![
+            list(80, 99, &[1, 2], &[1]),
+            list(40, 59, &[3, 4], &[4]),
+            list(40, 59, &[5], &[]),
+            list(0, 9, &[6], &[6]),
+        ];
+        let left = left_of(asked.clone(), event_key(50));
+        let numbers: Vec<_> =
+            left.iter().map(|wanted| wanted.numbers.iter().copied().collect::<Vec<_>>()).collect();
+        assert_eq!(numbers, [vec![3], vec![5], vec![]], "the neighbour does not hold event 2");
+        assert_eq!(left[0].stretch, stretch(40, 50, None, Some(50)));
+        assert_eq!((left[1].stretch, left[2].stretch), (asked[2].0.stretch, asked[3].0.stretch));
+        assert_eq!(left_of(asked, event_key(70)), [], "no list covers it");
+    }
+
     /// Events of a stretch are listed part by part: each once, latest first, no more than asked for.
     #[tokio::test]
     async fn a_stretch_is_listed_part_by_part() {
