@@ -3,52 +3,11 @@
 
 use std::time::Duration;
 
+use crate::support::histories::{DAY, HOUR, MINUTE, NOW, YEAR, event, other, scattered, spread, weight};
 use crate::support::pair::Pair;
 use aevrion_core::message::{Digest, Message, NodeDigest, Nodes, Row, ShortHash, encode};
 use aevrion_core::tree::Shape;
-use aevrion_core::{Event, Parameters, TimeSpan, Timestamp, Value};
-
-const MINUTE: u64 = 60_000;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
-const YEAR: u64 = 365 * 24 * 60 * MINUTE;
-const NOW: u64 = 56 * YEAR;
-
-fn event(ms: u64, number: u64, len: usize) -> Event {
-    let mut data = format!("{number}:").into_bytes();
-    data.resize(len, b'v');
-    let key = format!("key {:08}", number % 5_000);
-    Event::new(key.into_bytes().into(), Value::Data(data.into()), Timestamp::from_millis(ms)).unwrap()
-}
-
-/// `count` events spread evenly over `span` milliseconds from `begin` on.
-fn spread(begin: u64, span: u64, count: u64, len: usize) -> Vec<Event> {
-    (0..count).map(|number| event(begin + span / count * number, number, len)).collect()
-}
-
-fn weight(events: &[Event]) -> u64 {
-    events.iter().map(|event| event.canonical_bytes().len() as u64).sum()
-}
-
-/// An event that no other call makes.
-fn other(ms: u64, number: u64) -> Event {
-    event(ms, 1_000_000_000 + number, 60)
-}
-
-/// `count` events for each side, at random moments in `span` milliseconds from `begin` on.
-fn scattered(begin: u64, span: u64, count: u64, seed: u64) -> [Vec<Event>; 2] {
-    let mut random = seed;
-    let mut next = || {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        random >> 16
-    };
-    let mut sides = [Vec::new(), Vec::new()];
-    for number in 0..count {
-        let at = begin + next() % span;
-        sides[usize::from(number % 2 == 1)].push(other(at, seed * 10_000_000 + number));
-    }
-    sides
-}
+use aevrion_core::{Event, Parameters, TimeSpan, Timestamp};
 
 /// The cost of a repair.
 struct Cost {
@@ -117,6 +76,8 @@ async fn differences_among_a_million_events_of_two_years_cost_little_more_than_t
     let first = pair.longest_frame();
     println!("equal: the first snapshot takes {first} B");
     assert!(first <= 300, "{first}");
+    let (_, bytes) = pair.compared;
+    assert!(bytes <= 360, "only one side sends cells, but both sent {bytes} B:\n{}", pair.transcript);
     pair.begin_to_count();
     pair.pass_time(Duration::from_secs(60)).await;
     println!("equal: the minute's takes {} B", pair.longest_frame());

@@ -8,16 +8,26 @@ struct Bench {
     name: &'static str,
     package: &'static str,
     target: &'static str,
+    /// The workspace of the package, if it is not that of the product.
+    manifest: &'static str,
     /// Features that the benchmark needs.
     features: &'static str,
 }
 
 const BENCHES: &[Bench] = &[
-    Bench { name: "import", package: "aevrion-store-redb", target: "import", features: "" },
-    Bench { name: "get", package: "aevrion-store-redb", target: "get", features: "" },
-    Bench { name: "root", package: "aevrion-store-redb", target: "root", features: "" },
-    Bench { name: "sketch", package: "aevrion-core", target: "sketch", features: "" },
-    Bench { name: "neighbour", package: "aevrion-node", target: "neighbour", features: "full" },
+    Bench { name: "import", package: "aevrion-store-redb", target: "import", manifest: "", features: "" },
+    Bench { name: "get", package: "aevrion-store-redb", target: "get", manifest: "", features: "" },
+    Bench { name: "root", package: "aevrion-store-redb", target: "root", manifest: "", features: "" },
+    Bench { name: "sketch", package: "aevrion-core", target: "sketch", manifest: "", features: "" },
+    Bench { name: "neighbour", package: "aevrion-node", target: "neighbour", manifest: "", features: "full" },
+    // Its workspace has a dependency of its own, so its first run needs the registry of crates.
+    Bench {
+        name: "reconcile",
+        package: "aevrion-peers",
+        target: "reconcile",
+        manifest: "peers/Cargo.toml",
+        features: "",
+    },
 ];
 
 /// Arguments after the name go to the benchmark itself.
@@ -34,6 +44,9 @@ fn call(arguments: &[String]) -> Result<Cargo> {
         bail!("there is no benchmark `{name}`, but: {names}");
     };
     let mut line = format!("bench --package {} --bench {}", bench.package, bench.target);
+    if !bench.manifest.is_empty() {
+        line = format!("{line} --manifest-path {}", bench.manifest);
+    }
     if !bench.features.is_empty() {
         line = format!("{line} --features {}", bench.features);
     }
@@ -53,6 +66,16 @@ mod tests {
     #[test]
     fn a_name_becomes_a_package_and_a_target() {
         assert_eq!(shown(&["import"]).unwrap(), "cargo bench --package aevrion-store-redb --bench import");
+    }
+
+    #[test]
+    fn a_workspace_of_its_own_is_named_by_its_manifest() {
+        let line = "cargo bench --package aevrion-peers --bench reconcile --manifest-path peers/Cargo.toml";
+        assert_eq!(shown(&["reconcile"]).unwrap(), line);
+        let manifests = BENCHES.iter().map(|bench| bench.manifest).filter(|path| !path.is_empty());
+        for path in manifests {
+            assert!(crate::process::root().join(path).is_file(), "{path}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod counted;
 pub mod custom_backend;
 pub mod dressed;
 pub mod held;
+pub mod histories;
 pub mod line;
 pub mod node;
 pub mod pair;

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aevrion_core::agent::{
     Agent, AgentConfig, Input, LineState, NewEvent, Now, Origin, Output, RepairCoordinator, StallTimeouts,
@@ -41,6 +41,8 @@ pub(crate) struct Pair {
     last_speaker: Option<usize>,
     /// Turns and bytes up to the last transfer of events: later ones only confirmed it.
     pub(crate) repaired: (u64, u64),
+    /// Turns and bytes of the first round trip, after which each side knows whether they agree.
+    pub(crate) compared: (u64, u64),
     /// Turns and bytes before the first events.
     pub(crate) to_first_events: Option<(u64, u64)>,
     /// The length of the longest frame.
@@ -49,6 +51,8 @@ pub(crate) struct Pair {
     pub(crate) event_bytes: u64,
     /// Events sent that the other side had.
     pub(crate) sent_again: u64,
+    /// The time in the agents and in the codec. Storing is not in it.
+    pub(crate) computing: Duration,
 }
 
 /// The agent of node 1 or 2 for the connection to the other one.
@@ -100,10 +104,12 @@ impl Pair {
             turns: 0,
             last_speaker: None,
             repaired: (0, 0),
+            compared: (0, 0),
             to_first_events: None,
             longest: 0,
             event_bytes: 0,
             sent_again: 0,
+            computing: Duration::ZERO,
         }
     }
 
@@ -188,7 +194,9 @@ impl Pair {
             for (side, arrived) in arrived.into_iter().enumerate() {
                 for (lane, frame) in arrived {
                     let parameters = self.sides[side].replica.parameters();
+                    let began = Instant::now();
                     let message = decode(&frame, &parameters).unwrap();
+                    self.computing += began.elapsed();
                     self.tell(side, Input::Received(lane, message)).await;
                 }
             }
@@ -201,7 +209,9 @@ impl Pair {
         while let Some(input) = inputs.pop_front() {
             let now = self.now(side);
             let Side { agent, replica, .. } = &mut self.sides[side];
+            let began = Instant::now();
             let outputs = agent.handle(input, now, LineState::IDLE, replica).await;
+            self.computing += began.elapsed();
             let outputs = outputs.unwrap_or_else(|error| panic!("{error}:\n{}", self.transcript));
             for output in outputs {
                 match output {
@@ -222,7 +232,9 @@ impl Pair {
     }
 
     fn send(&mut self, side: usize, lane: Lane, message: &Message) {
+        let began = Instant::now();
         let frame = encode(message);
+        self.computing += began.elapsed();
         // Handshakes are not counted: they are the same for every connection.
         if !matches!(message, Message::Hello(_)) {
             if self.last_speaker != Some(side) {
@@ -239,6 +251,9 @@ impl Pair {
             if !message.events().is_empty() {
                 self.repaired = (self.turns, self.bytes());
             }
+            if self.turns <= 2 {
+                self.compared = (self.turns, self.bytes());
+            }
         }
         let (from, to) = (self.sides[side].name, self.sides[1 - side].name);
         let _ = writeln!(self.transcript, "{from} → {to}  {message}  ({} B)", frame.len());
@@ -253,6 +268,7 @@ impl Pair {
         self.last_speaker = None;
         (self.to_first_events, self.longest) = (None, 0);
         (self.repaired, self.event_bytes, self.sent_again) = ((0, 0), 0, 0);
+        (self.compared, self.computing) = ((0, 0), Duration::ZERO);
         for side in &mut self.sides {
             (side.sent_frames, side.sent_bytes) = (0, 0);
         }
@@ -282,7 +298,7 @@ impl Pair {
 }
 
 /// The length of an event in a message.
-fn size_of_event(event: &Event) -> u64 {
+pub(crate) fn size_of_event(event: &Event) -> u64 {
     let push = Push { events: vec![event.clone()] };
     encode(&Message::Push(push)).len() as u64 - 2
 }
