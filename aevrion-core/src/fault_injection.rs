@@ -64,6 +64,20 @@ pub enum Bug {
     RemovalNotStored,
     /// After a failed commit the kept cells are not taken from the store.
     CellsNotReloaded,
+    /// Cells of a span have the events after it in them.
+    CellsOfLaterEvents,
+    /// Locators are cut down to their leaf, although other events are in it.
+    LocatorsTooShort,
+    /// A question goes out before the events of the last answer are stored.
+    AsksBeforeStored,
+    /// The end of an answer does not end the question.
+    AnswerWithoutEnd,
+    /// Events in flight are taken for a difference.
+    FlightIgnored,
+    /// Repairs with two neighbours run at the same time.
+    TurnIgnored,
+    /// The neighbour is not told of the events that it lacks.
+    LackedNotTold,
 }
 
 #[cfg(feature = "testkit")]

@@ -116,9 +116,9 @@ async fn what_an_answer_did_not_reach_is_asked_for_again() {
     assert_eq!(lists.len(), 1);
     assert_eq!(lists[0].stretch.before, Some(reached));
     assert!(lists[0].stretch.contains(wanted.event_key()));
-    // There is nothing before the beginning.
-    let earliest = EventKey { timestamp: Timestamp::MIN, id: EventId::from_bytes([0; 32]) };
-    let said = messages(node.hear(0, answer(End::Before(earliest), Vec::new())).await);
+    // What no list covers says nothing.
+    let elsewhere = event_at("later", NOW * 2).event_key();
+    let said = messages(node.hear(0, answer(End::Before(elsewhere), Vec::new())).await);
     assert_eq!(questions(&said).len(), 0);
 }
 
@@ -344,4 +344,27 @@ async fn cells_that_never_decode_are_given_up() {
     assert!((1..=3).contains(&cells), "{cells} questions for more cells");
     let by_nodes = |message: &&Message| matches!(message, Message::Nodes(Nodes::Cover { counts: None, .. }));
     assert_eq!(asked.iter().filter(by_nodes).count(), 1, "then the nodes decide");
+}
+
+/// The number of snapshots with cells until both hold the same, where the side that shows them lacks some events.
+async fn shows_until_agreement() -> usize {
+    let mut pair = Pair::new(Parameters::default(), NOW).await;
+    let event_of = |number: u64| event_at(&number.to_string(), NOW - number * 10_000);
+    let both: Vec<_> = (100..400).map(event_of).collect();
+    pair.hold(0, both.clone()).await;
+    pair.hold(1, both).await;
+    pair.hold(1, (400..403).map(event_of).collect()).await;
+    pair.begin_to_count();
+    pair.connect().await;
+    assert!(pair.agree().await, "{}", pair.transcript);
+    pair.transcript.lines().filter(|line| line.contains("regular cells")).count()
+}
+
+#[tokio::test]
+async fn the_side_that_cannot_know_what_it_lacks_is_told() {
+    assert_eq!(shows_until_agreement().await, 1);
+    inject(Some(Bug::LackedNotTold));
+    let shows = shows_until_agreement().await;
+    inject(None);
+    assert!(shows > 1, "a second comparison would be noticed");
 }

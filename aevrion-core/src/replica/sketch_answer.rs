@@ -6,6 +6,7 @@ use super::handle::Replica;
 use super::kept_sketch::{KeptCells, Locators};
 use super::tree_walk::unchanging;
 use crate::agent::Walked;
+use crate::fault_injection::{Bug, injected};
 use crate::sketch::{Cells, Locator, Mapping};
 use crate::store::{KeyRange, Pages, Projection, Table, View};
 use crate::tables::{parse_event_key, time_range};
@@ -29,7 +30,7 @@ pub(super) async fn cells_of(
         while inside.page().await? {}
         return Ok(inside.done());
     };
-    if span.last() == Timestamp::MAX {
+    if span.last() == Timestamp::MAX || injected(Bug::CellsOfLaterEvents) {
         return Ok(Walked { answer: cells, rows: 0 });
     }
     let after = TimeSpan::from(span.last().next());

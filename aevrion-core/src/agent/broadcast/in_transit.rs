@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::fetches::Fetches;
 use crate::bounds::{LEAVES_IN_FLIGHT, LOCATOR_LEAF_BITS};
+use crate::fault_injection::{Bug, injected};
 use crate::sketch::Locator;
 use crate::tree::Shape;
 use crate::{EventKey, TimeSpan};
@@ -86,6 +87,9 @@ impl Travelling {
         now: Duration,
         until: Duration,
     ) {
+        if injected(Bug::FlightIgnored) {
+            return;
+        }
         for event_key in event_keys {
             let leaf = shape.node_at(0, event_key.timestamp).index;
             if self.leaves.len() >= LEAVES_IN_FLIGHT && !self.leaves.contains_key(&leaf) {

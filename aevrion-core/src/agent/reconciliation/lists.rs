@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::plan::Wanted;
 use super::walk::{EventKeys, LEAF_BITS, LOCATOR_BITS};
 use crate::agent::ReplicaView;
+use crate::fault_injection::{Bug, injected};
 use crate::message::{Listed, Stretch};
 use crate::sketch::NumberList;
 use crate::{EventKey, ReadError, TimeSpan};
@@ -130,11 +131,11 @@ impl Distinct {
             }
             alike -= sharing[usize::from(bits)];
         }
-        let bits = shortest.1;
+        let bits = if injected(Bug::LocatorsTooShort) { LEAF_BITS } else { shortest.1 };
         let cut = |locator: u64| locator >> (LOCATOR_BITS - bits);
         let (mut short, mut whole) = (BTreeSet::new(), BTreeSet::new());
         for group in self.0.chunk_by(|(one, _), (next, _)| cut(*one) == cut(*next)) {
-            if group.iter().all(|(_, shared)| *shared < bits) {
+            if group.iter().all(|(_, shared)| *shared < bits) || injected(Bug::LocatorsTooShort) {
                 short.insert(cut(group[0].0));
             } else {
                 whole.extend(group.iter().map(|(locator, _)| *locator));

@@ -78,7 +78,7 @@ impl Reconciliation {
                 return Ok(self.wait());
             }
             let goes_on = self.fetches_ahead && self.plan.fetches_next();
-            if self.stores > 0 && !goes_on {
+            if self.stores > 0 && !goes_on && !injected(Bug::AsksBeforeStored) {
                 return Ok(self.wait());
             }
             if !self.common.coordinator.may_repair(self.common.neighbour, now.steady) {
@@ -253,7 +253,7 @@ impl Reconciliation {
         view: &impl ReplicaView,
     ) -> Result<Vec<Output>, ReadError> {
         let numbers: BTreeSet<_> = ours.into_iter().take(MESSAGE_IDS).map(Locator::value).collect();
-        if numbers.is_empty() {
+        if numbers.is_empty() || injected(Bug::LackedNotTold) {
             return Ok(Vec::new());
         }
         self.told = Some(now.steady + GIVING);
@@ -507,7 +507,9 @@ impl Reconciliation {
             outputs.push(Output::Store(events, Origin::Repaired(self.common.neighbour)));
         }
         self.repair(now);
-        if let Reply::End(ending) = reply {
+        if let Reply::End(ending) = reply
+            && !injected(Bug::AnswerWithoutEnd)
+        {
             self.end_answer(ending, now);
             match self.advance(now, view).await {
                 Ok(questions) => outputs.extend(questions),
