@@ -74,8 +74,6 @@ pub enum Bug {
     AnswerWithoutEnd,
     /// Events in flight are taken for a difference.
     FlightIgnored,
-    /// Repairs with two neighbours run at the same time.
-    TurnIgnored,
     /// The neighbour is not told of the events that it lacks.
     LackedNotTold,
 }

@@ -60,12 +60,10 @@ catches! {
     waiting_writes_that_starve: WaitingStarves, by ["left hanging", "left waiting"];
     a_settled_time_that_is_written_to: SettledForgotten, by ["told all to be settled"];
     cells_without_an_event: CellForgotten, by ["kept cells are not"];
-    cells_with_later_events_in_them: CellsOfLaterEvents, by ["no agreement", "asked for", "nobody", "unexpected"];
-    locators_of_no_more_than_their_leaf: LocatorsTooShort, by ["which it had", "came to nodes that had them"];
-    questions_before_the_events_of_the_last_answer_are_stored: AsksBeforeStored, by ["which it had", "came to nodes that had them"];
-    answers_without_an_end: AnswerWithoutEnd, by ["does not answer", "no agreement", "unexpected"];
-    events_in_flight_taken_for_a_difference: FlightIgnored, by ["which it had", "came to nodes that had them"];
-    repairs_with_several_neighbours_at_a_time: TurnIgnored, by ["which it had", "came to nodes that had them"];
+    locators_of_no_more_than_their_leaf: LocatorsTooShort, by ["no agreement"];
+    questions_before_the_events_of_the_last_answer_are_stored: AsksBeforeStored, by ["came twice from the same node"];
+    answers_without_an_end: AnswerWithoutEnd, by ["no agreement"];
+    events_in_flight_taken_for_a_difference: FlightIgnored, by ["repairs where there was no trouble"];
     cells_that_are_not_read_again: CellsNotReloaded, by ["kept cells are not"];
     values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::budget::{Budget, Budgets};
 use super::stall::REPLY_TIMEOUT;
 use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
-use crate::fault_injection::{Bug, injected};
 use crate::{Event, EventKey, NodeId};
 
 /// After this long without an answer another neighbour may be asked for an event.
@@ -178,7 +177,7 @@ impl RepairCoordinator {
     /// because two would deliver the same events.
     pub(super) fn may_repair(&self, neighbour: NodeId, now: Duration) -> bool {
         let mut entries = self.entries();
-        let free = entries.is_free_for(neighbour, now) || injected(Bug::TurnIgnored);
+        let free = entries.is_free_for(neighbour, now);
         if free {
             let since = entries.repairing.filter(|turn| turn.of == neighbour && now < turn.since + TURN);
             let since = since.map_or(now, |turn| turn.since);
