@@ -16,6 +16,7 @@ const BENCHES: &[Bench] = &[
     Bench { name: "import", package: "aevrion-store-redb", target: "import", features: "" },
     Bench { name: "get", package: "aevrion-store-redb", target: "get", features: "" },
     Bench { name: "root", package: "aevrion-store-redb", target: "root", features: "" },
+    Bench { name: "leaf", package: "aevrion-store-redb", target: "leaf", features: "" },
     Bench { name: "sketch", package: "aevrion-core", target: "sketch", features: "" },
     Bench { name: "neighbour", package: "aevrion-node", target: "neighbour", features: "full" },
 ];
