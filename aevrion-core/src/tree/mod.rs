@@ -15,6 +15,7 @@
 //! hashes; they guide, but never decide equality.
 
 mod hash;
+mod kept_top;
 mod leaf;
 mod pass;
 mod root;
@@ -23,9 +24,9 @@ mod top_row;
 
 use crate::Hash;
 
+pub(crate) use kept_top::{KeptTop, TopOfWalk};
 pub(crate) use pass::{NodeSink, TreePass};
 pub use shape::{LEVELS, NodePosition, Shape};
-pub(crate) use top_row::TopRow;
 
 /// Count and hash of the events below a tree node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use super::hash::inner_hash;
 use super::leaf::LeafIds;
 use super::{Node, NodePosition, Shape};
-use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART};
+use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART, TOP_ROW_NODES};
 use crate::events::outermost_event;
 use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
 use crate::tables::{describe_key, node_key, parse_event_key, parse_node_key, parse_node_value, time_range};
@@ -41,8 +41,9 @@ pub(crate) struct TreePass<'v, S> {
     span: TimeSpan,
     /// Stored nodes with a moment in it are ignored and computed from the events.
     distrusted: Option<TimeSpan>,
-    /// Computed nodes that an end of the span cuts through: they are stored nowhere.
-    cut: BTreeMap<NodePosition, Node>,
+    /// Computed nodes that the view lacks and the walk may need again: those that an end of the span cuts through, and
+    /// those of the top row.
+    kept: BTreeMap<NodePosition, Node>,
     fresh: Vec<(NodePosition, Node)>,
     sink: S,
     /// See [`TreePass::rows`].
@@ -55,8 +56,8 @@ pub(super) type Indexed = (u64, Node);
 impl<'v, S: NodeSink> TreePass<'v, S> {
     /// A walk over all events of `view` that uses the stored hashes.
     pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
-        let (cut, fresh) = (BTreeMap::new(), Vec::new());
-        Self { view, shape, span: TimeSpan::ALL, distrusted: None, cut, fresh, sink, rows: 0 }
+        let (kept, fresh) = (BTreeMap::new(), Vec::new());
+        Self { view, shape, span: TimeSpan::ALL, distrusted: None, kept, fresh, sink, rows: 0 }
     }
 
     /// Counts only events of `span`. Nodes cut by its ends are computed and not handed to the sink.
@@ -140,7 +141,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     /// The first known nodes of a row, and the index up to which they are complete: the stored nodes, unless the span
-    /// cuts through them, and the cut nodes that this pass has computed. An unreadable row counts as missing: its node
+    /// cuts through them, and the nodes that this pass has computed and kept. An unreadable row counts as missing: its node
     /// is computed again and overwrites it.
     async fn known(
         &mut self,
@@ -176,9 +177,11 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
                 }
             }
         }
-        let cut = self.cut.range(place(indexes.start())..=place(&to));
-        row.extend(cut.map(|(place, node)| (place.index, *node)));
+        let kept = self.kept.range(place(indexes.start())..=place(&to));
+        row.extend(kept.map(|(place, node)| (place.index, *node)));
         row.sort_unstable_by_key(|(index, _)| *index);
+        // Without isolated views a node computed before may be stored by now.
+        row.dedup_by_key(|(index, _)| *index);
         Ok((row, to))
     }
 
@@ -310,12 +313,19 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     async fn emit(&mut self, position: NodePosition, node: Node) -> Result<(), ReadError> {
-        if self.is_cut(position) {
-            self.cut.insert(position, node);
-        } else {
+        let is_cut = self.is_cut(position);
+        if is_cut || self.keeps(position) {
+            self.kept.insert(position, node);
+        }
+        if !is_cut {
             self.fresh.push((position, node));
         }
         if self.fresh.len() >= HASH_ROWS { self.flush().await } else { Ok(()) }
+    }
+
+    /// Whether a node that others may read once it is stored is kept for this walk, whose view will not show it.
+    fn keeps(&self, node: NodePosition) -> bool {
+        node.level == Shape::TOP && self.distrusted.is_none() && self.kept.len() < TOP_ROW_NODES
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), ReadError> {
