@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::damaged::{DamageList, damaged_event};
 use super::digests::Digests;
@@ -82,6 +82,8 @@ pub(crate) struct Shared {
     pub(super) damage: DamageList,
     /// The top row of the tree, for all walks.
     pub(super) tree_top: Arc<KeptTop>,
+    /// Held by a walk that computes many nodes.
+    pub(super) computes_many: Mutex<()>,
     /// Stored hashes that were wrong and removed.
     pub(super) healed_hashes: AtomicU64,
     pub(super) digests: Digests,
@@ -125,6 +127,7 @@ impl Shared {
             settled: AtomicU64::new(Timestamp::MIN.as_millis()),
             died: watch::Sender::new(None),
             tree_top: Arc::default(),
+            computes_many: Mutex::default(),
             healed_hashes: AtomicU64::new(0),
             digests: Digests::default(),
             sketch,

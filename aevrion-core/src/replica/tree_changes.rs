@@ -91,7 +91,7 @@ impl TreeChanges {
 
     /// Leaves out the nodes touched since the walk began that computed them; all of them if that is not known.
     pub(super) fn retain_current(&self, walk: u64, nodes: &mut Nodes) {
-        self.top.retain_current(walk, nodes);
+        nodes.retain(|(node, _)| self.top.is_current(walk, *node));
     }
 
     /// Notes the nodes that a commit has touched. Their hashes are no longer stored.

@@ -1,15 +1,17 @@
-//! Walks of the tree, seen from their callers: missing hashes are computed, and stored for the next walk. Walks go on
-//! side by side: none waits for another one. Two that need the same missing hash at once both compute it.
+//! Walks of the tree, seen from their callers: missing hashes are computed, and stored for the next walk.
+//!
+//! Walks go on side by side. Two that need the same missing hashes at once both compute them, if they are few. A walk that
+//! has many to compute, as after an import, waits for another such walk, and goes on from what that one has stored.
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::MutexGuard;
 
 use super::queue::{Queue, Request};
 use super::read_state::ReadState;
 use super::state::Shared;
 use super::tree_changes::{Nodes, WalkGrant};
-use crate::tree::{NodeSink, Root, TopOfWalk, TreePass};
+use crate::tree::{NodeSink, Root, StoredSince, TopOfWalk, TreePass};
 use crate::{ReadError, TimeSpan, Timestamp};
 
 /// A walk of the tree, until dropped.
@@ -47,7 +49,7 @@ impl<'s> TreeWalk<'s> {
 
     /// A pass that counts the events of `span`, and the top row for it.
     pub(super) fn pass(&self, span: TimeSpan) -> (TreePass<'_, impl NodeSink>, TopOfWalk<'_>) {
-        let sink = ToWriter(self.grant.nodes.clone());
+        let sink = ToWriter { walk: self, turn: None };
         let pass = TreePass::new(&*self.grant.state.view, self.shared.shape, sink);
         (pass.within(span), self.shared.tree_top.of_walk(self.grant.number))
     }
@@ -66,12 +68,33 @@ pub(super) async fn unchanging<'s>(
 }
 
 /// Hands computed nodes to the writer.
-struct ToWriter(mpsc::Sender<Nodes>);
+struct ToWriter<'s> {
+    walk: &'s TreeWalk<'s>,
+    turn: Option<MutexGuard<'s, ()>>,
+}
 
-impl NodeSink for ToWriter {
+impl NodeSink for ToWriter<'_> {
     async fn take(&mut self, nodes: Nodes) -> Result<(), ReadError> {
         // A writer that no longer listens stores none of them; the walk goes on.
-        let _ = self.0.send(nodes).await;
+        let _ = self.walk.grant.nodes.send(nodes).await;
         Ok(())
+    }
+
+    async fn compute_many(&mut self) -> Option<StoredSince> {
+        if self.turn.is_some() {
+            return None;
+        }
+        let TreeWalk { grant, shared } = self.walk;
+        self.turn = shared.computes_many.try_lock().ok();
+        if self.turn.is_some() {
+            return None;
+        }
+        self.turn = Some(shared.computes_many.lock().await);
+        let state = shared.state().ok()?;
+        Some(StoredSince {
+            view: Arc::clone(&state.view),
+            top: Arc::clone(&shared.tree_top),
+            walk: grant.number,
+        })
     }
 }

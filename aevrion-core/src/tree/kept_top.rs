@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::top_row::{Found, TopRow};
-use super::{Node, NodePosition, Shape};
+use super::{NodePosition, Shape};
 use crate::bounds::{TOUCHED_DURING_PASS, TOUCHED_TOP_NODES};
 
 /// The shared row. The writer numbers the walks, and tells what its commits touch before it shows them.
@@ -78,13 +78,15 @@ impl KeptTop {
         touched.untold = None;
     }
 
-    /// Leaves out the nodes touched since the walk began that computed them.
-    pub(crate) fn retain_current(&self, walk: u64, nodes: &mut Vec<(NodePosition, Node)>) {
+    /// Whether it is known what was touched since a walk began.
+    pub(crate) fn knows(&self, walk: u64) -> bool {
+        walk > self.touched().void
+    }
+
+    /// Whether a node is known to be as it was when a walk began.
+    pub(crate) fn is_current(&self, walk: u64, node: NodePosition) -> bool {
         let touched = self.touched();
-        nodes.retain(|(node, _)| touched.after.get(node).is_none_or(|after| *after < walk));
-        if walk <= touched.void {
-            nodes.clear();
-        }
+        walk > touched.void && touched.after.get(&node).is_none_or(|after| *after < walk)
     }
 
     /// The row for a walk.
@@ -197,6 +199,7 @@ pub(super) enum Reading<T> {
 mod tests {
     use super::*;
     use crate::Hash;
+    use crate::tree::Node;
 
     fn nodes(indexes: &[u64]) -> BTreeSet<NodePosition> {
         indexes.iter().map(|index| top(*index)).chain([NodePosition { level: 0, index: 99 }]).collect()
@@ -253,20 +256,16 @@ mod tests {
         assert_eq!(count(&top, top.begin_walk(), &new).await, Some((vec![5], 11)));
     }
 
-    #[tokio::test]
-    async fn what_was_touched_since_is_not_stored() {
+    #[test]
+    fn what_was_touched_since_is_not_current() {
         let top = KeptTop::default();
         let slow = top.begin_walk();
         assert!(top.touch(&nodes(&[5])));
         let quick = top.begin_walk();
-        let left = |walk| {
-            let mut nodes = vec![(super::top(3), node(1)), (super::top(5), node(1))];
-            top.retain_current(walk, &mut nodes);
-            nodes.len()
-        };
-        assert_eq!((left(slow), left(quick)), (1, 2));
+        let current = |walk| [3, 5].map(|index| top.is_current(walk, super::top(index)));
+        assert_eq!([current(slow), current(quick)], [[true, false], [true, true]]);
         top.forget();
-        assert_eq!((left(slow), left(quick), left(top.begin_walk())), (0, 0, 2));
+        assert_eq!([slow, quick, top.begin_walk()].map(current), [[false; 2], [false; 2], [true; 2]]);
     }
 
     #[tokio::test]

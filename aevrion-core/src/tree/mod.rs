@@ -25,7 +25,7 @@ mod top_row;
 use crate::Hash;
 
 pub(crate) use kept_top::{KeptTop, TopOfWalk};
-pub(crate) use pass::{NodeSink, TreePass};
+pub(crate) use pass::{NodeSink, StoredSince, TreePass};
 pub use shape::{LEVELS, NodePosition, Shape};
 
 /// Count and hash of the events below a tree node.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::hash::inner_hash;
 use super::leaf::LeafIds;
-use super::{Node, NodePosition, Shape};
+use super::{KeptTop, Node, NodePosition, Shape};
 use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART, TOP_ROW_NODES};
 use crate::events::outermost_event;
 use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
@@ -24,6 +25,20 @@ pub(crate) trait NodeSink: Send {
         &mut self,
         nodes: Vec<(NodePosition, Node)>,
     ) -> impl Future<Output = Result<(), ReadError>> + Send;
+
+    /// Called when a walk turns out to compute many nodes. Returns where to look for those that other walks have stored
+    /// meanwhile, if any may have.
+    fn compute_many(&mut self) -> impl Future<Output = Option<StoredSince>> + Send {
+        async { None }
+    }
+}
+
+/// Nodes stored since a walk began. One that is untouched since then has the hash that the walk would compute.
+pub(crate) struct StoredSince {
+    pub(crate) view: Arc<dyn View>,
+    pub(crate) top: Arc<KeptTop>,
+    /// The number of the walk.
+    pub(crate) walk: u64,
 }
 
 /// For read-only walks: drops the nodes.
@@ -45,6 +60,8 @@ pub(crate) struct TreePass<'v, S> {
     /// those of the top row.
     kept: BTreeMap<NodePosition, Node>,
     fresh: Vec<(NodePosition, Node)>,
+    /// Where stored nodes are read, if not in the view.
+    newer: Option<StoredSince>,
     sink: S,
     /// See [`TreePass::rows`].
     rows: u64,
@@ -57,7 +74,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     /// A walk over all events of `view` that uses the stored hashes.
     pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
         let (kept, fresh) = (BTreeMap::new(), Vec::new());
-        Self { view, shape, span: TimeSpan::ALL, distrusted: None, kept, fresh, sink, rows: 0 }
+        Self { view, shape, span: TimeSpan::ALL, distrusted: None, kept, fresh, newer: None, sink, rows: 0 }
     }
 
     /// Counts only events of `span`. Nodes cut by its ends are computed and not handed to the sink.
@@ -153,21 +170,24 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         let mut to = *indexes.end();
         if self.distrusted != Some(TimeSpan::ALL) {
             let (first, last) = (node_key(level, *indexes.start()), node_key(level, *indexes.end()));
+            self.newer.take_if(|newer| !newer.top.knows(newer.walk));
+            let view = self.newer.as_ref().map_or(self.view, |newer| &*newer.view);
             let mut pages =
-                Pages::new(self.view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
+                Pages::new(view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
             while let Some(page) = pages.next().await? {
                 self.rows += page.len() as u64;
                 for (key, value) in page.rows() {
                     let (Some((_, index)), Some((count, hash))) =
                         (parse_node_key(key), parse_node_value(value))
                     else {
-                        tracing::warn!(
-                            node = describe_key(Table::Nodes, key),
-                            "a stored hash cannot be read"
-                        );
+                        let node = describe_key(Table::Nodes, key);
+                        tracing::warn!(node, "a stored hash cannot be read");
                         continue;
                     };
-                    if self.is_stored_as_it_counts(NodePosition { level, index }) {
+                    let node = NodePosition { level, index };
+                    let is_as_of_the_walk = |newer: &StoredSince| newer.top.is_current(newer.walk, node);
+                    if self.is_stored_as_it_counts(node) && self.newer.as_ref().is_none_or(is_as_of_the_walk)
+                    {
                         row.push((index, Node { count, hash }));
                     }
                 }
@@ -291,6 +311,8 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
             }
             walks += 1;
         };
+        // Others may have its room.
+        drop(ids);
         self.rows += if self.is_cut(position) { count * walks } else { 0 };
         let node = Node { count, hash };
         self.emit(position, node).await?;
@@ -320,7 +342,11 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         if !is_cut {
             self.fresh.push((position, node));
         }
-        if self.fresh.len() >= HASH_ROWS { self.flush().await } else { Ok(()) }
+        if self.fresh.len() >= HASH_ROWS {
+            self.flush().await?;
+            self.newer = self.sink.compute_many().await.or(self.newer.take());
+        }
+        Ok(())
     }
 
     /// Whether a node that others may read once it is stored is kept for this walk, whose view will not show it.
