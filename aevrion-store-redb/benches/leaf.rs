@@ -39,14 +39,14 @@ fn main() {
         let replica = filled(&home.path().join("replica"), events).await;
         println!("a leaf of {events} events");
         let numbers = Numbers::default();
-        let (mut digests, mut longest) = (Vec::new(), 0.0_f64);
+        let (mut digests, mut steps) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let (took, poll) = polled(cut_digest(&replica, &numbers)).await;
+            let (took, step) = polled(cut_digest(&replica, &numbers)).await;
             digests.push(took);
-            longest = longest.max(poll);
+            steps.push(step);
         }
         show("digest that cuts the leaf, alone", &digests);
-        println!("{:<52} {longest:>9.2} ms", "its longest step between two yields");
+        show("its longest step between two yields", &steps);
         questions("alone", &replica, &numbers, None).await;
         questions("beside digests that cut the leaf", &replica, &numbers, Some(Beside::Digests)).await;
         questions("beside roots after a write to the leaf", &replica, &numbers, Some(Beside::Roots)).await;
