@@ -2,6 +2,7 @@
 //! answers with the events of one moment between its question and its answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::counted::Counted;
 use crate::support::pausing::Pausing;
@@ -151,58 +152,76 @@ async fn many_missing_hashes_are_computed_by_one_walk_for_all() {
 }
 
 /// The smallest possible shape: a node of the top level covers 16 ms.
-const MODEL: TreeModel = TreeModel { granularity: 1, branching: 2 };
+const FINE: TreeModel = TreeModel { granularity: 1, branching: 2 };
 
-async fn open(store: impl EventStore) -> Replica {
-    let parameters = ParameterOverrides::default().granularity(MODEL.granularity);
-    let parameters = parameters.branching(u32::try_from(MODEL.branching).ok());
-    let wall = Arc::new(ManualWall::at(Timestamp::from_millis(1_000_000)));
-    Replica::open(store, Options::default().parameters(parameters).joins().wall(wall)).await.unwrap()
+/// A replica beside whose writes others ask.
+struct Written {
+    replica: Replica,
+    shape: TreeModel,
+    /// The events before each write, and after the last one.
+    states: Vec<Events>,
+    /// Writes begun and writes done.
+    begun: AtomicUsize,
+    done: AtomicUsize,
 }
 
-/// Writes at these times in turn, beside askers for the root until these times. Each answer must be that of the events
-/// written by one moment between question and answer.
-async fn write_beside(store: Yielding, writes: &[Vec<u64>], askers: &[Vec<u64>]) {
-    let replica = open(store).await;
-    let (written, begun) = (Arc::new(std::sync::Mutex::new(0)), Arc::new(std::sync::Mutex::new(0)));
-    let mut states = vec![Events::new()];
-    let mut batches = Vec::new();
-    for (number, times) in writes.iter().enumerate() {
-        let batch: Vec<_> = times.iter().map(|ms| event(number as u64, *ms)).collect();
-        let mut state = states[number].clone();
-        state.extend(batch.iter().map(|event| (event.timestamp().as_millis(), *event.id().as_bytes())));
-        states.push(state);
-        batches.push(batch);
+impl Written {
+    async fn new(store: impl EventStore, shape: TreeModel, events: Vec<Event>) -> Self {
+        let parameters = ParameterOverrides::default().granularity(shape.granularity);
+        let parameters = parameters.branching(u32::try_from(shape.branching).ok());
+        let wall = Arc::new(ManualWall::at(Timestamp::from_millis(LEAF)));
+        let options = Options::default().parameters(parameters).joins().wall(wall);
+        let replica = Replica::open(store, options).await.unwrap();
+        let states = vec![with(&Events::new(), &events)];
+        for events in events.chunks(4_000) {
+            replica.insert(events.to_vec(), Durability::Buffered).await.unwrap();
+        }
+        Self { replica, shape, states, begun: AtomicUsize::new(0), done: AtomicUsize::new(0) }
     }
-    let states = Arc::new(states);
-    let tasks: Vec<_> = askers
-        .iter()
-        .cloned()
-        .map(|lasts| {
-            let (replica, states) = (replica.clone(), Arc::clone(&states));
-            let (written, begun) = (Arc::clone(&written), Arc::clone(&begun));
+
+    /// Writes these in turn, so many steps of other tasks apart, beside askers for the root until these times. Each answer
+    /// must be that of the events written by one moment between question and answer.
+    async fn write(mut self, batches: Vec<Vec<Event>>, apart: usize, askers: Vec<Vec<u64>>) {
+        for batch in &batches {
+            self.states.push(with(&self.states[self.states.len() - 1], batch));
+        }
+        let written = Arc::new(self);
+        let ask = |lasts: Vec<u64>| {
+            let written = Arc::clone(&written);
             tokio::spawn(async move {
                 for last in lasts {
-                    let least: usize = *written.lock().unwrap();
-                    let root = digest(&replica, last).await;
-                    let most: usize = *begun.lock().unwrap();
-                    let mut possible = states[least..=most].iter().map(|state| MODEL.root(state, 0..=last));
-                    assert!(possible.any(|possible| possible == root), "until {last}, {least} to {most}");
+                    written.ask(last).await;
                 }
             })
-        })
-        .collect();
-    for (number, batch) in batches.into_iter().enumerate() {
-        *begun.lock().unwrap() = number + 1;
-        replica.insert(batch, Durability::Buffered).await.unwrap();
-        *written.lock().unwrap() = number + 1;
+        };
+        let tasks: Vec<_> = askers.into_iter().map(ask).collect();
+        for batch in batches {
+            for _ in 0..apart {
+                tokio::task::yield_now().await;
+            }
+            written.begun.fetch_add(1, Ordering::SeqCst);
+            written.replica.insert(batch, Durability::Buffered).await.unwrap();
+            written.done.fetch_add(1, Ordering::SeqCst);
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        written.ask(u64::MAX - 1).await;
+        assert!(written.replica.verify(|_| {}).await.unwrap().is_clean());
     }
-    for task in tasks {
-        task.await.unwrap();
+
+    async fn ask(&self, last: u64) {
+        let least = self.done.load(Ordering::SeqCst);
+        let root = digest(&self.replica, last).await;
+        let most = self.begun.load(Ordering::SeqCst);
+        let mut possible = self.states[least..=most].iter().map(|events| self.shape.root(events, 0..=last));
+        assert!(possible.any(|possible| possible == root), "until {last}, {least} to {most}");
     }
-    let all = states.last().unwrap();
-    assert_eq!(replica.root().await.unwrap(), MODEL.root(all, 0..=u64::MAX));
-    assert!(replica.verify(|_| {}).await.unwrap().is_clean());
+}
+
+fn with(events: &Events, more: &[Event]) -> Events {
+    let more = more.iter().map(|event| (event.timestamp().as_millis(), *event.id().as_bytes()));
+    events.iter().copied().chain(more).collect()
 }
 
 proptest! {
@@ -215,6 +234,23 @@ proptest! {
         isolated_views: bool,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(write_beside(Yielding::new(isolated_views), &writes, &askers));
+        let batch = |(number, times): (usize, Vec<u64>)| {
+            times.into_iter().map(|ms| event(number as u64, ms)).collect()
+        };
+        let batches = writes.into_iter().enumerate().map(batch).collect();
+        runtime.block_on(async {
+            let written = Written::new(Yielding::new(isolated_views), FINE, Vec::new()).await;
+            written.write(batches, 0, askers).await;
+        });
     }
+}
+
+#[tokio::test]
+async fn a_walk_that_goes_on_from_what_another_one_stored_answers_with_its_own_events() {
+    let shape = TreeModel { granularity: 60_000, branching: 32 };
+    let events = (0..8_000).map(|number| event(number, BEFORE - number * 60_000)).collect();
+    let written = Written::new(Yielding::new(true), shape, events).await;
+    let again = |number: u64| vec![event(10_000 + number, BEFORE - (number * 1_931 % 8_000) * 60_000)];
+    let askers = (0..3).map(|asker| vec![BEFORE + asker]).collect();
+    written.write((0..40).map(again).collect(), 300, askers).await;
 }

@@ -53,6 +53,8 @@ impl LeafIds {
         }
         if self.ids.len() >= LARGE_LEAF && self.room.is_none() {
             self.room = ROOM.acquire().await.ok();
+            // At once: to grow step by step would move millions of bytes in one go.
+            self.ids.reserve_exact((self.at_once * 2).saturating_sub(self.ids.len()));
         }
         self.ids.push(id);
         if self.ids.len() >= self.at_once * 2 { self.keep_smallest().await } else { Ok(()) }
