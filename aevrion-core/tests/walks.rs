@@ -200,8 +200,12 @@ impl Written {
                 tokio::task::yield_now().await;
             }
             written.begun.fetch_add(1, Ordering::SeqCst);
+            let block =
+                batch[0].timestamp().as_millis() / (written.shape.granularity * written.shape.branching);
             written.replica.insert(batch, Durability::Buffered).await.unwrap();
             written.done.fetch_add(1, Ordering::SeqCst);
+            // The new hashes are stored beside older walks.
+            written.replica.nodes(1, block..=block).await.unwrap();
         }
         for task in tasks {
             task.await.unwrap();
@@ -252,5 +256,5 @@ async fn a_walk_that_goes_on_from_what_another_one_stored_answers_with_its_own_e
     let written = Written::new(Yielding::new(true), shape, events).await;
     let again = |number: u64| vec![event(10_000 + number, BEFORE - (number * 1_931 % 8_000) * 60_000)];
     let askers = (0..3).map(|asker| vec![BEFORE + asker]).collect();
-    written.write((0..40).map(again).collect(), 300, askers).await;
+    written.write((0..40).map(again).collect(), 20, askers).await;
 }
