@@ -45,3 +45,11 @@ pub struct Root {
     /// The hash of the events; [`Hash::EMPTY`] for none.
     pub hash: Hash,
 }
+
+/// A node of a row, by its index.
+type Indexed = (u64, Node);
+
+/// Adds counts. Damaged counts may have any value.
+fn add(count: u64, more: u64) -> u64 {
+    count.saturating_add(more)
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::hash::inner_hash;
 use super::leaf::LeafIds;
-use super::{KeptTop, Node, NodePosition, Shape};
+use super::{Indexed, KeptTop, Node, NodePosition, Shape, add};
 use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART, TOP_ROW_NODES};
 use crate::events::outermost_event;
 use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
@@ -66,9 +66,6 @@ pub(crate) struct TreePass<'v, S> {
     /// See [`TreePass::rows`].
     rows: u64,
 }
-
-/// A node of the row being walked, by its index.
-pub(super) type Indexed = (u64, Node);
 
 impl<'v, S: NodeSink> TreePass<'v, S> {
     /// A walk over all events of `view` that uses the stored hashes.
@@ -401,9 +398,4 @@ fn gaps(row: &[Indexed], indexes: RangeInclusive<u64>) -> Vec<RangeInclusive<u64
     }
     gaps.extend(from.filter(|start| start <= indexes.end()).map(|start| start..=*indexes.end()));
     gaps
-}
-
-/// Adds counts. Damaged counts may have any value.
-pub(super) fn add(count: u64, more: u64) -> u64 {
-    count.saturating_add(more)
 }

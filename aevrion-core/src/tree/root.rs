@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 
 use super::hash::RootHasher;
 use super::kept_top::{Reading, TopOfWalk};
-use super::pass::{Indexed, NodeSink, TreePass, add};
+use super::pass::{NodeSink, TreePass};
 use super::top_row::{Found, TopRow};
-use super::{NodePosition, Root, Shape};
+use super::{Indexed, NodePosition, Root, Shape, add};
 use crate::ReadError;
 use crate::bounds::ROW_PART;
 

@@ -17,8 +17,7 @@ use blake3::hazmat::{
 };
 
 use super::hash::{TOP_ENTRY as ENTRY, top_entry};
-use super::pass::{Indexed, add};
-use super::{Node, Root};
+use super::{Indexed, Node, Root, add};
 use crate::Hash;
 use crate::bounds::{TOP_ROW_NODES, TOUCHED_TOP_NODES};
 
