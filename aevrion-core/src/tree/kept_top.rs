@@ -50,23 +50,27 @@ impl KeptTop {
     pub(crate) fn rest(&self) {
         let mut touched = self.touched();
         touched.under_way = false;
-        touched.after.clear();
+        let after = std::mem::take(&mut touched.after);
+        // Dropping many takes long.
+        drop(touched);
+        drop(after);
     }
 
-    /// Notes nodes touched by a commit. Returns whether the walks under way still know what was touched.
+    /// Notes nodes touched by a commit. Returns whether the walks under way still know what was touched; if not, they are
+    /// as good as over.
     pub(crate) fn touch(&self, nodes: &BTreeSet<NodePosition>) -> bool {
         let mut touched = self.touched();
         if let Some(untold) = &mut touched.untold {
             untold.extend(nodes.range(top(0)..).map(|node| node.index));
         }
         touched.untold.take_if(|untold| untold.len() > TOUCHED_TOP_NODES);
+        let walk = touched.walk;
         if touched.under_way {
-            let walk = touched.walk;
             touched.after.extend(nodes.iter().map(|node| (*node, walk)));
         }
         let too_many = touched.after.len() > TOUCHED_DURING_PASS;
         if too_many {
-            touched.end_walks();
+            touched.void = walk;
         }
         !too_many
     }
@@ -74,7 +78,7 @@ impl KeptTop {
     /// Forgets all after a change that is not known node by node, and what the walks under way will find.
     pub(crate) fn forget(&self) {
         let mut touched = self.touched();
-        touched.end_walks();
+        touched.void = touched.walk;
         touched.untold = None;
     }
 
@@ -112,20 +116,22 @@ impl KeptTop {
 }
 
 impl Touched {
-    fn end_walks(&mut self) {
-        self.void = self.walk;
-        self.after.clear();
-    }
-
     /// The indexes of the top row touched since a walk began; `None` if they are not known.
     fn since(&self, walk: u64, indexes: &RangeInclusive<u64>) -> Option<BTreeSet<u64>> {
         if walk <= self.void {
             return None;
         }
+        let mut since = BTreeSet::new();
         let nodes = self.after.range(top(*indexes.start())..=top(*indexes.end()));
-        let since = nodes.filter(|(_, after)| **after >= walk).map(|(node, _)| node.index);
-        let since: BTreeSet<_> = since.take(TOUCHED_TOP_NODES + 1).collect();
-        (since.len() <= TOUCHED_TOP_NODES).then_some(since)
+        for (seen, (node, after)) in nodes.enumerate() {
+            if seen == TOUCHED_TOP_NODES {
+                return None;
+            }
+            if *after >= walk {
+                since.insert(node.index);
+            }
+        }
+        Some(since)
     }
 }
 

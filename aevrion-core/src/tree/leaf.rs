@@ -51,8 +51,10 @@ impl LeafIds {
         if self.hashed_to.is_some_and(|hashed| id <= hashed) {
             return Ok(());
         }
-        if self.ids.len() >= LARGE_LEAF && self.room.is_none() {
-            self.room = ROOM.acquire().await.ok();
+        if self.ids.len() == LARGE_LEAF {
+            if self.room.is_none() {
+                self.room = ROOM.acquire().await.ok();
+            }
             // At once: to grow step by step would move millions of bytes in one go.
             self.ids.reserve_exact((self.at_once * 2).saturating_sub(self.ids.len()));
         }
