@@ -79,6 +79,12 @@ pub const LINEAGE: usize = 1_024;
 /// Ids of one leaf that are sorted in memory at once, 32 B each. A larger leaf takes several passes.
 pub const LEAF_IDS_IN_MEMORY: usize = 1 << 20;
 
+/// Ids of one leaf that any walk may hold in memory, 32 B each. A walk that needs more waits for room.
+pub const LARGE_LEAF: usize = 1 << 16;
+
+/// Larger leaves sorted in memory at once, by all walks of the process: two take 128 MiB at most.
+pub const LARGE_LEAVES_AT_ONCE: usize = 2;
+
 /// Node hashes in one message to the writer: their commit takes a few milliseconds, and a write may have to wait for
 /// it.
 pub const HASH_ROWS: usize = 1_024;

@@ -46,6 +46,7 @@ mod transcripts;
 mod transport_conformance;
 mod transport_conformance_catches;
 mod unreadable;
+mod walks;
 mod watching;
 mod writing;
 mod yielding;

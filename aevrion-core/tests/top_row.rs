@@ -10,6 +10,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::support::Kept;
+use crate::support::tree_model::{NOTHING, TreeModel};
 use aevrion_core::agent::ReplicaView;
 use aevrion_core::bounds::DIGEST_NODES;
 use aevrion_core::message::ShortHash;
@@ -24,6 +25,8 @@ use proptest::prelude::*;
 /// The smallest possible shape: a node of the top level covers 16 ms.
 const GRANULARITY: u64 = 1;
 const BRANCHING: u64 = 2;
+
+const MODEL: TreeModel = TreeModel { granularity: GRANULARITY, branching: BRANCHING };
 
 /// An action on a replica.
 #[derive(Debug, Clone)]
@@ -141,40 +144,14 @@ impl Subject {
         }
     }
 
-    /// A level of the tree of the events from `first` to `last`, computed from its definition.
     fn level(&self, first: u64, last: u64, level: u32) -> BTreeMap<u64, [u8; 32]> {
-        let hash = |bytes: Vec<u8>| *blake3::hash(&bytes).as_bytes();
-        if level == 0 {
-            let mut leaves: BTreeMap<u64, BTreeSet<[u8; 32]>> = BTreeMap::new();
-            for (ms, id) in self.events.range((first, [0; 32])..=(last, [0xFF; 32])) {
-                leaves.entry(ms / GRANULARITY).or_default().insert(*id);
-            }
-            let leaf =
-                |(index, ids): (u64, BTreeSet<[u8; 32]>)| (index, hash(ids.into_iter().flatten().collect()));
-            return leaves.into_iter().map(leaf).collect();
-        }
-        let below = self.level(first, last, level - 1);
-        let parents: BTreeSet<u64> = below.keys().map(|index| index / BRANCHING).collect();
-        let parent = |parent: u64| {
-            let slots = (0..BRANCHING).map(|slot| parent * BRANCHING + slot);
-            (parent, hash(slots.flat_map(|slot| below.get(&slot).copied().unwrap_or_default()).collect()))
-        };
-        parents.into_iter().map(parent).collect()
+        MODEL.level(&self.events, first..=last, level)
     }
 
     fn root(&self, first: u64, last: u64) -> Root {
-        let top = self.level(first, last, 4);
-        if top.is_empty() {
-            return NOTHING;
-        }
-        let row: Vec<u8> =
-            top.into_iter().flat_map(|(index, hash)| [&index.to_be_bytes()[..], &hash].concat()).collect();
-        let count = self.events.range((first, [0; 32])..=(last, [0xFF; 32])).count() as u64;
-        Root { count, hash: blake3::hash(&row).into() }
+        MODEL.root(&self.events, first..=last)
     }
 }
-
-const NOTHING: Root = Root { count: 0, hash: Hash::EMPTY };
 
 async fn open(store: &Kept) -> Replica {
     let parameters =

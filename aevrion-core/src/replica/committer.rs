@@ -51,10 +51,11 @@ impl Committer {
         greatest: Option<Timestamp>,
         sketch_stored_until: u64,
     ) -> Self {
+        let tree = TreeChanges::new(Arc::clone(&shared.tree_top));
         Self {
             shared,
             clock,
-            tree: TreeChanges::default(),
+            tree,
             health: StoreHealth::default(),
             next_expiry: Some(Timestamp::MIN),
             sync_at: None,
@@ -139,28 +140,20 @@ impl Committer {
 
     /// Grants a walk of the tree. A neighbour will be `told` of the events up to a time: nothing is stamped at or
     /// before it from then on.
-    pub(super) fn begin_walk(
-        &mut self,
-        told: Option<Timestamp>,
-        known: u64,
-        reply: oneshot::Sender<WalkGrant>,
-    ) {
+    pub(super) fn begin_walk(&mut self, told: Option<Timestamp>, reply: oneshot::Sender<WalkGrant>) {
         let Ok(state) = self.shared.state() else { return };
         if let Some(until) = told {
             self.settle_clock(until.min(self.shared.wall.now()));
         }
-        self.tree.grant(state, known, reply);
+        self.tree.grant(state, reply);
     }
 
-    /// Stores computed nodes, except those touched since they were computed.
-    pub(super) async fn commit_nodes(&mut self, mut nodes: Nodes) {
-        if !self.tree.is_walked() {
-            return;
-        }
-        self.tree.retain_current(&mut nodes);
+    /// Stores nodes computed by a walk, except those touched since it began.
+    pub(super) async fn commit_nodes(&mut self, walk: u64, mut nodes: Nodes) {
         let Ok(state) = self.base().await else { return };
         // Reading the store again ends a walk.
-        if nodes.is_empty() || !self.tree.is_walked() {
+        self.tree.retain_current(walk, &mut nodes);
+        if nodes.is_empty() {
             return;
         }
         let mut writes = WriteBatch::new();

@@ -1,7 +1,9 @@
 //! A cache of digests. Neighbours compare at the same moments and about the same spans: one computation serves many.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::OwnedMutexGuard;
 
 use super::read_state::ReadState;
 use crate::arrivals::{Effect, Runs};
@@ -14,9 +16,11 @@ use crate::{ReadError, TimeSpan};
 #[derive(Debug, Default)]
 pub(super) struct Digests {
     kept: Mutex<Kept>,
-    /// Held during a computation: it may be the digest that the next caller asks for.
-    pub(super) computing: tokio::sync::Mutex<()>,
+    /// The spans whose digests are being computed. Each lock is held meanwhile.
+    computing: Mutex<Vec<(TimeSpan, Weak<Turn>)>>,
 }
+
+type Turn = tokio::sync::Mutex<()>;
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -56,6 +60,21 @@ impl Digests {
         let arrivals = state.checkpoint.next_arrival.max(known.arrivals);
         self.keep(span, (known.root, &known.digest), arrivals, edition);
         Ok(Some((known.root, known.digest)))
+    }
+
+    /// Waits while another caller computes the digest of this very span. It is kept then, unless an event has arrived.
+    pub(super) async fn turn(&self, span: TimeSpan) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut computing = self.computing.lock().unwrap_or_else(PoisonError::into_inner);
+            computing.retain(|(_, turn)| turn.strong_count() > 0);
+            let known = computing.iter().find(|(other, _)| *other == span);
+            known.and_then(|(_, turn)| turn.upgrade()).unwrap_or_else(|| {
+                let turn = Arc::new(Turn::default());
+                computing.push((span, Arc::downgrade(&turn)));
+                turn
+            })
+        };
+        turn.lock_owned().await
     }
 
     /// The edition of a digest that is computed from now on.

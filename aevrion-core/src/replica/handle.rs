@@ -266,7 +266,7 @@ impl Replica {
     }
 
     async fn root_of(&self, span: TimeSpan) -> Result<Root, ReadError> {
-        let mut walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
+        let walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
         self.noting(walk.root(span).await)
     }
 
@@ -279,7 +279,7 @@ impl Replica {
         level: u8,
         indexes: RangeInclusive<u64>,
     ) -> Result<Vec<(u64, Node)>, ReadError> {
-        let mut walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
+        let walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
         let (mut pass, _) = walk.pass(TimeSpan::ALL);
         self.noting(pass.nodes(level, indexes).await)
     }

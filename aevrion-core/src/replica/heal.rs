@@ -73,7 +73,7 @@ async fn children_of(
     span: TimeSpan,
     parents: &[NodePosition],
 ) -> Result<(Walked<Vec<Vec<NodeDigest>>>, Vec<NodePosition>), ReadError> {
-    let mut walk = TreeWalk::begin(&replica.shared, &replica.queue, None).await?;
+    let walk = TreeWalk::begin(&replica.shared, &replica.queue, None).await?;
     let (mut pass, _) = walk.pass(span);
     let (mut all, mut contradicted) = (Vec::with_capacity(parents.len()), Vec::new());
     for parent in parents {

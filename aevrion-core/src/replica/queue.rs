@@ -18,9 +18,9 @@ use crate::{Event, EventKey, Timestamp, WriteError};
 pub(super) enum Request {
     /// Store something.
     Submit(Submission),
-    /// Grant a walk of the tree; `known` is the number of the last walk that the caller knows. A neighbour will be
-    /// `told` of the events up to a time: nothing is stamped at or before it from now on.
-    Walk { told: Option<Timestamp>, known: u64, reply: oneshot::Sender<WalkGrant> },
+    /// Grant a walk of the tree. A neighbour will be `told` of the events up to a time: nothing is stamped at or before it
+    /// from now on.
+    Walk { told: Option<Timestamp>, reply: oneshot::Sender<WalkGrant> },
     /// Commit these rows of derived tables, and correct the counts.
     Mend(WriteBatch, Option<CountCorrection>, oneshot::Sender<Result<(), StoreError>>),
     /// Correct the kept cells.

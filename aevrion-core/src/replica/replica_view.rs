@@ -21,13 +21,13 @@ impl ReplicaView for Replica {
         if let Some(known) = known_digest(self, span).await? {
             return Ok(known);
         }
-        let _alone = self.shared.digests.computing.lock().await;
+        let _alone = self.shared.digests.turn(span).await;
         if let Some(known) = known_digest(self, span).await? {
             return Ok(known);
         }
         let edition = self.shared.digests.edition();
         let past = span.first() == Timestamp::MIN;
-        let mut walk = TreeWalk::begin(&self.shared, &self.queue, past.then(|| span.last())).await?;
+        let walk = TreeWalk::begin(&self.shared, &self.queue, past.then(|| span.last())).await?;
         let arrivals = walk.state().checkpoint.next_arrival;
         let (mut pass, top) = walk.pass(span);
         let root = self.noting(pass.root_with(top).await)?;

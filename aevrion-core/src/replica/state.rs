@@ -14,13 +14,12 @@ use super::kept_sketch::{KeptCells, KeptSketch};
 use super::options::Options;
 use super::read_state::ReadState;
 use super::recent::RecentArrivals;
-use super::tree_changes::KeptTop;
 use crate::events::read_event;
 use crate::fault_injection::{Bug, injected};
 use crate::index::LatestCache;
 use crate::store::{Capabilities, EventStore, StoreError};
 use crate::tables::Lineage;
-use crate::tree::Shape;
+use crate::tree::{KeptTop, Shape};
 use crate::{Clock, ClockFault, Event, Incarnation, NodeId, Parameters, ReadError, Timestamp, WallClock};
 
 /// The state that the writer shows to readers.
@@ -81,8 +80,10 @@ pub(crate) struct Shared {
     pub(super) feed: Arc<Feed>,
     /// Damaged events, to be asked of the neighbours.
     pub(super) damage: DamageList,
-    /// Held during a walk of the tree: two walks would compute the same hashes.
-    pub(super) tree_walk: Mutex<KeptTop>,
+    /// The top row of the tree, for all walks.
+    pub(super) tree_top: Arc<KeptTop>,
+    /// Held by a walk that computes many nodes.
+    pub(super) computes_many: Mutex<()>,
     /// Stored hashes that were wrong and removed.
     pub(super) healed_hashes: AtomicU64,
     pub(super) digests: Digests,
@@ -125,7 +126,8 @@ impl Shared {
             set_back_below: AtomicU64::new(clock.set_back_below().as_millis()),
             settled: AtomicU64::new(Timestamp::MIN.as_millis()),
             died: watch::Sender::new(None),
-            tree_walk: Mutex::default(),
+            tree_top: Arc::default(),
+            computes_many: Mutex::default(),
             healed_hashes: AtomicU64::new(0),
             digests: Digests::default(),
             sketch,

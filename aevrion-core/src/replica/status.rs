@@ -58,7 +58,7 @@ impl Replica {
     /// # Errors
     /// As [`Replica::root`].
     pub async fn status(&self) -> Result<Status, ReadError> {
-        let mut walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
+        let walk = TreeWalk::begin(&self.shared, &self.queue, None).await?;
         let root = self.noting(walk.root(TimeSpan::ALL).await)?;
         let shared = &self.shared;
         let state = walk.state();

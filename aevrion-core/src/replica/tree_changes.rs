@@ -1,15 +1,16 @@
-//! Walks of the tree, seen from the writer: it grants a walk, stores the hashes that the walk computes, and names the
-//! nodes that commits have touched since the walk before. The rest of the top row stays in memory from walk to walk.
+//! Walks of the tree, seen from the writer: it grants them, stores the hashes that they compute, and names the nodes that
+//! commits have touched since.
 
 use std::collections::BTreeSet;
-use std::future::pending;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::read_state::ReadState;
-use crate::bounds::{KNOWN_STALE, TOUCHED_DURING_PASS, TOUCHED_TOP_NODES};
-use crate::tree::{Node, NodePosition, Shape, TopRow};
+use crate::bounds::KNOWN_STALE;
+use crate::tree::{KeptTop, Node, NodePosition};
 
 /// Computed nodes, children before their parents.
 pub(super) type Nodes = Vec<(NodePosition, Node)>;
@@ -25,86 +26,78 @@ pub(super) struct WalkGrant {
     pub(super) nodes: mpsc::Sender<Nodes>,
     /// The number of the walk.
     pub(super) number: u64,
-    /// The nodes of the top row touched since the last walk that the caller knows.
-    pub(super) touched: Touched,
 }
 
-/// The top row of the tree in memory, and the walk at which it was current.
-pub(super) struct KeptTop {
-    pub(super) row: TopRow,
-    /// The number of the last walk whose grant arrived.
-    pub(super) walk: u64,
-}
-
-impl Default for KeptTop {
-    fn default() -> Self {
-        Self { row: TopRow::unknown(), walk: 0 }
-    }
-}
-
-/// Indexes in the top row; `None` if any of its nodes may have been touched.
-pub(super) type Touched = Option<BTreeSet<u64>>;
-
-/// The nodes that commits have touched, and the walk that is under way.
-#[derive(Default)]
+/// The nodes that commits have touched, and the walks that are under way.
 pub(super) struct TreeChanges {
     /// Nodes that certainly have no stored hash: a commit need not remove it once more.
     without_hash: BTreeSet<NodePosition>,
-    walk: Option<ActiveWalk>,
-    top: TouchedTop,
+    /// The one whose turn it is comes first.
+    walks: Vec<ActiveWalk>,
+    top: Arc<KeptTop>,
 }
 
 /// A walk under way.
 struct ActiveWalk {
+    number: u64,
     nodes: mpsc::Receiver<Nodes>,
-    /// Nodes touched since the walk began: the walk may have computed them from older events.
-    touched: BTreeSet<NodePosition>,
 }
 
 impl TreeChanges {
-    /// Grants a walk, which replaces the one before. `known` is the number of the last walk whose grant the caller
-    /// got.
-    pub(super) fn grant(&mut self, state: Arc<ReadState>, known: u64, reply: oneshot::Sender<WalkGrant>) {
+    pub(super) fn new(top: Arc<KeptTop>) -> Self {
+        Self { without_hash: BTreeSet::new(), walks: Vec::new(), top }
+    }
+
+    /// Grants a walk beside those under way.
+    pub(super) fn grant(&mut self, state: Arc<ReadState>, reply: oneshot::Sender<WalkGrant>) {
         let (sender, nodes) = mpsc::channel(NODES_IN_FLIGHT);
-        let (number, touched) = self.top.begin_walk(known);
-        if reply.send(WalkGrant { state, nodes: sender, number, touched }).is_ok() {
-            self.walk = Some(ActiveWalk { nodes, touched: BTreeSet::new() });
-        }
+        let number = self.top.begin_walk();
+        self.walks.push(ActiveWalk { number, nodes });
+        // If nobody takes the grant, its end of the channel says so.
+        let _ = reply.send(WalkGrant { state, nodes: sender, number });
     }
 
     /// Whether a walk is under way.
     pub(super) fn is_walked(&self) -> bool {
-        self.walk.is_some()
+        !self.walks.is_empty()
     }
 
-    pub(super) fn end_walk(&mut self) {
-        self.walk = None;
+    /// The next nodes that a walk has computed, and its number; `None` at the end of a walk. Waits as long as there is no
+    /// walk.
+    pub(super) async fn next_nodes(&mut self) -> Option<(u64, Nodes)> {
+        poll_fn(|context| self.poll_nodes(context)).await
     }
 
-    /// The next nodes that the walk has computed; `None` at its end. Waits as long as there is no walk.
-    pub(super) async fn next_nodes(&mut self) -> Option<Nodes> {
-        match &mut self.walk {
-            Some(walk) => walk.nodes.recv().await,
-            None => pending().await,
+    fn poll_nodes(&mut self, context: &mut Context<'_>) -> Poll<Option<(u64, Nodes)>> {
+        for place in 0..self.walks.len() {
+            let Poll::Ready(nodes) = self.walks[place].nodes.poll_recv(context) else { continue };
+            let walk = self.walks.remove(place);
+            let Some(nodes) = nodes else {
+                self.rest_if_over();
+                return Poll::Ready(None);
+            };
+            let number = walk.number;
+            self.walks.push(walk);
+            return Poll::Ready(Some((number, nodes)));
+        }
+        Poll::Pending
+    }
+
+    fn rest_if_over(&mut self) {
+        if self.walks.is_empty() {
+            self.top.rest();
         }
     }
 
-    /// Leaves out the nodes touched since they were computed. Without a walk none is left.
-    pub(super) fn retain_current(&self, nodes: &mut Nodes) {
-        match &self.walk {
-            Some(ActiveWalk { touched, .. }) => nodes.retain(|(position, _)| !touched.contains(position)),
-            None => nodes.clear(),
-        }
+    /// Leaves out the nodes touched since the walk began that computed them; all of them if that is not known.
+    pub(super) fn retain_current(&self, walk: u64, nodes: &mut Nodes) {
+        nodes.retain(|(node, _)| self.top.is_current(walk, *node));
     }
 
     /// Notes the nodes that a commit has touched. Their hashes are no longer stored.
     pub(super) fn note_touched(&mut self, touched: BTreeSet<NodePosition>) {
-        self.top.touch(&touched);
-        if let Some(walk) = &mut self.walk {
-            walk.touched.extend(&touched);
-            if walk.touched.len() > TOUCHED_DURING_PASS {
-                self.walk = None;
-            }
+        if !self.top.touch(&touched) {
+            self.end_walks();
         }
         if self.without_hash.len() + touched.len() > KNOWN_STALE {
             self.without_hash.clear();
@@ -124,121 +117,16 @@ impl TreeChanges {
         &self.without_hash
     }
 
-    /// Forgets all after a change that is not known node by node. A walk under way is not stored, nor kept by its
-    /// caller.
+    /// Forgets all after a change that is not known node by node. What the walks under way compute is not stored, nor kept
+    /// by them.
     pub(super) fn forget(&mut self) {
         self.without_hash.clear();
-        self.walk = None;
         self.top.forget();
-    }
-}
-
-/// The nodes of the top row touched since the last walks.
-struct TouchedTop {
-    /// The number of the last walk.
-    walk: u64,
-    /// Those touched before the last walk and not known to the walk before: the grant may not have arrived.
-    handed: Touched,
-    /// Those touched since.
-    since: Touched,
-}
-
-impl Default for TouchedTop {
-    fn default() -> Self {
-        Self { walk: 0, handed: Some(BTreeSet::new()), since: Some(BTreeSet::new()) }
-    }
-}
-
-impl TouchedTop {
-    fn touch(&mut self, nodes: &BTreeSet<NodePosition>) {
-        let top = nodes.range(NodePosition { level: Shape::TOP, index: 0 }..);
-        if let Some(since) = &mut self.since {
-            since.extend(top.map(|node| node.index));
-        }
-        bound(&mut self.since);
+        self.end_walks();
     }
 
-    fn forget(&mut self) {
-        self.since = None;
-    }
-
-    /// The number of a walk that begins now, and the nodes touched since the walk `known`, the last one whose grant
-    /// reached its caller.
-    fn begin_walk(&mut self, known: u64) -> (u64, Touched) {
-        if known == self.walk {
-            self.handed = Some(BTreeSet::new());
-        }
-        self.walk += 1;
-        let since = self.since.replace(BTreeSet::new());
-        self.handed = self.handed.take().zip(since).map(|(mut handed, since)| {
-            handed.extend(since);
-            handed
-        });
-        bound(&mut self.handed);
-        (self.walk, self.handed.clone())
-    }
-}
-
-fn bound(touched: &mut Touched) {
-    touched.take_if(|nodes| nodes.len() > TOUCHED_TOP_NODES);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn touched(indexes: &[u64]) -> BTreeSet<NodePosition> {
-        let top = indexes.iter().map(|index| NodePosition { level: Shape::TOP, index: *index });
-        top.chain([NodePosition { level: 0, index: 99 }]).collect()
-    }
-
-    fn some(indexes: &[u64]) -> Touched {
-        Some(indexes.iter().copied().collect())
-    }
-
-    #[test]
-    fn each_walk_learns_what_was_written_to_since_the_one_before() {
-        let mut top = TouchedTop::default();
-        top.touch(&touched(&[3, 5]));
-        assert_eq!(top.begin_walk(0), (1, some(&[3, 5])));
-        assert_eq!(top.begin_walk(1), (2, some(&[])));
-        top.touch(&touched(&[7]));
-        assert_eq!(top.begin_walk(2), (3, some(&[7])));
-    }
-
-    #[test]
-    fn what_a_walk_did_not_hear_of_the_next_one_does() {
-        let mut top = TouchedTop::default();
-        top.touch(&touched(&[3]));
-        assert_eq!(top.begin_walk(0), (1, some(&[3])));
-        top.touch(&touched(&[5]));
-        assert_eq!(top.begin_walk(0), (2, some(&[3, 5])), "the answer got lost");
-        top.touch(&touched(&[7]));
-        assert_eq!(top.begin_walk(0), (3, some(&[3, 5, 7])), "and once more");
-        assert_eq!(top.begin_walk(3), (4, some(&[])));
-    }
-
-    #[test]
-    fn what_is_not_known_is_handed_on_until_it_was_heard() {
-        let mut top = TouchedTop::default();
-        top.forget();
-        top.touch(&touched(&[3]));
-        assert_eq!(top.begin_walk(0), (1, None));
-        top.touch(&touched(&[5]));
-        assert_eq!(top.begin_walk(0), (2, None), "the answer got lost");
-        assert_eq!(top.begin_walk(2), (3, some(&[])));
-    }
-
-    #[test]
-    fn too_many_are_all() {
-        let mut top = TouchedTop::default();
-        let many: Vec<u64> = (0..=TOUCHED_TOP_NODES as u64).collect();
-        top.touch(&touched(&many[1..]));
-        top.touch(&touched(&many[1..]));
-        assert!(top.begin_walk(0).1.is_some_and(|nodes| nodes.len() == TOUCHED_TOP_NODES));
-        top.touch(&touched(&many[..1]));
-        assert_eq!(top.begin_walk(0).1, None, "together with what was not heard of");
-        top.touch(&touched(&many));
-        assert_eq!(top.begin_walk(2).1, None);
+    fn end_walks(&mut self) {
+        self.walks.clear();
+        self.top.rest();
     }
 }

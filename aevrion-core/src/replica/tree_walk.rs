@@ -1,64 +1,57 @@
-//! Walks of the tree, seen from their callers: missing hashes are computed, and stored for the next walk. A walk
-//! holds the top row, which stays in memory from walk to walk, so there is one at a time.
+//! Walks of the tree, seen from their callers: missing hashes are computed, and stored for the next walk.
+//!
+//! Walks go on side by side. Two that need the same missing hashes at once both compute them, if they are few. A walk that
+//! has many to compute, as after an import, waits for another such walk, and goes on from what that one has stored.
 
 use std::sync::Arc;
 
-use tokio::sync::{MutexGuard, mpsc};
+use tokio::sync::MutexGuard;
 
 use super::queue::{Queue, Request};
 use super::read_state::ReadState;
 use super::state::Shared;
-use super::tree_changes::{KeptTop, Nodes, WalkGrant};
-use crate::tree::{NodeSink, Root, Shape, TopRow, TreePass};
+use super::tree_changes::{Nodes, WalkGrant};
+use crate::tree::{NodeSink, Root, StoredSince, TopOfWalk, TreePass};
 use crate::{ReadError, TimeSpan, Timestamp};
 
-/// The only walk of the tree, until dropped.
+/// A walk of the tree, until dropped.
 pub(super) struct TreeWalk<'s> {
-    walk: WalkGrant,
-    shape: Shape,
-    top: MutexGuard<'s, KeptTop>,
+    grant: WalkGrant,
+    shared: &'s Shared,
 }
 
 impl<'s> TreeWalk<'s> {
-    /// Begins a walk as soon as no other is under way. In a store without isolated views nothing is written until it
-    /// ends. If a neighbour will be `told` of the events up to a time, nothing is stamped at or before it from then
-    /// on.
+    /// Begins a walk. In a store without isolated views nothing is written until it ends, and it begins when no other one
+    /// is under way. If a neighbour will be `told` of the events up to a time, nothing is stamped at or before it from
+    /// then on.
     pub(super) async fn begin(
         shared: &'s Shared,
         queue: &Queue,
         told: Option<Timestamp>,
     ) -> Result<Self, ReadError> {
-        let mut top = shared.tree_walk.lock().await;
-        let known = top.walk;
         // A writer that cannot show the latest commit grants no walk.
-        let Some(walk) = queue.ask(|reply| Request::Walk { told, known, reply }).await else {
+        let Some(grant) = queue.ask(|reply| Request::Walk { told, reply }).await else {
             return Err(shared.state().err().unwrap_or(ReadError::Closed));
         };
-        // No await from here until all is noted: the caller may drop this future at any moment.
-        top.walk = walk.number;
-        match &walk.touched {
-            Some(indexes) => indexes.iter().for_each(|index| top.row.touch(*index..=*index)),
-            None => top.row.forget(),
-        }
-        Ok(Self { walk, shape: shared.shape, top })
+        Ok(Self { grant, shared })
     }
 
     /// The state to walk.
     pub(super) fn state(&self) -> &Arc<ReadState> {
-        &self.walk.state
+        &self.grant.state
     }
 
     /// Hash and count of the events of `span`.
-    pub(super) async fn root(&mut self, span: TimeSpan) -> Result<Root, ReadError> {
+    pub(super) async fn root(&self, span: TimeSpan) -> Result<Root, ReadError> {
         let (mut pass, top) = self.pass(span);
         pass.root_with(top).await
     }
 
     /// A pass that counts the events of `span`, and the top row for it.
-    pub(super) fn pass(&mut self, span: TimeSpan) -> (TreePass<'_, impl NodeSink>, &mut TopRow) {
-        let sink = ToWriter(self.walk.nodes.clone());
-        let pass = TreePass::new(&*self.walk.state.view, self.shape, sink);
-        (pass.within(span), &mut self.top.row)
+    pub(super) fn pass(&self, span: TimeSpan) -> (TreePass<'_, impl NodeSink>, TopOfWalk<'_>) {
+        let sink = ToWriter { walk: self, turn: None };
+        let pass = TreePass::new(&*self.grant.state.view, self.shared.shape, sink);
+        (pass.within(span), self.shared.tree_top.of_walk(self.grant.number))
     }
 }
 
@@ -75,12 +68,33 @@ pub(super) async fn unchanging<'s>(
 }
 
 /// Hands computed nodes to the writer.
-struct ToWriter(mpsc::Sender<Nodes>);
+struct ToWriter<'s> {
+    walk: &'s TreeWalk<'s>,
+    turn: Option<MutexGuard<'s, ()>>,
+}
 
-impl NodeSink for ToWriter {
+impl NodeSink for ToWriter<'_> {
     async fn take(&mut self, nodes: Nodes) -> Result<(), ReadError> {
         // A writer that no longer listens stores none of them; the walk goes on.
-        let _ = self.0.send(nodes).await;
+        let _ = self.walk.grant.nodes.send(nodes).await;
         Ok(())
+    }
+
+    async fn compute_many(&mut self) -> Option<StoredSince> {
+        if self.turn.is_some() {
+            return None;
+        }
+        let TreeWalk { grant, shared } = self.walk;
+        self.turn = shared.computes_many.try_lock().ok();
+        if self.turn.is_some() {
+            return None;
+        }
+        self.turn = Some(shared.computes_many.lock().await);
+        let state = shared.state().ok()?;
+        Some(StoredSince {
+            view: Arc::clone(&state.view),
+            top: Arc::clone(&shared.tree_top),
+            walk: grant.number,
+        })
     }
 }

@@ -40,7 +40,7 @@ enum Next {
     Request(Request),
     /// The last handle is gone.
     Abandoned,
-    Nodes(Option<Nodes>),
+    Nodes(Option<(u64, Nodes)>),
     Sync,
     Retry,
     Waiting,
@@ -91,11 +91,12 @@ impl Writer {
                     }
                     return;
                 }
-                Next::Nodes(Some(nodes)) => {
-                    self.committer.commit_nodes(nodes).await;
+                Next::Nodes(Some((walk, nodes))) => {
+                    self.committer.commit_nodes(walk, nodes).await;
                     self.owes_turn = true;
                 }
-                Next::Nodes(None) => self.committer.tree.end_walk(),
+                // A walk has ended: a store without isolated views may be written again.
+                Next::Nodes(None) => {}
                 Next::Sync => drop(self.committer.sync().await),
                 Next::Retry => self.committer.retry().await,
                 Next::Waiting => {
@@ -142,7 +143,7 @@ impl Writer {
                 let submissions = self.drain(first);
                 self.submissions.commit(submissions, &mut self.committer).await;
             }
-            Request::Walk { told, known, reply } => committer.begin_walk(told, known, reply),
+            Request::Walk { told, reply } => committer.begin_walk(told, reply),
             Request::Mend(writes, counted, reply) => drop(reply.send(committer.mend(writes, counted).await)),
             Request::MendSketch(correction, reply) => {
                 drop(reply.send(committer.mend_sketch(correction).await));

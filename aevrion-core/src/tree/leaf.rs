@@ -4,12 +4,18 @@
 //! sorted; a fuller one is walked several times, each time for the smallest ids not hashed yet. Sorting cannot yield to
 //! other tasks: a long one runs on a blocking thread.
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use super::hash::LeafHasher;
+use crate::bounds::{LARGE_LEAF, LARGE_LEAVES_AT_ONCE};
 use crate::store::{StoreError, in_one_piece};
 use crate::{EventId, Hash};
 
 /// Ids that cost as much to sort and hash as one row to read.
 const SORTED_TO_A_ROW: usize = 16;
+
+/// Room for the ids of large leaves, for all walks of the process. Only a walk of another large leaf waits for it.
+static ROOM: Semaphore = Semaphore::const_new(LARGE_LEAVES_AT_ONCE);
 
 /// The ids of one leaf, collected for its hash.
 pub(super) struct LeafIds {
@@ -20,12 +26,21 @@ pub(super) struct LeafIds {
     dropped: bool,
     hasher: LeafHasher,
     at_once: usize,
+    /// Taken by a large leaf.
+    room: Option<SemaphorePermit<'static>>,
 }
 
 impl LeafIds {
     /// The ids of a leaf not walked yet, with up to twice `at_once` ids in memory.
     pub(super) fn new(at_once: usize) -> Self {
-        Self { hashed_to: None, ids: Vec::new(), dropped: false, hasher: LeafHasher::default(), at_once }
+        Self {
+            hashed_to: None,
+            ids: Vec::new(),
+            dropped: false,
+            hasher: LeafHasher::default(),
+            at_once,
+            room: None,
+        }
     }
 
     /// Takes an id of the walk.
@@ -35,6 +50,13 @@ impl LeafIds {
     pub(super) async fn push(&mut self, id: EventId) -> Result<(), StoreError> {
         if self.hashed_to.is_some_and(|hashed| id <= hashed) {
             return Ok(());
+        }
+        if self.ids.len() == LARGE_LEAF {
+            if self.room.is_none() {
+                self.room = ROOM.acquire().await.ok();
+            }
+            // At once: to grow step by step would move millions of bytes in one go.
+            self.ids.reserve_exact((self.at_once * 2).saturating_sub(self.ids.len()));
         }
         self.ids.push(id);
         if self.ids.len() >= self.at_once * 2 { self.keep_smallest().await } else { Ok(()) }
@@ -50,14 +72,15 @@ impl LeafIds {
         }
         let mut ids = std::mem::take(&mut self.ids);
         let mut hasher = std::mem::take(&mut self.hasher);
-        (self.ids, self.hasher) = in_one_piece(ids.len() / SORTED_TO_A_ROW, move || {
+        let last;
+        (last, self.hasher) = in_one_piece(ids.len() / SORTED_TO_A_ROW, move || {
             ids.sort_unstable();
             hasher.update(&ids);
-            (ids, hasher)
+            // To free so many takes milliseconds, too.
+            (ids.last().copied(), hasher)
         })
         .await?;
-        self.hashed_to = self.ids.last().copied().or(self.hashed_to);
-        self.ids.clear();
+        self.hashed_to = last.or(self.hashed_to);
         let again = std::mem::take(&mut self.dropped);
         Ok((!again).then(|| self.hasher.finish()))
     }

@@ -15,6 +15,7 @@
 //! hashes; they guide, but never decide equality.
 
 mod hash;
+mod kept_top;
 mod leaf;
 mod pass;
 mod root;
@@ -23,9 +24,9 @@ mod top_row;
 
 use crate::Hash;
 
-pub(crate) use pass::{NodeSink, TreePass};
+pub(crate) use kept_top::{KeptTop, TopOfWalk};
+pub(crate) use pass::{NodeSink, StoredSince, TreePass};
 pub use shape::{LEVELS, NodePosition, Shape};
-pub(crate) use top_row::TopRow;
 
 /// Count and hash of the events below a tree node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,4 +44,12 @@ pub struct Root {
     pub count: u64,
     /// The hash of the events; [`Hash::EMPTY`] for none.
     pub hash: Hash,
+}
+
+/// A node of a row, by its index.
+type Indexed = (u64, Node);
+
+/// Adds counts. Damaged counts may have any value.
+fn add(count: u64, more: u64) -> u64 {
+    count.saturating_add(more)
 }

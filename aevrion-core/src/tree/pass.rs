@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use super::hash::inner_hash;
 use super::leaf::LeafIds;
-use super::{Node, NodePosition, Shape};
-use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART};
+use super::{Indexed, KeptTop, Node, NodePosition, Shape, add};
+use crate::bounds::{HASH_ROWS, LEAF_IDS_IN_MEMORY, ROW_PART, TOP_ROW_NODES};
 use crate::events::outermost_event;
 use crate::store::{Direction, KeyRange, Pages, Projection, Table, View};
 use crate::tables::{describe_key, node_key, parse_event_key, parse_node_key, parse_node_value, time_range};
@@ -24,6 +25,20 @@ pub(crate) trait NodeSink: Send {
         &mut self,
         nodes: Vec<(NodePosition, Node)>,
     ) -> impl Future<Output = Result<(), ReadError>> + Send;
+
+    /// Called when a walk turns out to compute many nodes. Returns where to look for those that other walks have stored
+    /// meanwhile, if any may have.
+    fn compute_many(&mut self) -> impl Future<Output = Option<StoredSince>> + Send {
+        async { None }
+    }
+}
+
+/// Nodes stored since a walk began. One that is untouched since then has the hash that the walk would compute.
+pub(crate) struct StoredSince {
+    pub(crate) view: Arc<dyn View>,
+    pub(crate) top: Arc<KeptTop>,
+    /// The number of the walk.
+    pub(crate) walk: u64,
 }
 
 /// For read-only walks: drops the nodes.
@@ -41,22 +56,22 @@ pub(crate) struct TreePass<'v, S> {
     span: TimeSpan,
     /// Stored nodes with a moment in it are ignored and computed from the events.
     distrusted: Option<TimeSpan>,
-    /// Computed nodes that an end of the span cuts through: they are stored nowhere.
-    cut: BTreeMap<NodePosition, Node>,
+    /// Computed nodes that the view lacks and the walk may need again: those that an end of the span cuts through, and
+    /// those of the top row.
+    kept: BTreeMap<NodePosition, Node>,
     fresh: Vec<(NodePosition, Node)>,
+    /// Where stored nodes are read, if not in the view.
+    newer: Option<StoredSince>,
     sink: S,
     /// See [`TreePass::rows`].
     rows: u64,
 }
 
-/// A node of the row being walked, by its index.
-pub(super) type Indexed = (u64, Node);
-
 impl<'v, S: NodeSink> TreePass<'v, S> {
     /// A walk over all events of `view` that uses the stored hashes.
     pub(crate) fn new(view: &'v dyn View, shape: Shape, sink: S) -> Self {
-        let (cut, fresh) = (BTreeMap::new(), Vec::new());
-        Self { view, shape, span: TimeSpan::ALL, distrusted: None, cut, fresh, sink, rows: 0 }
+        let (kept, fresh) = (BTreeMap::new(), Vec::new());
+        Self { view, shape, span: TimeSpan::ALL, distrusted: None, kept, fresh, newer: None, sink, rows: 0 }
     }
 
     /// Counts only events of `span`. Nodes cut by its ends are computed and not handed to the sink.
@@ -140,7 +155,7 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     /// The first known nodes of a row, and the index up to which they are complete: the stored nodes, unless the span
-    /// cuts through them, and the cut nodes that this pass has computed. An unreadable row counts as missing: its node
+    /// cuts through them, and the nodes that this pass has computed and kept. An unreadable row counts as missing: its node
     /// is computed again and overwrites it.
     async fn known(
         &mut self,
@@ -152,21 +167,24 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
         let mut to = *indexes.end();
         if self.distrusted != Some(TimeSpan::ALL) {
             let (first, last) = (node_key(level, *indexes.start()), node_key(level, *indexes.end()));
+            self.newer.take_if(|newer| !newer.top.knows(newer.walk));
+            let view = self.newer.as_ref().map_or(self.view, |newer| &*newer.view);
             let mut pages =
-                Pages::new(self.view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
+                Pages::new(view, Table::Nodes, KeyRange::inclusive(&first, &last), Projection::Rows);
             while let Some(page) = pages.next().await? {
                 self.rows += page.len() as u64;
                 for (key, value) in page.rows() {
                     let (Some((_, index)), Some((count, hash))) =
                         (parse_node_key(key), parse_node_value(value))
                     else {
-                        tracing::warn!(
-                            node = describe_key(Table::Nodes, key),
-                            "a stored hash cannot be read"
-                        );
+                        let node = describe_key(Table::Nodes, key);
+                        tracing::warn!(node, "a stored hash cannot be read");
                         continue;
                     };
-                    if self.is_stored_as_it_counts(NodePosition { level, index }) {
+                    let node = NodePosition { level, index };
+                    let is_as_of_the_walk = |newer: &StoredSince| newer.top.is_current(newer.walk, node);
+                    if self.is_stored_as_it_counts(node) && self.newer.as_ref().is_none_or(is_as_of_the_walk)
+                    {
                         row.push((index, Node { count, hash }));
                     }
                 }
@@ -176,9 +194,11 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
                 }
             }
         }
-        let cut = self.cut.range(place(indexes.start())..=place(&to));
-        row.extend(cut.map(|(place, node)| (place.index, *node)));
+        let kept = self.kept.range(place(indexes.start())..=place(&to));
+        row.extend(kept.map(|(place, node)| (place.index, *node)));
         row.sort_unstable_by_key(|(index, _)| *index);
+        // Without isolated views a node computed before may be stored by now.
+        row.dedup_by_key(|(index, _)| *index);
         Ok((row, to))
     }
 
@@ -288,6 +308,8 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
             }
             walks += 1;
         };
+        // Others may have its room.
+        drop(ids);
         self.rows += if self.is_cut(position) { count * walks } else { 0 };
         let node = Node { count, hash };
         self.emit(position, node).await?;
@@ -310,12 +332,23 @@ impl<'v, S: NodeSink> TreePass<'v, S> {
     }
 
     async fn emit(&mut self, position: NodePosition, node: Node) -> Result<(), ReadError> {
-        if self.is_cut(position) {
-            self.cut.insert(position, node);
-        } else {
+        let is_cut = self.is_cut(position);
+        if is_cut || self.keeps(position) {
+            self.kept.insert(position, node);
+        }
+        if !is_cut {
             self.fresh.push((position, node));
         }
-        if self.fresh.len() >= HASH_ROWS { self.flush().await } else { Ok(()) }
+        if self.fresh.len() >= HASH_ROWS {
+            self.flush().await?;
+            self.newer = self.sink.compute_many().await.or(self.newer.take());
+        }
+        Ok(())
+    }
+
+    /// Whether a node that others may read once it is stored is kept for this walk, whose view will not show it.
+    fn keeps(&self, node: NodePosition) -> bool {
+        node.level == Shape::TOP && self.distrusted.is_none() && self.kept.len() < TOP_ROW_NODES
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), ReadError> {
@@ -365,9 +398,4 @@ fn gaps(row: &[Indexed], indexes: RangeInclusive<u64>) -> Vec<RangeInclusive<u64
     }
     gaps.extend(from.filter(|start| start <= indexes.end()).map(|start| start..=*indexes.end()));
     gaps
-}
-
-/// Adds counts. Damaged counts may have any value.
-pub(super) fn add(count: u64, more: u64) -> u64 {
-    count.saturating_add(more)
 }

@@ -4,11 +4,16 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use super::hash::RootHasher;
-use super::pass::{Indexed, NodeSink, TreePass, add};
+use super::kept_top::{Reading, TopOfWalk};
+use super::pass::{NodeSink, TreePass};
 use super::top_row::{Found, TopRow};
-use super::{NodePosition, Root, Shape};
+use super::{Indexed, NodePosition, Root, Shape, add};
 use crate::ReadError;
 use crate::bounds::ROW_PART;
+
+/// How often a walk looks for nodes that the kept row lacks. Once is enough unless commits touch further ones meanwhile;
+/// then it reads the whole row from the store.
+const TRIES: usize = 8;
 
 /// The counted part of the top row: whole nodes, and nodes cut by an end of the span.
 struct TopSpan {
@@ -34,33 +39,37 @@ impl<S: NodeSink> TreePass<'_, S> {
         Ok(Root { count, hash: hasher.finish() })
     }
 
-    /// As [`TreePass::root`], but reads only the stale nodes of `top`, and the nodes that the span cuts through.
-    pub(crate) async fn root_with(&mut self, top: &mut TopRow) -> Result<Root, ReadError> {
+    /// As [`TreePass::root`], but reads only the nodes that the row lacks, and those that the span cuts through.
+    pub(crate) async fn root_with(&mut self, top: TopOfWalk<'_>) -> Result<Root, ReadError> {
         let TopSpan { before, whole, behind } = self.top_span();
-        if let Some(whole) = &whole {
-            self.refresh(top, whole).await?;
-        }
-        if !top.is_kept() {
-            return self.root().await;
-        }
         let before = self.cut_node(before).await?;
         let behind = self.cut_node(behind).await?;
+        let root = match whole {
+            Some(whole) => {
+                let root = |row: &mut TopRow| row.root(before, Some(whole.clone()), behind);
+                self.read_row(top, &whole, root).await?
+            }
+            None => Some(TopRow::unknown().root(before, None, behind)),
+        };
         self.flush().await?;
-        Ok(top.root(before, whole, behind))
+        match root {
+            Some(root) => Ok(root),
+            None => self.root().await,
+        }
     }
 
     /// The last top-level nodes with these indexes, none of which the span may cut through: at most `most`, ascending.
     /// Cost: as [`TreePass::root_with`].
     pub(crate) async fn latest_of_top(
         &mut self,
-        top: &mut TopRow,
+        top: TopOfWalk<'_>,
         indexes: RangeInclusive<u64>,
         most: usize,
     ) -> Result<Vec<Indexed>, ReadError> {
-        self.refresh(top, &indexes).await?;
-        if top.is_kept() {
-            self.flush().await?;
-            return Ok(top.latest(&indexes, most));
+        let latest = self.read_row(top, &indexes, |row| row.latest(&indexes, most)).await?;
+        self.flush().await?;
+        if let Some(latest) = latest {
+            return Ok(latest);
         }
         let mut latest = VecDeque::new();
         let mut rest = Some(indexes);
@@ -74,24 +83,50 @@ impl<S: NodeSink> TreePass<'_, S> {
         Ok(latest.into())
     }
 
-    /// Reads the stale nodes within `indexes`. Dropping the future half-way keeps the nodes read so far.
-    async fn refresh(&mut self, top: &mut TopRow, indexes: &RangeInclusive<u64>) -> Result<(), ReadError> {
-        let mut found: Vec<Found> = Vec::new();
-        let mut rows = 0;
-        let mut rest = Some(indexes.clone());
-        while let Some(stale) =
-            rest.as_ref().and_then(|rest| top.stale_within(rest)).filter(|_| top.is_kept())
-        {
-            let (part, to) = self.part_of_row(Shape::TOP, stale.clone()).await?;
-            rows += part.len() + 1;
-            found.push((*stale.start()..=to, part));
-            rest = behind(to, indexes);
-            if rows >= ROW_PART {
-                top.take(&std::mem::take(&mut found));
-                rows = 0;
+    /// The answer of `read` about the kept row, after finding the nodes that it lacks; `None` if it cannot be used. The
+    /// row is not locked meanwhile. Dropping the future half-way keeps most of the nodes found so far.
+    async fn read_row<T>(
+        &mut self,
+        top: TopOfWalk<'_>,
+        indexes: &RangeInclusive<u64>,
+        read: impl Fn(&mut TopRow) -> T,
+    ) -> Result<Option<T>, ReadError> {
+        let mut found = Vec::new();
+        for _ in 0..TRIES {
+            let lacking = match top.read(indexes, &found, &read).await {
+                Reading::Done(answer) => return Ok(Some(answer)),
+                Reading::Alone => return Ok(None),
+                Reading::Lacks(lacking) => lacking,
+            };
+            self.find(top, lacking, &mut found).await?;
+        }
+        Ok(None)
+    }
+
+    /// Adds the nodes of these indexes to `found`. What is too much to keep enters the row.
+    async fn find(
+        &mut self,
+        top: TopOfWalk<'_>,
+        lacking: Vec<RangeInclusive<u64>>,
+        found: &mut Vec<Found>,
+    ) -> Result<(), ReadError> {
+        let mut rows = found.iter().map(|(_, nodes)| nodes.len() + 1).sum::<usize>();
+        for indexes in lacking {
+            let mut rest = Some(indexes.clone());
+            while let Some(part_of) = rest {
+                let (part, to) = self.part_of_row(Shape::TOP, part_of.clone()).await?;
+                rows += part.len() + 1;
+                found.push((*part_of.start()..=to, part));
+                rest = behind(to, &indexes);
+                if rows >= ROW_PART {
+                    found.sort_unstable_by_key(|(indexes, _)| *indexes.start());
+                    top.enter(found).await;
+                    found.clear();
+                    rows = 0;
+                }
             }
         }
-        top.take(&found);
+        found.sort_unstable_by_key(|(indexes, _)| *indexes.start());
         Ok(())
     }
 
@@ -126,7 +161,7 @@ mod tests {
     use super::*;
     use crate::store::{Durability, EventStore, MemoryStore, Table, WriteBatch};
     use crate::tables::encode_event_key;
-    use crate::tree::Node;
+    use crate::tree::{KeptTop, Node};
     use crate::{EventId, EventKey, Parameters, TimeSpan, Timestamp};
 
     /// A sink that drops everything.
@@ -151,20 +186,21 @@ mod tests {
         }
         store.commit(batch, Durability::Buffered).await.unwrap();
         let view = store.view().await.unwrap();
-        let (mut kept, mut short) = (TopRow::unknown(), TopRow::of_at_most(500));
+        let (kept, short) = (KeptTop::default(), KeptTop::of_at_most(500));
+        let [of_kept, of_short] = [&kept, &short].map(|top| top.of_walk(top.begin_walk()));
         for (first, last) in [(0, 100), (0, 40_003), (16, 90_000), (33, 90_001), (0, u64::MAX), (5, 5)] {
             let span = TimeSpan::new(Timestamp::from_millis(first), Timestamp::from_millis(last)).unwrap();
             let mut pass = TreePass::new(&*view, shape, Nowhere).within(span);
             let root = pass.root().await.unwrap();
-            assert_eq!(pass.root_with(&mut kept).await.unwrap(), root, "{span:?}");
-            assert_eq!(pass.root_with(&mut short).await.unwrap(), root, "{span:?}");
+            assert_eq!(pass.root_with(of_kept).await.unwrap(), root, "{span:?}");
+            assert_eq!(pass.root_with(of_short).await.unwrap(), root, "{span:?}");
             let whole = pass.top_span().whole;
             let Some(whole) = whole else { continue };
             let all = pass.nodes(Shape::TOP, whole.clone()).await.unwrap();
             let latest = &all[all.len().saturating_sub(700)..];
-            assert_eq!(pass.latest_of_top(&mut kept, whole.clone(), 700).await.unwrap(), latest);
-            assert_eq!(pass.latest_of_top(&mut short, whole, 700).await.unwrap(), latest);
+            assert_eq!(pass.latest_of_top(of_kept, whole.clone(), 700).await.unwrap(), latest);
+            assert_eq!(pass.latest_of_top(of_short, whole, 700).await.unwrap(), latest);
         }
-        assert!(kept.is_kept() && !short.is_kept());
+        assert!(kept.is_kept().await && !short.is_kept().await);
     }
 }

@@ -9,7 +9,7 @@
 //! with every write, and is part of no root of the past. A row longer than [`TOP_ROW_NODES`] is not kept; then every
 //! root reads all of it, page by page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Range, RangeInclusive};
 
 use blake3::hazmat::{
@@ -17,8 +17,7 @@ use blake3::hazmat::{
 };
 
 use super::hash::{TOP_ENTRY as ENTRY, top_entry};
-use super::pass::{Indexed, add};
-use super::{Node, Root};
+use super::{Indexed, Node, Root, add};
 use crate::Hash;
 use crate::bounds::{TOP_ROW_NODES, TOUCHED_TOP_NODES};
 
@@ -33,7 +32,7 @@ const BLOCK: usize = 1_024;
 pub(super) type Found = (RangeInclusive<u64>, Vec<Indexed>);
 
 /// The top row.
-pub(crate) struct TopRow {
+pub(super) struct TopRow {
     /// The entries, ascending, one after the other.
     bytes: Vec<u8>,
     counts: Vec<u64>,
@@ -48,7 +47,7 @@ pub(crate) struct TopRow {
 
 impl TopRow {
     /// A row without any known nodes.
-    pub(crate) fn unknown() -> Self {
+    pub(super) fn unknown() -> Self {
         Self::of_at_most(TOP_ROW_NODES)
     }
 
@@ -66,12 +65,12 @@ impl TopRow {
     }
 
     /// Marks the whole row as stale.
-    pub(crate) fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         *self = Self { too_long: self.too_long, ..Self::of_at_most(self.most) };
     }
 
     /// Marks the nodes of these indexes as stale.
-    pub(crate) fn touch(&mut self, indexes: RangeInclusive<u64>) {
+    pub(super) fn touch(&mut self, indexes: RangeInclusive<u64>) {
         self.stale.add(indexes);
         if self.stale.0.len() > TOUCHED_TOP_NODES {
             self.forget();
@@ -83,9 +82,23 @@ impl TopRow {
         !self.too_long
     }
 
-    /// The first stale indexes within `indexes`.
-    pub(super) fn stale_within(&self, indexes: &RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
-        self.stale.first_within(indexes)
+    /// The parts of `indexes` that are stale or `touched`, and not `found`.
+    pub(super) fn lacking(
+        &self,
+        indexes: &RangeInclusive<u64>,
+        touched: &BTreeSet<u64>,
+        found: &[Found],
+    ) -> Vec<RangeInclusive<u64>> {
+        let mut lacking = Ranges(BTreeMap::new());
+        let mut rest = Some(indexes.clone());
+        while let Some(stale) = rest.and_then(|rest| self.stale.first_within(&rest)) {
+            rest =
+                stale.end().checked_add(1).map(|next| next..=*indexes.end()).filter(|rest| !rest.is_empty());
+            lacking.add(stale);
+        }
+        touched.iter().for_each(|index| lacking.add(*index..=*index));
+        found.iter().for_each(|(indexes, _)| lacking.remove(indexes));
+        lacking.0.into_iter().map(|(first, last)| first..=last).collect()
     }
 
     /// Enters the nodes read, in ascending order.
@@ -367,15 +380,16 @@ mod tests {
 
     /// Reads the stale nodes of `indexes` from the model.
     fn refresh(row: &mut TopRow, model: &Model, indexes: &RangeInclusive<u64>) {
-        let mut found = Vec::new();
-        let mut rest = Some(indexes.clone());
-        while let Some(stale) = rest.and_then(|rest| row.stale_within(&rest)) {
+        let read = |stale: RangeInclusive<u64>| {
             let nodes = model.range(stale.clone()).map(|(index, node)| (*index, *node)).collect();
-            rest =
-                stale.end().checked_add(1).map(|next| next..=*indexes.end()).filter(|rest| !rest.is_empty());
-            found.push((stale, nodes));
-        }
+            (stale, nodes)
+        };
+        let found: Vec<Found> = lacking(row, indexes).into_iter().map(read).collect();
         row.take(&found);
+    }
+
+    fn lacking(row: &TopRow, indexes: &RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
+        row.lacking(indexes, &BTreeSet::new(), &[])
     }
 
     /// An action on a row.
@@ -479,10 +493,19 @@ mod tests {
         model.extend((0..10).map(|index| (index, node(index))));
         check(&mut row, &model, (0, u64::MAX), (false, false));
         row.touch(9..=9);
-        assert_eq!(row.stale_within(&(0..=8)), None);
-        assert_eq!(row.stale_within(&(0..=20)), Some(9..=9));
+        assert_eq!(lacking(&row, &(0..=8)), []);
+        assert_eq!(lacking(&row, &(0..=20)), [9..=9]);
         check(&mut row, &model, (0, 8), (false, true));
-        assert_eq!(row.stale_within(&(0..=20)), Some(9..=9));
+        assert_eq!(lacking(&row, &(0..=20)), [9..=9]);
+    }
+
+    #[test]
+    fn what_is_touched_lacks_and_what_is_found_does_not() {
+        let mut row = TopRow::unknown();
+        refresh(&mut row, &Model::new(), &(0..=u64::MAX));
+        row.touch(3..=5);
+        let (touched, found) = (BTreeSet::from([1, 4, 6, 9]), [(4..=4, Vec::new()), (9..=9, Vec::new())]);
+        assert_eq!(row.lacking(&(0..=9), &touched, &found), [1..=1, 3..=3, 5..=5, 6..=6]);
     }
 
     #[test]
@@ -490,8 +513,8 @@ mod tests {
         let mut row = TopRow::unknown();
         refresh(&mut row, &Model::new(), &(0..=u64::MAX));
         (0..TOUCHED_TOP_NODES as u64).for_each(|number| row.touch(number * 2..=number * 2));
-        assert_eq!(row.stale_within(&(1..=1)), None);
+        assert_eq!(lacking(&row, &(1..=1)), []);
         row.touch(u64::MAX..=u64::MAX);
-        assert_eq!(row.stale_within(&(1..=1)), Some(1..=1));
+        assert_eq!(lacking(&row, &(1..=1)), [1..=1]);
     }
 }

@@ -11,8 +11,10 @@ pub mod histories;
 pub mod line;
 pub mod node;
 pub mod pair;
+pub mod pausing;
 pub mod running;
 pub mod scripted;
+pub mod tree_model;
 pub mod waiting;
 pub mod yielding;
 

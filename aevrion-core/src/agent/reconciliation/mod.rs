@@ -22,6 +22,7 @@ mod lists;
 mod outcome;
 mod plan;
 mod pull;
+mod question;
 mod schedule;
 mod snapshot;
 mod suspects;
@@ -34,7 +35,7 @@ pub use agreement::{Agreement, CatchUp};
 use era::{ByEra, Era};
 use outcome::Outcome;
 use plan::{Means, Plan, Wanted};
-use pull::Open;
+use question::Open;
 use schedule::{InTurn, Reach, Schedule};
 use snapshot::Compared;
 

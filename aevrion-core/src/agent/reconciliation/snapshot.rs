@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::differing::{self, Digests};
 use super::plan::Means;
-use super::pull::FEW_DIFFERENCES;
+use super::question::FEW_DIFFERENCES;
 use super::schedule::Reach;
 use super::{Era, Reconciliation};
 use crate::agent::broadcast::InTransit;

@@ -274,7 +274,7 @@ impl Scrub {
     /// The last step of a pass: compares the stored count of events with that of the tree.
     async fn end_pass(&mut self) -> Result<ScrubStep, WriteError> {
         let events = {
-            let mut walk = TreeWalk::begin(&self.replica.shared, &self.replica.queue, None).await?;
+            let walk = TreeWalk::begin(&self.replica.shared, &self.replica.queue, None).await?;
             let root = self.replica.noting(walk.root(TimeSpan::ALL).await)?;
             root.count.cast_signed().wrapping_sub(walk.state().checkpoint.events.cast_signed())
         };
