@@ -145,6 +145,9 @@ pub const MESSAGE_EVENT_KEYS: usize = 16_384;
 /// Numbers in all the lists of one message: at eight bits each they take 128 KiB, at 64 a frame.
 pub const MESSAGE_IDS: usize = 131_072;
 
+/// Lists of events that are wanted, or lacked, in one message.
+pub const MESSAGE_LISTS: usize = 128;
+
 /// Scopes listed in one message.
 pub const MESSAGE_SPANS: usize = 4_096;
 

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use aevrion_core::bounds::{
-    CELL_COUNTS, KEPT_IRREGULAR, LISTENS, MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_PARENTS, MESSAGE_SPANS,
-    PEER_TEXT,
+    CELL_COUNTS, KEPT_IRREGULAR, LISTENS, MESSAGE_CHILDREN, MESSAGE_IDS, MESSAGE_LISTS, MESSAGE_PARENTS,
+    MESSAGE_SPANS, PEER_TEXT,
 };
 use aevrion_core::message::{
     CellCounts, Differing, Digest, Echo, End, EventList, Events, Hello, Listed, Malformed, Message, Naming,
@@ -327,6 +327,10 @@ fn the_numbers_of_a_message_are_limited() {
         assert_eq!(decode(&encode(&fits), &parameters()), Ok(fits));
         assert_eq!(bad(&longer), Malformed::BadField(name));
     }
+    let lists = |number| vec![numbered(1); number];
+    assert_eq!(decode(&encode(&of(lists(MESSAGE_LISTS))), &parameters()), Ok(of(lists(MESSAGE_LISTS))));
+    assert_eq!(bad(&of(lists(MESSAGE_LISTS + 1))), Malformed::BadField("NeedEvents"));
+    assert_eq!(bad(&of(vec![numbered(0)])), Malformed::BadField("NeedEvents"), "it names nothing");
     // These have 64 bits, and locators 48.
     assert_eq!(bad(&lacked(vec![numbered(1)])), Malformed::BadField("EventList"));
 }

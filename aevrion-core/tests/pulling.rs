@@ -104,6 +104,42 @@ async fn an_answer_brings_one_question_for_all_that_is_wanted_when_its_events_ar
     assert_eq!(node.replica.root().await.unwrap().count, 3);
 }
 
+/// Whether a node that is told again of an event that it is storing asks for it.
+async fn asks_for_what_is_being_stored() -> bool {
+    let mut node = Node::new(5, 60_000).await;
+    let events = [event("one"), event("another")];
+    node.hear(0, lacked(&events)).await;
+    let outputs = node.hear(0, answer(End::Complete, events.to_vec())).await;
+    let before = questions(&messages(node.hear(0, lacked(&events[1..])).await)).len();
+    let asked = store(&mut node, outputs).await;
+    before + questions(&asked).len() > 0
+}
+
+#[tokio::test]
+async fn what_is_being_stored_is_not_asked_for() {
+    assert!(!asks_for_what_is_being_stored().await);
+    inject(Some(Bug::AsksBeforeStored));
+    let asks = asks_for_what_is_being_stored().await;
+    inject(None);
+    assert!(asks, "a needless question would be noticed");
+}
+
+/// A request that names an event in two lists brings it once.
+#[tokio::test]
+async fn an_event_of_two_lists_comes_once() {
+    let mut node = Node::new(5, 60_000).await;
+    let wanted = event("wanted");
+    node.replica.insert(vec![wanted.clone()], Durability::Immediate).await.unwrap();
+    let list = |span| {
+        let numbers = NumberList::new(48, vec![locator(&wanted)]).unwrap();
+        Listed { stretch: Stretch::of(span), naming: Naming::Locators, numbers }
+    };
+    let request = NeedEvents::Of(vec![list(past(NOW)), list(past(NOW + 1))]);
+    let said = messages(node.hear(0, Message::NeedEvents(request)).await);
+    let [Message::Events(Events { events, .. })] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(events[..], [wanted]);
+}
+
 /// An answer whose budget ran out before any event was found is no end of the search.
 #[tokio::test]
 async fn what_an_answer_did_not_reach_is_asked_for_again() {

@@ -61,7 +61,6 @@ catches! {
     a_settled_time_that_is_written_to: SettledForgotten, by ["told all to be settled"];
     cells_without_an_event: CellForgotten, by ["kept cells are not"];
     locators_of_no_more_than_their_leaf: LocatorsTooShort, by ["no agreement"];
-    questions_before_the_events_of_the_last_answer_are_stored: AsksBeforeStored, by ["came twice from the same node"];
     answers_without_an_end: AnswerWithoutEnd, by ["no agreement"];
     events_in_flight_taken_for_a_difference: FlightIgnored, by ["repairs where there was no trouble"];
     cells_that_are_not_read_again: CellsNotReloaded, by ["kept cells are not"];

@@ -262,7 +262,7 @@ impl Agent {
 
     /// The Hello of the minute, if it is due.
     fn tick(&mut self, now: Now) -> Option<Output> {
-        (self.is_settled() && self.reconciliation.ticks(now.steady)).then(|| self.handshake.start(now))
+        (self.is_settled() && self.reconciliation.ticks(now)).then(|| self.handshake.start(now))
     }
 
     /// Runs the due timers.

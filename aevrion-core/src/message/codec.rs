@@ -123,11 +123,10 @@ fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
             let sound = |list: &Listed| {
                 list.naming == Naming::Locators && bits.contains(&u32::from(list.numbers.bits()))
             };
-            lists.iter().all(sound) && fits(lists)
+            lists.iter().all(sound) && name_events(lists) && fit(lists)
         }
-        Message::EventList(EventList::Held(lists)) | Message::NeedEvents(NeedEvents::Of(lists)) => {
-            fits(lists)
-        }
+        Message::EventList(EventList::Held(lists)) => fit(lists),
+        Message::NeedEvents(NeedEvents::Of(lists)) => name_events(lists) && fit(lists),
         Message::NeedEvents(NeedEvents::Cells { from, len, .. }) => {
             u64::from(*from) + u64::from(*len) <= KEPT_IRREGULAR as u64
         }
@@ -135,7 +134,11 @@ fn makes_sense(message: &Message, parameters: &Parameters) -> bool {
     }
 }
 
-fn fits(lists: &[Listed]) -> bool {
+fn name_events(lists: &[Listed]) -> bool {
+    lists.iter().all(|list| !list.numbers.numbers().is_empty())
+}
+
+fn fit(lists: &[Listed]) -> bool {
     lists.iter().map(|list| list.numbers.numbers().len()).sum::<usize>() <= MESSAGE_IDS
 }
 

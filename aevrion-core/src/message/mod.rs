@@ -20,8 +20,8 @@ mod wire;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::{
-    CELL_COUNTS, DIGEST_NODES, DIGEST_ROWS, LISTENS, MESSAGE_EVENT_KEYS, MESSAGE_EVENTS, MESSAGE_PARENTS,
-    MESSAGE_SPANS, PEER_TEXT, SPACE_NAME, WIDEST_NODE,
+    CELL_COUNTS, DIGEST_NODES, DIGEST_ROWS, LISTENS, MESSAGE_EVENT_KEYS, MESSAGE_EVENTS, MESSAGE_LISTS,
+    MESSAGE_PARENTS, MESSAGE_SPANS, PEER_TEXT, SPACE_NAME, WIDEST_NODE,
 };
 use crate::sketch::{Cells, NumberList};
 use crate::tree::{Node, NodePosition};
@@ -305,7 +305,7 @@ pub enum EventList {
     /// lack?
     Held(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
     /// The sender holds these events, and the receiver lacks them.
-    Lacked(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
+    Lacked(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_LISTS>")] Vec<Listed>),
     /// The sender holds many events in these spans that the receiver lacks.
     LackedIn(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<TimeSpan>),
     /// An answer: cells of the sender's sketch.
@@ -318,7 +318,7 @@ pub enum NeedEvents {
     /// The events with these keys.
     At(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENT_KEYS>")] Vec<EventKey>),
     /// The listed events. The answer goes through the lists in their order.
-    Of(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),
+    Of(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_LISTS>")] Vec<Listed>),
     /// More irregular cells of the sketch of a span.
     Cells {
         /// The span of the sketch.

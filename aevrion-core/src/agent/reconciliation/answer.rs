@@ -147,6 +147,7 @@ impl Window {
     fn ending(&self) -> End {
         match self.reached {
             Some(reached) if self.is_full => End::Before(reached),
+            None if self.is_full => End::Later,
             _ => End::Complete,
         }
     }
@@ -159,9 +160,12 @@ impl Reconciliation {
 
     /// An empty window. It ends with the neighbour's budget.
     fn window(&self, now: Now) -> Window {
-        let left = self.common.coordinator.budgets.rows_left(self.common.neighbour, now.steady);
-        let most = usize::try_from(left).unwrap_or(usize::MAX).clamp(1, SCANNED_EVENT_KEYS);
+        let most = usize::try_from(self.rows_left(now)).unwrap_or(usize::MAX).clamp(1, SCANNED_EVENT_KEYS);
         Window { most, ..Window::default() }
+    }
+
+    fn rows_left(&self, now: Now) -> u64 {
+        self.common.coordinator.budgets.rows_left(self.common.neighbour, now.steady)
     }
 
     /// Answers the question for what differs in a span.
@@ -349,7 +353,14 @@ impl Reconciliation {
     ) -> Result<Vec<Output>, HandleError> {
         let metered = self.metered(view, now);
         let mut window = self.window(now);
-        for Wanted { stretch, naming, bits, numbers, .. } in lists.into_iter().map(Wanted::all_of) {
+        let (mut sent, mut unknown) = (BTreeSet::new(), 0);
+        for (place, wanted) in lists.into_iter().map(Wanted::all_of).enumerate() {
+            let Wanted { stretch, naming, bits, numbers, .. } = wanted;
+            // Each list takes reads of its own.
+            window.is_full |= place > 0 && self.rows_left(now) == 0;
+            if window.is_full {
+                break;
+            }
             let namer = self.namer(naming, bits, view);
             let mut unseen = numbers.clone();
             let mut pages = Named::of(stretch, &namer, &numbers, &metered).await?;
@@ -359,15 +370,15 @@ impl Reconciliation {
                 let wanted = |event_key| {
                     let number = namer.number(event_key);
                     unseen.remove(&number);
-                    numbers.contains(&number)
+                    numbers.contains(&number) && sent.insert(event_key)
                 };
                 window.add(page, wanted, &metered).await?;
             }
-            if window.is_full {
-                break;
+            if !window.is_full {
+                unknown += unseen.len();
             }
-            self.mistakes.note(unseen.len(), now.steady)?;
         }
+        self.mistakes.note(unknown, now.steady)?;
         Ok(self.send_window(window, now))
     }
 

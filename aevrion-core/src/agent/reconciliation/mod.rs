@@ -45,7 +45,7 @@ use super::pace::Bucket;
 use super::tolerance::Mistakes;
 use super::{HandleError, Now, Output, ReplicaView};
 use crate::bounds::{LISTED_AT_ONCE, LOCATOR_LEAF_BITS};
-use crate::message::{EventList, Events, Message, NeedEvents, Nodes};
+use crate::message::{EventList, Events, Listed, Message, NeedEvents, Nodes};
 use crate::random::SplitMix64;
 use crate::{Event, TimeSpan, Timestamp};
 
@@ -234,7 +234,7 @@ impl Reconciliation {
             Message::NeedEvents(NeedEvents::Of(lists)) => self.on_requested(lists, now, view).await?,
             // What the neighbour tells.
             Message::EventList(EventList::Lacked(lists)) => {
-                lists.into_iter().for_each(|listed| self.on_lacked(Wanted::all_of(listed), now, in_transit));
+                self.on_lacked(lists, now, in_transit);
                 Vec::new()
             }
             Message::EventList(EventList::LackedIn(spans)) => {
@@ -287,9 +287,14 @@ impl Reconciliation {
         self.open.is_some()
     }
 
-    /// Whether the tick of the minute comes with this [`Input::Woken`]: then a Hello is sent, too.
-    pub(super) fn ticks(&self, now: Duration) -> bool {
-        self.schedule.is_tick(now)
+    /// Whether the minute has passed. Then a comparison is due with the next [`Input::Woken`], and the next minute begins.
+    pub(super) fn ticks(&mut self, now: Now) -> bool {
+        let ticks = self.schedule.ticks(now.steady);
+        if ticks {
+            self.schedule.tick(now.steady + self.until_tick(now.wall));
+            self.outcome.tick();
+        }
+        ticks
     }
 
     /// When [`Input::Woken`] is due, if nothing happens before.
@@ -335,17 +340,19 @@ impl Reconciliation {
     }
 
     /// The neighbour tells of events that this side lacks. Those on their way are left alone.
-    fn on_lacked(&mut self, mut wanted: Wanted, now: Now, in_transit: InTransit<'_>) {
+    fn on_lacked(&mut self, lists: Vec<Listed>, now: Now, in_transit: InTransit<'_>) {
         let leaves = in_transit.leaves(false, now.steady);
-        let shift = u32::from(wanted.bits).saturating_sub(LOCATOR_LEAF_BITS);
-        let all = wanted.numbers.len();
-        wanted.numbers.retain(|number| !leaves.holds_leaf(number >> shift));
-        if wanted.numbers.len() < all {
-            self.schedule.look_again(now.steady + self.grace());
+        for mut wanted in lists.into_iter().map(Wanted::all_of) {
+            let shift = u32::from(wanted.bits).saturating_sub(LOCATOR_LEAF_BITS);
+            let all = wanted.numbers.len();
+            wanted.numbers.retain(|number| !leaves.holds_leaf(number >> shift));
+            if wanted.numbers.len() < all {
+                self.schedule.look_again(now.steady + self.grace());
+            }
+            let era = self.era_of(wanted.stretch.span);
+            self.agreement.differ(era, wanted.numbers.len() as u64, now.steady);
+            self.hint(wanted, now);
         }
-        let era = self.era_of(wanted.stretch.span);
-        self.agreement.differ(era, wanted.numbers.len() as u64, now.steady);
-        self.hint(wanted, now);
     }
 
     /// The neighbour tells of spans in which this side lacks all events.
@@ -439,17 +446,17 @@ impl Reconciliation {
             self.schedule.compare_by(now.steady);
         }
         self.check_suspects(now, view).await?;
-        if self.schedule.ticks(now.steady) {
-            self.schedule.tick(now.steady + self.until_tick(now.wall));
-            self.outcome.tick();
-        }
         let Common { coordinator, neighbour, .. } = &*self.common;
         match self.schedule.due(now.steady).filter(|_| !self.is_busy()) {
             None => {}
             Some(InTurn(true)) if !coordinator.is_free_for(*neighbour, now.steady) => self.compare_again(now),
             Some(_) => {
                 let reach = self.schedule.compared();
-                outputs.extend(self.compare(now, view, reach).await?);
+                let snapshots = self.compare(now, view, reach).await;
+                if snapshots.is_err() && reach == Reach::Everything {
+                    self.schedule.reach_everything();
+                }
+                outputs.extend(snapshots?);
             }
         }
         Ok(outputs)

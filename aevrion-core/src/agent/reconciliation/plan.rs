@@ -8,12 +8,12 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::walk::LOCATOR_BITS;
 use crate::TimeSpan;
-use crate::bounds::{MESSAGE_IDS, PLANNED, PLANNED_EVENTS};
+use crate::bounds::{MESSAGE_IDS, MESSAGE_LISTS, PLANNED, PLANNED_EVENTS};
 use crate::message::{Listed, Naming, Stretch};
 use crate::tree::NodePosition;
 
-/// Wanted lists in one question.
-const WANTED_AT_ONCE: usize = 64;
+/// Wanted lists in one question: each of them may become two.
+const WANTED_AT_ONCE: usize = MESSAGE_LISTS / 2;
 
 /// How closely to compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -26,14 +26,9 @@ impl Schedule {
         self.tick_at = Some(at);
     }
 
-    /// Whether the tick is due.
-    pub(super) fn is_tick(&self, now: Duration) -> bool {
-        self.tick_at.is_some_and(|at| at <= now)
-    }
-
     /// Takes the tick, if it is due. Then a comparison is due, even during another neighbour's repair.
     pub(super) fn ticks(&mut self, now: Duration) -> bool {
-        let ticks = self.is_tick(now);
+        let ticks = self.tick_at.is_some_and(|at| at <= now);
         if ticks {
             self.tick_at = None;
             self.compare_at = Some(now);
