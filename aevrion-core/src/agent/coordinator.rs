@@ -1,11 +1,12 @@
 //! The shared knowledge of all agents of one node: the neighbour asked for each event, the neighbour whose repair is
-//! running, and the read budgets.
+//! running, the broadcast trees, and the read budgets.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budget::{Budget, Budgets};
+use super::sources::Sources;
 use super::stall::REPLY_TIMEOUT;
 use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
 use crate::{Event, EventKey, NodeId};
@@ -40,6 +41,7 @@ const WAITS: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct RepairCoordinator {
     entries: Mutex<Entries>,
+    sources: Mutex<Sources>,
     pub(super) budgets: Budgets,
 }
 
@@ -215,6 +217,13 @@ impl RepairCoordinator {
     pub(crate) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<EventKey>) {
         self.give_up(wanted);
         self.repaired(neighbour);
+        self.sources().leave(neighbour);
+    }
+
+    /// The broadcast trees.
+    pub(super) fn sources(&self) -> MutexGuard<'_, Sources> {
+        // A half changed tree costs some bytes at most.
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

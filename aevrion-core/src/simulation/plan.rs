@@ -13,6 +13,9 @@ use crate::bounds::PUSHED_BYTES;
 /// More nodes than this make a large calm network: some writes and one partition that heals.
 pub(super) const CROWD: usize = 50;
 
+/// The nodes of a crowd that write: few, so that each of them writes often.
+const WRITERS: usize = 16;
+
 /// The troubles of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Troubles {
@@ -191,6 +194,14 @@ impl Plan {
     /// Whether this is the large calm network.
     pub fn is_crowd(&self) -> bool {
         self.nodes > CROWD
+    }
+
+    /// A node whose clients act: any, or one of the few writers of a crowd.
+    pub(super) fn writer(&self, random: &mut Random) -> usize {
+        if !self.is_crowd() {
+            return random.place(self.nodes);
+        }
+        random.place(WRITERS) * self.nodes / WRITERS
     }
 
     /// Whether there is no trouble at all, clocks included.

@@ -85,7 +85,7 @@ impl Traffic {
         self.repairs += u64::from(is_repair(message));
         self.digests += u64::from(matches!(message, Message::Snapshot(snapshot) if snapshot.cells.is_some()));
         self.transmissions += message.events().len() as u64;
-        if let Message::EventList(EventList::Announced(event_keys)) = message {
+        if let Message::EventList(EventList::Announced { event_keys, .. }) = message {
             self.redundancy.announced(event_keys.len());
         }
         if !detailed {
@@ -101,7 +101,7 @@ impl Traffic {
             self.forgetful =
                 self.forgetful.or(event_keys.iter().find(had).map(|event_key| (from, *event_key)));
         }
-        if let Message::EventList(EventList::Announced(event_keys)) = message {
+        if let Message::EventList(EventList::Announced { event_keys, .. }) = message {
             for event_key in event_keys {
                 self.told.entry((from, to, *event_key)).or_default().announced += 1;
                 if self.came.get(&(from, *event_key)).is_some_and(|came| came.from == to) {
@@ -200,7 +200,7 @@ fn is_repair(message: &Message) -> bool {
         Message::Hello(_)
         | Message::Push(_)
         | Message::Snapshot(_)
-        | Message::EventList(EventList::Announced(_))
+        | Message::EventList(EventList::Announced { .. })
         | Message::NeedEvents(NeedEvents::At(_))
         | Message::Events(Events { reply: Reply::At { .. }, .. }) => false,
     }

@@ -45,7 +45,7 @@ impl Workload {
         moments.sort_unstable();
         for moment in moments {
             tokio::time::sleep_until(now + Duration::from_millis(moment)).await;
-            let node = self.random.place(self.world.nodes.len());
+            let node = self.world.plan.writer(&mut self.random);
             if let Some(process) = self.world.nodes[node].process() {
                 self.act(node, process.replica);
             }
