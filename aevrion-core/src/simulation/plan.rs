@@ -186,6 +186,7 @@ impl Plan {
             keys: 50,
             index_batch: 32,
             dense: false,
+            pushed: PUSHED_BYTES,
             budget: Budget::default(),
             ..self
         }
@@ -196,12 +197,13 @@ impl Plan {
         self.nodes > CROWD
     }
 
-    /// A node whose clients act: any, or one of the few writers of a crowd.
-    pub(super) fn writer(&self, random: &mut Random) -> usize {
-        if !self.is_crowd() {
-            return random.place(self.nodes);
+    /// The nodes whose clients act: all, or a few of a crowd.
+    pub(super) fn writers(&self) -> Vec<usize> {
+        if self.is_crowd() {
+            (0..WRITERS).map(|writer| writer * self.nodes / WRITERS).collect()
+        } else {
+            (0..self.nodes).collect()
         }
-        random.place(WRITERS) * self.nodes / WRITERS
     }
 
     /// Whether there is no trouble at all, clocks included.

@@ -1,12 +1,13 @@
 //! The traffic: counted, and hashed into the transcript that compares two runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
 use super::plan::Plan;
 use super::redundancy::Redundancy;
 use super::spread::Spread;
+use super::topology::reach;
 use crate::EventKey;
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
 
@@ -166,10 +167,10 @@ impl Traffic {
     /// the node that sent it; anything more is a loop, or will be one. Repairs are rare: a newly stored event with an
     /// old timestamp may be found missing before it is announced, or while it takes longer to arrive than the quickest
     /// handshakes did. Each such repair is up to eight messages, ends of answers among them.
-    pub(super) fn judge_calm(&self, plan: &Plan, nodes: usize) -> Result<(), String> {
+    pub(super) fn judge_calm(&self, plan: &Plan) -> Result<(), String> {
         // A long burst takes longer to arrive.
         let each = if plan.dense { 8 } else { 4 };
-        if self.repairs > nodes as u64 * each {
+        if self.repairs > plan.nodes as u64 * each {
             return Err(format!("{} messages of repairs where there was no trouble", self.repairs));
         }
         if let Some((from, to, event_key)) = self.echo {
@@ -181,10 +182,31 @@ impl Traffic {
         // A repair may send an event already in flight.
         let most = 1 + u32::from(self.repairs > 0);
         let excess = self.told.iter().find(|(_, told)| told.sent > most || told.announced > most);
-        excess.map_or(Ok(()), |((from, to, event_key), Told { sent, announced })| {
+        if let Some(((from, to, event_key), Told { sent, announced })) = excess {
             let often = format!("sent it {sent} times and announced it {announced} times");
-            Err(format!("node {from} told node {to} of {event_key} too often: {often}"))
-        })
+            return Err(format!("node {from} told node {to} of {event_key} too often: {often}"));
+        }
+        self.judge_told(plan)?;
+        match self.later().filter(|_| plan.is_crowd()) {
+            Some(later) => later.judge(reach(plan.nodes, &plan.links())),
+            None => Ok(()),
+        }
+    }
+
+    /// Without repairs each node tells each neighbour of each event, but for the neighbour that the event came from.
+    fn judge_told(&self, plan: &Plan) -> Result<(), String> {
+        if self.repairs > 0 {
+            return Ok(());
+        }
+        let links: BTreeSet<_> = plan.links().into_iter().flat_map(|(a, b)| [(a, b), (b, a)]).collect();
+        for ((node, event_key), came) in &self.came {
+            let mut neighbours = links.range((*node, 0)..(node + 1, 0)).map(|(_, neighbour)| *neighbour);
+            let untold = |to: &usize| *to != came.from && !self.told.contains_key(&(*node, *to, *event_key));
+            if let Some(to) = neighbours.find(untold) {
+                return Err(format!("node {node} did not tell node {to} of {event_key}"));
+            }
+        }
+        Ok(())
     }
 }
 

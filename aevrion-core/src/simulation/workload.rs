@@ -27,6 +27,8 @@ const DAY: u64 = 86_400_000;
 pub(super) struct Workload {
     world: Arc<World>,
     random: Random,
+    /// The nodes whose clients act.
+    writers: Vec<usize>,
     /// Makes every value unique.
     written: u64,
 }
@@ -34,7 +36,8 @@ pub(super) struct Workload {
 impl Workload {
     pub(super) fn new(world: Arc<World>) -> Self {
         let random = Random::new(world.plan.seed, &[9]);
-        Self { world, random, written: 0 }
+        let writers = world.plan.writers();
+        Self { world, random, writers, written: 0 }
     }
 
     /// Performs the planned actions, at random moments before `end`.
@@ -43,11 +46,24 @@ impl Workload {
         let lasts = u64::try_from((end - now).as_millis()).unwrap_or(0);
         let mut moments: Vec<_> = (0..self.world.plan.actions).map(|_| self.random.below(lasts)).collect();
         moments.sort_unstable();
+        if self.world.plan.is_crowd() {
+            self.write_everywhere();
+        }
         for moment in moments {
             tokio::time::sleep_until(now + Duration::from_millis(moment)).await;
-            let node = self.world.plan.writer(&mut self.random);
+            let node = self.writers[self.random.place(self.writers.len())];
             if let Some(process) = self.world.nodes[node].process() {
                 self.act(node, process.replica);
+            }
+        }
+    }
+
+    /// Each node of a crowd that writes at all writes once, so that the ways of its events form.
+    fn write_everywhere(&mut self) {
+        for node in self.writers.clone() {
+            if let Some(process) = self.world.nodes[node].process() {
+                let operation = self.operation();
+                self.write(node, process.replica, vec![operation], Durability::Immediate);
             }
         }
     }
