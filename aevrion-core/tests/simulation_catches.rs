@@ -6,16 +6,16 @@
 //! missing events and repair again, which is slower and not wrong.
 
 use aevrion_core::fault_injection::{Bug, inject};
-use aevrion_core::simulation::{Plan, run};
+use aevrion_core::simulation::{Plan, Topology, run};
 
 /// The number of seeds in which a bug must show.
 const SEEDS: u64 = 400;
 
 /// Injects a bug and looks for its effects. Returns the run that found it, and the violation.
-fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
+fn find(bug: Bug, words: &[&str], plan: impl Fn(u64) -> Plan) -> Option<(u64, String)> {
     inject(Some(bug));
     let found = (1..=SEEDS).find_map(|seed| {
-        let violation = run(&Plan::from_seed(seed)).err()?;
+        let violation = run(&plan(seed)).err()?;
         println!("{bug:?}: seed {seed}: {}", violation.what);
         words.iter().any(|words| violation.what.contains(words)).then_some((seed, violation.what))
     });
@@ -23,45 +23,52 @@ fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
     found
 }
 
+/// A calm network of many nodes, of which each has four neighbours.
+fn mesh(seed: u64) -> Plan {
+    Plan::from_seed(seed).reshaped(Some(60), Some(Topology::Regular(4))).calmed()
+}
+
 macro_rules! catches {
-    ($($name:ident: $bug:ident, by $words:expr;)*) => { $(
+    ($($name:ident: $bug:ident in $plan:expr, by $words:expr;)*) => { $(
         #[test]
         fn $name() {
-            let Some((seed, what)) = find(Bug::$bug, &$words) else { panic!("not found in {SEEDS} seeds") };
+            let Some((seed, what)) = find(Bug::$bug, &$words, $plan) else { panic!("not found in {SEEDS} seeds") };
             println!("{:?}: seed {seed}: {what}", Bug::$bug);
         }
     )* };
 }
 
 catches! {
-    snapshots_that_are_never_sent: NoSnapshots, by ["no agreement"];
-    ties_broken_by_arrival: TieByArrival, by ["not what its events say", "than its history says", "does not win"];
-    stale_hashes: StaleHash, by ["no agreement", "root is not that of its events", "stored hash was not"];
-    a_future_that_is_shown: FutureShown, by ["shows", "than its history says", "not what its events say"];
-    announcements_to_where_they_came_from: EchoedAnnouncement, by ["which it has it from"];
-    asking_for_what_is_known: AsksForKnown, by ["which it had"];
-    asking_everyone: AsksForKnown, by ["came to nodes that had them"];
-    known_events_that_are_new_again: KnownIsNew, by ["no agreement", "verify", "root", "too often", "which it has it from"];
-    a_clock_that_runs_back_after_a_restart: ClockBack, by ["ran back", "does not win"];
-    acknowledgements_before_the_sync: AckedTooEarly, by ["is lost", "does not read what it wrote"];
-    old_events_that_are_refused: OldRefused, by ["no agreement"];
-    largest_values_that_are_refused: LargestRefused, by ["no agreement"];
-    deletions_that_are_not_replicated: DeletionDropped, by ["no agreement"];
-    differences_on_which_nobody_acts: NobodyActs, by ["no agreement"];
-    two_questions_at_a_time: TwoQuestions, by ["that nobody asked for"];
-    counts_taken_for_equality: CountIsEquality, by ["no agreement"];
-    index_rows_forgotten_by_a_restart: PendingForgotten, by ["not what its events say", "does not win", "does not read", "than its history says", "ran back", "verify"];
-    a_future_that_is_not_compared: FutureIgnored, by ["no agreement"];
-    leases_that_end_by_the_clock_of_another: ExpiryByLogicalClock, by ["than its history says"];
-    a_slow_clock_that_writes: SlowClockWrites, by ["took a write although"];
-    a_batch_past_the_drift: BatchPastDrift, by ["beyond the drift"];
-    spoilt_hashes_that_are_not_healed: HashNotHealed, by ["no agreement"];
-    going_on_from_stale_memory: StaleReload, by ["does not notice", "ran back", "does not win", "not what its", "is lost", "verify", "no agreement", "not what its events say", "root is not that of its events", "cannot be read", "does not read"];
-    waiting_writes_that_starve: WaitingStarves, by ["left hanging", "left waiting"];
-    a_settled_time_that_is_written_to: SettledForgotten, by ["told all to be settled"];
-    cells_without_an_event: CellForgotten, by ["kept cells are not"];
-    cells_that_are_not_read_again: CellsNotReloaded, by ["kept cells are not"];
-    values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];
+    snapshots_that_are_never_sent: NoSnapshots in Plan::from_seed, by ["no agreement"];
+    ties_broken_by_arrival: TieByArrival in Plan::from_seed, by ["not what its events say", "than its history says", "does not win"];
+    stale_hashes: StaleHash in Plan::from_seed, by ["no agreement", "root is not that of its events", "stored hash was not"];
+    a_future_that_is_shown: FutureShown in Plan::from_seed, by ["shows", "than its history says", "not what its events say"];
+    announcements_to_where_they_came_from: EchoedAnnouncement in Plan::from_seed, by ["which it has it from"];
+    asking_for_what_is_known: AsksForKnown in Plan::from_seed, by ["which it had"];
+    asking_everyone: AsksForKnown in Plan::from_seed, by ["came to nodes that had them"];
+    known_events_that_are_new_again: KnownIsNew in Plan::from_seed, by ["no agreement", "verify", "root", "too often", "which it has it from"];
+    a_clock_that_runs_back_after_a_restart: ClockBack in Plan::from_seed, by ["ran back", "does not win"];
+    acknowledgements_before_the_sync: AckedTooEarly in Plan::from_seed, by ["is lost", "does not read what it wrote"];
+    old_events_that_are_refused: OldRefused in Plan::from_seed, by ["no agreement"];
+    largest_values_that_are_refused: LargestRefused in Plan::from_seed, by ["no agreement"];
+    deletions_that_are_not_replicated: DeletionDropped in Plan::from_seed, by ["no agreement"];
+    differences_on_which_nobody_acts: NobodyActs in Plan::from_seed, by ["no agreement"];
+    two_questions_at_a_time: TwoQuestions in Plan::from_seed, by ["that nobody asked for"];
+    counts_taken_for_equality: CountIsEquality in Plan::from_seed, by ["no agreement"];
+    index_rows_forgotten_by_a_restart: PendingForgotten in Plan::from_seed, by ["not what its events say", "does not win", "does not read", "than its history says", "ran back", "verify"];
+    a_future_that_is_not_compared: FutureIgnored in Plan::from_seed, by ["no agreement"];
+    leases_that_end_by_the_clock_of_another: ExpiryByLogicalClock in Plan::from_seed, by ["than its history says"];
+    a_slow_clock_that_writes: SlowClockWrites in Plan::from_seed, by ["took a write although"];
+    a_batch_past_the_drift: BatchPastDrift in Plan::from_seed, by ["beyond the drift"];
+    spoilt_hashes_that_are_not_healed: HashNotHealed in Plan::from_seed, by ["no agreement"];
+    going_on_from_stale_memory: StaleReload in Plan::from_seed, by ["does not notice", "ran back", "does not win", "not what its", "is lost", "verify", "no agreement", "not what its events say", "root is not that of its events", "cannot be read", "does not read"];
+    waiting_writes_that_starve: WaitingStarves in Plan::from_seed, by ["left hanging", "left waiting"];
+    a_settled_time_that_is_written_to: SettledForgotten in Plan::from_seed, by ["told all to be settled"];
+    cells_without_an_event: CellForgotten in Plan::from_seed, by ["kept cells are not"];
+    cells_that_are_not_read_again: CellsNotReloaded in Plan::from_seed, by ["kept cells are not"];
+    pushes_that_nobody_needs: NeverPrunes in mesh, by ["that is too often"];
+    neighbours_that_are_told_nothing: PushOmitted in mesh, by ["did not tell"];
+    values_that_do_not_expire: NothingExpires in Plan::from_seed, by ["not what its events say", "than its history says"];
 }
 
 /// Without an injected bug nothing is found: otherwise the tests above would show nothing.

@@ -36,7 +36,8 @@ impl Contents {
             _ => return None,
         };
         let bytes: usize = events.iter().map(Event::weight).sum();
-        (bytes >= SHARED_FRAME).then(|| Self { header, events: events.iter().map(Event::event_key).collect() })
+        (bytes >= SHARED_FRAME)
+            .then(|| Self { header, events: events.iter().map(Event::event_key).collect() })
     }
 }
 

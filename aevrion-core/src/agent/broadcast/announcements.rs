@@ -47,9 +47,8 @@ impl Announcements {
         let lists = waiting.iter().flat_map(|(source, event_keys)| {
             event_keys.chunks(LISTED_AT_ONCE).map(|list| (*source, list.to_vec()))
         });
-        let announce = |(source, event_keys)| {
-            send_live(Message::EventList(EventList::Announced { source, event_keys }))
-        };
+        let announce =
+            |(source, event_keys)| send_live(Message::EventList(EventList::Announced { source, event_keys }));
         lists.map(announce).collect()
     }
 

@@ -121,9 +121,7 @@ impl Broadcast {
         match input {
             Input::News(news) => Ok(self.on_news(&news, now)),
             Input::Push(push) => Ok(self.on_push(push, now).into()),
-            Input::Announced { source, event_keys } => {
-                self.on_announced(source, event_keys, now, view).await
-            }
+            Input::Announced { source, event_keys } => self.on_announced(source, event_keys, now, view).await,
             Input::Requested { event_keys, room_for_large } => {
                 Ok(self.on_request(&event_keys, room_for_large, now, view).await?.into())
             }
