@@ -6,13 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budget::{Budget, Budgets};
-use super::sources::Sources;
+use super::sources::{MOST_PATIENCE, Sources};
 use super::stall::REPLY_TIMEOUT;
 use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
 use crate::{Event, EventKey, NodeId};
 
 /// After this long without an answer another neighbour may be asked for an event.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
+
+// Another neighbour than the parent is asked well before that.
+const _: () = assert!(MOST_PATIENCE.as_millis() * 2 < ASKED_FOR.as_millis());
 
 /// The neighbour that was asked in vain may be asked again this much later: others come first.
 const AGAIN: Duration = Duration::from_secs(1);

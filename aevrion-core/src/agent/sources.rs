@@ -9,7 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::coordinator::ASKED_FOR;
 use crate::fault_injection::{Bug, injected};
 use crate::message::Source;
 use crate::{EventKey, NodeId};
@@ -24,9 +23,8 @@ const RECENT: usize = 16_384;
 /// The least time that the push of a parent is awaited after another neighbour's announcement.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The greatest such time, however long the way to the parent: another neighbour is asked well before claims end.
-const MOST_PATIENCE: Duration = Duration::from_millis(500);
-const _: () = assert!(MOST_PATIENCE.as_millis() * 2 < ASKED_FOR.as_millis());
+/// The greatest such time, however long the way to the parent.
+pub(super) const MOST_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What a node knows of the sources of events.
 #[derive(Debug, Default)]
@@ -200,7 +198,7 @@ mod tests {
         assert_eq!(sources.patience(source(7), node(1)), None, "the parent announces it itself");
         sources.came(source(7), node(1), PATIENCE);
         assert_eq!(sources.patience(source(7), node(2)), Some(PATIENCE * 2));
-        sources.came(source(7), node(1), ASKED_FOR);
+        sources.came(source(7), node(1), MOST_PATIENCE);
         assert_eq!(sources.patience(source(7), node(2)), Some(MOST_PATIENCE));
     }
 
