@@ -1,4 +1,4 @@
-//! How events spread: transmissions, links and time until they are everywhere.
+//! How events spread: transmissions, links, and the time from the first transmission until they are everywhere.
 
 use std::fmt;
 use std::time::Duration;
