@@ -81,8 +81,6 @@ impl Sources {
     /// A new event of `source` came from `neighbour`, to which the way there and back takes `round_trip`: it is the
     /// parent.
     pub(super) fn came(&mut self, source: Source, neighbour: NodeId, round_trip: Duration) {
-            return;
-        }
         let patience = (round_trip * 2).clamp(PATIENCE, MOST_PATIENCE);
         if let Some(tree) = self.tree(source) {
             tree.parent = Some(Parent { node: neighbour, patience });
@@ -91,8 +89,6 @@ impl Sources {
 
     /// `neighbour` asks for these events: it becomes a child for their sources.
     pub(super) fn graft(&mut self, event_keys: &[EventKey], neighbour: NodeId) {
-            return;
-        }
         let sources: BTreeSet<_> = event_keys.iter().map(|event_key| self.of(*event_key)).collect();
         for source in sources {
             if let Some(tree) = self.tree(source) {
@@ -103,8 +99,6 @@ impl Sources {
 
     /// `neighbour` tells of an event of `source`: it has them from elsewhere, and is no child.
     pub(super) fn prune(&mut self, source: Source, neighbour: NodeId) {
-            return;
-        }
         if let Some(tree) = self.trees.get_mut(&source)
             && !injected(Bug::NeverPrunes)
         {
