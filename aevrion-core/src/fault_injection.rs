@@ -18,6 +18,10 @@ pub enum Bug {
     FutureShown,
     /// An event is announced to the neighbour that sent it.
     EchoedAnnouncement,
+    /// A neighbour that has events of a source from elsewhere is pushed them all the same.
+    NeverPrunes,
+    /// A neighbour that takes the events of a source by pushes is neither pushed nor announced them.
+    PushOmitted,
     /// Announced events are requested even if they are here already.
     AsksForKnown,
     /// Stored events count as new again.

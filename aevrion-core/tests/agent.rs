@@ -14,7 +14,8 @@ use aevrion_core::agent::{
 };
 use aevrion_core::bounds::FIRST_CELLS;
 use aevrion_core::message::{
-    Digest, End, EventList, Events, Message, NeedEvents, NodeDigest, Push, Reply, Snapshot, decode, encode,
+    Digest, End, EventList, Events, Message, NeedEvents, NodeDigest, Push, Reply, Snapshot, Source, decode,
+    encode,
 };
 use aevrion_core::sketch::{Cells, Mapping, SketchKey};
 use aevrion_core::store::Durability;
@@ -22,7 +23,11 @@ use aevrion_core::tree::{NodePosition, Root};
 use aevrion_core::{Event, EventKey, Hash, Parameters, ReadError, Replica, TimeSpan, Timestamp};
 
 fn announced(event: &Event) -> Message {
-    Message::EventList(EventList::Announced(vec![event.event_key()]))
+    announcement(vec![event.event_key()])
+}
+
+fn announcement(event_keys: Vec<EventKey>) -> Message {
+    Message::EventList(EventList::Announced { source: Source::UNKNOWN, event_keys })
 }
 
 fn asks_for(messages: &[Message]) -> Vec<EventKey> {
@@ -95,7 +100,7 @@ async fn whoever_announces_again_and_again_does_not_keep_others_from_bringing_it
 async fn what_is_being_stored_is_not_asked_of_the_other() {
     let mut node = Node::new(5, 60_000).await;
     let (pushed, fetched) = (event("pushed"), event("fetched"));
-    node.hear(0, Message::Push(Push { events: vec![pushed.clone()] })).await;
+    node.hear(0, Message::Push(Push { source: Source::UNKNOWN, events: vec![pushed.clone()] })).await;
     node.hear(0, announced(&fetched)).await;
     let reply = Events { reply: Reply::At { more: false }, events: vec![fetched.clone()] };
     node.hear(0, Message::Events(reply)).await;
@@ -116,7 +121,7 @@ async fn however_much_one_neighbour_did_not_bring_the_other_can_read_what_it_is_
     let events: Vec<_> = (0..20_000).map(|number| event(&number.to_string()).event_key()).collect();
     for neighbour in 0..2 {
         for some in events.chunks(10_000) {
-            node.hear(neighbour, Message::EventList(EventList::Announced(some.to_vec()))).await;
+            node.hear(neighbour, announcement(some.to_vec())).await;
         }
     }
     // The link was busy for a while, so that everything is due at once.

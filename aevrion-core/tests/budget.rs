@@ -10,7 +10,7 @@ use crate::support::waiting::NEVER;
 use aevrion_core::agent::{Budget, Rate};
 use aevrion_core::message::{
     CellCounts, EventList, Events, Listed, Message, Naming, NeedEvents, Nodes, Parent, Reply, Snapshot,
-    Stretch, encode,
+    Source, Stretch, encode,
 };
 use aevrion_core::replication::{Peer, Replication, ReplicationOptions};
 use aevrion_core::sketch::{NumberList, SketchKey, short_id};
@@ -230,7 +230,8 @@ async fn announcements_of_what_is_known_cost_no_more_than_the_budget() {
     let known: Vec<EventKey> = (0..EVENTS / 4).map(|number| event(number).event_key()).collect();
     let gets = scene.store.gets();
     for _ in 0..40 {
-        let announced = Message::EventList(EventList::Announced(known.clone()));
+        let announced = EventList::Announced { source: Source::UNKNOWN, event_keys: known.clone() };
+        let announced = Message::EventList(announced);
         send(&*scene.connection, Lane::Live, &announced).await;
     }
     tokio::time::sleep(Duration::from_secs(1)).await;

@@ -41,6 +41,7 @@ mod simulation;
 mod simulation_catches;
 mod sketching;
 mod slow_links;
+mod spreading;
 mod top_row;
 mod transcripts;
 mod transport_conformance;

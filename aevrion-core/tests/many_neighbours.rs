@@ -139,7 +139,7 @@ async fn a_large_value_is_encoded_once_for_all() {
     for (connection, _) in &all {
         loop {
             match receive(&**connection, Lane::Live).await {
-                Some(Message::EventList(EventList::Announced(event_keys)))
+                Some(Message::EventList(EventList::Announced { event_keys, .. }))
                     if event_keys.contains(&written) =>
                 {
                     break;

@@ -442,7 +442,7 @@ async fn asked(answer: Event) -> (Node, String) {
     let wanted = loop {
         match receive(&*connection, Lane::Live).await.expect("it goes on") {
             Message::NeedEvents(NeedEvents::At(wanted)) => break wanted,
-            Message::EventList(EventList::Announced(_)) | Message::Snapshot(_) | Message::Hello(_) => {}
+            Message::EventList(EventList::Announced { .. }) | Message::Snapshot(_) | Message::Hello(_) => {}
             other => panic!("it says {other}"),
         }
     };

@@ -8,8 +8,8 @@ use aevrion_core::bounds::{
 };
 use aevrion_core::message::{
     CellCounts, Differing, Digest, Echo, End, EventList, Events, Hello, Listed, Malformed, Message, Naming,
-    NeedEvents, NodeDigest, Nodes, PROTOCOL_VERSION, Parent, Push, Reply, Row, ShortHash, Snapshot, Stretch,
-    decode, encode, longest_frame,
+    NeedEvents, NodeDigest, Nodes, PROTOCOL_VERSION, Parent, Push, Reply, Row, ShortHash, Snapshot, Source,
+    Stretch, decode, encode, longest_frame,
 };
 use aevrion_core::sketch::{Cells, Locator, Mapping, NumberList};
 use aevrion_core::tree::NodePosition;
@@ -90,13 +90,15 @@ fn sample_hellos() -> (Hello, Hello) {
     (hello, answer)
 }
 
+const SOURCE: Source = Source([1, 2, 3, 4, 5, 6, 7, 8]);
+
 /// At least one message of each kind and variant.
 fn samples() -> Vec<(&'static str, Message)> {
     let (hello, answer) = sample_hellos();
     let mut samples = vec![
         ("Hello, the first", Message::Hello(hello)),
         ("Hello, an answer", Message::Hello(answer)),
-        ("Push", Message::Push(Push { events: sample_events() })),
+        ("Push", Message::Push(Push { source: SOURCE, events: sample_events() })),
     ];
     samples.extend(sample_snapshots());
     samples.extend(sample_nodes());
@@ -152,7 +154,10 @@ fn sample_lists() -> [(&'static str, Message); 5] {
     let empty = Listed { stretch, ..listed(1, &[]) };
     let lacked = listed(48, &[7, 1 << 30, 0xFFFF_FFFF_FFFF]);
     [
-        ("EventList, announced", EventList::Announced(vec![event_key(1), event_key(2)])),
+        (
+            "EventList, announced",
+            EventList::Announced { source: SOURCE, event_keys: vec![event_key(1), event_key(2)] },
+        ),
         ("EventList, held", EventList::Held(vec![short, empty])),
         ("EventList, lacked", EventList::Lacked(vec![lacked, listed(30, &[9])])),
         ("EventList, lacked in", EventList::LackedIn(vec![span(60_000, 119_999), span(0, 59_999)])),
@@ -242,6 +247,7 @@ fn a_hello_of_another_version_is_told_as_such_whatever_its_fields_are() {
 fn a_list_that_claims_too_much_gets_no_memory() {
     // A Push that claims 2^60 events, but contains none.
     let mut claim = vec![1];
+    claim.extend(SOURCE.0);
     claim.extend([0x80; 8]);
     claim.push(0x10);
     assert_eq!(decode(&claim, &parameters()), Err(Malformed::Truncated("Push")));
@@ -249,7 +255,8 @@ fn a_list_that_claims_too_much_gets_no_memory() {
 
 #[test]
 fn a_list_longer_than_allowed_is_refused_though_all_of_it_is_there() {
-    let push = |events| Message::Push(Push { events: vec![event("k", Value::Deletion, 1); events] });
+    let push =
+        |events| Message::Push(Push { source: SOURCE, events: vec![event("k", Value::Deletion, 1); events] });
     assert!(decode(&encode(&push(16_384)), &parameters()).is_ok());
     assert_eq!(decode(&encode(&push(16_385)), &parameters()), Err(Malformed::BadField("Push")));
 }
@@ -296,10 +303,10 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(bad(&cover(row(0, &[2, 1]))), Malformed::BadField("Nodes"), "nodes out of order");
     assert_eq!(bad(&cover(row(5, &[1]))), Malformed::BadField("Nodes"), "there is no such level");
     assert_eq!(bad(&cover(None)), Malformed::BadField("Nodes"), "a question that asks for nothing");
-    let empty_key = Message::Push(Push { events: vec![event("", Value::Deletion, 1)] });
+    let empty_key = Message::Push(Push { source: SOURCE, events: vec![event("", Value::Deletion, 1)] });
     assert!(matches!(bad(&empty_key), Malformed::BadEvent(_)));
     let long = Value::Data(vec![0; (16 << 20) + 1].into());
-    let too_long = Message::Push(Push { events: vec![event("k", long, 1)] });
+    let too_long = Message::Push(Push { source: SOURCE, events: vec![event("k", long, 1)] });
     assert!(matches!(bad(&too_long), Malformed::BadEvent(_)));
 }
 

@@ -8,7 +8,7 @@ use crate::support::waiting::{NEVER, until};
 use aevrion_core::bounds::FIRST_CELLS;
 use aevrion_core::message::{
     Differing, End, EventList, Events, Hello, Listed, Message, Naming, NeedEvents, NodeDigest, Nodes,
-    PROTOCOL_VERSION, Parent, Push, Reply, ShortHash, Snapshot, Stretch, encode,
+    PROTOCOL_VERSION, Parent, Push, Reply, ShortHash, Snapshot, Source, Stretch, encode,
 };
 use aevrion_core::replication::{NeighbourState, Peer, Replication};
 use aevrion_core::sketch::{Cells, Locator, Mapping, NumberList};
@@ -174,7 +174,8 @@ async fn another_version_other_parameters_another_space_another_name() {
 async fn data_before_the_clocks_are_settled() {
     let victim = victim().await;
     let connection = victim.connect().await;
-    send(&*connection, Lane::Live, &Message::Push(Push { events: vec![event("k", 1)] })).await;
+    let push = Push { source: Source::UNKNOWN, events: vec![event("k", 1)] };
+    send(&*connection, Lane::Live, &Message::Push(push)).await;
     victim.cuts_off(&*connection, "unsettled", "a Push before the clocks were settled").await;
     assert_eq!(victim.replica.get("k").await.unwrap(), None);
 }
@@ -204,7 +205,8 @@ async fn an_event_that_is_not_the_one_asked_for() {
     let victim = victim().await;
     let connection = victim.settled().await;
     let promised = event("promised", 1_000).event_key();
-    send(&*connection, Lane::Live, &Message::EventList(EventList::Announced(vec![promised]))).await;
+    let announced = EventList::Announced { source: Source::UNKNOWN, event_keys: vec![promised] };
+    send(&*connection, Lane::Live, &Message::EventList(announced)).await;
     loop {
         match receive(&*connection, Lane::Live).await {
             Some(Message::NeedEvents(NeedEvents::At(wanted))) => {
@@ -431,7 +433,7 @@ async fn one_that_writes_more_than_anybody() {
     let flooding = async {
         for push in 0..400 {
             let events = (0..256).map(|number| event("flood", push * 256 + number)).collect();
-            send(&*connection, Lane::Live, &Message::Push(Push { events })).await;
+            send(&*connection, Lane::Live, &Message::Push(Push { source: Source::UNKNOWN, events })).await;
         }
     };
     tokio::join!(flooding, victim.others_go_on());

@@ -8,7 +8,7 @@ use crate::support::Kept;
 use crate::support::scripted::{handshake, hello, send};
 use crate::support::waiting::{NEVER, until};
 use aevrion_core::bounds::STORES_AT_ONCE;
-use aevrion_core::message::{Message, Push};
+use aevrion_core::message::{Message, Push, Source};
 use aevrion_core::replication::{Replication, ReplicationOptions, StallTimeouts};
 use aevrion_core::store::MemoryStore;
 use aevrion_core::transport::memory::{MemoryNetwork, MemoryTransport};
@@ -63,7 +63,7 @@ async fn what_cannot_be_stored_is_not_read() {
         let value = Value::Data(vec![b'v'; BYTES].into());
         let key = format!("key {number}").into_bytes();
         let event = Event::new(key.into(), value, Timestamp::from_millis(1_000 + number)).unwrap();
-        Message::Push(Push { events: vec![event] })
+        Message::Push(Push { source: Source::UNKNOWN, events: vec![event] })
     };
     let mut taken = 0;
     while taken < PUSHES {

@@ -40,6 +40,17 @@ fn a_crowd_agrees_and_no_node_pays_for_its_size() {
     }
 }
 
+/// In a mesh each event reaches all along the tree of its source: once, and by few links. The simulation judges both.
+#[test]
+fn in_a_mesh_events_are_sent_about_once_for_each_node() {
+    for seed in 1..6 {
+        let plan = Plan::from_seed(seed).reshaped(Some(80), Some(Topology::Regular(4))).calmed();
+        let report = run(&plan).unwrap_or_else(|violation| panic!("{violation}"));
+        let later = report.later.expect("it is calm");
+        assert!(later.arrivals == later.events as u64 * 79, "{later}");
+    }
+}
+
 #[test]
 fn the_same_seed_is_the_same_run_to_the_bit() {
     for seed in [3, 8, 14] {

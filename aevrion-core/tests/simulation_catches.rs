@@ -6,16 +6,16 @@
 //! missing events and repair again, which is slower and not wrong.
 
 use aevrion_core::fault_injection::{Bug, inject};
-use aevrion_core::simulation::{Plan, run};
+use aevrion_core::simulation::{Plan, Topology, run};
 
 /// The number of seeds in which a bug must show.
 const SEEDS: u64 = 400;
 
 /// Injects a bug and looks for its effects. Returns the run that found it, and the violation.
-fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
+fn find(bug: Bug, words: &[&str], plan: impl Fn(u64) -> Plan) -> Option<(u64, String)> {
     inject(Some(bug));
     let found = (1..=SEEDS).find_map(|seed| {
-        let violation = run(&Plan::from_seed(seed)).err()?;
+        let violation = run(&plan(seed)).err()?;
         println!("{bug:?}: seed {seed}: {}", violation.what);
         words.iter().any(|words| violation.what.contains(words)).then_some((seed, violation.what))
     });
@@ -23,11 +23,18 @@ fn find(bug: Bug, words: &[&str]) -> Option<(u64, String)> {
     found
 }
 
+/// A calm network of many nodes, of which each has four neighbours.
+fn mesh(seed: u64) -> Plan {
+    Plan::from_seed(seed).reshaped(Some(60), Some(Topology::Regular(4))).calmed()
+}
+
 macro_rules! catches {
-    ($($name:ident: $bug:ident, by $words:expr;)*) => { $(
+    ($($name:ident: $bug:ident $(in $plan:expr)?, by $words:expr;)*) => { $(
         #[test]
         fn $name() {
-            let Some((seed, what)) = find(Bug::$bug, &$words) else { panic!("not found in {SEEDS} seeds") };
+            let plans: &[fn(u64) -> Plan] = &[Plan::from_seed $(, $plan)?];
+            let plan = plans[plans.len() - 1];
+            let Some((seed, what)) = find(Bug::$bug, &$words, plan) else { panic!("not found in {SEEDS} seeds") };
             println!("{:?}: seed {seed}: {what}", Bug::$bug);
         }
     )* };
@@ -64,6 +71,8 @@ catches! {
     answers_without_an_end: AnswerWithoutEnd, by ["no agreement"];
     events_in_flight_taken_for_a_difference: FlightIgnored, by ["repairs where there was no trouble"];
     cells_that_are_not_read_again: CellsNotReloaded, by ["kept cells are not"];
+    pushes_that_nobody_needs: NeverPrunes in mesh, by ["that is too often"];
+    neighbours_that_are_told_nothing: PushOmitted in mesh, by ["did not tell"];
     values_that_do_not_expire: NothingExpires, by ["not what its events say", "than its history says"];
 }
 

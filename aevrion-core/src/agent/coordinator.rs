@@ -1,17 +1,21 @@
 //! The shared knowledge of all agents of one node: the neighbour asked for each event, the neighbour whose repair is
-//! running, and the read budgets.
+//! running, the broadcast trees, and the read budgets.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::budget::{Budget, Budgets};
+use super::sources::{MOST_PATIENCE, Sources};
 use super::stall::REPLY_TIMEOUT;
 use crate::bounds::{CHECKED_EVENTS, FEED_BYTES, WANTED_AT_ONCE};
 use crate::{Event, EventKey, NodeId};
 
 /// After this long without an answer another neighbour may be asked for an event.
 pub(super) const ASKED_FOR: Duration = Duration::from_secs(2);
+
+// Another neighbour than the parent is asked well before that.
+const _: () = assert!(MOST_PATIENCE.as_millis() * 2 < ASKED_FOR.as_millis());
 
 /// The neighbour that was asked in vain may be asked again this much later: others come first.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -40,6 +44,7 @@ const WAITS: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct RepairCoordinator {
     entries: Mutex<Entries>,
+    sources: Mutex<Sources>,
     pub(super) budgets: Budgets,
 }
 
@@ -215,6 +220,13 @@ impl RepairCoordinator {
     pub(crate) fn leave(&self, neighbour: NodeId, wanted: &BTreeSet<EventKey>) {
         self.give_up(wanted);
         self.repaired(neighbour);
+        self.sources().leave(neighbour);
+    }
+
+    /// The broadcast trees.
+    pub(super) fn sources(&self) -> MutexGuard<'_, Sources> {
+        // A half changed tree costs some bytes at most.
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

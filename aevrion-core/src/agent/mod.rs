@@ -23,6 +23,7 @@ mod pace;
 mod progress;
 mod reconciliation;
 mod replica_view;
+mod sources;
 mod stall;
 mod tolerance;
 
@@ -176,8 +177,8 @@ impl Agent {
                 Ok(outputs)
             }
             Message::Push(push) => self.spread(News::Push(push), now, view).await,
-            Message::EventList(EventList::Announced(event_keys)) => {
-                self.spread(News::Announced(event_keys), now, view).await
+            Message::EventList(EventList::Announced { source, event_keys }) => {
+                self.spread(News::Announced { source, event_keys }, now, view).await
             }
             Message::NeedEvents(NeedEvents::At(event_keys)) => {
                 self.spread(News::Requested { event_keys, room_for_large }, now, view).await
@@ -236,7 +237,7 @@ impl Agent {
                 self.reconciliation.answer_later(now);
                 Vec::new()
             }
-            Message::EventList(EventList::Announced(_)) => {
+            Message::EventList(EventList::Announced { .. }) => {
                 self.reconciliation.missed(Missed::Announced, now.steady);
                 Vec::new()
             }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     Differing, Digest, End, EventList, Events, Hello, Listed, Message, Naming, NeedEvents, Nodes, Parent,
-    Push, Reply, Snapshot, Stretch,
+    Push, Reply, Snapshot, Source, Stretch,
 };
 use crate::sketch::{Cells, Mapping};
 use crate::{Event, Hash, TimeSpan, Timestamp};
@@ -17,7 +17,10 @@ impl fmt::Display for Message {
         write!(f, "{}", self.name())?;
         match self {
             Self::Hello(hello) => hello.describe(f),
-            Self::Push(Push { events }) => list(f, events, describe_event),
+            Self::Push(Push { source, events }) => {
+                describe_source(f, *source)?;
+                list(f, events, describe_event)
+            }
             Self::Snapshot(snapshot) => snapshot.describe(f),
             Self::Nodes(nodes) => nodes.describe(f),
             Self::EventList(list) => list.describe(f),
@@ -80,8 +83,9 @@ impl Nodes {
 impl EventList {
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Announced(event_keys) => {
+            Self::Announced { source, event_keys } => {
                 write!(f, " announced")?;
+                describe_source(f, *source)?;
                 list(f, event_keys, |f, event_key| write!(f, "{}", event_key.timestamp))
             }
             Self::Held(lists) => {
@@ -123,6 +127,10 @@ impl Snapshot {
         }
         if self.answer { write!(f, " answer") } else { Ok(()) }
     }
+}
+
+fn describe_source(f: &mut fmt::Formatter<'_>, source: Source) -> fmt::Result {
+    if source == Source::UNKNOWN { Ok(()) } else { write!(f, " of {:016x}", u64::from_be_bytes(source.0)) }
 }
 
 fn describe_event(f: &mut fmt::Formatter<'_>, event: &Event) -> fmt::Result {

@@ -122,9 +122,29 @@ pub struct Echo {
     pub held_us: u64,
 }
 
-/// New events of the sender, in the order of writing.
+/// The source of an event: the node that spread it first, by the first eight bytes of its id. Nothing depends on its
+/// truth but the way that events take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Source(pub [u8; 8]);
+
+impl Source {
+    /// Of events that a repair brought.
+    pub const UNKNOWN: Self = Self([0; 8]);
+}
+
+impl From<NodeId> for Source {
+    fn from(node: NodeId) -> Self {
+        let mut source = Self::UNKNOWN;
+        source.0.copy_from_slice(&node.as_bytes()[..8]);
+        source
+    }
+}
+
+/// New events of one source, in the order of arrival at the sender.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Push {
+    /// The node that wrote the events, as far as is known.
+    pub source: Source,
     /// The events.
     #[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENTS>")]
     pub events: Vec<Event>,
@@ -300,7 +320,13 @@ pub enum Naming {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventList {
     /// These event keys, seen for the first time, among others.
-    Announced(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENT_KEYS>")] Vec<EventKey>),
+    Announced {
+        /// The node that wrote the events, as far as is known.
+        source: Source,
+        /// The event keys.
+        #[serde(deserialize_with = "bounded::<_, _, MESSAGE_EVENT_KEYS>")]
+        event_keys: Vec<EventKey>,
+    },
     /// A question: the sender holds exactly these events in these stretches, given latest first. Which ones does it
     /// lack?
     Held(#[serde(deserialize_with = "bounded::<_, _, MESSAGE_SPANS>")] Vec<Listed>),

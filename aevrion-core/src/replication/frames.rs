@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 
 use crate::bounds::{FRAMES_SHARED, SHARED_FRAME};
-use crate::message::{Events, Message, Push, Reply, encode};
+use crate::message::{Events, Message, Push, Reply, Source, encode};
 use crate::{Event, EventKey};
 
 /// The large frames that wait on a lane.
@@ -16,20 +16,28 @@ pub(super) struct Frames(Mutex<VecDeque<(Contents, Weak<Bytes>)>>);
 /// Identifies a frame with events. The event key suffices for each event, as the id is its hash.
 #[derive(Debug, PartialEq, Eq)]
 struct Contents {
-    reply: Option<Reply>,
+    header: Header,
     events: Vec<EventKey>,
+}
+
+/// The fields of a frame before its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Header {
+    Push(Source),
+    Events(Reply),
 }
 
 impl Contents {
     /// The identity of a message that is worth sharing; `None` for any other.
     fn of(message: &Message) -> Option<Self> {
-        let (reply, events) = match message {
-            Message::Push(Push { events }) => (None, events),
-            Message::Events(Events { reply, events }) => (Some(*reply), events),
+        let (header, events) = match message {
+            Message::Push(Push { source, events }) => (Header::Push(*source), events),
+            Message::Events(Events { reply, events }) => (Header::Events(*reply), events),
             _ => return None,
         };
         let bytes: usize = events.iter().map(Event::weight).sum();
-        (bytes >= SHARED_FRAME).then(|| Self { reply, events: events.iter().map(Event::event_key).collect() })
+        (bytes >= SHARED_FRAME)
+            .then(|| Self { header, events: events.iter().map(Event::event_key).collect() })
     }
 }
 

@@ -13,6 +13,9 @@ use crate::bounds::PUSHED_BYTES;
 /// More nodes than this make a large calm network: some writes and one partition that heals.
 pub(super) const CROWD: usize = 50;
 
+/// The nodes of a crowd that write: few, so that each of them writes often.
+const WRITERS: usize = 16;
+
 /// The troubles of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Troubles {
@@ -183,6 +186,7 @@ impl Plan {
             keys: 50,
             index_batch: 32,
             dense: false,
+            pushed: PUSHED_BYTES,
             budget: Budget::default(),
             ..self
         }
@@ -191,6 +195,15 @@ impl Plan {
     /// Whether this is the large calm network.
     pub fn is_crowd(&self) -> bool {
         self.nodes > CROWD
+    }
+
+    /// The nodes whose clients act: all, or a few of a crowd.
+    pub(super) fn writers(&self) -> Vec<usize> {
+        if self.is_crowd() {
+            (0..WRITERS).map(|writer| writer * self.nodes / WRITERS).collect()
+        } else {
+            (0..self.nodes).collect()
+        }
     }
 
     /// Whether there is no trouble at all, clocks included.

@@ -71,7 +71,7 @@ async fn simulate(plan: Plan) -> Result<Report, String> {
     rest(&world).await?;
     world.traffic().redundancy.judge(&world.plan, world.links.len(), events)?;
     if world.plan.is_calm() {
-        world.traffic().judge_calm(&world.plan, world.nodes.len())?;
+        world.traffic().judge_calm(&world.plan)?;
     }
     Ok(Report::of(&world, events, agreement))
 }

@@ -1,7 +1,10 @@
-//! How events spread: transmissions, links and time until they are everywhere.
+//! How events spread: transmissions, links, and the time from the first transmission until they are everywhere.
 
 use std::fmt;
 use std::time::Duration;
+
+/// The greatest number of transmissions for each arrival.
+const MOST_REDUNDANCY: f64 = 1.05;
 
 /// How a set of events reached all nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,19 @@ impl Spread {
             most_within: *times.get(most)?,
             all_within: *times.last()?,
         })
+    }
+
+    /// Fails if the events, later ones in a network of known ways, took more transmissions or links than needed. The
+    /// farthest node is `reach` links away.
+    pub(super) fn judge(&self, reach: u64) -> Result<(), String> {
+        if self.redundancy() > MOST_REDUNDANCY {
+            return Err(format!("{self}: that is too often"));
+        }
+        // The quickest way is not the one of the fewest links.
+        if u64::from(self.all_hops) > reach * 3 {
+            return Err(format!("{self}: that is too far, for the farthest node is {reach} links away"));
+        }
+        Ok(())
     }
 
     /// Transmissions of an event for each arrival.

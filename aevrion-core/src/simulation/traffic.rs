@@ -1,14 +1,15 @@
 //! The traffic: counted, and hashed into the transcript that compares two runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
 use super::plan::Plan;
 use super::redundancy::Redundancy;
 use super::spread::Spread;
-use crate::EventKey;
+use super::topology::reach;
 use crate::message::{EventList, Events, Message, NeedEvents, Reply};
+use crate::{Event, EventKey};
 
 /// The totals over all sent messages.
 pub(super) struct Traffic {
@@ -28,10 +29,14 @@ pub(super) struct Traffic {
     pub(super) redundancy: Redundancy,
     /// The first arrival of each event at each node.
     came: BTreeMap<(usize, EventKey), Came>,
+    /// When an event was first sent or announced: a buffered write is durable, and told, a while after its answer.
+    first_told: BTreeMap<EventKey, Instant>,
     /// How often an event was sent or announced from one node to another.
     told: BTreeMap<(usize, usize, EventKey), Told>,
     /// An event that was announced to the node that sent it.
     echo: Option<(usize, usize, EventKey)>,
+    /// Events that came to a node by a repair.
+    mended: BTreeSet<(usize, EventKey)>,
     /// A node that requested an event which it had had for a while.
     forgetful: Option<(usize, EventKey)>,
 }
@@ -65,7 +70,9 @@ impl Traffic {
             redundancy: Redundancy::default(),
             came: BTreeMap::new(),
             echo: None,
+            mended: BTreeSet::new(),
             forgetful: None,
+            first_told: BTreeMap::new(),
             told: BTreeMap::new(),
         }
     }
@@ -85,14 +92,15 @@ impl Traffic {
         self.repairs += u64::from(is_repair(message));
         self.digests += u64::from(matches!(message, Message::Snapshot(snapshot) if snapshot.cells.is_some()));
         self.transmissions += message.events().len() as u64;
-        if let Message::EventList(EventList::Announced(event_keys)) = message {
+        if let Message::EventList(EventList::Announced { event_keys, .. }) = message {
             self.redundancy.announced(event_keys.len());
         }
         if !detailed {
             return;
         }
-        for event in message.events() {
-            self.told.entry((from, to, event.event_key())).or_default().sent += 1;
+        for event_key in message.events().iter().map(Event::event_key) {
+            self.first_told.entry(event_key).or_insert_with(Instant::now);
+            self.told.entry((from, to, event_key)).or_default().sent += 1;
         }
         if let Message::NeedEvents(NeedEvents::At(event_keys)) = message {
             let had = |event_key: &&EventKey| {
@@ -101,8 +109,9 @@ impl Traffic {
             self.forgetful =
                 self.forgetful.or(event_keys.iter().find(had).map(|event_key| (from, *event_key)));
         }
-        if let Message::EventList(EventList::Announced(event_keys)) = message {
+        if let Message::EventList(EventList::Announced { event_keys, .. }) = message {
             for event_key in event_keys {
+                self.first_told.entry(*event_key).or_insert_with(Instant::now);
                 self.told.entry((from, to, *event_key)).or_default().announced += 1;
                 if self.came.get(&(from, *event_key)).is_some_and(|came| came.from == to) {
                     self.echo = Some((from, to, *event_key));
@@ -113,6 +122,9 @@ impl Traffic {
 
     /// Records a received message.
     pub(super) fn received(&mut self, (from, to): (usize, usize), message: &Message) {
+        if is_repair(message) {
+            self.mended.extend(message.events().iter().map(|event| (to, event.event_key())));
+        }
         for event in message.events() {
             let hops = self.came.get(&(from, event.event_key())).map_or(1, |came| came.hops + 1);
             let useful = &mut self.useful;
@@ -148,8 +160,9 @@ impl Traffic {
 
     /// The spread of the later half of the events written by clients.
     pub(super) fn later(&self) -> Option<Spread> {
-        let writes = self.came.iter().filter(|(_, came)| came.hops == 0);
-        let mut writes: Vec<_> = writes.map(|((_, event_key), came)| (came.at, *event_key)).collect();
+        let writes = self.came.iter().filter(|(_, came)| came.hops == 0).map(|((_, event_key), _)| event_key);
+        let told_at = |event_key| self.first_told.get(event_key).map(|at| (*at, *event_key));
+        let mut writes: Vec<_> = writes.filter_map(told_at).collect();
         writes.sort_unstable();
         let later: BTreeMap<_, _> =
             writes.split_off(writes.len() / 2).into_iter().map(|(at, event_key)| (event_key, at)).collect();
@@ -157,7 +170,7 @@ impl Traffic {
         let sent = sent.map(|(_, told)| u64::from(told.sent)).sum();
         let arrivals = self.came.iter().filter(|(_, came)| came.hops > 0);
         let arrivals = arrivals.filter_map(|((_, event_key), came)| {
-            later.get(event_key).map(|written| (came.hops, came.at.saturating_duration_since(*written)))
+            later.get(event_key).map(|told| (came.hops, came.at.saturating_duration_since(*told)))
         });
         Spread::new(later.len(), sent, arrivals.collect())
     }
@@ -166,10 +179,11 @@ impl Traffic {
     /// the node that sent it; anything more is a loop, or will be one. Repairs are rare: a newly stored event with an
     /// old timestamp may be found missing before it is announced, or while it takes longer to arrive than the quickest
     /// handshakes did. Each such repair is up to eight messages, ends of answers among them.
-    pub(super) fn judge_calm(&self, plan: &Plan, nodes: usize) -> Result<(), String> {
+    pub(super) fn judge_calm(&self, plan: &Plan) -> Result<(), String> {
+        self.judge_told(plan)?;
         // A long burst takes longer to arrive.
         let each = if plan.dense { 8 } else { 4 };
-        if self.repairs > nodes as u64 * each {
+        if self.repairs > plan.nodes as u64 * each {
             return Err(format!("{} messages of repairs where there was no trouble", self.repairs));
         }
         if let Some((from, to, event_key)) = self.echo {
@@ -181,10 +195,28 @@ impl Traffic {
         // A repair may send an event already in flight.
         let most = 1 + u32::from(self.repairs > 0);
         let excess = self.told.iter().find(|(_, told)| told.sent > most || told.announced > most);
-        excess.map_or(Ok(()), |((from, to, event_key), Told { sent, announced })| {
+        if let Some(((from, to, event_key), Told { sent, announced })) = excess {
             let often = format!("sent it {sent} times and announced it {announced} times");
-            Err(format!("node {from} told node {to} of {event_key} too often: {often}"))
-        })
+            return Err(format!("node {from} told node {to} of {event_key} too often: {often}"));
+        }
+        match self.later().filter(|_| plan.is_crowd()) {
+            Some(later) => later.judge(reach(plan.nodes, &plan.links())),
+            None => Ok(()),
+        }
+    }
+
+    /// Each node tells each neighbour of each event, but for the neighbour that the event came from. What a repair brings
+    /// may be left to the next comparison.
+    fn judge_told(&self, plan: &Plan) -> Result<(), String> {
+        let links: BTreeSet<_> = plan.links().into_iter().flat_map(|(a, b)| [(a, b), (b, a)]).collect();
+        for ((node, event_key), came) in self.came.iter().filter(|(place, _)| !self.mended.contains(place)) {
+            let mut neighbours = links.range((*node, 0)..(node + 1, 0)).map(|(_, neighbour)| *neighbour);
+            let untold = |to: &usize| *to != came.from && !self.told.contains_key(&(*node, *to, *event_key));
+            if let Some(to) = neighbours.find(untold) {
+                return Err(format!("node {node} did not tell node {to} of {event_key}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -200,7 +232,7 @@ fn is_repair(message: &Message) -> bool {
         Message::Hello(_)
         | Message::Push(_)
         | Message::Snapshot(_)
-        | Message::EventList(EventList::Announced(_))
+        | Message::EventList(EventList::Announced { .. })
         | Message::NeedEvents(NeedEvents::At(_))
         | Message::Events(Events { reply: Reply::At { .. }, .. }) => false,
     }

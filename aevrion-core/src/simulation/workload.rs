@@ -20,6 +20,9 @@ pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// The greatest error of a clock measurement.
 const MEASURED_WITHIN: Duration = Duration::from_secs(1);
 
+/// The first writes of each writer of a crowd.
+const FIRST_WRITES: u64 = 4;
+
 const SECOND: u64 = 1_000;
 const DAY: u64 = 86_400_000;
 
@@ -27,6 +30,8 @@ const DAY: u64 = 86_400_000;
 pub(super) struct Workload {
     world: Arc<World>,
     random: Random,
+    /// The nodes whose clients act.
+    writers: Vec<usize>,
     /// Makes every value unique.
     written: u64,
 }
@@ -34,21 +39,39 @@ pub(super) struct Workload {
 impl Workload {
     pub(super) fn new(world: Arc<World>) -> Self {
         let random = Random::new(world.plan.seed, &[9]);
-        Self { world, random, written: 0 }
+        let writers = world.plan.writers();
+        Self { world, random, writers, written: 0 }
     }
 
     /// Performs the planned actions, at random moments before `end`.
     pub(super) async fn run(mut self, end: Instant) {
+        if self.world.plan.is_crowd() {
+            self.write_everywhere().await;
+        }
         let now = Instant::now();
         let lasts = u64::try_from((end - now).as_millis()).unwrap_or(0);
         let mut moments: Vec<_> = (0..self.world.plan.actions).map(|_| self.random.below(lasts)).collect();
         moments.sort_unstable();
         for moment in moments {
             tokio::time::sleep_until(now + Duration::from_millis(moment)).await;
-            let node = self.random.place(self.world.nodes.len());
+            let node = self.writers[self.random.place(self.writers.len())];
             if let Some(process) = self.world.nodes[node].process() {
                 self.act(node, process.replica);
             }
+        }
+    }
+
+    /// Each node of a crowd that writes at all begins with some writes, so that the ways of its events form: while the
+    /// first ones spread, the next take other ways.
+    async fn write_everywhere(&mut self) {
+        for _ in 0..FIRST_WRITES {
+            for node in self.writers.clone() {
+                if let Some(process) = self.world.nodes[node].process() {
+                    let operation = self.operation();
+                    self.write(node, process.replica, vec![operation], Durability::Immediate);
+                }
+            }
+            self.world.pass(self.world.plan.latency).await;
         }
     }
 

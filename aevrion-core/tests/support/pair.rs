@@ -10,7 +10,7 @@ use aevrion_core::agent::{
     Agent, AgentConfig, Input, LineState, NewEvent, Now, Origin, Output, RepairCoordinator, StallTimeouts,
 };
 use aevrion_core::bounds::PUSHED_BYTES;
-use aevrion_core::message::{Message, Push, decode, encode};
+use aevrion_core::message::{Message, Push, Source, decode, encode};
 use aevrion_core::store::{Durability, EventStore, MemoryStore};
 use aevrion_core::transport::Lane;
 use aevrion_core::{Event, Incarnation, ManualWall, NodeId, Options, Parameters, Replica, Timestamp};
@@ -299,6 +299,6 @@ impl Pair {
 
 /// The length of an event in a message.
 pub(crate) fn size_of_event(event: &Event) -> u64 {
-    let push = Push { events: vec![event.clone()] };
-    encode(&Message::Push(push)).len() as u64 - 2
+    let push = |events| encode(&Message::Push(Push { source: Source::UNKNOWN, events })).len() as u64;
+    push(vec![event.clone()]) - push(Vec::new())
 }

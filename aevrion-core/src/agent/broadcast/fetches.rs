@@ -1,17 +1,17 @@
-//! Announced events: those to request from this neighbour, and those already requested from another one.
+//! Announced events: those to request from this neighbour, and those that another one is to deliver.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::agent::coordinator::ASKED_FOR;
 use crate::bounds::WANTED_AT_ONCE;
 use crate::{Event, EventId, EventKey, TimeSpan};
 
 /// How long a requested event is awaited: a little longer than other neighbours are kept from being asked
-/// ([`ASKED_FOR`]), so that a late event is not requested twice.
+/// ([`ASKED_FOR`](crate::agent::coordinator::ASKED_FOR)), so that a late event is not requested twice.
 const AWAIT: Duration = Duration::from_secs(3);
 
-/// Interval of the checks whether a large event is still arriving: shorter than [`ASKED_FOR`].
+/// Interval of the checks whether a large event is still arriving: shorter than
+/// [`ASKED_FOR`](crate::agent::coordinator::ASKED_FOR).
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Events that this neighbour has announced and this node lacks.
@@ -20,8 +20,8 @@ pub(super) struct Fetches {
     asked: BTreeSet<EventKey>,
     /// Deadlines of the requests, earliest first.
     awaited: VecDeque<(Duration, Vec<EventKey>)>,
-    /// Events requested from other neighbours, and when to check whether they have arrived.
-    elsewhere: VecDeque<(Duration, Vec<EventKey>)>,
+    /// Events that other neighbours are to deliver, by the time of the check whether they have arrived.
+    elsewhere: BTreeMap<Duration, Vec<EventKey>>,
     left: usize,
     /// Large events that the neighbour has promised, and when to check whether they are still arriving.
     promised: usize,
@@ -44,22 +44,25 @@ impl Fetches {
         self.awaited.push_back((now + AWAIT, event_keys.to_vec()));
     }
 
-    /// Notes requests to another neighbour. Beyond the limit the oldest are dropped; the next comparison finds them.
-    pub(super) fn leave(&mut self, event_keys: Vec<EventKey>, now: Duration) {
+    /// Notes events that another neighbour is to deliver by `until`. Beyond the limit those of the earliest checks are
+    /// dropped; the next comparison finds them.
+    pub(super) fn leave(&mut self, event_keys: Vec<EventKey>, until: Duration) {
         if event_keys.is_empty() {
             return;
         }
         self.left += event_keys.len();
-        self.elsewhere.push_back((now + ASKED_FOR, event_keys));
+        self.elsewhere.entry(until).or_default().extend(event_keys);
         while self.left > WANTED_AT_ONCE {
-            self.left -= self.elsewhere.pop_front().map_or(self.left, |(_, oldest)| oldest.len());
+            self.left -= self.elsewhere.pop_first().map_or(self.left, |(_, earliest)| earliest.len());
         }
     }
 
     /// Takes the events that another neighbour should have delivered by `now`.
     pub(super) fn left_until(&mut self, now: Duration) -> Vec<EventKey> {
-        let due = self.elsewhere.iter().take_while(|(until, _)| *until <= now).count();
-        let event_keys: Vec<_> = self.elsewhere.drain(..due).flat_map(|(_, event_keys)| event_keys).collect();
+        let mut event_keys = Vec::new();
+        while let Some(due) = self.elsewhere.first_entry().filter(|due| *due.key() <= now) {
+            event_keys.extend(due.remove());
+        }
         self.left -= event_keys.len();
         event_keys
     }
@@ -172,9 +175,9 @@ impl Fetches {
         self.awaited.front().map(|(until, _)| *until)
     }
 
-    /// The next check of events requested from other neighbours.
+    /// The next check of events that other neighbours are to deliver.
     pub(super) fn left_at(&self) -> Option<Duration> {
-        self.elsewhere.front().map(|(until, _)| *until)
+        self.elsewhere.first_key_value().map(|(until, _)| *until)
     }
 
     /// The number of awaited events and requests.

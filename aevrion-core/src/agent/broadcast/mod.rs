@@ -1,37 +1,35 @@
 //! The broadcast: new events reach the neighbour, and announced ones are fetched from it.
 //!
 //! Own writes are pushed. Large ones, and events of other nodes, are announced in batches; a neighbour that lacks an
-//! announced event asks for it. So an event crosses each link about once, also in a full mesh. The same requests fetch
+//! announced event asks for it, and is pushed the next small ones of the same source at once: the trees of
+//! [`sources`](super::sources). So an event crosses each link about once, also in a full mesh. The same requests fetch
 //! a sound copy of an event that is damaged here. Losses are left to the reconciliation: [`Missed`].
 
+mod announcements;
 mod fetches;
 mod in_transit;
 mod mending;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use announcements::{Announcements, LISTED_AT_ONCE};
 use fetches::Fetches;
 pub(super) use in_transit::InTransit;
 use in_transit::Travelling;
 use mending::Mending;
 
 use super::common::{ClockReading, Common, Missed};
+use super::coordinator::ASKED_FOR;
 use super::outgoing::{Readable, batches, readable, send_in_frames, send_live};
 use super::tolerance::{Latecomers, Mistakes};
 use super::{HandleError, NewEvent, Now, Origin, Output, ReplicaView};
-use crate::bounds::{ANNOUNCED_AT_ONCE, MESSAGE_EVENT_KEYS, MESSAGE_IDS, WINDOW_BYTES};
+use crate::bounds::{MESSAGE_EVENT_KEYS, MESSAGE_IDS, WINDOW_BYTES};
 use crate::fault_injection::{Bug, injected};
-use crate::message::{EventList, Events, Message, NeedEvents, Push, Reply};
+use crate::message::{Events, Message, NeedEvents, Push, Reply, Source};
 use crate::transport::Lane;
 use crate::{Event, EventKey, Timestamp};
-
-/// How long announcements wait for more of them.
-const GATHER: Duration = Duration::from_millis(3);
-
-/// Event keys in one announcement, and in one repeated request.
-const LISTED_AT_ONCE: usize = ANNOUNCED_AT_ONCE * 4;
 
 /// An input of the broadcast.
 #[derive(Debug)]
@@ -41,7 +39,7 @@ pub(super) enum Input {
     /// The neighbour pushes events.
     Push(Push),
     /// The neighbour announces events.
-    Announced(Vec<EventKey>),
+    Announced { source: Source, event_keys: Vec<EventKey> },
     /// The neighbour requests events. Whether the repair lane has room for large ones.
     Requested { event_keys: Vec<EventKey>, room_for_large: bool },
     /// Requested events have arrived. `more`: the answer goes on.
@@ -67,6 +65,17 @@ impl From<Vec<Output>> for Effects {
     }
 }
 
+/// How the neighbour learns of a new event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    /// At once, as a whole.
+    Push,
+    /// By its event key: the neighbour asks for it if it lacks it.
+    Announce,
+    /// By the next comparison.
+    Compare,
+}
+
 /// The state of the broadcast with one neighbour.
 #[derive(Debug)]
 pub(super) struct Broadcast {
@@ -74,9 +83,7 @@ pub(super) struct Broadcast {
     clock: ClockReading,
     /// Both sides hold the same events before this time.
     agreed_until: Option<Timestamp>,
-    /// Announcements that wait for more of them, and when they are sent.
-    announcements: Vec<EventKey>,
-    announce_at: Option<Duration>,
+    announcements: Announcements,
     /// Requests for announced events.
     fetches: Fetches,
     /// Requests for events that are damaged here.
@@ -92,8 +99,7 @@ impl Broadcast {
             common,
             clock: ClockReading::UNKNOWN,
             agreed_until: None,
-            announcements: Vec::new(),
-            announce_at: None,
+            announcements: Announcements::default(),
             fetches: Fetches::default(),
             mending: Mending::default(),
             latecomers: Latecomers::default(),
@@ -115,7 +121,7 @@ impl Broadcast {
         match input {
             Input::News(news) => Ok(self.on_news(&news, now)),
             Input::Push(push) => Ok(self.on_push(push, now).into()),
-            Input::Announced(event_keys) => self.on_announced(event_keys, now, view).await,
+            Input::Announced { source, event_keys } => self.on_announced(source, event_keys, now, view).await,
             Input::Requested { event_keys, room_for_large } => {
                 Ok(self.on_request(&event_keys, room_for_large, now, view).await?.into())
             }
@@ -145,7 +151,7 @@ impl Broadcast {
     /// When [`Input::Woken`] is due, if nothing happens before.
     pub(super) fn wake_at(&self) -> Option<Duration> {
         let mend_at = self.mending.wake_at(self.agreed_until);
-        [self.announce_at, self.fetches.wake_at(), mend_at].into_iter().flatten().min()
+        [self.announcements.due_at(), self.fetches.wake_at(), mend_at].into_iter().flatten().min()
     }
 
     /// Bytes of a long answer arrive, but no whole frame yet. A repeated request would bring the same events twice.
@@ -157,16 +163,12 @@ impl Broadcast {
 
     /// Sends the waiting announcements: a snapshot follows the new events that it covers.
     pub(super) fn announce(&mut self) -> Vec<Output> {
-        self.announce_at = None;
-        let event_keys = std::mem::take(&mut self.announcements);
-        let lists = event_keys.chunks(LISTED_AT_ONCE);
-        lists.map(|list| send_live(Message::EventList(EventList::Announced(list.to_vec())))).collect()
+        self.announcements.send()
     }
 
     /// Drops the waiting announcements.
     pub(super) fn drop_announcements(&mut self) {
-        self.announcements.clear();
-        self.announce_at = None;
+        self.announcements = Announcements::default();
     }
 
     /// Events on their way, which a comparison must not take for a difference.
@@ -189,7 +191,7 @@ impl Broadcast {
     async fn wake(&mut self, now: Now, view: &impl ReplicaView) -> Result<Effects, HandleError> {
         let due = |at: Option<Duration>| at.is_some_and(|at| at <= now.steady);
         let mut effects = Effects::default();
-        if due(self.announce_at) {
+        if due(self.announcements.due_at()) {
             effects.outputs.extend(self.announce());
         }
         self.fetches.looked(now.steady);
@@ -209,50 +211,77 @@ impl Broadcast {
 
     fn on_news(&mut self, news: &[NewEvent], now: Now) -> Effects {
         let common = Arc::clone(&self.common);
-        let mut own = Vec::new();
+        let mut pushes: BTreeMap<Source, Vec<Event>> = BTreeMap::new();
         let mut missed = None;
         for NewEvent { event, origin } in news {
             let large = event.weight() > common.config.pushed;
             if large {
                 common.coordinator.offer(event);
             }
-            match *origin {
-                Origin::Local if large => self.announcements.push(event.event_key()),
-                Origin::Local => own.push(event.clone()),
-                Origin::Pushed(from) | Origin::Repaired(from)
-                    if from == common.neighbour && !injected(Bug::EchoedAnnouncement) =>
-                {
-                    continue;
-                }
-                Origin::Repaired(_) if self.announcements.len() >= ANNOUNCED_AT_ONCE => {
+            let Some((source, telling)) = self.telling(event.event_key(), *origin, large) else { continue };
+            match telling {
+                Telling::Push => pushes.entry(source).or_default().push(event.clone()),
+                Telling::Announce => self.announcements.add(source, event.event_key(), now.steady),
+                Telling::Compare => {
                     missed = Some(Missed::Burst);
                     continue;
                 }
-                Origin::Pushed(_) | Origin::Repaired(_) => self.announcements.push(event.event_key()),
             }
             // Announcements count as under way, although they wait for more of them.
             self.note_travelling([event.event_key()], now);
         }
-        let push = |events| send_live(Message::Push(Push { events }));
-        let mut outputs: Vec<_> = batches(own).map(push).collect();
-        if self.announcements.len() >= ANNOUNCED_AT_ONCE {
+        let push = |(source, events)| {
+            batches(events).map(move |events| send_live(Message::Push(Push { source, events })))
+        };
+        let mut outputs: Vec<_> = pushes.into_iter().flat_map(push).collect();
+        if self.announcements.are_many() {
             outputs.extend(self.announce());
-        } else if !self.announcements.is_empty() && self.announce_at.is_none() {
-            self.announce_at = Some(now.steady + GATHER);
         }
         Effects { outputs, missed }
     }
 
+    /// How the neighbour learns of a new event, and the source that it is told; `None` if it has sent the event.
+    fn telling(&self, event_key: EventKey, origin: Origin, large: bool) -> Option<(Source, Telling)> {
+        let Common { config, coordinator, neighbour, .. } = &*self.common;
+        let mut sources = coordinator.sources();
+        let source = sources.of(event_key);
+        let small = |telling| if large { Telling::Announce } else { telling };
+        match origin {
+            Origin::Local => Some((config.node.into(), small(Telling::Push))),
+            Origin::Pushed(from) | Origin::Repaired(from)
+                if from == *neighbour && !injected(Bug::EchoedAnnouncement) =>
+            {
+                if matches!(origin, Origin::Pushed(_)) {
+                    sources.came(source, *neighbour, self.clock.round_trip);
+                }
+                None
+            }
+            Origin::Pushed(_) if sources.is_child(source, *neighbour) => {
+                (!injected(Bug::PushOmitted)).then(|| (source, small(Telling::Push)))
+            }
+            Origin::Pushed(_) => Some((source, Telling::Announce)),
+            Origin::Repaired(_) if self.announcements.are_many() => Some((source, Telling::Compare)),
+            Origin::Repaired(_) => Some((Source::UNKNOWN, Telling::Announce)),
+        }
+    }
+
     fn on_push(&mut self, push: Push, now: Now) -> Vec<Output> {
-        self.note_travelling(push.events.iter().map(Event::event_key), now);
+        let Push { source, events } = push;
+        let event_keys = || events.iter().map(Event::event_key);
+        self.note_travelling(event_keys(), now);
         // While the events are being stored, no other neighbour need be asked for them.
         let Common { coordinator, neighbour, .. } = &*self.common;
-        coordinator.claim(*neighbour, push.events.iter().map(Event::event_key), now.steady);
-        self.store(push.events)
+        coordinator.claim(*neighbour, event_keys(), now.steady);
+        let mut sources = coordinator.sources();
+        sources.prune(source, *neighbour);
+        sources.note(event_keys(), source);
+        drop(sources);
+        self.store(events)
     }
 
     async fn on_announced(
         &mut self,
+        source: Source,
         event_keys: Vec<EventKey>,
         now: Now,
         view: &impl ReplicaView,
@@ -260,7 +289,15 @@ impl Broadcast {
         self.note_travelling(event_keys.iter().copied(), now);
         let known = injected(Bug::AsksForKnown);
         let missing = if known { event_keys } else { view.missing(&event_keys).await? };
-        Ok(self.fetch(missing, now.steady))
+        let patience = {
+            let mut sources = self.common.coordinator.sources();
+            sources.prune(source, self.common.neighbour);
+            sources.note(missing.iter().copied(), source);
+            sources.patience(source, self.common.neighbour)
+        };
+        let Some(patience) = patience else { return Ok(self.fetch(missing, now.steady)) };
+        self.fetches.leave(missing, now.steady + patience);
+        Ok(Effects::default())
     }
 
     /// Requests announced events, but not those already requested from another neighbour. The next comparison finds
@@ -270,14 +307,14 @@ impl Broadcast {
         let missed = (missing.len() > room).then_some(Missed::Announced);
         missing.truncate(room);
         let (free, taken) = self.common.coordinator.claim(self.common.neighbour, missing, now);
-        self.fetches.leave(taken, now);
+        self.fetches.leave(taken, now + ASKED_FOR);
         if !free.is_empty() {
             self.fetches.ask(&free, now);
         }
         Effects { outputs: free.chunks(MESSAGE_EVENT_KEYS).map(request).collect(), missed }
     }
 
-    /// Requests events that this neighbour has announced, too, and the one asked first has not delivered.
+    /// Requests events that this neighbour has announced, too, and another one has not delivered.
     async fn fetch_instead(&mut self, now: Now, view: &impl ReplicaView) -> Result<Effects, HandleError> {
         let left = self.fetches.left_until(now.steady);
         let missing = view.missing(&left).await?;
@@ -325,6 +362,7 @@ impl Broadcast {
             }
         }
         self.mistakes.note(unknown, now.steady)?;
+        coordinator.sources().graft(event_keys, self.common.neighbour);
         self.note_travelling(event_keys.iter().copied(), now);
         Ok(in_two_lanes(small, large, more))
     }

@@ -244,7 +244,7 @@ impl Reconciliation {
             // These belong to the other machines.
             Message::Hello(_)
             | Message::Push(_)
-            | Message::EventList(EventList::Announced(_))
+            | Message::EventList(EventList::Announced { .. })
             | Message::NeedEvents(NeedEvents::At(_)) => Vec::new(),
         };
         // The neighbour has acted on the cells that it was shown.

@@ -18,7 +18,7 @@ use crate::bounds::{
     MESSAGE_SPANS,
 };
 use crate::fault_injection::{Bug, injected};
-use crate::message::{Differing, End, EventList, Message, NeedEvents, NodeDigest, Parent, Reply};
+use crate::message::{Differing, End, EventList, Message, NeedEvents, NodeDigest, Parent, Reply, Source};
 use crate::sketch::{Cells, Decoder, Difference as Decoded, Locator, Mapping};
 use crate::tree::NodePosition;
 use crate::{Event, EventKey, ReadError, TimeSpan};
@@ -75,8 +75,10 @@ impl Reconciliation {
         found.keys().for_each(|number| _ = lacked.numbers.remove(number));
         let event_keys: Vec<_> = found.into_values().flatten().take(MESSAGE_EVENT_KEYS).collect();
         let lists = listed(&others.name(&lacked));
-        let announced =
-            (!event_keys.is_empty()).then(|| send_live(Message::EventList(EventList::Announced(event_keys))));
+        let announced = (!event_keys.is_empty()).then(|| {
+            let source = Source::UNKNOWN;
+            send_live(Message::EventList(EventList::Announced { source, event_keys }))
+        });
         let lacked = (!lists.is_empty()).then(|| send_repair(Message::EventList(EventList::Lacked(lists))));
         Ok(announced.into_iter().chain(lacked).collect())
     }
