@@ -15,6 +15,7 @@ mod range_based;
 mod sides;
 mod table;
 
+use aevrion_core::Event;
 use histories::{DAY, HOUR, MINUTE, NOW, YEAR, event, scattered, spread};
 use sides::Sides;
 
@@ -34,11 +35,9 @@ fn main() {
         two_years(events).await;
         one_day(events).await;
         one_leaf(events).await;
-        for (side, name) in [(HERE, "here"), (THERE, "there")] {
-            last_six_hours(events, side, name).await;
-            half(events, side, name).await;
-            empty(events, side, name).await;
-        }
+        last_six_hours(events).await;
+        half(events).await;
+        empty(events).await;
         table::print_limits();
     });
 }
@@ -78,26 +77,32 @@ async fn one_leaf(events: u64) {
     sides.repair("10,000 in the leaf of all", scattered(leaf, MINUTE, 10_000, 8)).await;
 }
 
-async fn last_six_hours(events: u64, lacking: usize, name: &str) {
+async fn last_six_hours(events: u64) {
     let latest = events / 4;
     let early = spread(NOW - DAY - HOUR, DAY - 6 * HOUR, events - latest, LEN);
-    let mut sides = Sides::new(early).await;
-    let name = format!("the last six hours, {name}");
-    sides.fill(&name, lacking, spread(NOW - 7 * HOUR, 6 * HOUR, latest, LEN)).await;
+    missing_on_one_side("the last six hours", early, spread(NOW - 7 * HOUR, 6 * HOUR, latest, LEN)).await;
 }
 
-async fn half(events: u64, lacking: usize, name: &str) {
+async fn half(events: u64) {
     let (mut common, mut missing) = (Vec::new(), Vec::new());
     for event in spread(NOW - YEAR, YEAR - HOUR, events, LEN) {
         // The id decides as a coin would.
         let part = if event.id().as_bytes()[0] % 2 == 0 { &mut common } else { &mut missing };
         part.push(event);
     }
-    let mut sides = Sides::new(common).await;
-    sides.fill(&format!("half of all at random, {name}"), lacking, missing).await;
+    missing_on_one_side("half of all at random", common, missing).await;
 }
 
-async fn empty(events: u64, lacking: usize, name: &str) {
-    let mut sides = Sides::new(Vec::new()).await;
-    sides.fill(&format!("all, {name}"), lacking, spread(NOW - YEAR, YEAR - HOUR, events, LEN)).await;
+async fn empty(events: u64) {
+    missing_on_one_side("all", Vec::new(), spread(NOW - YEAR, YEAR - HOUR, events, LEN)).await;
+}
+
+/// Events that one side lacks: here, there, and the sum of both, for no side knows beforehand which one it is.
+async fn missing_on_one_side(name: &str, common: Vec<Event>, missing: Vec<Event>) {
+    let mut rows = Vec::new();
+    for (lacking, side) in [(HERE, "here"), (THERE, "there")] {
+        let mut sides = Sides::new(common.clone()).await;
+        rows.push(sides.fill(&format!("{name}, {side}"), lacking, missing.clone()).await);
+    }
+    table::print_sum(&format!("{name}, the sum"), &rows);
 }

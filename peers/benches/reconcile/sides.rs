@@ -8,7 +8,7 @@ use negentropy::{Id, NegentropyStorageVector};
 use crate::histories::NOW;
 use crate::pair::{Pair, size_of_event};
 use crate::range_based::reconcile;
-use crate::table::{Cost, OurCost, print_row};
+use crate::table::{Cost, OurCost, Row, print_row};
 
 /// The limits of negentropy's frames in bytes: none, and one for transports of short messages.
 const LIMITS: [u64; 2] = [0, 60_000];
@@ -62,17 +62,17 @@ impl Sides {
     }
 
     /// As [`Sides::repair`], with events that only the side `lacking` lacks.
-    pub(crate) async fn fill(&mut self, name: &str, lacking: usize, events: Vec<Event>) {
+    pub(crate) async fn fill(&mut self, name: &str, lacking: usize, events: Vec<Event>) -> Row {
         let mut differences = [Vec::new(), Vec::new()];
         differences[1 - lacking] = events;
-        self.repair(name, differences).await;
+        self.repair(name, differences).await
     }
 
     /// Adds events to each side, and connects them anew until both hold the same.
     ///
     /// # Panics
     /// If they then differ.
-    pub(crate) async fn repair(&mut self, name: &str, [here, there]: [Vec<Event>; 2]) {
+    pub(crate) async fn repair(&mut self, name: &str, [here, there]: [Vec<Event>; 2]) -> Row {
         self.add_to_set(0, &here);
         self.add_to_set(1, &there);
         let theirs = self.by_ranges(here.len() + there.len());
@@ -85,7 +85,9 @@ impl Sides {
         self.pair.reconnect().await;
         self.pair.pass_time(Duration::from_secs(2)).await;
         assert!(self.pair.agree().await, "{name}: they differ:\n{}", self.pair.transcript);
-        print_row(name, &self.cost(self.pair.repaired, events), &theirs);
+        let row = (self.cost(self.pair.repaired, events), theirs);
+        print_row(name, &row.0, &row.1);
+        row
     }
 
     /// The cost of the frames since the count began, of which the first `turns` and `bytes` did the work. `events` is the

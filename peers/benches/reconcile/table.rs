@@ -17,6 +17,9 @@ pub(crate) struct OurCost {
     pub(crate) bytes_to_rest: u64,
 }
 
+/// The costs of both contenders, negentropy's for each limit of its frames.
+pub(crate) type Row = (OurCost, [Cost; 2]);
+
 pub(crate) fn print_head(events: u64) {
     println!(
         "{} events on each side. Bytes both ways beyond the events, round trips, seconds;",
@@ -45,6 +48,21 @@ pub(crate) fn print_row(name: &str, ours: &OurCost, theirs: &[Cost; 2]) {
     );
 }
 
+/// The row of the sums.
+pub(crate) fn print_sum(name: &str, rows: &[Row]) {
+    let sum = |costs: Vec<&Cost>| Cost {
+        bytes: costs.iter().map(|cost| cost.bytes).sum(),
+        round_trips: costs.iter().map(|cost| cost.round_trips).sum(),
+        seconds: costs.iter().map(|cost| cost.seconds).sum(),
+    };
+    let ours = OurCost {
+        work: sum(rows.iter().map(|(ours, _)| &ours.work).collect()),
+        bytes_to_rest: rows.iter().map(|(ours, _)| ours.bytes_to_rest).sum(),
+    };
+    let theirs = [0, 1].map(|limit: usize| sum(rows.iter().map(|(_, theirs)| &theirs[limit]).collect()));
+    print_row(name, &ours, &theirs);
+}
+
 fn shown(cost: &Cost) -> String {
     format!("{:>10} {:>7.1} {:>7.2}", grouped(cost.bytes), cost.round_trips, cost.seconds)
 }
@@ -62,7 +80,8 @@ pub(crate) fn print_limits() {
 
 const LIMITS: &str = "
 Here: the side that begins in negentropy, and has the smaller id in Aevrion. There: the other side. One side of these
-rows lacks the events, here or there. Neither knows beforehand which; negentropy costs little if the beginner has all.
+rows lacks the events, here or there. Neither knows beforehand which, so the sum of both counts; negentropy costs little
+if the beginner has all.
 
 In favour of negentropy:
 - It finds ids. The requests for events, the frames around them and a further round trip are its caller's. Aevrion's
