@@ -186,14 +186,17 @@ impl Reconciliation {
                 spans.push((*part, ours, *theirs));
             }
         }
-        for (parent, ours) in parents.iter().zip(&children) {
-            let (below, children) = self.below(span, parent, ours);
-            if below.is_empty() && children.is_empty() {
+        let below: Vec<_> =
+            parents.iter().zip(&children).map(|(parent, ours)| self.below(span, parent, ours)).collect();
+        let lists_less = self.lists_less(below.iter().flatten());
+        for (parent, below) in parents.iter().zip(below) {
+            if below.is_empty() {
                 // Its children are equal: a stored hash is wrong, and this question lets the neighbour know, too.
                 self.plan.descend(span, vec![parent.node]);
             }
-            spans.extend(below.iter().map(|it| (it.span, it.ours, it.theirs)));
-            deeper.push((parent.node, children));
+            let (deep, flat): (Vec<_>, Vec<_>) = below.into_iter().partition(|it| opens(it) && !lists_less);
+            spans.extend(flat.iter().map(|it| (it.span, it.ours, it.theirs)));
+            deeper.push((parent.node, deep.into_iter().map(|it| it.node).collect()));
         }
         if Era::of_compared(span).is_some() {
             let one_sided = spans.iter().filter(|(_, ours, _)| *ours == 0).count();
@@ -208,24 +211,23 @@ impl Reconciliation {
         Ok(outputs.into_iter().chain(self.advance(now, view).await?).collect())
     }
 
-    /// The children of a node that differ: those whose events are compared, and those with too many of them.
-    fn below(
-        &self,
-        span: TimeSpan,
-        parent: &Parent,
-        ours: &[NodeDigest],
-    ) -> (Vec<Difference>, Vec<NodePosition>) {
+    /// The children of a node that differ.
+    fn below(&self, span: TimeSpan, parent: &Parent, ours: &[NodeDigest]) -> Vec<Difference> {
         let shape = self.common.shape;
         let (ours, theirs) = (
             differing::below(shape, parent.node, ours),
             differing::below(shape, parent.node, &parent.children),
         );
-        let differences = differing::differences(shape, span, &ours, &theirs);
-        // To list about as many events as differ costs less than to find out where they are.
-        let few = self.apart.saturating_mul(2);
-        let is_deep = |it: &Difference| opens(it) && it.ours.max(it.theirs) > few;
-        let (deep, flat): (Vec<_>, Vec<_>) = differences.into_iter().partition(is_deep);
-        (flat, deep.into_iter().map(|it| it.node).collect())
+        differing::differences(shape, span, &ours, &theirs)
+    }
+
+    /// Whether a list of the events of these nodes costs less than to find out where in them the differences are: there
+    /// are few nodes, and no more than about twice as many events as differ.
+    fn lists_less<'d>(&self, differences: impl Iterator<Item = &'d Difference>) -> bool {
+        let (nodes, events) = differences.filter(|it| opens(it)).fold((0, 0_u64), |(nodes, events), it| {
+            (nodes + 1, events.saturating_add(it.ours.max(it.theirs)))
+        });
+        nodes <= FEW_NODES && events <= self.apart.saturating_mul(2)
     }
 
     /// Plans for nodes of many events in which both sides differ: a few are compared child by child, many searched with
