@@ -90,7 +90,7 @@ async fn differences_among_a_million_events_of_two_years_cost_little_more_than_t
         ("10,000 anywhere", scattered(begin, span - HOUR, 10_000, 4), 130_000, 3.0),
         ("1,000 in an hour a year ago", scattered(NOW - YEAR, HOUR, 1_000, 5), 8_000, 4.0),
         // More than the kept cells tell: parts have cells of their own.
-        ("20,000 anywhere", scattered(begin, span - HOUR, 20_000, 9), 300_000, 100.0),
+        ("20,000 anywhere", scattered(begin, span - HOUR, 20_000, 9), 360_000, 80.0),
     ] {
         let cost = repair(&mut pair, name, differences).await;
         check(name, &cost, bytes, round_trips);

@@ -108,6 +108,8 @@ pub(super) struct Reconciliation {
     giving_until: Option<Duration>,
     /// The estimate of the differences from the last snapshot.
     apart: u64,
+    /// The events among which they are, at most.
+    among: u64,
     /// The beginning of the future in the last comparison of it.
     future_from: Option<Timestamp>,
     /// The end of the past that differed last.
@@ -146,6 +148,7 @@ impl Reconciliation {
             told: None,
             giving_until: None,
             apart: 0,
+            among: 0,
             future_from: None,
             differ_until: None,
             in_short: false,

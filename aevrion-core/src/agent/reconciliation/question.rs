@@ -107,8 +107,11 @@ impl Reconciliation {
         let counts = if means == Means::Nodes {
             None
         } else {
-            let apart =
-                if means == Means::Cells { FEW_DIFFERENCES } else { self.apart.max(root.count / 1_024) };
+            let apart = if means == Means::Cells {
+                FEW_DIFFERENCES
+            } else {
+                self.likely(root.count).max(root.count / 1_024)
+            };
             // The first cells tell roughly: there may be some times as many differences. If there are too many for
             // cells, no close estimate is needed.
             let likely =
@@ -119,6 +122,12 @@ impl Reconciliation {
         self.open = Some(Open::Compare(span, means));
         self.digested = digest.rows.iter().map(|row| row.nodes.len()).sum();
         Ok(Message::Nodes(Nodes::Cover { span, digest: (means != Means::Cells).then_some(digest), counts }))
+    }
+
+    /// The differences among so many events, if they are everywhere alike.
+    fn likely(&self, events: u64) -> u64 {
+        let part = u128::from(self.apart) * u128::from(events) / u128::from(self.among.max(events).max(1));
+        u64::try_from(part).unwrap_or(u64::MAX)
     }
 
     async fn compare_below(
