@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::bounds::FEED_EVENTS;
 use crate::fault_injection::{Bug, injected};
 use crate::message::Source;
 use crate::{EventKey, NodeId};
@@ -17,8 +18,8 @@ use crate::{EventKey, NodeId};
 /// anew.
 const SOURCES: usize = 4_096;
 
-/// Received events whose source is remembered, until they have been told and asked for.
-const RECENT: usize = 16_384;
+/// Received events whose source is remembered, until they have been told and asked for: more than wait in a feed.
+const RECENT: usize = FEED_EVENTS * 4;
 
 /// The least time that the push of a parent is awaited after another neighbour's announcement.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -83,7 +84,19 @@ impl Sources {
     pub(super) fn came(&mut self, source: Source, neighbour: NodeId, round_trip: Duration) {
         let patience = (round_trip * 2).clamp(PATIENCE, MOST_PATIENCE);
         if let Some(tree) = self.tree(source) {
+            let known = tree.parent.filter(|parent| parent.node == neighbour);
+            let patience = known.map_or(patience, |parent| parent.patience.max(patience));
             tree.parent = Some(Parent { node: neighbour, patience });
+        }
+    }
+
+    /// A push of `neighbour` came after another one had been asked for its event: if it is the parent, its next pushes
+    /// are awaited twice as long.
+    pub(super) fn was_late(&mut self, source: Source, neighbour: NodeId) {
+        if let Some(parent) = self.trees.get_mut(&source).and_then(|tree| tree.parent.as_mut())
+            && parent.node == neighbour
+        {
+            parent.patience = (parent.patience * 2).min(MOST_PATIENCE);
         }
     }
 
@@ -203,6 +216,21 @@ mod tests {
     }
 
     #[test]
+    fn a_parent_that_was_late_gets_more_time_while_it_stays_the_parent() {
+        let mut sources = Sources::default();
+        sources.came(source(7), node(1), NEAR);
+        sources.was_late(source(7), node(2));
+        assert_eq!(sources.patience(source(7), node(3)), Some(PATIENCE), "another one was");
+        sources.was_late(source(7), node(1));
+        sources.came(source(7), node(1), NEAR);
+        assert_eq!(sources.patience(source(7), node(3)), Some(PATIENCE * 2));
+        (0..9).for_each(|_| sources.was_late(source(7), node(1)));
+        assert_eq!(sources.patience(source(7), node(3)), Some(MOST_PATIENCE));
+        sources.came(source(7), node(2), NEAR);
+        assert_eq!(sources.patience(source(7), node(3)), Some(PATIENCE));
+    }
+
+    #[test]
     fn a_lost_neighbour_is_neither_parent_nor_child() {
         let mut sources = Sources::default();
         sources.note([event_key(1)], source(7));
@@ -218,7 +246,7 @@ mod tests {
     fn sources_without_end_take_no_more_room_and_the_used_ones_stay() {
         let mut sources = Sources::default();
         for number in 1..=SOURCES as u64 * 3 {
-            sources.note([event_key(number), event_key(number + (1 << 40))], source(number));
+            sources.note((0..8).map(|part| event_key(number + (part << 40))), source(number));
             sources.came(source(number), node(1), NEAR);
             sources.came(source(1), node(2), NEAR);
         }

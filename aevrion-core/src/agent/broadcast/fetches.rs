@@ -45,16 +45,18 @@ impl Fetches {
     }
 
     /// Notes events that another neighbour is to deliver by `until`. Beyond the limit those of the earliest checks are
-    /// dropped; the next comparison finds them.
-    pub(super) fn leave(&mut self, event_keys: Vec<EventKey>, until: Duration) {
+    /// dropped. Returns whether some were.
+    pub(super) fn leave(&mut self, event_keys: Vec<EventKey>, until: Duration) -> bool {
         if event_keys.is_empty() {
-            return;
+            return false;
         }
         self.left += event_keys.len();
         self.elsewhere.entry(until).or_default().extend(event_keys);
+        let overflows = self.left > WANTED_AT_ONCE;
         while self.left > WANTED_AT_ONCE {
             self.left -= self.elsewhere.pop_first().map_or(self.left, |(_, earliest)| earliest.len());
         }
+        overflows
     }
 
     /// Takes the events that another neighbour should have delivered by `now`.

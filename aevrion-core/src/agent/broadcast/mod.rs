@@ -271,9 +271,12 @@ impl Broadcast {
         self.note_travelling(event_keys(), now);
         // While the events are being stored, no other neighbour need be asked for them.
         let Common { coordinator, neighbour, .. } = &*self.common;
-        coordinator.claim(*neighbour, event_keys(), now.steady);
+        let (_, asked_elsewhere) = coordinator.claim(*neighbour, event_keys(), now.steady);
         let mut sources = coordinator.sources();
         sources.prune(source, *neighbour);
+        if !asked_elsewhere.is_empty() {
+            sources.was_late(source, *neighbour);
+        }
         sources.note(event_keys(), source);
         drop(sources);
         self.store(events)
@@ -296,18 +299,19 @@ impl Broadcast {
             sources.patience(source, self.common.neighbour)
         };
         let Some(patience) = patience else { return Ok(self.fetch(missing, now.steady)) };
-        self.fetches.leave(missing, now.steady + patience);
-        Ok(Effects::default())
+        let overflows = self.fetches.leave(missing, now.steady + patience);
+        Ok(Effects { outputs: Vec::new(), missed: overflows.then_some(Missed::Announced) })
     }
 
     /// Requests announced events, but not those already requested from another neighbour. The next comparison finds
     /// the events beyond the limit.
     fn fetch(&mut self, mut missing: Vec<EventKey>, now: Duration) -> Effects {
         let room = self.fetches.room();
-        let missed = (missing.len() > room).then_some(Missed::Announced);
+        let mut overflows = missing.len() > room;
         missing.truncate(room);
         let (free, taken) = self.common.coordinator.claim(self.common.neighbour, missing, now);
-        self.fetches.leave(taken, now + ASKED_FOR);
+        overflows |= self.fetches.leave(taken, now + ASKED_FOR);
+        let missed = overflows.then_some(Missed::Announced);
         if !free.is_empty() {
             self.fetches.ask(&free, now);
         }

@@ -108,7 +108,7 @@ pub(super) struct Reconciliation {
     giving_until: Option<Duration>,
     /// The estimate of the differences from the last snapshot.
     apart: u64,
-    /// The events among which they are, at most.
+    /// This side's events in the span of that snapshot.
     among: u64,
     /// The beginning of the future in the last comparison of it.
     future_from: Option<Timestamp>,

@@ -261,7 +261,7 @@ impl Reconciliation {
             let metered = Metered::new(view, &self.common, now);
             let mut difference = metered.cells(span, theirs.mapping(), range).await?.answer;
             self.apart = estimate(Mapping::Regular, difference.counts(), theirs.counts(), root.count, count);
-            self.among = root.count.max(count);
+            self.among = root.count;
             let mut decoder = Decoder::new(Mapping::Regular);
             let fits = difference.subtract(theirs).and_then(|()| decoder.add(difference));
             fits.map_err(|_| Fault::StrangeCells)?;
