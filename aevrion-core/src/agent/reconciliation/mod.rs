@@ -1,9 +1,9 @@
 //! The reconciliation: snapshots are compared, and each side pulls the events that it lacks.
 //!
-//! The side that lacks something asks. A comparison makes a [plan](plan::Plan); one question of it is open at a time, and an
-//! answer ends it. So nothing is asked for twice, and nothing has to be remembered about events under way. The side
-//! with the smaller id shows cells of its sketch, the other one makes the plan and tells the first side which events
-//! that one lacks: it asks for them in the same way.
+//! The side that lacks something asks. A comparison makes a [plan](plan::Plan); one question of it is open at a time,
+//! and an answer ends it. So nothing is asked for twice, and nothing has to be remembered about events under way. The
+//! side with the smaller id shows cells of its sketch, the other one makes the plan and tells the first side which
+//! events that one lacks: it asks for them in the same way.
 //!
 //! ```text
 //! snapshot ──▶ act: plan, tell ──▶ advance: question ──▶ (answer: the neighbour's part) ──▶ on_…: store, plan ──▶ …
